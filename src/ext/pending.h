@@ -1,0 +1,53 @@
+/*-------------------------------------------------------------------------
+ *
+ * pending.h
+ *	  The events of the running transaction, until its commit writes them to the log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_PENDING_H
+#define PG_NOTIFYD_PENDING_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+
+/* Operations as stored in the log's column op. */
+#define PENDING_INSERT	 'I'
+#define PENDING_UPDATE	 'U'
+#define PENDING_DELETE	 'D'
+#define PENDING_TRUNCATE 'T'
+#define PENDING_MESSAGE	 'M'
+
+typedef struct PendingEvent
+{
+	char op;
+	bool notify;			   /* also send it by NOTIFY on the channel */
+	Oid relation;			   /* the watched table (of a partition: the watched parent); InvalidOid for a message */
+	int ncolumns;			   /* columns whose values text carries, for the privilege check; */
+	const AttrNumber *columns; /* -1 and NULL: the whole row */
+	const char *channel;
+	Size head_length;		   /* text up to here is the event without new and old, see below */
+	Size text_length;
+	const char *text;		   /* in the server's encoding */
+} PendingEvent;
+
+/*
+ * text is the inside of the event's JSON object from "op" on, without braces, e.g.
+ *	  "op":"UPDATE","schema":"public","table":"orders","channel":"orders","key":{"id":1},"new":{...},"old":{...}
+ * and its first head_length bytes end behind the key. The event as delivered is
+ *	  {"position":"1-17","id":17,"tx":740,"seq":1,"of":2,"at":"2026-01-01T00:00:00.000000+00:00",<text>}
+ * and, where it is larger than a client may get, <the head>,"truncated":true instead of
+ * <text>. An event that could not be built whole because of its size is given with
+ * head_length == text_length and a text that ends in ,"truncated":true itself.
+ *
+ * Append an event; everything is copied. Returns its place in the transaction, from 1.
+ * Needs the workers: raises shared_require()'s error. Raises
+ * ERRCODE_FEATURE_NOT_SUPPORTED when the transaction is already committing.
+ */
+extern int64 pending_append(const PendingEvent *event);
+
+/* Register the transaction callbacks; once per backend, called by pending_append itself. */
+extern void pending_init(void);
+
+#endif /* PG_NOTIFYD_PENDING_H */

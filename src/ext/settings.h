@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.h
+ *	  The settings pg_notifyd.*, see doc/settings.md.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_SETTINGS_H
+#define PG_NOTIFYD_SETTINGS_H
+
+extern char *notifyd_listen_addresses;
+extern int notifyd_port;
+extern char *notifyd_default_database;
+extern char *notifyd_anonymous_role;
+extern char *notifyd_allowed_origins;
+extern int notifyd_gateways;
+extern int notifyd_max_clients;
+extern int notifyd_max_message_size; /* bytes, from a client */
+extern int notifyd_max_event_size;	 /* bytes, to a client */
+extern int notifyd_client_buffer;	 /* kB */
+extern int notifyd_keepalive;		 /* ms; 0: none */
+extern int notifyd_retention;		 /* s */
+extern int notifyd_retention_size;	 /* MB */
+
+/* Define them all; called once, from _PG_init. */
+extern void settings_define(void);
+
+#endif /* PG_NOTIFYD_SETTINGS_H */

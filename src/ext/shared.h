@@ -1,0 +1,148 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.h
+ *	  What the processes of pg_notifyd share: one small fixed piece of shared memory.
+ *
+ * Three kinds of entry: one per database (ids, the feed, counters), one per backend
+ * (the ids it has in flight) and one per gateway (counters). Nothing here survives a
+ * restart, and nothing here has to: what must survive is in the log tables.
+ *
+ * Locks, in the order in which they may be taken together:
+ *	  NotifydShared.lock		the set of databases; life of feeds and gateways
+ *	  NotifydDatabase.lock		the id counter, the current segment; held for a few
+ *								instructions, never across I/O or an error
+ * In-flight marks are written by their backend and read by the feed without a lock,
+ * see log.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_SHARED_H
+#define PG_NOTIFYD_SHARED_H
+
+#include "postgres.h"
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+
+#define NOTIFYD_MAX_DATABASES 1024
+#define NOTIFYD_MAX_GATEWAYS  64
+
+/* What the launcher knows about a database's feed. Guarded by NotifydShared.lock. */
+typedef enum FeedState
+{
+	FEED_WANTED = 0, /* not running, to be started (also to find out whether the extension is there) */
+	FEED_STARTING,	 /* registered with the postmaster */
+	FEED_RUNNING,	 /* attached, feed_pid and feed_latch are valid */
+	FEED_ABSENT,	 /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
+} FeedState;
+
+typedef struct NotifydDatabase
+{
+	Oid oid; /* InvalidOid: a free entry. Written under NotifydShared.lock */
+
+	/* Life of the feed, under NotifydShared.lock. */
+	FeedState state;
+	pid_t feed_pid;
+	Latch *feed_latch;	  /* of the running feed, else NULL */
+	pid_t hold_pid;		  /* a backend that needs the database without us: the feed leaves and stays away */
+	TimestampTz retry_at; /* not started again before */
+	int failures;		  /* starts that ended at once, in a row */
+
+	/* Ids, under lock (log.c). */
+	LWLock lock;
+	bool ids_ready;		  /* next_id and segment have been set from the log */
+	uint64 next_id;		  /* the next id to be given out */
+	uint64 next_bulk;	  /* the next provisional number of a bulk write */
+	int segment;		  /* the log table being written */
+	uint64 segment_first; /* first id of that segment */
+
+	/* Commit to feed. */
+	pg_atomic_uint64 commit_lsn;  /* end of the newest commit record with events */
+	pg_atomic_uint32 feed_asleep; /* 1: whoever commits has to set the feed's latch */
+
+	/* Counters for notifyd.stats. Each has one writer or is atomic. */
+	pg_atomic_uint64 events_written;
+	pg_atomic_uint64 events_sent;
+	pg_atomic_uint64 bytes_sent;
+	pg_atomic_uint64 notifies_sent;
+	pg_atomic_uint64 position;	 /* id up to which the slowest link has been sent everything */
+	pg_atomic_uint64 oldest;	 /* events up to and with this id can no longer be had */
+	pg_atomic_uint64 log_bytes;	 /* of all segments, measured now and then */
+	pg_atomic_uint32 subscriptions;
+	pg_atomic_uint32 links;
+} NotifydDatabase;
+
+/* One per PGPROC. Written by its own backend only. */
+typedef struct NotifydBackend
+{
+	pg_atomic_uint64 first_id;	   /* smallest id reserved and not yet decided; 0: none */
+	pg_atomic_uint32 database;	   /* index of the database those are of */
+	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
+	int pid;
+} NotifydBackend;
+
+typedef struct NotifydGateway
+{
+	pid_t pid; /* 0: not running. Under NotifydShared.lock, as all below */
+	bool ready;
+	TimestampTz started_at;
+	int restarts;
+	uint32 clients;
+	uint32 subscriptions;
+	uint64 accepted;
+	uint64 refused;
+	uint64 closed_slow;
+	uint64 events;
+	uint64 messages;
+	uint64 bytes;
+	uint64 queued;
+} NotifydGateway;
+
+typedef struct NotifydShared
+{
+	LWLock lock;
+	pid_t launcher_pid;
+	Latch *launcher_latch;			   /* NULL: not running */
+	pg_atomic_uint32 gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
+	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
+	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
+	int nbackends;
+	NotifydBackend backends[FLEXIBLE_ARRAY_MEMBER];
+} NotifydShared;
+
+/* NULL where the library was not loaded by shared_preload_libraries. */
+extern NotifydShared *notifyd_shared;
+
+/* Install the shared memory hooks; from _PG_init under shared_preload_libraries. */
+extern void shared_init(void);
+
+/*
+ * Raise ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with the line for postgresql.conf as
+ * the hint, unless the shared memory is there.
+ */
+extern void shared_require(void);
+
+/*
+ * The entry of a database, made if there is none. Errors with
+ * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if the table is full. find returns NULL instead
+ * of making one. Both take NotifydShared.lock.
+ */
+extern NotifydDatabase *shared_database(Oid oid);
+extern NotifydDatabase *shared_find_database(Oid oid);
+extern int shared_database_index(const NotifydDatabase *database);
+
+/* This backend's entry. */
+extern NotifydBackend *shared_my_backend(void);
+
+/* Wake the launcher, or a database's feed, if they run. Never error; fit for commit callbacks. */
+extern void shared_wake_launcher(void);
+extern void shared_wake_feed(NotifydDatabase *database);
+
+/* Relative paths of the sockets that gateways bind and feeds connect to. */
+#define NOTIFYD_SOCKET_DIR "pg_notifyd"
+extern void shared_gateway_socket(int gateway, char *path, size_t size);
+
+#endif /* PG_NOTIFYD_SHARED_H */

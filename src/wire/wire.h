@@ -1,0 +1,307 @@
+/*-------------------------------------------------------------------------
+ *
+ * wire.h
+ *	  The frames between the PostgreSQL half and the gateway.
+ *
+ * Both halves compile this file and wire.c; it depends on libc alone, never
+ * allocates and never logs. Two kinds of connection carry frames:
+ *
+ *	  channel	launcher <-> gateway, an inherited socket pair (file descriptor 3
+ *				of the gateway). End-of-file on it ends the gateway.
+ *	  link		feed <-> gateway, a Unix socket in the data directory that the
+ *				gateway binds and every feed connects to.
+ *
+ * A frame is an 8-byte header and a payload. All integers are little-endian:
+ *
+ *	  u32 length of the payload | u8 type | u8 zero | u16 zero | payload
+ *
+ * A payload is its message's fields in the order of the structs below, with no
+ * padding; a string is a u32 length and that many bytes, without a NUL, in UTF-8.
+ * A decoder refuses a frame with bytes left over or missing, an unknown type, and
+ * a length beyond WIRE_MAX_PAYLOAD.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_WIRE_H
+#define PG_NOTIFYD_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WIRE_VERSION     1
+#define WIRE_HEADER_SIZE 8
+#define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
+#define WIRE_MAX_STREAMS 4096 /* streams one EVENT frame may name */
+
+/* Operations, as bits of a subscription's filter. */
+#define WIRE_OP_INSERT   0x01
+#define WIRE_OP_UPDATE   0x02
+#define WIRE_OP_DELETE   0x04
+#define WIRE_OP_TRUNCATE 0x08
+#define WIRE_OP_MESSAGE  0x10
+#define WIRE_OP_NOTIFY   0x20
+#define WIRE_OP_ALL      0x3f
+
+typedef enum WireType
+{
+	/* channel, launcher to gateway */
+	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
+	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
+	/* channel, gateway to launcher */
+	WIRE_READY = 10, /* clients are being accepted */
+	WIRE_LOG = 11,
+	WIRE_STATS = 12, /* at most once a second, only when something changed */
+	/* link, both directions, the first frame of each side */
+	WIRE_HELLO = 20,
+	/* link, gateway to feed */
+	WIRE_SUBSCRIBE = 30,
+	WIRE_UNSUBSCRIBE = 31,   /* no frame for this subscription follows in reply */
+	WIRE_REPLAY_CREDIT = 32, /* the client has taken this many bytes of its replay */
+	/* link, feed to gateway */
+	WIRE_SUBSCRIBED = 40,
+	WIRE_REFUSED = 41,
+	WIRE_STREAM_ENDED = 42, /* its subscriptions end, the client is told why */
+	WIRE_EVENT = 43,
+	WIRE_REPLAY_EVENT = 44,
+	WIRE_REPLAY_DONE = 45,
+	WIRE_RESET = 46,
+	WIRE_POSITION = 47, /* after each batch, and at least every WIRE_HEARTBEAT_MS */
+	WIRE_GOODBYE = 48,  /* this database is no longer served */
+} WireType;
+
+#define WIRE_HEARTBEAT_MS 1000
+
+/* A slice of somebody else's bytes. */
+typedef struct WireBytes
+{
+	const char *data;
+	uint32_t len;
+} WireBytes;
+
+/* A place in the order of events. */
+typedef struct WirePosition
+{
+	uint32_t timeline;
+	uint64_t id;
+} WirePosition;
+
+typedef struct WireConfig
+{
+	uint16_t version;   /* WIRE_VERSION */
+	uint16_t gateway;   /* this gateway's number, from 0 */
+	uint16_t listeners; /* listening sockets, inherited as descriptors 4, 5, ... */
+	uint16_t port;
+	uint8_t anonymous;          /* 1: a client without a token is let in */
+	uint32_t max_clients;       /* for this gateway */
+	uint32_t max_message;       /* bytes, from a client */
+	uint64_t client_buffer;     /* bytes queued for one client */
+	uint32_t keepalive_ms;      /* 0: no pings */
+	WireBytes feed_socket;      /* path to bind for the feeds, relative to the working directory */
+	WireBytes database;         /* pg_notifyd.default_database */
+	WireBytes origins;          /* pg_notifyd.allowed_origins, as set */
+	WireBytes listen_addresses; /* pg_notifyd.listen_addresses, as set: names that a Host header may carry */
+} WireConfig;
+
+typedef struct WireStop
+{
+	uint16_t code; /* WebSocket close code: 1001 or 1012 */
+} WireStop;
+
+typedef enum WireLogLevel
+{
+	WIRE_LOG_DEBUG = 0,
+	WIRE_LOG_INFO = 1,
+	WIRE_LOG_WARNING = 2,
+	WIRE_LOG_ERROR = 3,
+} WireLogLevel;
+
+typedef struct WireLog
+{
+	uint8_t level; /* WireLogLevel */
+	WireBytes message;
+} WireLog;
+
+typedef struct WireStats
+{
+	uint32_t clients;
+	uint32_t subscriptions;
+	uint64_t accepted;    /* WebSocket connections since start */
+	uint64_t refused;     /* handshakes refused since start */
+	uint64_t closed_slow; /* clients closed with 4008 */
+	uint64_t events;      /* EVENT and REPLAY_EVENT frames received */
+	uint64_t messages;    /* messages queued to clients */
+	uint64_t bytes;       /* bytes written to clients */
+	uint64_t queued;      /* bytes queued to clients now */
+} WireStats;
+
+/* From the gateway, database and position are empty; from the feed, gateway is 0. */
+typedef struct WireHello
+{
+	uint16_t version;
+	uint16_t gateway;
+	uint32_t database_oid;
+	WirePosition position; /* the stream goes on right after it */
+	WireBytes database;
+} WireHello;
+
+typedef struct WireSubscribe
+{
+	uint32_t sub;      /* the gateway's number for it, unique on this link while in use */
+	uint8_t ops;       /* WIRE_OP_ bits */
+	uint8_t has_since; /* 0: from now on */
+	WirePosition since;
+	WireBytes role; /* empty: pg_notifyd.anonymous_role */
+	WireBytes channel;
+} WireSubscribe;
+
+typedef struct WireUnsubscribe
+{
+	uint32_t sub;
+} WireUnsubscribe;
+
+typedef struct WireReplayCredit
+{
+	uint32_t sub;
+	uint32_t bytes;
+} WireReplayCredit;
+
+/*
+ * stream: all subscriptions for which the feed decides alike (one channel and one
+ * role) share a stream, and EVENT frames name streams. replay: REPLAY_EVENT frames
+ * come first, and REPLAY_DONE makes the subscription a member of the stream;
+ * without it the subscription is one from this frame on.
+ */
+typedef struct WireSubscribed
+{
+	uint32_t sub;
+	uint32_t stream;
+	uint8_t replay;
+	WirePosition position; /* the stream starts right after it */
+} WireSubscribed;
+
+typedef struct WireRefused
+{
+	uint32_t sub;
+	int32_t code; /* JSON-RPC error code */
+	WireBytes message;
+} WireRefused;
+
+typedef struct WireStreamEnded
+{
+	uint32_t stream;
+	int32_t code;
+	WireBytes message;
+} WireStreamEnded;
+
+/* text is the whole JSON text for the client. A raw NOTIFY has id 0. */
+typedef struct WireEvent
+{
+	uint64_t id;
+	uint8_t op; /* one WIRE_OP_ bit */
+	uint16_t nstreams;
+	const uint8_t *streams; /* nstreams u32, little-endian; read with wire_stream() */
+	WireBytes text;
+} WireEvent;
+
+typedef struct WireReplayEvent
+{
+	uint32_t sub;
+	uint64_t id;
+	WireBytes text;
+} WireReplayEvent;
+
+typedef struct WireReplayDone
+{
+	uint32_t sub;
+	uint64_t id;
+} WireReplayDone;
+
+typedef struct WireReset
+{
+	uint32_t sub;
+	WirePosition position;
+	WireBytes reason;
+} WireReset;
+
+/* Everything up to id has been sent on this link. behind: 0 when that is everything there is. */
+typedef struct WirePositionMsg
+{
+	uint64_t id;
+	uint32_t behind_ms;
+} WirePositionMsg;
+
+typedef struct WireGoodbye
+{
+	WireBytes reason;
+} WireGoodbye;
+
+typedef struct WireMessage
+{
+	WireType type;
+	union
+	{
+		WireConfig config;
+		WireStop stop;
+		WireLog log;
+		WireStats stats;
+		WireHello hello;
+		WireSubscribe subscribe;
+		WireUnsubscribe unsubscribe;
+		WireReplayCredit credit;
+		WireSubscribed subscribed;
+		WireRefused refused;
+		WireStreamEnded ended;
+		WireEvent event;
+		WireReplayEvent replay_event;
+		WireReplayDone replay_done;
+		WireReset reset;
+		WirePositionMsg position;
+		WireGoodbye goodbye;
+	} u;
+} WireMessage;
+
+/*
+ * Write a message as one frame into buf. Returns the frame's size in bytes; where
+ * that is larger than cap nothing usable was written (call again with that much
+ * room). For WIRE_EVENT, streams must point to little-endian u32s.
+ */
+extern size_t wire_encode(const WireMessage *msg, void *buf, size_t cap);
+
+typedef enum WireResult
+{
+	WIRE_OK,
+	WIRE_MORE, /* the frame is not complete yet */
+	WIRE_BAD,  /* not a frame of this protocol: give the connection up */
+} WireResult;
+
+/*
+ * Read one frame from the first len bytes of buf. On WIRE_OK *msg points into buf
+ * and *used is the frame's size. On WIRE_MORE *used is the size needed in all (0:
+ * not even the header is there).
+ */
+extern WireResult
+wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used) __attribute__((warn_unused_result));
+
+/* The i-th stream that an EVENT names. */
+extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
+
+/* Store v as a little-endian u32 (to fill WireEvent.streams). */
+extern void wire_store_u32(uint8_t *to, uint32_t v);
+
+/*
+ * Positions as clients see them, "<timeline>-<id>", both decimal without leading
+ * zeros. format writes at most WIRE_POSITION_SIZE bytes with the NUL and returns the
+ * length; parse is strict and returns false for anything else, an id beyond
+ * 2^53 - 1 or a timeline of 0 included.
+ */
+#define WIRE_POSITION_SIZE 32
+extern size_t wire_position_format(WirePosition position, char *buf);
+extern bool
+wire_position_parse(const char *text, size_t len, WirePosition *position) __attribute__((warn_unused_result));
+
+/* "INSERT" and so on for one WIRE_OP_ bit, and back (exact, upper case); 0 for an unknown name. */
+extern const char *wire_op_name(uint8_t op);
+extern uint8_t wire_op_parse(const char *name, size_t len);
+
+#endif /* PG_NOTIFYD_WIRE_H */
