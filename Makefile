@@ -1,0 +1,124 @@
+# pg_notifyd: the extension (PGXS), its gateway program, tests and demo.
+#
+#	make, make install, make uninstall		PG_CONFIG=... chooses the PostgreSQL
+#	make installcheck						regression and isolation tests on a running server that preloads the library
+#	make test, make test-KIND				everything on a fresh machine, see test/run
+#	make demo								see doc/demo/run
+#	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
+
+EXTENSION = pg_notifyd
+MODULE_big = pg_notifyd
+GATEWAY = pg_notifyd-gateway
+DATA = $(wildcard sql/pg_notifyd--*.sql)
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/ext/*.c src/wire/*.c)))
+REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
+ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation
+
+# What is not a PGXS object goes here: gateway, unit tests.
+BUILD = build
+EXTRA_CLEAN = build
+
+PG_CONFIG = $(or $(shell command -v pg_config),/usr/lib/postgresql/15/bin/pg_config)
+WARNINGS = -Wall -Wextra $(if $(WERROR),-Werror)
+# PGXS passes the options that PostgreSQL was compiled with, some of which only gcc knows.
+ifneq ($(findstring clang,$(CC)),)
+WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
+endif
+
+# The headers of PostgreSQL are the system's: their warnings are not ours.
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc
+PG_CFLAGS = $(WARNINGS) -MMD -MP
+
+# The bitcode would only serve to inline our functions into JIT-compiled expressions, where they never stand;
+# without it no clang is needed.
+override with_llvm = no
+
+# These targets must work before there is a pg_config.
+ifneq ($(filter-out test test-% demo,$(or $(MAKECMDGOALS),all)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+ifeq ($(PGXS),)
+$(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-15, or set PG_CONFIG)
+endif
+include $(PGXS)
+endif
+
+# Only what PostgreSQL looks up by name is visible, so that no other library's symbols can meet ours.
+EXPORTS = $(BUILD)/exports.map
+SHLIB_LINK += -Wl,--version-script=$(EXPORTS)
+
+$(MODULE_big).so: $(EXPORTS)
+
+$(EXPORTS): $(OBJS)
+	@mkdir -p $(@D)
+	@{ echo '{ global: _PG_init; Pg_magic_func; pg_finfo_*; *_main;'; \
+	   nm -g --defined-only $(OBJS) | sed -n 's/.* T pg_finfo_\(.*\)/\1;/p'; \
+	   echo 'local: *; };'; } > $@
+
+# The gateway
+GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/wire/*.c)))
+NET_LIBS = libuv jansson libwebsockets
+NET_CFLAGS = $(shell pkg-config --cflags $(NET_LIBS))
+NET_LDLIBS = $(shell pkg-config --libs $(NET_LIBS))
+NET_OPT = $(if $(SANITIZE),-O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
+NET_COMPILE = $(CC) -std=gnu11 -g -D_GNU_SOURCE -Isrc $(NET_CFLAGS) $(NET_OPT) -fPIE -fno-omit-frame-pointer \
+	-fstack-protector-strong -Wmissing-prototypes -Wpointer-arith -Wformat=2 $(WARNINGS) -MMD -MP $(COPT)
+NET_LINK = $(CC) $(NET_OPT) -pie -Wl,-z,relro,-z,now
+comma = ,
+
+all: $(BUILD)/$(GATEWAY)
+
+$(BUILD)/$(GATEWAY): $(GATEWAY_OBJS)
+	$(NET_LINK) -o $@ $^ $(NET_LDLIBS)
+
+$(BUILD)/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(NET_COMPILE) -c -o $@ $<
+
+install: install-gateway
+uninstall: uninstall-gateway
+
+install-gateway: $(BUILD)/$(GATEWAY)
+	$(MKDIR_P) '$(DESTDIR)$(bindir)'
+	$(INSTALL_PROGRAM) $< '$(DESTDIR)$(bindir)/$(GATEWAY)'
+
+uninstall-gateway:
+	rm -f '$(DESTDIR)$(bindir)/$(GATEWAY)'
+
+# Unit tests: each test/unit/test_*.c is a program, with the other files there and the gateway's modules but its main().
+UNIT_HELPERS = $(patsubst test/unit/%.c,$(BUILD)/unit/%.o,\
+	$(filter-out test/unit/test_%,$(sort $(wildcard test/unit/*.c))))
+UNIT_TESTS = $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
+
+unit-tests: $(UNIT_TESTS)
+
+$(BUILD)/unit/%.o: test/unit/%.c
+	@mkdir -p $(@D)
+	$(NET_COMPILE) -c -o $@ $<
+
+$(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(BUILD)/libgateway.a
+	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka
+
+.SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
+
+# Tests and demo on a fresh machine
+test:
+	@test/run
+
+test-%:
+	@test/run $*
+
+demo:
+	@EVENTS='$(EVENTS)' doc/demo/run
+
+clean: clean-deps
+clean-deps:
+	rm -f $(OBJS:.o=.d)
+
+.PHONY: all install-gateway uninstall-gateway unit-tests test demo clean-deps
+
+-include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d)
