@@ -57,7 +57,7 @@ typedef enum WireType
 	/* link, gateway to feed */
 	WIRE_SUBSCRIBE = 30,
 	WIRE_UNSUBSCRIBE = 31,   /* no frame for this subscription follows in reply */
-	WIRE_REPLAY_CREDIT = 32, /* the client has taken this many bytes of its replay */
+	WIRE_REPLAY_CREDIT = 32, /* this many bytes of the replay's texts have been written to the client */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -71,6 +71,13 @@ typedef enum WireType
 } WireType;
 
 #define WIRE_HEARTBEAT_MS 1000
+
+/*
+ * A feed starts each replay with this much credit. A REPLAY_EVENT costs the length of
+ * its text, and one may be sent while any credit is left, so a large event takes it
+ * below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
+ */
+#define WIRE_REPLAY_WINDOW (256u * 1024)
 
 /* A slice of somebody else's bytes. */
 typedef struct WireBytes

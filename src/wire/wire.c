@@ -1,0 +1,438 @@
+/*-------------------------------------------------------------------------
+ *
+ * wire.c
+ *	  The frames between the PostgreSQL half and the gateway.
+ *
+ * Each message's fields are listed once, in wire_fields(), and that one list is
+ * both the encoder and the decoder: so the two cannot disagree. What the list means
+ * in bytes is pinned by test/fixtures/wire.bin.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * A walk over a payload. Encoding, out is NULL from the first byte that does not fit
+ * on, while used goes on counting. Decoding, bad is set where the input ends early.
+ */
+typedef struct WireCursor
+{
+	uint8_t *out;
+	size_t cap;
+	const uint8_t *in;
+	size_t len;
+	size_t used;
+	bool bad;
+} WireCursor;
+
+static const struct
+{
+	uint8_t op;
+	const char *name;
+} wire_ops[] = {
+	{WIRE_OP_INSERT, "INSERT"},     {WIRE_OP_UPDATE, "UPDATE"},   {WIRE_OP_DELETE, "DELETE"},
+	{WIRE_OP_TRUNCATE, "TRUNCATE"}, {WIRE_OP_MESSAGE, "MESSAGE"}, {WIRE_OP_NOTIFY, "NOTIFY"},
+};
+
+#define WIRE_NOPS (sizeof(wire_ops) / sizeof(wire_ops[0]))
+
+/* The next n bytes to read, or NULL. */
+static const uint8_t *
+wire_take(WireCursor *c, size_t n)
+{
+	const uint8_t *at;
+
+	if (c->bad || n > c->len - c->used)
+	{
+		c->bad = true;
+		return NULL;
+	}
+	at = c->in + c->used;
+	c->used += n;
+	return at;
+}
+
+/* Room for the next n bytes to write, or NULL. */
+static uint8_t *
+wire_room(WireCursor *c, size_t n)
+{
+	uint8_t *at = NULL;
+
+	if (c->out != NULL && c->used <= c->cap && n <= c->cap - c->used)
+		at = c->out + c->used;
+	c->used += n;
+	return at;
+}
+
+/* One little-endian integer of n bytes; the value goes in or comes back. */
+static uint64_t
+wire_int(WireCursor *c, uint64_t value, size_t n)
+{
+	if (c->in != NULL)
+	{
+		const uint8_t *from = wire_take(c, n);
+
+		value = 0;
+		for (size_t i = 0; from != NULL && i < n; i++)
+			value |= (uint64_t) from[i] << (8 * i);
+	}
+	else
+	{
+		uint8_t *to = wire_room(c, n);
+
+		for (size_t i = 0; to != NULL && i < n; i++)
+			to[i] = (uint8_t) (value >> (8 * i));
+	}
+	return value;
+}
+
+static void
+wire_u8(WireCursor *c, uint8_t *value)
+{
+	*value = (uint8_t) wire_int(c, *value, sizeof(*value));
+}
+
+static void
+wire_u16(WireCursor *c, uint16_t *value)
+{
+	*value = (uint16_t) wire_int(c, *value, sizeof(*value));
+}
+
+static void
+wire_u32(WireCursor *c, uint32_t *value)
+{
+	*value = (uint32_t) wire_int(c, *value, sizeof(*value));
+}
+
+static void
+wire_i32(WireCursor *c, int32_t *value)
+{
+	*value = (int32_t) (uint32_t) wire_int(c, (uint32_t) *value, sizeof(*value));
+}
+
+static void
+wire_u64(WireCursor *c, uint64_t *value)
+{
+	*value = wire_int(c, *value, sizeof(*value));
+}
+
+static void
+wire_position(WireCursor *c, WirePosition *position)
+{
+	wire_u32(c, &position->timeline);
+	wire_u64(c, &position->id);
+}
+
+/* n bytes as they are; decoding, *data points into the input. */
+static void
+wire_raw(WireCursor *c, const uint8_t **data, size_t n)
+{
+	if (c->in != NULL)
+		*data = wire_take(c, n);
+	else
+	{
+		uint8_t *to = wire_room(c, n);
+
+		if (to != NULL && n > 0)
+			memcpy(to, *data, n);
+	}
+}
+
+static void
+wire_bytes(WireCursor *c, WireBytes *bytes)
+{
+	const uint8_t *data = (const uint8_t *) bytes->data;
+
+	wire_u32(c, &bytes->len);
+	wire_raw(c, &data, bytes->len);
+	bytes->data = (const char *) data;
+}
+
+static void
+wire_config(WireCursor *c, WireConfig *config)
+{
+	wire_u16(c, &config->version);
+	wire_u16(c, &config->gateway);
+	wire_u16(c, &config->listeners);
+	wire_u16(c, &config->port);
+	wire_u8(c, &config->anonymous);
+	wire_u32(c, &config->max_clients);
+	wire_u32(c, &config->max_message);
+	wire_u64(c, &config->client_buffer);
+	wire_u32(c, &config->keepalive_ms);
+	wire_bytes(c, &config->feed_socket);
+	wire_bytes(c, &config->database);
+	wire_bytes(c, &config->origins);
+	wire_bytes(c, &config->listen_addresses);
+}
+
+static void
+wire_stats(WireCursor *c, WireStats *stats)
+{
+	wire_u32(c, &stats->clients);
+	wire_u32(c, &stats->subscriptions);
+	wire_u64(c, &stats->accepted);
+	wire_u64(c, &stats->refused);
+	wire_u64(c, &stats->closed_slow);
+	wire_u64(c, &stats->events);
+	wire_u64(c, &stats->messages);
+	wire_u64(c, &stats->bytes);
+	wire_u64(c, &stats->queued);
+}
+
+static void
+wire_hello(WireCursor *c, WireHello *hello)
+{
+	wire_u16(c, &hello->version);
+	wire_u16(c, &hello->gateway);
+	wire_u32(c, &hello->database_oid);
+	wire_position(c, &hello->position);
+	wire_bytes(c, &hello->database);
+}
+
+static void
+wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
+{
+	wire_u32(c, &subscribe->sub);
+	wire_u8(c, &subscribe->ops);
+	wire_u8(c, &subscribe->has_since);
+	wire_position(c, &subscribe->since);
+	wire_bytes(c, &subscribe->role);
+	wire_bytes(c, &subscribe->channel);
+}
+
+static void
+wire_event(WireCursor *c, WireEvent *event)
+{
+	wire_u64(c, &event->id);
+	wire_u8(c, &event->op);
+	wire_u16(c, &event->nstreams);
+	if (c->in != NULL && event->nstreams > WIRE_MAX_STREAMS)
+		c->bad = true;
+	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
+	wire_bytes(c, &event->text);
+}
+
+/* The messages between feed and gateway that are about subscriptions. */
+static bool
+wire_fields_feed(WireCursor *c, WireMessage *m)
+{
+	switch (m->type)
+	{
+		case WIRE_SUBSCRIBED:
+			wire_u32(c, &m->u.subscribed.sub);
+			wire_u32(c, &m->u.subscribed.stream);
+			wire_u8(c, &m->u.subscribed.replay);
+			wire_position(c, &m->u.subscribed.position);
+			return true;
+		case WIRE_REFUSED:
+			wire_u32(c, &m->u.refused.sub);
+			wire_i32(c, &m->u.refused.code);
+			wire_bytes(c, &m->u.refused.message);
+			return true;
+		case WIRE_STREAM_ENDED:
+			wire_u32(c, &m->u.ended.stream);
+			wire_i32(c, &m->u.ended.code);
+			wire_bytes(c, &m->u.ended.message);
+			return true;
+		case WIRE_EVENT:
+			wire_event(c, &m->u.event);
+			return true;
+		case WIRE_REPLAY_EVENT:
+			wire_u32(c, &m->u.replay_event.sub);
+			wire_u64(c, &m->u.replay_event.id);
+			wire_bytes(c, &m->u.replay_event.text);
+			return true;
+		case WIRE_REPLAY_DONE:
+			wire_u32(c, &m->u.replay_done.sub);
+			wire_u64(c, &m->u.replay_done.id);
+			return true;
+		case WIRE_RESET:
+			wire_u32(c, &m->u.reset.sub);
+			wire_position(c, &m->u.reset.position);
+			wire_bytes(c, &m->u.reset.reason);
+			return true;
+		case WIRE_POSITION:
+			wire_u64(c, &m->u.position.id);
+			wire_u32(c, &m->u.position.behind_ms);
+			return true;
+		case WIRE_GOODBYE:
+			wire_bytes(c, &m->u.goodbye.reason);
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Walk over the fields of a message of type m->type; false for an unknown type. */
+static bool
+wire_fields(WireCursor *c, WireMessage *m)
+{
+	switch (m->type)
+	{
+		case WIRE_CONFIG:
+			wire_config(c, &m->u.config);
+			return true;
+		case WIRE_STOP:
+			wire_u16(c, &m->u.stop.code);
+			return true;
+		case WIRE_READY:
+			return true;
+		case WIRE_LOG:
+			wire_u8(c, &m->u.log.level);
+			wire_bytes(c, &m->u.log.message);
+			return true;
+		case WIRE_STATS:
+			wire_stats(c, &m->u.stats);
+			return true;
+		case WIRE_HELLO:
+			wire_hello(c, &m->u.hello);
+			return true;
+		case WIRE_SUBSCRIBE:
+			wire_subscribe(c, &m->u.subscribe);
+			return true;
+		case WIRE_UNSUBSCRIBE:
+			wire_u32(c, &m->u.unsubscribe.sub);
+			return true;
+		case WIRE_REPLAY_CREDIT:
+			wire_u32(c, &m->u.credit.sub);
+			wire_u32(c, &m->u.credit.bytes);
+			return true;
+		default:
+			return wire_fields_feed(c, m);
+	}
+}
+
+size_t
+wire_encode(const WireMessage *msg, void *buf, size_t cap)
+{
+	WireMessage copy = *msg; /* wire_fields() writes what it reads back */
+	WireCursor c = {.out = buf, .cap = cap, .used = WIRE_HEADER_SIZE};
+
+	(void) wire_fields(&c, &copy);
+	if (c.used <= cap)
+	{
+		uint8_t *header = buf;
+
+		wire_store_u32(header, (uint32_t) (c.used - WIRE_HEADER_SIZE));
+		header[4] = (uint8_t) msg->type;
+		memset(header + 5, 0, 3);
+	}
+	return c.used;
+}
+
+WireResult
+wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used)
+{
+	WireCursor header = {.in = buf, .len = len};
+	WireCursor payload;
+	uint32_t size = 0;
+	uint8_t type = 0;
+	uint8_t zero = 0;
+	uint16_t zeros = 0;
+
+	*used = 0;
+	if (len < WIRE_HEADER_SIZE)
+		return WIRE_MORE;
+	wire_u32(&header, &size);
+	wire_u8(&header, &type);
+	wire_u8(&header, &zero);
+	wire_u16(&header, &zeros);
+	if (size > WIRE_MAX_PAYLOAD || zero != 0 || zeros != 0)
+		return WIRE_BAD;
+
+	*used = WIRE_HEADER_SIZE + (size_t) size;
+	if (len < *used)
+		return WIRE_MORE;
+
+	memset(msg, 0, sizeof(*msg));
+	msg->type = (WireType) type;
+	payload = (WireCursor){.in = (const uint8_t *) buf + WIRE_HEADER_SIZE, .len = size};
+	if (!wire_fields(&payload, msg) || payload.bad || payload.used != size)
+		return WIRE_BAD;
+	return WIRE_OK;
+}
+
+uint32_t
+wire_stream(const WireEvent *event, uint16_t i)
+{
+	const uint8_t *at = event->streams + (size_t) i * 4;
+
+	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 24;
+}
+
+void
+wire_store_u32(uint8_t *to, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		to[i] = (uint8_t) (v >> (8 * i));
+}
+
+size_t
+wire_position_format(WirePosition position, char *buf)
+{
+	return (size_t) snprintf(buf, WIRE_POSITION_SIZE, "%lu-%llu", (unsigned long) position.timeline,
+							 (unsigned long long) position.id);
+}
+
+/* A decimal number without leading zeros, at most max; moves *text past it. */
+static bool
+wire_parse_number(const char **text, const char *end, uint64_t max, uint64_t *value)
+{
+	const char *start = *text;
+	const char *p = start;
+	uint64_t v = 0;
+
+	for (; p < end && *p >= '0' && *p <= '9'; p++)
+	{
+		uint64_t digit = (uint64_t) (*p - '0');
+
+		if (v > (max - digit) / 10)
+			return false;
+		v = v * 10 + digit;
+	}
+	if (p == start || (*start == '0' && p - start > 1))
+		return false;
+	*text = p;
+	*value = v;
+	return true;
+}
+
+bool
+wire_position_parse(const char *text, size_t len, WirePosition *position)
+{
+	const char *end = text + len;
+	uint64_t timeline;
+	uint64_t id;
+
+	if (!wire_parse_number(&text, end, UINT32_MAX, &timeline) || timeline == 0)
+		return false;
+	if (text == end || *text++ != '-')
+		return false;
+	if (!wire_parse_number(&text, end, ((uint64_t) 1 << 53) - 1, &id) || text != end)
+		return false;
+	position->timeline = (uint32_t) timeline;
+	position->id = id;
+	return true;
+}
+
+const char *
+wire_op_name(uint8_t op)
+{
+	for (size_t i = 0; i < WIRE_NOPS; i++)
+		if (wire_ops[i].op == op)
+			return wire_ops[i].name;
+	return NULL;
+}
+
+uint8_t
+wire_op_parse(const char *name, size_t len)
+{
+	for (size_t i = 0; i < WIRE_NOPS; i++)
+		if (strlen(wire_ops[i].name) == len && memcmp(wire_ops[i].name, name, len) == 0)
+			return wire_ops[i].op;
+	return 0;
+}
