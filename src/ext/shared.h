@@ -34,9 +34,9 @@
 typedef enum FeedState
 {
 	FEED_WANTED = 0, /* not running, to be started (also to find out whether the extension is there) */
-	FEED_STARTING,	 /* registered with the postmaster */
-	FEED_RUNNING,	 /* attached, feed_pid and feed_latch are valid */
-	FEED_ABSENT,	 /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
+	FEED_STARTING,   /* registered with the postmaster */
+	FEED_RUNNING,    /* attached, feed_pid and feed_latch are valid */
+	FEED_ABSENT,     /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
 } FeedState;
 
 typedef struct NotifydDatabase
@@ -46,17 +46,19 @@ typedef struct NotifydDatabase
 	/* Life of the feed, under NotifydShared.lock. */
 	FeedState state;
 	pid_t feed_pid;
-	Latch *feed_latch;	  /* of the running feed, else NULL */
-	pid_t hold_pid;		  /* a backend that needs the database without us: the feed leaves and stays away */
-	TimestampTz retry_at; /* not started again before */
-	int failures;		  /* starts that ended at once, in a row */
+	Latch *feed_latch;      /* of the running feed, else NULL */
+	pid_t hold_pid;         /* a backend that needs the database without us: the feed leaves and stays away */
+	TimestampTz retry_at;   /* not started again before */
+	int failures;           /* starts that ended at once, in a row */
+	TimestampTz started_at; /* when the feed was registered, then when it attached */
+	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
 
 	/* Ids, under lock (log.c). */
 	LWLock lock;
-	bool ids_ready;		  /* next_id and segment have been set from the log */
-	uint64 next_id;		  /* the next id to be given out */
-	uint64 next_bulk;	  /* the next provisional number of a bulk write */
-	int segment;		  /* the log table being written */
+	bool ids_ready;       /* next_id and segment have been set from the log */
+	uint64 next_id;       /* the next id to be given out */
+	uint64 next_bulk;     /* the next provisional number of a bulk write */
+	int segment;          /* the log table being written */
 	uint64 segment_first; /* first id of that segment */
 
 	/* Commit to feed. */
@@ -68,9 +70,10 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 events_sent;
 	pg_atomic_uint64 bytes_sent;
 	pg_atomic_uint64 notifies_sent;
-	pg_atomic_uint64 position;	 /* id up to which the slowest link has been sent everything */
-	pg_atomic_uint64 oldest;	 /* events up to and with this id can no longer be had */
-	pg_atomic_uint64 log_bytes;	 /* of all segments, measured now and then */
+	pg_atomic_uint64 position;  /* id up to which the slowest link has been sent everything */
+	pg_atomic_uint64 oldest;    /* events up to and with this id can no longer be had */
+	pg_atomic_uint64 log_bytes; /* of all segments, measured now and then */
+	pg_atomic_uint32 behind_ms; /* how far the slowest link is behind, as in WirePositionMsg */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
 } NotifydDatabase;
@@ -78,8 +81,8 @@ typedef struct NotifydDatabase
 /* One per PGPROC. Written by its own backend only. */
 typedef struct NotifydBackend
 {
-	pg_atomic_uint64 first_id;	   /* smallest id reserved and not yet decided; 0: none */
-	pg_atomic_uint32 database;	   /* index of the database those are of */
+	pg_atomic_uint64 first_id;     /* smallest id reserved and not yet decided; 0: none */
+	pg_atomic_uint32 database;     /* index of the database those are of */
 	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
 	int pid;
 } NotifydBackend;
@@ -105,8 +108,9 @@ typedef struct NotifydShared
 {
 	LWLock lock;
 	pid_t launcher_pid;
-	Latch *launcher_latch;			   /* NULL: not running */
-	pg_atomic_uint32 gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
+	Latch *launcher_latch;                /* NULL: not running */
+	pg_atomic_uint32 gateway_generation;  /* grows whenever a gateway becomes ready: feeds connect again */
+	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
 	int nbackends;
@@ -128,21 +132,32 @@ extern void shared_require(void);
 /*
  * The entry of a database, made if there is none. Errors with
  * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if the table is full. find returns NULL instead
- * of making one. Both take NotifydShared.lock.
+ * of making one. Both take NotifydShared.lock. forget frees the entry of a database that
+ * is gone and has no feed; its caller holds NotifydShared.lock exclusively.
  */
 extern NotifydDatabase *shared_database(Oid oid);
 extern NotifydDatabase *shared_find_database(Oid oid);
+extern void shared_forget_database(NotifydDatabase *database);
 extern int shared_database_index(const NotifydDatabase *database);
 
 /* This backend's entry. */
 extern NotifydBackend *shared_my_backend(void);
 
-/* Wake the launcher, or a database's feed, if they run. Never error; fit for commit callbacks. */
+/*
+ * Wake the launcher, a database's feed, or every feed, if they run. Never error, take
+ * no lock and no memory: fit for commit callbacks. Spurious wakes are possible.
+ */
 extern void shared_wake_launcher(void);
 extern void shared_wake_feed(NotifydDatabase *database);
+extern void shared_wake_all_feeds(void);
 
-/* Relative paths of the sockets that gateways bind and feeds connect to. */
-#define NOTIFYD_SOCKET_DIR "pg_notifyd"
+/*
+ * Relative paths of the sockets that gateways bind and feeds connect to. Always take
+ * the path from shared_gateway_socket(). Fits into sun_path; size: at least
+ * NOTIFYD_SOCKET_SIZE.
+ */
+#define NOTIFYD_SOCKET_SIZE 64
+#define NOTIFYD_SOCKET_DIR  "pg_notifyd"
 extern void shared_gateway_socket(int gateway, char *path, size_t size);
 
 #endif /* PG_NOTIFYD_SHARED_H */

@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between PostgreSQL 14 and 18. No other file asks for the version.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_COMPAT_H
+#define PG_NOTIFYD_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "postmaster/bgworker.h"
+#include "replication/walsender.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 140000
+#error "pg_notifyd needs PostgreSQL 14 or later"
+#endif
+
+/* Reserve the prefix of our settings: an unknown pg_notifyd.x is an error, before 15 a warning. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_RESERVE_PREFIX(prefix) MarkGUCPrefixReserved(prefix)
+#else
+#define COMPAT_RESERVE_PREFIX(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/*
+ * Have hook called when shared memory may be requested: at once before 15, where there
+ * is no shmem_request_hook. prev is where the hook before ours is kept.
+ */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_SHMEM_REQUEST(hook, prev) ((prev) = shmem_request_hook, shmem_request_hook = (hook))
+#define COMPAT_SHMEM_REQUEST_CHAIN(prev)                                                                     \
+	do                                                                                                       \
+	{                                                                                                        \
+		if (prev)                                                                                            \
+			(prev)();                                                                                        \
+	} while (0)
+typedef shmem_request_hook_type compat_shmem_request_hook_type;
+#else
+#define COMPAT_SHMEM_REQUEST(hook, prev) ((prev) = NULL, (hook) ())
+#define COMPAT_SHMEM_REQUEST_CHAIN(prev) ((void) (prev))
+typedef void (*compat_shmem_request_hook_type)(void);
+#endif
+
+/*
+ * How many PGPROCs there are, so that compat_proc_number() is less than it. To be asked
+ * from the shmem request hook on. Before 15 MaxBackends is not yet known then; the sum
+ * is the one of InitializeMaxBackends() (postinit.c).
+ */
+static inline int
+compat_proc_count(void)
+{
+#if PG_VERSION_NUM >= 150000
+	int backends = MaxBackends;
+#else
+	int backends = MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders;
+#endif
+
+	return backends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
+}
+
+/* The number of this process's PGPROC. */
+static inline int
+compat_proc_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+/* A wait event of our own, by name from 17 on. static_id: a static uint32 that starts as 0. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_WAIT_EVENT(static_id, name)                                                                   \
+	((static_id) != 0 ? (static_id) : ((static_id) = WaitEventExtensionNew(name)))
+#else
+#define COMPAT_WAIT_EVENT(static_id, name) ((static_id) = PG_WAIT_EXTENSION)
+#endif
+
+/* A wait event set that lives until FreeWaitEventSet(). */
+static inline WaitEventSet *
+compat_create_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* Does role own the database? */
+static inline bool
+compat_database_ownercheck(Oid database, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
+/* The timeline being written; not to be asked during recovery. */
+static inline TimeLineID
+compat_timeline(void)
+{
+#if PG_VERSION_NUM >= 150000
+	return GetWALInsertionTimeLine();
+#else
+	/* RecoveryInProgress() sets it up in a backend that has not yet written WAL. */
+	(void) RecoveryInProgress();
+	return ThisTimeLineID;
+#endif
+}
+
+/*
+ * Make fcinfo return a set in a tuplestore: sets rsinfo->setResult and ->setDesc from
+ * the function's declared result. Raises the usual errors where a set does not fit.
+ */
+static inline void
+compat_materialized_srf(FunctionCallInfo fcinfo)
+{
+#if PG_VERSION_NUM >= 150000
+	InitMaterializedSRF(fcinfo, 0);
+#else
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext oldcontext;
+	TupleDesc tupdesc;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || (rsinfo->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("set-valued function called in context that cannot accept a set")));
+
+	oldcontext = MemoryContextSwitchTo(rsinfo->econtext->ecxt_per_query_memory);
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	rsinfo->returnMode = SFRM_Materialize;
+	rsinfo->setResult =
+		tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
+	rsinfo->setDesc = tupdesc;
+	MemoryContextSwitchTo(oldcontext);
+#endif
+}
+
+#endif /* PG_NOTIFYD_COMPAT_H */
