@@ -3,7 +3,7 @@
  * log.h
  *	  The log tables notifyd.log_0 ... log_7: ids, writing, reading, rotation.
  *
- * See the head of log.c for the model.
+ * The model is at the head of log.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,6 +11,11 @@
 #define PG_NOTIFYD_LOG_H
 
 #include "postgres.h"
+
+#include "access/genam.h"
+#include "lib/stringinfo.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 #include "shared.h"
 
@@ -24,16 +29,98 @@ typedef enum LogColumn
 	LOG_AT,		 /* timestamptz: when the commit began */
 	LOG_SEQ,	 /* int4: place in the transaction, from 1 */
 	LOG_OF,		 /* int4: how many events the transaction has */
-	LOG_HEAD,	 /* int4: head_length */
+	LOG_HEAD,	 /* int4: how much of event is left where the whole is too large, see pending.h */
 	LOG_REL,	 /* oid: the watched table, 0 for a message */
 	LOG_OP,		 /* "char": I U D T M, or B for a bulk marker */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
-	LOG_EVENT,	 /* text; of a bulk marker: "segment base", see log.c */
+	LOG_EVENT,	 /* text; of a bulk marker: "segment first_key", see log.c */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
+#define LOG_BULK_OP	 'B'
 
-/* An event as read from the log. Pointers are good until the callback returns. */
+/* ---------------- ids (log.c) ---------------- */
+
+typedef struct LogReservation
+{
+	uint64 first;
+	int segment; /* the log table that the rows of these ids go to */
+} LogReservation;
+
+typedef struct LogBulk
+{
+	int64 first_key; /* negative; the members have first_key, first_key + 1, ... */
+	int segment;
+} LogBulk;
+
+/*
+ * This database's entry, its counter made ready from the log where that has not been done since the
+ * server, or the extension, came. Needs a transaction. Raises shared_require()'s error, and
+ * ERRCODE_UNDEFINED_TABLE when the extension is not in this database.
+ */
+extern NotifydDatabase *log_attach(void);
+
+/* Take n ids, in flight from now until log_decided(). At PRE_COMMIT, once per transaction. */
+extern LogReservation log_reserve(NotifydDatabase *database, int64 n);
+
+/* Take n provisional keys; their segment is not truncated before log_decided(). */
+extern LogBulk log_begin_bulk(NotifydDatabase *database, int64 n);
+
+/* The transaction is decided: nothing of it is in flight any more; wakes the feed after a commit. Never fails. */
+extern void log_decided(NotifydDatabase *database, bool committed);
+
+/*
+ * Every id up to the result is decided: its event is committed and visible to a snapshot taken from
+ * now on, or will never be. *lsn is what has to be flushed before those events may be sent.
+ */
+extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
+
+/* Whether a backend may still write rows to a segment whose ids end before first. */
+extern bool log_segment_in_use(NotifydDatabase *database, int segment, uint64 first);
+
+/* The backend whose ids hold up the watermark, and its smallest id; 0 if none. */
+extern int log_oldest_in_flight(NotifydDatabase *database, uint64 *id);
+
+/* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
+extern Oid log_relation(const char *name);
+
+/* OIDs of a log table and of its index on id; errors likewise. */
+extern Oid log_table(int segment);
+extern Oid log_index(int segment);
+
+/* ---------------- writing (log_write.c) ---------------- */
+
+typedef struct LogRow
+{
+	int64 id; /* or provisional key */
+	uint64 tx;
+	TimestampTz at;
+	int32 seq;
+	int32 of;
+	int32 head_length;
+	Oid relation;
+	char op;
+	bool notify;
+	int ncolumns; /* -1: the whole row */
+	const int16 *columns;
+	const char *channel; /* NUL-terminated */
+	int channel_length;
+	text *event;
+} LogRow;
+
+typedef struct LogWriter LogWriter;
+
+/* Rows for one segment; bulk: many are expected. What is written is visible when the transaction commits. */
+extern LogWriter *log_open_writer(int segment, bool bulk);
+extern void log_write(LogWriter *writer, const LogRow *row);
+extern void log_close_writer(LogWriter *writer);
+
+/* The row that stands for all of a bulk write, under its ids. */
+extern void log_write_marker(const LogBulk *bulk, const LogReservation *reservation, int64 n, TimestampTz at);
+
+/* ---------------- reading (log_read.c) ---------------- */
+
+/* An event as read from the log; good until the callback returns. */
 typedef struct LogEvent
 {
 	uint64 id;
@@ -48,8 +135,89 @@ typedef struct LogEvent
 	const int16 *columns;
 	const char *channel; /* channel_length bytes */
 	int channel_length;
-	Datum event; /* the text, possibly toasted: log_event_text() */
+	Datum event; /* the text, possibly toasted: log_event_slice() */
 	Size event_length;
 } LogEvent;
+
+/* A segment in use, and the first id that its rows may have. */
+typedef struct LogSegment
+{
+	int segment;
+	uint64 first;
+	TimestampTz since;
+} LogSegment;
+
+/* The segments in use, oldest first. */
+typedef struct LogMap
+{
+	int n;
+	LogSegment segments[LOG_SEGMENTS];
+	uint64 oldest; /* events with ids up to and with this one can no longer be had */
+} LogMap;
+
+/* A place in the log from which reading goes on. Zero but for after: not looked at yet. */
+typedef struct LogReader
+{
+	uint64 after; /* everything up to this id has been given to the callback */
+	bool positioned;
+	/* the bulk transaction that after is inside of, if bulk_last > after */
+	uint64 bulk_first;
+	uint64 bulk_last;
+	int64 bulk_key;
+	int bulk_segment;
+} LogReader;
+
+/* Given each event in order of id. Returns false to stop behind this one. */
+typedef bool (*LogCallback)(const LogEvent *event, void *arg);
+
+/*
+ * Read events reader->after < id <= upto, which must be at or below a watermark that was taken before
+ * the snapshot. At most max_rows are looked at. reader->after is where reading stopped: upto when there
+ * was nothing more. Needs a transaction. reader->after must not be below map->oldest.
+ */
+extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
+					 LogCallback callback, void *arg);
+
+/* The last id in the log, dead rows included, and the smallest key (0: none). */
+extern void log_extremes(uint64 *last_id, int64 *smallest_key);
+
+/* The last id that is visible to the snapshot, or map->oldest. */
+extern uint64 log_last_visible(const LogMap *map, Snapshot snapshot);
+
+/* Give the callback the event with this id, if the log has it. */
+extern void log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg);
+
+/* Append the first length bytes of the event's text, in the server's encoding. */
+extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
+
+/* ---------------- rendering (log_render.c) ---------------- */
+
+/*
+ * Append {"position":...,"id":...,...,<text>} (the params of an event, see pending.h), truncated with
+ * ,"truncated":true behind the text. All in the server's encoding.
+ */
+extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at,
+							  const char *text, Size length, bool truncated);
+
+/* The part of it before the text. */
+extern void log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
+
+/* This server's timeline, as positions carry it. */
+extern uint32 log_timeline(void);
+
+/* Append a position as clients see it. */
+extern void log_render_position(StringInfo buf, uint32 timeline, uint64 id);
+
+/* ---------------- segments and retention (log_segment.c) ---------------- */
+
+/* Read the map of segments from notifyd.log_segment. Needs a transaction. */
+extern void log_load_map(LogMap *map);
+
+/*
+ * Do what retention asks for: at most one truncation and one rotation, in transactions of their own.
+ * Called by the feed only, outside a transaction, with its map, which is kept right. Never waits for a
+ * lock. Returns the time in ms after which it wants to be called again.
+ */
+extern long log_retain(NotifydDatabase *database, LogMap *map);
 
 #endif /* PG_NOTIFYD_LOG_H */

@@ -19,7 +19,7 @@ extern int notifyd_max_message_size; /* bytes, from a client */
 extern int notifyd_max_event_size;	 /* bytes, to a client */
 extern int notifyd_client_buffer;	 /* kB */
 extern int notifyd_keepalive;		 /* ms; 0: none */
-extern int notifyd_retention;		 /* s */
+extern double notifyd_retention;	 /* s */
 extern int notifyd_retention_size;	 /* MB */
 
 /* Define them all; called once, from _PG_init. */

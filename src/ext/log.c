@@ -1,0 +1,265 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.c
+ *	  Ids and the watermark.
+ *
+ * The problem: ids taken while a transaction runs do not follow the order of commits, and a reader that
+ * asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last moment, and
+ * it is known which of them are under way:
+ *
+ *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter and
+ *							publish the first in this backend's entry ("in flight"); insert the rows.
+ *	  writer, COMMIT		log_decided(): the transaction is visible by now. Publish the end of its
+ *	  or ABORT				commit record, then clear the entry, then wake the feed if it sleeps.
+ *	  feed					log_watermark(): under the lock (shared) the smallest id in flight minus
+ *							one, or the last id given out. Then a snapshot, then the read.
+ *
+ * Why it is complete: an id at or below the watermark has been given out (the lock) and is not in flight,
+ * so its transaction has called log_decided(), which comes after it left the set of running transactions
+ * (CommitTransaction in access/transam/xact.c), so that a snapshot taken later sees its rows or never
+ * will. Why it is in order: if A had ended before B began to commit, A's ids were taken before B's.
+ *
+ * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so a
+ * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends.
+ *
+ * Bulk: a transaction with many events would hold the watermark while it inserts them all. It inserts
+ * them first, under negative keys from a second counter, and takes its ids then, for one row, the
+ * marker, which says where the members are. Only that insert and the commit are in flight.
+ *
+ * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone moves
+ * on to the next table, under the lock, so a reservation lies in one segment whole. Members of a bulk
+ * write may be in an earlier segment than their marker; notifyd.log_pin tells then.
+ *
+ * Not guaranteed: that ids are dense. An abort leaves a gap, a restart and a rotation leap ahead.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "log.h"
+
+#define LOG_SCHEMA "notifyd"
+
+Oid
+log_relation(const char *name)
+{
+	Oid schema = get_namespace_oid(LOG_SCHEMA, true);
+	Oid oid = InvalidOid;
+
+	if (OidIsValid(schema))
+		oid = get_relname_relid(name, schema);
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s.%s\" does not exist", LOG_SCHEMA, name),
+						errhint("The extension pg_notifyd is not installed in this database.")));
+	return oid;
+}
+
+Oid
+log_table(int segment)
+{
+	char name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "log_%d", segment);
+	return log_relation(name);
+}
+
+Oid
+log_index(int segment)
+{
+	char name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "log_%d_id", segment);
+	return log_relation(name);
+}
+
+/* Microseconds since 1970: ids start there, so that one that was lost with the log is not met again. */
+static uint64
+log_clock(void)
+{
+	return (uint64) (GetCurrentTimestamp() +
+					 (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+}
+
+/*
+ * Set the counters from the log. Two backends may do this at once: both compute from what is
+ * decided, and the first to take the lock wins, before any id is given out.
+ */
+static void
+log_initialise(NotifydDatabase *database, Oid incarnation)
+{
+	LogMap map;
+	uint64 last_id;
+	int64 smallest_key;
+	uint64 next_id = log_clock();
+
+	log_load_map(&map);
+	log_extremes(&last_id, &smallest_key);
+	if (map.n > 0)
+		next_id = Max(next_id, map.segments[map.n - 1].first);
+	next_id = Max(next_id, last_id + 1);
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->incarnation != incarnation)
+	{
+		/* Ids given out before by this server, to an earlier incarnation of the extension, are not met again. */
+		database->next_id = Max(database->next_id, next_id);
+		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
+		database->last_at_start = last_id;
+		database->segment = map.n > 0 ? map.segments[map.n - 1].segment : 0;
+		database->incarnation = incarnation;
+	}
+	LWLockRelease(&database->lock);
+}
+
+NotifydDatabase *
+log_attach(void)
+{
+	static NotifydDatabase *mine = NULL;
+	Oid incarnation;
+
+	shared_require();
+	if (mine == NULL || mine->oid != MyDatabaseId)
+		mine = shared_database(MyDatabaseId);
+
+	/* An extension dropped and created again has other tables, and begins with the first of them. */
+	incarnation = log_table(0);
+	if (mine->incarnation != incarnation)
+		log_initialise(mine, incarnation);
+	return mine;
+}
+
+LogReservation
+log_reserve(NotifydDatabase *database, int64 n)
+{
+	NotifydBackend *me = shared_my_backend();
+	LogReservation reservation;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	Assert(pg_atomic_read_u64(&me->first_id) == 0);
+	reservation.first = database->next_id;
+	reservation.segment = database->segment;
+	database->next_id += n;
+	me->pid = MyProcPid;
+	pg_atomic_write_u32(&me->database, shared_database_index(database));
+	pg_atomic_write_u64(&me->first_id, reservation.first);
+	LWLockRelease(&database->lock);
+	return reservation;
+}
+
+LogBulk
+log_begin_bulk(NotifydDatabase *database, int64 n)
+{
+	NotifydBackend *me = shared_my_backend();
+	LogBulk bulk;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	bulk.first_key = -(int64) (database->next_bulk + n - 1);
+	bulk.segment = database->segment;
+	database->next_bulk += n;
+	me->pid = MyProcPid;
+	pg_atomic_write_u32(&me->database, shared_database_index(database));
+	pg_atomic_write_u32(&me->bulk_segment, bulk.segment + 1);
+	LWLockRelease(&database->lock);
+	return bulk;
+}
+
+void
+log_decided(NotifydDatabase *database, bool committed)
+{
+	NotifydBackend *me = shared_my_backend();
+
+	if (committed)
+	{
+		uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
+
+		while (seen < XactLastCommitEnd &&
+			   !pg_atomic_compare_exchange_u64(&database->commit_lsn, &seen, XactLastCommitEnd))
+			;
+	}
+	pg_memory_barrier();
+	pg_atomic_write_u64(&me->first_id, 0);
+	pg_atomic_write_u32(&me->bulk_segment, 0);
+
+	/*
+	 * Also after an abort: its ids may be all that the watermark waited for. The barrier pairs with
+	 * the one that the feed has between lying down and its last look.
+	 */
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&database->feed_asleep) != 0 &&
+		pg_atomic_exchange_u32(&database->feed_asleep, 0) != 0)
+		shared_wake_feed(database);
+}
+
+/* The smallest id in flight in this database and whose it is. The lock must be held, or the answer is a guess. */
+static uint64
+log_smallest_in_flight(NotifydDatabase *database, int *pid)
+{
+	uint32 index = shared_database_index(database);
+	uint64 smallest = 0;
+
+	for (int i = 0; i < notifyd_shared->nbackends; i++)
+	{
+		NotifydBackend *backend = &notifyd_shared->backends[i];
+		uint64 id = pg_atomic_read_u64(&backend->first_id);
+
+		if (id != 0 && pg_atomic_read_u32(&backend->database) == index && (smallest == 0 || id < smallest))
+		{
+			smallest = id;
+			*pid = backend->pid;
+		}
+	}
+	return smallest;
+}
+
+uint64
+log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
+{
+	uint64 next_id;
+	uint64 smallest;
+	int pid;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	next_id = database->next_id;
+	smallest = log_smallest_in_flight(database, &pid);
+	LWLockRelease(&database->lock);
+
+	pg_read_barrier();
+	*lsn = pg_atomic_read_u64(&database->commit_lsn);
+	return (smallest != 0 ? smallest : next_id) - 1;
+}
+
+int
+log_oldest_in_flight(NotifydDatabase *database, uint64 *id)
+{
+	int pid = 0;
+
+	*id = log_smallest_in_flight(database, &pid);
+	return pid;
+}
+
+bool
+log_segment_in_use(NotifydDatabase *database, int segment, uint64 first)
+{
+	uint32 index = shared_database_index(database);
+	XLogRecPtr lsn;
+
+	if (log_watermark(database, &lsn) + 1 < first)
+		return true;
+	for (int i = 0; i < notifyd_shared->nbackends; i++)
+	{
+		NotifydBackend *backend = &notifyd_shared->backends[i];
+
+		if (pg_atomic_read_u32(&backend->bulk_segment) == (uint32) segment + 1 &&
+			pg_atomic_read_u32(&backend->database) == index)
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,289 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_read.c
+ *	  Reading events from the log tables in order of id.
+ *
+ * A bulk transaction is one marker row in the order, and its events are read through it, in pieces:
+ * a reader may stop and go on anywhere inside.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "log.h"
+
+/* A scan of one log table by key. */
+typedef struct LogScan
+{
+	Relation table;
+	Relation index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	ScanDirection direction;
+} LogScan;
+
+static void
+log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection direction, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+
+	scan->table = table_open(log_table(segment), AccessShareLock);
+	scan->index = index_open(log_index(segment), AccessShareLock);
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->direction = direction;
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(high));
+	scan->scan = index_beginscan(scan->table, scan->index, snapshot, 2, 0);
+	index_rescan(scan->scan, keys, 2, NULL, 0);
+}
+
+static bool
+log_next(LogScan *scan)
+{
+	if (!index_getnext_slot(scan->scan, scan->direction, scan->slot))
+		return false;
+	slot_getallattrs(scan->slot);
+	return true;
+}
+
+static void
+log_end_scan(LogScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->table, AccessShareLock);
+}
+
+static void
+log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
+{
+	Datum *values = slot->tts_values;
+	struct varlena *columns = PG_DETOAST_DATUM_PACKED(values[LOG_COLUMNS - 1]);
+	struct varlena *channel = PG_DETOAST_DATUM_PACKED(values[LOG_CHANNEL - 1]);
+
+	event->id = (uint64) DatumGetInt64(values[LOG_ID - 1]);
+	event->tx = (uint64) DatumGetInt64(values[LOG_TX - 1]);
+	event->at = DatumGetTimestampTz(values[LOG_AT - 1]);
+	event->seq = DatumGetInt32(values[LOG_SEQ - 1]);
+	event->of = DatumGetInt32(values[LOG_OF - 1]);
+	event->head_length = DatumGetInt32(values[LOG_HEAD - 1]);
+	event->relation = DatumGetObjectId(values[LOG_REL - 1]);
+	event->op = DatumGetChar(values[LOG_OP - 1]);
+	event->ncolumns = VARSIZE_ANY_EXHDR(columns) / sizeof(int16);
+	event->columns = NULL;
+	if (event->ncolumns > 0)
+	{
+		/* A short varlena is not aligned. */
+		int16 *copy = palloc(event->ncolumns * sizeof(int16));
+
+		memcpy(copy, VARDATA_ANY(columns), event->ncolumns * sizeof(int16));
+		event->columns = copy;
+	}
+	else
+		event->ncolumns = -1;
+	event->channel = VARDATA_ANY(channel);
+	event->channel_length = VARSIZE_ANY_EXHDR(channel);
+	event->event = values[LOG_EVENT - 1];
+	event->event_length = toast_raw_datum_size(event->event) - VARHDRSZ;
+}
+
+void
+log_append_text(StringInfo buf, const LogEvent *event, Size length)
+{
+	struct varlena *slice = PG_DETOAST_DATUM_SLICE(event->event, 0, (int32) length);
+
+	appendBinaryStringInfo(buf, VARDATA_ANY(slice), VARSIZE_ANY_EXHDR(slice));
+	if ((Pointer) slice != DatumGetPointer(event->event))
+		pfree(slice);
+}
+
+/* ---------------- bulk transactions ---------------- */
+
+/* Note what a marker row says. */
+static void
+log_enter_bulk(LogReader *reader, TupleTableSlot *slot)
+{
+	char *place = TextDatumGetCString(slot->tts_values[LOG_EVENT - 1]);
+
+	reader->bulk_first = (uint64) DatumGetInt64(slot->tts_values[LOG_ID - 1]);
+	reader->bulk_last = reader->bulk_first + DatumGetInt32(slot->tts_values[LOG_OF - 1]) - 1;
+	if (sscanf(place, "%d " INT64_FORMAT, &reader->bulk_segment, &reader->bulk_key) != 2)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("marker row " UINT64_FORMAT " of the log is damaged", reader->bulk_first)));
+	pfree(place);
+}
+
+/*
+ * Give the callback the members of the bulk transaction from reader->after on. Returns false if the
+ * callback, or *rows, said to stop.
+ */
+static bool
+log_read_bulk(LogReader *reader, int *rows, Snapshot snapshot, LogCallback callback, void *arg)
+{
+	LogScan scan;
+	int64 offset = (int64) (reader->after + 1 - reader->bulk_first);
+	int64 last = reader->bulk_key + (int64) (reader->bulk_last - reader->bulk_first);
+	bool go_on = true;
+
+	log_begin_scan(&scan, reader->bulk_segment, reader->bulk_key + offset, last, ForwardScanDirection, snapshot);
+	while (go_on && log_next(&scan))
+	{
+		LogEvent event;
+
+		log_event_from_slot(&event, scan.slot);
+		event.id = reader->bulk_first + (uint64) ((int64) event.id - reader->bulk_key);
+		reader->after = event.id;
+		go_on = callback(&event, arg) && --*rows > 0;
+	}
+	log_end_scan(&scan);
+	if (go_on)
+		reader->after = reader->bulk_last;
+	return go_on;
+}
+
+/* Whether reader->after lies inside a bulk transaction, whose marker is then before it. */
+static void
+log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snapshot)
+{
+	LogScan scan;
+
+	if (reader->after >= first)
+	{
+		log_begin_scan(&scan, segment, (int64) first, (int64) reader->after, BackwardScanDirection, snapshot);
+		if (log_next(&scan) && DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+			log_enter_bulk(reader, scan.slot);
+		log_end_scan(&scan);
+	}
+	reader->positioned = true;
+}
+
+/* ---------------- reading in order ---------------- */
+
+/* Read what one segment has of reader->after < id <= upto. Returns false if reading is to stop. */
+static bool
+log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapshot snapshot,
+				 LogCallback callback, void *arg)
+{
+	LogScan scan;
+	bool go_on = true;
+
+	log_begin_scan(&scan, segment, (int64) reader->after + 1, (int64) upto, ForwardScanDirection, snapshot);
+	while (go_on && log_next(&scan))
+	{
+		LogEvent event;
+
+		if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+		{
+			log_enter_bulk(reader, scan.slot);
+			reader->after = reader->bulk_first - 1;
+			go_on = log_read_bulk(reader, rows, snapshot, callback, arg);
+			continue;
+		}
+		log_event_from_slot(&event, scan.slot);
+		reader->after = event.id;
+		go_on = callback(&event, arg) && --*rows > 0;
+	}
+	log_end_scan(&scan);
+	return go_on;
+}
+
+void
+log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
+		 LogCallback callback, void *arg)
+{
+	int rows = max_rows;
+
+	for (int i = 0; i < map->n && reader->after < upto; i++)
+	{
+		uint64 first = map->segments[i].first;
+		uint64 end = i + 1 < map->n ? map->segments[i + 1].first - 1 : PG_INT64_MAX;
+
+		if (reader->after >= end)
+			continue;
+		if (!reader->positioned)
+			log_position_reader(reader, map->segments[i].segment, first, snapshot);
+		if (reader->after < reader->bulk_last && !log_read_bulk(reader, &rows, snapshot, callback, arg))
+			return;
+		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot, callback, arg))
+			return;
+		reader->after = Max(reader->after, Min(end, upto));
+	}
+	reader->after = Max(reader->after, upto);
+	reader->positioned = true;
+}
+
+/* ---------------- single look-ups ---------------- */
+
+void
+log_extremes(uint64 *last_id, int64 *smallest_key)
+{
+	*last_id = 0;
+	*smallest_key = 0;
+	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
+	{
+		LogScan scan;
+
+		/* Dead rows count too: their ids may have been given out and must not be again. */
+		log_begin_scan(&scan, segment, 1, PG_INT64_MAX, BackwardScanDirection, SnapshotAny);
+		if (log_next(&scan))
+		{
+			uint64 id = (uint64) DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
+
+			if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+				id += DatumGetInt32(scan.slot->tts_values[LOG_OF - 1]) - 1;
+			*last_id = Max(*last_id, id);
+		}
+		log_end_scan(&scan);
+
+		log_begin_scan(&scan, segment, PG_INT64_MIN, 0, ForwardScanDirection, SnapshotAny);
+		if (log_next(&scan))
+			*smallest_key = Min(*smallest_key, DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]));
+		log_end_scan(&scan);
+	}
+}
+
+uint64
+log_last_visible(const LogMap *map, Snapshot snapshot)
+{
+	uint64 last = map->oldest;
+
+	for (int i = map->n - 1; i >= 0 && last == map->oldest; i--)
+	{
+		LogScan scan;
+
+		log_begin_scan(&scan, map->segments[i].segment, 1, PG_INT64_MAX, BackwardScanDirection, snapshot);
+		if (log_next(&scan))
+		{
+			last = (uint64) DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
+			if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+				last += DatumGetInt32(scan.slot->tts_values[LOG_OF - 1]) - 1;
+		}
+		log_end_scan(&scan);
+	}
+	return Max(last, map->n > 0 ? map->segments[map->n - 1].first - 1 : 0);
+}
+
+void
+log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg)
+{
+	LogMap map;
+	LogReader reader = {.after = id - 1};
+
+	if (id == 0 || id > PG_INT64_MAX)
+		return;
+	log_load_map(&map);
+	if (id > map.oldest)
+		log_read(&reader, &map, id, 1, snapshot, callback, arg);
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_write.c
+ *	  Inserting rows into a log table, past SQL and the executor.
+ *
+ * The writer's user has no privileges on the log and needs none: the rows are written as the system's
+ * own, with no trigger, no rule and no constraint to consult.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "log.h"
+
+#define LOG_BATCH_ROWS	64			/* rows in one multi-insert */
+#define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
+
+struct LogWriter
+{
+	Relation table;
+	Relation index;
+	IndexInfo *index_info;
+	CommandId cid;
+	BulkInsertState bulk;	/* NULL: a few rows */
+	MemoryContext context;	/* the writer's own */
+	MemoryContext rows;		/* what is waiting to be inserted */
+	TupleTableSlot *slots[LOG_BATCH_ROWS];
+	int nslots; /* made so far */
+	int waiting;
+	Size bytes;
+};
+
+LogWriter *
+log_open_writer(int segment, bool bulk)
+{
+	LogWriter *writer = palloc0(sizeof(LogWriter));
+
+	writer->table = table_open(log_table(segment), RowExclusiveLock);
+	writer->index = index_open(log_index(segment), RowExclusiveLock);
+	writer->index_info = BuildIndexInfo(writer->index);
+	writer->cid = GetCurrentCommandId(true);
+	writer->bulk = bulk ? GetBulkInsertState() : NULL;
+	writer->context = CurrentMemoryContext;
+	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
+	return writer;
+}
+
+static void
+log_flush_writer(LogWriter *writer)
+{
+	if (writer->waiting == 0)
+		return;
+	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, 0, writer->bulk);
+	for (int i = 0; i < writer->waiting; i++)
+	{
+		TupleTableSlot *slot = writer->slots[i];
+		bool isnull = false;
+
+		index_insert(writer->index, &slot->tts_values[LOG_ID - 1], &isnull, &slot->tts_tid, writer->table,
+					 UNIQUE_CHECK_NO, false, writer->index_info);
+		ExecClearTuple(slot);
+	}
+	writer->waiting = 0;
+	writer->bytes = 0;
+	MemoryContextReset(writer->rows);
+}
+
+static TupleTableSlot *
+log_next_slot(LogWriter *writer)
+{
+	if (writer->waiting == writer->nslots)
+	{
+		MemoryContext context = MemoryContextSwitchTo(writer->context);
+
+		writer->slots[writer->nslots++] =
+			MakeSingleTupleTableSlot(RelationGetDescr(writer->table), &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(context);
+	}
+	return writer->slots[writer->waiting];
+}
+
+void
+log_write(LogWriter *writer, const LogRow *row)
+{
+	MemoryContext context = MemoryContextSwitchTo(writer->rows);
+	TupleTableSlot *slot = log_next_slot(writer);
+	int columns_size = row->ncolumns > 0 ? row->ncolumns * (int) sizeof(int16) : 0;
+	bytea *columns = palloc(VARHDRSZ + columns_size);
+	Datum values[LOG_NCOLUMNS];
+	bool isnull[LOG_NCOLUMNS] = {false};
+	HeapTuple tuple;
+
+	SET_VARSIZE(columns, VARHDRSZ + columns_size);
+	if (columns_size > 0)
+		memcpy(VARDATA(columns), row->columns, columns_size);
+
+	values[LOG_ID - 1] = Int64GetDatum(row->id);
+	values[LOG_TX - 1] = Int64GetDatum((int64) row->tx);
+	values[LOG_AT - 1] = TimestampTzGetDatum(row->at);
+	values[LOG_SEQ - 1] = Int32GetDatum(row->seq);
+	values[LOG_OF - 1] = Int32GetDatum(row->of);
+	values[LOG_HEAD - 1] = Int32GetDatum(row->head_length);
+	values[LOG_REL - 1] = ObjectIdGetDatum(row->relation);
+	values[LOG_OP - 1] = CharGetDatum(row->op);
+	values[LOG_COLUMNS - 1] = PointerGetDatum(columns);
+	values[LOG_CHANNEL - 1] = PointerGetDatum(cstring_to_text_with_len(row->channel, row->channel_length));
+	values[LOG_EVENT - 1] = PointerGetDatum(row->event);
+
+	tuple = heap_form_tuple(RelationGetDescr(writer->table), values, isnull);
+	ExecStoreHeapTuple(tuple, slot, true);
+	slot_getsomeattrs(slot, LOG_ID);
+	MemoryContextSwitchTo(context);
+
+	writer->waiting++;
+	writer->bytes += tuple->t_len;
+	if (writer->waiting == LOG_BATCH_ROWS || writer->bytes >= LOG_BATCH_BYTES)
+		log_flush_writer(writer);
+}
+
+void
+log_close_writer(LogWriter *writer)
+{
+	log_flush_writer(writer);
+	for (int i = 0; i < writer->nslots; i++)
+		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	if (writer->bulk != NULL)
+	{
+		FreeBulkInsertState(writer->bulk);
+		table_finish_bulk_insert(writer->table, 0);
+	}
+	MemoryContextDelete(writer->rows);
+
+	/* The locks stay until the end of the transaction, as for any insert. */
+	index_close(writer->index, NoLock);
+	table_close(writer->table, NoLock);
+	pfree(writer->index_info);
+	pfree(writer);
+}
+
+/* Note that rows of ids up to last are in an earlier segment than their ids say: it must outlive its turn. */
+static void
+log_write_pin(int segment, uint64 last)
+{
+	Relation table = table_open(log_relation("log_pin"), RowExclusiveLock);
+	Datum values[2] = {Int32GetDatum(segment), Int64GetDatum((int64) last)};
+	bool isnull[2] = {false, false};
+
+	simple_heap_insert(table, heap_form_tuple(RelationGetDescr(table), values, isnull));
+	table_close(table, NoLock);
+}
+
+void
+log_write_marker(const LogBulk *bulk, const LogReservation *reservation, int64 n, TimestampTz at)
+{
+	LogWriter *writer = log_open_writer(reservation->segment, false);
+	char *place = psprintf("%d " INT64_FORMAT, bulk->segment, bulk->first_key);
+	LogRow row = {.id = (int64) reservation->first,
+				  .tx = U64FromFullTransactionId(GetCurrentFullTransactionId()),
+				  .at = at,
+				  .seq = 1,
+				  .of = (int32) n,
+				  .op = LOG_BULK_OP,
+				  .ncolumns = -1,
+				  .channel = "",
+				  .event = cstring_to_text(place)};
+
+	log_write(writer, &row);
+	log_close_writer(writer);
+	if (bulk->segment != reservation->segment)
+		log_write_pin(bulk->segment, reservation->first + n - 1);
+}

@@ -1,0 +1,477 @@
+/*-------------------------------------------------------------------------
+ *
+ * pending.c
+ *	  The events of the running transaction, until its commit writes them to the log.
+ *
+ * Events are gathered in a buffer that lives as long as the transaction. Beyond
+ * PENDING_MEMORY it is moved to a temporary file, so that a statement of a million rows costs
+ * bounded memory. A savepoint remembers how far the buffer was, and its rollback cuts it there.
+ *
+ * The buffer is a sequence of bytes: first file_bytes in the file, then the tail in memory. Entries
+ * are written and read from front to back only, so cutting is a matter of two numbers.
+ *
+ * What happens when (access/transam/xact.c, CommitTransaction):
+ *	  XACT_EVENT_PRE_COMMIT		deferred triggers have run; the events are written to the log,
+ *								part of the transaction like any other row. May fail.
+ *	  XACT_EVENT_COMMIT			the commit record is written and the transaction visible: the ids
+ *								are no longer in flight and the feed is woken. Must not fail.
+ *	  XACT_EVENT_ABORT			the same, without the wake.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "capture.h"
+#include "compat.h"
+#include "log.h"
+#include "pending.h"
+
+#define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
+#define PENDING_BULK   256			/* a transaction with more events than this is written as bulk */
+
+/* An entry: this header, then the columns, the channel and the text. */
+typedef struct PendingEntry
+{
+	uint32 text_length;
+	uint32 head_length;
+	Oid relation;
+	int16 ncolumns; /* -1: the whole row */
+	uint16 channel_length;
+	char op;
+	bool notify;
+} PendingEntry;
+
+typedef struct PendingSavepoint
+{
+	int level; /* transaction nesting level that began here */
+	uint64 bytes;
+	int64 count;
+	int64 notifies;
+} PendingSavepoint;
+
+/* All of it in TopTransactionContext, and zero between transactions. */
+typedef struct PendingState
+{
+	bool committing; /* the events have been written: none may follow */
+	int64 count;
+	int64 notifies; /* how many of them are to be sent by NOTIFY too */
+	StringInfo tail;
+	BufFile *file;
+	uint64 file_bytes;
+	bool file_moved; /* the file's position is not file_bytes */
+	PendingSavepoint *savepoints;
+	int nsavepoints;
+	int savepoints_size;
+	NotifydDatabase *database;
+} PendingState;
+
+static PendingState pending;
+
+static void
+pending_forget(void)
+{
+	memset(&pending, 0, sizeof(pending));
+}
+
+static uint64
+pending_bytes(void)
+{
+	return pending.file_bytes + (pending.tail ? pending.tail->len : 0);
+}
+
+static void
+pending_write_file(const void *data, Size size)
+{
+	if (pending.file == NULL)
+	{
+		ResourceOwner owner = CurrentResourceOwner;
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
+		/* The file must outlive the portal or subtransaction that happens to be running. */
+		CurrentResourceOwner = TopTransactionResourceOwner;
+		pending.file = BufFileCreateTemp(false);
+		CurrentResourceOwner = owner;
+		MemoryContextSwitchTo(context);
+	}
+	if (pending.file_moved)
+	{
+		if (BufFileSeek(pending.file, 0, (off_t) pending.file_bytes, SEEK_SET) != 0)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+		pending.file_moved = false;
+	}
+	BufFileWrite(pending.file, unconstify(void *, data), size);
+	pending.file_bytes += size;
+}
+
+static void
+pending_spill(void)
+{
+	if (pending.tail->len == 0)
+		return;
+	pending_write_file(pending.tail->data, pending.tail->len);
+	resetStringInfo(pending.tail);
+}
+
+/* Append bytes of an entry; large, where the entry does not fit the memory at all. */
+static void
+pending_put(const void *data, Size size, bool large)
+{
+	if (large)
+		pending_write_file(data, size);
+	else
+		appendBinaryStringInfo(pending.tail, data, (int) size);
+}
+
+/* Cut the buffer. Must not fail: called while a subtransaction aborts. */
+static void
+pending_truncate(uint64 bytes, int64 count, int64 notifies)
+{
+	if (bytes >= pending.file_bytes)
+	{
+		if (pending.tail != NULL)
+		{
+			pending.tail->len = (int) (bytes - pending.file_bytes);
+			pending.tail->data[pending.tail->len] = '\0';
+		}
+	}
+	else
+	{
+		pending.file_bytes = bytes;
+		pending.file_moved = true;
+		resetStringInfo(pending.tail);
+	}
+	pending.count = count;
+	pending.notifies = notifies;
+}
+
+int64
+pending_append(const PendingEvent *event)
+{
+	PendingEntry entry;
+	Size columns_size = event->ncolumns > 0 ? event->ncolumns * sizeof(AttrNumber) : 0;
+	Size size;
+	bool large;
+
+	shared_require();
+	pending_init();
+	if (pending.committing)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot capture a change while the transaction is committing"),
+						errdetail("The events of this transaction have been written to the log already."),
+						errhint("A watched table must not be changed by a commit callback of another extension.")));
+	if (pending.database == NULL)
+		pending.database = log_attach();
+	if (pending.tail == NULL)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
+		pending.tail = makeStringInfo();
+		MemoryContextSwitchTo(context);
+	}
+
+	entry.text_length = (uint32) event->text_length;
+	entry.head_length = (uint32) event->head_length;
+	entry.relation = event->relation;
+	entry.ncolumns = (int16) event->ncolumns;
+	entry.channel_length = (uint16) strlen(event->channel);
+	entry.op = event->op;
+	entry.notify = event->notify;
+
+	size = sizeof(entry) + columns_size + entry.channel_length + event->text_length;
+	large = size > PENDING_MEMORY;
+	if (pending.tail->len + size > PENDING_MEMORY)
+		pending_spill();
+	pending_put(&entry, sizeof(entry), large);
+	if (columns_size > 0)
+		pending_put(event->columns, columns_size, large);
+	pending_put(event->channel, entry.channel_length, large);
+	pending_put(event->text, event->text_length, large);
+
+	if (event->notify)
+		pending.notifies++;
+	return ++pending.count;
+}
+
+/* ---------------- reading the buffer back ---------------- */
+
+typedef struct PendingReader
+{
+	uint64 at;		/* bytes read so far */
+	char columns[MaxHeapAttributeNumber * sizeof(AttrNumber)];
+	char channel[NAMEDATALEN * 2];
+} PendingReader;
+
+static void
+pending_read(PendingReader *reader, void *to, Size size)
+{
+	if (reader->at < pending.file_bytes)
+		compat_buffile_read(pending.file, to, size);
+	else
+		memcpy(to, pending.tail->data + (reader->at - pending.file_bytes), size);
+	reader->at += size;
+}
+
+static void
+pending_rewind(PendingReader *reader)
+{
+	reader->at = 0;
+	if (pending.file != NULL)
+	{
+		if (BufFileSeek(pending.file, 0, 0, SEEK_SET) != 0)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+		pending.file_moved = true;
+	}
+}
+
+/*
+ * Read the next entry into a row for the log; its text is allocated in the current context.
+ * Entries never straddle file and tail, because the tail is spilled whole.
+ */
+static void
+pending_next(PendingReader *reader, LogRow *row)
+{
+	PendingEntry entry;
+
+	pending_read(reader, &entry, sizeof(entry));
+	row->op = entry.op;
+	row->notify = entry.notify;
+	row->relation = entry.relation;
+	row->head_length = (int32) entry.head_length;
+	row->ncolumns = entry.ncolumns;
+	row->columns = (const int16 *) reader->columns;
+	if (entry.ncolumns > 0)
+		pending_read(reader, reader->columns, entry.ncolumns * sizeof(AttrNumber));
+	row->channel = reader->channel;
+	row->channel_length = entry.channel_length;
+	pending_read(reader, reader->channel, entry.channel_length);
+	reader->channel[entry.channel_length] = '\0';
+	row->event = (text *) palloc(VARHDRSZ + (Size) entry.text_length);
+	SET_VARSIZE(row->event, VARHDRSZ + (Size) entry.text_length);
+	pending_read(reader, VARDATA(row->event), entry.text_length);
+}
+
+/* ---------------- commit ---------------- */
+
+/* Send an event by NOTIFY as well, whole where it fits and as its id where not. */
+static void
+pending_notify(const LogRow *row, uint64 id)
+{
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	if (VARSIZE_ANY_EXHDR(row->event) < COMPAT_NOTIFY_PAYLOAD_MAX)
+		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, VARDATA(row->event),
+						  VARSIZE_ANY_EXHDR(row->event), false);
+	if (payload.len == 0 || payload.len >= COMPAT_NOTIFY_PAYLOAD_MAX)
+	{
+		resetStringInfo(&payload);
+		appendStringInfo(&payload, "{\"id\": " UINT64_FORMAT "}", id);
+	}
+	Async_Notify(row->channel, payload.data);
+	pfree(payload.data);
+}
+
+/* Go through the buffer once; write the rows from key first on, or send what is to be sent by NOTIFY. */
+static void
+pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
+{
+	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
+	PendingReader *reader = palloc(sizeof(PendingReader));
+	LogRow row;
+
+	row.tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
+	row.at = at;
+	row.of = (int32) pending.count;
+	pending_rewind(reader);
+	for (int64 i = 0; i < pending.count; i++)
+	{
+		MemoryContext context = MemoryContextSwitchTo(each);
+
+		CHECK_FOR_INTERRUPTS();
+		row.id = first + i;
+		row.seq = (int32) (i + 1);
+		pending_next(reader, &row);
+		if (writer != NULL)
+			log_write(writer, &row);
+		if (notify && row.notify)
+			pending_notify(&row, (uint64) row.id);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(each);
+	}
+	pfree(reader);
+	MemoryContextDelete(each);
+}
+
+/* The usual case: few events, written under the ids that they keep. */
+static void
+pending_commit_small(TimestampTz at)
+{
+	LogReservation reservation = log_reserve(pending.database, pending.count);
+	LogWriter *writer = log_open_writer(reservation.segment, false);
+
+	pending_walk(writer, (int64) reservation.first, at, pending.notifies > 0);
+	log_close_writer(writer);
+}
+
+/*
+ * Many events: written first, under provisional numbers that nobody waits for; then the ids are
+ * taken, for one marker row.
+ */
+static void
+pending_commit_bulk(TimestampTz at)
+{
+	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
+	LogWriter *writer = log_open_writer(bulk.segment, true);
+	LogReservation reservation;
+
+	pending_walk(writer, bulk.first_key, at, false);
+	log_close_writer(writer);
+
+	reservation = log_reserve(pending.database, pending.count);
+	log_write_marker(&bulk, &reservation, pending.count, at);
+	if (pending.notifies > 0)
+		pending_walk(NULL, (int64) reservation.first, at, true);
+}
+
+static void
+pending_pre_commit(void)
+{
+	TimestampTz at;
+
+	capture_flush_moved();
+	if (pending.count == 0)
+		return;
+	if (pending.count > PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a transaction cannot have more than %d events", PG_INT32_MAX)));
+	pending.committing = true;
+	at = GetCurrentTimestamp();
+	if (pending.count <= PENDING_BULK && pending.file == NULL)
+		pending_commit_small(at);
+	else
+		pending_commit_bulk(at);
+	if (pending.file != NULL)
+	{
+		BufFileClose(pending.file);
+		pending.file = NULL;
+	}
+}
+
+static void
+pending_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			pending_pre_commit();
+			break;
+		case XACT_EVENT_COMMIT:
+			if (pending.committing)
+			{
+				pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
+				log_decided(pending.database, true);
+			}
+			pending_forget();
+			break;
+		case XACT_EVENT_ABORT:
+			if (pending.committing)
+				log_decided(pending.database, false);
+			pending_forget();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			capture_flush_moved();
+			if (pending.count > 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
+						 errdetail("The events of a transaction get their place in the order when it commits."),
+						 errhint("Use COMMIT, or notify_unwatch() the table.")));
+			break;
+		case XACT_EVENT_PREPARE:
+			pending_forget();
+			break;
+		default: /* parallel workers write nothing */
+			break;
+	}
+}
+
+/*
+ * A savepoint that begins while the buffer is empty needs no note: where none is found for its
+ * level, there was nothing before it.
+ */
+static void
+pending_begin_subxact(int level)
+{
+	if (pending.count == 0)
+		return;
+	if (pending.nsavepoints == pending.savepoints_size)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
+		pending.savepoints_size = Max(8, pending.savepoints_size * 2);
+		if (pending.savepoints == NULL)
+			pending.savepoints = palloc(pending.savepoints_size * sizeof(PendingSavepoint));
+		else
+			pending.savepoints =
+				repalloc_huge(pending.savepoints, pending.savepoints_size * sizeof(PendingSavepoint));
+		MemoryContextSwitchTo(context);
+	}
+	pending.savepoints[pending.nsavepoints++] = (PendingSavepoint){
+		.level = level, .bytes = pending_bytes(), .count = pending.count, .notifies = pending.notifies};
+}
+
+static void
+pending_end_subxact(int level, bool commit)
+{
+	PendingSavepoint *top = pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
+	bool noted = top != NULL && top->level == level;
+
+	if (!commit && pending.count > 0)
+		pending_truncate(noted ? top->bytes : 0, noted ? top->count : 0, noted ? top->notifies : 0);
+	if (noted)
+		pending.nsavepoints--;
+}
+
+static void
+pending_subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	switch (event)
+	{
+		case SUBXACT_EVENT_START_SUB:
+			capture_flush_moved();
+			pending_begin_subxact(level);
+			break;
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			capture_flush_moved();
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			pending_end_subxact(level, true);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			capture_forget_moved();
+			pending_end_subxact(level, false);
+			break;
+	}
+}
+
+void
+pending_init(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(pending_xact_callback, NULL);
+	RegisterSubXactCallback(pending_subxact_callback, NULL);
+	registered = true;
+}
