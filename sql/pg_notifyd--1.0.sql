@@ -1,0 +1,202 @@
+/* pg_notifyd 1.0 */
+
+-- complain if the script is sourced in psql rather than by CREATE EXTENSION
+\echo Use "CREATE EXTENSION pg_notifyd" to load this file. \quit
+
+CREATE SCHEMA notifyd;
+COMMENT ON SCHEMA notifyd IS 'pg_notifyd: watches, event log and statistics';
+GRANT USAGE ON SCHEMA notifyd TO PUBLIC;
+
+-- A column, as regclass is a relation: stored by number, so that a rename is followed, written by name, so
+-- that a dump restores it.
+
+CREATE TYPE notifyd.column_ref;
+
+CREATE FUNCTION notifyd.column_ref_in(cstring) RETURNS notifyd.column_ref
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'column_ref_in';
+CREATE FUNCTION notifyd.column_ref_out(notifyd.column_ref) RETURNS cstring
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'column_ref_out';
+
+CREATE TYPE notifyd.column_ref (
+	INPUT = notifyd.column_ref_in,
+	OUTPUT = notifyd.column_ref_out,
+	INTERNALLENGTH = 8,
+	ALIGNMENT = int4,
+	STORAGE = plain
+);
+
+CREATE FUNCTION notifyd.column_names(columns notifyd.column_ref[]) RETURNS name[]
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'column_ref_names';
+
+COMMENT ON TYPE notifyd.column_ref IS 'a column of a table, written schema.table.column';
+COMMENT ON FUNCTION notifyd.column_ref_in(cstring) IS 'I/O';
+COMMENT ON FUNCTION notifyd.column_ref_out(notifyd.column_ref) IS 'I/O';
+COMMENT ON FUNCTION notifyd.column_names(notifyd.column_ref[]) IS 'the bare names of these columns';
+
+-- Watches. The C code relies on the order of the columns.
+
+CREATE SEQUENCE notifyd.watch_id_seq;
+
+CREATE TABLE notifyd.watch (
+	id bigint NOT NULL CONSTRAINT watch_pkey PRIMARY KEY,
+	relation regclass NOT NULL,
+	channel text NOT NULL,
+	ops text NOT NULL,
+	cols notifyd.column_ref[],
+	key notifyd.column_ref[],
+	update_of notifyd.column_ref[],
+	condition text,
+	old_values boolean NOT NULL,
+	notify boolean NOT NULL,
+	CONSTRAINT watch_relation_channel_key UNIQUE (relation, channel)
+);
+
+CREATE TABLE notifyd.channel_grant (
+	channel text NOT NULL,
+	role regrole NOT NULL,
+	CONSTRAINT channel_grant_pkey PRIMARY KEY (channel, role)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('notifyd.watch', '');
+SELECT pg_catalog.pg_extension_config_dump('notifyd.watch_id_seq', '');
+-- a role that has been dropped would be dumped as a number, and that may be another role where it is restored
+SELECT pg_catalog.pg_extension_config_dump('notifyd.channel_grant',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) role)');
+
+COMMENT ON SEQUENCE notifyd.watch_id_seq IS 'ids of watches';
+COMMENT ON TABLE notifyd.watch IS 'what is watched, kept by notify_watch(); to be read through notifyd.watches';
+COMMENT ON TABLE notifyd.channel_grant IS 'who may subscribe to channels that are no watched table, kept by notify_grant()';
+
+CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
+	SELECT w.id, w.relation, w.channel, w.ops,
+		notifyd.column_names(w.cols) AS cols,
+		notifyd.column_names(w.key) AS key,
+		notifyd.column_names(w.update_of) AS update_of,
+		w.condition, w.old_values, w.notify
+	FROM notifyd.watch AS w
+		JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
+	WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')
+		OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
+		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
+COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
+GRANT SELECT ON notifyd.watches TO PUBLIC;
+
+-- The log, see src/ext/log.c. Rows are only ever added, and whole tables truncated, so there is nothing for
+-- vacuum to do (but against wraparound, which this setting does not prevent) or for the planner to know.
+
+CREATE TABLE notifyd.log_0 (
+	id bigint NOT NULL,
+	tx bigint NOT NULL,
+	at timestamptz NOT NULL,
+	seq integer NOT NULL,
+	"of" integer NOT NULL,
+	head integer NOT NULL,
+	rel oid NOT NULL,
+	op "char" NOT NULL,
+	columns bytea NOT NULL,
+	channel text NOT NULL,
+	event text NOT NULL
+) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false);
+-- not compressed: that would cost the writers, and slices of the text are read
+ALTER TABLE notifyd.log_0
+	ALTER COLUMN columns SET STORAGE MAIN,
+	ALTER COLUMN channel SET STORAGE MAIN,
+	ALTER COLUMN event SET STORAGE EXTERNAL;
+CREATE INDEX log_0_id ON notifyd.log_0 (id);
+COMMENT ON TABLE notifyd.log_0 IS 'event log';
+
+DO $$
+BEGIN
+	FOR i IN 1..7 LOOP
+		EXECUTE pg_catalog.format('CREATE TABLE notifyd.log_%s (LIKE notifyd.log_0 INCLUDING STORAGE)'
+			' WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)', i);
+		EXECUTE pg_catalog.format('CREATE INDEX log_%s_id ON notifyd.log_%1$s (id)', i);
+		EXECUTE pg_catalog.format('COMMENT ON TABLE notifyd.log_%s IS ''event log''', i);
+	END LOOP;
+END
+$$;
+
+CREATE TABLE notifyd.log_segment (
+	segment integer NOT NULL CONSTRAINT log_segment_pkey PRIMARY KEY,
+	first_id bigint NOT NULL,
+	since timestamptz NOT NULL
+);
+CREATE TABLE notifyd.log_pin (
+	segment integer NOT NULL,
+	last_id bigint NOT NULL
+);
+CREATE TABLE notifyd.timeline (
+	timeline integer NOT NULL CONSTRAINT timeline_pkey PRIMARY KEY,
+	last_id bigint NOT NULL,
+	at timestamptz NOT NULL
+);
+COMMENT ON TABLE notifyd.log_segment IS 'which log tables are in use, and the first id of each';
+COMMENT ON TABLE notifyd.log_pin IS 'events whose rows are in an earlier log table than their ids say';
+COMMENT ON TABLE notifyd.timeline IS 'where this database''s history branched off';
+
+-- Functions
+
+CREATE FUNCTION notify_watch(
+	relation regclass,
+	op text DEFAULT 'insert,update,delete',
+	cols name[] DEFAULT NULL,
+	channel text DEFAULT NULL,
+	update_of name[] DEFAULT NULL,
+	key name[] DEFAULT NULL,
+	condition text DEFAULT NULL,
+	old_values boolean DEFAULT true,
+	notify boolean DEFAULT false
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_watch';
+COMMENT ON FUNCTION notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean) IS
+	'watch a table, or alter the watch that this table and channel have; returns its id';
+
+CREATE FUNCTION notify_unwatch(relation regclass, channel text DEFAULT NULL) RETURNS integer
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_unwatch';
+COMMENT ON FUNCTION notify_unwatch(regclass, text) IS
+	'remove the watch of a table on a channel, or all of its watches; returns how many';
+
+CREATE FUNCTION notify_send(channel text, payload json) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_send';
+COMMENT ON FUNCTION notify_send(text, json) IS
+	'publish a message when the transaction commits; returns its place among the events of the transaction';
+
+CREATE FUNCTION notify_fetch(id bigint) RETURNS json
+	LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_fetch';
+COMMENT ON FUNCTION notify_fetch(bigint) IS
+	'the whole event with this id, if it is still retained and the current user may read it';
+
+CREATE FUNCTION notify_grant(channel text, role regrole) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_grant';
+COMMENT ON FUNCTION notify_grant(text, regrole) IS
+	'let a role subscribe to a channel that is no watched table';
+
+CREATE FUNCTION notify_revoke(channel text, role regrole) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_revoke';
+COMMENT ON FUNCTION notify_revoke(text, regrole) IS
+	'undo notify_grant()';
+
+-- Triggers
+
+CREATE FUNCTION notifyd.capture() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_capture';
+COMMENT ON FUNCTION notifyd.capture() IS 'turns changes of watched tables into events; notify_watch() makes the triggers';
+
+CREATE FUNCTION notifyd.on_drop() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_on_drop';
+COMMENT ON FUNCTION notifyd.on_drop() IS 'keeps watches in step with dropped tables, columns and triggers';
+
+-- Statistics
+
+-- End of statistics
+
+-- Now that everything is there: tell the launcher, and warn where there is none.
+
+CREATE FUNCTION notifyd.created() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_created';
+SELECT notifyd.created();
+DROP FUNCTION notifyd.created();
+
+CREATE EVENT TRIGGER notifyd_on_drop ON sql_drop EXECUTE FUNCTION notifyd.on_drop();
+ALTER EVENT TRIGGER notifyd_on_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notifyd_on_drop IS 'keeps pg_notifyd''s watches in step with dropped tables, columns and triggers';
