@@ -112,6 +112,7 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 		/* Ids given out before by this server, to an earlier incarnation of the extension, are not met again. */
 		database->next_id = Max(database->next_id, next_id);
 		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
+		database->first_at_start = database->next_id;
 		database->last_at_start = last_id;
 		database->segment = map.n > 0 ? map.segments[map.n - 1].segment : 0;
 		database->incarnation = incarnation;

@@ -55,11 +55,12 @@ typedef struct NotifydDatabase
 
 	/* Ids, under lock (log.c). */
 	LWLock lock;
-	bool ids_ready;       /* next_id and segment have been set from the log */
-	uint64 next_id;       /* the next id to be given out */
-	uint64 next_bulk;     /* the next provisional number of a bulk write */
-	int segment;          /* the log table being written */
-	uint64 segment_first; /* first id of that segment */
+	Oid incarnation;       /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
+	uint64 next_id;        /* the next id to be given out */
+	uint64 next_bulk;      /* the next provisional number of a bulk write */
+	uint64 first_at_start; /* what next_id was set to */
+	uint64 last_at_start;  /* the last id in the log then */
+	int segment;           /* the log table being written */
 
 	/* Commit to feed. */
 	pg_atomic_uint64 commit_lsn;  /* end of the newest commit record with events */
@@ -131,11 +132,13 @@ extern void shared_require(void);
 
 /*
  * The entry of a database, made if there is none. Errors with
- * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if the table is full. find returns NULL instead
- * of making one. Both take NotifydShared.lock. forget frees the entry of a database that
- * is gone and has no feed; its caller holds NotifydShared.lock exclusively.
+ * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if the table is full, where add returns NULL.
+ * find returns NULL instead of making one. All take NotifydShared.lock. forget frees the
+ * entry of a database that is gone and has no feed; its caller holds that lock
+ * exclusively.
  */
 extern NotifydDatabase *shared_database(Oid oid);
+extern NotifydDatabase *shared_add_database(Oid oid);
 extern NotifydDatabase *shared_find_database(Oid oid);
 extern void shared_forget_database(NotifydDatabase *database);
 extern int shared_database_index(const NotifydDatabase *database);
