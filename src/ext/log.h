@@ -213,6 +213,9 @@ extern void log_render_position(StringInfo buf, uint32 timeline, uint64 id);
 /* Read the map of segments from notifyd.log_segment. Needs a transaction. */
 extern void log_load_map(LogMap *map);
 
+/* Read the map, and begin the first segment if there is none yet. Called by the feed, outside a transaction. */
+extern void log_begin(NotifydDatabase *database, LogMap *map);
+
 /*
  * Do what retention asks for: at most one truncation and one rotation, in transactions of their own.
  * Called by the feed only, outside a transaction, with its map, which is kept right. Never waits for a

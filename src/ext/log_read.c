@@ -126,15 +126,16 @@ log_enter_bulk(LogReader *reader, TupleTableSlot *slot)
 }
 
 /*
- * Give the callback the members of the bulk transaction from reader->after on. Returns false if the
- * callback, or *rows, said to stop.
+ * Give the callback the members of the bulk transaction from reader->after up to upto. Returns false if
+ * the callback, or *rows, said to stop.
  */
 static bool
-log_read_bulk(LogReader *reader, int *rows, Snapshot snapshot, LogCallback callback, void *arg)
+log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogCallback callback, void *arg)
 {
 	LogScan scan;
+	uint64 stop = Min(reader->bulk_last, upto);
 	int64 offset = (int64) (reader->after + 1 - reader->bulk_first);
-	int64 last = reader->bulk_key + (int64) (reader->bulk_last - reader->bulk_first);
+	int64 last = reader->bulk_key + (int64) (stop - reader->bulk_first);
 	bool go_on = true;
 
 	log_begin_scan(&scan, reader->bulk_segment, reader->bulk_key + offset, last, ForwardScanDirection, snapshot);
@@ -149,7 +150,7 @@ log_read_bulk(LogReader *reader, int *rows, Snapshot snapshot, LogCallback callb
 	}
 	log_end_scan(&scan);
 	if (go_on)
-		reader->after = reader->bulk_last;
+		reader->after = stop;
 	return go_on;
 }
 
@@ -188,7 +189,7 @@ log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapsho
 		{
 			log_enter_bulk(reader, scan.slot);
 			reader->after = reader->bulk_first - 1;
-			go_on = log_read_bulk(reader, rows, snapshot, callback, arg);
+			go_on = log_read_bulk(reader, upto, rows, snapshot, callback, arg);
 			continue;
 		}
 		log_event_from_slot(&event, scan.slot);
@@ -214,7 +215,7 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 			continue;
 		if (!reader->positioned)
 			log_position_reader(reader, map->segments[i].segment, first, snapshot);
-		if (reader->after < reader->bulk_last && !log_read_bulk(reader, &rows, snapshot, callback, arg))
+		if (reader->after < reader->bulk_last && !log_read_bulk(reader, upto, &rows, snapshot, callback, arg))
 			return;
 		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot, callback, arg))
 			return;

@@ -1,0 +1,215 @@
+/*-------------------------------------------------------------------------
+ *
+ * access.c
+ *	  Who may: what a role may subscribe to, and which events it may see.
+ *
+ * A role may have an event if it could SELECT what the event carries: USAGE on the schema, SELECT on the
+ * table or on each of the columns, and no row security that applies to it. An event is judged by the
+ * columns in its log row, not by its watch as it is now.
+ *
+ * Which watches and grants a channel has is read from the catalog tables each time; they are small, and
+ * callers keep the answers (feed_stream.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "access.h"
+#include "compat.h"
+#include "settings.h"
+#include "watch.h"
+
+static bool
+access_refuse(AccessReason *reason, int code, const char *format, ...) pg_attribute_printf(3, 4);
+
+static bool
+access_refuse(AccessReason *reason, int code, const char *format, ...)
+{
+	va_list args;
+
+	reason->code = code;
+	va_start(args, format);
+	vsnprintf(reason->message, sizeof(reason->message), format, args);
+	va_end(args);
+	return false;
+}
+
+/*
+ * Whether a relation has dropped columns: then privileges on every column that is left say nothing of
+ * what an older event of the whole row carries.
+ */
+static bool
+access_has_dropped_columns(Oid relation)
+{
+	int natts = get_relnatts(relation);
+	bool found = false;
+
+	for (AttrNumber i = 1; i <= natts && !found; i++)
+	{
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(i));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		found = ((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped;
+		ReleaseSysCache(tuple);
+	}
+	return found;
+}
+
+static bool
+access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
+{
+	if (compat_class_aclcheck(relation, role, ACL_SELECT))
+		return true;
+	if (n < 0)
+		return !access_has_dropped_columns(relation) &&
+			   pg_attribute_aclcheck_all(relation, role, ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
+	for (int i = 0; i < n; i++)
+	{
+		if (pg_attribute_aclcheck(relation, columns[i], role, ACL_SELECT) != ACLCHECK_OK)
+			return false;
+	}
+	return n > 0;
+}
+
+bool
+access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid schema;
+	char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "the table no longer exists");
+	schema = ((Form_pg_class) GETSTRUCT(tuple))->relnamespace;
+	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
+	ReleaseSysCache(tuple);
+
+	if (!compat_namespace_aclcheck(schema, role, ACL_USAGE))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for schema \"%s\"",
+							 get_namespace_name(schema));
+	if (!access_columns_allowed(role, relation, n, columns))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"", name);
+	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
+		return access_refuse(reason, ACCESS_NOT_PERMITTED,
+							 "row-level security of table \"%s\" applies to role \"%s\", and its policies are not "
+							 "evaluated for subscriptions",
+							 name, GetUserNameFromId(role, true));
+	return true;
+}
+
+/* A member of a role has what was granted to the role, as with other privileges. */
+static bool
+access_channel_granted(Oid role, const char *channel, int length, Snapshot snapshot)
+{
+	Relation table = table_open(watch_grant_relation(), AccessShareLock);
+	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	bool granted = false;
+
+	while (!granted && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		text *name;
+		Oid grantee;
+
+		slot_getallattrs(slot);
+		name = DatumGetTextPP(slot->tts_values[0]);
+		grantee = DatumGetObjectId(slot->tts_values[1]);
+		granted = VARSIZE_ANY_EXHDR(name) == (Size) length && memcmp(VARDATA_ANY(name), channel, length) == 0 &&
+				  SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(grantee)) && has_privs_of_role(role, grantee);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
+	return granted;
+}
+
+bool
+access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
+{
+	bool granted;
+	Snapshot snapshot;
+
+	if (OidIsValid(event->relation))
+		return access_relation_allowed(role, event->relation, event->ncolumns, event->columns, reason);
+
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	granted = access_channel_granted(role, event->channel, event->channel_length, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (!granted)
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
+							 event->channel_length, event->channel);
+	return true;
+}
+
+typedef struct AccessLookup
+{
+	Oid role;
+	AccessChannel *found;
+	AccessReason *reason;
+	bool refused;
+} AccessLookup;
+
+static void
+access_watch(const WatchColumns *watch, void *arg)
+{
+	AccessLookup *lookup = arg;
+
+	lookup->found->watched = true;
+	lookup->found->notifies |= watch->notify;
+	if (!lookup->refused &&
+		!access_relation_allowed(lookup->role, watch->relation, watch->ncolumns, watch->columns, lookup->reason))
+		lookup->refused = true;
+}
+
+bool
+access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
+{
+	AccessLookup lookup = {.role = role, .found = found, .reason = reason};
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	memset(found, 0, sizeof(*found));
+	watch_for_each_of_channel(channel, snapshot, access_watch, &lookup);
+	found->granted = access_channel_granted(role, channel, (int) strlen(channel), snapshot);
+	UnregisterSnapshot(snapshot);
+
+	if (lookup.refused)
+		return false;
+	if (!found->watched && !found->granted)
+		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);
+	return true;
+}
+
+Oid
+access_anonymous_role(AccessReason *reason)
+{
+	Oid role = InvalidOid;
+
+	if (notifyd_anonymous_role[0] == '\0')
+		access_refuse(reason, ACCESS_NOT_PERMITTED, "clients without a token are not admitted");
+	else
+	{
+		role = get_role_oid(notifyd_anonymous_role, true);
+		if (!OidIsValid(role))
+			access_refuse(reason, ACCESS_NOT_PERMITTED, "role \"%s\" does not exist", notifyd_anonymous_role);
+	}
+	return role;
+}

@@ -1,0 +1,276 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_segment.c
+ *	  Segments and retention.
+ *
+ * The log tables are used in turn. notifyd.log_segment has a row for each that is in use, with the
+ * first id that its rows may have; the newest is the one being written. The feed moves on to the next
+ * table when the current one is large or old enough, and truncates the oldest when it is not to be
+ * kept, or when its table is needed.
+ *
+ * Moving on: the row for the next table is committed first, with a first id a little ahead of the
+ * counter; then, under the lock, the counter leaps there and the table is switched. A crash in between
+ * leaves an empty segment, which the counter begins with after the restart.
+ *
+ * Truncating: never a table that a transaction may still write (log_segment_in_use()), never waiting for
+ * a lock (so nobody ever queues behind us), and readers in this process find out by the map.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "log.h"
+#include "settings.h"
+
+/* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
+#define LOG_ROTATION_GAP 10000
+
+/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
+#define LOG_LOOK_MS		1000
+#define LOG_LOOK_MIN_MS 20
+
+/* What notifyd.log_pin has in place of a segment whose bulk members have been truncated. */
+#define LOG_PIN_LOST (-1)
+
+static int
+log_compare_segments(const void *a, const void *b)
+{
+	uint64 first = ((const LogSegment *) a)->first;
+	uint64 second = ((const LogSegment *) b)->first;
+
+	return first < second ? -1 : first > second;
+}
+
+typedef void (*LogRowFunction)(LogMap *map, Datum *values);
+
+static void
+log_map_segment(LogMap *map, Datum *values)
+{
+	LogSegment *segment = &map->segments[map->n++];
+
+	if (map->n > LOG_SEGMENTS)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("notifyd.log_segment has too many rows")));
+	segment->segment = DatumGetInt32(values[0]);
+	segment->first = (uint64) DatumGetInt64(values[1]);
+	segment->since = DatumGetTimestampTz(values[2]);
+}
+
+/* Ids up to that of a marker whose members are gone can no longer be had either. */
+static void
+log_map_pin(LogMap *map, Datum *values)
+{
+	if (DatumGetInt32(values[0]) == LOG_PIN_LOST)
+		map->oldest = Max(map->oldest, (uint64) DatumGetInt64(values[1]));
+}
+
+static void
+log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, LogMap *map)
+{
+	Relation table = table_open(log_relation(name), AccessShareLock);
+	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		slot_getallattrs(slot);
+		function(map, slot->tts_values);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
+}
+
+void
+log_load_map(LogMap *map)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	memset(map, 0, sizeof(*map));
+	log_for_each_row("log_segment", snapshot, log_map_segment, map);
+	qsort(map->segments, map->n, sizeof(LogSegment), log_compare_segments);
+	if (map->n > 0)
+		map->oldest = map->segments[0].first - 1;
+	log_for_each_row("log_pin", snapshot, log_map_pin, map);
+	UnregisterSnapshot(snapshot);
+}
+
+/* Run a statement of our own that takes up to two numbers. */
+static void
+log_execute(const char *sql, int64 first, int64 second)
+{
+	Oid types[2] = {INT8OID, INT8OID};
+	Datum values[2] = {Int64GetDatum(first), Int64GetDatum(second)};
+	int result = SPI_execute_with_args(sql, strstr(sql, "$2") ? 2 : strstr(sql, "$1") ? 1 : 0, types, values, NULL,
+									   false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+}
+
+static void
+log_begin_work(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+static void
+log_end_work(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it. */
+static bool
+log_truncate_oldest(NotifydDatabase *database, LogMap *map)
+{
+	int segment = map->segments[0].segment;
+	uint64 oldest = map->segments[1].first - 1;
+	bool locked;
+
+	log_begin_work();
+	locked = ConditionalLockRelationOid(log_table(segment), AccessExclusiveLock);
+	if (locked)
+	{
+		char *truncate = psprintf("TRUNCATE TABLE notifyd.log_%d", segment);
+
+		log_execute(truncate, 0, 0);
+		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
+		log_execute("UPDATE notifyd.log_pin SET segment = -1 WHERE segment = $1", segment, 0);
+		log_execute("DELETE FROM notifyd.log_pin WHERE last_id <= $1", (int64) oldest, 0);
+	}
+	log_end_work();
+	if (!locked)
+		return false;
+
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	pg_atomic_write_u64(&database->oldest, map->oldest);
+	return true;
+}
+
+/* Begin a segment at first, if the counter has not passed it. Its row has been committed. */
+static bool
+log_switch(NotifydDatabase *database, int segment, uint64 first)
+{
+	bool done = false;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->next_id <= first)
+	{
+		database->next_id = first;
+		database->segment = segment;
+		done = true;
+	}
+	LWLockRelease(&database->lock);
+	return done;
+}
+
+static void
+log_rotate(NotifydDatabase *database, LogMap *map)
+{
+	int segment = (map->segments[map->n - 1].segment + 1) % LOG_SEGMENTS;
+	uint64 first;
+
+	do
+	{
+		LWLockAcquire(&database->lock, LW_SHARED);
+		first = database->next_id + LOG_ROTATION_GAP;
+		LWLockRelease(&database->lock);
+
+		log_begin_work();
+		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
+		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
+					segment, (int64) first);
+		log_end_work();
+	} while (!log_switch(database, segment, first));
+
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+}
+
+/*
+ * The first time that a feed meets the extension's tables: segment 0 begins with the first id that
+ * could have been given out, so that positions of an earlier incarnation are seen to be too old.
+ */
+void
+log_begin(NotifydDatabase *database, LogMap *map)
+{
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	if (map->n == 0)
+	{
+		log_begin_work();
+		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())", 0,
+					(int64) database->first_at_start);
+		log_load_map(map);
+		log_end_work();
+	}
+	pg_atomic_write_u64(&database->oldest, map->oldest);
+}
+
+/* Sizes in bytes, index and TOAST included, of the segments of the map; 0 for a table without a row. */
+static int64
+log_measure(NotifydDatabase *database, LogMap *map, int64 *bytes)
+{
+	int64 total = 0;
+
+	StartTransactionCommand();
+	for (int i = 0; i < map->n; i++)
+	{
+		Oid oid = log_table(map->segments[i].segment);
+		Relation table = table_open(oid, AccessShareLock);
+
+		bytes[i] = 0;
+		if (RelationGetNumberOfBlocks(table) > 0)
+			bytes[i] = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(oid)));
+		total += bytes[i];
+		table_close(table, AccessShareLock);
+	}
+	CommitTransactionCommand();
+	pg_atomic_write_u64(&database->log_bytes, total);
+	return total;
+}
+
+long
+log_retain(NotifydDatabase *database, LogMap *map)
+{
+	int64 bytes[LOG_SEGMENTS];
+	int64 total = log_measure(database, map, bytes);
+	int64 size_limit = (int64) notifyd_retention_size * 1024 * 1024;
+	int age_limit = (int) Min(notifyd_retention * 1000.0, INT_MAX); /* ms */
+	TimestampTz now = GetCurrentTimestamp();
+	LogSegment *current = &map->segments[map->n - 1];
+	int64 current_bytes = bytes[map->n - 1];
+	bool rotate = current_bytes >= size_limit / LOG_SEGMENTS ||
+				  (current_bytes > 0 &&
+				   TimestampDifferenceExceeds(current->since, now, age_limit / (LOG_SEGMENTS - 1)));
+
+	if (map->n > 1 &&
+		(total > size_limit || TimestampDifferenceExceeds(map->segments[1].since, now, age_limit) ||
+		 (rotate && map->n == LOG_SEGMENTS)) &&
+		!log_segment_in_use(database, map->segments[0].segment, map->segments[1].first))
+		log_truncate_oldest(database, map);
+	if (rotate && map->n < LOG_SEGMENTS)
+		log_rotate(database, map);
+	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
+}
