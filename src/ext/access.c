@@ -77,7 +77,7 @@ access_has_dropped_columns(Oid relation)
 static bool
 access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
 {
-	if (compat_class_aclcheck(relation, role, ACL_SELECT))
+	if (pg_class_aclcheck(relation, role, ACL_SELECT) == ACLCHECK_OK)
 		return true;
 	if (n < 0)
 		return !access_has_dropped_columns(relation) &&
@@ -103,7 +103,7 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
 	ReleaseSysCache(tuple);
 
-	if (!compat_namespace_aclcheck(schema, role, ACL_USAGE))
+	if (!COMPAT_SCHEMA_USABLE(schema, role))
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for schema \"%s\"",
 							 get_namespace_name(schema));
 	if (!access_columns_allowed(role, relation, n, columns))
@@ -120,7 +120,7 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 static bool
 access_channel_granted(Oid role, const char *channel, int length, Snapshot snapshot)
 {
-	Relation table = table_open(watch_grant_relation(), AccessShareLock);
+	Relation table = table_open(log_relation("channel_grant"), AccessShareLock);
 	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	bool granted = false;
@@ -160,38 +160,79 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 	return true;
 }
 
-typedef struct AccessLookup
+/* Columns that events of a watch carry, for access_relation_allowed(): n, and the numbers at *columns. */
+static int
+access_watch_columns(const Watch *watch, int16 **columns)
 {
-	Oid role;
-	AccessChannel *found;
-	AccessReason *reason;
-	bool refused;
-} AccessLookup;
+	List *key;
+	ListCell *cell;
+	int n = 0;
 
-static void
-access_watch(const WatchColumns *watch, void *arg)
+	if (!watch->cols.given)
+		return -1;
+	key = watch->key.given ? NIL : watch_table_key(watch->relation, false);
+	*columns = palloc((watch->cols.n + watch->key.n + list_length(key) + 1) * sizeof(int16));
+	for (int i = 0; i < watch->cols.n; i++)
+		(*columns)[n++] = watch->cols.attnums[i];
+	for (int i = 0; i < watch->key.n; i++)
+		(*columns)[n++] = watch->key.attnums[i];
+	foreach (cell, key)
+		(*columns)[n++] = (int16) lfirst_int(cell);
+	return n;
+}
+
+/* The ids of the watches of a channel. */
+static List *
+access_watches_of(const char *channel, Snapshot snapshot)
 {
-	AccessLookup *lookup = arg;
+	Relation table = table_open(log_relation("watch"), AccessShareLock);
+	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	List *ids = NIL;
 
-	lookup->found->watched = true;
-	lookup->found->notifies |= watch->notify;
-	if (!lookup->refused &&
-		!access_relation_allowed(lookup->role, watch->relation, watch->ncolumns, watch->columns, lookup->reason))
-		lookup->refused = true;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		slot_getallattrs(slot);
+		if (strcmp(TextDatumGetCString(slot->tts_values[2]), channel) == 0)
+		{
+			int64 *id = palloc(sizeof(int64));
+
+			*id = DatumGetInt64(slot->tts_values[0]);
+			ids = lappend(ids, id);
+		}
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
+	return ids;
 }
 
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
 {
-	AccessLookup lookup = {.role = role, .found = found, .reason = reason};
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool refused = false;
+	ListCell *cell;
 
 	memset(found, 0, sizeof(*found));
-	watch_for_each_of_channel(channel, snapshot, access_watch, &lookup);
+	foreach (cell, access_watches_of(channel, snapshot))
+	{
+		Watch *watch = watch_find(*(int64 *) lfirst(cell));
+		int16 *columns = NULL;
+		int n;
+
+		if (watch == NULL)
+			continue;
+		found->watched = true;
+		found->notifies |= watch->notify;
+		n = access_watch_columns(watch, &columns);
+		if (!refused && !access_relation_allowed(role, watch->relation, n, columns, reason))
+			refused = true;
+	}
 	found->granted = access_channel_granted(role, channel, (int) strlen(channel), snapshot);
 	UnregisterSnapshot(snapshot);
 
-	if (lookup.refused)
+	if (refused)
 		return false;
 	if (!found->watched && !found->granted)
 		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);

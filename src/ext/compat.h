@@ -156,4 +156,41 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #endif
 }
 
+/* USAGE on a schema. object_aclcheck() from 16 on. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_SCHEMA_USABLE(schema, role)                                                                   \
+	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
+#else
+#define COMPAT_SCHEMA_USABLE(schema, role) (pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
+#endif
+
+/* Read exactly size bytes, or error. */
+#if PG_VERSION_NUM >= 160000
+#define compat_buffile_read(file, to, size) BufFileReadExact(file, to, size)
+#else
+#define compat_buffile_read(file, to, size)                                                                  \
+	do                                                                                                       \
+	{                                                                                                        \
+		if (BufFileRead(file, to, size) != (size))                                                           \
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read from temporary file: %m")));   \
+	} while (0)
+#endif
+
+/* The timeline that WAL is being written on. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_INSERTION_TIMELINE() GetWALInsertionTimeLine()
+#else
+#define COMPAT_INSERTION_TIMELINE() ThisTimeLineID
+#endif
+
+/* What has been flushed of WAL. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_FLUSHED() GetFlushRecPtr(NULL)
+#else
+#define COMPAT_FLUSHED() GetFlushRecPtr()
+#endif
+
+/* A NOTIFY payload must be shorter than this (commands/async.c, NOTIFY_PAYLOAD_MAX_LENGTH). */
+#define COMPAT_NOTIFY_PAYLOAD_MAX (BLCKSZ - NAMEDATALEN - 128)
+
 #endif /* PG_NOTIFYD_COMPAT_H */

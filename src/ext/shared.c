@@ -42,11 +42,12 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->started_at = 0;
 	database->recheck = false;
 
-	database->ids_ready = false;
+	database->incarnation = InvalidOid;
 	database->next_id = 0;
 	database->next_bulk = 0;
 	database->segment = 0;
-	database->segment_first = 0;
+	database->first_at_start = 0;
+	database->last_at_start = 0;
 
 	pg_atomic_write_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_write_u32(&database->feed_asleep, 0);
@@ -173,7 +174,7 @@ shared_find_database(Oid oid)
 }
 
 NotifydDatabase *
-shared_database(Oid oid)
+shared_add_database(Oid oid)
 {
 	NotifydDatabase *database = shared_find_database(oid);
 
@@ -189,6 +190,13 @@ shared_database(Oid oid)
 			shared_reset_database(database, oid);
 	}
 	LWLockRelease(&notifyd_shared->lock);
+	return database;
+}
+
+NotifydDatabase *
+shared_database(Oid oid)
+{
+	NotifydDatabase *database = shared_add_database(oid);
 
 	if (database == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
