@@ -1,0 +1,137 @@
+#!/bin/bash
+# kinds.sh WORK KIND...: the unprivileged part of test/run. Builds in WORK/tree, logs to WORK/log, and writes the closing
+# line to WORK/total.
+set -u
+work=$1
+shift
+. "$work/tree/test/lib/private.sh"
+
+tree=$work/tree
+log=$work/log
+mkdir -p "$log" "$work/tmp"
+cd "$tree" || exit 1
+
+pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
+unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
+export LANG=C.UTF-8 TZ=UTC
+export TMPDIR=$work/tmp TESTDIR=$work PG_REGRESS=$pgxs/src/test/regress/pg_regress
+export PERL5LIB=$tree/test/lib:$pgxs/src/test/perl
+passed=0
+failed=0
+
+trap 'kill $(jobs -p) 2>/dev/null; stop_servers "$work"' EXIT
+trap 'exit 143' INT TERM HUP PIPE
+
+# limited SECONDS COMMAND... keeps a hanging test from hanging everything, and a signal from waiting for it.
+limited()
+{
+	timeout --kill-after=10 "$@" </dev/null &
+	wait $!
+}
+
+# count KIND PASSED FAILED
+count()
+{
+	passed=$((passed + $2))
+	failed=$((failed + $3))
+	echo "$1: $2 passed, $3 failed"
+	if [ "$3" -gt 0 ]; then
+		echo "--- the end of $1.log"
+		tail -n 60 "$log/$1.log"
+	fi
+}
+
+# Leaves the build's PG_CONFIG behind: from here on it is that of the private installation.
+build()
+{
+	limited 600 make -s -j2 WERROR=1 all unit-tests >"$log/build.log" 2>&1 &&
+		private_install "$tree" "$work/install" >>"$log/build.log" 2>&1
+}
+
+# A cluster for pg_regress, with the library preloaded and a port of its own for the gateway.
+start_cluster()
+{
+	[ ! -e "$work/data/postmaster.pid" ] || return 0
+	initdb -D "$work/data" -U postgres -A trust -N || return 1
+	cat >>"$work/data/postgresql.conf" <<-CONF
+		listen_addresses = ''
+		unix_socket_directories = '$work'
+		fsync = off
+		max_prepared_transactions = 2
+		shared_preload_libraries = 'pg_notifyd'
+		pg_notifyd.port = $(free_port 7432)
+	CONF
+	pg_ctl -D "$work/data" -l "$log/postgresql.log" -w start
+}
+
+# regress KIND OTHER: the tests of one kind, with the other kind's list emptied.
+regress()
+{
+	local good bad output=$log/$1.log
+	start_cluster >"$output" 2>&1 &&
+		limited 900 make installcheck "$2=" PG_CONFIG="$PG_CONFIG" \
+			EXTRA_REGRESS_OPTS="--host=$work --port=5432 --user=postgres" >>"$output" 2>&1
+	good=$(grep -cE '^test .*\.\.\. ok' "$output")
+	bad=$(grep -cE '^test .*\.\.\. FAILED' "$output")
+	[ $((good + bad)) -gt 0 ] || bad=1
+	find . -name regression.diffs -exec cat {} \; -delete >>"$output"
+	count "$1" "$good" "$bad"
+}
+
+# tap KIND FILE...: Perl scripts and programs that speak TAP.
+tap()
+{
+	local kind=$1 good=0 bad=1
+	shift
+	echo "no tests" >"$log/$kind.log"
+	if [ -e "$1" ]; then
+		CMOCKA_MESSAGE_OUTPUT=TAP limited 900 perl test/lib/tap-run "$work/$kind.count" "$@" >"$log/$kind.log" 2>&1
+		[ ! -s "$work/$kind.count" ] || read -r good bad <"$work/$kind.count"
+	fi
+	count "$kind" "$good" "$bad"
+}
+
+# unit_programs DIR sets programs to the unit tests as built below DIR.
+unit_programs()
+{
+	programs=(test/unit/test_*.c)
+	programs=("${programs[@]#test/}")
+	programs=("${programs[@]/#/$1/}")
+	programs=("${programs[@]%.c}")
+}
+
+# The gateway's own tests and the unit tests once more, with the address and undefined behaviour sanitizers.
+sanitized()
+{
+	if limited 600 make -s -j2 WERROR=1 SANITIZE=1 BUILD=build-asan build-asan/pg_notifyd-gateway unit-tests \
+		>"$log/gateway.log" 2>&1; then
+		export PG_NOTIFYD_GATEWAY=$tree/build-asan/pg_notifyd-gateway
+		unit_programs build-asan
+		tap gateway "${programs[@]}" test/gateway/*.t
+	else
+		count gateway 0 1
+	fi
+}
+
+run_kind()
+{
+	case $1 in
+		regress) regress regress ISOLATION ;;
+		isolation) regress isolation REGRESS ;;
+		unit) unit_programs build && tap unit "${programs[@]}" ;;
+		gateway) sanitized ;;
+		tap) tap tap test/t/*.pl ;;
+		browser) tap browser test/browser/*.pl ;;
+	esac
+}
+
+if build; then
+	for kind in "$@"; do
+		run_kind "$kind"
+	done
+else
+	count build 0 1
+fi
+
+echo "$passed passed, $failed failed" >"$work/total"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
