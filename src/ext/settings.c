@@ -75,7 +75,8 @@ settings_is_address(const char *element)
 }
 
 static bool
-settings_check_listen_addresses(char **newval, void **extra, GucSource source)
+settings_check_listen_addresses(char **newval, void **extra pg_attribute_unused(),
+								GucSource source pg_attribute_unused())
 {
 	return settings_check_list(*newval, settings_is_address);
 }
@@ -132,13 +133,15 @@ settings_is_allowed_origin(const char *element)
 }
 
 static bool
-settings_check_allowed_origins(char **newval, void **extra, GucSource source)
+settings_check_allowed_origins(char **newval, void **extra pg_attribute_unused(),
+							   GucSource source pg_attribute_unused())
 {
 	return settings_check_list(*newval, settings_is_allowed_origin);
 }
 
 static bool
-settings_check_default_database(char **newval, void **extra, GucSource source)
+settings_check_default_database(char **newval, void **extra pg_attribute_unused(),
+								GucSource source pg_attribute_unused())
 {
 	if (strlen(*newval) < NAMEDATALEN)
 		return true;
@@ -148,7 +151,8 @@ settings_check_default_database(char **newval, void **extra, GucSource source)
 
 /* Whether the role exists cannot be known here: the catalogs may not be readable yet. */
 static bool
-settings_check_anonymous_role(char **newval, void **extra, GucSource source)
+settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
+							  GucSource source pg_attribute_unused())
 {
 	if (strlen(*newval) < NAMEDATALEN)
 		return true;
@@ -157,7 +161,8 @@ settings_check_anonymous_role(char **newval, void **extra, GucSource source)
 }
 
 static bool
-settings_check_keepalive(int *newval, void **extra, GucSource source)
+settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
+						 GucSource source pg_attribute_unused())
 {
 	if (*newval == 0 || *newval >= SETTINGS_MIN_KEEPALIVE)
 		return true;

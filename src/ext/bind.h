@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * bind.h
+ *	  The listening sockets that pg_notifyd.listen_addresses and .port ask for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_BIND_H
+#define PG_NOTIFYD_BIND_H
+
+#include "postgres.h"
+
+#include "common/ip.h"
+
+#define BIND_MAX 64
+
+typedef struct BindSocket
+{
+	pgsocket fd;
+	SockAddr address;
+} BindSocket;
+
+typedef struct BindSet
+{
+	int n;
+	BindSocket sockets[BIND_MAX];
+} BindSet;
+
+/* The first address, of those asked for, that could not be had. */
+typedef struct BindProblem
+{
+	char text[512]; /* for the log; empty: none */
+	bool in_use;    /* another socket has the address */
+	bool held;      /* one of the sockets held has it, or part of it */
+} BindProblem;
+
+/*
+ * Fill *set with a nonblocking listening socket for each address of the comma-separated
+ * list, in the server's own syntax: names, addresses, "*". A name with several addresses
+ * counts as served when one of them is, unless another program has one of the others.
+ * Addresses that held, the sockets that are open now, has already are taken from there,
+ * so the two sets may share sockets. *problem says what is missing in *set, which may be
+ * part of the addresses or all.
+ *
+ * Blocks while names are being resolved.
+ */
+extern void
+bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, BindProblem *problem);
+
+/* Close the sockets of a set that are not in except as well, and empty it. */
+extern void bind_close(BindSet *set, const BindSet *except);
+
+/* Do both consist of the same sockets? */
+extern bool bind_equal(const BindSet *a, const BindSet *b);
+
+/* Is this socket in the set? */
+extern bool bind_contains(const BindSet *set, pgsocket fd);
+
+/* The numeric address in buf, without the port. */
+extern void bind_describe(const SockAddr *address, char *buf, int size);
+
+#endif /* PG_NOTIFYD_BIND_H */

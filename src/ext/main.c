@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * main.c
+ *	  What happens when the library is loaded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "fmgr.h"
+#include "hooks.h"
+#include "launcher.h"
+#include "settings.h"
+#include "shared.h"
+
+PG_MODULE_MAGIC;
+
+void _PG_init(void);
+
+/*
+ * Without shared_preload_libraries there are the settings and the SQL functions, which
+ * say what is missing. During a binary upgrade nothing may run: the server is not the
+ * user's yet.
+ */
+void
+_PG_init(void)
+{
+	settings_define();
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	shared_init();
+	hooks_init();
+	launcher_register();
+}

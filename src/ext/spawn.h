@@ -1,0 +1,31 @@
+/*-------------------------------------------------------------------------
+ *
+ * spawn.h
+ *	  Starting the gateway's program as a child process of the launcher.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_SPAWN_H
+#define PG_NOTIFYD_SPAWN_H
+
+#include "postgres.h"
+
+/* Descriptors of the program, as wire.h says: standard ones, the channel, the listeners. */
+#define SPAWN_CHANNEL        3
+#define SPAWN_FIRST_LISTENER 4
+
+/* Exit codes of a child that could not become the program, as the shell's. */
+#define SPAWN_NOT_EXECUTABLE 126
+#define SPAWN_NOT_FOUND      127
+
+/*
+ * Run the program at path in a process, and a session, of its own. It has /dev/null as
+ * standard input and output, our standard error, channel as descriptor 3, the listeners
+ * from 4 on and no other; title as its argument 0 and no other; no environment; default
+ * signal handling; and it is killed when we end. Returns its pid, which the caller has
+ * to wait for, or -1 and errno.
+ */
+extern pid_t
+spawn_program(const char *path, const char *title, int channel, const int *listeners, int nlisteners);
+
+#endif /* PG_NOTIFYD_SPAWN_H */

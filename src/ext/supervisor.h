@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * supervisor.h
+ *	  The launcher's care for the gateways: listening sockets, processes, channels.
+ *
+ * All of this is called by the launcher, and runs in its process.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_SUPERVISOR_H
+#define PG_NOTIFYD_SUPERVISOR_H
+
+#include "postgres.h"
+
+/*
+ * Get ready: the directory of the sockets, the handler of SIGCHLD, and a callback that
+ * ends the gateways whenever this process exits. Starts nothing yet.
+ */
+extern void supervisor_start(void);
+
+/* The settings may have changed. */
+extern void supervisor_reload(void);
+
+/* Do everything that is due. Returns after how many ms something is due again. */
+extern long supervisor_tend(void);
+
+/* Wait until the latch is set, a gateway has something to say, or timeout ms have passed. */
+extern void supervisor_wait(long timeout);
+
+#endif /* PG_NOTIFYD_SUPERVISOR_H */
