@@ -38,7 +38,7 @@
 #include "watch.h"
 
 static bool
-access_refuse(AccessReason *reason, int code, const char *format, ...) pg_attribute_printf(3, 4);
+access_refuse(AccessReason *reason, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static bool
 access_refuse(AccessReason *reason, int code, const char *format, ...)
@@ -59,15 +59,14 @@ access_refuse(AccessReason *reason, int code, const char *format, ...)
 static bool
 access_has_dropped_columns(Oid relation)
 {
-	int natts = get_relnatts(relation);
+	HeapTuple tuple;
 	bool found = false;
 
-	for (AttrNumber i = 1; i <= natts && !found; i++)
+	for (AttrNumber i = 1; !found; i++)
 	{
-		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(i));
-
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(i));
 		if (!HeapTupleIsValid(tuple))
-			continue;
+			break;
 		found = ((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped;
 		ReleaseSysCache(tuple);
 	}
@@ -109,10 +108,11 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	if (!access_columns_allowed(role, relation, n, columns))
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"", name);
 	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
-		return access_refuse(reason, ACCESS_NOT_PERMITTED,
-							 "row-level security of table \"%s\" applies to role \"%s\", and its policies are not "
-							 "evaluated for subscriptions",
-							 name, GetUserNameFromId(role, true));
+		return access_refuse(
+			reason, ACCESS_NOT_PERMITTED,
+			"row-level security of table \"%s\" applies to role \"%s\", and its policies are not "
+			"evaluated for subscriptions",
+			name, GetUserNameFromId(role, true));
 	return true;
 }
 
@@ -133,8 +133,9 @@ access_channel_granted(Oid role, const char *channel, int length, Snapshot snaps
 		slot_getallattrs(slot);
 		name = DatumGetTextPP(slot->tts_values[0]);
 		grantee = DatumGetObjectId(slot->tts_values[1]);
-		granted = VARSIZE_ANY_EXHDR(name) == (Size) length && memcmp(VARDATA_ANY(name), channel, length) == 0 &&
-				  SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(grantee)) && has_privs_of_role(role, grantee);
+		granted =
+			VARSIZE_ANY_EXHDR(name) == (Size) length && memcmp(VARDATA_ANY(name), channel, length) == 0 &&
+			SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(grantee)) && has_privs_of_role(role, grantee);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

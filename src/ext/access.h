@@ -13,7 +13,7 @@
 #include "log.h"
 
 /* JSON-RPC error codes of the client protocol, doc/protocol.md. */
-#define ACCESS_NOT_PERMITTED (-32003)
+#define ACCESS_NOT_PERMITTED   (-32003)
 #define ACCESS_NO_SUCH_CHANNEL (-32004)
 
 /* Why something is not allowed. */
@@ -28,7 +28,8 @@ typedef struct AccessReason
  * relation, by its privileges on schema and table, and whether row security does not apply to it. With
  * false, *reason says why not.
  */
-extern bool access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
+extern bool
+access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
 
 /* The same for an event of the log; for a message, whether the role was granted its channel. */
 extern bool access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason);

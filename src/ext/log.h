@@ -24,20 +24,20 @@
 /* Columns of a log table, 1-based, as in the extension's script. */
 typedef enum LogColumn
 {
-	LOG_ID = 1,	 /* int8: > 0 an event's id or a bulk marker's first id; < 0 a bulk member */
-	LOG_TX,		 /* int8: full transaction id */
-	LOG_AT,		 /* timestamptz: when the commit began */
-	LOG_SEQ,	 /* int4: place in the transaction, from 1 */
-	LOG_OF,		 /* int4: how many events the transaction has */
-	LOG_HEAD,	 /* int4: how much of event is left where the whole is too large, see pending.h */
-	LOG_REL,	 /* oid: the watched table, 0 for a message */
-	LOG_OP,		 /* "char": I U D T M, or B for a bulk marker */
+	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 a bulk member */
+	LOG_TX,      /* int8: full transaction id */
+	LOG_AT,      /* timestamptz: when the commit began */
+	LOG_SEQ,     /* int4: place in the transaction, from 1 */
+	LOG_OF,      /* int4: how many events the transaction has */
+	LOG_HEAD,    /* int4: how much of event is left where the whole is too large, see pending.h */
+	LOG_REL,     /* oid: the watched table, 0 for a message */
+	LOG_OP,      /* "char": I U D T M, or B for a bulk marker */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
-	LOG_EVENT,	 /* text; of a bulk marker: "segment first_key", see log.c */
+	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
-#define LOG_BULK_OP	 'B'
+#define LOG_BULK_OP  'B'
 
 /* ---------------- ids (log.c) ---------------- */
 
@@ -181,8 +181,8 @@ extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_
 /* The last id in the log, dead rows included, and the smallest key (0: none). */
 extern void log_extremes(uint64 *last_id, int64 *smallest_key);
 
-/* The last id that is visible to the snapshot, or map->oldest. */
-extern uint64 log_last_visible(const LogMap *map, Snapshot snapshot);
+/* The last id of an event at or below upto that is visible to the snapshot, or map->oldest. */
+extern uint64 log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot);
 
 /* Give the callback the event with this id, if the log has it. */
 extern void log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg);

@@ -20,6 +20,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "log.h"
 
@@ -138,7 +139,8 @@ log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogC
 	int64 last = reader->bulk_key + (int64) (stop - reader->bulk_first);
 	bool go_on = true;
 
-	log_begin_scan(&scan, reader->bulk_segment, reader->bulk_key + offset, last, ForwardScanDirection, snapshot);
+	log_begin_scan(&scan, reader->bulk_segment, reader->bulk_key + offset, last, ForwardScanDirection,
+				   snapshot);
 	while (go_on && log_next(&scan))
 	{
 		LogEvent event;
@@ -217,7 +219,8 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 			log_position_reader(reader, map->segments[i].segment, first, snapshot);
 		if (reader->after < reader->bulk_last && !log_read_bulk(reader, upto, &rows, snapshot, callback, arg))
 			return;
-		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot, callback, arg))
+		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot, callback,
+							  arg))
 			return;
 		reader->after = Max(reader->after, Min(end, upto));
 	}
@@ -226,6 +229,17 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 }
 
 /* ---------------- single look-ups ---------------- */
+
+/* The last id that the row under a scan stands for. */
+static uint64
+log_last_id_of(const LogScan *scan)
+{
+	uint64 id = (uint64) DatumGetInt64(scan->slot->tts_values[LOG_ID - 1]);
+
+	if (DatumGetChar(scan->slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+		id += DatumGetInt32(scan->slot->tts_values[LOG_OF - 1]) - 1;
+	return id;
+}
 
 void
 log_extremes(uint64 *last_id, int64 *smallest_key)
@@ -239,13 +253,7 @@ log_extremes(uint64 *last_id, int64 *smallest_key)
 		/* Dead rows count too: their ids may have been given out and must not be again. */
 		log_begin_scan(&scan, segment, 1, PG_INT64_MAX, BackwardScanDirection, SnapshotAny);
 		if (log_next(&scan))
-		{
-			uint64 id = (uint64) DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
-
-			if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
-				id += DatumGetInt32(scan.slot->tts_values[LOG_OF - 1]) - 1;
-			*last_id = Max(*last_id, id);
-		}
+			*last_id = Max(*last_id, log_last_id_of(&scan));
 		log_end_scan(&scan);
 
 		log_begin_scan(&scan, segment, PG_INT64_MIN, 0, ForwardScanDirection, SnapshotAny);
@@ -256,24 +264,20 @@ log_extremes(uint64 *last_id, int64 *smallest_key)
 }
 
 uint64
-log_last_visible(const LogMap *map, Snapshot snapshot)
+log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot)
 {
-	uint64 last = map->oldest;
+	uint64 last = 0;
 
-	for (int i = map->n - 1; i >= 0 && last == map->oldest; i--)
+	for (int i = map->n - 1; i >= 0 && last == 0; i--)
 	{
 		LogScan scan;
 
-		log_begin_scan(&scan, map->segments[i].segment, 1, PG_INT64_MAX, BackwardScanDirection, snapshot);
+		log_begin_scan(&scan, map->segments[i].segment, 1, (int64) upto, BackwardScanDirection, snapshot);
 		if (log_next(&scan))
-		{
-			last = (uint64) DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
-			if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
-				last += DatumGetInt32(scan.slot->tts_values[LOG_OF - 1]) - 1;
-		}
+			last = log_last_id_of(&scan);
 		log_end_scan(&scan);
 	}
-	return Max(last, map->n > 0 ? map->segments[map->n - 1].first - 1 : 0);
+	return Max(last, map->oldest);
 }
 
 void

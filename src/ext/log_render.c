@@ -23,7 +23,7 @@ log_timeline(void)
 	static uint32 timeline = 0;
 
 	if (timeline == 0)
-		timeline = COMPAT_INSERTION_TIMELINE();
+		timeline = compat_timeline();
 	return timeline;
 }
 
@@ -55,8 +55,9 @@ log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, Tim
 {
 	appendStringInfoString(buf, "{\"position\":\"");
 	log_render_position(buf, log_timeline(), id);
-	appendStringInfo(buf, "\",\"id\":" UINT64_FORMAT ",\"tx\":" UINT64_FORMAT ",\"seq\":%d,\"of\":%d,\"at\":\"", id,
-					 tx, seq, of);
+	appendStringInfo(buf,
+					 "\",\"id\":" UINT64_FORMAT ",\"tx\":" UINT64_FORMAT ",\"seq\":%d,\"of\":%d,\"at\":\"",
+					 id, tx, seq, of);
 	log_render_time(buf, at);
 	appendStringInfoString(buf, "\",");
 }

@@ -26,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -39,7 +40,7 @@
 #define LOG_ROTATION_GAP 10000
 
 /* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
-#define LOG_LOOK_MS		1000
+#define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
 
 /* What notifyd.log_pin has in place of a segment whose bulk members have been truncated. */
@@ -113,8 +114,11 @@ log_execute(const char *sql, int64 first, int64 second)
 {
 	Oid types[2] = {INT8OID, INT8OID};
 	Datum values[2] = {Int64GetDatum(first), Int64GetDatum(second)};
-	int result = SPI_execute_with_args(sql, strstr(sql, "$2") ? 2 : strstr(sql, "$1") ? 1 : 0, types, values, NULL,
-									   false, 0);
+	int result = SPI_execute_with_args(sql,
+									   strstr(sql, "$2")   ? 2
+									   : strstr(sql, "$1") ? 1
+														   : 0,
+									   types, values, NULL, false, 0);
 
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
@@ -197,8 +201,9 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 
 		log_begin_work();
 		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
-		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
-					segment, (int64) first);
+		log_execute(
+			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
+			segment, (int64) first);
 		log_end_work();
 	} while (!log_switch(database, segment, first));
 
@@ -220,8 +225,9 @@ log_begin(NotifydDatabase *database, LogMap *map)
 	if (map->n == 0)
 	{
 		log_begin_work();
-		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())", 0,
-					(int64) database->first_at_start);
+		log_execute(
+			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
+			0, (int64) database->first_at_start);
 		log_load_map(map);
 		log_end_work();
 	}

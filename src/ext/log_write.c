@@ -18,12 +18,15 @@
 #include "catalog/index.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
+#include "access/transam.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "log.h"
 
-#define LOG_BATCH_ROWS	64			/* rows in one multi-insert */
+#define LOG_BATCH_ROWS  64          /* rows in one multi-insert */
 #define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
 
 struct LogWriter
@@ -32,9 +35,9 @@ struct LogWriter
 	Relation index;
 	IndexInfo *index_info;
 	CommandId cid;
-	BulkInsertState bulk;	/* NULL: a few rows */
-	MemoryContext context;	/* the writer's own */
-	MemoryContext rows;		/* what is waiting to be inserted */
+	BulkInsertState bulk;  /* NULL: a few rows */
+	MemoryContext context; /* the writer's own */
+	MemoryContext rows;    /* what is waiting to be inserted */
 	TupleTableSlot *slots[LOG_BATCH_ROWS];
 	int nslots; /* made so far */
 	int waiting;

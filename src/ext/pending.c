@@ -35,7 +35,7 @@
 #include "pending.h"
 
 #define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
-#define PENDING_BULK   256			/* a transaction with more events than this is written as bulk */
+#define PENDING_BULK   256          /* a transaction with more events than this is written as bulk */
 
 /* An entry: this header, then the columns, the channel and the text. */
 typedef struct PendingEntry
@@ -163,10 +163,11 @@ pending_append(const PendingEvent *event)
 	shared_require();
 	pending_init();
 	if (pending.committing)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("cannot capture a change while the transaction is committing"),
-						errdetail("The events of this transaction have been written to the log already."),
-						errhint("A watched table must not be changed by a commit callback of another extension.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot capture a change while the transaction is committing"),
+				 errdetail("The events of this transaction have been written to the log already."),
+				 errhint("A watched table must not be changed by a commit callback of another extension.")));
 	if (pending.database == NULL)
 		pending.database = log_attach();
 	if (pending.tail == NULL)
@@ -204,7 +205,7 @@ pending_append(const PendingEvent *event)
 
 typedef struct PendingReader
 {
-	uint64 at;		/* bytes read so far */
+	uint64 at; /* bytes read so far */
 	char columns[MaxHeapAttributeNumber * sizeof(AttrNumber)];
 	char channel[NAMEDATALEN * 2];
 } PendingReader;
@@ -283,7 +284,8 @@ pending_notify(const LogRow *row, uint64 id)
 static void
 pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
 {
-	MemoryContext each = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext each =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
 	PendingReader *reader = palloc(sizeof(PendingReader));
 	LogRow row;
 
@@ -366,7 +368,7 @@ pending_pre_commit(void)
 }
 
 static void
-pending_xact_callback(XactEvent event, void *arg)
+pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 {
 	switch (event)
 	{
@@ -389,11 +391,12 @@ pending_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			capture_flush_moved();
 			if (pending.count > 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
-						 errdetail("The events of a transaction get their place in the order when it commits."),
-						 errhint("Use COMMIT, or notify_unwatch() the table.")));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
+					 errdetail("The events of a transaction get their place in the order when it commits."),
+					 errhint("Use COMMIT, or notify_unwatch() the table.")));
 			break;
 		case XACT_EVENT_PREPARE:
 			pending_forget();
@@ -441,7 +444,8 @@ pending_end_subxact(int level, bool commit)
 }
 
 static void
-pending_subxact_callback(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_unused(),
+						 SubTransactionId parent pg_attribute_unused(), void *arg pg_attribute_unused())
 {
 	int level = GetCurrentTransactionNestLevel();
 

@@ -13,23 +13,23 @@
 #include "access/attnum.h"
 
 /* Operations as stored in the log's column op. */
-#define PENDING_INSERT	 'I'
-#define PENDING_UPDATE	 'U'
-#define PENDING_DELETE	 'D'
+#define PENDING_INSERT   'I'
+#define PENDING_UPDATE   'U'
+#define PENDING_DELETE   'D'
 #define PENDING_TRUNCATE 'T'
-#define PENDING_MESSAGE	 'M'
+#define PENDING_MESSAGE  'M'
 
 typedef struct PendingEvent
 {
 	char op;
-	bool notify;			   /* also send it by NOTIFY on the channel */
-	Oid relation;			   /* the watched table (of a partition: the watched parent); InvalidOid for a message */
-	int ncolumns;			   /* columns whose values text carries, for the privilege check; */
+	bool notify;  /* also send it by NOTIFY on the channel */
+	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
+	int ncolumns; /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
 	const char *channel;
-	Size head_length;		   /* text up to here is the event without new and old, see below */
+	Size head_length; /* text up to here is the event without new and old, see below */
 	Size text_length;
-	const char *text;		   /* in the server's encoding */
+	const char *text; /* in the server's encoding */
 } PendingEvent;
 
 /*

@@ -1,0 +1,316 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed.c
+ *	  The feed: one background worker per database that has the extension.
+ *
+ * It reads the log in order of id, LISTENs, decides who may see what, and sends events to the gateways.
+ *
+ *	  feed.c			life, main loop, retention
+ *	  link.c			sockets to the gateways, one link each
+ *	  feed_stream.c		subscriptions, and what a role may see of a channel
+ *	  feed_read.c		from log rows to frames: live and replay
+ *	  listen.c			raw notifications
+ *
+ * One loop, and nothing in it waits: not for a gateway (sockets do not block; what is not taken stays in
+ * the log), not for a client (replays have credit), not for a lock that a user could hold (retention takes
+ * its lock only if it is free; catalogs are read under the weakest lock). Each round is bounded, and
+ * between rounds there is no transaction and no snapshot, so nothing keeps vacuum from its work.
+ *
+ * What wakes it: a commit with events, through log_decided(), but only if feed_asleep is set; NOTIFY, by
+ * its signal; frames from a gateway; a gateway that has become ready; DDL that may change decisions, through
+ * hooks.c. All of them set the latch; and it looks by itself once a second, should one be lost.
+ *
+ * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to himself) and
+ * lets errors end it otherwise; the launcher starts another one. Nothing is lost by that: what has been
+ * sent is known by the gateways, which subscribe anew from there.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/ps_status.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "feed.h"
+#include "launcher.h"
+#include "settings.h"
+#include "watch.h"
+
+#define FEED_TICK_MS    1000 /* it looks by itself at least this often */
+#define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
+
+PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
+
+/* ---------------- coming and going ---------------- */
+
+/* The end: what is queued is not waited for. */
+static void
+feed_leave(Feed *feed, FeedState next, const char *goodbye)
+{
+	if (goodbye != NULL)
+		link_goodbye_all(feed, goodbye);
+	launcher_feed_detach(feed->database, next);
+	proc_exit(0);
+}
+
+static bool
+feed_extension_there(void)
+{
+	bool there;
+
+	StartTransactionCommand();
+	there = OidIsValid(get_extension_oid(WATCH_EXTENSION, true));
+	CommitTransactionCommand();
+	return there;
+}
+
+/* The extension was dropped, or dropped and made anew: then another feed begins with the new tables. */
+static void
+feed_check_extension(Feed *feed)
+{
+	Oid incarnation = InvalidOid;
+
+	StartTransactionCommand();
+	if (OidIsValid(get_extension_oid(WATCH_EXTENSION, true)))
+		incarnation = log_table(0);
+	CommitTransactionCommand();
+	if (!OidIsValid(incarnation))
+		feed_leave(feed, FEED_ABSENT, "the extension has been dropped from this database");
+	if (incarnation != feed->incarnation)
+		feed_leave(feed, FEED_WANTED, NULL);
+}
+
+/*
+ * notifyd.timeline has, for each timeline that this database has had a feed on, the last id in the log
+ * when it began: what is later than that on an earlier timeline is not part of our history.
+ */
+static void
+feed_begin_timeline(Feed *feed)
+{
+	Oid types[2] = {INT4OID, INT8OID};
+	Datum values[2];
+
+	feed->timeline = log_timeline();
+	values[0] = Int32GetDatum((int32) feed->timeline);
+	values[1] = Int64GetDatum((int64) feed->database->last_at_start);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute_with_args(
+			"INSERT INTO notifyd.timeline (timeline, last_id, at) "
+			"VALUES ($1, $2, pg_catalog.clock_timestamp()) ON CONFLICT (timeline) DO NOTHING",
+			2, types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not note the timeline");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+bool
+feed_timeline_has(WirePosition position)
+{
+	Oid types[1] = {INT4OID};
+	Datum values[1] = {Int32GetDatum((int32) position.timeline)};
+	bool has = false;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute_with_args(
+			"SELECT last_id FROM notifyd.timeline WHERE timeline > $1 ORDER BY timeline LIMIT 1", 1, types,
+			values, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1)
+	{
+		bool isnull;
+		Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+
+		has = position.id <= (uint64) DatumGetInt64(last);
+	}
+	SPI_finish();
+	PopActiveSnapshot();
+	return has;
+}
+
+/* Nothing that an administrator sets for a role or database may stop or change what we do. */
+static void
+feed_settle_settings(void)
+{
+	SetConfigOption("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("row_security", "on", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static Feed *
+feed_begin(Oid database)
+{
+	MemoryContext context;
+	Feed *feed;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	feed_settle_settings();
+
+	context = AllocSetContextCreate(TopMemoryContext, "pg_notifyd feed", ALLOCSET_DEFAULT_SIZES);
+	feed = MemoryContextAllocZero(context, sizeof(Feed));
+	feed->context = context;
+	feed->database = shared_database(database);
+	launcher_feed_attached(feed->database);
+	if (!feed_extension_there())
+		feed_leave(feed, FEED_ABSENT, NULL);
+
+	StartTransactionCommand();
+	log_attach();
+	feed->incarnation = log_table(0);
+	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
+	CommitTransactionCommand();
+	log_begin(feed->database, &feed->map);
+	feed_begin_timeline(feed);
+
+	MemoryContextSwitchTo(context);
+	initStringInfo(&feed->text);
+	stream_init(feed);
+	listen_init(feed);
+	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
+	return feed;
+}
+
+/* ---------------- the loop ---------------- */
+
+static void
+feed_reload(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	feed_settle_settings();
+
+	/* pg_notifyd.anonymous_role may be another one. */
+	stream_invalidate();
+}
+
+/* Once a second, or when woken: take invalidations in, and keep what does not depend on events going. */
+static void
+feed_look(Feed *feed)
+{
+	StartTransactionCommand();
+	if (feed->nsubs == 0)
+		feed_jump_all(feed);
+	CommitTransactionCommand();
+	if (stream_stale())
+		feed_check_extension(feed);
+}
+
+static void
+feed_tell_positions(Feed *feed)
+{
+	uint64 slowest = PG_UINT64_MAX;
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || !link->greeted)
+			continue;
+		link_tell_position(link, feed->nsubs > 0 && link->reader.after < watermark);
+		slowest = Min(slowest, link->position);
+		stream_tell_notifies_lost(link);
+	}
+	if (slowest != PG_UINT64_MAX)
+		pg_atomic_write_u64(&feed->database->position, slowest);
+}
+
+/*
+ * Lie down, unless something has come meanwhile. Whoever commits looks at feed_asleep after it has
+ * published its work, and we look for work after we have set it: one of us sees the other.
+ */
+static void
+feed_sleep(Feed *feed, long timeout)
+{
+	/* Where nobody is subscribed, nobody has to wake us. */
+	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
+	pg_memory_barrier();
+	if (!feed_behind(feed))
+	{
+		pgstat_report_activity(STATE_IDLE, NULL);
+		link_wait(feed, timeout);
+		pgstat_report_activity(STATE_RUNNING, "pg_notifyd: sending events");
+	}
+	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
+}
+
+/* Retention, where it is due. Returns after how many ms it wants to be called again. */
+static long
+feed_retain(Feed *feed)
+{
+	static TimestampTz next = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	long wait;
+
+	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS)
+		return TimestampDifferenceMilliseconds(now, next);
+	wait = log_retain(feed->database, &feed->map);
+	next = TimestampTzPlusMilliseconds(now, wait);
+	return wait;
+}
+
+void
+pg_notifyd_feed_main(Datum main_arg)
+{
+	Feed *feed = feed_begin(DatumGetObjectId(main_arg));
+	TimestampTz looked = 0;
+
+	for (;;)
+	{
+		FeedProgress progress;
+		TimestampTz now;
+		long timeout;
+		bool tick;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+			feed_reload();
+		if (launcher_database_held(feed->database))
+			feed_leave(feed, FEED_WANTED, NULL);
+
+		now = GetCurrentTimestamp();
+		tick = now < looked || TimestampDifferenceExceeds(looked, now, FEED_TICK_MS);
+		link_connect_all(feed, tick);
+		link_receive_all(feed);
+		listen_drain();
+		feed_look(feed);
+		progress = feed_read(feed);
+		feed_tell_positions(feed);
+		link_send_all(feed);
+		timeout = feed_retain(feed);
+		if (tick)
+			looked = now;
+
+		MemoryContextSwitchTo(feed->context);
+		if (progress == FEED_IDLE)
+			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
+		else if (progress == FEED_STANDBY)
+			link_wait(feed, FEED_STANDBY_MS);
+	}
+}

@@ -1,0 +1,221 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed.h
+ *	  The feed of a database, shared by its own files only. The model is at the head of feed.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_FEED_H
+#define PG_NOTIFYD_FEED_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "storage/latch.h"
+#include "utils/hsearch.h"
+
+#include "access.h"
+#include "log.h"
+#include "shared.h"
+#include "../wire/wire.h"
+
+typedef struct Feed Feed;
+typedef struct Link Link;
+typedef struct Stream Stream;
+
+/* A subscription, as the gateway numbered it. In link->subs, by its number. */
+typedef struct Sub
+{
+	uint32 number;
+	Link *link;
+	Stream *stream;
+	uint8 ops;
+	bool replaying;        /* reads by itself, has not yet met the live stream */
+	LogReader reader;      /* where its replay is */
+	int64 credit;          /* bytes of replay that the client may still be sent */
+	dlist_node in_stream;  /* stream->subs */
+	dlist_node in_replays; /* link->replays, while replaying */
+} Sub;
+
+/* The connection to one gateway. */
+struct Link
+{
+	Feed *feed;
+	int gateway;
+	pgsocket fd;        /* PGINVALID_SOCKET: not connected */
+	bool greeted;       /* its HELLO has come */
+	bool notifies_lost; /* raw notifications were dropped: subscribers are to be told */
+	StringInfoData in;  /* received, not yet complete frames */
+	StringInfoData out; /* to be sent, from out_sent on */
+	int out_sent;
+	LogReader reader; /* live: events up to reader.after have been queued on this link */
+	uint64 position;  /* the same as a position that may be handed out */
+	uint64 told;      /* position of the last POSITION frame */
+	TimestampTz told_at;
+	TimestampTz last_event_at; /* of the event read last: how far behind we are */
+	HTAB *subs;
+	dlist_head replays;
+};
+
+/* What all subscriptions of one role to one channel share. */
+typedef struct StreamKey
+{
+	char role[NAMEDATALEN]; /* empty: the anonymous role */
+	char channel[NAMEDATALEN];
+} StreamKey;
+
+struct Stream
+{
+	StreamKey key;
+	uint32 number;
+	Oid role;
+	AccessChannel channel;
+	MemoryContext decisions_context;
+	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
+	dlist_head subs;
+	int live[NOTIFYD_MAX_GATEWAYS]; /* how many of them are live, by gateway */
+	dlist_node in_channel;          /* FeedChannel.streams */
+};
+
+/* A channel with at least one stream. */
+typedef struct FeedChannel
+{
+	char name[NAMEDATALEN];
+	bool listening;
+	dlist_head streams;
+} FeedChannel;
+
+struct Feed
+{
+	NotifydDatabase *database;
+	Oid incarnation; /* notifyd.log_0, to notice that the extension went or was made anew */
+	char *database_name;
+	uint32 timeline;
+	LogMap map;
+	Link *links[NOTIFYD_MAX_GATEWAYS];
+	uint32 gateway_generation; /* of the last attempt to connect */
+	HTAB *streams;             /* StreamKey -> Stream */
+	HTAB *channels;            /* name -> FeedChannel */
+	uint32 next_stream;
+	int nsubs;
+	StringInfoData text; /* the event being built */
+	MemoryContext context;
+};
+
+/* ---------------- links (link.c) ---------------- */
+
+/* A link that has more than this waiting to be sent gets no more events for now. */
+#define LINK_HIGH_WATER (512 * 1024)
+
+/* Raw notifications have no log to wait in: beyond this they are dropped, and subscribers told. */
+#define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
+
+/* Connect to the gateways that are set, give up those that are no longer. Cheap when nothing changed. */
+extern void link_connect_all(Feed *feed, bool retry);
+
+/* Read what has come and handle it. */
+extern void link_receive_all(Feed *feed);
+
+/* Send what can be sent without waiting. */
+extern void link_send_all(Feed *feed);
+
+/* Queue a frame. */
+extern void link_send(Link *link, const WireMessage *message);
+
+/* Whether it is connected, greeted, and not too full to take events. */
+extern bool link_ready(const Link *link);
+
+/* Queue POSITION where one is due; behind: there is more to read for this link. */
+extern void link_tell_position(Link *link, bool behind);
+
+/* Wait for the latch or a socket for at most timeout ms. */
+extern void link_wait(Feed *feed, long timeout);
+
+/* Say goodbye to all and close. */
+extern void link_goodbye_all(Feed *feed, const char *reason);
+
+/* Bytes of a NUL-terminated string. */
+extern WireBytes link_bytes(const char *string);
+
+/* ---------------- streams and subscriptions (feed_stream.c) ---------------- */
+
+extern void stream_init(Feed *feed);
+
+/* Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. Subscribe needs to be outside a transaction. */
+extern void stream_subscribe(Link *link, const WireSubscribe *request);
+extern void stream_unsubscribe(Link *link, uint32 number);
+extern void stream_credit(Link *link, const WireReplayCredit *credit);
+
+/* Drop all subscriptions of a link that is gone. */
+extern void stream_drop_link(Link *link);
+
+/* Something that decisions depend on may have changed since they were made. */
+extern bool stream_stale(void);
+
+extern void stream_invalidate(void);
+
+/* Make all decisions anew; ends the streams that are no longer allowed. Needs a transaction. */
+extern void stream_recheck(Feed *feed);
+
+extern FeedChannel *stream_channel(Feed *feed, const char *name, int length);
+extern bool stream_event_allowed(Stream *stream, const LogEvent *event);
+
+/* The replay of a subscription has met the live stream. */
+extern void stream_go_live(Sub *sub);
+
+/* Tell a subscription that events up to id can no longer be had. */
+extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
+
+/* If raw notifications were dropped because the link was full, tell those who wanted them, once it is not. */
+extern void stream_tell_notifies_lost(Link *link);
+
+/* The WIRE_OP_ bit of an operation of the log. */
+extern uint8 stream_op(char op);
+
+/* ---------------- reading (feed_read.c) ---------------- */
+
+/* What a round of reading left. */
+typedef enum FeedProgress
+{
+	FEED_IDLE,    /* nothing to do until something happens */
+	FEED_MORE,    /* go on at once */
+	FEED_STANDBY, /* waiting for a synchronous standby: look again soon */
+} FeedProgress;
+
+/* One bounded round: live events for every link, then a piece of every replay. */
+extern FeedProgress feed_read(Feed *feed);
+
+/* Whether there are live events that a link could be sent. */
+extern bool feed_behind(Feed *feed);
+
+/* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
+extern void feed_jump(Link *link);
+extern void feed_jump_all(Feed *feed);
+
+/* Whether a position of an earlier timeline lies in the history that this server has. */
+extern bool feed_timeline_has(WirePosition position);
+
+/* Pass a raw notification on. Arguments in the server's encoding. */
+extern void feed_notify(Feed *feed, const char *channel, const char *payload);
+
+/* ---------------- LISTEN (listen.c) ---------------- */
+
+extern void listen_init(Feed *feed);
+
+/* Both take effect at the end of the current transaction. */
+extern void listen_add(const char *channel);
+extern void listen_remove(const char *channel);
+
+/* Take what has come from the queue. Outside a transaction. */
+extern void listen_drain(void);
+
+/* ---------------- encoding (feed_text.c) ---------------- */
+
+/* Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content. */
+extern void feed_append_utf8(StringInfo buf, const char *text, int length);
+
+/* Append text as a JSON string in UTF-8. */
+extern void feed_append_json_string(StringInfo buf, const char *text, int length);
+
+#endif /* PG_NOTIFYD_FEED_H */

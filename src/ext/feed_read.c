@@ -1,0 +1,435 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_read.c
+ *	  Reading the log: live events for the links, replays for single subscriptions.
+ *
+ * Each round is one short transaction, and bounded: by rows looked at, by bytes queued on the link and, for
+ * a replay, by what its client has taken. Live events go first.
+ *
+ * Replay to live: a replay reads up to where the link's own reader is. When it has got there, REPLAY_DONE
+ * is queued and the subscription is live. Everything that the link reads later is queued behind that
+ * frame, and everything before it was read by the replay: nothing can be missed or doubled.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "feed.h"
+#include "settings.h"
+
+#define FEED_LIVE_ROWS   1000 /* rows of the log looked at in one round, for all links that are level */
+#define FEED_REPLAY_ROWS 500  /* and for each replay */
+
+static const char *const feed_reset_retention = "events after the position are no longer retained";
+
+/* ---------------- what an event looks like on the wire ---------------- */
+
+/*
+ * Build the client's message in feed->text. An event that is larger than a client may get is cut to its
+ * head; where even that is too large, to its operation and channel.
+ */
+static void
+feed_build_text(Feed *feed, const LogEvent *event)
+{
+	StringInfo text = &feed->text;
+	StringInfoData raw;
+	bool truncated = event->event_length > (Size) notifyd_max_event_size;
+
+	resetStringInfo(text);
+	appendStringInfoString(text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":");
+	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
+	if (truncated && event->head_length > notifyd_max_event_size)
+	{
+		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", wire_op_name(stream_op(event->op)));
+		feed_append_json_string(text, event->channel, event->channel_length);
+	}
+	else
+	{
+		initStringInfo(&raw);
+		log_append_text(&raw, event, truncated ? (Size) event->head_length : event->event_length);
+		feed_append_utf8(text, raw.data, raw.len);
+		pfree(raw.data);
+	}
+	appendStringInfoString(text, truncated ? ",\"truncated\":true}}" : "}}");
+}
+
+/* Queue feed->text for the streams of a channel that a link has live subscriptions to. */
+static void
+feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const LogEvent *event)
+{
+	static uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
+	Feed *feed = link->feed;
+	WireMessage message = {.type = WIRE_EVENT};
+	int n = 0;
+	dlist_iter iter;
+
+	message.u.event.id = id;
+	message.u.event.op = op;
+	message.u.event.streams = streams;
+	dlist_foreach (iter, &channel->streams)
+	{
+		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
+		bool allowed;
+
+		if (stream->live[link->gateway] == 0)
+			continue;
+		if (event != NULL)
+			allowed = stream_event_allowed(stream, event);
+		else
+			allowed = stream->channel.granted && !stream->channel.notifies;
+		if (!allowed)
+			continue;
+		if (n == 0 && event != NULL && feed->text.len == 0)
+			feed_build_text(feed, event);
+		wire_store_u32(streams + n * sizeof(uint32), stream->number);
+		if (++n < WIRE_MAX_STREAMS)
+			continue;
+		message.u.event.nstreams = (uint16_t) n;
+		message.u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+		link_send(link, &message);
+		n = 0;
+	}
+	if (n == 0)
+		return;
+	message.u.event.nstreams = (uint16_t) n;
+	message.u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	link_send(link, &message);
+	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
+	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+}
+
+/* ---------------- positions ---------------- */
+
+/*
+ * A position that is handed out has to be one that a counter which starts again from the log is beyond:
+ * an event in the log, or the end of a segment.
+ */
+static void
+feed_set_position(Link *link, uint64 id)
+{
+	const LogMap *map = &link->feed->map;
+	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
+
+	if (begin <= link->reader.after)
+		id = Max(id, begin);
+	link->position = Max(link->position, id);
+}
+
+void
+feed_jump(Link *link)
+{
+	Feed *feed = link->feed;
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
+	XLogFlush(lsn);
+	memset(&link->reader, 0, sizeof(link->reader));
+	link->reader.after = watermark;
+	link->reader.positioned = true;
+	feed_set_position(link, log_last_visible(&feed->map, watermark, snapshot));
+	link->last_event_at = GetCurrentTimestamp();
+	UnregisterSnapshot(snapshot);
+}
+
+void
+feed_jump_all(Feed *feed)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL && feed->links[i]->fd != PGINVALID_SOCKET)
+			feed_jump(feed->links[i]);
+	}
+}
+
+/* ---------------- live ---------------- */
+
+typedef struct FeedBatch
+{
+	Feed *feed;
+	Link *links[NOTIFYD_MAX_GATEWAYS]; /* level with each other */
+	int nlinks;
+} FeedBatch;
+
+static bool
+feed_live_callback(const LogEvent *event, void *arg)
+{
+	FeedBatch *batch = arg;
+	FeedChannel *channel = stream_channel(batch->feed, event->channel, event->channel_length);
+	bool go_on = true;
+
+	batch->feed->text.len = 0;
+	for (int i = 0; i < batch->nlinks; i++)
+	{
+		Link *link = batch->links[i];
+
+		if (channel != NULL)
+			feed_queue_event(link, channel, event->id, stream_op(event->op), event);
+		link->last_event_at = event->at;
+		feed_set_position(link, event->id);
+		go_on &= link_ready(link);
+	}
+	return go_on;
+}
+
+/* The links that are furthest behind and can take something, all at the same place. */
+static void
+feed_collect_links(Feed *feed, uint64 watermark, FeedBatch *batch)
+{
+	batch->feed = feed;
+	batch->nlinks = 0;
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (!link_ready(link) || link->reader.after >= watermark)
+			continue;
+		if (batch->nlinks > 0 && link->reader.after > batch->links[0]->reader.after)
+			continue;
+		if (batch->nlinks > 0 && link->reader.after < batch->links[0]->reader.after)
+			batch->nlinks = 0;
+		batch->links[batch->nlinks++] = link;
+	}
+}
+
+/* Retention has passed what a link was to be sent: its live subscriptions are told. */
+static void
+feed_reset_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	memset(&link->reader, 0, sizeof(link->reader));
+	link->reader.after = link->feed->map.oldest;
+	link->position = link->feed->map.oldest;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+	{
+		if (!sub->replaying)
+			stream_send_reset(sub, link->feed->map.oldest, feed_reset_retention);
+	}
+}
+
+static FeedProgress
+feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
+{
+	FeedBatch batch;
+	LogReader reader;
+
+	feed_collect_links(feed, watermark, &batch);
+	if (batch.nlinks == 0)
+		return FEED_IDLE;
+	for (int i = 0; i < batch.nlinks; i++)
+	{
+		if (batch.links[i]->reader.after < feed->map.oldest)
+			feed_reset_link(batch.links[i]);
+	}
+	reader = batch.links[0]->reader;
+	log_read(&reader, &feed->map, watermark, FEED_LIVE_ROWS, snapshot, feed_live_callback, &batch);
+	for (int i = 0; i < batch.nlinks; i++)
+	{
+		batch.links[i]->reader = reader;
+		feed_set_position(batch.links[i], 0);
+	}
+	feed_collect_links(feed, watermark, &batch);
+	return batch.nlinks > 0 ? FEED_MORE : FEED_IDLE;
+}
+
+/* ---------------- replay ---------------- */
+
+static bool
+feed_replay_callback(const LogEvent *event, void *arg)
+{
+	Sub *sub = arg;
+	Stream *stream = sub->stream;
+	Feed *feed = sub->link->feed;
+	WireMessage message = {.type = WIRE_REPLAY_EVENT};
+
+	if (event->channel_length != (int) strlen(stream->key.channel) ||
+		memcmp(event->channel, stream->key.channel, event->channel_length) != 0 ||
+		(sub->ops & stream_op(event->op)) == 0 || !stream_event_allowed(stream, event))
+		return true;
+	feed_build_text(feed, event);
+	message.u.replay_event.sub = sub->number;
+	message.u.replay_event.id = event->id;
+	message.u.replay_event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	link_send(sub->link, &message);
+	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
+	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+	sub->credit -= feed->text.len;
+	return sub->credit > 0 && link_ready(sub->link);
+}
+
+static void
+feed_finish_replay(Sub *sub)
+{
+	WireMessage message = {.type = WIRE_REPLAY_DONE};
+
+	message.u.replay_done.sub = sub->number;
+	message.u.replay_done.id = sub->link->position;
+	link_send(sub->link, &message);
+	stream_go_live(sub);
+}
+
+static FeedProgress
+feed_replay(Sub *sub, Snapshot snapshot)
+{
+	Link *link = sub->link;
+
+	if (sub->credit <= 0 || !link_ready(link) || sub->reader.after > link->reader.after)
+		return FEED_IDLE;
+	if (sub->reader.after < link->feed->map.oldest)
+	{
+		memset(&sub->reader, 0, sizeof(sub->reader));
+		sub->reader.after = link->feed->map.oldest;
+		stream_send_reset(sub, sub->reader.after, feed_reset_retention);
+	}
+	log_read(&sub->reader, &link->feed->map, link->reader.after, FEED_REPLAY_ROWS, snapshot,
+			 feed_replay_callback, sub);
+	if (sub->reader.after == link->reader.after)
+	{
+		feed_finish_replay(sub);
+		return FEED_IDLE;
+	}
+	return sub->credit > 0 && link_ready(link) ? FEED_MORE : FEED_IDLE;
+}
+
+static FeedProgress
+feed_read_replays(Feed *feed, Snapshot snapshot)
+{
+	FeedProgress progress = FEED_IDLE;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		dlist_mutable_iter iter;
+
+		if (feed->links[i] == NULL)
+			continue;
+		dlist_foreach_modify (iter, &feed->links[i]->replays)
+		{
+			Sub *sub = dlist_container(Sub, in_replays, iter.cur);
+
+			if (feed_replay(sub, snapshot) == FEED_MORE)
+				progress = FEED_MORE;
+		}
+	}
+	return progress;
+}
+
+/* ---------------- rounds ---------------- */
+
+/*
+ * Make sure that a crash, or the loss of this server where there is a synchronous standby, cannot undo
+ * what is sent. Returns false where the standby has not confirmed it yet; a writer with
+ * synchronous_commit = off has not waited for it.
+ */
+static bool
+feed_make_durable(XLogRecPtr lsn)
+{
+	XLogRecPtr confirmed;
+
+	if (lsn > COMPAT_FLUSHED())
+		XLogFlush(lsn);
+	if (max_wal_senders == 0 || SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
+		return true;
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	confirmed = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
+	LWLockRelease(SyncRepLock);
+	return lsn <= confirmed;
+}
+
+static bool
+feed_has_replays(Feed *feed)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL && !dlist_is_empty(&feed->links[i]->replays))
+			return true;
+	}
+	return false;
+}
+
+bool
+feed_behind(Feed *feed)
+{
+	FeedBatch batch;
+	XLogRecPtr lsn;
+
+	if (feed->nsubs == 0)
+		return false;
+	feed_collect_links(feed, log_watermark(feed->database, &lsn), &batch);
+	return batch.nlinks > 0;
+}
+
+FeedProgress
+feed_read(Feed *feed)
+{
+	FeedProgress live;
+	FeedProgress replays;
+	XLogRecPtr lsn;
+	uint64 watermark;
+	Snapshot snapshot;
+
+	if (feed->nsubs == 0 || (!feed_behind(feed) && !feed_has_replays(feed) && !stream_stale()))
+		return FEED_IDLE;
+
+	/* The watermark first, then the snapshot: see log.c. */
+	StartTransactionCommand();
+	watermark = log_watermark(feed->database, &lsn);
+	if (!feed_make_durable(lsn))
+	{
+		CommitTransactionCommand();
+		return FEED_STANDBY;
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
+	if (stream_stale())
+		stream_recheck(feed);
+	live = feed_read_live(feed, watermark, snapshot);
+	replays = feed_read_replays(feed, snapshot);
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+	CommitTransactionCommand();
+	return live == FEED_MORE ? live : replays;
+}
+
+/* ---------------- raw notifications ---------------- */
+
+void
+feed_notify(Feed *feed, const char *name, const char *payload)
+{
+	FeedChannel *channel = stream_channel(feed, name, (int) strlen(name));
+	StringInfo text = &feed->text;
+
+	if (channel == NULL)
+		return;
+	resetStringInfo(text);
+	appendStringInfoString(
+		text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"op\":\"NOTIFY\",\"channel\":");
+	feed_append_json_string(text, name, (int) strlen(name));
+	appendStringInfoString(text, ",\"payload\":");
+	feed_append_json_string(text, payload, (int) strlen(payload));
+	appendStringInfoString(text, "}}");
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || !link->greeted)
+			continue;
+		if (link->out.len - link->out_sent > LINK_NOTIFY_LIMIT)
+			link->notifies_lost = true;
+		else
+			feed_queue_event(link, channel, 0, WIRE_OP_NOTIFY, NULL);
+	}
+	pg_atomic_fetch_add_u64(&feed->database->notifies_sent, 1);
+}

@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_text.c
+ *	  Text of the database as UTF-8, which WebSocket clients get.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/json.h"
+
+#include "feed.h"
+
+#define FEED_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+/* Bytes of no known encoding: what is valid UTF-8 stays, the rest is replaced byte by byte. */
+static void
+feed_append_verified(StringInfo buf, const char *text, int length)
+{
+	while (length > 0)
+	{
+		int valid = pg_encoding_verifymbstr(PG_UTF8, text, length);
+
+		appendBinaryStringInfo(buf, text, valid);
+		text += valid;
+		length -= valid;
+		if (length > 0)
+		{
+			appendStringInfoString(buf, FEED_REPLACEMENT);
+			text++;
+			length--;
+		}
+	}
+}
+
+/* By the database's conversion, piece by piece, so that one bad character costs only itself. */
+static void
+feed_append_converted(StringInfo buf, Oid conversion, const char *text, int length)
+{
+	int encoding = GetDatabaseEncoding();
+
+	while (length > 0)
+	{
+		int piece = pg_encoding_mbcliplen(encoding, text, length, 4096);
+		int done;
+
+		if (piece <= 0)
+			piece = 1;
+		enlargeStringInfo(buf, piece * MAX_CONVERSION_GROWTH + 1);
+		done = pg_do_encoding_conversion_buf(
+			conversion, encoding, PG_UTF8, unconstify(unsigned char *, (const unsigned char *) text), piece,
+			(unsigned char *) buf->data + buf->len, piece * MAX_CONVERSION_GROWTH + 1, true);
+		buf->len += strlen(buf->data + buf->len);
+		if (done < piece)
+		{
+			int skip = Min(pg_encoding_mblen(encoding, text + done), length - done);
+
+			appendStringInfoString(buf, FEED_REPLACEMENT);
+			done += Max(skip, 1);
+		}
+		text += done;
+		length -= done;
+	}
+}
+
+void
+feed_append_utf8(StringInfo buf, const char *text, int length)
+{
+	int encoding = GetDatabaseEncoding();
+	Oid conversion = InvalidOid;
+
+	if (encoding == PG_UTF8)
+	{
+		appendBinaryStringInfo(buf, text, length);
+		return;
+	}
+	if (encoding != PG_SQL_ASCII)
+		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (OidIsValid(conversion))
+		feed_append_converted(buf, conversion, text, length);
+	else
+		feed_append_verified(buf, text, length);
+}
+
+void
+feed_append_json_string(StringInfo buf, const char *text, int length)
+{
+	StringInfoData json;
+	char *copy = pnstrdup(text, length);
+
+	initStringInfo(&json);
+	escape_json(&json, copy);
+	feed_append_utf8(buf, json.data, json.len);
+	pfree(json.data);
+	pfree(copy);
+}
