@@ -188,6 +188,67 @@ COMMENT ON FUNCTION notifyd.on_drop() IS 'keeps watches in step with dropped tab
 
 -- Statistics
 
+CREATE FUNCTION notifyd.stats_rows() RETURNS TABLE (
+	kind text,
+	name text,
+	pid integer,
+	state text,
+	started_at timestamptz,
+	restarts integer,
+	"position" text,
+	lag interval,
+	oldest text,
+	last_id bigint,
+	events_written bigint,
+	events_sent bigint,
+	notifies_sent bigint,
+	bytes_sent bigint,
+	log_bytes bigint,
+	in_flight integer,
+	oldest_in_flight_pid integer,
+	links integer,
+	subscriptions integer,
+	clients integer,
+	accepted bigint,
+	refused bigint,
+	closed_slow bigint,
+	events_received bigint,
+	messages bigint,
+	queued_bytes bigint)
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'notifyd_stats_rows';
+COMMENT ON FUNCTION notifyd.stats_rows() IS 'the rows of notifyd.stats';
+
+CREATE VIEW notifyd.stats AS SELECT * FROM notifyd.stats_rows();
+GRANT SELECT ON notifyd.stats TO PUBLIC;
+
+COMMENT ON VIEW notifyd.stats IS 'counters and lag per database and gateway; members of pg_read_all_stats see all of them, others the row of the current database without process ids; what does not apply is NULL';
+COMMENT ON COLUMN notifyd.stats.kind IS 'database or gateway';
+COMMENT ON COLUMN notifyd.stats.name IS 'name of the database, number of the gateway';
+COMMENT ON COLUMN notifyd.stats.pid IS 'process id of the feed or the gateway';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; starting; waiting to be started; held: a command such as DROP DATABASE needs the database';
+COMMENT ON COLUMN notifyd.stats.started_at IS 'when the feed or the gateway was started';
+COMMENT ON COLUMN notifyd.stats.restarts IS 'how often the gateway was started again';
+COMMENT ON COLUMN notifyd.stats.position IS 'events up to this position have been sent to every gateway';
+COMMENT ON COLUMN notifyd.stats.lag IS 'how far sending to the slowest gateway is behind';
+COMMENT ON COLUMN notifyd.stats.oldest IS 'events up to and with this position can no longer be had';
+COMMENT ON COLUMN notifyd.stats.last_id IS 'newest event id that was given out, possibly to a transaction that was rolled back';
+COMMENT ON COLUMN notifyd.stats.events_written IS 'events written to the log since the server''s start';
+COMMENT ON COLUMN notifyd.stats.events_sent IS 'events sent to gateways since the server''s start';
+COMMENT ON COLUMN notifyd.stats.notifies_sent IS 'raw notifications sent to gateways since the server''s start';
+COMMENT ON COLUMN notifyd.stats.bytes_sent IS 'bytes sent, by the feed to gateways since the server''s start, by the gateway to clients since its own';
+COMMENT ON COLUMN notifyd.stats.log_bytes IS 'size of the log, measured now and then';
+COMMENT ON COLUMN notifyd.stats.in_flight IS 'transactions that are committing events now';
+COMMENT ON COLUMN notifyd.stats.oldest_in_flight_pid IS 'process id of the one among them that holds up the others'' events';
+COMMENT ON COLUMN notifyd.stats.links IS 'gateways that the feed is connected to';
+COMMENT ON COLUMN notifyd.stats.subscriptions IS 'subscriptions of clients';
+COMMENT ON COLUMN notifyd.stats.clients IS 'connected clients';
+COMMENT ON COLUMN notifyd.stats.accepted IS 'WebSocket connections since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.refused IS 'handshakes refused since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.closed_slow IS 'clients closed because they read too slowly, since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.events_received IS 'events that the gateway has had from feeds since its start';
+COMMENT ON COLUMN notifyd.stats.messages IS 'messages queued to clients since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.queued_bytes IS 'bytes that are queued to clients now';
+
 -- End of statistics
 
 -- Now that everything is there: tell the launcher, and warn where there is none.
