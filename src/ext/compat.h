@@ -10,9 +10,13 @@
 
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/twophase.h"
+#include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
+#include "commands/trigger.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
@@ -24,6 +28,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 140000
@@ -176,13 +181,6 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	} while (0)
 #endif
 
-/* The timeline that WAL is being written on. */
-#if PG_VERSION_NUM >= 150000
-#define COMPAT_INSERTION_TIMELINE() GetWALInsertionTimeLine()
-#else
-#define COMPAT_INSERTION_TIMELINE() ThisTimeLineID
-#endif
-
 /* What has been flushed of WAL. */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_FLUSHED() GetFlushRecPtr(NULL)
@@ -192,5 +190,49 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 
 /* A NOTIFY payload must be shorter than this (commands/async.c, NOTIFY_PAYLOAD_MAX_LENGTH). */
 #define COMPAT_NOTIFY_PAYLOAD_MAX (BLCKSZ - NAMEDATALEN - 128)
+
+/* Does role own the relation? */
+static inline bool
+compat_relation_ownercheck(Oid relation, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relation, role);
+#else
+	return pg_class_ownercheck(relation, role);
+#endif
+}
+
+/* Split "a.b.c" into a list of names (String nodes). Errors where it is not of that form. */
+static inline List *
+compat_parse_qualified_name(const char *text)
+{
+#if PG_VERSION_NUM >= 160000
+	return stringToQualifiedNameList(text, NULL);
+#else
+	return stringToQualifiedNameList(text);
+#endif
+}
+
+/*
+ * CREATE OR REPLACE TRIGGER, ENABLE ALWAYS, as the current user. condition is the text of
+ * stmt->whenClause. Before 15 partitions that are there already get it enabled for origin only.
+ */
+static inline ObjectAddress
+compat_create_trigger(CreateTrigStmt *stmt, const char *condition, Oid relation, Oid function)
+{
+#if PG_VERSION_NUM >= 150000
+	return CreateTriggerFiringOn(stmt, condition, relation, InvalidOid, InvalidOid, InvalidOid, function,
+								 InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS);
+#else
+	ObjectAddress trigger = CreateTrigger(stmt, condition, relation, InvalidOid, InvalidOid, InvalidOid,
+										  function, InvalidOid, NULL, false, false);
+	Relation rel = table_open(relation, ShareRowExclusiveLock);
+
+	CommandCounterIncrement();
+	EnableDisableTrigger(rel, stmt->trigname, TRIGGER_FIRES_ALWAYS, false, ShareRowExclusiveLock);
+	table_close(rel, NoLock);
+	return trigger;
+#endif
+}
 
 #endif /* PG_NOTIFYD_COMPAT_H */

@@ -1,0 +1,285 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture_event.c
+ *	  Building an event's text.
+ *
+ * Nothing in a row may make this fail, since that would fail the user's statement. What can
+ * go wrong is of two kinds. A user's cast to json may raise an error; and a text may
+ * exceed 1 GB, be it because the values are large or because a small array has a large
+ * text. Where a plan or the size of a row makes either possible, the text is built in a
+ * subtransaction: first as it should be; then with the type's own text instead of a cast;
+ * then, as the key alone, marked as truncated.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/xact.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "capture.h"
+#include "pending.h"
+#include "watch.h"
+
+#define CAPTURE_SAFE_ROW   (1024 * 1024) /* values of less than this in all, and each */
+#define CAPTURE_SAFE_VALUE (8 * 1024)    /* structured one of less than this, have texts far below 1 GB */
+
+typedef enum CaptureDetail
+{
+	CAPTURE_WHOLE,
+	CAPTURE_AS_TEXT, /* without casts to json */
+	CAPTURE_KEY_ONLY,
+	CAPTURE_NOTHING /* not even the key, which is too large itself */
+} CaptureDetail;
+
+bool
+capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b, const CaptureRow *new)
+{
+	Datum x = old->values[a->attnum - 1];
+	Datum y = new->values[b->attnum - 1];
+	bool null = old->isnull[a->attnum - 1];
+
+	if (null || new->isnull[b->attnum - 1])
+		return null == new->isnull[b->attnum - 1];
+
+	/* A value that an UPDATE does not touch keeps its place out of line: no need to fetch it. */
+	if (a->typlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(x)) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(y)) &&
+		memcmp(DatumGetPointer(x), DatumGetPointer(y), TOAST_POINTER_SIZE) == 0)
+		return true;
+	return datum_image_eq(x, y, a->typbyval, a->typlen);
+}
+
+/* ---------------- writing ---------------- */
+
+static void
+capture_append_column(StringInfo buf, CaptureColumn *column, const CaptureRow *row, bool as_text)
+{
+	appendBinaryStringInfo(buf, column->label, column->label_length);
+	if (row->isnull[column->attnum - 1])
+		appendBinaryStringInfo(buf, "null", 4);
+	else
+		json_append(buf, &column->json, row->values[column->attnum - 1], as_text);
+	appendStringInfoCharMacro(buf, ',');
+}
+
+/* Replace the comma behind the last member, if there is one, by the closing brace. */
+static void
+capture_close_object(StringInfo buf)
+{
+	if (buf->data[buf->len - 1] == ',')
+		buf->data[buf->len - 1] = '}';
+	else
+		appendStringInfoChar(buf, '}');
+}
+
+static void
+capture_append_key(StringInfo buf, const CaptureRow *row, bool as_text)
+{
+	appendStringInfoString(buf, ",\"key\":{");
+	for (int i = 0; i < row->plan->nkey; i++)
+		capture_append_column(buf, &row->plan->columns[i], row, as_text);
+	capture_close_object(buf);
+}
+
+/* Append the member new or old: the columns asked for, and those of the key that are not among them. */
+static void
+capture_append_row(StringInfo buf, const char *member, const CaptureRow *row, bool cols, bool key,
+				   bool as_text)
+{
+	CapturePlan *plan = row->plan;
+
+	appendStringInfoString(buf, member);
+	for (int i = 0; key && i < plan->nkey; i++)
+	{
+		if (!cols || !plan->columns[i].in_cols)
+			capture_append_column(buf, &plan->columns[i], row, as_text);
+	}
+	for (int i = 0; cols && i < plan->norder; i++)
+		capture_append_column(buf, &plan->columns[plan->order[i]], row, as_text);
+	capture_close_object(buf);
+}
+
+static bool
+capture_key_changed(const CaptureRow *old, const CaptureRow *new)
+{
+	for (int i = 0; i < new->plan->nkey; i++)
+	{
+		if (!capture_same(&old->plan->columns[i], old, &new->plan->columns[i], new))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The member old. An UPDATE that changes the key tells the old one, whatever else the watch
+ * asks for: else nobody could know which row it was.
+ */
+static void
+capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new, bool as_text)
+{
+	bool cols = old->plan->old_values && old->plan->norder > 0;
+	bool key = new != NULL &&capture_key_changed(old, new);
+
+	if (cols || key)
+		capture_append_row(buf, ",\"old\":{", old, cols, key, as_text);
+}
+
+static const char *
+capture_op_member(char op)
+{
+	switch (op)
+	{
+		case PENDING_INSERT:
+			return "\"op\":\"INSERT\"";
+		case PENDING_UPDATE:
+			return "\"op\":\"UPDATE\"";
+		case PENDING_DELETE:
+			return "\"op\":\"DELETE\"";
+		default:
+			return "\"op\":\"TRUNCATE\"";
+	}
+}
+
+static void
+capture_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	StringInfo buf = &text->buf;
+	CapturePlan *plan = new ? new->plan : old->plan;
+	bool as_text = detail != CAPTURE_WHOLE;
+
+	resetStringInfo(buf);
+	appendStringInfoString(buf, capture_op_member(op));
+	appendBinaryStringInfo(buf, plan->names.data, plan->names.len);
+	if (op == PENDING_TRUNCATE)
+	{
+		text->head_length = buf->len;
+		return;
+	}
+	if (detail == CAPTURE_NOTHING)
+		appendStringInfoString(buf, ",\"key\":{}");
+	else
+		capture_append_key(buf, new ? new : old, as_text);
+	text->head_length = buf->len;
+	if (detail >= CAPTURE_KEY_ONLY)
+	{
+		appendStringInfoString(buf, ",\"truncated\":true");
+		text->head_length = buf->len;
+		return;
+	}
+	if (new != NULL && plan->norder > 0)
+		capture_append_row(buf, ",\"new\":{", new, true, false, as_text);
+	if (old != NULL)
+		capture_append_old(buf, old, new, as_text);
+}
+
+/* ---------------- writing with care ---------------- */
+
+/* Whether building the text of this row may fail. Adds the size of its values to *size. */
+static bool
+capture_row_is_risky(const CaptureRow *row, Size *size)
+{
+	if (row == NULL)
+		return false;
+	for (int i = 0; i < row->plan->ncolumns; i++)
+	{
+		const CaptureColumn *column = &row->plan->columns[i];
+		Size value_size;
+
+		if (row->isnull[column->attnum - 1] || !column->json.varlena)
+			continue;
+		if (column->json.careful)
+			return true;
+		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
+		if (column->json.structured && value_size > CAPTURE_SAFE_VALUE)
+			return true;
+		*size += value_size;
+	}
+	return *size > CAPTURE_SAFE_ROW;
+}
+
+/*
+ * Write the text in a subtransaction. Returns false if that raised an error, unless it is
+ * one that is not ours to catch: a cancelled statement, a shutdown, or a failure to
+ * serialize or a deadlock met by a user's cast.
+ */
+static bool
+capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		capture_write(text, op, old, new, detail);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL)
+	{
+		int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK)
+			ReThrowError(error);
+		FreeErrorData(error);
+
+		/* It may have grown to a GB. */
+		pfree(text->buf.data);
+		initStringInfo(&text->buf);
+		return false;
+	}
+	return text->buf.len <= (int) CAPTURE_MAX_TEXT;
+}
+
+void
+capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
+{
+	Size size = 0;
+
+	initStringInfo(&text->buf);
+	if (op == PENDING_TRUNCATE || (!capture_row_is_risky(new, &size) && !capture_row_is_risky(old, &size)))
+	{
+		capture_write(text, op, old, new, CAPTURE_WHOLE);
+		return;
+	}
+	for (CaptureDetail detail = CAPTURE_WHOLE; detail < CAPTURE_NOTHING; detail++)
+	{
+		if (capture_try_write(text, op, old, new, detail))
+			return;
+	}
+	capture_write(text, op, old, new, CAPTURE_NOTHING);
+}
+
+void
+capture_append(CapturePlan *plan, char op, CaptureText *text)
+{
+	PendingEvent event = {.op = op,
+						  .notify = plan->notify,
+						  .relation = plan->watched,
+						  .ncolumns = plan->nprivilege,
+						  .columns = plan->nprivilege >= 0 ? plan->privilege : NULL,
+						  .channel = plan->channel,
+						  .head_length = text->head_length,
+						  .text_length = text->buf.len,
+						  .text = text->buf.data};
+
+	(void) pending_append(&event);
+	pfree(text->buf.data);
+	text->buf.data = NULL;
+}

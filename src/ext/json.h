@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * json.h
+ *	  Values as JSON, by the rules of row_to_json.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_JSON_H
+#define PG_NOTIFYD_JSON_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+typedef enum JsonKind
+{
+	JSON_BOOL,
+	JSON_INT2,
+	JSON_INT4,
+	JSON_INT8,
+	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
+	JSON_DATETIME,
+	JSON_TEXT,     /* text and what is stored like it */
+	JSON_VERBATIM, /* json */
+	JSON_JSONB,
+	JSON_NESTED, /* arrays, composites, types with a cast to json: by to_json() */
+	JSON_OTHER,  /* by the output function, as a string */
+} JsonKind;
+
+/* How values of a type are written. */
+typedef struct JsonType
+{
+	Oid type; /* domains looked through */
+	JsonKind kind;
+	bool varlena;
+	bool careful;    /* writing a value may run a user's cast to json, which may fail */
+	bool structured; /* the text of a small value may be very much larger than it */
+	FmgrInfo output;
+	FmgrInfo to_json;
+} JsonType;
+
+/*
+ * Find out how to write values of a type; what it needs is allocated in context. Composite
+ * types that the answer depends on are added to *relations (a list of their relations' OIDs).
+ */
+extern void json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations);
+
+/*
+ * Append a value that is not null. as_text: use the type's output function where else a
+ * cast to json would be used. Raises what output functions and casts raise, and
+ * ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond 1 GB. May leave garbage in the current context.
+ */
+extern void json_append(StringInfo buf, JsonType *json, Datum value, bool as_text);
+
+/* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
+extern void json_append_string(StringInfo buf, const char *string, Size length);
+
+/* The size in bytes of a value of this type, decompressed. */
+extern Size json_value_size(const JsonType *json, Datum value);
+
+#endif /* PG_NOTIFYD_JSON_H */

@@ -1,0 +1,176 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch.c
+ *	  notify_watch() and notify_unwatch().
+ *
+ * Locks: one on the watched table, held to the end of the transaction, is what makes
+ * concurrent calls for one table wait for each other. A call that has to make or change
+ * triggers takes ShareRowExclusiveLock, as CREATE TRIGGER does, one that changes only what
+ * notifyd.watch says takes ShareUpdateExclusiveLock, which no reader or writer notices,
+ * and one that removes triggers takes AccessExclusiveLock, as DROP TRIGGER does. Each of
+ * them conflicts with itself and the others. A call that finds everything as it should be
+ * takes none. What was read before a lock was had is read again under it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "fmgr.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "shared.h"
+#include "watch.h"
+
+PG_FUNCTION_INFO_V1(notify_watch);
+PG_FUNCTION_INFO_V1(notify_unwatch);
+
+static bool
+watch_columns_equal(const WatchColumns *a, const WatchColumns *b)
+{
+	return a->given == b->given && a->n == b->n &&
+		   (a->n == 0 || memcmp(a->attnums, b->attnums, a->n * sizeof(AttrNumber)) == 0);
+}
+
+/* Whether two watches of one table and channel say the same. */
+static bool
+watch_equal(const Watch *a, const Watch *b)
+{
+	return a->ops == b->ops && watch_columns_equal(&a->cols, &b->cols) &&
+		   watch_columns_equal(&a->key, &b->key) && watch_columns_equal(&a->update_of, &b->update_of) &&
+		   strcmp(a->condition ? a->condition : "", b->condition ? b->condition : "") == 0 &&
+		   (a->condition == NULL) == (b->condition == NULL) && a->old_values == b->old_values &&
+		   a->notify == b->notify;
+}
+
+/*
+ * The lock it takes to make the watch there is (NULL: none) the one that is wanted; NoLock:
+ * it is.
+ */
+static LOCKMODE
+watch_lock_needed(const Watch *have, const Watch *want)
+{
+	WatchTriggers triggers;
+
+	if (have == NULL)
+		return ShareRowExclusiveLock;
+	triggers = watch_find_triggers(want->relation, have->id);
+	if (!watch_triggers_complete(want, triggers))
+		return (OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
+					   (OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE))
+				   ? AccessExclusiveLock
+				   : ShareRowExclusiveLock;
+	if (have->ops != want->ops || (have->condition == NULL) != (want->condition == NULL) ||
+		(have->condition != NULL && strcmp(have->condition, want->condition) != 0))
+		return ShareRowExclusiveLock;
+	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
+}
+
+/*
+ * Look at the watch there is until the lock that it needs is held. Sets *have, and returns
+ * what there is to do, as that lock.
+ */
+static LOCKMODE
+watch_lock(const Watch *want, Watch **have)
+{
+	LOCKMODE held = NoLock;
+	LOCKMODE needed;
+
+	for (;;)
+	{
+		*have = watch_find_channel(want->relation, want->channel);
+		needed = watch_lock_needed(*have, want);
+		if (needed <= held)
+			return needed;
+		LockRelationOid(want->relation, needed);
+		held = needed;
+
+		/* It may have been dropped, or given to another owner, while we waited. */
+		watch_check_relation(want->relation);
+	}
+}
+
+static void
+watch_warn_of_children(const Watch *watch)
+{
+	if (get_rel_relkind(watch->relation) == RELKIND_RELATION && has_subclass(watch->relation) &&
+		find_inheritance_children(watch->relation, NoLock) != NIL)
+		ereport(NOTICE, (errmsg("rows of the tables that inherit from \"%s\" are not watched",
+								get_rel_name(watch->relation)),
+						 errhint("Watch each of them, with the same channel if you like.")));
+}
+
+Datum
+notify_watch(PG_FUNCTION_ARGS)
+{
+	Watch *want;
+	Watch *have;
+	LOCKMODE needed;
+
+	PreventCommandIfReadOnly("notify_watch()");
+	shared_require();
+	want = watch_from_arguments(fcinfo);
+	needed = watch_lock(want, &have);
+	if (have != NULL)
+		want->id = have->id;
+	if (needed == NoLock)
+		PG_RETURN_INT64(want->id);
+
+	if (have == NULL)
+	{
+		watch_insert(want);
+		watch_warn_of_children(want);
+	}
+	else
+		watch_update(want);
+	if (needed > ShareUpdateExclusiveLock)
+		watch_create_triggers(want);
+	PG_RETURN_INT64(want->id);
+}
+
+/* The watches to be removed: of the table, on the channel if one is given. */
+static List *
+watch_to_remove(Oid relation, const char *channel)
+{
+	Watch *watch;
+
+	if (channel == NULL)
+		return watch_list(relation);
+	watch = watch_find_channel(relation, channel);
+	return watch != NULL ? list_make1(watch) : NIL;
+}
+
+/* Works without shared_preload_libraries too, so that a table can be freed of its watches. */
+Datum
+notify_unwatch(PG_FUNCTION_ARGS)
+{
+	char *channel = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid relation;
+	List *watches;
+	ListCell *cell;
+
+	PreventCommandIfReadOnly("notify_unwatch()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
+	relation = PG_GETARG_OID(0);
+	watch_check_relation(relation);
+	if (watch_to_remove(relation, channel) == NIL)
+		PG_RETURN_INT32(0);
+
+	LockRelationOid(relation, AccessExclusiveLock);
+	watch_check_relation(relation);
+	watches = watch_to_remove(relation, channel);
+	foreach (cell, watches)
+	{
+		Watch *watch = lfirst(cell);
+
+		watch_drop_triggers(watch_find_triggers(relation, watch->id));
+		watch_delete(watch);
+	}
+	PG_RETURN_INT32(list_length(watches));
+}
