@@ -1,0 +1,89 @@
+# Raw NOTIFY: channels of any name, LISTEN as long as somebody is subscribed, and a queue that does not fill.
+use strict;
+use warnings;
+use utf8;
+
+use NotifydTest;
+use Test::More;
+
+binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
+my $node = notifyd_node('main');
+my $client = notifyd_client($node);
+
+my @channels = ('simple', 'With Spaces', q{quo'te"s}, 'Straße 🍔', 'x' x 63, 'back\\slash', '1; DROP TABLE x');
+
+sub quoted
+{
+	my $name = shift;
+	$name =~ s/'/''/g;
+	utf8::encode($name);
+	return "'$name'";
+}
+
+foreach my $channel (@channels)
+{
+	$node->safe_psql('postgres', 'SELECT notify_grant(' . quoted($channel) . q{, 'guest')});
+	is($client->subscribe($channel)->{channel}, $channel, "subscribed to $channel");
+	$node->safe_psql('postgres', 'SELECT pg_notify(' . quoted($channel) . ', ' . quoted("für $channel") . ')');
+	my $event = $client->next_event;
+	is_deeply([ @$event{qw(op channel payload)} ], [ 'NOTIFY', $channel, "für $channel" ], 'its notification');
+	ok(!exists $event->{position}, 'without a position');
+}
+
+# In one transaction with the same payload NOTIFY sends once; with others, in order.
+$node->safe_psql('postgres', q{BEGIN; NOTIFY simple, 'a'; NOTIFY simple, 'b'; NOTIFY simple, 'a'; NOTIFY simple; COMMIT});
+is_deeply([ map { $_->{payload} } $client->next_events(3) ], [ 'a', 'b', '' ], 'several notifications');
+$node->safe_psql('postgres', q{BEGIN; NOTIFY simple, 'never'; ROLLBACK; NOTIFY simple, 'then'});
+is($client->next_event->{payload}, 'then', 'none of a transaction that is rolled back');
+
+# A filter; nobody else's channel; and messages beside notifications.
+my $picky = notifyd_client($node);
+$picky->subscribe('simple', ops => ['MESSAGE']);
+$node->safe_psql('postgres', q{NOTIFY simple, 'raw'; NOTIFY "not granted", 'x'; SELECT notify_send('simple', '1')});
+is($picky->next_event->{op}, 'MESSAGE', 'filtered by operation');
+is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'MESSAGE', 'NOTIFY' ], 'both without a filter');
+
+# Who is no longer subscribed gets nothing more; the feed follows.
+$picky->close;
+$client->unsubscribe('simple');
+$node->safe_psql('postgres', q{NOTIFY simple, 'late'; NOTIFY "With Spaces", 'next'});
+is($client->next_event->{payload}, 'next', 'unsubscribed');
+
+# The feed's own LISTENs do not hold the queue back: not while it is busy, and not when nobody is there.
+sub fill_queue
+{
+	$node->safe_psql('postgres', q{
+		DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM pg_notify('With Spaces', i || repeat('.', 4000)); END LOOP; END $$});
+	return;
+}
+fill_queue();
+is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(2000) ], [ 1 .. 2000 ], 'many, in order');
+ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'the queue is empty again');
+$client->stop_reading;
+fill_queue();
+ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'also while a client does not read');
+$client->start_reading;
+is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(2000) ], [ 1 .. 2000 ], 'who then has them all');
+$client->close;
+fill_queue();
+ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and when nobody listens');
+
+# notify => true: a watch's events for plain LISTEN clients, which subscribers do not get twice.
+$node->safe_psql('postgres', q{
+	CREATE TABLE orders (id int PRIMARY KEY, name text);
+	GRANT SELECT ON orders TO guest;
+	SELECT notify_watch('orders', notify => true), notify_grant('orders', 'guest');
+});
+$client = notifyd_client($node);
+$client->subscribe('orders');
+my $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders VALUES (1, 'Wrap')});
+like($heard, qr/Asynchronous notification "orders" with payload ".*Wrap.*" received/, 'a plain LISTEN client');
+$node->safe_psql('postgres', q{INSERT INTO orders VALUES (2, 'Lemonade')});
+is_deeply([ map { [ $_->{op}, $_->{key}{id} ] } $client->next_events(2) ], [ [ 'INSERT', 1 ], [ 'INSERT', 2 ] ],
+	'a subscriber gets each once');
+$heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders VALUES (3, repeat('x', 9000))});
+like($heard, qr/with payload "\{"id":\s*\d+\}"/, 'one too large for NOTIFY has its id alone');
+my ($id) = $heard =~ /"id":\s*(\d+)/;
+is($node->safe_psql('postgres', "SELECT length(notify_fetch($id)->'new'->>'name')"), 9000, 'by which it is fetched');
+
+done_testing();
