@@ -53,17 +53,17 @@ is($client->next_event->{payload}, 'next', 'unsubscribed');
 sub fill_queue
 {
 	$node->safe_psql('postgres', q{
-		DO $$ BEGIN FOR i IN 1..2000 LOOP PERFORM pg_notify('With Spaces', i || repeat('.', 4000)); END LOOP; END $$});
+		DO $$ BEGIN FOR i IN 1..1000 LOOP PERFORM pg_notify('With Spaces', i || repeat('.', 4000)); END LOOP; END $$});
 	return;
 }
 fill_queue();
-is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(2000) ], [ 1 .. 2000 ], 'many, in order');
+is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(1000) ], [ 1 .. 1000 ], 'many, in order');
 ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'the queue is empty again');
 $client->stop_reading;
 fill_queue();
 ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'also while a client does not read');
 $client->start_reading;
-is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(2000) ], [ 1 .. 2000 ], 'who then has them all');
+is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(1000) ], [ 1 .. 1000 ], 'who then has them all');
 $client->close;
 fill_queue();
 ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and when nobody listens');
