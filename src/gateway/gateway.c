@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway.c
+ *	  The gateway as a whole: the loop, the channel to the launcher, and the parts that
+ *	  depend on them put together.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <uv.h>
+
+#include "config.h"
+#include "handshake.h"
+#include "hub.h"
+#include "link.h"
+#include "listener.h"
+#include "log.h"
+#include "origin.h"
+#include "peer.h"
+#include "session.h"
+
+#define GATEWAY_TICK_MS 1000
+
+/*
+ * Descriptors: two for a connection that is just being handed over, and some for ourselves. The library's
+ * tables have an entry for each that there may be, so the limit is not simply raised to the highest.
+ */
+#define GATEWAY_MIN_DESCRIPTORS 65536
+#define GATEWAY_OWN_DESCRIPTORS 2048
+
+static struct
+{
+	uv_loop_t *loop;
+	Peer *channel;
+	Config config;
+	Hub hub;
+	Sessions sessions;
+	WireStats reported;
+	bool serving;
+	bool stopping;
+	int status;
+	uv_timer_t tick;
+	uv_timer_t stop_timer;
+	uv_prepare_t settle;
+	uv_signal_t terminate;
+} gateway;
+
+static void
+gateway_log(WireLogLevel level, WireBytes line)
+{
+	WireMessage message = {.type = WIRE_LOG, .u.log = {.level = (uint8_t) level, .message = line}};
+
+	peer_send(gateway.channel, &message);
+}
+
+static uint64_t
+gateway_now(void)
+{
+	return uv_now(gateway.loop);
+}
+
+static const SessionIo gateway_io = {
+	.now = gateway_now,
+	.ready = listener_ready,
+	.write = listener_write,
+	.wake = listener_wake,
+	.drop = listener_drop,
+	.probe = listener_probe,
+};
+
+static void
+gateway_received(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+{
+	session_received(session, data, len, remaining, final, binary);
+}
+
+static void
+gateway_alive(void *session)
+{
+	session_alive(session);
+}
+
+static void
+gateway_writable(void *session)
+{
+	session_writable(session);
+}
+
+static void
+gateway_leaving(void *session)
+{
+	session_leaving(session);
+}
+
+static void
+gateway_closed(void *session)
+{
+	session_closed(session);
+}
+
+static bool
+gateway_answer_close(void *session)
+{
+	return session_answer_close(session);
+}
+
+static const ListenerEvents gateway_events = {
+	.received = gateway_received,
+	.alive = gateway_alive,
+	.writable = gateway_writable,
+	.leaving = gateway_leaving,
+	.closed = gateway_closed,
+	.answer_close = gateway_answer_close,
+};
+
+static void
+gateway_finish(int status)
+{
+	gateway.status = status;
+	uv_stop(gateway.loop);
+}
+
+static void
+gateway_on_stop_timer(uv_timer_t *timer)
+{
+	(void) timer;
+	gateway_finish(0);
+}
+
+/* Close every client with this code; the loop ends when they are gone or the time is up. */
+static void
+gateway_stop(uint16_t code)
+{
+	if (gateway.stopping)
+		return;
+	gateway.stopping = true;
+	if (!gateway.serving)
+	{
+		gateway_finish(0);
+		return;
+	}
+	handshake_stop();
+	sessions_close_all(&gateway.sessions, code,
+					   code == SESSION_CLOSE_RESTART ? "gateway restarting" : "server stopping");
+	(void) uv_timer_start(&gateway.stop_timer, gateway_on_stop_timer, GATEWAY_STOP_MS, 0);
+}
+
+static void
+gateway_on_terminate(uv_signal_t *handle, int signum)
+{
+	(void) handle;
+	(void) signum;
+	gateway_stop(SESSION_CLOSE_GOING_AWAY);
+}
+
+static void
+gateway_on_settle(uv_prepare_t *handle)
+{
+	(void) handle;
+	sessions_settle(&gateway.sessions);
+	if (gateway.stopping && gateway.sessions.count == 0)
+		gateway_finish(0);
+}
+
+static void
+gateway_report(void)
+{
+	WireMessage message = {.type = WIRE_STATS, .u.stats = gateway.sessions.stats};
+
+	if (memcmp(&gateway.reported, &gateway.sessions.stats, sizeof(WireStats)) == 0)
+		return;
+	gateway.reported = gateway.sessions.stats;
+	peer_send(gateway.channel, &message);
+}
+
+static void
+gateway_on_tick(uv_timer_t *timer)
+{
+	(void) timer;
+	sessions_tick(&gateway.sessions);
+	if (!gateway.stopping)
+		handshake_tick();
+	link_tick();
+	gateway_report();
+}
+
+static void
+gateway_raise_limit(void)
+{
+	rlim_t wanted = GATEWAY_OWN_DESCRIPTORS + 2 * (rlim_t) gateway.config.max_clients;
+	struct rlimit limit;
+
+	if (wanted < GATEWAY_MIN_DESCRIPTORS)
+		wanted = GATEWAY_MIN_DESCRIPTORS;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+	(void) setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < gateway.config.max_clients)
+		log_write(WIRE_LOG_WARNING, "%u clients need more descriptors than the limit of %llu",
+				  gateway.config.max_clients, (unsigned long long) limit.rlim_cur);
+}
+
+static void
+gateway_check_config(void)
+{
+	size_t len;
+	const char *bad = origin_first_bad(gateway.config.origins, &len);
+
+	if (bad != NULL)
+		log_write(WIRE_LOG_WARNING, "entry \"%.*s\" of pg_notifyd.allowed_origins is no origin", (int) len,
+				  bad);
+}
+
+static bool
+gateway_serve(void)
+{
+	WireMessage ready = {.type = WIRE_READY};
+
+	log_to(gateway_log);
+	gateway_raise_limit();
+	gateway_check_config();
+	if (!listener_start(gateway.loop, &gateway_events) ||
+		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway, &gateway.hub) ||
+		!handshake_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.config,
+						 &gateway.hub, &gateway.sessions))
+		return false;
+	(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
+	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
+	gateway.serving = true;
+	peer_send(gateway.channel, &ready);
+	return true;
+}
+
+static void
+gateway_configure(const WireConfig *config)
+{
+	config_set(&gateway.config, config);
+	if (!gateway.serving)
+	{
+		if (!gateway_serve())
+			gateway_finish(1);
+		return;
+	}
+	gateway_check_config();
+	if (!gateway.config.anonymous)
+		sessions_close_anonymous(&gateway.sessions);
+}
+
+static bool
+gateway_on_message(void *arg, const WireMessage *message)
+{
+	(void) arg;
+	if (message->type == WIRE_CONFIG && message->u.config.version == WIRE_VERSION)
+	{
+		gateway_configure(&message->u.config);
+		return true;
+	}
+	if (message->type == WIRE_STOP)
+	{
+		gateway_stop(message->u.stop.code);
+		return true;
+	}
+	log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher", (int) message->type);
+	return false;
+}
+
+/* Without the launcher nobody would ever stop us. */
+static void
+gateway_on_closed(void *arg, const char *why)
+{
+	(void) arg;
+	(void) why;
+	_exit(0);
+}
+
+static const PeerEvents gateway_channel_events = {.message = gateway_on_message, .closed = gateway_on_closed};
+
+int
+gateway_run(void)
+{
+	gateway.loop = uv_default_loop();
+	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &gateway.hub);
+	hub_init(&gateway.hub, link_send, &gateway.sessions);
+	(void) uv_timer_init(gateway.loop, &gateway.tick);
+	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
+	(void) uv_prepare_init(gateway.loop, &gateway.settle);
+	(void) uv_signal_init(gateway.loop, &gateway.terminate);
+	(void) uv_signal_start(&gateway.terminate, gateway_on_terminate, SIGTERM);
+	gateway.channel = peer_new(gateway.loop, &gateway_channel_events, NULL);
+	if (uv_pipe_open(peer_stream(gateway.channel), GATEWAY_CHANNEL_FD) != 0 || !peer_start(gateway.channel))
+	{
+		log_write(WIRE_LOG_ERROR, "descriptor %d is no connection to a launcher", GATEWAY_CHANNEL_FD);
+		return 1;
+	}
+	(void) uv_run(gateway.loop, UV_RUN_DEFAULT);
+	return gateway.status;
+}

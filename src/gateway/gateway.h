@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway.h
+ *	  The gateway as a whole.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_GATEWAY_H
+#define GATEWAY_GATEWAY_H
+
+/* The descriptors that the launcher passes. */
+#define GATEWAY_CHANNEL_FD  3
+#define GATEWAY_LISTENER_FD 4
+
+/* From STOP to the end: time for the clients to take what is queued. */
+#define GATEWAY_STOP_MS 1000
+
+/* Serve until the launcher says STOP or is gone. Returns the exit status. */
+extern int gateway_run(void);
+
+#endif /* GATEWAY_GATEWAY_H */

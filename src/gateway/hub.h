@@ -1,0 +1,159 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub.h
+ *	  Databases, their streams, and who has subscribed to them.
+ *
+ * A database is known from its feed's first HELLO to its GOODBYE. Its link may be lost
+ * and come back in between: meanwhile subscriptions wait, and are then made again from
+ * where each stood.
+ *
+ * Life of a subscription, each arrow being a frame from the feed:
+ *
+ *				  SUBSCRIBED			   REPLAY_DONE
+ *	  WAITING ──────────────► REPLAYING ──────────────► LIVE
+ *		 │ ▲   SUBSCRIBED without replay ──────────────► │ │
+ *		 │ └──────────── the link is lost ───────────────┘ │
+ *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
+ *
+ * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
+ * goes to their LIVE subscriptions.
+ *
+ * This module has neither socket nor clock; frames to a feed go out through HubSend.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_HUB_H
+#define GATEWAY_HUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <uv/tree.h>
+
+#include "protocol.h"
+#include "session.h"
+#include "wire/wire.h"
+
+/* A feed is current if its last POSITION is not older and says that it is not further behind. */
+#define HUB_CURRENT_MS 5000
+#define HUB_BEHIND_MS  10000
+
+typedef enum SubscriptionState
+{
+	SUBSCRIPTION_WAITING,
+	SUBSCRIPTION_REPLAYING,
+	SUBSCRIPTION_LIVE,
+} SubscriptionState;
+
+typedef struct Subscription
+{
+	RB_ENTRY(Subscription) in_database;
+	LIST_ENTRY(Subscription) in_session;
+	LIST_ENTRY(Subscription) in_stream;
+	Session *session;
+	struct Stream *stream; /* NULL while WAITING */
+	uint32_t number;
+	uint32_t credit; /* bytes of its replay written, not yet told the feed */
+	uint8_t state;
+	uint8_t ops;
+	bool asked;        /* the client waits for an answer */
+	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
+	RequestId id;      /* of the request, while asked */
+	WirePosition position;
+	uint8_t channel_len;
+	char channel[];
+} Subscription;
+
+typedef struct Stream
+{
+	RB_ENTRY(Stream) in_database;
+	uint32_t number;
+	LIST_HEAD(, Subscription) subscriptions;
+} Stream;
+
+RB_HEAD(SubscriptionTree, Subscription);
+RB_HEAD(StreamTree, Stream);
+
+typedef struct Database
+{
+	LIST_ENTRY(Database) in_hub;
+	void *link; /* NULL: lost */
+	WirePosition position;
+	uint32_t behind_ms;
+	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
+	uint32_t last_number;
+	struct SubscriptionTree subscriptions;
+	struct StreamTree streams;
+	struct SessionList sessions;
+	size_t name_len;
+	char name[];
+} Database;
+
+/* Send a frame on a link. It may fail: the link is then lost, and hub_lost() called later. */
+typedef void (*HubSend)(void *link, const WireMessage *message);
+
+typedef struct Hub
+{
+	HubSend send;
+	Sessions *sessions;
+	LIST_HEAD(, Database) databases;
+} Hub;
+
+extern void hub_init(Hub *hub, HubSend send, Sessions *sessions);
+
+/* The database of this name, or NULL. */
+extern Database *hub_find(Hub *hub, const char *name, size_t len);
+
+/*
+ * A feed has said HELLO on link. Makes its subscriptions (again). *replaced is the
+ * link that it had before, to be closed, or NULL.
+ */
+extern Database *hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced);
+
+/* The database's link is gone. */
+extern void hub_lost(Database *database);
+
+typedef enum HubResult
+{
+	HUB_OK,
+	HUB_GOODBYE, /* the database is no more */
+	HUB_BAD,     /* no frame that a feed may send: give the link up */
+} HubResult;
+
+/* A frame from the database's feed. */
+extern HubResult
+hub_message(Hub *hub, Database *database, const WireMessage *message) __attribute__((warn_unused_result));
+
+/*
+ * A client's request; the answer is queued now or when the feed has given it. False:
+ * it failed, *error says why. On true subscribe has taken request->id over.
+ */
+extern bool hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
+	__attribute__((warn_unused_result));
+extern bool hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolError *error)
+	__attribute__((warn_unused_result));
+
+/* The session has left OPEN: end its subscriptions. */
+extern void hub_leave(Hub *hub, Session *session);
+
+/*
+ * The position up to which everything has been queued to this session: resuming there,
+ * a client that took all of it loses nothing.
+ */
+extern WirePosition hub_session_position(const Session *session);
+
+/* Are all subscriptions of this session live, and its link there? */
+extern bool hub_session_live(const Session *session);
+
+/* So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once if flush. */
+extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
+extern void hub_flush_credit(Hub *hub, Session *session);
+
+/* Is the link there, and does the feed say that it keeps up? If not, *why (if not NULL) says what is wrong. */
+extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
+
+/* At the end: free all databases, which have no sessions any more. */
+extern void hub_free(Hub *hub);
+
+#endif /* GATEWAY_HUB_H */

@@ -1,0 +1,33 @@
+/*-------------------------------------------------------------------------
+ *
+ * link.h
+ *	  The feeds' connections.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_LINK_H
+#define GATEWAY_LINK_H
+
+#include <stdbool.h>
+
+#include <uv.h>
+
+#include "hub.h"
+
+/* A feed that has connected says HELLO within this time. */
+#define LINK_HELLO_MS 10000
+
+/*
+ * Bind the feeds' socket and accept them: only processes of our own user. An old socket
+ * of this name is removed.
+ */
+extern bool
+link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub) __attribute__((warn_unused_result));
+
+/* Once a second. */
+extern void link_tick(void);
+
+/* The hub's way to a feed: link is what was given to hub_hello(). */
+extern void link_send(void *link, const WireMessage *message);
+
+#endif /* GATEWAY_LINK_H */

@@ -1,0 +1,63 @@
+/*-------------------------------------------------------------------------
+ *
+ * memory.c
+ *	  Allocation that does not fail.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+memory_exhausted(void)
+{
+	static const char message[] = "pg_notifyd-gateway: out of memory\n";
+	ssize_t ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
+
+	(void) ignored;
+	_exit(1);
+}
+
+void *
+memory_zeroed(size_t size)
+{
+	void *block = calloc(1, size);
+
+	if (block == NULL)
+		memory_exhausted();
+	return block;
+}
+
+void *
+memory_new(size_t size)
+{
+	void *block = malloc(size);
+
+	if (block == NULL)
+		memory_exhausted();
+	return block;
+}
+
+void *
+memory_resize(void *block, size_t size)
+{
+	void *moved = realloc(block, size);
+
+	if (moved == NULL)
+		memory_exhausted();
+	return moved;
+}
+
+char *
+memory_string(const char *text, size_t len)
+{
+	char *copy = memory_new(len + 1);
+
+	if (len > 0)
+		memcpy(copy, text, len);
+	copy[len] = '\0';
+	return copy;
+}

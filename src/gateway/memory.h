@@ -1,0 +1,28 @@
+/*-------------------------------------------------------------------------
+ *
+ * memory.h
+ *	  Allocation that does not fail.
+ *
+ * Where memory is used up the gateway says so on stderr and ends: the launcher starts
+ * another, and every client resumes where it was. Nothing is lost that way, which no
+ * half-handled failure could promise.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_MEMORY_H
+#define GATEWAY_MEMORY_H
+
+#include <stddef.h>
+
+/* size bytes, all zero. */
+extern void *memory_zeroed(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+
+/* As malloc() and realloc(). */
+extern void *memory_new(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+extern void *memory_resize(void *block, size_t size) __attribute__((returns_nonnull, warn_unused_result));
+
+/* A copy of len bytes with a NUL behind them. */
+extern char *
+memory_string(const char *text, size_t len) __attribute__((malloc, returns_nonnull, warn_unused_result));
+
+#endif /* GATEWAY_MEMORY_H */

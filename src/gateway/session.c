@@ -1,0 +1,477 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  One connected client: what it asked for, what it has still to take, how it ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hub.h"
+#include "log.h"
+#include "memory.h"
+#include "text.h"
+
+/* Written to one client in one round; then it is the others' turn. */
+#define SESSION_ROUND (8 * FRAME_WRITE)
+
+/* The library reports a pong only if it carries something. */
+static const char session_ping[] = "pg_notifyd";
+
+void
+sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub)
+{
+	*sessions = (Sessions){.io = io, .config = config, .hub = hub};
+	LIST_INIT(&sessions->all);
+	LIST_INIT(&sessions->gone);
+	TAILQ_INIT(&sessions->dirty);
+}
+
+Session *
+session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io)
+{
+	size_t address_size = strlen(address) + 1;
+	Session *session = memory_zeroed(sizeof(Session) + address_size);
+
+	memcpy(session->address, address, address_size);
+	session->sessions = sessions;
+	session->database = database;
+	session->anonymous = anonymous;
+	session->io = io;
+	session->alive_at = sessions->io->now();
+	session->sent_at = session->alive_at;
+	LIST_INIT(&session->subscriptions);
+	LIST_INSERT_HEAD(&sessions->all, session, in_all);
+	LIST_INSERT_HEAD(&database->sessions, session, in_database);
+	sessions->count++;
+	sessions->stats.clients++;
+	sessions->stats.accepted++;
+	return session;
+}
+
+static void
+session_drop_partial(Session *session)
+{
+	free(session->partial);
+	session->partial = NULL;
+	session->partial_len = 0;
+	session->fragments = 0;
+}
+
+static void
+session_drop_queue(Session *session)
+{
+	session->sessions->stats.queued -= session->queue.bytes;
+	queue_clear(&session->queue);
+}
+
+/* Leave OPEN: no subscriptions, no database, nothing more is read. */
+static void
+session_leave_open(Session *session, SessionState state)
+{
+	hub_leave(session->sessions->hub, session);
+	session_drop_partial(session);
+	session->state = (uint8_t) state;
+}
+
+/* To be written by the next sessions_settle(). */
+static void
+session_mark(Session *session)
+{
+	if (session->dirty)
+		return;
+	session->dirty = true;
+	TAILQ_INSERT_TAIL(&session->sessions->dirty, session, in_dirty);
+}
+
+static void
+session_queue(Session *session, Frame *frame, FrameNote note)
+{
+	size_t before = session->queue.bytes;
+
+	queue_append(&session->queue, frame, note, 0);
+	session->sessions->stats.queued += session->queue.bytes - before;
+	session->sent_at = session->sessions->io->now();
+	session_mark(session);
+}
+
+static void
+session_written(void *arg, const FrameNote *note)
+{
+	Session *session = arg;
+
+	if (note->sub != 0)
+		hub_credit(session->sessions->hub, session, note->sub, note->credit);
+}
+
+/* The connection is broken: forget what was to be written, and wait for session_closed(). */
+static void
+session_broken(Session *session)
+{
+	session_leave_open(session, SESSION_LEAVING);
+	session_drop_queue(session);
+	session->sessions->io->drop(session->io);
+}
+
+/* Write what is queued as far as the socket takes it. */
+static void
+session_write(Session *session)
+{
+	Sessions *sessions = session->sessions;
+	size_t written = 0;
+
+	while (session->queue.count > 0 && written < SESSION_ROUND && sessions->io->ready(session->io))
+	{
+		size_t before = session->queue.bytes;
+		size_t len;
+		const uint8_t *data = queue_peek(&session->queue, sessions->scratch, sizeof(sessions->scratch), &len);
+
+		if (!sessions->io->write(session->io, data, len))
+		{
+			session_broken(session);
+			return;
+		}
+		queue_consume(&session->queue, len, session_written, session);
+		sessions->stats.queued -= before - session->queue.bytes;
+		sessions->stats.bytes += len;
+		written += len;
+	}
+	if (session->queue.count > 0 && !session->waking)
+	{
+		session->waking = true;
+		sessions->io->wake(session->io);
+	}
+	if (session->credit && session->queue.count == 0)
+		hub_flush_credit(sessions->hub, session);
+}
+
+/*
+ * The client does not read fast enough. It is told from where it can go on: before
+ * everything that is still queued, and not beyond what its subscriptions have got.
+ */
+static void
+session_too_slow(Session *session)
+{
+	WirePosition position = hub_session_position(session);
+	uint64_t before = queue_before(&session->queue);
+	char text[WIRE_POSITION_SIZE];
+	char reason[FRAME_CONTROL_MAX];
+
+	if (before < position.id)
+		position.id = before;
+	wire_position_format(position, text);
+	snprintf(reason, sizeof(reason), "too slow; resume from %s", text);
+	log_write(WIRE_LOG_INFO, "client %s is closed: %zu bytes were queued for it", session->address,
+			  session->queue.bytes);
+	session->sessions->stats.closed_slow++;
+	session_drop_queue(session);
+	session_close(session, SESSION_CLOSE_TOO_SLOW, reason);
+}
+
+void
+session_send(Session *session, Frame *frame, FrameNote note)
+{
+	Sessions *sessions = session->sessions;
+
+	if (session->state != SESSION_OPEN)
+		return;
+	session_queue(session, frame, note);
+	sessions->stats.messages++;
+	/* A single message may be larger than the buffer: whoever takes it is not slow. */
+	if (session->queue.bytes <= sessions->config->client_buffer || session->queue.count == 1)
+		return;
+	/* Nothing was written yet of what this round queued; only what the socket does not take counts. */
+	if (!session->waking)
+		session_write(session);
+	if (session->state == SESSION_OPEN && session->queue.count > 1 &&
+		session->queue.bytes > sessions->config->client_buffer)
+		session_too_slow(session);
+}
+
+void
+session_send_own(Session *session, Frame *frame)
+{
+	session_send(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
+	frame_unref(frame);
+}
+
+void
+session_close(Session *session, uint16_t code, const char *reason)
+{
+	Frame *frame;
+
+	if (session->state != SESSION_OPEN)
+		return;
+	session_leave_open(session, SESSION_CLOSING);
+	session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
+	frame = frame_close(code, reason);
+	session_queue(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
+	frame_unref(frame);
+}
+
+static void
+session_answer_ping(Session *session, const RequestId *id)
+{
+	WirePosition position = hub_session_position(session);
+
+	if (id->absent)
+		return;
+	if (session->told < position.id)
+		session->told = position.id;
+	session_send_own(session,
+					 protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))));
+}
+
+/* A whole message. */
+static void
+session_message(Session *session, const char *text, size_t len)
+{
+	struct Hub *hub = session->sessions->hub;
+	Request request;
+	ProtocolError error;
+	bool ok;
+
+	if (!text_utf8_valid(text, len))
+	{
+		session_close(session, SESSION_CLOSE_BAD_TEXT, "text that is not UTF-8");
+		return;
+	}
+	ok = protocol_parse(text, len, &request, &error);
+	if (ok && request.method == REQUEST_SUBSCRIBE)
+		ok = hub_subscribe(hub, session, &request, &error);
+	else if (ok && request.method == REQUEST_UNSUBSCRIBE)
+		ok = hub_unsubscribe(hub, session, &request, &error);
+	else if (ok)
+		session_answer_ping(session, &request.id);
+	if (!ok)
+		session_send_own(session, protocol_failure(&request.id, &error));
+	protocol_release(&request.id);
+}
+
+/* Keep a part of a message until the rest is there. */
+static void
+session_keep(Session *session, const char *data, size_t len, size_t remaining)
+{
+	if (session->partial_len == 0 && session->fragments == 0)
+		session->partial_at = session->sessions->io->now();
+	if (session->partial_len + len > 0)
+		session->partial = memory_resize(session->partial, session->partial_len + len + remaining);
+	if (len > 0)
+		memcpy(session->partial + session->partial_len, data, len);
+	session->partial_len += (uint32_t) len;
+	if (remaining == 0)
+		session->fragments++;
+}
+
+void
+session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+{
+	session->alive_at = session->sessions->io->now();
+	session->pinged = false;
+	if (session->state != SESSION_OPEN)
+		return;
+	if (binary)
+	{
+		session_close(session, SESSION_CLOSE_UNSUPPORTED, "binary messages are not supported");
+		return;
+	}
+	if (remaining > session->sessions->config->max_message ||
+		session->partial_len + len + remaining > session->sessions->config->max_message)
+	{
+		session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
+		return;
+	}
+	final = final && remaining == 0;
+	if (final && session->partial == NULL)
+	{
+		session->fragments = 0;
+		session_message(session, data, len);
+		return;
+	}
+	session_keep(session, data, len, remaining);
+	if (final)
+	{
+		char *text = session->partial;
+		size_t text_len = session->partial_len;
+
+		/* session_close() would free it under session_message()'s feet. */
+		session->partial = NULL;
+		session_drop_partial(session);
+		session_message(session, text, text_len);
+		free(text);
+	}
+	else if (session->fragments > SESSION_MAX_FRAGMENTS)
+		session_close(session, SESSION_CLOSE_POLICY, "too many fragments");
+}
+
+void
+session_alive(Session *session)
+{
+	session->alive_at = session->sessions->io->now();
+	session->pinged = false;
+}
+
+void
+session_writable(Session *session)
+{
+	/* The client's side has taken something: that is a sign of life as good as a pong, which stands behind the rest. */
+	session_alive(session);
+	session->waking = false;
+	if (session->queue.count > 0)
+		session_write(session);
+}
+
+void
+session_leaving(Session *session)
+{
+	if (session->state == SESSION_LEAVING || session->state == SESSION_GONE)
+		return;
+	session_leave_open(session, SESSION_LEAVING);
+	session_drop_queue(session);
+}
+
+bool
+session_answer_close(Session *session)
+{
+	bool ours_is_sent = session->state == SESSION_CLOSING && session->queue.count == 0;
+
+	session_leaving(session);
+	return !ours_is_sent;
+}
+
+void
+session_closed(Session *session)
+{
+	Sessions *sessions = session->sessions;
+
+	session_leaving(session);
+	session->state = SESSION_GONE;
+	session->io = NULL;
+	sessions->count--;
+	sessions->stats.clients--;
+	LIST_REMOVE(session, in_all);
+	LIST_INSERT_HEAD(&sessions->gone, session, in_all);
+}
+
+void
+sessions_close_all(Sessions *sessions, uint16_t code, const char *reason)
+{
+	Session *session;
+
+	LIST_FOREACH(session, &sessions->all, in_all)
+	{
+		session_close(session, code, reason);
+	}
+}
+
+void
+sessions_close_anonymous(Sessions *sessions)
+{
+	Session *session;
+
+	LIST_FOREACH(session, &sessions->all, in_all)
+	{
+		if (session->anonymous)
+			session_close(session, SESSION_CLOSE_POLICY, "anonymous clients are no longer let in");
+	}
+}
+
+void
+sessions_settle(Sessions *sessions)
+{
+	Session *session;
+
+	while ((session = TAILQ_FIRST(&sessions->dirty)) != NULL)
+	{
+		TAILQ_REMOVE(&sessions->dirty, session, in_dirty);
+		session->dirty = false;
+		if (session->state != SESSION_GONE && !session->waking)
+			session_write(session);
+	}
+	while ((session = LIST_FIRST(&sessions->gone)) != NULL)
+	{
+		LIST_REMOVE(session, in_all);
+		free(session);
+	}
+}
+
+static void
+session_keepalive(Session *session, uint64_t now)
+{
+	uint32_t keepalive = session->sessions->config->keepalive_ms;
+	uint64_t silent = now - session->alive_at;
+	Frame *frame;
+
+	if (keepalive == 0 || silent < keepalive)
+		return;
+	if (session->pinged)
+	{
+		if (silent >= (uint64_t) keepalive * 2)
+			session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
+		return;
+	}
+	session->pinged = true;
+	frame = frame_control(FRAME_OPCODE_PING, session_ping, sizeof(session_ping) - 1);
+	session_queue(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
+	frame_unref(frame);
+}
+
+/* A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is retained. */
+static void
+session_bookmark(Session *session, uint64_t now)
+{
+	WirePosition position;
+
+	if (session->nsubscriptions == 0 || now - session->sent_at < SESSION_BOOKMARK_MS ||
+		!hub_session_live(session))
+		return;
+	position = hub_session_position(session);
+	if (position.id <= session->told)
+		return;
+	session->told = position.id;
+	session_send_own(session, protocol_notification(
+								  "position", json_pack("{s:o}", "position", protocol_position(position))));
+}
+
+static void
+session_tick(Session *session, uint64_t now)
+{
+	if (session->waking)
+		session->sessions->io->probe(session->io);
+	if (session->state == SESSION_CLOSING && now >= session->deadline)
+		session_broken(session);
+	if (session->state != SESSION_OPEN)
+		return;
+	if (session->fragments + session->partial_len > 0 && now - session->partial_at > SESSION_MESSAGE_MS)
+		session_close(session, SESSION_CLOSE_POLICY, "message not complete in time");
+	if (session->state == SESSION_OPEN)
+		session_keepalive(session, now);
+	if (session->state == SESSION_OPEN)
+		session_bookmark(session, now);
+}
+
+void
+sessions_tick(Sessions *sessions)
+{
+	uint64_t now = sessions->io->now();
+	Session *session;
+
+	LIST_FOREACH(session, &sessions->all, in_all)
+	{
+		session_tick(session, now);
+	}
+}
+
+void
+sessions_free(Sessions *sessions)
+{
+	Session *session;
+
+	while ((session = LIST_FIRST(&sessions->all)) != NULL)
+		session_closed(session);
+	sessions_settle(sessions);
+}

@@ -1,0 +1,175 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  One connected client: what it asked for, what it has still to take, how it ends.
+ *
+ * Life of a session:
+ *
+ *	  OPEN ──► CLOSING ──► GONE		we close: a close frame is the last thing queued
+ *		└──► LEAVING ─────► GONE		the client closes, or the connection is broken: nothing is written any more
+ *
+ * Only an OPEN session belongs to a database and has subscriptions. Nothing is written
+ * where it is queued: sessions_settle(), called once before the loop waits, writes all
+ * that a round of events has queued, and frees the sessions that are GONE. So what a
+ * feed sends in one piece goes out in one write, and no pointer becomes invalid within
+ * a round.
+ *
+ * This module has neither socket nor clock: both come in by SessionIo.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_SESSION_H
+#define GATEWAY_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "config.h"
+#include "frame.h"
+#include "protocol.h"
+#include "wire/wire.h"
+
+#define SESSION_MAX_SUBSCRIPTIONS 100   /* of one connection */
+#define SESSION_MAX_FRAGMENTS     1000  /* of one message */
+#define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
+#define SESSION_CLOSE_MS          5000  /* from our close frame to the client's */
+#define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
+
+/* Close codes (RFC 6455, 7.4; the last one is ours). */
+#define SESSION_CLOSE_GOING_AWAY  1001
+#define SESSION_CLOSE_UNSUPPORTED 1003
+#define SESSION_CLOSE_BAD_TEXT    1007
+#define SESSION_CLOSE_POLICY      1008
+#define SESSION_CLOSE_TOO_BIG     1009
+#define SESSION_CLOSE_RESTART     1012
+#define SESSION_CLOSE_TOO_SLOW    4008
+
+struct Database;
+struct Hub;
+struct Subscription;
+
+typedef enum SessionState
+{
+	SESSION_OPEN,
+	SESSION_CLOSING,
+	SESSION_LEAVING,
+	SESSION_GONE,
+} SessionState;
+
+/* The connection below a session. io is what session_open() was given. */
+typedef struct SessionIo
+{
+	/* Milliseconds of a clock that never goes back. */
+	uint64_t (*now)(void);
+	/* May write() be called: has the socket taken everything that was written? */
+	bool (*ready)(void *io);
+	/* Write whole fragments. False: the connection is broken. */
+	bool (*write)(void *io, const uint8_t *data, size_t len);
+	/* Call session_writable() as soon as the socket takes more. */
+	void (*wake)(void *io);
+	/* End the connection at once; session_closed() follows, but not before this returns. */
+	void (*drop)(void *io);
+	/* Called now and then while the socket takes nothing: end the connection if the client is gone. */
+	void (*probe)(void *io);
+} SessionIo;
+
+LIST_HEAD(SessionList, Session);
+TAILQ_HEAD(SessionQueue, Session);
+
+/* Everything that sessions share. */
+typedef struct Sessions
+{
+	const SessionIo *io;
+	const Config *config;
+	struct Hub *hub;
+	struct SessionList all;    /* not those that are GONE */
+	struct SessionList gone;   /* to be freed */
+	struct SessionQueue dirty; /* something was queued */
+	uint32_t count;            /* of all */
+	WireStats stats;
+	uint8_t scratch[FRAME_WRITE];
+} Sessions;
+
+typedef struct Session
+{
+	LIST_ENTRY(Session) in_all;
+	LIST_ENTRY(Session) in_database;
+	TAILQ_ENTRY(Session) in_dirty;
+	Sessions *sessions;
+	struct Database *database; /* NULL unless OPEN */
+	LIST_HEAD(, Subscription) subscriptions;
+	uint32_t nsubscriptions;
+	uint8_t state; /* SessionState */
+	bool dirty;
+	bool waking;    /* wake() was called, session_writable() not yet */
+	bool pinged;    /* a ping is not answered yet */
+	bool anonymous; /* came in without a token */
+	bool credit;    /* some subscription has replay credit to give back */
+	void *io;
+	Queue queue;
+	uint64_t alive_at; /* when the client last gave a sign of life */
+	uint64_t sent_at;  /* when something was last queued */
+	uint64_t deadline; /* CLOSING: when the connection is dropped */
+	uint64_t told;     /* the id of the newest position that was queued */
+	/* A message of which more fragments are to come. */
+	char *partial;
+	uint32_t partial_len;
+	uint32_t fragments;
+	uint64_t partial_at;
+	char address[]; /* whom the log lines are about */
+} Session;
+
+extern void sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub);
+
+/*
+ * A client is connected. io is its connection. The session ends with session_closed().
+ */
+extern Session *
+session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io);
+
+/*
+ * A part of a message was received: len bytes of a frame, of which remaining are still to
+ * come; final: no other frame of this message follows.
+ */
+extern void
+session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary);
+
+/* A pong was received. */
+extern void session_alive(Session *session);
+
+/* The socket takes more. */
+extern void session_writable(Session *session);
+
+/* The library closes the connection: write nothing more. */
+extern void session_leaving(Session *session);
+
+/* The client has sent a close frame: is it to be answered (or is it the answer to ours)? Nothing more is written. */
+extern bool session_answer_close(Session *session);
+
+/* The connection is no more; neither is io. */
+extern void session_closed(Session *session);
+
+/* Queue a frame of which the caller has a reference. Only an OPEN session takes it; one that is too slow is closed. */
+extern void session_send(Session *session, Frame *frame, FrameNote note);
+
+/* The same for a frame whose position does not matter, and which is given away. */
+extern void session_send_own(Session *session, Frame *frame);
+
+/* Close, after everything queued was written. */
+extern void session_close(Session *session, uint16_t code, const char *reason);
+
+/* Close every session, or every one that came in without a token. */
+extern void sessions_close_all(Sessions *sessions, uint16_t code, const char *reason);
+extern void sessions_close_anonymous(Sessions *sessions);
+
+/* Write what is queued, free what is gone; before the loop waits. */
+extern void sessions_settle(Sessions *sessions);
+
+/* Once a second: keepalive, bookmarks, deadlines. */
+extern void sessions_tick(Sessions *sessions);
+
+/* At the end: free everything; connections are not closed. */
+extern void sessions_free(Sessions *sessions);
+
+#endif /* GATEWAY_SESSION_H */
