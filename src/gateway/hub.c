@@ -310,6 +310,7 @@ hub_fan_out(Database *database, Stream *stream, const WireEvent *event, Frame **
 			note.before = hub_position(database, sub).id;
 			if (event->id <= sub->position.id)
 				continue;
+			sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
 			sub->session->told = event->id;
 		}
 		if (*frame == NULL)

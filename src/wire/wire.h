@@ -201,7 +201,11 @@ typedef struct WireStreamEnded
 	WireBytes message;
 } WireStreamEnded;
 
-/* text is the whole JSON text for the client. A raw NOTIFY has id 0. */
+/*
+ * text is the whole JSON text for the client. A raw NOTIFY has id 0. Ids grow from frame
+ * to frame of a link: one frame names all streams that an event goes to, and once it is
+ * read the link's position is the event's id.
+ */
 typedef struct WireEvent
 {
 	uint64_t id;

@@ -1,0 +1,536 @@
+# A gateway under test, with the launcher and the feeds played by the test.
+#
+#	my $gateway = Gateway->new(anonymous => 1);		starts the program in $PG_NOTIFYD_GATEWAY, waits for READY
+#	my $feed = $gateway->feed('postgres');			connects as that database's feed
+#	my $client = $gateway->client;					a WebSocket client, see package Gateway::Client
+#
+# Nothing sleeps: whatever is waited for is waited for with a limit of time.
+package Gateway;
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Temp;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use POSIX ();
+use Socket;
+use Time::HiRes qw(time);
+
+our $TIMEOUT = 30;
+
+sub program
+{
+	my $program = $ENV{PG_NOTIFYD_GATEWAY} or die "PG_NOTIFYD_GATEWAY is not set\n";
+	return abs_path($program);
+}
+
+sub new
+{
+	my ($class, %settings) = @_;
+	my $directory = File::Temp->newdir('gatewayXXXXXX', TMPDIR => 1);
+	my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1024, ReuseAddr => 1)
+	  or die "listen: $!";
+	my $self = bless {
+		directory => $directory,
+		port => $listener->sockport,
+		settings => {
+			version => 1, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
+			max_clients => 1000, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0,
+			feed_socket => 'gateway.0.sock', database => 'postgres', origins => '', addresses => 'localhost',
+			%settings
+		},
+	}, $class;
+
+	socketpair(my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
+	$self->{pid} = _spawn($directory, $theirs, $listener, $settings{limit});
+	close $theirs;
+	close $listener;
+	$self->{channel} = Gateway::Peer->new($ours);
+	$self->configure;
+	$self->{channel}->expect('READY');
+	return $self;
+}
+
+# Start the program with the descriptors that the launcher gives it, and nothing else.
+sub _spawn
+{
+	my ($directory, $channel, $listener, $limit) = @_;
+	my $program = program();
+	my $pid = fork // die "fork: $!";
+
+	return $pid if $pid;
+	chdir "$directory" or POSIX::_exit(71);
+	my @from = map { POSIX::dup(fileno $_) } $channel, $listener;
+	POSIX::dup2($from[$_], 100 + $_) for 0 .. 1;
+	POSIX::dup2(100 + $_, 3 + $_) for 0 .. 1;
+	POSIX::close($_) for 5 .. 110;
+	my $null = POSIX::open('/dev/null', POSIX::O_RDWR());
+	POSIX::dup2($null, $_) for 0 .. 1;
+	POSIX::close($null);
+	# What the sanitizers are told is all that is let in of the environment.
+	%ENV = map { $_ => $ENV{$_} } grep { exists $ENV{$_} } qw(ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS);
+	my @command = ('pg_notifyd: gateway 0');
+	if ($limit)
+	{
+		exec {'/bin/sh'} 'sh', '-c', 'ulimit -n "$1"; exec "$0"', $program, $limit;
+	}
+	exec {$program} @command or POSIX::_exit(127);
+}
+
+sub configure
+{
+	my ($self, %settings) = @_;
+	my $s = $self->{settings};
+
+	@$s{keys %settings} = values %settings;
+	$self->{channel}->send(
+		1,
+		pack('v4CVVQ<V', @$s{qw(version gateway listeners port anonymous max_clients max_message client_buffer keepalive)})
+		  . join('', map { pack('V/a*', $_) } @$s{qw(feed_socket database origins addresses)}));
+}
+
+sub stop
+{
+	my ($self, $code) = @_;
+	$self->{channel}->send(2, pack('v', $code // 1001));
+}
+
+# The exit status, or undef when it does not end in time.
+sub wait
+{
+	my ($self, $limit) = @_;
+	my $until = time + ($limit // $TIMEOUT);
+
+	return $self->{status} if defined $self->{status};
+	while (time < $until)
+	{
+		# The channel's end of file comes with the process' end; then it is only to be reaped.
+		$self->{channel}->read_some(0.05) if !$self->{channel}{eof};
+		if (waitpid($self->{pid}, POSIX::WNOHANG()) == $self->{pid})
+		{
+			$self->{status} = $?;
+			return $self->{status};
+		}
+		select(undef, undef, undef, 0.01) if $self->{channel}{eof};
+	}
+	return undef;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local ($?, $!);
+	return if defined $self->{status};
+	kill 'KILL', $self->{pid};
+	waitpid $self->{pid}, 0;
+}
+
+# The newest counters, once they fulfil the condition.
+sub stats
+{
+	my ($self, $condition) = @_;
+	my $until = time + $TIMEOUT;
+
+	while (time < $until)
+	{
+		return $self->{stats} if $self->{stats} && (!$condition || $condition->($self->{stats}));
+		my $message = $self->{channel}->next($until - time) // last;
+		$self->{stats} = $message if $message->{type} eq 'STATS';
+	}
+	die "no such counters in time: " . join(', ', map { "$_=" . ($self->{stats}{$_} // '') } sort keys %{ $self->{stats} // {} });
+}
+
+sub feed
+{
+	my ($self, $database, %options) = @_;
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/$self->{settings}{feed_socket}")
+	  or die "connect: $!";
+	my $feed = Gateway::Feed->new($socket);
+
+	$feed->{timeline} = $options{timeline} // 1;
+	$feed->send(20, pack('vvVVQ<V/a*', $options{version} // 1, 0, 5, $feed->{timeline}, $options{id} // 100, $database));
+	$feed->expect('HELLO') unless $options{no_answer};
+	$feed->position($options{id} // 100);
+	return $feed;
+}
+
+sub connect
+{
+	my ($self) = @_;
+	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) // die "connect: $!";
+}
+
+# Send this request (line ends are CR LF) on a connection of its own; the whole answer.
+sub request
+{
+	my ($self, $text, %options) = @_;
+	my $socket = $self->connect;
+
+	$text =~ s/\r?\n/\r\n/g unless $options{raw};
+	syswrite $socket, $text;
+	return $self->answer($socket);
+}
+
+# All that comes until the end of the connection, or of the head of a handshake that is let in.
+sub answer
+{
+	my ($self, $socket) = @_;
+	my $until = time + $TIMEOUT;
+	my $answer = '';
+
+	while (IO::Select->new($socket)->can_read($until - time))
+	{
+		my $n = sysread $socket, $answer, 65536, length $answer;
+		return $answer if !$n || $answer =~ m{^HTTP/1\.1 101 .*\r\n\r\n}s;
+	}
+	die "the connection was not ended in time; got: $answer";
+}
+
+sub status
+{
+	my ($self, @request) = @_;
+	my $answer = $self->request(@request);
+	return $answer =~ m{^HTTP/1\.1 (\d+) } ? $1 : "no answer: $answer";
+}
+
+# A handshake's text, with headers to be added or (undef) left out.
+sub handshake
+{
+	my ($self, %options) = @_;
+	my %headers = (
+		Host => "localhost:$self->{port}", Upgrade => 'websocket', Connection => 'Upgrade',
+		'Sec-WebSocket-Version' => 13, 'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==', %{ $options{headers} // {} });
+	my $target = $options{target} // '/ws';
+
+	return "GET $target HTTP/1.1\n"
+	  . join('', map { "$_: $headers{$_}\n" } grep { defined $headers{$_} } sort keys %headers) . "\n";
+}
+
+sub client
+{
+	my ($self, %options) = @_;
+	return Gateway::Client->new($self, %options);
+}
+
+# One end of a connection that carries frames of wire.h.
+package Gateway::Peer;
+
+use IO::Select;
+use Time::HiRes qw(time);
+
+sub new
+{
+	my ($class, $socket) = @_;
+	return bless { socket => $socket, buffer => '', waiting => [] }, $class;
+}
+
+sub send
+{
+	my ($self, $type, $payload) = @_;
+	my $frame = pack('VCCv', length $payload, $type, 0, 0) . $payload;
+
+	$self->send_raw($frame);
+}
+
+sub send_raw
+{
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+
+	while (length $bytes)
+	{
+		my $n = syswrite($self->{socket}, $bytes) // return 0;
+		substr($bytes, 0, $n, '');
+	}
+	return 1;
+}
+
+my %messages = (
+	10 => ['READY', '', []],
+	11 => ['LOG', 'CV/a*', [qw(level message)]],
+	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
+	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
+	30 => ['SUBSCRIBE', 'VCCVQ<V/a*V/a*', [qw(sub ops has_since timeline id role channel)]],
+	31 => ['UNSUBSCRIBE', 'V', ['sub']],
+	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
+);
+
+sub read_some
+{
+	my ($self, $limit) = @_;
+
+	return 0 if $self->{eof} || !IO::Select->new($self->{socket})->can_read($limit);
+	my $n = sysread $self->{socket}, $self->{buffer}, 1 << 20, length $self->{buffer};
+	$self->{eof} = 1 unless $n;
+	return $n;
+}
+
+# The next frame, or undef when there is none in time or the connection has ended.
+sub next
+{
+	my ($self, $limit) = @_;
+	my $until = time + ($limit // $Gateway::TIMEOUT);
+
+	while (1)
+	{
+		if (length $self->{buffer} >= 8)
+		{
+			my ($length, $type) = unpack 'VC', $self->{buffer};
+			if (length $self->{buffer} >= 8 + $length)
+			{
+				my $frame = substr $self->{buffer}, 0, 8 + $length, '';
+				my ($name, $format, $fields) = @{ $messages{$type} // die "frame of type $type" };
+				my %message = (type => $name);
+				@message{@$fields} = unpack $format, substr($frame, 8);
+				push @{ $self->{log} }, $message{message} if $name eq 'LOG';
+				return \%message;
+			}
+		}
+		my $left = $until - time;
+		return undef if $self->{eof} || $left <= 0 || !$self->read_some($left);
+	}
+}
+
+# The next frame of this type; others that come before are passed over.
+sub expect
+{
+	my ($self, $type, $limit) = @_;
+	my $until = time + ($limit // $Gateway::TIMEOUT);
+
+	while (my $message = $self->next($until - time))
+	{
+		return $message if $message->{type} eq $type;
+	}
+	die "no $type" . ($self->{eof} ? ': connection closed' : ' in time');
+}
+
+# Has the other side ended the connection?
+sub ended
+{
+	my ($self) = @_;
+	my $until = time + $Gateway::TIMEOUT;
+
+	while (!$self->{eof} && time < $until)
+	{
+		$self->next($until - time);
+	}
+	return $self->{eof};
+}
+
+package Gateway::Feed;
+
+our @ISA = ('Gateway::Peer');
+
+sub subscribed
+{
+	my ($self, $sub, $stream, $id, %options) = @_;
+	$self->send(40, pack('VVCVQ<', $sub, $stream, $options{replay} ? 1 : 0, $self->{timeline}, $id));
+}
+
+sub refused { my ($self, $sub, $code, $text) = @_; $self->send(41, pack('Vl<V/a*', $sub, $code, $text)); }
+sub ended_stream { my ($self, $stream, $code, $text) = @_; $self->send(42, pack('Vl<V/a*', $stream, $code, $text)); }
+
+sub event_frame
+{
+	my ($self, $id, $op, $streams, $text) = @_;
+	my $payload = pack('Q<Cv', $id, $op, scalar @$streams) . pack('V*', @$streams) . pack('V/a*', $text);
+	return pack('VCCv', length $payload, 43, 0, 0) . $payload;
+}
+
+sub event { my ($self, @event) = @_; $self->send_raw($self->event_frame(@event)); }
+sub replay_event { my ($self, $sub, $id, $text) = @_; $self->send(44, pack('VQ<V/a*', $sub, $id, $text)); }
+sub replay_done { my ($self, $sub, $id) = @_; $self->send(45, pack('VQ<', $sub, $id)); }
+
+sub reset
+{
+	my ($self, $sub, $id, $reason) = @_;
+	$self->send(46, pack('VVQ<V/a*', $sub, $self->{timeline}, $id, $reason));
+}
+
+sub position { my ($self, $id, $behind) = @_; $self->send(47, pack('Q<V', $id, $behind // 0)); }
+sub goodbye { my ($self, $reason) = @_; $self->send(48, pack('V/a*', $reason)); }
+
+# Take the next SUBSCRIBE and answer it: live from this id on.
+sub accept
+{
+	my ($self, $stream, $id) = @_;
+	my $subscribe = $self->expect('SUBSCRIBE');
+	$self->subscribed($subscribe->{sub}, $stream, $id);
+	return $subscribe;
+}
+
+# A WebSocket client that can also do what one should not.
+package Gateway::Client;
+
+use IO::Select;
+use JSON::PP;
+use Time::HiRes qw(time);
+
+sub new
+{
+	my ($class, $gateway, %options) = @_;
+	my $self = bless { socket => $options{socket} // $gateway->connect, buffer => '' }, $class;
+	my $request = $gateway->handshake(%options);
+
+	if (my $size = $options{receive_buffer})
+	{
+		setsockopt $self->{socket}, Socket::SOL_SOCKET(), Socket::SO_RCVBUF(), $size;
+	}
+	$request =~ s/\n/\r\n/g;
+	$self->raw($request . ($options{pipelined} // ''));
+	my $until = time + $Gateway::TIMEOUT;
+	until ($self->{buffer} =~ /\r\n\r\n/)
+	{
+		$self->read_some($until - time) or die "no answer to the handshake: $self->{buffer}";
+	}
+	$self->{head} = substr $self->{buffer}, 0, $+[0], '' if $self->{buffer} =~ /\r\n\r\n/;
+	$self->{head} =~ m{^HTTP/1\.1 101 } or die "refused: $self->{head}$self->{buffer}";
+	return $self;
+}
+
+sub raw
+{
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+
+	while (length $bytes)
+	{
+		my $n = syswrite($self->{socket}, $bytes) // return 0;
+		substr($bytes, 0, $n, '');
+	}
+	return 1;
+}
+
+# A masked frame: opcode 1 text, 2 binary, 0 continuation, 8 close, 9 ping, 10 pong.
+sub frame
+{
+	my ($self, $opcode, $payload, %options) = @_;
+	my $length = length $payload;
+	my $mask = "\x12\x34\x56\x78";
+	my $head = pack 'C', ($options{more} ? 0 : 0x80) | $opcode;
+
+	$head .= $length < 126 ? pack('C', 0x80 | $length) : $length < 65536 ? pack('Cn', 0xfe, $length) : pack('CQ>', 0xff, $length);
+	return $head . $mask . ($payload ^ substr($mask x (1 + $length / 4), 0, $length));
+}
+
+sub send_frame { my ($self, @frame) = @_; return $self->raw($self->frame(@frame)); }
+sub text { my ($self, $text) = @_; return $self->send_frame(1, $text); }
+
+my $json = JSON::PP->new->canonical;
+
+# A request; its result, or its error.
+sub call
+{
+	my ($self, $method, %params) = @_;
+
+	$self->request($method, %params);
+	return $self->reply;
+}
+
+sub request
+{
+	my ($self, $method, %params) = @_;
+	$self->text($json->encode({ jsonrpc => '2.0', id => ++$self->{id}, method => $method, params => \%params }));
+}
+
+sub reply
+{
+	my ($self) = @_;
+	my $message = $self->message // die "no reply: " . ($self->{close} ? "closed $self->{close}[0]" : 'nothing came');
+	return $message->{result} // $message->{error} // die 'no reply but ' . $json->encode($message);
+}
+
+sub read_some
+{
+	my ($self, $limit) = @_;
+
+	return 0 if $limit <= 0 || !IO::Select->new($self->{socket})->can_read($limit);
+	my $n = sysread $self->{socket}, $self->{buffer}, 1 << 18, length $self->{buffer};
+	$self->{eof} = 1 unless $n;
+	return $n;
+}
+
+# The next frame as [opcode, payload, final], or undef at the end or when none comes in time.
+sub next_frame
+{
+	my ($self, $limit) = @_;
+	my $until = time + ($limit // $Gateway::TIMEOUT);
+
+	while (1)
+	{
+		if ($self->{buffer} =~ /^(.)(.)/s)
+		{
+			my ($first, $code) = (ord $1, ord $2);
+			my ($head, $format) = $code == 126 ? (4, 'x2n') : $code == 127 ? (10, 'x2Q>') : (2, 'xC');
+			my $length = length $self->{buffer} >= $head ? unpack($format, $self->{buffer}) : 0;
+			if (length $self->{buffer} >= $head + $length)
+			{
+				my $frame = substr $self->{buffer}, 0, $head + $length, '';
+				return [$first & 0x0f, substr($frame, $head), ($first & 0x80) != 0];
+			}
+		}
+		return undef if $self->{eof} || !$self->read_some($until - time);
+	}
+}
+
+# The next text message, as it came; pings are answered, a close frame is kept and answered.
+sub next_text
+{
+	my ($self, $limit) = @_;
+	my $text = '';
+
+	while (my $frame = $self->next_frame($limit))
+	{
+		my ($opcode, $payload, $final) = @$frame;
+		if ($opcode == 9)
+		{
+			push @{ $self->{pings} }, $payload;
+			$self->send_frame(10, $payload) unless $self->{no_pong};
+		}
+		elsif ($opcode == 10) { push @{ $self->{pongs} }, $payload; }
+		elsif ($opcode == 8)
+		{
+			$self->{close} = [unpack 'na*', $payload];
+			$self->send_frame(8, substr $payload, 0, 2);
+			return undef;
+		}
+		else
+		{
+			$text .= $payload;
+			return $text if $final;
+		}
+	}
+	return undef;
+}
+
+sub message
+{
+	my ($self, $limit) = @_;
+	my $text = $self->next_text($limit) // return undef;
+	return $json->decode($text);
+}
+
+# Whatever comes until the connection is closed; the close frame's code and reason.
+sub closed
+{
+	my ($self, $limit) = @_;
+	my $until = time + ($limit // $Gateway::TIMEOUT);
+
+	while (!$self->{close} && !$self->{eof} && time < $until)
+	{
+		$self->next_text($until - time);
+	}
+	return $self->{close} // ($self->{eof} ? [0, 'connection ended'] : [-1, 'still open']);
+}
+
+# Is nothing more sent to it? After a call has been answered, everything before it is there.
+sub quiet
+{
+	my ($self) = @_;
+	my $message = $self->call('ping');
+	return exists $message->{position};
+}
+
+1;
