@@ -9,7 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = notifyd_node('order');
+my $node = notifyd_node('order', init => { allows_streaming => 1 }, conf => "pg_notifyd.client_buffer = '64MB'\n");
 $node->safe_psql('postgres', q{
 	CREATE TABLE a (id int PRIMARY KEY, v text);
 	CREATE TABLE b (id int PRIMARY KEY, v text);
@@ -30,7 +30,7 @@ sub summary
 	$client->subscribe('a');
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
 	$node->reload;
-	$node->poll_query_until('postgres', q{SET synchronous_commit = local; SELECT current_setting('synchronous_standby_names') = 'nobody'});
+	$node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'});
 
 	my $early = $node->background_psql('postgres');
 	$early->query_until(qr/began/, q{
@@ -123,13 +123,14 @@ sub summary
 	} 0 .. $n - 1;
 	is($wrong, 0, 'in order, numbered, dense');
 
-	# Resume between any two of its events.
+	# Resume between any two of its events; each time one more event comes after it.
+	my $after = 0;
 	for my $at (0, 1, 255, 256, 499, 500, 25_000, $n - 2, $n - 1)
 	{
 		my $resumed = notifyd_client($node);
 		my $result = $resumed->subscribe('b', since => $events[$at]{position});
 		is($result->{position}, $events[$at]{position}, "resumes behind event $at");
-		my $want = $n - 1 - $at;
+		my $want = $n - 1 - $at + $after++;
 		$resumed->wait_for(sub { scalar($resumed->events) >= $want }, "the rest behind event $at") if $want;
 		$node->safe_psql('postgres', qq{INSERT INTO b VALUES ($at - 100000, 'after')});
 		$resumed->wait_for(sub { scalar($resumed->events) >= $want + 1 }, 'the event after');
