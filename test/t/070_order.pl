@@ -137,7 +137,7 @@ sub summary
 		my @rest = $resumed->events;
 		is(scalar(@rest), $want + 1, "nothing lost or doubled behind event $at");
 		is($rest[-1]{key}{id}, $at - 100000, 'and it goes on live');
-		is($rest[0]{id}, $events[ $at + 1 ]{id}, 'the first is the next one') if $want;
+		is($rest[0]{id}, $events[ $at + 1 ]{id}, 'the first is the next one') if $at < $n - 1;
 		$resumed->close;
 	}
 }
