@@ -65,6 +65,10 @@ hooks_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel)
 		return;
 	hooks_pending = 0;
+
+	/* Before the hold ends, so that no feed is started for a database that is gone. */
+	if (isCommit && (what & HOOKS_SCAN_DATABASES))
+		(void) pg_atomic_fetch_add_u32(&notifyd_shared->database_generation, 1);
 	if (hooks_holding)
 		hooks_end_hold();
 	hooks_holding = false;
@@ -83,10 +87,7 @@ hooks_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *
 			shared_wake_feed(database);
 	}
 	if (what & HOOKS_SCAN_DATABASES)
-	{
-		(void) pg_atomic_fetch_add_u32(&notifyd_shared->database_generation, 1);
 		shared_wake_launcher();
-	}
 }
 
 static void

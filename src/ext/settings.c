@@ -63,9 +63,12 @@ settings_is_address(const char *element)
 {
 	size_t length = strlen(element);
 
+	const char *colon = strchr(element, ':');
+
+	/* One colon would be a port's; an IPv6 address has more. */
 	if (strcmp(element, "*") == 0)
 		return true;
-	if (length > 0 && length <= 255 &&
+	if ((colon == NULL || strchr(colon + 1, ':') != NULL) && length > 0 && length <= 255 &&
 		strspn(element, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") == length)
 		return true;
 	GUC_check_errdetail("\"%s\" is neither a host name nor an IP address.", element);
@@ -218,7 +221,7 @@ settings_define_limits(void)
 							NULL, NULL);
 	DefineCustomRealVariable(
 		"pg_notifyd.retention", "Time for which events are kept for clients that resume.", NULL,
-		&notifyd_retention, 60 * 60, 0.1, SETTINGS_MAX_RETENTION, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+		&notifyd_retention, 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"pg_notifyd.retention_size",
 		"Size of a database's log from which events are kept for less than the retention.", NULL,

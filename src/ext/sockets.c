@@ -47,13 +47,24 @@ sockets_failed(const BindProblem *problem, int64 now)
 							 : errhint("It is tried again until it works.")));
 }
 
-/* Take a set into use. */
-static void
+/* Are the sockets those that the settings ask for, as far as they could be had? */
+static bool
+sockets_as_set(void)
+{
+	return sockets_bound.addresses != NULL &&
+		   strcmp(sockets_bound.addresses, notifyd_listen_addresses) == 0 &&
+		   sockets_bound.port == notifyd_port;
+}
+
+/* Take a set into use. False if it was in use, for the same settings. */
+static bool
 sockets_adopt(const BindSet *set)
 {
 	bool was_empty = sockets_bound.addresses != NULL && sockets_bound.set.n == 0;
 	char name[NI_MAXHOST];
 
+	if (sockets_as_set() && bind_equal(set, &sockets_bound.set))
+		return false;
 	if (!bind_equal(set, &sockets_bound.set))
 	{
 		for (int i = 0; i < set->n; i++)
@@ -74,15 +85,7 @@ sockets_adopt(const BindSet *set)
 		pfree(sockets_bound.addresses);
 	sockets_bound.addresses = MemoryContextStrdup(TopMemoryContext, notifyd_listen_addresses);
 	sockets_bound.port = notifyd_port;
-}
-
-/* Are the sockets those that the settings ask for, as far as they could be had? */
-static bool
-sockets_as_set(void)
-{
-	return sockets_bound.addresses != NULL &&
-		   strcmp(sockets_bound.addresses, notifyd_listen_addresses) == 0 &&
-		   sockets_bound.port == notifyd_port;
+	return true;
 }
 
 bool
@@ -118,10 +121,15 @@ sockets_tend(int64 now)
 		if (!bind_contains(&set, sockets_bound.set.sockets[i].fd))
 			set.sockets[set.n++] = sockets_bound.set.sockets[i];
 	}
-	if (set.n == 0 && problem.text[0] != '\0')
+
+	/* Half of what is new is no reason to give up what works. */
+	if (problem.text[0] != '\0' &&
+		(set.n == 0 || (problem.in_use && sockets_bound.set.n > 0 && !sockets_as_set())))
+	{
+		bind_close(&set, &sockets_bound.set);
 		return false;
-	sockets_adopt(&set);
-	return true;
+	}
+	return sockets_adopt(&set);
 }
 
 int64

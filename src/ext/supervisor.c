@@ -52,7 +52,7 @@
 #define SUPERVISOR_READY_TIME   10000 /* from start to READY */
 #define SUPERVISOR_STOP_TIME    2000  /* from STOP to the end */
 #define SUPERVISOR_BROKEN_TIME  1000  /* from the channel's end to the process's */
-#define SUPERVISOR_GOOD_TIME    10000 /* one that ran this long has not failed at its start */
+#define SUPERVISOR_GOOD_TIME    5000  /* one that ran this long has not failed at its start */
 #define SUPERVISOR_MAX_BACKOFF  30000
 #define SUPERVISOR_LONGEST_WAIT 3600000
 
@@ -288,7 +288,7 @@ supervisor_send_config(Gateway *gateway)
 	(void) channel_send(&gateway->channel, &message); /* if it is broken, the next read shows it */
 }
 
-/* Tell every gateway that listens to us. */
+/* Tell every gateway that listens to us, and is not about to be replaced. */
 static void
 supervisor_send_configs(void)
 {
@@ -296,7 +296,8 @@ supervisor_send_configs(void)
 	{
 		Gateway *gateway = &supervisor_gateways[i];
 
-		if (gateway->state == GATEWAY_STARTING || gateway->state == GATEWAY_RUNNING)
+		if ((gateway->state == GATEWAY_STARTING || gateway->state == GATEWAY_RUNNING) &&
+			gateway->generation == sockets_bound.generation)
 			supervisor_send_config(gateway);
 	}
 }
