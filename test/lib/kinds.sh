@@ -14,7 +14,7 @@ cd "$tree" || exit 1
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
 export LANG=C.UTF-8 TZ=UTC
-export TMPDIR=$work/tmp TESTDIR=$work PG_REGRESS=$pgxs/src/test/regress/pg_regress
+export TMPDIR=$work/tmp TESTDIR=$tree PG_REGRESS=$pgxs/src/test/regress/pg_regress
 export PERL5LIB=$tree/test/lib:$pgxs/src/test/perl
 passed=0
 failed=0
@@ -78,6 +78,15 @@ regress()
 	count "$1" "$good" "$bad"
 }
 
+# Why a Perl script died is in the log that PostgreSQL::Test::Utils keeps of it.
+show_deaths()
+{
+	local file
+	for file in "$log/servers"/regress_log_*; do
+		grep -q 'Looks like your test exited' "$file" 2>/dev/null && tail -n 20 "$file" | cut -c 1-2000
+	done
+}
+
 # tap KIND FILE...: Perl scripts and programs that speak TAP.
 tap()
 {
@@ -89,6 +98,9 @@ tap()
 		[ ! -s "$work/$kind.count" ] || read -r good bad <"$work/$kind.count"
 	fi
 	count "$kind" "$good" "$bad"
+	mkdir -p "$log/servers"
+	[ ! -d tmp_check/log ] || cp -r tmp_check/log/. "$log/servers"
+	[ "$bad" -eq 0 ] || show_deaths
 }
 
 # unit_programs DIR sets programs to the unit tests as built below DIR.

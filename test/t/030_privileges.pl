@@ -78,7 +78,7 @@ sql('GRANT SELECT (id, name) ON public_menu TO guest');
 is(refused($client, 'public_menu'), -32003, 'not with privileges on some columns');
 sql(q{SELECT notify_watch('public_menu', cols => '{id,name}', channel => 'names')});
 is(refused($client, 'names'), 0, 'but on a channel with these columns alone');
-sql(q{UPDATE public_menu SET name = 'Limonade', purchase_price = 4711 WHERE id = 1});
+sql(q{UPDATE public_menu SET name = 'Limonade', purchase_price = 8.15004711 WHERE id = 1});
 my $event = $client->next_event;
 is_deeply($event->{new}, { id => 1, name => 'Limonade' }, 'which has no others');
 is_deeply($event->{old}, { id => 1, name => 'Lemonade' }, 'neither in the old row');
@@ -87,7 +87,7 @@ is_deeply($event->{old}, { id => 1, name => 'Lemonade' }, 'neither in the old ro
 my $since = $client->ping->{position};
 sql(q{SELECT notify_unwatch('public_menu', 'public_menu')});
 sql(q{SELECT notify_watch('public_menu', channel => 'late')});
-sql(q{INSERT INTO public_menu VALUES (3, 'canary-late', 1)});
+sql(q{INSERT INTO public_menu VALUES (3, 'late', 8.15004711)});
 sql(q{SELECT notify_watch('public_menu', cols => '{id,name}', channel => 'late')});
 my $late = notifyd_client($node);
 is(refused($late, 'late', since => $since), 0, 'a channel whose watch was narrowed');
@@ -147,6 +147,6 @@ $node->reload;
 wait_for(sub { my $c = notifyd_client($node); !$c->connected || refused($c, 'marker') == -32003 }, 'no such role');
 pass('a role that does not exist may nothing');
 
-unlike(join('', map { Mojo::JSON::encode_json($_) } $client->received), qr/canary|4711/, 'nothing hidden was seen');
+unlike(join('', map { Mojo::JSON::encode_json($_) } $client->received), qr/canary|8\.15004711/, 'nothing hidden was seen');
 
 done_testing();

@@ -3,10 +3,10 @@ use strict;
 use warnings;
 use utf8;
 
+use Mojo::Util;
 use NotifydTest;
 use Test::More;
 
-binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 my $node = notifyd_node('main');
 my $client = notifyd_client($node);
 
@@ -23,7 +23,8 @@ sub quoted
 foreach my $channel (@channels)
 {
 	$node->safe_psql('postgres', 'SELECT notify_grant(' . quoted($channel) . q{, 'guest')});
-	is($client->subscribe($channel)->{channel}, $channel, "subscribed to $channel");
+	my $name = Mojo::Util::encode('UTF-8', $channel);
+	is($client->subscribe($channel)->{channel}, $channel, "subscribed to $name");
 	$node->safe_psql('postgres', 'SELECT pg_notify(' . quoted($channel) . ', ' . quoted("für $channel") . ')');
 	my $event = $client->next_event;
 	is_deeply([ @$event{qw(op channel payload)} ], [ 'NOTIFY', $channel, "für $channel" ], 'its notification');

@@ -58,8 +58,8 @@ foreach my $database ('plain', 'archive')
 		SELECT notify_send('lobby', '1');
 	});
 	is_deeply(
-		[ map { "$_->{op} $_->{channel}" } $client->next_events(6) ],
-		[ 'INSERT all orders', 'UPDATE all orders', 'UPDATE all orders', 'UPDATE orders', 'INSERT parts', 'MESSAGE lobby' ],
+		[ sort map { "$_->{op} $_->{channel}" } $client->next_events(6) ],
+		[ 'INSERT all orders', 'INSERT parts', 'MESSAGE lobby', 'UPDATE all orders', 'UPDATE all orders', 'UPDATE orders' ],
 		"$database: and they work");
 	$client->close;
 	is($node->safe_psql($database, q{SELECT notify_watch('parts') > 0}), 't', "$database: the same call changes nothing");

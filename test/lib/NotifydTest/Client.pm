@@ -21,7 +21,7 @@ use warnings;
 
 use Carp qw(croak);
 use Mojo::IOLoop;
-use Mojo::JSON qw(encode_json from_json);
+use Mojo::JSON qw(decode_json encode_json);
 use Mojo::UserAgent;
 use Mojo::Util qw(url_escape);
 use Time::HiRes qw(time);
@@ -68,7 +68,7 @@ sub _answered
 	return if !$tx->is_websocket;
 	$self->{tx} = $tx;
 	$tx->max_websocket_size(512 * 1024 * 1024);
-	$tx->on(text => sub { push @{ $self->{received} }, from_json($_[1]); });
+	$tx->on(text => sub { push @{ $self->{received} }, decode_json($_[1]); });
 	$tx->on(finish => sub { my ($socket, $code, $reason) = @_; $self->{closed} = [ $code, $reason ]; });
 	return;
 }
