@@ -142,6 +142,35 @@ sub stats
 	die "no such counters in time: " . join(', ', map { "$_=" . ($self->{stats}{$_} // '') } sort keys %{ $self->{stats} // {} });
 }
 
+# Seconds of CPU time that the program has used.
+sub cpu
+{
+	my ($self) = @_;
+	open my $stat, '<', "/proc/$self->{pid}/stat" or die "stat: $!";
+	my @fields = split ' ', <$stat> =~ s/.*\) //r;
+	return ($fields[11] + $fields[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+}
+
+sub descriptors
+{
+	my ($self) = @_;
+	return scalar(() = glob "/proc/$self->{pid}/fd/*");
+}
+
+# Wait until this is true.
+sub until
+{
+	my ($self, $condition) = @_;
+	my $until = time + $TIMEOUT;
+
+	until ($condition->())
+	{
+		return 0 if time > $until;
+		select undef, undef, undef, 0.01;
+	}
+	return 1;
+}
+
 sub feed
 {
 	my ($self, $database, %options) = @_;
@@ -289,7 +318,7 @@ sub next
 			}
 		}
 		my $left = $until - time;
-		return undef if $self->{eof} || $left <= 0 || !$self->read_some($left);
+		return undef if $self->{eof} || !$self->read_some($left > 0 ? $left : 0);
 	}
 }
 
@@ -503,6 +532,19 @@ sub next_text
 		}
 	}
 	return undef;
+}
+
+# What the next pong carries.
+sub pong
+{
+	my ($self) = @_;
+
+	until (@{ $self->{pongs} // [] })
+	{
+		my $frame = $self->next_frame // return undef;
+		push @{ $self->{pongs} }, $frame->[1] if $frame->[0] == 10;
+	}
+	return shift @{ $self->{pongs} };
 }
 
 sub message
