@@ -95,9 +95,14 @@ capture_inserted(CapturePlan *plan, const TriggerData *trigger)
 {
 	CaptureRow new = capture_row(plan, trigger->tg_trigslot);
 
-	if (plan->track_moves && capture_join(&new, trigger->tg_trigtuple))
-		return;
-	capture_flush_moved();
+	if (plan->track_moves)
+	{
+		if (capture_join(&new, trigger->tg_trigtuple))
+			return;
+		capture_flush_moved();
+	}
+	else
+		capture_flush_other(trigger->tg_trigtuple, true);
 	if (plan->ops & WATCH_OP_INSERT)
 		capture_change(PENDING_INSERT, NULL, &new);
 }
@@ -105,13 +110,12 @@ capture_inserted(CapturePlan *plan, const TriggerData *trigger)
 static void
 capture_deleted(CapturePlan *plan, const TriggerData *trigger)
 {
+	capture_flush_other(trigger->tg_trigtuple, false);
 	if (plan->track_moves && ItemPointerIndicatesMovedPartitions(&trigger->tg_trigtuple->t_data->t_ctid))
 	{
-		capture_flush_other(trigger->tg_trigtuple);
 		capture_hold(plan, trigger->tg_trigtuple);
 		return;
 	}
-	capture_flush_moved();
 	if (plan->ops & WATCH_OP_DELETE)
 	{
 		CaptureRow old = capture_row(plan, trigger->tg_trigslot);

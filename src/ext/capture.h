@@ -125,8 +125,11 @@ extern void capture_hold(CapturePlan *plan, HeapTuple tuple);
 /* If this INSERT is the other half of what is held back, make an UPDATE of both and return true. */
 extern bool capture_join(CaptureRow *new, HeapTuple tuple);
 
-/* Something else comes: what is held back was a DELETE after all, unless it belongs to the same row. */
-extern void capture_flush_other(HeapTuple tuple);
+/*
+ * A change of this row comes, which was deleted or inserted: what is held back was a DELETE
+ * after all, unless it is the same row that moves.
+ */
+extern void capture_flush_other(HeapTuple tuple, bool inserted);
 
 /*
  * What is held back was a DELETE after all: append it. To be called before any other event

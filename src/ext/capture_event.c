@@ -178,12 +178,22 @@ capture_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, Capt
 
 /* ---------------- writing with care ---------------- */
 
-/* Whether building the text of this row may fail. Adds the size of its values to *size. */
-static bool
-capture_row_is_risky(const CaptureRow *row, Size *size)
+/*
+ * How building the text of this row may fail: because of a cast, because of its size.
+ * Added to what is there already.
+ */
+typedef struct CaptureRisk
+{
+	bool cast;
+	bool value; /* a structured value of some size */
+	Size size;  /* of all values */
+} CaptureRisk;
+
+static void
+capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 {
 	if (row == NULL)
-		return false;
+		return;
 	for (int i = 0; i < row->plan->ncolumns; i++)
 	{
 		const CaptureColumn *column = &row->plan->columns[i];
@@ -191,14 +201,11 @@ capture_row_is_risky(const CaptureRow *row, Size *size)
 
 		if (row->isnull[column->attnum - 1] || !column->json.varlena)
 			continue;
-		if (column->json.careful)
-			return true;
 		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
-		if (column->json.structured && value_size > CAPTURE_SAFE_VALUE)
-			return true;
-		*size += value_size;
+		risk->cast = risk->cast || column->json.careful;
+		risk->value = risk->value || (column->json.structured && value_size > CAPTURE_SAFE_VALUE);
+		risk->size += value_size;
 	}
-	return *size > CAPTURE_SAFE_ROW;
 }
 
 /*
@@ -250,16 +257,23 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, 
 void
 capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 {
-	Size size = 0;
+	CaptureRisk risk = {0};
 
 	initStringInfo(&text->buf);
-	if (op == PENDING_TRUNCATE || (!capture_row_is_risky(new, &size) && !capture_row_is_risky(old, &size)))
+	if (op != PENDING_TRUNCATE)
+	{
+		capture_add_risk(&risk, new);
+		capture_add_risk(&risk, old);
+	}
+	if (!risk.cast && !risk.value && risk.size <= CAPTURE_SAFE_ROW)
 	{
 		capture_write(text, op, old, new, CAPTURE_WHOLE);
 		return;
 	}
 	for (CaptureDetail detail = CAPTURE_WHOLE; detail < CAPTURE_NOTHING; detail++)
 	{
+		if (detail == CAPTURE_AS_TEXT && !risk.cast)
+			continue;
 		if (capture_try_write(text, op, old, new, detail))
 			return;
 	}

@@ -54,6 +54,14 @@ capture_forget_moved(void)
 		MemoryContextDelete(context);
 }
 
+/* Whether this row was inserted by the command that deleted the one that is held. */
+static bool
+capture_is_other_half(const CaptureHeld *held, HeapTuple tuple)
+{
+	return held->xid == HeapTupleHeaderGetXmin(tuple->t_data) &&
+		   held->command == HeapTupleHeaderGetCmin(tuple->t_data);
+}
+
 /* Forgets what is held first: appending may fail, or come back here. */
 void
 capture_flush_moved(void)
@@ -77,12 +85,19 @@ capture_flush_moved(void)
 }
 
 void
-capture_flush_other(HeapTuple tuple)
+capture_flush_other(HeapTuple tuple, bool inserted)
 {
 	CaptureHeld *first = capture_held != NIL ? linitial(capture_held) : NULL;
+	bool same;
 
-	if (first != NULL && (first->tuple->t_tableOid != tuple->t_tableOid ||
-						  !ItemPointerEquals(&first->tuple->t_self, &tuple->t_self)))
+	if (first == NULL)
+		return;
+	if (inserted)
+		same = capture_is_other_half(first, tuple);
+	else
+		same = first->tuple->t_tableOid == tuple->t_tableOid &&
+			   ItemPointerEquals(&first->tuple->t_self, &tuple->t_self);
+	if (!same)
 		capture_flush_moved();
 }
 
@@ -164,8 +179,7 @@ capture_join(CaptureRow *new, HeapTuple tuple)
 
 		if (held->plan->watch_id != new->plan->watch_id)
 			continue;
-		if (!held->plan->valid || !new->plan->valid || held->xid != HeapTupleHeaderGetXmin(tuple->t_data) ||
-			held->command != HeapTupleHeaderGetCmin(tuple->t_data))
+		if (!held->plan->valid || !new->plan->valid || !capture_is_other_half(held, tuple))
 			return false;
 
 		/* A copy of our own: writing it may append what else is held, and free it all. */

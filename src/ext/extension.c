@@ -18,6 +18,7 @@ PG_FUNCTION_INFO_V1(notifyd_created);
 Datum
 notifyd_created(PG_FUNCTION_ARGS)
 {
+	(void) fcinfo;
 	if (notifyd_shared == NULL)
 		ereport(WARNING,
 				(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),

@@ -141,33 +141,36 @@ json_is_plain(unsigned char c)
 static void
 json_append_escape(StringInfo buf, unsigned char c)
 {
+	static const char hex[] = "0123456789abcdef";
+	char escape[] = "\\u0000";
+
 	switch (c)
 	{
 		case '\b':
-			appendStringInfoString(buf, "\\b");
+			escape[1] = 'b';
 			break;
 		case '\f':
-			appendStringInfoString(buf, "\\f");
+			escape[1] = 'f';
 			break;
 		case '\n':
-			appendStringInfoString(buf, "\\n");
+			escape[1] = 'n';
 			break;
 		case '\r':
-			appendStringInfoString(buf, "\\r");
+			escape[1] = 'r';
 			break;
 		case '\t':
-			appendStringInfoString(buf, "\\t");
+			escape[1] = 't';
 			break;
 		case '"':
-			appendStringInfoString(buf, "\\\"");
-			break;
 		case '\\':
-			appendStringInfoString(buf, "\\\\");
+			escape[1] = (char) c;
 			break;
 		default:
-			appendStringInfo(buf, "\\u%04x", c);
+			escape[4] = hex[c >> 4];
+			escape[5] = hex[c & 15];
 			break;
 	}
+	appendBinaryStringInfo(buf, escape, escape[1] == 'u' ? 6 : 2);
 }
 
 void

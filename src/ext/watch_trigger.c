@@ -93,6 +93,13 @@ watch_triggers_complete(const Watch *watch, WatchTriggers triggers)
 		   OidIsValid(triggers.truncate) == ((watch->ops & WATCH_OP_TRUNCATE) != 0);
 }
 
+/* A bare star may stand in a list of columns only. */
+static bool
+watch_is_star(Node *node)
+{
+	return IsA(node, ColumnRef) && IsA(linitial(((ColumnRef *) node)->fields), A_Star);
+}
+
 Node *
 watch_parse_condition(const char *condition)
 {
@@ -103,7 +110,7 @@ watch_parse_condition(const char *condition)
 
 	/* What was parsed is all that may stand behind SELECT: it must be an expression and nothing else. */
 	bare->targetList = select->targetList;
-	if (target == NULL || target->name != NULL || !equal(select, bare))
+	if (target == NULL || target->name != NULL || watch_is_star(target->val) || !equal(select, bare))
 		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("condition must be an SQL expression"),
 						errdetail("The condition is \"%s\".", condition)));
 	return target->val;
