@@ -10,6 +10,7 @@ tree=$work/tree
 log=$work/log
 mkdir -p "$log" "$work/tmp"
 cd "$tree" || exit 1
+shopt -s nullglob
 
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
@@ -29,16 +30,22 @@ limited()
 	wait $!
 }
 
+# What went wrong, from a log of TAP, pg_regress or the compiler.
+show_failure()
+{
+	echo "--- ${1##*/}"
+	grep -A 12 '^not ok' "$1" | head -n 100 | cut -c 1-500
+	sed -n '/^Test Summary Report/,$p; /^diff /,$p' "$1" | head -n 200
+	grep -qE '^(not ok|Test Summary Report|diff )' "$1" || tail -n 40 "$1"
+}
+
 # count KIND PASSED FAILED
 count()
 {
 	passed=$((passed + $2))
 	failed=$((failed + $3))
 	echo "$1: $2 passed, $3 failed"
-	if [ "$3" -gt 0 ]; then
-		echo "--- the end of $1.log"
-		tail -n 60 "$log/$1.log"
-	fi
+	[ "$3" -eq 0 ] || show_failure "$log/$1.log"
 }
 
 # Leaves the build's PG_CONFIG behind: from here on it is that of the private installation.
@@ -93,7 +100,7 @@ tap()
 	local kind=$1 good=0 bad=1
 	shift
 	echo "no tests" >"$log/$kind.log"
-	if [ -e "$1" ]; then
+	if [ $# -gt 0 ]; then
 		CMOCKA_MESSAGE_OUTPUT=TAP limited 900 perl test/lib/tap-run "$work/$kind.count" "$@" >"$log/$kind.log" 2>&1
 		[ ! -s "$work/$kind.count" ] || read -r good bad <"$work/$kind.count"
 	fi

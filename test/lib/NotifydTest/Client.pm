@@ -46,7 +46,7 @@ sub new
 		options => \%options,
 		received => [],
 		seen => 0,
-		last_id => 0,
+		last_id => 1000,		# not to be confused with ids that a test sends by itself
 		ua => Mojo::UserAgent->new(inactivity_timeout => 0, max_redirects => 0),
 	}, $class;
 	my $url = 'ws://' . ($options{host} // '127.0.0.1') . ":$options{port}" . ($options{path} // '/ws');
