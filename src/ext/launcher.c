@@ -77,6 +77,7 @@ static bool launcher_full_logged = false;
 /* No free worker slot: when to try again, how often in a row. */
 static TimestampTz launcher_slot_retry = 0;
 static int launcher_slot_failures = 0;
+static bool launcher_slot_logged = false; /* since every database had its feed */
 
 PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
 
@@ -277,7 +278,7 @@ launcher_scan(TimestampTz now)
 	LWLockRelease(&notifyd_shared->lock);
 
 	SetCurrentStatementStartTimestamp();
-	pgstat_report_activity(STATE_RUNNING, "looking for databases");
+	pgstat_report_activity(STATE_RUNNING, NULL);
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -334,7 +335,8 @@ launcher_register_feed(LauncherDatabase *mine)
 static void
 launcher_no_slot(TimestampTz now)
 {
-	if (launcher_slot_failures++ == 0)
+	launcher_slot_failures++;
+	if (!launcher_slot_logged)
 		ereport(
 			LOG,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -342,6 +344,7 @@ launcher_no_slot(TimestampTz now)
 			 errhint("Increase max_worker_processes, now %d: each database with pg_notifyd needs one, and "
 					 "pg_notifyd one more. It is tried again until it works.",
 					 max_worker_processes)));
+	launcher_slot_logged = true;
 	launcher_slot_retry = TimestampTzPlusMilliseconds(now, launcher_backoff(launcher_slot_failures));
 }
 
@@ -414,6 +417,7 @@ launcher_start_feeds(TimestampTz now)
 	int candidates[LAUNCHER_MAX_STARTING];
 	int ncandidates = 0;
 	int starting = 0;
+	bool missing = false;
 	long next = launcher_ms_until(launcher_slot_retry, now);
 	bool slots = next == 0;
 
@@ -434,6 +438,7 @@ launcher_start_feeds(TimestampTz now)
 		if (database->state != FEED_WANTED || mine->oid != database->oid || !mine->connectable ||
 			mine->handle != NULL)
 			continue;
+		missing = true;
 		wait = database->hold_pid != 0 && launcher_database_held(database)
 				   ? LAUNCHER_HELD_MS
 				   : launcher_ms_until(database->retry_at, now);
@@ -444,6 +449,8 @@ launcher_start_feeds(TimestampTz now)
 	}
 	LWLockRelease(&notifyd_shared->lock);
 
+	if (!missing)
+		launcher_slot_logged = false;
 	for (int i = 0; slots && i < ncandidates && starting < LAUNCHER_MAX_STARTING; i++, starting++)
 	{
 		launcher_start_feed(candidates[i], now);
