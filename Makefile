@@ -5,6 +5,7 @@
 #	make test, make test-KIND				everything on a fresh machine, see test/run
 #	make demo								see doc/demo/run
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
+#	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
 
 EXTENSION = pg_notifyd
 MODULE_big = pg_notifyd
@@ -27,7 +28,7 @@ WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
 # The headers of PostgreSQL are the system's: their warnings are not ours.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc $(if $(FAIL_POINTS),-DNOTIFYD_FAIL_POINTS)
 PG_CFLAGS = $(WARNINGS) -MMD -MP
 
 # The bitcode would only serve to inline our functions into JIT-compiled expressions, where they never stand;

@@ -46,6 +46,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "failpoint.h"
 #include "feed.h"
 #include "launcher.h"
 #include "settings.h"
@@ -302,6 +303,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		feed_look(feed);
 		progress = feed_read(feed);
 		feed_tell_positions(feed);
+		FAIL_POINT("feed-before-send");
 		link_send_all(feed);
 		timeout = feed_retain(feed);
 		if (tick)

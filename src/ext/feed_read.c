@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "failpoint.h"
 #include "feed.h"
 #include "settings.h"
 
@@ -275,6 +276,7 @@ feed_finish_replay(Sub *sub)
 {
 	WireMessage message = {.type = WIRE_REPLAY_DONE};
 
+	FAIL_POINT("replay-live");
 	message.u.replay_done.sub = sub->number;
 	message.u.replay_done.id = sub->link->position;
 	link_send(sub->link, &message);

@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "failpoint.h"
 #include "log.h"
 
 #define LOG_BATCH_ROWS  64          /* rows in one multi-insert */
@@ -64,6 +65,7 @@ log_flush_writer(LogWriter *writer)
 {
 	if (writer->waiting == 0)
 		return;
+	FAIL_POINT("log-insert");
 	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, 0, writer->bulk);
 	for (int i = 0; i < writer->waiting; i++)
 	{

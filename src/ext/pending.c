@@ -31,6 +31,7 @@
 
 #include "capture.h"
 #include "compat.h"
+#include "failpoint.h"
 #include "log.h"
 #include "pending.h"
 
@@ -317,8 +318,10 @@ static void
 pending_commit_small(TimestampTz at)
 {
 	LogReservation reservation = log_reserve(pending.database, pending.count);
-	LogWriter *writer = log_open_writer(reservation.segment, false);
+	LogWriter *writer;
 
+	FAIL_POINT("pending-reserved");
+	writer = log_open_writer(reservation.segment, false);
 	pending_walk(writer, (int64) reservation.first, at, pending.notifies > 0);
 	log_close_writer(writer);
 }
@@ -338,6 +341,7 @@ pending_commit_bulk(TimestampTz at)
 	log_close_writer(writer);
 
 	reservation = log_reserve(pending.database, pending.count);
+	FAIL_POINT("pending-reserved");
 	log_write_marker(&bulk, &reservation, pending.count, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, at, true);
@@ -365,6 +369,7 @@ pending_pre_commit(void)
 		BufFileClose(pending.file);
 		pending.file = NULL;
 	}
+	FAIL_POINT("commit-before");
 }
 
 static void
@@ -378,6 +383,7 @@ pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 		case XACT_EVENT_COMMIT:
 			if (pending.committing)
 			{
+				FAIL_POINT("commit-after");
 				pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
 				log_decided(pending.database, true);
 			}

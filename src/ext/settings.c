@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "compat.h"
+#include "failpoint.h"
 #include "settings.h"
 #include "shared.h"
 #include "utils/varlena.h"
@@ -233,5 +234,6 @@ settings_define(void)
 {
 	settings_define_network();
 	settings_define_limits();
+	failpoint_define();
 	COMPAT_RESERVE_PREFIX("pg_notifyd");
 }
