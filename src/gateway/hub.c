@@ -95,12 +95,19 @@ hub_stream(Database *database, uint32_t number)
 	return RB_FIND(StreamTree, &database->streams, &key);
 }
 
-/* Make a subscription one of this stream. */
-static void
+/*
+ * Make a subscription one of this stream. A stream is one channel's, and so has no two
+ * subscriptions of one session, which hub_fan_out() relies on: false for another channel's.
+ */
+static bool
 hub_join(Database *database, Subscription *sub, uint32_t number)
 {
 	Stream *stream = hub_stream(database, number);
+	Subscription *first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
 
+	if (first != NULL && (first->channel_len != sub->channel_len ||
+						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
+		return false;
 	if (stream == NULL)
 	{
 		stream = memory_zeroed(sizeof(Stream));
@@ -110,6 +117,7 @@ hub_join(Database *database, Subscription *sub, uint32_t number)
 	}
 	LIST_INSERT_HEAD(&stream->subscriptions, sub, in_stream);
 	sub->stream = stream;
+	return true;
 }
 
 /* The other way round; a stream without subscriptions goes. */
@@ -256,9 +264,8 @@ hub_subscribed(Database *database, const WireSubscribed *message)
 
 	if (sub == NULL)
 		return HUB_OK;
-	if (sub->state != SUBSCRIPTION_WAITING)
+	if (sub->state != SUBSCRIPTION_WAITING || !hub_join(database, sub, message->stream))
 		return HUB_BAD;
-	hub_join(database, sub, message->stream);
 	sub->state = message->replay ? SUBSCRIPTION_REPLAYING : SUBSCRIPTION_LIVE;
 	sub->position = message->position;
 	sub->has_position = true;
@@ -301,7 +308,7 @@ hub_fan_out(Database *database, Stream *stream, const WireEvent *event, Frame **
 	{
 		FrameNote note = {.before = FRAME_NO_POSITION};
 
-		/* session_send() may end this subscription, but no other session's. */
+		/* session_send() may end this session's subscriptions, of which this is the only one here. */
 		next = LIST_NEXT(sub, in_stream);
 		if (sub->state != SUBSCRIPTION_LIVE || (sub->ops & event->op) == 0)
 			continue;
