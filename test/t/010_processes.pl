@@ -39,6 +39,13 @@ sub worker
 	return $pid;
 }
 
+# What the descriptors of a process refer to.
+sub descriptors
+{
+	my $pid = shift;
+	return map { m{/(\d+)$} ? ($1 => readlink($_) // '') : () } glob "/proc/$pid/fd/*";
+}
+
 sub log_since
 {
 	my $offset = shift;
@@ -91,12 +98,18 @@ works('it works')->close;
 # What the gateway inherits: three standard descriptors, the channel, the listeners; and nothing to read secrets from.
 {
 	my ($gateway) = gateway_pids($node);
-	my %fd = map { m{/(\d+)$} ? ($1 => readlink $_) : () } glob "/proc/$gateway/fd/*";
-	my @files = grep { m{^/} && !m{^/dev/} } map { $fd{$_} } grep { $_ != 2 } keys %fd;
+	my %fd = descriptors($gateway);
+	my %launcher = reverse descriptors(worker('pg_notifyd launcher'));
+	my %times;
 
 	is("$fd{0} $fd{1}", '/dev/null /dev/null', 'standard input and output are empty');
 	like($fd{$_}, qr/^socket:/, "descriptor $_ is a socket") foreach 3, 4;
-	is("@files", '', 'no file is open but standard error and devices');
+	delete @fd{ 0, 1, 2 };
+	is(join(' ', grep { m{^/} && !m{^/dev/} } values %fd), '', 'no file is open but standard error and devices');
+	is(join(' ', grep { $fd{$_} =~ /^(socket|pipe):/ && $launcher{ $fd{$_} } } sort keys %fd),
+		'4', 'it shares the listening socket with the launcher, and no other socket or pipe');
+	$times{$_}++ foreach grep { /^socket:/ } values %fd;
+	is(join(' ', grep { $times{$_} > 1 } keys %times), '', 'it has no socket twice');
 	ok(!(grep { /PostgreSQL|zero/ } split /\n/, slurp_file("/proc/$gateway/maps")), 'no shared memory is attached');
 	is(slurp_file("/proc/$gateway/environ"), '', 'the environment is empty');
 	is(process_name($gateway), 'pg_notifyd: main: gateway 0', 'the command line is a title');
