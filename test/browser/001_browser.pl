@@ -43,7 +43,9 @@ $app->routes->get('/readme' => sub { documented(shift, $readme) });
 $app->routes->post('/report' => sub {
 	my $c = shift;
 	my $report = decode_json($c->req->body);
-	$reports{ $report->{page} } = $report->{seen};
+
+	# All of them are kept: they may overtake each other.
+	push @{ $reports{ $report->{page} } }, $report->{seen};
 	$c->render(text => 'ok');
 });
 my $daemon = Mojo::Server::Daemon->new(app => $app, silent => 1, listen => ['http://127.0.0.1']);
@@ -85,16 +87,23 @@ sub open_page
 	return;
 }
 
-# Wait until a page has reported this; returns everything it has reported.
+# Wait until a page has reported this; returns the report.
 sub reported
 {
 	my ($page, $what) = @_;
-	eval {
-		wait_for(sub { grep { $_ =~ $what } @{ $reports{$page} // [] } }, "$page: $what");
+	my $found;
+	my $look = sub {
+		($found) = grep { grep { $_ =~ $what } @$_ } @{ $reports{$page} // [] };
+		return $found;
+	};
+	if (eval { wait_for($look, "$page: $what") })
+	{
 		pass("$page: $what");
-		1;
-	} or fail("$page: $what") || diag(explain($reports{$page}));
-	return @{ $reports{$page} // [] };
+		return @$found;
+	}
+	fail("$page: $what");
+	diag(explain($reports{$page}));
+	return;
 }
 
 open_page('local', 'localhost', $ws);
