@@ -210,8 +210,6 @@ wire_event(WireCursor *c, WireEvent *event)
 	wire_u64(c, &event->id);
 	wire_u8(c, &event->op);
 	wire_u16(c, &event->nstreams);
-	if (c->in != NULL && event->nstreams > WIRE_MAX_STREAMS)
-		c->bad = true;
 	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
 	wire_bytes(c, &event->text);
 }

@@ -32,7 +32,7 @@
 #define WIRE_VERSION     1
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
-#define WIRE_MAX_STREAMS 4096 /* streams one EVENT frame may name */
+#define WIRE_MAX_STREAMS 65535 /* streams one EVENT frame may name: all there are */
 
 /* Operations, as bits of a subscription's filter. */
 #define WIRE_OP_INSERT   0x01

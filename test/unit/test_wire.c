@@ -1,0 +1,319 @@
+/*
+ * The frames of wire.h. test/fixtures/wire.bin has one of each type and pins the format:
+ * it changes only together with WIRE_VERSION. "test_wire write" writes it anew.
+ */
+#include "unit.h"
+
+#include "wire/wire.h"
+
+#define FIXTURE "test/fixtures/wire.bin"
+#define TEXT(s)                                                                                              \
+	{                                                                                                        \
+		.data = (s), .len = sizeof(s) - 1                                                                    \
+	}
+#define MAX_SIZE 65536
+
+static uint8_t streams[8];
+
+static const WireMessage messages[] = {
+	{.type = WIRE_CONFIG,
+	 .u.config = {.version = WIRE_VERSION,
+				  .gateway = 1,
+				  .listeners = 2,
+				  .port = 7432,
+				  .anonymous = 1,
+				  .max_clients = 10000,
+				  .max_message = 65536,
+				  .client_buffer = 8388608,
+				  .keepalive_ms = 30000,
+				  .feed_socket = TEXT("pg_notifyd/gateway.1.sock"),
+				  .database = TEXT("postgres"),
+				  .origins = TEXT("https://a.example"),
+				  .listen_addresses = TEXT("localhost")}},
+	{.type = WIRE_STOP, .u.stop = {.code = 1012}},
+	{.type = WIRE_READY},
+	{.type = WIRE_LOG, .u.log = {.level = WIRE_LOG_WARNING, .message = TEXT("caf\xc3\xa9")}},
+	{.type = WIRE_STATS, .u.stats = {1, 2, 3, 4, 5, 6, 7, 8, UINT64_MAX}},
+	{.type = WIRE_HELLO,
+	 .u.hello = {.version = WIRE_VERSION,
+				 .gateway = 3,
+				 .database_oid = 16384,
+				 .position = {1, 1700000000000000},
+				 .database = TEXT("postgres")}},
+	{.type = WIRE_SUBSCRIBE,
+	 .u.subscribe = {.sub = 7,
+					 .ops = WIRE_OP_ALL,
+					 .has_since = 1,
+					 .since = {2, 42},
+					 .role = TEXT("reader"),
+					 .channel = TEXT("orders")}},
+	{.type = WIRE_UNSUBSCRIBE, .u.unsubscribe = {.sub = 7}},
+	{.type = WIRE_REPLAY_CREDIT, .u.credit = {.sub = 7, .bytes = 32768}},
+	{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = 7, .stream = 9, .replay = 1, .position = {2, 42}}},
+	{.type = WIRE_REFUSED, .u.refused = {.sub = 7, .code = -32003, .message = TEXT("permission denied")}},
+	{.type = WIRE_STREAM_ENDED, .u.ended = {.stream = 9, .code = -32004, .message = TEXT("gone")}},
+	{.type = WIRE_EVENT,
+	 .u.event =
+		 {.id = 43, .op = WIRE_OP_UPDATE, .nstreams = 2, .streams = streams, .text = TEXT("{\"a\":1}")}},
+	{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = 7, .id = 41, .text = TEXT("{}")}},
+	{.type = WIRE_REPLAY_DONE, .u.replay_done = {.sub = 7, .id = 42}},
+	{.type = WIRE_RESET, .u.reset = {.sub = 7, .position = {2, 99}, .reason = TEXT("retention")}},
+	{.type = WIRE_POSITION, .u.position = {.id = 44, .behind_ms = 1500}},
+	{.type = WIRE_GOODBYE, .u.goodbye = {.reason = TEXT("dropped")}},
+};
+
+static size_t
+encode_all(uint8_t *buf)
+{
+	size_t len = 0;
+
+	wire_store_u32(streams, 9);
+	wire_store_u32(streams + 4, 0xdeadbeef);
+	for (size_t i = 0; i < UNIT_COUNT(messages); i++)
+		len += wire_encode(&messages[i], buf + len, MAX_SIZE - len);
+	assert_true(len < MAX_SIZE);
+	return len;
+}
+
+static void
+test_fixture(void **state)
+{
+	static uint8_t expected[MAX_SIZE];
+	static uint8_t actual[MAX_SIZE];
+	FILE *file = fopen(FIXTURE, "rb");
+	size_t len;
+
+	(void) state;
+	assert_non_null(file);
+	len = fread(expected, 1, sizeof(expected), file);
+	fclose(file);
+	assert_int_equal(encode_all(actual), len);
+	assert_memory_equal(actual, expected, len);
+}
+
+static void
+test_round_trip(void **state)
+{
+	static uint8_t buf[MAX_SIZE];
+	static uint8_t again[MAX_SIZE];
+	size_t len = encode_all(buf);
+	size_t done = 0;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(messages); i++)
+	{
+		WireMessage message;
+		size_t used;
+
+		assert_int_equal(wire_decode(buf + done, len - done, &message, &used), WIRE_OK);
+		assert_int_equal(message.type, messages[i].type);
+		assert_int_equal(wire_encode(&message, again, sizeof(again)), used);
+		assert_memory_equal(again, buf + done, used);
+		done += used;
+	}
+	assert_int_equal(done, len);
+}
+
+static void
+test_values(void **state)
+{
+	static uint8_t buf[MAX_SIZE];
+	WireMessage m;
+	size_t used;
+
+	(void) state;
+	wire_store_u32(streams, 9);
+	wire_store_u32(streams + 4, 0xdeadbeef);
+	used = wire_encode(&messages[12], buf, sizeof(buf));
+	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
+	assert_int_equal(m.u.event.id, 43);
+	assert_int_equal(m.u.event.op, WIRE_OP_UPDATE);
+	assert_int_equal(m.u.event.nstreams, 2);
+	assert_int_equal(wire_stream(&m.u.event, 0), 9);
+	assert_int_equal(wire_stream(&m.u.event, 1), 0xdeadbeef);
+	assert_int_equal(m.u.event.text.len, 7);
+	assert_memory_equal(m.u.event.text.data, "{\"a\":1}", 7);
+	used = wire_encode(&messages[10], buf, sizeof(buf));
+	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
+	assert_int_equal(m.u.refused.code, -32003);
+}
+
+/* Every frame cut short asks for more; every payload cut short or too long is bad. */
+static void
+test_truncated(void **state)
+{
+	uint8_t buf[1024];
+	uint8_t *exact;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(messages); i++)
+	{
+		size_t len = wire_encode(&messages[i], buf, sizeof(buf));
+		WireMessage m;
+		size_t used;
+
+		for (size_t cut = 0; cut < len; cut++)
+		{
+			/* Of the exact size, so that a sanitizer sees a byte too many being read. */
+			exact = malloc(cut > 0 ? cut : 1);
+			memcpy(exact, buf, cut);
+			assert_int_equal(wire_decode(exact, cut, &m, &used), WIRE_MORE);
+			assert_int_equal(used, cut < WIRE_HEADER_SIZE ? 0 : len);
+			if (cut >= WIRE_HEADER_SIZE)
+			{
+				wire_store_u32(exact, (uint32_t) (cut - WIRE_HEADER_SIZE));
+				assert_int_equal(wire_decode(exact, cut, &m, &used), WIRE_BAD);
+			}
+			free(exact);
+		}
+		buf[len] = 0;
+		wire_store_u32(buf, (uint32_t) (len + 1 - WIRE_HEADER_SIZE));
+		assert_int_equal(wire_decode(buf, len + 1, &m, &used), WIRE_BAD);
+	}
+}
+
+static void
+test_bad_headers(void **state)
+{
+	static const uint8_t bad[][WIRE_HEADER_SIZE] = {
+		{0, 0, 0, 0, 0, 0, 0, 0},                    /* type 0 */
+		{0, 0, 0, 0, 99, 0, 0, 0},                   /* an unknown type */
+		{0, 0, 0, 0, WIRE_READY, 1, 0, 0},           /* not zero */
+		{0, 0, 0, 0, WIRE_READY, 0, 1, 0},           /* not zero */
+		{0, 0, 0, 0, WIRE_READY, 0, 0, 1},           /* not zero */
+		{1, 0, 0, 0x10, WIRE_GOODBYE, 0, 0, 0},      /* longer than WIRE_MAX_PAYLOAD */
+		{0xff, 0xff, 0xff, 0xff, WIRE_LOG, 0, 0, 0}, /* much longer */
+	};
+	/* A string and a list of streams that claim more than there is. */
+	static const uint8_t string[] = {4, 0, 0, 0, WIRE_GOODBYE, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
+	static const uint8_t list[] = {11, 0, 0, 0, WIRE_EVENT, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff};
+	WireMessage m;
+	size_t used;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+		assert_int_equal(wire_decode(bad[i], sizeof(bad[i]), &m, &used), WIRE_BAD);
+	assert_int_equal(wire_decode(string, sizeof(string), &m, &used), WIRE_BAD);
+	assert_int_equal(wire_decode(list, sizeof(list), &m, &used), WIRE_BAD);
+}
+
+/* Whatever comes is decoded or not, but nothing beyond it is read. */
+static void
+test_garbage(void **state)
+{
+	unsigned int seed = 1;
+
+	(void) state;
+	for (int round = 0; round < 200000; round++)
+	{
+		size_t len = (size_t) rand_r(&seed) % 64;
+		uint8_t *buf = malloc(len + WIRE_HEADER_SIZE);
+		WireMessage m;
+		size_t used;
+
+		for (size_t i = 0; i < len + WIRE_HEADER_SIZE; i++)
+			buf[i] = (uint8_t) (rand_r(&seed) % 8 ? rand_r(&seed) % 4 : rand_r(&seed));
+		wire_store_u32(buf, (uint32_t) len);
+		buf[4] = (uint8_t) (rand_r(&seed) % 50);
+		memset(buf + 5, 0, 3);
+		if (wire_decode(buf, len + WIRE_HEADER_SIZE, &m, &used) == WIRE_OK)
+			assert_int_equal(wire_encode(&m, NULL, 0), used);
+		free(buf);
+	}
+}
+
+static void
+test_encode_small(void **state)
+{
+	uint8_t buf[1024];
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(messages); i++)
+	{
+		size_t len = wire_encode(&messages[i], NULL, 0);
+
+		for (size_t cap = 0; cap <= len; cap++)
+		{
+			uint8_t *exact = malloc(cap > 0 ? cap : 1);
+
+			assert_int_equal(wire_encode(&messages[i], exact, cap), len);
+			free(exact);
+		}
+		assert_int_equal(wire_encode(&messages[i], buf, sizeof(buf)), len);
+	}
+}
+
+static void
+test_positions(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"1",
+		"1-",
+		"-1",
+		"0-1",
+		"01-1",
+		"1-01",
+		"1-1 ",
+		" 1-1",
+		"1--1",
+		"a-1",
+		"1-a",
+		"1-1-1",
+		"+1-1",
+		"1-+1",
+		"4294967296-1",
+		"1-9007199254740992",
+		"1-99999999999999999999",
+	};
+	WirePosition position;
+	char text[WIRE_POSITION_SIZE];
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+		assert_false(wire_position_parse(bad[i], strlen(bad[i]), &position));
+	assert_true(wire_position_parse("4294967295-9007199254740991", 27, &position));
+	assert_int_equal(position.timeline, UINT32_MAX);
+	assert_int_equal(position.id, 9007199254740991);
+	assert_int_equal(wire_position_format(position, text), 27);
+	assert_string_equal(text, "4294967295-9007199254740991");
+	assert_true(wire_position_parse("1-0", 3, &position));
+	assert_int_equal(position.id, 0);
+	position = (WirePosition){UINT32_MAX, UINT64_MAX};
+	assert_int_equal(wire_position_format(position, text), 31);
+}
+
+static void
+test_ops(void **state)
+{
+	(void) state;
+	for (int op = 1; op <= WIRE_OP_NOTIFY; op <<= 1)
+		assert_int_equal(wire_op_parse(wire_op_name((uint8_t) op), strlen(wire_op_name((uint8_t) op))), op);
+	assert_null(wire_op_name(0));
+	assert_null(wire_op_name(0x40));
+	assert_int_equal(wire_op_parse("insert", 6), 0);
+	assert_int_equal(wire_op_parse("INSERTS", 7), 0);
+	assert_int_equal(wire_op_parse("", 0), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fixture),      cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_values),       cmocka_unit_test(test_truncated),
+		cmocka_unit_test(test_bad_headers),  cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_encode_small), cmocka_unit_test(test_positions),
+		cmocka_unit_test(test_ops),
+	};
+
+	if (argc == 2 && strcmp(argv[1], "write") == 0)
+	{
+		static uint8_t buf[MAX_SIZE];
+		size_t len = encode_all(buf);
+		FILE *file = fopen(FIXTURE, "wb");
+
+		return file == NULL || fwrite(buf, 1, len, file) != len || fclose(file) != 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
