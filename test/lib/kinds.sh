@@ -20,7 +20,7 @@ export PERL5LIB=$tree/test/lib:$pgxs/src/test/perl
 passed=0
 failed=0
 
-trap 'kill $(jobs -p) 2>/dev/null; stop_servers "$work"' EXIT
+trap 'trap "" INT TERM HUP PIPE; kill $(jobs -p) 2>/dev/null; stop_servers "$work"' EXIT
 trap 'exit 143' INT TERM HUP PIPE
 
 # limited SECONDS COMMAND... keeps a hanging test from hanging everything, and a signal from waiting for it.
