@@ -293,6 +293,8 @@ SELECT event->'key' AS key FROM new_events() AS event;
 BEGIN;
 INSERT INTO orders (id) VALUES (10003);
 PREPARE TRANSACTION 'notifyd';
+-- should it have been prepared, nothing could go on
+ROLLBACK PREPARED 'notifyd';
 
 DROP EXTENSION pg_notifyd;
 DROP TABLE orders, seen;

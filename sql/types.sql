@@ -123,8 +123,8 @@ SELECT event->>'table' AS "table", event->'new' AS new FROM new_events() AS even
 
 -- one that is gone, one that comes
 DROP CAST (reading AS json);
-INSERT INTO r VALUES (5, 'low', '{high,low}', ('high', 1), NULL, '{1}');
 CREATE OR REPLACE FUNCTION reading_json(reading) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT '"again"'::json $$;
+INSERT INTO r VALUES (5, 'low', '{high,low}', ('high', 1), NULL, '{1}');
 CREATE CAST (reading AS json) WITH FUNCTION reading_json(reading);
 INSERT INTO r VALUES (6, 'low', '{high,low}', ('high', 1), NULL, '{1}');
 SELECT event->'new' FROM new_events() AS event;
