@@ -6,8 +6,9 @@ use FindBin;
 use lib $FindBin::Bin;
 
 use Gateway;
-use JSON::PP;
+use Socket qw(:DEFAULT IPPROTO_TCP TCP_MAXSEG);
 use Test::More;
+use Time::HiRes qw(time);
 
 my $gateway = Gateway->new(client_buffer => 1024 * 1024);
 my $feed = $gateway->feed('postgres', id => 100);
@@ -120,20 +121,27 @@ $feed->event($id, 0x01, [1], '{"x":"' . ('y' x 5_000_000) . '"}');
 is(length $fast->next_text, 5_000_008, 'an event larger than the buffer arrives');
 is(length $replay->next_text, 5_000_008, 'for each');
 
-# It shuts its side down while the gateway has something for it: no endless loop.
-my $half = subscriber(receive_buffer => 65536);
+# It shuts its side down while the WebSocket library keeps a part of a write for it: the library would then turn in
+# circles until a timeout of its own, 5 s later. Small segments make the kernel's buffer so small that it has to.
+$gateway->configure(client_buffer => 64 * 1024 * 1024);
+socket my $socket, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
+setsockopt $socket, IPPROTO_TCP, TCP_MAXSEG, 536;
+setsockopt $socket, SOL_SOCKET, SO_RCVBUF, 4096;
+connect $socket, sockaddr_in($gateway->{port}, INADDR_LOOPBACK) or die "connect: $!";
+my $half = subscriber(socket => $socket);
 for (1 .. 8)
 {
 	$id++;
 	$feed->event($id, 0x01, [1], '{"x":"' . ('y' x 1_000_000) . '"}');
 	$_->next_text for $fast, $replay;
 }
-$gateway->stats(sub { $_[0]{queued} > 0 });
-my $cpu = $gateway->cpu;
+$gateway->stats(sub { $_[0]{queued} > 1_000_000 });
+my $since = time;
 shutdown $half->{socket}, 1;
 $gateway->stats(sub { $_[0]{clients} == 2 });
-cmp_ok($gateway->cpu - $cpu, '<', 2.5, 'a half-closed client does not keep the gateway busy');
+cmp_ok(time - $since, '<', 4, 'a half-closed client is soon gone');
 undef $half;
+undef $socket;
 
 # keepalive
 $gateway->configure(keepalive => 1000);
