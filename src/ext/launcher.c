@@ -251,6 +251,9 @@ launcher_see_database(const FormData_pg_database *row, const Oid *before, bool *
 		}
 		i = shared_database_index(database);
 	}
+	if (launcher_databases[i].oid == row->oid &&
+		strcmp(NameStr(launcher_databases[i].name), NameStr(row->datname)) != 0)
+		supervisor_database_gone(NameStr(launcher_databases[i].name));
 	launcher_databases[i].oid = row->oid;
 	launcher_databases[i].name = row->datname;
 	launcher_databases[i].connectable = connectable;
@@ -290,6 +293,11 @@ launcher_scan(TimestampTz now)
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
 
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (OidIsValid(before[i]) && !seen[i] && launcher_databases[i].oid == before[i])
+			supervisor_database_gone(NameStr(launcher_databases[i].name));
+	}
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{

@@ -507,6 +507,19 @@ supervisor_stop_gateway(Gateway *gateway, uint16 code)
 	supervisor_publish(gateway);
 }
 
+void
+supervisor_database_gone(const char *name)
+{
+	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = {.data = name, .len = (uint32_t) strlen(name)}};
+
+	/* One that is gone itself is noticed when it is waited for. */
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (supervisor_gateways[i].pid != 0)
+			(void) channel_send(&supervisor_gateways[i].channel, &gone);
+	}
+}
+
 /* Time is up. */
 static void
 supervisor_kill_gateway(Gateway *gateway)

@@ -21,6 +21,9 @@ extern void supervisor_start(void);
 /* The settings may have changed. */
 extern void supervisor_reload(void);
 
+/* Tell the gateways that there is no database of this name any more. */
+extern void supervisor_database_gone(const char *name);
+
 /* Do everything that is due. Returns after how many ms something is due again. */
 extern long supervisor_tend(void);
 

@@ -268,6 +268,11 @@ gateway_on_message(void *arg, const WireMessage *message)
 		gateway_stop(message->u.stop.code);
 		return true;
 	}
+	if (message->type == WIRE_GONE)
+	{
+		link_database_gone(message->u.gone.database);
+		return true;
+	}
 	log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher", (int) message->type);
 	return false;
 }

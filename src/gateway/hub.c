@@ -420,6 +420,21 @@ hub_goodbye(Database *database, WireBytes reason)
 	free(text);
 }
 
+void *
+hub_gone(Hub *hub, WireBytes name)
+{
+	Database *database = hub_find(hub, name.data, name.len);
+	WireBytes reason = {.data = "the database is gone", .len = strlen("the database is gone")};
+	void *link = NULL;
+
+	if (database != NULL)
+	{
+		link = database->link;
+		hub_goodbye(database, reason);
+	}
+	return link;
+}
+
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {

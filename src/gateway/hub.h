@@ -114,6 +114,9 @@ extern Database *hub_hello(Hub *hub, const WireHello *hello, void *link, void **
 /* The database's link is gone. */
 extern void hub_lost(Database *database);
 
+/* The launcher says that the database is no more. Returns the link that it still has, to be closed, or NULL. */
+extern void *hub_gone(Hub *hub, WireBytes name);
+
 typedef enum HubResult
 {
 	HUB_OK,

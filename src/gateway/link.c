@@ -92,6 +92,18 @@ link_on_message(void *arg, const WireMessage *message)
 	return false;
 }
 
+void
+link_database_gone(WireBytes name)
+{
+	Link *link = hub_gone(link_hub, name);
+
+	if (link != NULL)
+	{
+		link->database = NULL;
+		peer_close(link->peer, "the database is gone");
+	}
+}
+
 static void
 link_on_closed(void *arg, const char *why)
 {

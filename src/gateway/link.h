@@ -24,6 +24,9 @@
 extern bool
 link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub) __attribute__((warn_unused_result));
 
+/* The launcher says that the database of this name is no more: end its clients and its link. */
+extern void link_database_gone(WireBytes name);
+
 /* Once a second. */
 extern void link_tick(void);
 

@@ -257,6 +257,9 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_u64(c, &m->u.position.id);
 			wire_u32(c, &m->u.position.behind_ms);
 			return true;
+		case WIRE_GONE:
+			wire_bytes(c, &m->u.gone.database);
+			return true;
 		case WIRE_GOODBYE:
 			wire_bytes(c, &m->u.goodbye.reason);
 			return true;

@@ -48,6 +48,7 @@ typedef enum WireType
 	/* channel, launcher to gateway */
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
+	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
 	/* channel, gateway to launcher */
 	WIRE_READY = 10, /* clients are being accepted */
 	WIRE_LOG = 11,
@@ -114,6 +115,11 @@ typedef struct WireStop
 {
 	uint16_t code; /* WebSocket close code: 1001 or 1012 */
 } WireStop;
+
+typedef struct WireGone
+{
+	WireBytes database;
+} WireGone;
 
 typedef enum WireLogLevel
 {
@@ -254,6 +260,7 @@ typedef struct WireMessage
 	{
 		WireConfig config;
 		WireStop stop;
+		WireGone gone;
 		WireLog log;
 		WireStats stats;
 		WireHello hello;

@@ -564,6 +564,27 @@ test_goodbye(void **state)
 	assert_true(session_answer_close(pipe[0].session) == false);
 }
 
+/* The launcher knows better than a feed that has left the database to be dropped. */
+static void
+test_gone(void **state)
+{
+	Database *database = hello(&link_a, 1, 100);
+	Pipe pipe;
+
+	(void) state;
+	open_session(database, &pipe);
+	assert_null(hub_gone(&hub, bytes("other")));
+	hub_lost(database);
+	assert_null(hub_gone(&hub, bytes("db")));
+	assert_null(hub_find(&hub, "db", 2));
+	expect(&pipe, 8,
+		   "\x03\xe9"
+		   "the database is gone");
+
+	hello(&link_a, 1, 100);
+	assert_ptr_equal(hub_gone(&hub, bytes("db")), &link_a);
+}
+
 static void
 test_current(void **state)
 {
@@ -601,6 +622,7 @@ main(void)
 		TEST(test_broken),
 		TEST(test_messages),
 		TEST(test_goodbye),
+		TEST(test_gone),
 		TEST(test_current),
 	};
 

@@ -31,6 +31,7 @@ static const WireMessage messages[] = {
 				  .origins = TEXT("https://a.example"),
 				  .listen_addresses = TEXT("localhost")}},
 	{.type = WIRE_STOP, .u.stop = {.code = 1012}},
+	{.type = WIRE_GONE, .u.gone = {.database = TEXT("shop")}},
 	{.type = WIRE_READY},
 	{.type = WIRE_LOG, .u.log = {.level = WIRE_LOG_WARNING, .message = TEXT("caf\xc3\xa9")}},
 	{.type = WIRE_STATS, .u.stats = {1, 2, 3, 4, 5, 6, 7, 8, UINT64_MAX}},
@@ -124,7 +125,7 @@ test_values(void **state)
 	(void) state;
 	wire_store_u32(streams, 9);
 	wire_store_u32(streams + 4, 0xdeadbeef);
-	used = wire_encode(&messages[12], buf, sizeof(buf));
+	used = wire_encode(&messages[13], buf, sizeof(buf));
 	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
 	assert_int_equal(m.u.event.id, 43);
 	assert_int_equal(m.u.event.op, WIRE_OP_UPDATE);
@@ -133,7 +134,7 @@ test_values(void **state)
 	assert_int_equal(wire_stream(&m.u.event, 1), 0xdeadbeef);
 	assert_int_equal(m.u.event.text.len, 7);
 	assert_memory_equal(m.u.event.text.data, "{\"a\":1}", 7);
-	used = wire_encode(&messages[10], buf, sizeof(buf));
+	used = wire_encode(&messages[11], buf, sizeof(buf));
 	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
 	assert_int_equal(m.u.refused.code, -32003);
 }
