@@ -1,0 +1,308 @@
+"""WebSocket clients that come, go, resume and write down everything they receive."""
+
+import asyncio
+import json
+import random
+import socket
+import struct
+import time
+
+import websockets
+
+from history import Event, Subscription
+
+RETRY = (-32001, -32003, -32004)
+
+
+def position_id(position):
+    timeline, _, number = position.partition("-")
+    return int(timeline), int(number)
+
+
+class Seen:
+    """Every different message of an event, parsed once for all clients."""
+
+    def __init__(self):
+        self.texts = {}
+
+    def event(self, text):
+        event = self.texts.get(text)
+        if event is None:
+            params = json.loads(text)["params"]
+            event = Event(params)
+            self.texts[text] = event
+        return event
+
+
+class Client:
+    """
+    manner: steady (stays, all channels), or how likely it does what: see MANNERS. urls: where it may connect to; the
+    choice is made for each connection.
+    """
+
+    MANNERS = {
+        "steady": dict(life=1e9, slow=0, abandon=0, rewind=0, ping=0.5, resubscribe=0),
+        "restless": dict(life=0.6, slow=0, abandon=0.1, rewind=0.15, ping=1, resubscribe=0.7),
+        "slow": dict(life=3, slow=0.05, abandon=0.05, rewind=0.05, ping=0.3, resubscribe=0.2),
+        "returning": dict(life=0.25, slow=0.002, abandon=0.05, rewind=0.3, ping=1, resubscribe=0.2),
+    }
+
+    def __init__(self, number, seed, manner, channels, ops, urls, seen):
+        self.name = "%s %d" % (manner, number)
+        self.random = random.Random("%d client %d" % (seed, number))
+        self.manner = dict(self.MANNERS[manner])
+        self.channels = channels
+        self.ops = ops
+        self.urls = urls
+        self.seen = seen
+        self.connections = 0
+        self.positions = {}         # channel -> position from which to go on
+        self.past = {}              # channel -> some positions before that
+        self.subscriptions = []     # all there ever were
+        self.active = {}            # channel -> Subscription, after its reply
+        self.requests = {}          # id -> what was asked
+        self.last_id = 0
+        self.closes = {}            # why connections ended -> how often
+        self.unexpected = []        # what no client should ever get
+        self.messages = 0
+        self.stopping = False
+        self.calm = False           # no drops of its own any more
+        self.websocket = None
+        self.abandoned = []
+        self.timers = []
+
+    # ---------------- connections ----------------
+
+    async def run(self):
+        while not self.stopping:
+            url = self.random.choice(self.urls)
+            try:
+                websocket = await websockets.connect(
+                    url, max_size=None, max_queue=16, ping_interval=None, compression=None, open_timeout=5,
+                    close_timeout=1)
+            except (OSError, asyncio.TimeoutError, websockets.WebSocketException, EOFError) as error:
+                self.count_close(type(error).__name__)
+                await asyncio.sleep(self.random.uniform(0.02, 0.15))
+                continue
+            self.connections += 1
+            self.websocket = websocket
+            try:
+                await self.converse(websocket)
+            except websockets.ConnectionClosed as closed:
+                self.closed(closed)
+            except OSError as error:
+                self.count_close(type(error).__name__)
+            for timer in self.timers:
+                timer.cancel()
+            self.timers.clear()
+            self.active.clear()
+            self.requests.clear()
+            self.websocket = None
+            if websocket not in self.abandoned:
+                websocket.transport.abort()
+            await asyncio.sleep(self.random.uniform(0, 0.1))
+
+    def count_close(self, why):
+        self.closes[why] = self.closes.get(why, 0) + 1
+
+    def closed(self, closed):
+        code = closed.rcvd.code if closed.rcvd is not None else None
+        self.count_close("close %s" % code)
+        if code == 4008:
+            # From where to go on is said in the reason, and is as good as our own positions.
+            if self.random.random() < 0.5:
+                self.bookmark(closed.rcvd.reason.rpartition(" ")[2])
+        elif code is not None and code not in (1000, 1001, 1012):
+            self.unexpected.append("close %d %s" % (code, closed.rcvd.reason))
+
+    def later(self, seconds, action, *arguments):
+        self.timers.append(asyncio.get_running_loop().call_later(seconds, action, *arguments))
+
+    async def converse(self, websocket):
+        manner = self.manner
+        for channel in self.channels:
+            self.subscribe(channel)
+        if not self.calm:
+            self.later(self.random.expovariate(1 / manner["life"]), self.drop, websocket)
+            if self.random.random() < manner["ping"]:
+                self.later(self.random.uniform(0, 0.5), self.ping)
+            if self.random.random() < manner["resubscribe"]:
+                self.later(self.random.uniform(0, 0.5), self.unsubscribe, self.random.choice(self.channels))
+        async for text in websocket:
+            self.receive(text)
+            if websocket in self.abandoned:
+                return
+            if manner["slow"] and not self.calm and self.random.random() < manner["slow"]:
+                await asyncio.sleep(self.random.uniform(0, 0.2))
+        await websocket.recv()  # says why it was closed
+
+    def drop(self, websocket):
+        """End the connection as clients do: with a close frame, by a reset, or not at all."""
+        if self.calm:
+            return
+        if self.random.random() < self.manner["abandon"]:
+            self.count_close("we abandoned it")
+            self.abandoned.append(websocket)
+            return
+        if self.random.random() < 0.4:
+            self.count_close("we closed it")
+            self.timers.append(asyncio.ensure_future(websocket.close()))
+            return
+        self.count_close("we reset it")
+        raw = websocket.transport.get_extra_info("socket")
+        if raw is not None and raw.fileno() >= 0:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        websocket.transport.abort()
+
+    def settle(self):
+        """From now on stay and be quick."""
+        self.calm = True
+        for websocket in self.abandoned:
+            websocket.transport.abort()
+
+    # ---------------- requests ----------------
+
+    def send(self, method, **params):
+        """Sent at once, without waiting for the socket: requests are few and small."""
+        self.last_id += 1
+        text = json.dumps({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
+        websocket = self.websocket
+        if websocket is None or not websocket.open:
+            return
+        self.requests[self.last_id] = (method, params, time.monotonic())
+        self.timers.append(asyncio.ensure_future(self.send_text(websocket, text)))
+
+    @staticmethod
+    async def send_text(websocket, text):
+        try:
+            await websocket.send(text)
+        except (websockets.ConnectionClosed, OSError):
+            pass
+
+    def subscribe(self, channel):
+        params = {"channel": channel}
+        if self.ops:
+            params["ops"] = self.ops
+        since = self.positions.get(channel)
+        if since is not None:
+            past = self.past.get(channel)
+            if past and not self.calm and self.random.random() < self.manner["rewind"]:
+                since = self.random.choice(past)
+            params["since"] = "1-%d" % since
+        self.send("subscribe", **params)
+
+    def resubscribe(self, channel):
+        if channel not in self.active and not any(
+                method == "subscribe" and params["channel"] == channel for method, params, _ in self.requests.values()):
+            self.subscribe(channel)
+
+    def unsubscribe(self, channel):
+        if channel in self.active and not self.calm:
+            self.send("unsubscribe", channel=channel)
+
+    def ping(self):
+        self.send("ping")
+        if not self.calm:
+            self.later(self.random.uniform(0.05, 0.5), self.ping)
+
+    # ---------------- what comes ----------------
+
+    def receive(self, text):
+        now = time.monotonic()
+        self.messages += 1
+        if text.startswith('{"jsonrpc":"2.0","method":"event"'):
+            self.event(self.seen.event(text), now)
+            return
+        message = json.loads(text)
+        method = message.get("method")
+        if method is None:
+            self.reply(message, now)
+        elif method == "reset":
+            self.reset(message["params"])
+        elif method == "position":
+            self.bookmark(message["params"]["position"])
+        elif method == "error":
+            self.ended(message["params"])
+        else:
+            self.unexpected.append(text)
+
+    def event(self, event, now):
+        subscription = self.active.get(event.channel)
+        if subscription is None:
+            self.unexpected.append("connection %d: event %d of %s, to which we are not subscribed"
+                                   % (self.connections, event.id, event.channel))
+            return
+        subscription.receive(event, now)
+        self.advance(event.channel, event.id)
+
+    def advance(self, channel, number):
+        past = self.past.setdefault(channel, [])
+        old = self.positions.get(channel)
+        if old is not None and self.random.random() < 0.1:
+            past.append(old)
+            del past[:-20]
+        if old is None or number > old:
+            self.positions[channel] = number
+
+    def bookmark(self, position):
+        timeline, number = position_id(position)
+        if timeline != 1:
+            self.unexpected.append("position %s" % position)
+        for channel, subscription in self.active.items():
+            subscription.cover(number)
+            self.advance(channel, number)
+
+    def reset(self, params):
+        channel = params["channel"]
+        subscription = self.active.get(channel)
+        number = position_id(params["position"])[1]
+        if subscription is None:
+            self.unexpected.append("reset of %s, to which we are not subscribed" % channel)
+            return
+        subscription.reset(number, params["reason"])
+        self.positions[channel] = number
+        self.past[channel] = []
+
+    def ended(self, params):
+        channel = params.get("data", {}).get("channel")
+        if params["code"] not in RETRY or channel not in self.active:
+            self.unexpected.append("error %s" % params)
+            return
+        del self.active[channel]
+        self.later(self.random.uniform(0.05, 0.3), self.resubscribe, channel)
+
+    def reply(self, message, now):
+        method, params, sent = self.requests.pop(message["id"], (None, None, None))
+        channel = params.get("channel") if params else None
+        error = message.get("error")
+        if method == "subscribe" and error is not None and error["code"] in RETRY:
+            self.later(self.random.uniform(0.05, 0.3), self.resubscribe, channel)
+        elif method == "unsubscribe" and error is not None and channel not in self.active:
+            pass  # it had just been ended
+        elif method is None or error is not None:
+            self.unexpected.append("reply %s to %s %s" % (message, method, params))
+        elif method == "subscribe":
+            since = position_id(params["since"])[1] if "since" in params else None
+            start = position_id(message["result"]["position"])[1]
+            subscription = Subscription(self.name, self.connections, channel, self.ops, since, start, sent, now)
+            self.subscriptions.append(subscription)
+            self.active[channel] = subscription
+            self.positions[channel] = since if since is not None else start
+        elif method == "unsubscribe":
+            self.active.pop(channel, None)
+            self.later(self.random.uniform(0, 0.3), self.resubscribe, channel)
+        elif method == "ping":
+            self.bookmark(message["result"]["position"])
+
+    # ---------------- the end ----------------
+
+    def missing(self, ids):
+        """Which channels have not yet received this event. ids: channel -> tag."""
+        return [channel for channel in self.channels
+                if self.active.get(channel) is None or not self.active[channel].has(ids[channel])]
+
+    def stop(self):
+        self.stopping = True
+        self.settle()
+        if self.websocket is not None:
+            self.websocket.transport.abort()

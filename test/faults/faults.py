@@ -1,0 +1,416 @@
+#!/usr/bin/python3
+"""
+The fault checker: writers, clients and a nemesis against one server, then what was received is compared with what was
+committed. See run for how it is called.
+"""
+
+import argparse
+import asyncio
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import psycopg2
+
+import client
+import cluster
+import history
+import nemesis
+import proxy
+import workload
+
+STEADY, RESTLESS, SLOW, RETURNING = 2, 3, 1, 2
+WRITERS = 5
+FAULTS = 8                  # of a run
+FAULT_SECONDS = 4.0         # within which they begin, but for what they take themselves
+STUCK_SECONDS = 60          # from the last fault's end to everybody's having everything
+SEED_SECONDS = 240          # for a whole run
+SHOWN = 5                   # violations of a kind that are shown of a run
+
+WRAPPER = """#!/bin/sh
+# The gateway, with a clock that gateway.clock in the data directory sets.
+if [ -e gateway.clock ]; then
+	export LD_PRELOAD={faketime} FAKETIME_TIMESTAMP_FILE="$PWD/gateway.clock" FAKETIME_NO_CACHE=1
+	export DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_FAKE_MONOTONIC=1
+fi
+exec {program}
+"""
+
+
+# ---------------- one run ----------------
+
+class Plan:
+    """What a seed makes of a run, beside what its actors draw for themselves."""
+
+    def __init__(self, seed):
+        rng = random.Random("%d plan" % seed)
+        self.retention = rng.choice(("1h", "1h", "100ms", "200ms"))
+        self.gateways = rng.choice((1, 1, 2))
+        self.client_buffer = rng.choice(("8MB", "64kB"))
+        self.keepalive = rng.choice(("30s", "30s", "2s"))
+        self.async_share = rng.choice((0, 0.5, 1))
+        self.jitter = rng.choice(("", "", "pending-reserved=pause:0.4,commit-after=pause:0.4",
+                                  "log-insert=pause:0.05,commit-before=pause:0.3",
+                                  "feed-before-send=pause:0.2,replay-live=pause:0.5"))
+        self.clock = rng.random() < 0.3
+        self.faults = rng.randint(FAULTS // 2, FAULTS + FAULTS // 2)
+
+    def resets(self):
+        return self.retention != "1h"
+
+    def apply(self, server):
+        server.port = cluster.free_port()
+        server.set(pg_notifyd__port=server.port, pg_notifyd__retention=self.retention,
+                   pg_notifyd__gateways=self.gateways, pg_notifyd__client_buffer=self.client_buffer,
+                   pg_notifyd__keepalive=self.keepalive, pg_notifyd__fail_points=self.jitter,
+                   wal_writer_delay="10s", wal_writer_flush_after="2GB")
+        if self.clock:
+            with open(server.data + "/gateway.clock", "w", encoding="ascii") as file:
+                file.write("+0\n")
+
+
+class Run:
+    """One seed, from a copied cluster to the violations."""
+
+    def __init__(self, options, seed):
+        self.seed = seed
+        self.options = options
+        self.plan = Plan(seed)
+        self.server = cluster.Cluster(options.bindir, options.template).copy(
+            os.path.join(options.work, "seed.%d" % seed))
+        self.transactions = workload.Transactions()
+        self.seen = client.Seen()
+        self.clients = []
+        self.loop = None
+        self.proxy = None
+        self.nemesis = None
+        self.writers = []
+        self.sleeper = None
+        self.violations = []
+        self.recovery = 0.0
+        self.ready = threading.Event()
+
+    def execute(self):
+        """Returns the result as a dictionary for the report."""
+        started = time.monotonic()
+        try:
+            self.plan.apply(self.server)
+            self.server.start()
+            asyncio.run(self.main())
+            self.compare()
+            self.server.stop()
+        except (TimeoutError, psycopg2.Error, OSError, subprocess.SubprocessError, asyncio.TimeoutError) as error:
+            self.violations.append(("stuck", "".join(traceback.format_exception_only(type(error), error)).strip()
+                                    + " " + "; ".join(traceback.format_tb(error.__traceback__)[-2:])))
+        finally:
+            self.end()
+        self.read_log()
+        return self.result(time.monotonic() - started)
+
+    def end(self):
+        for thread in self.writers + ([self.sleeper] if self.sleeper else []):
+            thread.stop()
+        try:
+            self.server.stop(signal.SIGQUIT)
+        except TimeoutError as error:
+            self.violations.append(("left behind", str(error)))
+
+    # ---------------- the loop's side ----------------
+
+    async def main(self):
+        self.loop = asyncio.get_running_loop()
+        self.proxy = proxy.Proxy(self.server.port)
+        await self.proxy.start()
+        self.make_clients()
+        tasks = [asyncio.ensure_future(each.run()) for each in self.clients]
+        try:
+            await self.until(lambda: all(len(each.active) == len(each.channels) for each in self.clients[:STEADY]),
+                             STUCK_SECONDS, "the first subscriptions")
+            self.start_threads()
+            await self.in_thread(self.act)
+            await self.catch_up()
+        finally:
+            for each in self.clients:
+                each.stop()
+            self.proxy.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for task in tasks:
+                if not task.cancelled() and task.exception() is not None:
+                    self.violations.append(("unexpected", "the checker's client failed: %r" % task.exception()))
+
+    def in_thread(self, function):
+        return self.loop.run_in_executor(None, function)
+
+    @staticmethod
+    async def until(condition, seconds, what):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError("waited %d s for %s" % (seconds, what))
+            await asyncio.sleep(0.02)
+
+    def make_clients(self):
+        rng = random.Random("%d clients" % self.seed)
+        direct = "ws://127.0.0.1:%d/ws" % self.server.port
+        proxied = "ws://127.0.0.1:%d/ws" % self.proxy.port
+        manners = ["steady"] * STEADY + ["restless"] * RESTLESS + ["slow"] * SLOW + ["returning"] * RETURNING
+        for i, manner in enumerate(manners):
+            channels, ops = list(workload.CHANNELS), None
+            if manner != "steady":
+                channels = sorted(rng.sample(channels, rng.randint(2, len(channels))))
+                ops = rng.choice((None, None, ["INSERT", "DELETE", "MESSAGE"]))
+            urls = [direct] if manner == "steady" and i == 0 else rng.choice(([direct], [proxied], [direct, proxied]))
+            self.clients.append(client.Client(i, self.seed, manner, channels, ops, urls, self.seen))
+
+    def start_threads(self):
+        goal = self.options.events
+        self.writers = [workload.Writer(i + 1, self.seed, self.server, self.transactions, goal, self.plan.async_share)
+                        for i in range(WRITERS)]
+        self.sleeper = workload.Sleeper(self.server)
+        self.nemesis = nemesis.Nemesis(self.seed, self.server, self.proxy, self.loop.call_soon_threadsafe,
+                                       self.plan.faults, FAULT_SECONDS, self.plan.jitter)
+        for thread in self.writers + [self.sleeper, self.nemesis]:
+            thread.start()
+
+    def act(self):
+        """In a thread: let everything happen, until all faults are done and enough was written; then heal."""
+        self.nemesis.join()
+        self.violations += self.nemesis.violations
+        if self.nemesis.error is not None:
+            raise OSError("the nemesis failed: %r" % self.nemesis.error)
+        self.nemesis.heal()
+        self.loop.call_soon_threadsafe(self.proxy.heal)
+        cluster.wait_until(lambda: self.transactions.events >= self.options.events, SEED_SECONDS / 2,
+                           "%d events to be written" % self.options.events)
+        for writer in self.writers:
+            writer.stop()
+        for writer in self.writers:
+            writer.join(30)
+            if writer.is_alive():
+                raise TimeoutError("%s hangs" % writer.name)
+        cluster.wait_until(self.server.accepts, STUCK_SECONDS, "the server")
+        cluster.wait_until(lambda: not self.server.pids(nemesis.BACKEND), STUCK_SECONDS, "the writers' backends")
+        self.quiet = time.monotonic()
+        self.fence = workload.write_fence(self.server, self.transactions, 1)
+
+    async def catch_up(self):
+        """Every client must come to the last transaction, in spite of another one that is still open elsewhere."""
+        begin = time.monotonic()
+        for each in self.clients:
+            each.settle()
+        tags = {channel: "%s.%s" % (self.fence, channel if channel != "a" else "a") for channel in workload.CHANNELS}
+        try:
+            await self.until(lambda: not any(each.missing(tags) for each in self.clients), STUCK_SECONDS,
+                             "the clients to catch up")
+        except TimeoutError:
+            for each in self.clients:
+                if each.missing(tags):
+                    self.violations.append(("stuck", "%s has not come to the end on %s; positions %s, active %s, %s"
+                                            % (each.name, each.missing(tags), each.positions, sorted(each.active),
+                                               each.closes)))
+        self.recovery = time.monotonic() - begin
+
+    # ---------------- afterwards ----------------
+
+    def compare(self):
+        allowed = () if self.plan.keepalive == "30s" else ("close 1008",)
+        for each in self.clients:
+            for text in each.unexpected:
+                if not text.startswith(allowed or "\0"):
+                    self.violations.append(("unexpected", "%s: %s" % (each.name, text)))
+        # The fence in d needs a row in a, which has the same transaction and the fence's tag in a as its own.
+        past = history.History(
+            workload.read_ledger(self.server), self.transactions.begin, self.transactions.end, self.quiet,
+            [subscription for each in self.clients for subscription in each.subscriptions],
+            list(self.seen.texts.values()), self.nemesis.revoked, self.plan.resets(),
+            workload.read_tables(self.server))
+        self.past = past
+        self.violations += history.check(past)
+
+    def read_log(self):
+        """What no fault of ours explains."""
+        with open(self.server.log, encoding="utf-8", errors="replace") as log:
+            for line in log:
+                if re.search(r"PANIC|TRAP|signal (4|6|7|8|11)\b|invalid memory|corrupt|stack smashing|ERROR.*pg_notifyd"
+                             r"|pg_notifyd feed (ERROR|FATAL)", line) and not re.search(
+                                 r"fail point|administrator command|unexpected postmaster exit|being starting", line):
+                    self.violations.append(("crashed", line.strip()[:300]))
+
+    def result(self, seconds):
+        ledger = getattr(self, "past", None)
+        deliveries = sum(len(sub.events) for each in self.clients for sub in each.subscriptions)
+        return {
+            "seed": self.seed, "seconds": seconds, "recovery": self.recovery,
+            "events": len(ledger.changes) if ledger else self.transactions.events,
+            "deliveries": deliveries,
+            "connections": sum(each.connections for each in self.clients),
+            "subscriptions": sum(len(each.subscriptions) for each in self.clients),
+            "resets": sum(len(sub.resets) for each in self.clients for sub in each.subscriptions),
+            "faults": self.nemesis.done if self.nemesis else {},
+            "closes": dict(sum((collections.Counter(each.closes) for each in self.clients), collections.Counter())),
+            "failures": dict(sum((collections.Counter({str(k): v for k, v in each.failures.items()})
+                                  for each in self.writers), collections.Counter())),
+            "violations": [tuple(violation) for violation in self.violations],
+            "plan": vars(self.plan),
+        }
+
+
+# ---------------- many runs ----------------
+
+def make_template(options):
+    template = cluster.Cluster(options.bindir, options.template)
+    template.initdb()
+    template.set(pg_notifyd__port=cluster.free_port())
+    template.start()
+    workload.make_schema(template)
+    template.stop()
+
+
+def wrap_gateway(options):
+    """Put a script before the gateway that can give it another clock. A program of ours, below our own directory."""
+    program = options.bindir + "/pg_notifyd-gateway"
+    with open(program, "rb") as file:
+        if file.read(2) == b"#!":
+            return
+    os.rename(program, program + ".program")
+    with open(program, "w", encoding="ascii") as file:
+        file.write(WRAPPER.format(faketime=cluster.FAKETIME, program=program + ".program"))
+    os.chmod(program, 0o755)
+
+
+class Report:
+    def __init__(self):
+        self.runs = 0
+        self.bad_seeds = []
+        self.sums = collections.Counter()
+        self.faults = collections.Counter()
+        self.closes = collections.Counter()
+        self.violations = collections.Counter()
+        self.longest = 0.0
+
+    def add(self, result):
+        self.runs += 1
+        for name in ("events", "deliveries", "connections", "subscriptions", "resets"):
+            self.sums[name] += result[name]
+        self.faults.update(result["faults"])
+        self.closes.update(result["closes"])
+        self.longest = max(self.longest, result["recovery"])
+        kinds = collections.Counter(kind for kind, _ in result["violations"])
+        self.violations.update(kinds)
+        print("seed %d: %d events, %d received on %d connections, %d resets, %s, %.1f s, caught up in %.1f s%s" % (
+            result["seed"], result["events"], result["deliveries"], result["connections"], result["resets"],
+            "%d faults" % sum(result["faults"].values()), result["seconds"], result["recovery"],
+            "" if not kinds else ", VIOLATIONS: " + listing(kinds)), flush=True)
+        if kinds:
+            self.bad_seeds.append(result["seed"])
+            shown = collections.Counter()
+            for kind, text in result["violations"]:
+                shown[kind] += 1
+                if shown[kind] <= SHOWN:
+                    print("    %s: %s" % (kind, text[:700]), flush=True)
+            print("    plan: %s" % result["plan"])
+            print("    faults: %s" % listing(collections.Counter(result["faults"])))
+
+    def show(self, seconds):
+        print("%d runs in %d s: %s" % (self.runs, seconds, listing(self.sums)))
+        print("faults: %s" % listing(self.faults))
+        print("connections' ends: %s" % listing(self.closes))
+        print("longest time to catch up: %.1f s" % self.longest)
+        print("violations: %s" % (listing(self.violations) if self.violations else "none"))
+        if self.bad_seeds:
+            print("seeds with violations: %s" % " ".join(str(seed) for seed in self.bad_seeds))
+
+
+def listing(counter):
+    return ", ".join("%d %s" % (count, name) for name, count in sorted(counter.items()))
+
+
+def run_many(options):
+    """Run the seeds, some at a time, each in a process of its own. Returns the report."""
+    report = Report()
+    begin = time.monotonic()
+    waiting = collections.deque(range(options.seed, options.seed + options.seeds))
+    running = {}
+    while waiting or running:
+        late = options.bound and time.monotonic() - begin > options.bound
+        if late or (options.until_bad and report.violations):
+            waiting.clear()
+        while waiting and len(running) < options.jobs:
+            seed = waiting.popleft()
+            output = os.path.join(options.work, "result.%d" % seed)
+            command = [sys.executable, os.path.abspath(__file__), "--one", str(seed), "--work", options.work,
+                       "--bindir", options.bindir, "--events", str(options.events), "--output", output]
+            running[seed] = (subprocess.Popen(command, stdin=subprocess.DEVNULL), output, time.monotonic())
+        for seed, (process, output, started) in list(running.items()):
+            if process.poll() is None and time.monotonic() - started > SEED_SECONDS:
+                process.kill()
+                process.wait()
+            if process.poll() is not None:
+                del running[seed]
+                report.add(read_result(options, seed, output))
+        time.sleep(0.05)
+    report.show(time.monotonic() - begin)
+    return report
+
+
+def read_result(options, seed, output):
+    try:
+        with open(output, encoding="utf-8") as file:
+            result = json.load(file)
+    except (OSError, ValueError):
+        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "events": 0, "deliveries": 0, "connections": 0,
+                  "subscriptions": 0, "resets": 0, "faults": {}, "closes": {}, "plan": {},
+                  "violations": [("stuck", "the run gave no result")]}
+        server = cluster.Cluster(options.bindir, os.path.join(options.work, "seed.%d" % seed))
+        for pid in server.pids(""):
+            server.kill(pid, signal.SIGKILL)
+    directory = os.path.join(options.work, "seed.%d" % seed)
+    if result["violations"] and options.keep:
+        os.makedirs(options.keep, exist_ok=True)
+        for path, name in ((directory + "/server.log", "log"), (output, "json")):
+            if os.path.exists(path):
+                shutil.copy(path, "%s/seed.%d.%s" % (options.keep, seed, name))
+    shutil.rmtree(directory, ignore_errors=True)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bindir", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--keep", help="where logs and results of bad runs go")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--events", type=int, default=5000, help="to be committed in each run, at least")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--bound", type=float, help="begin no run after so many seconds")
+    parser.add_argument("--until-bad", action="store_true", help="begin no run after one with violations")
+    parser.add_argument("--one", type=int)
+    parser.add_argument("--output")
+    options = parser.parse_args()
+    options.template = os.path.join(options.work, "template")
+    if options.one is not None:
+        result = Run(options, options.one).execute()
+        with open(options.output, "w", encoding="utf-8") as file:
+            json.dump(result, file)
+        os._exit(0)     # threads that hang must not keep us
+    wrap_gateway(options)
+    make_template(options)
+    report = run_many(options)
+    shutil.rmtree(options.template, ignore_errors=True)
+    sys.exit(1 if report.violations else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,394 @@
+"""What was written and what was received, and whether the one is what the other should be.
+
+Everything here is pure: check() gets a History and returns violations by Jepsen's names.
+
+	lost				an event that a subscription should have had, or a position that passes it
+	duplicate			an event twice, or one from before the position that was asked for
+	out of order		two events of a subscription, a row, or of transactions of which one followed the other
+	split transaction	events of another transaction between those of one
+	undone				an event of a transaction, or of a part of one, that is not committed
+	leaked				an event to a role that was not allowed to read it when it was committed and received
+	corrupt				an event that says something else than the table
+	needless reset		a reset although nothing was taken away
+	unexpected			what no client should get
+	stuck				no progress after the last fault had ended
+	left behind			processes that outlive their server
+"""
+
+import bisect
+import collections
+
+INFINITE = float("inf")
+
+Change = collections.namedtuple("Change", "ord tx xid channel op key tag new old seq of")
+Violation = collections.namedtuple("Violation", "kind text")
+
+
+class Event:
+    """An event as a client gets it. Two are the same object exactly if their texts are the same."""
+
+    __slots__ = ("id", "position", "tx", "seq", "of", "channel", "op", "key", "new", "old", "tag")
+
+    def __init__(self, params):
+        self.id = params["id"]
+        self.position = params["position"]
+        self.tx = params["tx"]
+        self.seq = params["seq"]
+        self.of = params["of"]
+        self.channel = params["channel"]
+        self.op = params["op"]
+        self.key = params.get("key", {}).get("id")
+        self.new = params.get("new")
+        self.old = params.get("old")
+        if self.op == "MESSAGE":
+            self.tag = params["payload"]["tag"]
+        elif self.op == "TRUNCATE":
+            self.tag = str(self.tx)
+        else:
+            self.tag = (self.old if self.op == "DELETE" else self.new)["tag"]
+
+    def ident(self):
+        return (self.channel, self.op, self.tag)
+
+
+class Subscription:
+    """One subscription of one connection: what was asked for and what came."""
+
+    def __init__(self, client, connection, channel, ops, since, start, sent=0.0, answered=0.0):
+        self.client = client
+        self.connection = connection
+        self.channel = channel
+        self.ops = ops
+        self.since = since          # the id asked for, or None
+        self.start = start          # the id in the reply
+        self.sent = sent
+        self.answered = answered
+        self.events = []            # (Event, when)
+        self.marks = []             # (how many events came before, id): positions that were told
+        self.resets = []            # (how many events came before, id, reason)
+        self.fences = set()
+
+    def receive(self, event, when=0.0):
+        self.events.append((event, when))
+        if event.tag.startswith("fence"):
+            self.fences.add(event.tag)
+
+    def cover(self, number):
+        self.marks.append((len(self.events), number))
+
+    def reset(self, number, reason=""):
+        self.resets.append((len(self.events), number, reason))
+
+    def has(self, tag):
+        return tag in self.fences
+
+    def begin(self):
+        return self.start if self.since is None else self.since
+
+    def end(self):
+        """The last id up to which this subscription is known to have been served."""
+        last = [self.begin()]
+        if self.events:
+            last.append(max(event.id for event, _ in self.events))
+        last += [number for _, number in self.marks] + [number for _, number, _ in self.resets]
+        return max(last)
+
+    def gaps(self):
+        """(after, up to) of what resets have given up."""
+        found = []
+        for count, number, _ in self.resets:
+            before = max([event.id for event, _ in self.events[:count]] + [self.begin()]
+                         + [mark for n, mark in self.marks if n <= count and mark <= number])
+            if number > before:
+                found.append((before, number))
+        return found
+
+    def __str__(self):
+        return "%s, connection %d, %s" % (self.client, self.connection, self.channel)
+
+
+class History:
+    """
+    ledger: rows as workload.read_ledger() returns them. begin, end: transaction -> when; one that has no end had ended by
+    quiet. revoked: (from when on, until when) the role could not read secret. resets: whether there may be any.
+    """
+
+    def __init__(self, ledger, begin, end, quiet, subscriptions, events, revoked=(), resets=False, tables=None):
+        self.begin = begin
+        self.end = end
+        self.quiet = quiet
+        self.subscriptions = subscriptions
+        self.events = events
+        self.revoked = revoked
+        self.resets = resets
+        self.tables = tables or {}
+        self.transactions = collections.defaultdict(list)
+        for row in ledger:
+            self.transactions[row[1]].append(row)
+        self.changes = {}
+        for name, rows in self.transactions.items():
+            self.transactions[name] = [Change(*row, i + 1, len(rows)) for i, row in enumerate(rows)]
+            for change in self.transactions[name]:
+                self.changes[(change.channel, change.op, change.tag)] = change
+        self.base = {}              # transaction -> id of its first event, as far as anybody got one
+        self.violations = []
+
+    def ended(self, name):
+        return self.end.get(name, self.quiet)
+
+    def violation(self, kind, text, *arguments):
+        self.violations.append(Violation(kind, text % arguments))
+
+
+def check(history):
+    """All violations."""
+    check_events(history)
+    check_transactions(history)
+    check_rows(history)
+    known = ids_by_channel(history)
+    for subscription in history.subscriptions:
+        check_order(history, subscription)
+        check_complete(history, subscription, known)
+        check_private(history, subscription)
+    check_unknown(history)
+    check_state(history)
+    return history.violations
+
+
+# ---------------- events ----------------
+
+def visible(channel, row):
+    """Of a row of the ledger, what the watch carries."""
+    if row is None or channel != "b":
+        return row
+    return {"id": row["id"], "tag": row["tag"]}
+
+
+def check_events(history):
+    """Each event by itself, and which ids the transactions have."""
+    by_id = {}
+    by_ident = {}
+    for event in history.events:
+        other = by_id.setdefault(event.id, event)
+        if other is not event:
+            history.violation("duplicate", "id %d is %s and %s, or differs in its text", event.id, other.ident(),
+                              event.ident())
+        other = by_ident.setdefault(event.ident(), event)
+        if other is not event:
+            history.violation("duplicate", "%s is id %d and id %d", event.ident(), other.id, event.id)
+        change = history.changes.get(event.ident())
+        if change is None:
+            history.violation("undone", "%s, id %d, tx %d, %d of %d, is not committed", event.ident(), event.id,
+                              event.tx, event.seq, event.of)
+            continue
+        said = (event.tx, event.of, event.key, event.position, event.new, event.old)
+        true = (change.xid, change.of, change.key, "1-%d" % event.id, visible(change.channel, change.new),
+                visible(change.channel, change.old))
+        if said != true:
+            history.violation("corrupt", "id %d says %s, it was %s", event.id, said, true)
+        if event.seq != change.seq:
+            history.violation("out of order", "id %d is number %d of its transaction, it was %s", event.id, event.seq,
+                              change)
+            continue
+        base = event.id - change.seq + 1
+        if history.base.setdefault(change.tx, base) != base:
+            history.violation("split transaction", "%s has id %d and should have %d", change, event.id,
+                              history.base[change.tx] + change.seq - 1)
+
+
+# ---------------- transactions and rows ----------------
+
+def check_transactions(history):
+    """If one had ended before another began to commit, its events come first; none lies within another."""
+    order = sorted(history.base, key=history.base.get)
+    latest, whose = -INFINITE, None
+    last, before = 0, None
+    for name in order:
+        if history.ended(name) < latest:
+            history.violation("out of order", "transaction %s had ended before %s began, and has later ids", name, whose)
+        if name in history.begin and history.begin[name] > latest:
+            latest, whose = history.begin[name], name
+        if history.base[name] <= last:
+            history.violation("split transaction", "the ids of %s and %s overlap", before, name)
+        last = history.base[name] + len(history.transactions[name]) - 1
+        before = name
+
+
+def change_id(history, change):
+    base = history.base.get(change.tx)
+    return None if base is None else base + change.seq - 1
+
+
+def check_rows(history):
+    rows = collections.defaultdict(list)
+    for change in history.changes.values():
+        number = change_id(history, change)
+        if number is not None and change.key is not None:
+            rows[(change.channel, change.key)].append((number, change))
+    for row, changes in rows.items():
+        changes.sort(key=lambda pair: pair[0])
+        for (_, one), (_, two) in zip(changes, changes[1:]):
+            if one.ord > two.ord:
+                history.violation("out of order", "row %s: %s comes before %s", row, one, two)
+
+
+# ---------------- subscriptions ----------------
+
+def ids_by_channel(history):
+    """channel -> sorted (id, op) of all changes whose id is known."""
+    known = collections.defaultdict(list)
+    for change in history.changes.values():
+        number = change_id(history, change)
+        if number is not None:
+            known[change.channel].append((number, change.op))
+    for pairs in known.values():
+        pairs.sort()
+    return known
+
+
+def check_order(history, subscription):
+    """Ids grow, from the position that was asked for on, and none is passed by a position that was told."""
+    last = subscription.begin()
+    passed = last
+    marks = collections.deque(subscription.marks)
+    resets = collections.deque(subscription.resets)
+    seen = set()
+    for i, (event, _) in enumerate(subscription.events):
+        while resets and resets[0][0] <= i:
+            last = passed = max(last, resets.popleft()[1])
+        while marks and marks[0][0] <= i:
+            passed = max(passed, marks.popleft()[1])
+        if event.id in seen or event.id <= subscription.begin():
+            history.violation("duplicate", "%s: id %d again", subscription, event.id)
+        elif event.id <= last:
+            history.violation("out of order", "%s: id %d after %d", subscription, event.id, last)
+        elif event.id <= passed:
+            history.violation("lost", "%s: id %d comes after position %d was told", subscription, event.id, passed)
+        seen.add(event.id)
+        last = max(last, event.id)
+    for _, number, reason in subscription.resets:
+        if not history.resets:
+            history.violation("needless reset", "%s: to %d: %s", subscription, number, reason)
+
+
+def check_complete(history, subscription, known):
+    """All that are known of the channel between its begin and its end were received, but for what resets gave up."""
+    pairs = known.get(subscription.channel, [])
+    first = bisect.bisect_right(pairs, (subscription.begin(), "~"))
+    last = bisect.bisect_right(pairs, (subscription.end(), "~"))
+    gaps = subscription.gaps()
+    received = {event.id for event, _ in subscription.events}
+    missing = [number for number, op in pairs[first:last]
+               if number not in received and (not subscription.ops or op in subscription.ops)
+               and not any(low < number <= high for low, high in gaps)]
+    if missing:
+        history.violation("lost", "%s: %d events from id %d to %d, of (%d, %d], resets %s", subscription, len(missing),
+                          missing[0], missing[-1], subscription.begin(), subscription.end(), subscription.resets)
+    for event, _ in subscription.events:
+        if event.channel != subscription.channel or (subscription.ops and event.op not in subscription.ops):
+            history.violation("unexpected", "%s: id %d is of %s, %s", subscription, event.id, event.channel, event.op)
+
+
+def check_private(history, subscription):
+    if subscription.channel != "secret":
+        return
+    for begin, end in history.revoked:
+        if begin < subscription.sent and subscription.answered < end:
+            history.violation("leaked", "%s: subscribed while it could not be read", subscription)
+        for event, when in subscription.events:
+            change = history.changes.get(event.ident())
+            if change is not None and begin < history.begin[change.tx] and when < end:
+                history.violation("leaked", "%s: id %d was written and received while it could not be read",
+                                  subscription, event.id)
+
+
+# ---------------- what nobody received ----------------
+
+def coverage(subscriptions):
+    """The union of what these subscriptions of one client to one channel span, as [begin, end], and all gaps."""
+    spans = []
+    gaps = []
+    for subscription in sorted(subscriptions, key=Subscription.begin):
+        gaps += subscription.gaps()
+        if spans and subscription.begin() <= spans[-1][1]:
+            spans[-1][1] = max(spans[-1][1], subscription.end())
+        else:
+            spans.append([subscription.begin(), subscription.end()])
+    return spans, gaps
+
+
+class Bounds:
+    """Between which ids a transaction must be of which no id is known, by those that had ended or not yet begun."""
+
+    def __init__(self, history):
+        self.history = history
+        ends = sorted((history.ended(name), base + len(history.transactions[name]) - 1)
+                      for name, base in history.base.items())
+        begins = sorted(((history.begin[name], base) for name, base in history.base.items() if name in history.begin),
+                        reverse=True)
+        self.ends, self.low = self._running(ends, max)
+        self.begins, self.high = self._running(begins, min)
+        self.begins.reverse()
+        self.high.reverse()
+
+    @staticmethod
+    def _running(pairs, function):
+        best = None
+        keys, values = [], []
+        for key, value in pairs:
+            best = value if best is None else function(best, value)
+            keys.append(key)
+            values.append(best)
+        return keys, values
+
+    def of(self, name):
+        at = bisect.bisect_left(self.ends, self.history.begin[name])
+        low = self.low[at - 1] if at > 0 else 0
+        at = bisect.bisect_right(self.begins, self.history.ended(name))
+        high = self.high[at] if at < len(self.high) else INFINITE
+        return low, high
+
+
+def check_unknown(history):
+    """Transactions of which no client got anything: lost to each one that nothing excuses."""
+    by_client = collections.defaultdict(list)
+    for subscription in history.subscriptions:
+        by_client[(subscription.client, subscription.channel)].append(subscription)
+    spanned = {key: coverage(subscriptions) for key, subscriptions in by_client.items()}
+    bounds = Bounds(history)
+    for name, changes in history.transactions.items():
+        if name in history.base:
+            continue
+        low, high = bounds.of(name)
+        for (client, channel), (spans, gaps) in spanned.items():
+            ops = by_client[(client, channel)][0].ops
+            mine = [change for change in changes if change.channel == channel and (not ops or change.op in ops)]
+            if (mine and any(begin <= low and high <= end for begin, end in spans)
+                    and not any(gap_low < high and low < gap_high for gap_low, gap_high in gaps)):
+                history.violation("lost", "%s, %s: transaction %s, between ids %s and %s, which nobody got: %s", client,
+                                  channel, name, low, high, mine[0])
+
+
+def check_state(history):
+    """Whoever has been there from the beginning and applies all events has the table, whatever the ledger says."""
+    by_client = collections.defaultdict(list)
+    for subscription in history.subscriptions:
+        by_client[(subscription.client, subscription.channel)].append(subscription)
+    for (client, channel), subscriptions in by_client.items():
+        spans, gaps = coverage(subscriptions)
+        if channel not in history.tables or subscriptions[0].ops or gaps or len(spans) != 1:
+            continue
+        if subscriptions[0].since is not None or not client.startswith("steady"):
+            continue
+        rows = {}
+        for event in sorted({event for sub in subscriptions for event, _ in sub.events}, key=lambda e: e.id):
+            if event.op == "TRUNCATE":
+                rows.clear()
+            elif event.op == "DELETE":
+                rows.pop(event.key, None)
+            else:
+                rows[event.key] = event.tag
+        if rows != history.tables[channel]:
+            differing = set(rows.items()) ^ set(history.tables[channel].items())
+            history.violation("lost", "%s, %s: applying all events does not give the table: %d rows differ, as %s",
+                              client, channel, len(differing), sorted(differing)[:3])
