@@ -8,7 +8,9 @@
  * bounded memory. A savepoint remembers how far the buffer was, and its rollback cuts it there.
  *
  * The buffer is a sequence of bytes: first file_bytes in the file, then the tail in memory. Entries
- * are written and read from front to back only, so cutting is a matter of two numbers.
+ * are written and read from front to back only, so cutting is a matter of two numbers. Nothing is
+ * lost or mixed up by a write that fails half-way, as when the disk is full: what is behind
+ * file_bytes in the file does not count.
  *
  * What happens when (access/transam/xact.c, CommitTransaction):
  *	  XACT_EVENT_PRE_COMMIT		deferred triggers have run; the events are written to the log,
@@ -61,11 +63,13 @@ typedef struct PendingSavepoint
 /* All of it in TopTransactionContext, and zero between transactions. */
 typedef struct PendingState
 {
-	bool committing; /* the events have been written: none may follow */
+	bool committing; /* the events have been written, or there were none: none may follow */
 	int64 count;
 	int64 notifies; /* how many of them are to be sent by NOTIFY too */
 	StringInfo tail;
 	BufFile *file;
+	ResourceOwner file_owner; /* NULL: no file */
+	MemoryContext file_context;
 	uint64 file_bytes;
 	bool file_moved; /* the file's position is not file_bytes */
 	PendingSavepoint *savepoints;
@@ -88,27 +92,65 @@ pending_bytes(void)
 	return pending.file_bytes + (pending.tail ? pending.tail->len : 0);
 }
 
+/*
+ * The file must outlive the portal or subtransaction that happens to be running, and end without
+ * BufFileClose(), which writes what is left and may fail. So it has an owner and memory of its own.
+ */
+static void
+pending_open_file(void)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context;
+
+	if (pending.file_owner == NULL)
+	{
+		pending.file_context =
+			AllocSetContextCreate(TopTransactionContext, "pg_notifyd pending file", ALLOCSET_DEFAULT_SIZES);
+		pending.file_owner = ResourceOwnerCreate(TopTransactionResourceOwner, "pg_notifyd pending file");
+	}
+	context = MemoryContextSwitchTo(pending.file_context);
+	CurrentResourceOwner = pending.file_owner;
+	pending.file = BufFileCreateTemp(false);
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(context);
+}
+
+/* Never fails. */
+static void
+pending_drop_file(void)
+{
+	ResourceOwner owner = pending.file_owner;
+
+	if (owner == NULL)
+		return;
+	pending.file = NULL;
+	pending.file_owner = NULL;
+	pending.file_bytes = 0;
+	pending.file_moved = false;
+
+	/* As if aborted: that closes without complaint. */
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(owner);
+	MemoryContextDelete(pending.file_context);
+}
+
 static void
 pending_write_file(const void *data, Size size)
 {
 	if (pending.file == NULL)
-	{
-		ResourceOwner owner = CurrentResourceOwner;
-		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
-
-		/* The file must outlive the portal or subtransaction that happens to be running. */
-		CurrentResourceOwner = TopTransactionResourceOwner;
-		pending.file = BufFileCreateTemp(false);
-		CurrentResourceOwner = owner;
-		MemoryContextSwitchTo(context);
-	}
+		pending_open_file();
 	if (pending.file_moved)
 	{
 		if (BufFileSeek(pending.file, 0, (off_t) pending.file_bytes, SEEK_SET) != 0)
 			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
-		pending.file_moved = false;
 	}
+
+	/* It has moved for good if this fails half-way. */
+	pending.file_moved = true;
 	BufFileWrite(pending.file, unconstify(void *, data), size);
+	pending.file_moved = false;
 	pending.file_bytes += size;
 }
 
@@ -149,6 +191,8 @@ pending_truncate(uint64 bytes, int64 count, int64 notifies)
 		pending.file_moved = true;
 		resetStringInfo(pending.tail);
 	}
+	if (bytes == 0)
+		pending_drop_file();
 	pending.count = count;
 	pending.notifies = notifies;
 }
@@ -353,22 +397,21 @@ pending_pre_commit(void)
 	TimestampTz at;
 
 	capture_flush_moved();
+	pending.committing = true;
 	if (pending.count == 0)
+	{
+		pending_drop_file();
 		return;
+	}
 	if (pending.count > PG_INT32_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a transaction cannot have more than %d events", PG_INT32_MAX)));
-	pending.committing = true;
 	at = GetCurrentTimestamp();
 	if (pending.count <= PENDING_BULK && pending.file == NULL)
 		pending_commit_small(at);
 	else
 		pending_commit_bulk(at);
-	if (pending.file != NULL)
-	{
-		BufFileClose(pending.file);
-		pending.file = NULL;
-	}
+	pending_drop_file();
 	FAIL_POINT("commit-before");
 }
 
@@ -381,7 +424,7 @@ pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 			pending_pre_commit();
 			break;
 		case XACT_EVENT_COMMIT:
-			if (pending.committing)
+			if (pending.count > 0)
 			{
 				FAIL_POINT("commit-after");
 				pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
@@ -390,7 +433,7 @@ pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 			pending_forget();
 			break;
 		case XACT_EVENT_ABORT:
-			if (pending.committing)
+			if (pending.committing && pending.count > 0)
 				log_decided(pending.database, false);
 			pending_forget();
 			break;
@@ -403,6 +446,7 @@ pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 					 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
 					 errdetail("The events of a transaction get their place in the order when it commits."),
 					 errhint("Use COMMIT, or notify_unwatch() the table.")));
+			pending_drop_file();
 			break;
 		case XACT_EVENT_PREPARE:
 			pending_forget();
@@ -443,7 +487,8 @@ pending_end_subxact(int level, bool commit)
 	PendingSavepoint *top = pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
 	bool noted = top != NULL && top->level == level;
 
-	if (!commit && pending.count > 0)
+	/* Even where no event was counted, for the first may have failed half-way. */
+	if (!commit)
 		pending_truncate(noted ? top->bytes : 0, noted ? top->count : 0, noted ? top->notifies : 0);
 	if (noted)
 		pending.nsavepoints--;
