@@ -33,6 +33,7 @@
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -146,10 +147,18 @@ feed_timeline_has(WirePosition position)
 	return has;
 }
 
-/* Nothing that an administrator sets for a role or database may stop or change what we do. */
+/*
+ * Nothing that an administrator sets for a role or database may stop or change what we do. Not obvious are
+ * role, which may be set there too; client_encoding, to which the notifications that listen.c takes are
+ * converted, if they can be; and synchronous_commit, because retention must not wait for a standby: "local"
+ * still has what we write on disk before anything is built on it.
+ */
 static void
 feed_settle_settings(void)
 {
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
@@ -212,12 +221,17 @@ feed_reload(void)
 static void
 feed_look(Feed *feed)
 {
+	/* The beginning of a transaction takes invalidations in. */
 	StartTransactionCommand();
-	if (feed->nsubs == 0)
-		feed_jump_all(feed);
 	CommitTransactionCommand();
 	if (stream_stale())
 		feed_check_extension(feed);
+	if (feed->nsubs == 0)
+	{
+		StartTransactionCommand();
+		feed_jump_all(feed);
+		CommitTransactionCommand();
+	}
 }
 
 static void
