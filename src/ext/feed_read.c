@@ -19,6 +19,7 @@
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -395,6 +396,9 @@ feed_read(Feed *feed)
 	}
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
+
+	/* A REVOKE that had ended before an event was committed counts: so only now, after the watermark. */
+	AcceptInvalidationMessages();
 	if (stream_stale())
 		stream_recheck(feed);
 	live = feed_read_live(feed, watermark, snapshot);
