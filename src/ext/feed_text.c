@@ -71,12 +71,8 @@ feed_append_utf8(StringInfo buf, const char *text, int length)
 	int encoding = GetDatabaseEncoding();
 	Oid conversion = InvalidOid;
 
-	if (encoding == PG_UTF8)
-	{
-		appendBinaryStringInfo(buf, text, length);
-		return;
-	}
-	if (encoding != PG_SQL_ASCII)
+	/* Not even text of a UTF-8 database is taken on trust: a client that gets any other text has to hang up. */
+	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (OidIsValid(conversion))
 		feed_append_converted(buf, conversion, text, length);
