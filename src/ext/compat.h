@@ -31,6 +31,10 @@
 #include "utils/regproc.h"
 #include "utils/wait_event.h"
 
+#if PG_VERSION_NUM >= 150000
+#include "access/xlogrecovery.h"
+#endif
+
 #if PG_VERSION_NUM < 140000
 #error "pg_notifyd needs PostgreSQL 14 or later"
 #endif
@@ -119,15 +123,21 @@ compat_database_ownercheck(Oid database, Oid role)
 #endif
 }
 
-/* The timeline being written; not to be asked during recovery. */
+/* The timeline being written, or replayed during recovery. */
 static inline TimeLineID
 compat_timeline(void)
 {
+	if (RecoveryInProgress())
+	{
+		TimeLineID timeline;
+
+		(void) GetXLogReplayRecPtr(&timeline);
+		return timeline;
+	}
 #if PG_VERSION_NUM >= 150000
 	return GetWALInsertionTimeLine();
 #else
-	/* RecoveryInProgress() sets it up in a backend that has not yet written WAL. */
-	(void) RecoveryInProgress();
+	/* RecoveryInProgress() has set it up in a backend that has not yet written WAL. */
 	return ThisTimeLineID;
 #endif
 }

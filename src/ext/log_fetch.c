@@ -58,7 +58,8 @@ notify_fetch(PG_FUNCTION_ARGS)
 	FetchState state = {.id = (uint64) id};
 	Snapshot snapshot;
 
-	log_attach();
+	/* Not log_attach(): on a standby there are no counters yet, and what it set would be outdated at promotion. */
+	shared_require();
 	if (id <= 0)
 		PG_RETURN_NULL();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

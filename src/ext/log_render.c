@@ -19,12 +19,20 @@
 uint32
 log_timeline(void)
 {
-	/* It changes at promotion only, and then every worker starts anew. */
+	/* Once there is no recovery, it stays what it is until the server's end. */
 	static uint32 timeline = 0;
 
-	if (timeline == 0)
-		timeline = compat_timeline();
-	return timeline;
+	uint32 now = timeline;
+
+	if (now == 0)
+	{
+		bool final = !RecoveryInProgress();
+
+		now = compat_timeline();
+		if (final)
+			timeline = now;
+	}
+	return now;
 }
 
 void
