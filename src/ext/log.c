@@ -97,13 +97,20 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 {
 	LogMap map;
 	uint64 last_id;
+	int segment;
 	int64 smallest_key;
 	uint64 next_id = log_clock();
 
+	Assert(!RecoveryInProgress());
 	log_load_map(&map);
-	log_extremes(&last_id, &smallest_key);
-	if (map.n > 0)
+	log_extremes(&last_id, &segment, &smallest_key);
+
+	/* Normally the newest segment is being written. It is not if ids have passed it by, see log_segment.c. */
+	if (map.n > 0 && last_id < map.segments[map.n - 1].first)
+	{
+		segment = map.segments[map.n - 1].segment;
 		next_id = Max(next_id, map.segments[map.n - 1].first);
+	}
 	next_id = Max(next_id, last_id + 1);
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
@@ -114,7 +121,7 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
 		database->first_at_start = database->next_id;
 		database->last_at_start = last_id;
-		database->segment = map.n > 0 ? map.segments[map.n - 1].segment : 0;
+		database->segment = segment;
 		database->incarnation = incarnation;
 	}
 	LWLockRelease(&database->lock);

@@ -178,8 +178,8 @@ typedef bool (*LogCallback)(const LogEvent *event, void *arg);
 extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
 					 LogCallback callback, void *arg);
 
-/* The last id in the log, dead rows included, and the smallest key (0: none). */
-extern void log_extremes(uint64 *last_id, int64 *smallest_key);
+/* The last id in the log, dead rows included, which segment it is in, and the smallest key (0: none). */
+extern void log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key);
 
 /* The last id of an event at or below upto that is visible to the snapshot, or map->oldest. */
 extern uint64 log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot);
@@ -213,7 +213,7 @@ extern void log_render_position(StringInfo buf, uint32 timeline, uint64 id);
 /* Read the map of segments from notifyd.log_segment. Needs a transaction. */
 extern void log_load_map(LogMap *map);
 
-/* Read the map, and begin the first segment if there is none yet. Called by the feed, outside a transaction. */
+/* Read the map, and begin the first segment, or finish a rotation, where that is needed. Called by the feed, outside a transaction. */
 extern void log_begin(NotifydDatabase *database, LogMap *map);
 
 /*

@@ -242,9 +242,10 @@ log_last_id_of(const LogScan *scan)
 }
 
 void
-log_extremes(uint64 *last_id, int64 *smallest_key)
+log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key)
 {
 	*last_id = 0;
+	*last_segment = 0;
 	*smallest_key = 0;
 	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
 	{
@@ -252,8 +253,11 @@ log_extremes(uint64 *last_id, int64 *smallest_key)
 
 		/* Dead rows count too: their ids may have been given out and must not be again. */
 		log_begin_scan(&scan, segment, 1, PG_INT64_MAX, BackwardScanDirection, SnapshotAny);
-		if (log_next(&scan))
-			*last_id = Max(*last_id, log_last_id_of(&scan));
+		if (log_next(&scan) && log_last_id_of(&scan) > *last_id)
+		{
+			*last_id = log_last_id_of(&scan);
+			*last_segment = segment;
+		}
 		log_end_scan(&scan);
 
 		log_begin_scan(&scan, segment, PG_INT64_MIN, 0, ForwardScanDirection, SnapshotAny);

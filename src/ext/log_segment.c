@@ -9,8 +9,9 @@
  * kept, or when its table is needed.
  *
  * Moving on: the row for the next table is committed first, with a first id a little ahead of the
- * counter; then, under the lock, the counter leaps there and the table is switched. A crash in between
- * leaves an empty segment, which the counter begins with after the restart.
+ * counter; then, under the lock, the counter leaps there and the table is switched. If the counter has
+ * passed that id meanwhile, the row is written anew. If the server or the feed ends in between, the next
+ * feed finishes it: it switches, or takes the row back (log_finish_rotation()).
  *
  * Truncating: never a table that a transaction may still write (log_segment_in_use()), never waiting for
  * a lock (so nobody ever queues behind us), and readers in this process find out by the map.
@@ -212,6 +213,27 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 	CommitTransactionCommand();
 }
 
+/* If the newest segment of the map is not the one that is being written, make it so, or forget it. */
+static void
+log_finish_rotation(NotifydDatabase *database, LogMap *map)
+{
+	LogSegment *newest = &map->segments[map->n - 1];
+	int segment;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	segment = database->segment;
+	LWLockRelease(&database->lock);
+	if (segment == newest->segment || log_switch(database, newest->segment, newest->first))
+		return;
+
+	log_begin_work();
+	log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", newest->segment, 0);
+	log_end_work();
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+}
+
 /*
  * The first time that a feed meets the extension's tables: segment 0 begins with the first id that
  * could have been given out, so that positions of an earlier incarnation are seen to be too old.
@@ -231,6 +253,7 @@ log_begin(NotifydDatabase *database, LogMap *map)
 		log_load_map(map);
 		log_end_work();
 	}
+	log_finish_rotation(database, map);
 	pg_atomic_write_u64(&database->oldest, map->oldest);
 }
 
