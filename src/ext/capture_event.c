@@ -24,8 +24,8 @@
 #include "pending.h"
 #include "watch.h"
 
-#define CAPTURE_SAFE_ROW   (1024 * 1024) /* values of less than this in all, and each */
-#define CAPTURE_SAFE_VALUE (8 * 1024)    /* structured one of less than this, have texts far below 1 GB */
+#define CAPTURE_SAFE_ROW        (1024 * 1024) /* values of less than this in all, and */
+#define CAPTURE_SAFE_STRUCTURED (8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
 
 typedef enum CaptureDetail
 {
@@ -185,8 +185,8 @@ capture_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, Capt
 typedef struct CaptureRisk
 {
 	bool cast;
-	bool value; /* a structured value of some size */
-	Size size;  /* of all values */
+	Size structured; /* size of the structured values */
+	Size size;       /* of all values */
 } CaptureRisk;
 
 static void
@@ -203,7 +203,8 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 			continue;
 		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
 		risk->cast = risk->cast || column->json.careful;
-		risk->value = risk->value || (column->json.structured && value_size > CAPTURE_SAFE_VALUE);
+		if (column->json.structured)
+			risk->structured += value_size;
 		risk->size += value_size;
 	}
 }
@@ -265,7 +266,7 @@ capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 		capture_add_risk(&risk, new);
 		capture_add_risk(&risk, old);
 	}
-	if (!risk.cast && !risk.value && risk.size <= CAPTURE_SAFE_ROW)
+	if (!risk.cast && risk.structured <= CAPTURE_SAFE_STRUCTURED && risk.size <= CAPTURE_SAFE_ROW)
 	{
 		capture_write(text, op, old, new, CAPTURE_WHOLE);
 		return;

@@ -115,7 +115,8 @@ json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations)
 	json->type = getBaseType(type);
 	json->kind = json_kind(json->type);
 	json->careful = json->kind == JSON_NESTED && json_runs_cast(json->type, relations);
-	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER;
+	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
+					   json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
 	fmgr_info_cxt(output, &json->output, context);
 	if (json->kind == JSON_NESTED)
