@@ -81,6 +81,8 @@ regress()
 	good=$(grep -cE '^test .*\.\.\. ok' "$output")
 	bad=$(grep -cE '^test .*\.\.\. FAILED' "$output")
 	[ $((good + bad)) -gt 0 ] || bad=1
+	cp -r results "$log/regress-results" 2>/dev/null
+	cp -r output_iso/results "$log/isolation-results" 2>/dev/null
 	find . -name regression.diffs -exec cat {} \; -delete >>"$output"
 	count "$1" "$good" "$bad"
 }
