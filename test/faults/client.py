@@ -63,6 +63,7 @@ class Client:
         self.requests = {}          # id -> what was asked
         self.last_id = 0
         self.closes = {}            # why connections ended -> how often
+        self.fences = set()         # tags of fences received
         self.unexpected = []        # what no client should ever get
         self.messages = 0
         self.stopping = False
@@ -233,6 +234,8 @@ class Client:
                                    % (self.connections, event.id, event.channel))
             return
         subscription.receive(event, now)
+        if event.tag.startswith("fence"):
+            self.fences.add(event.tag)
         self.advance(event.channel, event.id)
 
     def advance(self, channel, number):
@@ -296,10 +299,10 @@ class Client:
 
     # ---------------- the end ----------------
 
-    def missing(self, ids):
-        """Which channels have not yet received this event. ids: channel -> tag."""
+    def missing(self, tags):
+        """On which channels it has not yet received the event with this tag. tags: channel -> tag."""
         return [channel for channel in self.channels
-                if self.active.get(channel) is None or not self.active[channel].has(ids[channel])]
+                if channel not in self.active or tags[channel] not in self.fences]
 
     def stop(self):
         self.stopping = True

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
 import psycopg2
 
 START_SECONDS = 60
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 SETTINGS = """
 listen_addresses = ''
@@ -46,11 +46,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-class Cluster:
-    """One data directory. bindir: where the programs are."""
+def set_clock(path, seconds):
+    """How far a program is off whose clock is set by this file, see clock.c."""
+    with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+        file.write(struct.pack("q", seconds))
 
-    def __init__(self, bindir, directory):
-        self.bindir = bindir
+
+class Cluster:
+    """One data directory. build: the directory that the script build has filled."""
+
+    def __init__(self, build, directory):
+        self.build = build
+        self.bindir = build + "/bin"
+        self.clock_library = build + "/clock.so"
         self.directory = directory
         self.data = os.path.join(directory, "data")
         self.log = os.path.join(directory, "server.log")
@@ -73,7 +81,7 @@ class Cluster:
         """Another one like this, which must have been stopped."""
         os.makedirs(directory)
         subprocess.run(["cp", "-a", self.data, directory], check=True)
-        return Cluster(self.bindir, directory)
+        return Cluster(self.build, directory)
 
     def set(self, **settings):
         """Change settings, those of pg_notifyd without the prefix's dot: pg_notifyd__port. None: the default."""
@@ -114,8 +122,9 @@ class Cluster:
     def _spawn(self):
         environment = dict(os.environ)
         if self.clock:
-            environment.update(LD_PRELOAD=FAKETIME, FAKETIME="%+d" % self.clock, DONT_FAKE_MONOTONIC="1",
-                               FAKETIME_DONT_FAKE_MONOTONIC="1")
+            path = os.path.join(self.data, "server.clock")
+            set_clock(path, self.clock)
+            environment.update(LD_PRELOAD=self.clock_library, CLOCK_FILE=path)
         with open(self.log, "ab") as log:
             self.postmaster = subprocess.Popen([self.bindir + "/postgres", "-D", self.data], stdin=subprocess.DEVNULL,
                                                stdout=log, stderr=log, start_new_session=True, env=environment)

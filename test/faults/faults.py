@@ -39,8 +39,7 @@ SHOWN = 5                   # violations of a kind that are shown of a run
 WRAPPER = """#!/bin/sh
 # The gateway, with a clock that gateway.clock in the data directory sets.
 if [ -e gateway.clock ]; then
-	export LD_PRELOAD={faketime} FAKETIME_TIMESTAMP_FILE="$PWD/gateway.clock" FAKETIME_NO_CACHE=1
-	export DONT_FAKE_MONOTONIC=1 FAKETIME_DONT_FAKE_MONOTONIC=1
+	export LD_PRELOAD={library} CLOCK_FILE="$PWD/gateway.clock"
 fi
 exec {program}
 """
@@ -74,8 +73,7 @@ class Plan:
                    pg_notifyd__keepalive=self.keepalive, pg_notifyd__fail_points=self.jitter,
                    wal_writer_delay="10s", wal_writer_flush_after="2GB")
         if self.clock:
-            with open(server.data + "/gateway.clock", "w", encoding="ascii") as file:
-                file.write("+0\n")
+            cluster.set_clock(server.data + "/gateway.clock", 0)
 
 
 class Run:
@@ -85,7 +83,7 @@ class Run:
         self.seed = seed
         self.options = options
         self.plan = Plan(seed)
-        self.server = cluster.Cluster(options.bindir, options.template).copy(
+        self.server = cluster.Cluster(options.build, options.template).copy(
             os.path.join(options.work, "seed.%d" % seed))
         self.transactions = workload.Transactions()
         self.seen = client.Seen()
@@ -189,6 +187,8 @@ class Run:
         self.violations += self.nemesis.violations
         if self.nemesis.error is not None:
             raise OSError("the nemesis failed: %r" % self.nemesis.error)
+        # What is written from here on is kept, so that who has not got the last of it has not got it yet.
+        self.server.set(pg_notifyd__retention="1h")
         self.nemesis.heal()
         self.loop.call_soon_threadsafe(self.proxy.heal)
         cluster.wait_until(lambda: self.transactions.events >= self.options.events, SEED_SECONDS / 2,
@@ -209,7 +209,7 @@ class Run:
         begin = time.monotonic()
         for each in self.clients:
             each.settle()
-        tags = {channel: "%s.%s" % (self.fence, channel if channel != "a" else "a") for channel in workload.CHANNELS}
+        tags = {channel: "%s.%s" % (self.fence, channel) for channel in workload.CHANNELS}
         try:
             await self.until(lambda: not any(each.missing(tags) for each in self.clients), STUCK_SECONDS,
                              "the clients to catch up")
@@ -229,7 +229,6 @@ class Run:
             for text in each.unexpected:
                 if not text.startswith(allowed or "\0"):
                     self.violations.append(("unexpected", "%s: %s" % (each.name, text)))
-        # The fence in d needs a row in a, which has the same transaction and the fence's tag in a as its own.
         past = history.History(
             workload.read_ledger(self.server), self.transactions.begin, self.transactions.end, self.quiet,
             [subscription for each in self.clients for subscription in each.subscriptions],
@@ -244,7 +243,7 @@ class Run:
             for line in log:
                 if re.search(r"PANIC|TRAP|signal (4|6|7|8|11)\b|invalid memory|corrupt|stack smashing|ERROR.*pg_notifyd"
                              r"|pg_notifyd feed (ERROR|FATAL)", line) and not re.search(
-                                 r"fail point|administrator command|unexpected postmaster exit|being starting", line):
+                                 r"HINT|fail point|administrator command|unexpected postmaster exit", line):
                     self.violations.append(("crashed", line.strip()[:300]))
 
     def result(self, seconds):
@@ -256,7 +255,7 @@ class Run:
             "deliveries": deliveries,
             "connections": sum(each.connections for each in self.clients),
             "subscriptions": sum(len(each.subscriptions) for each in self.clients),
-            "resets": sum(len(sub.resets) for each in self.clients for sub in each.subscriptions),
+            "resets": sum(len(sub.resets()) for each in self.clients for sub in each.subscriptions),
             "faults": self.nemesis.done if self.nemesis else {},
             "closes": dict(sum((collections.Counter(each.closes) for each in self.clients), collections.Counter())),
             "failures": dict(sum((collections.Counter({str(k): v for k, v in each.failures.items()})
@@ -269,7 +268,7 @@ class Run:
 # ---------------- many runs ----------------
 
 def make_template(options):
-    template = cluster.Cluster(options.bindir, options.template)
+    template = cluster.Cluster(options.build, options.template)
     template.initdb()
     template.set(pg_notifyd__port=cluster.free_port())
     template.start()
@@ -279,13 +278,13 @@ def make_template(options):
 
 def wrap_gateway(options):
     """Put a script before the gateway that can give it another clock. A program of ours, below our own directory."""
-    program = options.bindir + "/pg_notifyd-gateway"
+    program = os.path.realpath(options.build + "/bin/pg_notifyd-gateway")
     with open(program, "rb") as file:
         if file.read(2) == b"#!":
             return
     os.rename(program, program + ".program")
     with open(program, "w", encoding="ascii") as file:
-        file.write(WRAPPER.format(faketime=cluster.FAKETIME, program=program + ".program"))
+        file.write(WRAPPER.format(library=options.build + "/clock.so", program=program + ".program"))
     os.chmod(program, 0o755)
 
 
@@ -350,8 +349,10 @@ def run_many(options):
             seed = waiting.popleft()
             output = os.path.join(options.work, "result.%d" % seed)
             command = [sys.executable, os.path.abspath(__file__), "--one", str(seed), "--work", options.work,
-                       "--bindir", options.bindir, "--events", str(options.events), "--output", output]
-            running[seed] = (subprocess.Popen(command, stdin=subprocess.DEVNULL), output, time.monotonic())
+                       "--build", options.build, "--events", str(options.events), "--output", output]
+            with open(output + ".err", "wb") as errors:
+                running[seed] = (subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors), output,
+                                 time.monotonic())
         for seed, (process, output, started) in list(running.items()):
             if process.poll() is None and time.monotonic() - started > SEED_SECONDS:
                 process.kill()
@@ -372,13 +373,13 @@ def read_result(options, seed, output):
         result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "events": 0, "deliveries": 0, "connections": 0,
                   "subscriptions": 0, "resets": 0, "faults": {}, "closes": {}, "plan": {},
                   "violations": [("stuck", "the run gave no result")]}
-        server = cluster.Cluster(options.bindir, os.path.join(options.work, "seed.%d" % seed))
+        server = cluster.Cluster(options.build, os.path.join(options.work, "seed.%d" % seed))
         for pid in server.pids(""):
             server.kill(pid, signal.SIGKILL)
     directory = os.path.join(options.work, "seed.%d" % seed)
     if result["violations"] and options.keep:
         os.makedirs(options.keep, exist_ok=True)
-        for path, name in ((directory + "/server.log", "log"), (output, "json")):
+        for path, name in ((directory + "/server.log", "log"), (output, "json"), (output + ".err", "err")):
             if os.path.exists(path):
                 shutil.copy(path, "%s/seed.%d.%s" % (options.keep, seed, name))
     shutil.rmtree(directory, ignore_errors=True)
@@ -387,7 +388,7 @@ def read_result(options, seed, output):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bindir", required=True)
+    parser.add_argument("--build", required=True, help="the directory that the script build has filled")
     parser.add_argument("--work", required=True)
     parser.add_argument("--keep", help="where logs and results of bad runs go")
     parser.add_argument("--seed", type=int, default=1)

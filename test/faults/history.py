@@ -64,23 +64,19 @@ class Subscription:
         self.sent = sent
         self.answered = answered
         self.events = []            # (Event, when)
-        self.marks = []             # (how many events came before, id): positions that were told
-        self.resets = []            # (how many events came before, id, reason)
-        self.fences = set()
+        self.told = []              # (how many events came before, id, reason): positions; of resets with a reason
 
     def receive(self, event, when=0.0):
         self.events.append((event, when))
-        if event.tag.startswith("fence"):
-            self.fences.add(event.tag)
 
     def cover(self, number):
-        self.marks.append((len(self.events), number))
+        self.told.append((len(self.events), number, None))
 
-    def reset(self, number, reason=""):
-        self.resets.append((len(self.events), number, reason))
+    def reset(self, number, reason):
+        self.told.append((len(self.events), number, reason))
 
-    def has(self, tag):
-        return tag in self.fences
+    def resets(self):
+        return [(number, reason) for _, number, reason in self.told if reason is not None]
 
     def begin(self):
         return self.start if self.since is None else self.since
@@ -90,17 +86,19 @@ class Subscription:
         last = [self.begin()]
         if self.events:
             last.append(max(event.id for event, _ in self.events))
-        last += [number for _, number in self.marks] + [number for _, number, _ in self.resets]
-        return max(last)
+        return max(last + [number for _, number, _ in self.told])
 
     def gaps(self):
         """(after, up to) of what resets have given up."""
         found = []
-        for count, number, _ in self.resets:
-            before = max([event.id for event, _ in self.events[:count]] + [self.begin()]
-                         + [mark for n, mark in self.marks if n <= count and mark <= number])
-            if number > before:
+        before = self.begin()
+        done = 0
+        for count, number, reason in self.told:
+            before = max([before] + [event.id for event, _ in self.events[done:count]])
+            done = count
+            if reason is not None and number > before:
                 found.append((before, number))
+            before = max(before, number)
         return found
 
     def __str__(self):
@@ -250,14 +248,14 @@ def check_order(history, subscription):
     """Ids grow, from the position that was asked for on, and none is passed by a position that was told."""
     last = subscription.begin()
     passed = last
-    marks = collections.deque(subscription.marks)
-    resets = collections.deque(subscription.resets)
+    told = collections.deque(subscription.told)
     seen = set()
     for i, (event, _) in enumerate(subscription.events):
-        while resets and resets[0][0] <= i:
-            last = passed = max(last, resets.popleft()[1])
-        while marks and marks[0][0] <= i:
-            passed = max(passed, marks.popleft()[1])
+        while told and told[0][0] <= i:
+            _, number, reason = told.popleft()
+            passed = max(passed, number)
+            if reason is not None:
+                last = passed
         if event.id in seen or event.id <= subscription.begin():
             history.violation("duplicate", "%s: id %d again", subscription, event.id)
         elif event.id <= last:
@@ -266,7 +264,7 @@ def check_order(history, subscription):
             history.violation("lost", "%s: id %d comes after position %d was told", subscription, event.id, passed)
         seen.add(event.id)
         last = max(last, event.id)
-    for _, number, reason in subscription.resets:
+    for number, reason in subscription.resets():
         if not history.resets:
             history.violation("needless reset", "%s: to %d: %s", subscription, number, reason)
 
@@ -283,7 +281,7 @@ def check_complete(history, subscription, known):
                and not any(low < number <= high for low, high in gaps)]
     if missing:
         history.violation("lost", "%s: %d events from id %d to %d, of (%d, %d], resets %s", subscription, len(missing),
-                          missing[0], missing[-1], subscription.begin(), subscription.end(), subscription.resets)
+                          missing[0], missing[-1], subscription.begin(), subscription.end(), subscription.resets())
     for event, _ in subscription.events:
         if event.channel != subscription.channel or (subscription.ops and event.op not in subscription.ops):
             history.violation("unexpected", "%s: id %d is of %s, %s", subscription, event.id, event.channel, event.op)

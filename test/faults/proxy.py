@@ -40,7 +40,7 @@ class Connection:
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
-        except OSError:
+        except (OSError, RuntimeError):  # the latter where we have half-closed it
             self.reset()
 
     def reset(self):
