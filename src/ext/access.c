@@ -14,18 +14,23 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -128,25 +133,27 @@ static bool
 access_channel_granted(Oid role, const char *channel, int length, Snapshot snapshot)
 {
 	Relation table = table_open(log_relation("channel_grant"), AccessShareLock);
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(table, NULL);
+	Oid index = log_relation("channel_grant_pkey");
+	text *name = cstring_to_text_with_len(channel, length);
 	bool granted = false;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
 
-	while (!granted && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, DEFAULT_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(name));
+	scan = systable_beginscan(table, index, true, snapshot, 1, &key);
+	while (!granted && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		text *name;
-		Oid grantee;
+		bool isnull;
+		Oid grantee = DatumGetObjectId(heap_getattr(tuple, 2, RelationGetDescr(table), &isnull));
 
-		slot_getallattrs(slot);
-		name = DatumGetTextPP(slot->tts_values[0]);
-		grantee = DatumGetObjectId(slot->tts_values[1]);
 		granted =
-			VARSIZE_ANY_EXHDR(name) == (Size) length && memcmp(VARDATA_ANY(name), channel, length) == 0 &&
 			SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(grantee)) && has_privs_of_role(role, grantee);
 	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	systable_endscan(scan);
 	table_close(table, AccessShareLock);
+	pfree(name);
 	return granted;
 }
 

@@ -155,7 +155,7 @@ extern bool stream_stale(void);
 
 extern void stream_invalidate(void);
 
-/* Make all decisions anew; ends the streams that are no longer allowed. Needs a transaction. */
+/* Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a transaction. */
 extern void stream_recheck(Feed *feed);
 
 extern FeedChannel *stream_channel(Feed *feed, const char *name, int length);

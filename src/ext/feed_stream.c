@@ -4,9 +4,10 @@
  *	  Streams and subscriptions: who is sent what.
  *
  * A stream is one role's view of one channel, and every decision about privileges is made per stream.
- * Decisions are kept until PostgreSQL says, by an invalidation of a relation, role, membership, column
- * or schema, that one may have changed; then all are made anew, before the next event is sent. A stream
- * that is no longer allowed ends, with all its subscriptions.
+ * Decisions are kept until PostgreSQL says, by an invalidation of a relation, role, membership or
+ * schema, that one may have changed; then all are made anew, before the next event is sent. A stream
+ * that is no longer allowed ends, with all its subscriptions. Relations that no decision depends on, such
+ * as everybody's temporary tables, are sorted out first.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +24,7 @@
 
 #include "feed.h"
 #include "settings.h"
+#include "watch.h"
 
 /* What was decided about events with these columns of this relation. */
 typedef struct StreamDecision
@@ -34,12 +36,27 @@ typedef struct StreamDecision
 	int16 columns[FLEXIBLE_ARRAY_MEMBER];
 } StreamDecision;
 
+#define STREAM_MAX_CHANGED 64
+
 static bool stream_is_stale = false;
 
+/* Relations that were invalidated since the last look. Beyond this many, everything counts as changed. */
+static Oid stream_changed[STREAM_MAX_CHANGED];
+static int stream_nchanged = 0;
+
+/* Also when a column changes, with its privileges: that invalidates the relation (inval.c). */
 static void
-stream_relation_callback(Datum arg pg_attribute_unused(), Oid relation pg_attribute_unused())
+stream_relation_callback(Datum arg pg_attribute_unused(), Oid relation)
 {
-	stream_is_stale = true;
+	for (int i = 0; i < stream_nchanged; i++)
+	{
+		if (stream_changed[i] == relation)
+			return;
+	}
+	if (!OidIsValid(relation) || stream_nchanged == STREAM_MAX_CHANGED)
+		stream_is_stale = true;
+	else
+		stream_changed[stream_nchanged++] = relation;
 }
 
 static void
@@ -59,7 +76,6 @@ stream_init(Feed *feed)
 	feed->channels =
 		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(stream_relation_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(ATTNUM, stream_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, stream_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, stream_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, stream_syscache_callback, (Datum) 0);
@@ -68,7 +84,7 @@ stream_init(Feed *feed)
 bool
 stream_stale(void)
 {
-	return stream_is_stale;
+	return stream_is_stale || stream_nchanged > 0;
 }
 
 void
@@ -462,25 +478,74 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 	stream_remove(feed, stream);
 }
 
-void
-stream_recheck(Feed *feed)
+static bool
+stream_has_decision(Feed *feed, Oid relation)
 {
 	HASH_SEQ_STATUS status;
 	Stream *stream;
 
-	/* Set again by whatever comes in while we look. */
+	hash_seq_init(&status, feed->streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		dlist_iter iter;
+
+		dlist_foreach (iter, &stream->decisions)
+		{
+			if (dlist_container(StreamDecision, node, iter.cur)->relation == relation)
+			{
+				hash_seq_term(&status);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* Whether any decision may depend on what has changed; everything that comes in from now on is new. */
+static bool
+stream_take_changes(Feed *feed)
+{
+	Oid changed[STREAM_MAX_CHANGED];
+	int n = stream_nchanged;
+	bool stale = stream_is_stale;
+
+	memcpy(changed, stream_changed, n * sizeof(Oid));
+	stream_nchanged = 0;
 	stream_is_stale = false;
+	for (int i = 0; i < n && !stale; i++)
+		stale = changed[i] == log_relation("watch") || changed[i] == log_relation("channel_grant") ||
+				watch_list(changed[i]) != NIL || stream_has_decision(feed, changed[i]);
+	return stale;
+}
+
+void
+stream_recheck(Feed *feed)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext each;
+	HASH_SEQ_STATUS status;
+	Stream *stream;
+
+	if (!stream_take_changes(feed))
+		return;
+	each = AllocSetContextCreate(context, "pg_notifyd recheck", ALLOCSET_DEFAULT_SIZES);
 	hash_seq_init(&status, feed->streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{
 		AccessReason reason;
+		bool allowed;
 
 		stream_forget_decisions(stream);
-		if (!stream_decide(&stream->key, &stream->role, &stream->channel, &reason))
+		MemoryContextSwitchTo(each);
+		allowed = stream_decide(&stream->key, &stream->role, &stream->channel, &reason);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(each);
+		if (!allowed)
 			stream_end(feed, stream, &reason);
 		else
 			stream_adjust_listen(hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL));
 	}
+	MemoryContextDelete(each);
 }
 
 void
