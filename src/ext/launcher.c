@@ -390,7 +390,10 @@ launcher_start_feed(int index, TimestampTz now)
 	launcher_no_slot(now);
 }
 
-/* Notice feeds that have ended; those that never attached count as failed. */
+/*
+ * Notice feeds that have ended; those that never attached count as failed. One that found no extension may
+ * come after one that was ended by DROP EXTENSION before it could tell the gateways: so they are told here.
+ */
 static void
 launcher_reap_feeds(void)
 {
@@ -398,6 +401,7 @@ launcher_reap_feeds(void)
 	{
 		NotifydDatabase *database = &notifyd_shared->databases[i];
 		LauncherDatabase *mine = &launcher_databases[i];
+		bool absent;
 		pid_t pid;
 
 		if (mine->handle == NULL || GetBackgroundWorkerPid(mine->handle, &pid) != BGWH_STOPPED)
@@ -411,7 +415,10 @@ launcher_reap_feeds(void)
 			launcher_set_retry(database, true);
 			launcher_scanned = 0; /* the database may be gone, or closed */
 		}
+		absent = database->oid == mine->started && database->state == FEED_ABSENT;
 		LWLockRelease(&notifyd_shared->lock);
+		if (absent && mine->oid == mine->started)
+			supervisor_database_gone(NameStr(mine->name));
 	}
 }
 

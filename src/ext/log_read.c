@@ -293,6 +293,10 @@ log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg)
 	if (id == 0 || id > PG_INT64_MAX)
 		return;
 	log_load_map(&map);
+
+	/* Until the first feed has come there is no map, and all rows are in the first table. */
+	if (map.n == 0)
+		map.segments[map.n++] = (LogSegment){.segment = 0, .first = 1};
 	if (id > map.oldest)
 		log_read(&reader, &map, id, 1, snapshot, callback, arg);
 }
