@@ -3,6 +3,7 @@
 #	make, make install, make uninstall		PG_CONFIG=... chooses the PostgreSQL
 #	make installcheck						regression and isolation tests on a running server that preloads the library
 #	make test, make test-KIND				everything on a fresh machine, see test/run
+#	make faults								writes, kills and cuts at random, see test/faults/run
 #	make demo								see doc/demo/run
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
@@ -36,7 +37,7 @@ PG_CFLAGS = $(WARNINGS) -MMD -MP
 override with_llvm = no
 
 # These targets must work before there is a pg_config.
-ifneq ($(filter-out test test-% demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out test test-% faults demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 $(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-15, or set PG_CONFIG)
@@ -113,6 +114,9 @@ test:
 test-%:
 	@test/run $*
 
+faults:
+	@test/faults/run
+
 demo:
 	@EVENTS='$(EVENTS)' doc/demo/run
 
@@ -120,6 +124,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all install-gateway uninstall-gateway unit-tests test demo clean-deps
+.PHONY: all install-gateway uninstall-gateway unit-tests test faults demo clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d)

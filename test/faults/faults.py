@@ -95,6 +95,7 @@ class Run:
         self.sleeper = None
         self.violations = []
         self.recovery = 0.0
+        self.latency = 0.0
         self.ready = threading.Event()
 
     def execute(self):
@@ -135,7 +136,9 @@ class Run:
                              STUCK_SECONDS, "the first subscriptions")
             self.start_threads()
             await self.in_thread(self.act)
-            await self.catch_up()
+            self.recovery = await self.catch_up()
+            await self.in_thread(self.act_once_more)
+            self.latency = await self.catch_up()
         finally:
             for each in self.clients:
                 each.stop()
@@ -204,9 +207,19 @@ class Run:
         self.quiet = time.monotonic()
         self.fence = workload.write_fence(self.server, self.transactions, 1)
 
+    def act_once_more(self):
+        """The same when nothing else is going on that could make the feed look: it must be woken."""
+        idle = 0
+        end = time.monotonic() + STUCK_SECONDS
+        while idle < 3 and time.monotonic() < end:
+            idle = idle + 1 if workload.feed_is_idle(self.server) else 0
+        self.fence = workload.write_fence(self.server, self.transactions, 2)
+
     async def catch_up(self):
-        """Every client must come to the last transaction, in spite of another one that is still open elsewhere."""
-        begin = time.monotonic()
+        """
+        Every client must come to the last transaction, in spite of another one that is still open elsewhere. Returns how
+        long it took.
+        """
         for each in self.clients:
             each.settle()
         tags = {channel: "%s.%s" % (self.fence, channel) for channel in workload.CHANNELS}
@@ -219,7 +232,7 @@ class Run:
                     self.violations.append(("stuck", "%s has not come to the end on %s; positions %s, active %s, %s"
                                             % (each.name, each.missing(tags), each.positions, sorted(each.active),
                                                each.closes)))
-        self.recovery = time.monotonic() - begin
+        return time.monotonic() - self.transactions.end[self.fence]
 
     # ---------------- afterwards ----------------
 
@@ -250,7 +263,7 @@ class Run:
         ledger = getattr(self, "past", None)
         deliveries = sum(len(sub.events) for each in self.clients for sub in each.subscriptions)
         return {
-            "seed": self.seed, "seconds": seconds, "recovery": self.recovery,
+            "seed": self.seed, "seconds": seconds, "recovery": self.recovery, "latency": self.latency,
             "events": len(ledger.changes) if ledger else self.transactions.events,
             "deliveries": deliveries,
             "connections": sum(each.connections for each in self.clients),
@@ -297,6 +310,7 @@ class Report:
         self.closes = collections.Counter()
         self.violations = collections.Counter()
         self.longest = 0.0
+        self.latencies = []
 
     def add(self, result):
         self.runs += 1
@@ -305,6 +319,7 @@ class Report:
         self.faults.update(result["faults"])
         self.closes.update(result["closes"])
         self.longest = max(self.longest, result["recovery"])
+        self.latencies.append(result["latency"])
         kinds = collections.Counter(kind for kind, _ in result["violations"])
         self.violations.update(kinds)
         print("seed %d: %d events, %d received on %d connections, %d resets, %s, %.1f s, caught up in %.1f s%s" % (
@@ -325,7 +340,9 @@ class Report:
         print("%d runs in %d s: %s" % (self.runs, seconds, listing(self.sums)))
         print("faults: %s" % listing(self.faults))
         print("connections' ends: %s" % listing(self.closes))
-        print("longest time to catch up: %.1f s" % self.longest)
+        self.latencies.sort()
+        print("longest time to catch up: %.1f s; then the last transaction came after %.0f ms (median), %.0f ms (longest)"
+              % (self.longest, 1000 * self.latencies[len(self.latencies) // 2], 1000 * self.latencies[-1]))
         print("violations: %s" % (listing(self.violations) if self.violations else "none"))
         if self.bad_seeds:
             print("seeds with violations: %s" % " ".join(str(seed) for seed in self.bad_seeds))
@@ -341,6 +358,13 @@ def run_many(options):
     begin = time.monotonic()
     waiting = collections.deque(range(options.seed, options.seed + options.seeds))
     running = {}
+
+    def give_up(*_):
+        for process, _, _ in running.values():
+            process.kill()
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, give_up)
     while waiting or running:
         late = options.bound and time.monotonic() - begin > options.bound
         if late or (options.until_bad and report.violations):
@@ -370,7 +394,7 @@ def read_result(options, seed, output):
         with open(output, encoding="utf-8") as file:
             result = json.load(file)
     except (OSError, ValueError):
-        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "events": 0, "deliveries": 0, "connections": 0,
+        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, "events": 0, "deliveries": 0, "connections": 0,
                   "subscriptions": 0, "resets": 0, "faults": {}, "closes": {}, "plan": {},
                   "violations": [("stuck", "the run gave no result")]}
         server = cluster.Cluster(options.build, os.path.join(options.work, "seed.%d" % seed))

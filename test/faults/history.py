@@ -320,8 +320,12 @@ class Bounds:
 
     def __init__(self, history):
         self.history = history
-        ends = sorted((history.ended(name), base + len(history.transactions[name]) - 1)
-                      for name, base in history.base.items())
+        ends = [(history.ended(name), base + len(history.transactions[name]) - 1)
+                for name, base in history.base.items()]
+        # Nor does what begins after a subscription was answered come before the position that it starts from.
+        ends += [(subscription.answered, subscription.start) for subscription in history.subscriptions
+                 if subscription.since is None]
+        ends.sort()
         begins = sorted(((history.begin[name], base) for name, base in history.base.items() if name in history.begin),
                         reverse=True)
         self.ends, self.low = self._running(ends, max)

@@ -109,7 +109,7 @@ class Nemesis(threading.Thread):
         pid = self.one(title)
         if pid is None or not self.server.kill(pid, signal.SIGSTOP):
             return False
-        self.pause()
+        self.pause(0.1, 1.5)
         self.server.kill(pid, signal.SIGCONT)
         return True
 

@@ -44,7 +44,7 @@ END $$;
 
 CREATE TABLE a (id bigint PRIMARY KEY, v int, tag text);
 CREATE TABLE b (id bigint PRIMARY KEY, v int, tag text, hidden text DEFAULT 'hidden');
-CREATE TABLE p (id bigint PRIMARY KEY, v int, tag text) PARTITION BY HASH (id);
+CREATE TABLE p (id bigint PRIMARY KEY, v int, tag text, pad text) PARTITION BY HASH (id);
 CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE d (id bigint PRIMARY KEY REFERENCES a ON DELETE CASCADE, v int, tag text);
@@ -245,6 +245,10 @@ class Writer(threading.Thread):
             events += self.change()
         first = self.fresh + 1
         self.fresh += n
+        if table == "p":
+            return events + self.do("INSERT INTO p (id, v, tag, pad) SELECT i, 0, %s || i, repeat('x', %s)"
+                                    " FROM generate_series(%s, %s) i", self.next_tag(),
+                                    self.random.choice((0, 300, 1000)), first, self.fresh)
         events += self.do("INSERT INTO " + table + " (id, v, tag) SELECT i, 0, %s || i FROM generate_series(%s, %s) i",
                           self.next_tag(), first, self.fresh)
         if table == "a":
@@ -385,6 +389,12 @@ def write_fence(cluster, transactions, number):
     transactions.committed(name, len(TABLES) + 2)
     connection.close()
     return name
+
+
+def feed_is_idle(cluster):
+    """Whether the feed has nothing to do and sleeps."""
+    return cluster.query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'"
+                         " AND datname = 'shop' AND state = 'idle'")[0][0] == 1
 
 
 def read_ledger(cluster):

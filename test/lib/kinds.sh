@@ -134,6 +134,18 @@ sanitized()
 	fi
 }
 
+# The fault checker for a minute or so; as long as one likes, and with planted faults, by make faults.
+faults()
+{
+	local good=0 bad=1
+	mkdir -p "$work/faults"
+	ln -s "$tree" "$work/faults/tree"
+	SEED=1 SEEDS=100 EVENTS=300000 JOBS=1 BOUND=60 limited 300 test/faults/kind "$work/faults" >"$log/faults.log" 2>&1
+	[ ! -s "$work/faults/total" ] || read -r good _ bad _ <"$work/faults/total"
+	[ ! -d "$work/faults/keep" ] || cp -r "$work/faults/keep" "$log/faults"
+	count faults "$good" "$bad"
+}
+
 run_kind()
 {
 	case $1 in
@@ -141,6 +153,7 @@ run_kind()
 		isolation) regress isolation REGRESS ;;
 		unit) unit_programs build && tap unit "${programs[@]}" ;;
 		gateway) sanitized ;;
+		faults) faults ;;
 		tap) tap tap test/t/*.pl ;;
 		browser) tap browser test/browser/*.pl ;;
 	esac
