@@ -51,6 +51,29 @@ sub summary
 	$early->quit;
 }
 
+# A backend that is terminated while it commits leaves nothing in flight.
+{
+	my $client = notifyd_client($node);
+	$client->subscribe('a');
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+	$node->reload;
+	$node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'});
+	my $ended = $node->background_psql('postgres', on_error_stop => 0);
+	$ended->query_until(qr/began/, q{
+		\echo began
+		INSERT INTO a VALUES (3, 'terminated');
+	});
+	$node->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')})
+	  or die 'nobody waits';
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
+	$node->poll_query_until('postgres', q{SELECT in_flight = 0 FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'})
+	  or die 'something is left in flight';
+	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+	$node->reload;
+	is(summary($client->next_event), 'INSERT:a:3:1/1', 'what a terminated backend had committed comes');
+	eval { $ended->quit };
+}
+
 # A long transaction, here and in another database, and a prepared one hold back nothing.
 {
 	my $client = notifyd_client($node);
