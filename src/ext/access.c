@@ -3,9 +3,9 @@
  * access.c
  *	  Who may: what a role may subscribe to, and which events it may see.
  *
- * A role may have an event if it could SELECT what the event carries: USAGE on the schema, SELECT on the
- * table or on each of the columns, and no row security that applies to it. An event is judged by the
- * columns in its log row, not by its watch as it is now.
+ * A role may have an event if it could SELECT what the event carries: CONNECT on the database, USAGE on
+ * the schema, SELECT on the table or on each of the columns, and no row security that applies to it. An
+ * event is judged by the columns in its log row, not by its watch as it is now.
  *
  * Which watches and grants a channel has is read from the catalog tables each time; they are small, and
  * callers keep the answers (feed_stream.c).
@@ -26,6 +26,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
+#include "commands/dbcommands.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -227,11 +228,15 @@ access_watches_of(const char *channel, Snapshot snapshot)
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot;
 	bool refused = false;
 	ListCell *cell;
 
 	memset(found, 0, sizeof(*found));
+	if (!COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, role))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for database \"%s\"",
+							 get_database_name(MyDatabaseId));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	foreach (cell, access_watches_of(channel, snapshot))
 	{
 		Watch *watch = watch_find(*(int64 *) lfirst(cell));

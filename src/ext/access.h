@@ -43,9 +43,9 @@ typedef struct AccessChannel
 } AccessChannel;
 
 /*
- * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it: if
- * one of its watches carries what the role may not read, or if it is neither watched nor granted.
- * Needs a transaction with a snapshot.
+ * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it: if it
+ * may not connect to the database, if one of the channel's watches carries what it may not read, or if the
+ * channel is neither watched nor granted. Needs a transaction with a snapshot.
  */
 extern bool access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
 

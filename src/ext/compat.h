@@ -171,11 +171,15 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #endif
 }
 
-/* USAGE on a schema. object_aclcheck() from 16 on. */
+/* USAGE on a schema, CONNECT on a database. object_aclcheck() from 16 on. */
 #if PG_VERSION_NUM >= 160000
+#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                          \
+	(object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK)
 #define COMPAT_SCHEMA_USABLE(schema, role)                                                                   \
 	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
 #else
+#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                          \
+	(pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK)
 #define COMPAT_SCHEMA_USABLE(schema, role) (pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 

@@ -4,8 +4,8 @@
  *	  Streams and subscriptions: who is sent what.
  *
  * A stream is one role's view of one channel, and every decision about privileges is made per stream.
- * Decisions are kept until PostgreSQL says, by an invalidation of a relation, role, membership or
- * schema, that one may have changed; then all are made anew, before the next event is sent. A stream
+ * Decisions are kept until PostgreSQL says, by an invalidation of a relation, role, membership,
+ * schema or database, that one may have changed; then all are made anew, before the next event is sent. A stream
  * that is no longer allowed ends, with all its subscriptions. Relations that no decision depends on, such
  * as everybody's temporary tables, are sorted out first.
  *
@@ -79,6 +79,7 @@ stream_init(Feed *feed)
 	CacheRegisterSyscacheCallback(AUTHOID, stream_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, stream_syscache_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, stream_syscache_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, stream_syscache_callback, (Datum) 0);
 }
 
 bool

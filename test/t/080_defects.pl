@@ -110,6 +110,20 @@ sub values_of
 	is(feed_pid(), $pid, 'the feed has lived on');
 }
 
+# Without CONNECT on the database nobody reads anything in it.
+{
+	my $client = notifyd_client($node);
+	$client->subscribe('a');
+	$node->safe_psql('postgres', 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC');
+	is($client->next_message('error')->{code}, -32003, 'REVOKE CONNECT ends the subscription');
+	$node->safe_psql('postgres', q{INSERT INTO a VALUES (7, 'seven')});
+	is($client->call('subscribe', { channel => 'a' })->{error}{code}, -32003, 'and there is no new one');
+	$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO guest');
+	$client->wait_for(sub { $client->call('subscribe', { channel => 'a' })->{result} }, 'GRANT CONNECT takes effect');
+	is(scalar($client->events), 0, 'nothing of what came in between');
+	$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
+}
+
 # Text that is no valid UTF-8, in a database that says it is.
 {
 	$node->safe_psql('postgres', 'CREATE CAST (bytea AS text) WITHOUT FUNCTION');
