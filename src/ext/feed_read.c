@@ -3,8 +3,8 @@
  * feed_read.c
  *	  Reading the log: live events for the links, replays for single subscriptions.
  *
- * Each round is one short transaction, and bounded: by rows looked at, by bytes queued on the link and, for
- * a replay, by what its client has taken. Live events go first.
+ * Each round is one short transaction, and bounded: by rows looked at, by replays that get a turn, by bytes
+ * queued on the link and, for a replay, by what its client has taken. Live events go first.
  *
  * Replay to live: a replay reads up to where the link's own reader is. When it has got there, REPLAY_DONE
  * is queued and the subscription is live. Everything that the link reads later is queued behind that
@@ -30,6 +30,7 @@
 
 #define FEED_LIVE_ROWS   1000 /* rows of the log looked at in one round, for all links that are level */
 #define FEED_REPLAY_ROWS 500  /* and for each replay */
+#define FEED_REPLAYS     40   /* replays of a link that get a turn in one round */
 
 static const char *const feed_reset_retention = "events after the position are no longer retained";
 
@@ -284,13 +285,15 @@ feed_finish_replay(Sub *sub)
 	stream_go_live(sub);
 }
 
+/* Read a piece of a replay, if there is anything it may be sent; that takes one turn. */
 static FeedProgress
-feed_replay(Sub *sub, Snapshot snapshot)
+feed_replay(Sub *sub, Snapshot snapshot, int *turns)
 {
 	Link *link = sub->link;
 
 	if (sub->credit <= 0 || !link_ready(link) || sub->reader.after > link->reader.after)
 		return FEED_IDLE;
+	--*turns;
 	if (sub->reader.after < link->feed->map.oldest)
 	{
 		memset(&sub->reader, 0, sizeof(sub->reader));
@@ -307,6 +310,35 @@ feed_replay(Sub *sub, Snapshot snapshot)
 	return sub->credit > 0 && link_ready(link) ? FEED_MORE : FEED_IDLE;
 }
 
+/*
+ * Give the replays of a link their turns: from the head of the list, and then to its tail. Those that get
+ * none in this round come first in the next, so that live events never wait for thousands of replays.
+ */
+static FeedProgress
+feed_read_replays_of(Link *link, Snapshot snapshot)
+{
+	FeedProgress progress = FEED_IDLE;
+	Sub *first = NULL; /* the first that was moved to the tail: behind it nobody is left */
+	int turns = FEED_REPLAYS;
+
+	while (!dlist_is_empty(&link->replays))
+	{
+		Sub *sub = dlist_head_element(Sub, in_replays, &link->replays);
+
+		if (sub == first)
+			break;
+		if (turns == 0)
+			return FEED_MORE;
+		dlist_delete(&sub->in_replays);
+		dlist_push_tail(&link->replays, &sub->in_replays);
+		if (feed_replay(sub, snapshot, &turns) == FEED_MORE)
+			progress = FEED_MORE;
+		if (first == NULL && sub->replaying)
+			first = sub;
+	}
+	return progress;
+}
+
 static FeedProgress
 feed_read_replays(Feed *feed, Snapshot snapshot)
 {
@@ -314,17 +346,8 @@ feed_read_replays(Feed *feed, Snapshot snapshot)
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
-		dlist_mutable_iter iter;
-
-		if (feed->links[i] == NULL)
-			continue;
-		dlist_foreach_modify (iter, &feed->links[i]->replays)
-		{
-			Sub *sub = dlist_container(Sub, in_replays, iter.cur);
-
-			if (feed_replay(sub, snapshot) == FEED_MORE)
-				progress = FEED_MORE;
-		}
+		if (feed->links[i] != NULL && feed_read_replays_of(feed->links[i], snapshot) == FEED_MORE)
+			progress = FEED_MORE;
 	}
 	return progress;
 }
