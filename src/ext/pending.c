@@ -406,6 +406,8 @@ pending_pre_commit(void)
 	if (pending.count > PG_INT32_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a transaction cannot have more than %d events", PG_INT32_MAX)));
+	/* Once more: somebody may have made the extension anew meanwhile, and rolled that back. */
+	pending.database = log_attach();
 	at = GetCurrentTimestamp();
 	if (pending.count <= PENDING_BULK && pending.file == NULL)
 		pending_commit_small(at);

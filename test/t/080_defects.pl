@@ -150,6 +150,24 @@ sub values_of
 	reload_with("synchronous_standby_names = ''\npg_notifyd.retention_size = '1GB'");
 }
 
+# The extension is dropped and made anew, and that is rolled back, while another session has a message pending.
+{
+	my $client = notifyd_client($node);
+	my $pending = $node->background_psql('postgres');
+	my $again = $node->background_psql('postgres');
+	$client->subscribe('raw');
+	is($node->safe_psql('postgres', 'SELECT count(*) > 1 FROM notifyd.log_segment'), 't', 'not the first segment');
+	$pending->query_safe(q{BEGIN; SELECT notify_send('raw', '1')});
+	$again->query_safe(q{BEGIN; DROP EXTENSION pg_notifyd CASCADE; CREATE EXTENSION pg_notifyd; SELECT notify_send('raw', '2')});
+	$pending->query_until(qr/committing/, qq{\\echo committing\nCOMMIT;\n});
+	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks WHERE NOT granted}) or die 'nobody waits';
+	$again->query_safe('ROLLBACK');
+	$pending->query_safe('SELECT 1');
+	is($client->next_event->{payload}, 1, 'the message comes');
+	$pending->quit;
+	$again->quit;
+}
+
 # A rotation whose row is committed, but whose switch is not done, when the server crashes: once when ids have not
 # reached the new segment yet, once when they have passed its beginning in the old one.
 foreach my $ahead (5000, -2)
