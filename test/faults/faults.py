@@ -45,6 +45,14 @@ exec {program}
 """
 
 
+def total(counts):
+    """The sum of dictionaries of numbers."""
+    result = collections.Counter()
+    for each in counts:
+        result.update(each)
+    return {str(name): count for name, count in result.items()}
+
+
 # ---------------- one run ----------------
 
 class Plan:
@@ -62,6 +70,7 @@ class Plan:
                                   "feed-before-send=pause:0.2,replay-live=pause:0.5"))
         self.clock = rng.random() < 0.3
         self.faults = rng.randint(FAULTS // 2, FAULTS + FAULTS // 2)
+        self.second = rng.choice((0, rng.randint(FAULTS // 4, FAULTS)))
 
     def resets(self):
         return self.retention != "1h"
@@ -91,6 +100,7 @@ class Run:
         self.loop = None
         self.proxy = None
         self.nemesis = None
+        self.second = None
         self.writers = []
         self.sleeper = None
         self.violations = []
@@ -179,17 +189,19 @@ class Run:
         self.writers = [workload.Writer(i + 1, self.seed, self.server, self.transactions, goal, self.plan.async_share)
                         for i in range(WRITERS)]
         self.sleeper = workload.Sleeper(self.server)
-        self.nemesis = nemesis.Nemesis(self.seed, self.server, self.proxy, self.loop.call_soon_threadsafe,
-                                       self.plan.faults, FAULT_SECONDS, self.plan.jitter)
-        for thread in self.writers + [self.sleeper, self.nemesis]:
+        common = (self.seed, self.server, self.proxy, self.loop.call_soon_threadsafe)
+        self.nemesis = nemesis.Nemesis(*common, self.plan.faults, FAULT_SECONDS, self.plan.jitter)
+        self.second = nemesis.Nemesis(*common, self.plan.second, FAULT_SECONDS, self.plan.jitter, second=True)
+        for thread in self.writers + [self.sleeper, self.nemesis, self.second]:
             thread.start()
 
     def act(self):
         """In a thread: let everything happen, until all faults are done and enough was written; then heal."""
-        self.nemesis.join()
-        self.violations += self.nemesis.violations
-        if self.nemesis.error is not None:
-            raise OSError("the nemesis failed: %r" % self.nemesis.error)
+        for each in (self.nemesis, self.second):
+            each.join()
+            self.violations += each.violations
+            if each.error is not None:
+                raise OSError("a nemesis failed: %r" % each.error)
         # What is written from here on is kept, so that who has not got the last of it has not got it yet.
         self.server.set(pg_notifyd__retention="1h")
         self.nemesis.heal()
@@ -269,10 +281,9 @@ class Run:
             "connections": sum(each.connections for each in self.clients),
             "subscriptions": sum(len(each.subscriptions) for each in self.clients),
             "resets": sum(len(sub.resets()) for each in self.clients for sub in each.subscriptions),
-            "faults": self.nemesis.done if self.nemesis else {},
-            "closes": dict(sum((collections.Counter(each.closes) for each in self.clients), collections.Counter())),
-            "failures": dict(sum((collections.Counter({str(k): v for k, v in each.failures.items()})
-                                  for each in self.writers), collections.Counter())),
+            "faults": total(each.done for each in (self.nemesis, self.second) if each),
+            "closes": total(each.closes for each in self.clients),
+            "failures": total(each.failures for each in self.writers),
             "violations": [tuple(violation) for violation in self.violations],
             "plan": vars(self.plan),
         }

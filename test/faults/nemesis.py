@@ -28,12 +28,13 @@ GONE_SECONDS = 30
 class Nemesis(threading.Thread):
     """
     count: how many faults, within about so many seconds. call: runs a function in the clients' loop. proxy: theirs.
-    jitter: fail points that are set whenever no others are.
+    jitter: fail points that are set whenever no others are. second: it helps another one, at the same time, and leaves
+    alone what only one can do.
     """
 
-    def __init__(self, seed, server, proxy, call, count, seconds, jitter):
+    def __init__(self, seed, server, proxy, call, count, seconds, jitter, second=False):
         super().__init__(name="nemesis", daemon=True)
-        self.random = random.Random("%d nemesis" % seed)
+        self.random = random.Random("%d nemesis %d" % (seed, second))
         self.server = server
         self.proxy = proxy
         self.call = call
@@ -51,6 +52,11 @@ class Nemesis(threading.Thread):
             (5, self.freeze_gateway), (5, self.fail_crash), (4, self.fail_error), (8, self.fail_pause),
             (4, self.reset_some), (3, self.half_close_some), (3, self.delay), (3, self.black_hole), (6, self.revoke),
             (4, self.alter), (2, self.step_gateway_clock), (2, self.vacuum))
+        if second:
+            self.faults = (
+                (4, self.kill_gateway), (2, self.kill_backend), (4, self.terminate_feed), (4, self.freeze_feed),
+                (4, self.freeze_gateway), (4, self.reset_some), (3, self.half_close_some), (3, self.delay),
+                (3, self.black_hole), (2, self.step_gateway_clock), (2, self.vacuum))
 
     def run(self):
         try:
