@@ -4,6 +4,7 @@
 #	make installcheck						regression and isolation tests on a running server that preloads the library
 #	make test, make test-KIND				everything on a fresh machine, see test/run
 #	make faults								writes, kills and cuts at random, see test/faults/run
+#	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
@@ -37,7 +38,7 @@ PG_CFLAGS = $(WARNINGS) -MMD -MP
 override with_llvm = no
 
 # These targets must work before there is a pg_config.
-ifneq ($(filter-out test test-% faults demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 $(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-15, or set PG_CONFIG)
@@ -107,7 +108,20 @@ $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(BUILD)/libgateway.a
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
 
-# Tests and demo on a fresh machine
+# The benchmarks' programs
+BENCH_PROGRAMS = $(patsubst %,$(BUILD)/bench/%,client loop probe listen)
+
+bench-programs: $(BENCH_PROGRAMS)
+
+$(BUILD)/bench/%.o: bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -g -O2 -D_GNU_SOURCE -I$(shell $(PG_CONFIG) --includedir) -Wmissing-prototypes -Wpointer-arith \
+		-Wformat=2 $(WARNINGS) -MMD -MP $(COPT) -c -o $@ $<
+
+$(BENCH_PROGRAMS): %: %.o $(addprefix $(BUILD)/bench/,ws.o histogram.o)
+	$(CC) -o $@ $^ -L$(shell $(PG_CONFIG) --libdir) -lpq
+
+# Tests, benchmarks and demo on a fresh machine
 test:
 	@test/run
 
@@ -117,6 +131,12 @@ test-%:
 faults:
 	@test/faults/run
 
+bench:
+	@bench/run
+
+bench-%:
+	@bench/run $*
+
 demo:
 	@EVENTS='$(EVENTS)' doc/demo/run
 
@@ -124,6 +144,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all install-gateway uninstall-gateway unit-tests test faults demo clean-deps
+.PHONY: all install-gateway uninstall-gateway unit-tests bench-programs test faults bench demo clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d)

@@ -1,0 +1,453 @@
+/*-------------------------------------------------------------------------
+ *
+ * client.c
+ *	  The load client: thousands of WebSocket connections that count what they receive.
+ *
+ *	  client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW]
+ *
+ *	  -s	sent by each client once it is connected; the first message that comes back is the answer
+ *	  -t	how to tell when an event was made: "at", the time of its commit, or "sent", nanoseconds since 1970 that
+ *			its row carries. Taken by every N-th client (-e)
+ *	  -w	connections that are being made at one time
+ *
+ * Once all are connected and have been answered it prints a line of JSON about that. Then it does what it is told,
+ * a line each, and answers with a line of JSON:
+ *
+ *	  mark				count from now on
+ *	  report			what has come since
+ *	  wait N SECONDS	the same, when N messages have come since, or after so long
+ *
+ * and ends with its standard input.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "histogram.h"
+#include "ws.h"
+
+#define CLIENT_EVENTS  256
+#define CLIENT_SECONDS 120 /* to connect all */
+
+typedef enum ClientStamp
+{
+	STAMP_NONE,
+	STAMP_AT,
+	STAMP_SENT,
+} ClientStamp;
+
+static struct
+{
+	/* as asked */
+	int port;
+	const char *path;
+	uint32_t clients;
+	const char *subscribe;
+	ClientStamp stamp;
+	uint32_t every;
+	uint32_t window;
+	/* connecting */
+	Ws *all;
+	int epoll;
+	uint32_t begun;
+	uint32_t open;
+	uint32_t answered;
+	char answer[512]; /* the first */
+	uint32_t closed;
+	uint64_t begun_at;
+	uint64_t open_at;
+	/* since mark */
+	uint64_t *base; /* messages of each client before */
+	uint64_t messages;
+	uint64_t positions; /* bookmarks, which are no events */
+	uint64_t bytes;
+	uint64_t marked_at;
+	uint64_t marked_cpu;
+	uint64_t first_at;
+	uint64_t last_at;
+	Histogram latency;
+	/* wait */
+	uint64_t wait_for;
+	uint64_t wait_until; /* 0: not waiting */
+} client;
+
+static void
+client_fail(const char *what)
+{
+	fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* ---------------- latency ---------------- */
+
+/* Nanoseconds since 1970 of "2026-01-31T12:34:56.123456+00:00". The day is worked out once a day. */
+static uint64_t
+client_parse_at(const char *text)
+{
+	static char day[10];
+	static uint64_t day_at;
+	static const int digits[] = {11, 12, 14, 15, 17, 18, 20, 21, 22, 23, 24, 25};
+	static const uint32_t weights[] = {36000, 3600, 600, 60, 10, 1};
+	uint64_t micros = 0;
+	uint64_t seconds = 0;
+
+	if (memcmp(day, text, sizeof(day)) != 0)
+	{
+		struct tm tm = {0};
+
+		if (sscanf(text, "%4d-%2d-%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday) != 3)
+			return 0;
+		tm.tm_year -= 1900;
+		tm.tm_mon -= 1;
+		day_at = (uint64_t) timegm(&tm);
+		memcpy(day, text, sizeof(day));
+	}
+	for (int i = 0; i < 6; i++)
+	{
+		seconds += weights[i] * (uint64_t) (text[digits[i]] - '0');
+		micros = micros * 10 + (uint64_t) (text[digits[i + 6]] - '0');
+	}
+	return (day_at + seconds) * 1000000000 + micros * 1000;
+}
+
+static void
+client_take_latency(const char *text, size_t len)
+{
+	static const char at[] = "\"at\":\"";
+	static const char sent[] = "\"sent\":";
+	uint64_t now = clock_wall();
+	uint64_t made = 0;
+	const char *found;
+
+	if (client.stamp == STAMP_AT && (found = memmem(text, len, at, sizeof(at) - 1)) != NULL &&
+		len - (size_t) (found - text) >= sizeof(at) - 1 + 32)
+		made = client_parse_at(found + sizeof(at) - 1);
+	else if (client.stamp == STAMP_SENT && (found = memmem(text, len, sent, sizeof(sent) - 1)) != NULL)
+		made = strtoull(found + sizeof(sent) - 1, NULL, 10);
+	if (made > 0)
+		histogram_add(&client.latency, now > made ? now - made : 0);
+}
+
+/* ---------------- messages ---------------- */
+
+static void
+client_on_answer(const char *text, size_t len)
+{
+	if (memmem(text, len, "\"error\"", 7) != NULL)
+	{
+		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
+		exit(1);
+	}
+	if (client.answered++ == 0)
+		snprintf(client.answer, sizeof(client.answer), "%.*s", (int) len, text);
+}
+
+static void
+client_on_message(Ws *ws, const char *text, size_t len, void *arg)
+{
+	(void) arg;
+	if (ws->messages == 1 && client.subscribe != NULL)
+	{
+		client_on_answer(text, len);
+		return;
+	}
+	if (len < 128 && memmem(text, len, "\"method\":\"position\"", 19) != NULL)
+	{
+		client.positions++;
+		ws->messages--;
+		return;
+	}
+	client.messages++;
+	client.bytes += len;
+	if (client.stamp != STAMP_NONE && ws->number % client.every == 0)
+		client_take_latency(text, len);
+}
+
+static void
+client_lost(Ws *ws)
+{
+	if (ws->state != WS_OPEN)
+		client_fail("a connection could not be made");
+	client.closed++;
+	ws_close(ws);
+}
+
+static void
+client_on_open(Ws *ws)
+{
+	client.open++;
+	if (client.open == client.clients)
+		client.open_at = clock_monotonic();
+	if (client.subscribe == NULL)
+		client.answered++;
+	else if (!ws_send(ws, client.subscribe))
+		client_fail("a subscription could not be sent");
+}
+
+static void
+client_on_event(Ws *ws, uint32_t events)
+{
+	struct epoll_event readable = {.events = EPOLLIN, .data.ptr = ws};
+	uint64_t before = client.messages;
+	WsState state = ws->state;
+
+	if (ws->state == WS_CONNECTING)
+	{
+		if ((events & EPOLLOUT) == 0 || !ws_request(ws, client.port, client.path))
+			client_fail("connect");
+		if (epoll_ctl(client.epoll, EPOLL_CTL_MOD, ws->fd, &readable) != 0)
+			client_fail("epoll_ctl");
+		return;
+	}
+	if (!ws_read(ws, client_on_message, NULL))
+	{
+		client_lost(ws);
+		return;
+	}
+	if (state == WS_HANDSHAKE && ws->state == WS_OPEN)
+		client_on_open(ws);
+	if (client.messages != before)
+	{
+		client.last_at = clock_monotonic();
+		if (before == 0)
+			client.first_at = client.last_at;
+	}
+}
+
+/* ---------------- commands ---------------- */
+
+static void
+client_mark(void)
+{
+	for (uint32_t i = 0; i < client.clients; i++)
+		client.base[i] = client.all[i].messages;
+	client.messages = 0;
+	client.positions = 0;
+	client.bytes = 0;
+	client.first_at = 0;
+	client.last_at = 0;
+	memset(&client.latency, 0, sizeof(client.latency));
+	client.marked_cpu = clock_cpu();
+	client.marked_at = clock_monotonic();
+}
+
+static double
+client_seconds(uint64_t from, uint64_t to)
+{
+	return to > from ? (double) (to - from) / 1e9 : 0;
+}
+
+static void
+client_report(void)
+{
+	uint64_t fewest = UINT64_MAX;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < client.clients; i++)
+	{
+		uint64_t messages = client.all[i].messages - client.base[i];
+
+		fewest = messages < fewest ? messages : fewest;
+		most = messages > most ? messages : most;
+	}
+	printf("{\"clients\":%u,\"closed\":%u,\"messages\":%llu,\"positions\":%llu,\"bytes\":%llu",
+		   client.clients, client.closed, (unsigned long long) client.messages,
+		   (unsigned long long) client.positions, (unsigned long long) client.bytes);
+	printf(",\"fewest\":%llu,\"most\":%llu", (unsigned long long) fewest, (unsigned long long) most);
+	printf(",\"seconds\":%.6f,\"first\":%.6f,\"last\":%.6f,\"cpu\":%.6f",
+		   client_seconds(client.marked_at, clock_monotonic()),
+		   client_seconds(client.marked_at, client.first_at),
+		   client_seconds(client.marked_at, client.last_at), client_seconds(client.marked_cpu, clock_cpu()));
+	printf(",\"latency\":");
+	histogram_print(&client.latency, stdout);
+	printf("}\n");
+}
+
+static void
+client_command(char *line)
+{
+	unsigned long long n;
+	double seconds;
+
+	if (strcmp(line, "mark") == 0)
+	{
+		client_mark();
+		printf("{}\n");
+	}
+	else if (strcmp(line, "report") == 0)
+		client_report();
+	else if (sscanf(line, "wait %llu %lf", &n, &seconds) == 2)
+	{
+		client.wait_for = n;
+		client.wait_until = clock_monotonic() + (uint64_t) (seconds * 1e9);
+	}
+	else
+	{
+		fprintf(stderr, "client: no such command: %s\n", line);
+		exit(2);
+	}
+}
+
+/* One command comes at a time, since each is answered. */
+static void
+client_on_input(void)
+{
+	char line[128];
+	ssize_t got = read(STDIN_FILENO, line, sizeof(line) - 1);
+
+	if (got <= 0)
+		exit(0);
+	line[got] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	client_command(line);
+	fflush(stdout);
+}
+
+/* ---------------- the loop ---------------- */
+
+/* Begin connections, as many as may be under way. */
+static void
+client_connect_some(void)
+{
+	while (client.begun < client.clients && client.begun - client.open < client.window)
+	{
+		Ws *ws = &client.all[client.begun];
+		struct epoll_event writable = {.events = EPOLLOUT, .data.ptr = ws};
+
+		ws->number = client.begun;
+		if (!ws_connect(ws, client.port))
+			client_fail("connect");
+		if (epoll_ctl(client.epoll, EPOLL_CTL_ADD, ws->fd, &writable) != 0)
+			client_fail("epoll_ctl");
+		client.begun++;
+	}
+}
+
+static void
+client_poll(int timeout)
+{
+	struct epoll_event events[CLIENT_EVENTS];
+	int n = epoll_wait(client.epoll, events, CLIENT_EVENTS, timeout);
+
+	if (n < 0 && errno != EINTR)
+		client_fail("epoll_wait");
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].data.ptr == NULL)
+			client_on_input();
+		else
+			client_on_event(events[i].data.ptr, events[i].events);
+	}
+}
+
+static void
+client_connect_all(void)
+{
+	client.begun_at = clock_monotonic();
+	while (client.answered < client.clients)
+	{
+		client_connect_some();
+		client_poll(1000);
+		if (client_seconds(client.begun_at, clock_monotonic()) > CLIENT_SECONDS)
+		{
+			fprintf(stderr, "client: only %u of %u are connected, %u answered\n", client.open, client.clients,
+					client.answered);
+			exit(1);
+		}
+	}
+	printf("{\"open\":%.6f,\"answered\":%.6f,\"answer\":%s}\n",
+		   client_seconds(client.begun_at, client.open_at),
+		   client_seconds(client.begun_at, clock_monotonic()),
+		   client.answer[0] != '\0' ? client.answer : "null");
+	fflush(stdout);
+}
+
+/* How long the loop may wait, in ms: not beyond what the command wait allows. */
+static int
+client_timeout(void)
+{
+	uint64_t now = clock_monotonic();
+
+	if (client.wait_until == 0)
+		return -1;
+	if (client.messages >= client.wait_for || now >= client.wait_until)
+	{
+		client.wait_until = 0;
+		client_report();
+		fflush(stdout);
+		return -1;
+	}
+	return (int) ((client.wait_until - now) / 1000000) + 1;
+}
+
+static void
+client_options(int argc, char **argv)
+{
+	int option;
+
+	client.path = "/ws";
+	client.clients = 1;
+	client.every = 1;
+	client.window = 512;
+	while ((option = getopt(argc, argv, "p:P:n:s:t:e:w:")) != -1)
+	{
+		switch (option)
+		{
+			case 'p':
+				client.port = atoi(optarg);
+				break;
+			case 'P':
+				client.path = optarg;
+				break;
+			case 'n':
+				client.clients = (uint32_t) atoi(optarg);
+				break;
+			case 's':
+				client.subscribe = optarg;
+				break;
+			case 't':
+				client.stamp = strcmp(optarg, "at") == 0 ? STAMP_AT : STAMP_SENT;
+				break;
+			case 'e':
+				client.every = (uint32_t) atoi(optarg);
+				break;
+			case 'w':
+				client.window = (uint32_t) atoi(optarg);
+				break;
+			default:
+				exit(2);
+		}
+	}
+	if (client.port <= 0 || client.clients == 0 || client.every == 0 || client.window == 0)
+	{
+		fprintf(
+			stderr,
+			"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW]\n");
+		exit(2);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	struct epoll_event input = {.events = EPOLLIN, .data.ptr = NULL};
+
+	client_options(argc, argv);
+	client.all = calloc(client.clients, sizeof(Ws));
+	client.base = calloc(client.clients, sizeof(uint64_t));
+	client.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (client.all == NULL || client.base == NULL || client.epoll < 0)
+		client_fail("cannot begin");
+	client_connect_all();
+	if (epoll_ctl(client.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &input) != 0)
+		client_fail("epoll_ctl");
+	client_mark();
+	for (;;)
+		client_poll(client_timeout());
+}

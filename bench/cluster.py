@@ -1,0 +1,172 @@
+"""A throw-away server with the settings that all benchmarks share, and what its processes cost."""
+
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import psycopg2
+
+# What is measured is the same for every table and peer; nothing here favours one. fsync and synchronous_commit stay on.
+# No checkpoint and no vacuum begins in the middle of a run; a checkpoint comes before each, see Cluster.settle().
+SETTINGS = """
+listen_addresses = ''
+max_connections = 100
+shared_buffers = 1GB
+max_wal_size = 16GB
+min_wal_size = 2GB
+checkpoint_timeout = 1h
+autovacuum = off
+log_checkpoints = off
+shared_preload_libraries = 'pg_notifyd'
+pg_notifyd.anonymous_role = 'reader'
+pg_notifyd.listen_addresses = '127.0.0.1'
+pg_notifyd.default_database = 'bench'
+pg_notifyd.max_clients = 12000
+pg_notifyd.retention = 1d
+pg_notifyd.retention_size = 32GB
+"""
+
+# The peers' tables are in a database of their own: a NOTIFY wakes everybody who listens in its database.
+PEER_TRIGGER = """
+CREATE FUNCTION push() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM pg_notify(TG_ARGV[0], json_build_object('op', TG_OP, 'table', TG_TABLE_NAME,
+		CASE TG_OP WHEN 'DELETE' THEN 'old' ELSE 'new' END,
+		CASE TG_OP WHEN 'DELETE' THEN row_to_json(OLD) ELSE row_to_json(NEW) END)::text);
+	RETURN NULL;
+END $$;
+"""
+
+
+def wait_until(condition, seconds, what):
+    """Wait until condition() is true and return what it returned; TimeoutError, naming what, after so many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise TimeoutError("waited %d s for %s" % (seconds, what))
+        time.sleep(0.02)
+
+
+def cpu_seconds(pids):
+    """The processor time that these processes have had, all their threads together (proc(5), schedstat)."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/schedstat" % (pid, task), encoding="ascii") as file:
+                total += int(file.read().split()[0])
+    return total / 1e9
+
+
+def memory_kb(pid, field="VmRSS"):
+    """A field of /proc/PID/status, in kB."""
+    with open("/proc/%d/status" % pid, encoding="ascii") as file:
+        for line in file:
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+    return 0
+
+
+class Cluster:
+    """One data directory below a directory of its own. Port is that of the gateway."""
+
+    def __init__(self, directory, bindir, port):
+        self.directory = directory
+        self.bindir = bindir
+        self.port = port
+        self.data = os.path.join(directory, "data")
+        self.postmaster = None
+
+    def start(self):
+        subprocess.run([self.bindir + "/initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+                        "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL)
+        with open(self.data + "/postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write(SETTINGS)
+            conf.write("unix_socket_directories = '%s'\npg_notifyd.port = %d\n" % (self.directory, self.port))
+        with open(self.directory + "/server.log", "ab") as log:
+            self.postmaster = subprocess.Popen([self.bindir + "/postgres", "-D", self.data], stdin=subprocess.DEVNULL,
+                                               stdout=log, stderr=log)
+        wait_until(self._accepts, 60, "the server to start")
+        self.sql("CREATE DATABASE bench", database="postgres")
+        self.sql("CREATE DATABASE peer", database="postgres")
+        self.sql("CREATE ROLE reader; CREATE EXTENSION pg_notifyd")
+        self.sql(PEER_TRIGGER, database="peer")
+        self.wait_healthy()
+
+    def stop(self):
+        if self.postmaster is not None and self.postmaster.poll() is None:
+            self.postmaster.send_signal(signal.SIGINT)
+            self.postmaster.wait(120)
+
+    def conninfo(self, database="bench"):
+        return "host=%s user=postgres dbname=%s" % (self.directory, database)
+
+    def connect(self, database="bench"):
+        connection = psycopg2.connect(self.conninfo(database))
+        connection.autocommit = True
+        return connection
+
+    def _accepts(self):
+        try:
+            self.connect("template1").close()
+            return True
+        except psycopg2.Error:
+            if self.postmaster.poll() is not None:
+                raise
+            return False
+
+    def sql(self, statement, database="bench"):
+        """Run it in a session of its own; the rows, if there are any."""
+        connection = self.connect(database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    def set(self, **settings):
+        """Settings of pg_notifyd, applied by a reload."""
+        for name, value in settings.items():
+            self.sql("ALTER SYSTEM SET pg_notifyd.%s = '%s'" % (name, value))
+        self.sql("SELECT pg_reload_conf()")
+
+    def settle(self):
+        """Before a run: what those before have written is on disk."""
+        self.sql("CHECKPOINT")
+
+    def healthy(self):
+        try:
+            url = "http://127.0.0.1:%d/healthz?database=bench" % self.port
+            return urllib.request.urlopen(url, timeout=5).status == 200
+        except (OSError, urllib.error.HTTPError):
+            return False
+
+    def wait_healthy(self):
+        wait_until(self.healthy, 60, "the gateway to be healthy")
+
+    # ---------------- processes ----------------
+
+    def _titles(self):
+        """pid and title of the processes that work in this data directory."""
+        for name in os.listdir("/proc"):
+            try:
+                if name.isdigit() and os.readlink("/proc/%s/cwd" % name) == self.data:
+                    with open("/proc/%s/cmdline" % name, "rb") as file:
+                        yield int(name), file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+            except OSError:
+                continue
+
+    def gateways(self):
+        return sorted(pid for pid, title in self._titles() if title.startswith("pg_notifyd: gateway"))
+
+    def feed(self):
+        return [pid for pid, title in self._titles() if 'pg_notifyd feed "bench"' in title]
+
+    def launcher(self):
+        return [pid for pid, title in self._titles() if "pg_notifyd launcher" in title]

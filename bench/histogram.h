@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * histogram.h
+ *	  Counts of durations, in buckets that are never wider than 1.6 % of their value.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef BENCH_HISTOGRAM_H
+#define BENCH_HISTOGRAM_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#define HISTOGRAM_SUB_BITS 6 /* buckets to a power of two: 2^6 */
+#define HISTOGRAM_BUCKETS  ((64 - HISTOGRAM_SUB_BITS + 1) << HISTOGRAM_SUB_BITS)
+
+/* All zero is an empty one. */
+typedef struct Histogram
+{
+	uint64_t count;
+	uint64_t sum;
+	uint64_t max;
+	uint64_t buckets[HISTOGRAM_BUCKETS];
+} Histogram;
+
+extern void histogram_add(Histogram *histogram, uint64_t value);
+
+/* The value that this part (0 to 1) of all are at or below; 0 of none. */
+extern uint64_t histogram_quantile(const Histogram *histogram, double part);
+
+/* Write it as a JSON object: count, and mean, p50, p90, p99, p999 and max as microseconds, the values being nanoseconds. */
+extern void histogram_print(const Histogram *histogram, FILE *to);
+
+#endif /* BENCH_HISTOGRAM_H */

@@ -1,0 +1,257 @@
+/*-------------------------------------------------------------------------
+ *
+ * loop.c
+ *	  The limit of fan-out: a loop that writes ready-made frames to sockets, and nothing else.
+ *
+ *	  loop PORT CLIENTS
+ *
+ * Waits for so many connections on 127.0.0.1, answers whatever each asks as if it were a WebSocket handshake, prints {},
+ * and does what it is told, a line each, answered by a line of JSON with the messages written, and the seconds and
+ * the processor time that it took:
+ *
+ *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes every so often, with one write for each client
+ *	  burst EVENTS SIZE FRAMES			so many events as fast as the sockets take them, at most FRAMES in one write
+ *
+ * It ends with its standard input.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+#define LOOP_MAX_FRAME 65535
+#define LOOP_EVENTS    256
+
+typedef struct LoopClient
+{
+	int fd;
+	bool blocked;
+	uint64_t left; /* bytes still to be written */
+} LoopClient;
+
+static LoopClient *loop_clients;
+static int loop_nclients;
+static int loop_epoll;
+
+static void
+loop_fail(const char *what)
+{
+	fprintf(stderr, "loop: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+/* ---------------- connecting ---------------- */
+
+static void
+loop_accept(int listener, LoopClient *client)
+{
+	static const char answer[] =
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+	struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = client};
+	char request[2048];
+	size_t len = 0;
+	int on = 1;
+
+	client->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (client->fd < 0)
+		loop_fail("accept");
+	while (memmem(request, len, "\r\n\r\n", 4) == NULL)
+	{
+		ssize_t got = recv(client->fd, request + len, sizeof(request) - len, 0);
+
+		if (got <= 0)
+			loop_fail("no request came");
+		len += (size_t) got;
+	}
+	(void) setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (send(client->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) != sizeof(answer) - 1)
+		loop_fail("send");
+	if (epoll_ctl(loop_epoll, EPOLL_CTL_ADD, client->fd, &event) != 0)
+		loop_fail("epoll_ctl");
+}
+
+static void
+loop_accept_all(int port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t) port)};
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	(void) setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(listener, 1024) != 0)
+		loop_fail("listen");
+	for (int i = 0; i < loop_nclients; i++)
+		loop_accept(listener, &loop_clients[i]);
+	close(listener);
+}
+
+/* ---------------- writing ---------------- */
+
+/* frames frames of size bytes in all, each. */
+static uint8_t *
+loop_frames(size_t size, size_t frames)
+{
+	uint8_t *data = malloc(size * frames);
+
+	if (data == NULL)
+		loop_fail("malloc");
+	for (size_t i = 0; i < frames; i++)
+	{
+		uint8_t *frame = data + i * size;
+
+		memset(frame, ' ', size);
+		frame[0] = 0x81;
+		if (size < 128)
+			frame[1] = (uint8_t) (size - 2);
+		else
+		{
+			frame[1] = 126;
+			frame[2] = (uint8_t) ((size - 4) >> 8);
+			frame[3] = (uint8_t) (size - 4);
+		}
+	}
+	return data;
+}
+
+static void
+loop_wait_until(uint64_t at)
+{
+	struct timespec until = {.tv_sec = (time_t) (at / 1000000000), .tv_nsec = (long) (at % 1000000000)};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
+}
+
+/* Everybody reads while nothing is written, so a socket takes a frame whole. */
+static void
+loop_spaced(uint64_t events, size_t size, uint64_t interval)
+{
+	uint8_t *frame = loop_frames(size, 1);
+	uint64_t at = clock_monotonic();
+
+	for (uint64_t i = 0; i < events; i++)
+	{
+		at += interval;
+		loop_wait_until(at);
+		for (int c = 0; c < loop_nclients; c++)
+		{
+			if (send(loop_clients[c].fd, frame, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) size)
+				loop_fail("a client does not read");
+		}
+	}
+	free(frame);
+}
+
+/* One write to a client. Returns whether it has everything now. */
+static bool
+loop_write(LoopClient *client, const uint8_t *data, uint64_t length)
+{
+	uint64_t at = length - (client->left - 1) % length - 1;
+	uint64_t size = length - at < client->left ? length - at : client->left;
+	ssize_t sent = send(client->fd, data + at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent < 0 && errno != EAGAIN)
+		loop_fail("send");
+	client->left -= sent > 0 ? (uint64_t) sent : 0;
+	client->blocked = sent < (ssize_t) size;
+	return client->left == 0;
+}
+
+static void
+loop_unblock(int timeout)
+{
+	struct epoll_event events[LOOP_EVENTS];
+	int n = epoll_wait(loop_epoll, events, LOOP_EVENTS, timeout);
+
+	for (int i = 0; i < n; i++)
+		((LoopClient *) events[i].data.ptr)->blocked = false;
+}
+
+/* A write to each client in turn that takes one; where none does, wait until one does. */
+static void
+loop_burst(uint64_t events, size_t size, size_t frames)
+{
+	uint8_t *data = loop_frames(size, frames);
+	int done = 0;
+
+	for (int c = 0; c < loop_nclients; c++)
+	{
+		loop_clients[c].left = events * size;
+		loop_clients[c].blocked = false;
+	}
+	while (done < loop_nclients)
+	{
+		bool all_blocked = true;
+
+		for (int c = 0; c < loop_nclients; c++)
+		{
+			if (loop_clients[c].left == 0 || loop_clients[c].blocked)
+				continue;
+			done += loop_write(&loop_clients[c], data, size * frames);
+			all_blocked = false;
+		}
+		loop_unblock(all_blocked && done < loop_nclients ? 10000 : 0);
+	}
+	free(data);
+}
+
+static void
+loop_command(const char *line)
+{
+	unsigned long long events;
+	unsigned long long size;
+	unsigned long long parameter;
+	char name[16];
+	uint64_t begun = clock_monotonic();
+	uint64_t cpu = clock_cpu();
+
+	if (sscanf(line, "%15s %llu %llu %llu", name, &events, &size, &parameter) != 4 || size < 4 ||
+		size > LOOP_MAX_FRAME || parameter == 0)
+	{
+		fprintf(stderr, "loop: no such command: %s\n", line);
+		exit(2);
+	}
+	if (strcmp(name, "spaced") == 0)
+		loop_spaced(events, size, parameter * 1000);
+	else
+		loop_burst(events, size, parameter);
+	printf("{\"messages\":%llu,\"seconds\":%.6f,\"cpu\":%.6f}\n", events * (unsigned long long) loop_nclients,
+		   (double) (clock_monotonic() - begun) / 1e9, (double) (clock_cpu() - cpu) / 1e9);
+	fflush(stdout);
+}
+
+int
+main(int argc, char **argv)
+{
+	char line[128];
+
+	if (argc != 3 || (loop_nclients = atoi(argv[2])) <= 0)
+	{
+		fprintf(stderr, "usage: loop PORT CLIENTS\n");
+		return 2;
+	}
+	loop_clients = calloc((size_t) loop_nclients, sizeof(LoopClient));
+	loop_epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (loop_clients == NULL || loop_epoll < 0)
+		loop_fail("cannot begin");
+	loop_accept_all(atoi(argv[1]));
+	printf("{}\n");
+	fflush(stdout);
+	while (fgets(line, sizeof(line), stdin) != NULL)
+		loop_command(line);
+	return 0;
+}

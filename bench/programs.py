@@ -1,0 +1,91 @@
+"""The programs that make load: our own, which take a command a line and answer with JSON, pgbench, and the peers."""
+
+import json
+import os
+import re
+import subprocess
+
+from cluster import wait_until
+
+SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
+
+
+class Program:
+    """A program that prints a line of JSON when it is ready, and one for each command. wait: until it is."""
+
+    def __init__(self, arguments, wait=True):
+        self.name = os.path.basename(arguments[0])
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = self.answer() if wait else None
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("%s has ended with status %d" % (self.name, self.process.wait()))
+        return json.loads(line)
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def close(self):
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.process.wait(60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def pgbench(bench, database, script, clients, seconds=None, transactions=None, rate=None, variables=()):
+    """Run it; its transactions a second, not counting the time to connect."""
+    path = os.path.join(bench.work, "pgbench.sql")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(script)
+    arguments = [bench.cluster.bindir + "/pgbench", "-n", "-M", "prepared", "-h", bench.cluster.directory, "-U",
+                 "postgres", "-c", str(clients), "-j", str(min(clients, 2)), "-f", path]
+    arguments += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+    arguments += ["-R", str(rate)] if rate else []
+    for name, value in variables:
+        arguments += ["-D", "%s=%s" % (name, value)]
+    run = subprocess.run(arguments + [database], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    found = re.search(r"^tps = ([0-9.]+)", run.stdout, re.M)
+    if run.returncode != 0 or found is None:
+        raise RuntimeError("pgbench: %s%s" % (run.stdout, run.stderr))
+    return float(found.group(1)), int(re.search(r"actually processed: ([0-9]+)", run.stdout).group(1))
+
+
+class Peer:
+    """A bridge from LISTEN to WebSocket clients, as its users would write it; see peers/."""
+
+    def __init__(self, arguments, port, log):
+        self.port = port
+        with open(log, "ab") as file:
+            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        wait_until(self._listens, 30, "%s to listen, see %s" % (arguments[0], log))
+
+    def _listens(self):
+        import socket
+        if self.process.poll() is not None:
+            raise RuntimeError("the bridge has ended with status %d" % self.process.returncode)
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        except OSError:
+            return False
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -1,0 +1,78 @@
+"""INSERT ... SELECT of many rows: its time and memory beside the same on a table that is not watched, and what other
+sessions' events meanwhile notice of it."""
+
+import threading
+
+from cluster import memory_kb
+from programs import SUBSCRIBE, Program
+
+TITLE = "Bulk: INSERT … SELECT of %s rows"
+
+
+class Peak(threading.Thread):
+    """The most private memory that a process has had."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid = pid
+        self.kb = 0
+        self.over = threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.005):
+            self.kb = max(self.kb, memory_kb(self.pid, "RssAnon"))
+
+
+def insert(bench, table, rows):
+    """Seconds, and the backend's memory in kB. In a session of its own, so that its memory is its own."""
+    connection = bench.cluster.connect()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE %s" % table)
+            bench.cluster.settle()
+            cursor.execute("SELECT pg_backend_pid()")
+            peak = Peak(cursor.fetchone()[0])
+            peak.start()
+            begun = bench.now()
+            cursor.execute("INSERT INTO %s SELECT i, 'Cheeseburger', 2, 5.90 FROM generate_series(1, %d) i"
+                           % (table, rows))
+            seconds = bench.now() - begun
+            peak.over.set()
+            peak.join()
+            return seconds, peak.kb
+    finally:
+        connection.close()
+
+
+def run(bench, figures):
+    rows = bench.scale(1000000, 20000)
+    figures.title = TITLE % "{:,}".format(rows)
+    for table in ("plain", "bulk"):
+        bench.cluster.sql("CREATE TABLE %s (id bigint PRIMARY KEY, name text NOT NULL, quantity integer NOT NULL, "
+                          "price numeric(8,2) NOT NULL); GRANT SELECT ON %s TO reader" % (table, table))
+    bench.cluster.sql("CREATE TABLE probe (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL); "
+                      "GRANT SELECT ON probe TO reader; SELECT notify_watch('bulk'), notify_watch('probe')")
+    with Program([bench.program("probe"), "-s", SUBSCRIBE % "probe", "pg_notifyd", bench.cluster.conninfo(), "probe",
+                  "ws:%d" % bench.cluster.port]) as probe, \
+            Program([bench.program("client"), "-p", str(bench.cluster.port), "-s", SUBSCRIBE % "bulk"]) as client:
+        for _ in bench.rounds("bulk"):
+            for table, name in (("plain", "unwatched"), ("bulk", "watched")):
+                client.ask("mark")
+                work = bench.background(lambda: insert(bench, table, rows))
+                latency = probe.ask("pace 20 5000")["pg_notifyd"]
+                while not work.done():
+                    latency = probe.ask("on 20 5000")["pg_notifyd"]
+                seconds, kb = work.result()
+                figures.add("%s, time" % name, "s", seconds)
+                figures.add("%s, memory of the backend" % name, "MB", kb / 1024)
+                figures.add("%s, p99 of others' events meanwhile" % name, "ms", latency["p99"] / 1000)
+            got = client.ask("wait %d 120" % rows)
+            if got["messages"] != rows:
+                raise RuntimeError("%d of %d events have come" % (got["messages"], rows + 1))
+            figures.add("watched: events to a client", "events/s", rows / got["last"])
+            figures.add("watched, memory above unwatched", "MB",
+                        figures.samples["watched, memory of the backend"][-1] -
+                        figures.samples["unwatched, memory of the backend"][-1])
+    figures.compare("watched, time", "unwatched, time", at_most=2)
+    figures.bar("watched, memory above unwatched", at_most=64)
+    figures.bar("watched, p99 of others' events meanwhile", at_most=50)

@@ -1,0 +1,149 @@
+"""suite.py [NAME...]: runs benchmarks in the directory WORK, with the programs that were built into BIN and PostgreSQL's
+in BINDIR; prints a table for each, and writes WORK/results/NAME.json and .svg.
+
+ROUNDS is how many interleaved runs a figure is the median of. QUICK=1 makes everything small: it shows that the
+benchmarks work, and its figures say nothing."""
+
+import concurrent.futures
+import datetime
+import importlib
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "scenarios")]
+
+from cluster import Cluster  # noqa: E402
+from programs import Peer  # noqa: E402
+from report import Figures  # noqa: E402
+
+NAMES = ["write", "fanout", "latency", "bulk", "idle", "replay"]
+
+
+class Bench:
+    """What a scenario works with."""
+
+    def __init__(self, name):
+        self.name = name
+        self.work = os.path.join(os.environ["WORK"], name)
+        self.quick = os.environ.get("QUICK", "0") not in ("", "0")
+        self.nrounds = int(os.environ.get("ROUNDS") or (1 if self.quick else 5))
+        self.executor = concurrent.futures.ThreadPoolExecutor()
+        self.now = time.monotonic
+        self.sleep = time.sleep
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.makedirs(self.work)
+        self.cluster = Cluster(self.work, os.environ["BINDIR"], self.free_port())
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    @staticmethod
+    def program(name):
+        return os.path.join(os.environ["BIN"], name)
+
+    def scale(self, size, quick):
+        return quick if self.quick else size
+
+    def background(self, work):
+        return self.executor.submit(work)
+
+    def progress(self, what):
+        print("  %s: %s ..." % (self.name, what), file=sys.stderr, flush=True)
+
+    def rounds(self, what):
+        for i in range(self.nrounds):
+            self.progress("%s, round %d of %d" % (what, i + 1, self.nrounds))
+            yield i
+
+    def interleave(self, what, variants):
+        """Run each (label, function of the label) once in each round; the first in turn is another one each time."""
+        for i in self.rounds(what):
+            for k in range(len(variants)):
+                label, run = variants[(i + k) % len(variants)]
+                run(label)
+
+    def peers(self, channel):
+        """The bridges, by name, listening to the channel in the database of the peers."""
+        peers = {}
+        programs = {"Node": ["node", os.path.join(HERE, "peers/node/bridge.js")],
+                    "Python": [sys.executable, os.path.join(HERE, "peers/python/bridge.py")]}
+        for name, arguments in programs.items():
+            port = self.free_port()
+            peers[name] = Peer(arguments + [str(port), self.cluster.directory, "peer", channel], port,
+                               os.path.join(self.work, name + ".log"))
+        return peers
+
+
+# ---------------- about the machine ----------------
+
+def first(pattern, path):
+    with open(path, encoding="utf-8") as file:
+        found = re.search(pattern, file.read(), re.M)
+    return found.group(1) if found else ""
+
+
+def output(*arguments):
+    try:
+        return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                              check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def about(bench, load):
+    return {
+        "machine": "%d × %s" % (os.cpu_count(), first(r"^model name\s*: (.*)$", "/proc/cpuinfo")),
+        "memory_kB": int(first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")),
+        "kernel": platform.release(),
+        "system": first(r'^PRETTY_NAME="(.*)"', "/etc/os-release"),
+        "postgresql": output(bench.cluster.bindir + "/pg_config", "--version").replace("PostgreSQL ", ""),
+        "libwebsockets": output("pkg-config", "--modversion", "libwebsockets"),
+        "libuv": output("pkg-config", "--modversion", "libuv"),
+        "node": output("node", "--version"),
+        "python": platform.python_version(),
+        "commit": os.environ.get("COMMIT", ""),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "load_before": load,
+        "rounds": bench.nrounds,
+        "quick": bench.quick,
+    }
+
+
+def run(name):
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print("The machine is not idle (load %.1f): these figures are not worth keeping." % load, file=sys.stderr)
+    scenario = importlib.import_module(name)
+    bench = Bench(name)
+    figures = Figures(name, scenario.TITLE)
+    try:
+        bench.cluster.start()
+        scenario.run(bench, figures)
+        print(figures.table() + "\n", flush=True)
+        figures.save(os.path.join(os.environ["WORK"], "results"), about(bench, load))
+    finally:
+        bench.cluster.stop()
+        shutil.rmtree(bench.cluster.data, ignore_errors=True)
+
+
+def main():
+    names = sys.argv[1:] or NAMES
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        sys.exit("no such benchmark: %s; there are %s" % (", ".join(unknown), ", ".join(NAMES)))
+    for name in names:
+        run(name)
+
+
+if __name__ == "__main__":
+    main()
