@@ -12,6 +12,7 @@ mkdir -p "$log" "$work/tmp"
 cd "$tree" || exit 1
 shopt -s nullglob
 
+given_pg_config=$PG_CONFIG
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
 export LANG=C.UTF-8 TZ=UTC
@@ -134,13 +135,15 @@ sanitized()
 	fi
 }
 
-# The fault checker for a minute or so; as long as one likes, and with planted faults, by make faults.
+# The fault checker for a minute or so; as long as one likes, and with planted faults, by test/faults/run. It builds with
+# fail points, against the PostgreSQL that we were given, for the private copy has no headers.
 faults()
 {
 	local good=0 bad=1
 	mkdir -p "$work/faults"
 	ln -s "$tree" "$work/faults/tree"
-	SEED=1 SEEDS=100 EVENTS=300000 JOBS=1 BOUND=60 limited 300 test/faults/kind "$work/faults" >"$log/faults.log" 2>&1
+	PG_CONFIG=$given_pg_config SEED=1 SEEDS=100 EVENTS=300000 JOBS=1 BOUND=45 limited 300 test/faults/kind \
+		"$work/faults" >"$log/faults.log" 2>&1
 	[ ! -s "$work/faults/total" ] || read -r good _ bad _ <"$work/faults/total"
 	[ ! -d "$work/faults/keep" ] || cp -r "$work/faults/keep" "$log/faults"
 	count faults "$good" "$bad"
