@@ -13,7 +13,7 @@
  * Once all are connected and have been answered it prints a line of JSON about that. Then it does what it is told,
  * a line each, and answers with a line of JSON:
  *
- *	  mark				count from now on
+ *	  mark				count from now on, and not from the beginning
  *	  report			what has come since
  *	  wait N SECONDS	the same, when N messages have come since, or after so long
  *
@@ -137,13 +137,16 @@ client_take_latency(const char *text, size_t len)
 /* ---------------- messages ---------------- */
 
 static void
-client_on_answer(const char *text, size_t len)
+client_on_answer(Ws *ws, const char *text, size_t len)
 {
 	if (memmem(text, len, "\"error\"", 7) != NULL)
 	{
 		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
 		exit(1);
 	}
+	/* What comes behind the answer counts, and the answer does not. */
+	ws->messages = 0;
+	ws->answered = true;
 	if (client.answered++ == 0)
 		snprintf(client.answer, sizeof(client.answer), "%.*s", (int) len, text);
 }
@@ -152,9 +155,9 @@ static void
 client_on_message(Ws *ws, const char *text, size_t len, void *arg)
 {
 	(void) arg;
-	if (ws->messages == 1 && client.subscribe != NULL)
+	if (!ws->answered && client.subscribe != NULL)
 	{
-		client_on_answer(text, len);
+		client_on_answer(ws, text, len);
 		return;
 	}
 	if (len < 128 && memmem(text, len, "\"method\":\"position\"", 19) != NULL)
@@ -444,10 +447,10 @@ main(int argc, char **argv)
 	client.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (client.all == NULL || client.base == NULL || client.epoll < 0)
 		client_fail("cannot begin");
+	client_mark();
 	client_connect_all();
 	if (epoll_ctl(client.epoll, EPOLL_CTL_ADD, STDIN_FILENO, &input) != 0)
 		client_fail("epoll_ctl");
-	client_mark();
 	for (;;)
 		client_poll(client_timeout());
 }

@@ -5,8 +5,8 @@
  *
  *	  loop PORT CLIENTS
  *
- * Waits for so many connections on 127.0.0.1, answers whatever each asks as if it were a WebSocket handshake, prints {},
- * and does what it is told, a line each, answered by a line of JSON with the messages written, and the seconds and
+ * Prints {} when it listens, waits for so many connections on 127.0.0.1, answers whatever each asks as if it were a
+ * WebSocket handshake, and does what it is told, a line each, answered by a line of JSON with the messages written, and the seconds and
  * the processor time that it took:
  *
  *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes every so often, with one write for each client
@@ -94,6 +94,8 @@ loop_accept_all(int port)
 	(void) setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	if (bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(listener, 1024) != 0)
 		loop_fail("listen");
+	printf("{}\n");
+	fflush(stdout);
 	for (int i = 0; i < loop_nclients; i++)
 		loop_accept(listener, &loop_clients[i]);
 	close(listener);
@@ -249,8 +251,6 @@ main(int argc, char **argv)
 	if (loop_clients == NULL || loop_epoll < 0)
 		loop_fail("cannot begin");
 	loop_accept_all(atoi(argv[1]));
-	printf("{}\n");
-	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin) != NULL)
 		loop_command(line);
 	return 0;

@@ -11,12 +11,12 @@ SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
 
 
 class Program:
-    """A program that prints a line of JSON when it is ready, and one for each command. wait: until it is."""
+    """A program that prints a line of JSON when it is ready, and one for each command."""
 
-    def __init__(self, arguments, wait=True):
+    def __init__(self, arguments):
         self.name = os.path.basename(arguments[0])
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.ready = self.answer() if wait else None
+        self.ready = self.answer()
 
     def answer(self):
         line = self.process.stdout.readline()

@@ -31,6 +31,7 @@ typedef struct Ws
 	int fd;
 	WsState state;
 	uint32_t number; /* the caller's */
+	bool answered;   /* the caller's */
 	uint32_t kept_len;
 	uint8_t *kept; /* the beginning of a frame of which more is to come */
 	uint64_t messages;

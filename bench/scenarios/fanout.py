@@ -6,7 +6,7 @@ import os
 from cluster import cpu_seconds
 from programs import SUBSCRIBE, Program
 
-TITLE = "Fan-out: one channel to %d clients"
+TITLE = "Fan-out: one channel to %s clients"
 
 TABLE = """CREATE TABLE fanout (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL)"""
 
@@ -42,7 +42,7 @@ class Server:
                                database=self.database)
 
     def measure(self, action, events):
-        """Processor time for a message, messages a second, and a message's size."""
+        """Processor time for a message, messages a second from when the first INSERT is sent, and a message's size."""
         expected = events * self.clients
         self.client.ask("mark")
         before = cpu_seconds(self.pids)
@@ -52,7 +52,7 @@ class Server:
         if got["messages"] != expected or got["fewest"] != events:
             raise RuntimeError("%s: %d of %d messages, %d closed" % (self.name, got["messages"], expected,
                                                                      got["closed"]))
-        return spent * 1e6 / expected, expected / (got["last"] - got["first"]), got["bytes"] // expected, got["cpu"]
+        return spent * 1e6 / expected, expected / got["last"], got["bytes"] // expected
 
     def close(self):
         self.client.close()
@@ -65,9 +65,8 @@ class Loop:
     def __init__(self, bench):
         self.clients = bench.scale(1000, 200)
         port = bench.free_port()
-        self.loop = Program([bench.program("loop"), str(port), str(self.clients)], wait=False)
+        self.loop = Program([bench.program("loop"), str(port), str(self.clients)])
         self.client = Program([bench.program("client"), "-p", str(port), "-n", str(self.clients)])
-        self.loop.answer()
         pin([self.client.process.pid], 1)
         pin([self.loop.process.pid], 0)
 
@@ -78,7 +77,7 @@ class Loop:
         got = self.client.ask("wait %d 120" % expected)
         if got["messages"] != expected:
             raise RuntimeError("loop: %d of %d messages" % (got["messages"], expected))
-        return spent * 1e6 / expected, expected / (got["last"] - got["first"]), got["cpu"] * 1e6 / expected
+        return spent * 1e6 / expected, expected / got["last"], got["cpu"] * 1e6 / expected
 
     def close(self):
         self.client.close()
@@ -94,7 +93,7 @@ def measure_spaced(bench, figures, servers, loop):
     size = 240
     for _ in bench.rounds("spaced"):
         for server in servers:
-            cpu, _, text, _ = server.measure(lambda: server.spaced(events, interval), events)
+            cpu, _, text = server.measure(lambda: server.spaced(events, interval), events)
             if server is servers[0]:
                 size = frame_size(text)
                 figures.add("event's size, with the frame's header", "bytes", size)
@@ -110,7 +109,7 @@ def measure_saturated(bench, figures, servers, loop, size):
     for _ in bench.rounds("saturated"):
         for server in servers:
             events = bench.scale(10000, 500) if server is servers[0] else bench.scale(1000, 100)
-            cpu, rate, _, _ = server.measure(lambda: server.burst(events), events)
+            cpu, rate, _ = server.measure(lambda: server.burst(events), events)
             figures.add("saturated: %s" % server.name, "messages/s", rate)
             figures.add("saturated: %s, processor" % server.name, "µs a message", cpu)
         for name, events, frames in (("one frame in a write", bench.scale(1000, 100), 1),
@@ -127,6 +126,7 @@ def measure_saturated(bench, figures, servers, loop, size):
 
 def run(bench, figures):
     cluster = bench.cluster
+    figures.title = TITLE % "{:,}".format(bench.scale(1000, 200))
     cluster.sql(TABLE + "; GRANT SELECT ON fanout TO reader; SELECT notify_watch('fanout', 'insert', '{}')")
     cluster.sql(TABLE + "; CREATE TRIGGER push AFTER INSERT ON fanout FOR EACH ROW EXECUTE FUNCTION push('fanout')",
                 database="peer")

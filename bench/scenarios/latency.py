@@ -49,7 +49,7 @@ def loaded(bench, figures):
         client.ask("wait 1000000000 %d" % bench.scale(5, 1))
         seconds = bench.scale(300, 6)
         window = seconds / 10
-        load = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=seconds + window,
+        load = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=int(seconds + window) + 1,
                                                 rate=int(fastest / 2)))
         client.ask("mark")
         windows = []
