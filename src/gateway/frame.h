@@ -58,7 +58,7 @@ typedef struct FrameNote
 	uint64_t before; /* while this frame is not delivered, a client may resume only at this id or before;
 						FRAME_NO_POSITION: it does not matter */
 	uint32_t sub;    /* the subscription to whose replay credit counts; 0: none */
-	uint32_t credit;
+	uint32_t credit; /* sub's; without one what counts as the session's own, see session.h */
 } FrameNote;
 
 #define FRAME_NO_POSITION UINT64_MAX

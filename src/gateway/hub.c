@@ -1,24 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * hub.c
- *	  Databases, their streams, and who has subscribed to them.
+ *	  Databases, their streams, and who has subscribed to them: the feeds' side.
  *
- * session_send() may close the session it sends to, which ends its subscriptions: so
- * whatever is to change is changed before, and nothing of the session's is touched
- * after it.
+ * session_has_room() and session_send_own() may close the session, which ends its
+ * subscriptions: so nothing of the session's is touched after them, unless it is still
+ * OPEN.
  *
  *-------------------------------------------------------------------------
  */
-#include "hub.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "hub_internal.h"
 #include "memory.h"
 #include "text.h"
 
-/* Credit is given back in pieces of at least this size while more is under way. */
-#define HUB_CREDIT_PIECE (WIRE_REPLAY_WINDOW / 8)
+/* Added to a subscription's number it is that of its companion. */
+#define HUB_COMPANION 1u
 
 static int
 hub_compare_subscriptions(const Subscription *a, const Subscription *b)
@@ -70,20 +69,19 @@ hub_new_database(Hub *hub, WireBytes name)
 	return database;
 }
 
-static Subscription *
+Subscription *
 hub_subscription(Database *database, uint32_t number)
 {
-	Subscription key = {.number = number};
+	Subscription key = {.number = number & ~HUB_COMPANION};
 
 	return RB_FIND(SubscriptionTree, &database->subscriptions, &key);
 }
 
-/* Give a subscription a number that no other has had for long, and file it under it. */
-static void
+void
 hub_file(Database *database, Subscription *sub)
 {
 	do
-		sub->number = ++database->last_number;
+		sub->number = database->last_number += 2;
 	while (sub->number == 0 || RB_INSERT(SubscriptionTree, &database->subscriptions, sub) != NULL);
 }
 
@@ -95,32 +93,7 @@ hub_stream(Database *database, uint32_t number)
 	return RB_FIND(StreamTree, &database->streams, &key);
 }
 
-/*
- * Make a subscription one of this stream. A stream is one channel's, and so has no two
- * subscriptions of one session, which hub_fan_out() relies on: false for another channel's.
- */
-static bool
-hub_join(Database *database, Subscription *sub, uint32_t number)
-{
-	Stream *stream = hub_stream(database, number);
-	Subscription *first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
-
-	if (first != NULL && (first->channel_len != sub->channel_len ||
-						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
-		return false;
-	if (stream == NULL)
-	{
-		stream = memory_zeroed(sizeof(Stream));
-		stream->number = number;
-		LIST_INIT(&stream->subscriptions);
-		RB_INSERT(StreamTree, &database->streams, stream);
-	}
-	LIST_INSERT_HEAD(&stream->subscriptions, sub, in_stream);
-	sub->stream = stream;
-	return true;
-}
-
-/* The other way round; a stream without subscriptions goes. */
+/* Take a subscription out of its stream; a stream without subscriptions goes. */
 static void
 hub_part(Database *database, Subscription *sub)
 {
@@ -137,7 +110,37 @@ hub_part(Database *database, Subscription *sub)
 	}
 }
 
-static void
+/*
+ * Make a subscription one of this stream, and of no other. A stream is one channel's, and so has no two
+ * subscriptions of one session, which hub_event() relies on: false for another channel's.
+ */
+static bool
+hub_join(Database *database, Subscription *sub, uint32_t number)
+{
+	Stream *stream;
+	Subscription *first;
+
+	if (sub->stream != NULL && sub->stream->number == number)
+		return true;
+	hub_part(database, sub);
+	stream = hub_stream(database, number);
+	first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
+	if (first != NULL && (first->channel_len != sub->channel_len ||
+						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
+		return false;
+	if (stream == NULL)
+	{
+		stream = memory_zeroed(sizeof(Stream));
+		stream->number = number;
+		LIST_INIT(&stream->subscriptions);
+		RB_INSERT(StreamTree, &database->streams, stream);
+	}
+	LIST_INSERT_HEAD(&stream->subscriptions, sub, in_stream);
+	sub->stream = stream;
+	return true;
+}
+
+void
 hub_free_subscription(Hub *hub, Subscription *sub)
 {
 	Session *session = sub->session;
@@ -152,8 +155,7 @@ hub_free_subscription(Hub *hub, Subscription *sub)
 	free(sub);
 }
 
-/* The position that a client which has taken everything queued for this subscription is at. */
-static WirePosition
+WirePosition
 hub_position(const Database *database, const Subscription *sub)
 {
 	if (sub->state == SUBSCRIPTION_LIVE && database->position.id > sub->position.id)
@@ -161,8 +163,7 @@ hub_position(const Database *database, const Subscription *sub)
 	return sub->position;
 }
 
-/* Ask the feed for a subscription, if it is there; otherwise hub_hello() will. */
-static void
+void
 hub_ask(Hub *hub, Database *database, Subscription *sub)
 {
 	WireMessage message = {.type = WIRE_SUBSCRIBE};
@@ -181,12 +182,76 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 }
 
 static void
-hub_tell_end(Hub *hub, Database *database, const Subscription *sub)
+hub_tell_end(Hub *hub, Database *database, uint32_t number)
 {
-	WireMessage message = {.type = WIRE_UNSUBSCRIBE, .u.unsubscribe.sub = sub->number};
+	WireMessage message = {.type = WIRE_UNSUBSCRIBE, .u.unsubscribe.sub = number};
 
 	if (database->link != NULL)
 		hub->send(database->link, &message);
+}
+
+void
+hub_withdraw(Hub *hub, Database *database, const Subscription *sub)
+{
+	if (sub->state != SUBSCRIPTION_LAGGING)
+		hub_tell_end(hub, database, sub->number);
+	if (sub->companion)
+		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
+}
+
+/* Leave a companion at the feed, where there may be raw notifications and a link. */
+static void
+hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
+{
+	WireMessage message = {.type = WIRE_SUBSCRIBE};
+
+	if (sub->companion || (sub->ops & WIRE_OP_NOTIFY) == 0 || database->link == NULL)
+		return;
+	sub->companion = true;
+	message.u.subscribe = (WireSubscribe){
+		.sub = sub->number + HUB_COMPANION,
+		.ops = WIRE_OP_NOTIFY,
+		.role = {.data = "", .len = 0},
+		.channel = {.data = sub->channel, .len = sub->channel_len},
+	};
+	hub->send(database->link, &message);
+}
+
+/* Its session has no room: what the subscription does not have yet is to come from the log, later. */
+static void
+hub_lag(Hub *hub, Database *database, Subscription *sub)
+{
+	sub->position = hub_position(database, sub);
+	/* First the companion, so that the feed goes on listening. */
+	hub_ask_companion(hub, database, sub);
+	hub_tell_end(hub, database, sub->number);
+	sub->state = SUBSCRIPTION_LAGGING;
+	sub->credit = 0;
+	if (!sub->companion)
+		hub_part(database, sub);
+	sub->session->behind = true;
+}
+
+/* A raw notification did not reach the subscription, or is said not to have. */
+static void
+hub_note_lost(Subscription *sub)
+{
+	if ((sub->ops & WIRE_OP_NOTIFY) == 0)
+		return;
+	sub->lost = true;
+	sub->session->behind = true;
+	session_schedule(sub->session);
+}
+
+static void
+hub_go_live(Hub *hub, Database *database, Subscription *sub)
+{
+	sub->state = SUBSCRIPTION_LIVE;
+	if (sub->companion)
+		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
+	sub->companion = false;
+	/* Another one may have waited for its end. */
+	session_schedule(sub->session);
 }
 
 Database *
@@ -216,7 +281,10 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	{
 		RB_REMOVE(SubscriptionTree, &waiting, sub);
 		hub_file(database, sub);
-		hub_ask(hub, database, sub);
+		if (sub->state == SUBSCRIPTION_LAGGING)
+			hub_ask_companion(hub, database, sub);
+		else
+			hub_ask(hub, database, sub);
 	}
 	return database;
 }
@@ -230,14 +298,15 @@ hub_lost(Database *database)
 	RB_FOREACH(sub, SubscriptionTree, &database->subscriptions)
 	{
 		sub->position = hub_position(database, sub);
-		sub->state = SUBSCRIPTION_WAITING;
+		if (sub->state != SUBSCRIPTION_LAGGING)
+			sub->state = SUBSCRIPTION_WAITING;
 		sub->credit = 0;
+		sub->companion = false;
 		hub_part(database, sub);
 	}
 }
 
-/* End a subscription and tell the client why: in answer to its request, or of our own accord. */
-static void
+void
 hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
 {
 	RequestId id = {.absent = true};
@@ -251,40 +320,65 @@ hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
 		sub->id.json = NULL;
 	}
 	hub_free_subscription(hub, sub);
-	session_send_own(session, protocol_failure(&id, &error));
+	session_send_own(session, protocol_failure(&id, &error), FRAME_NO_POSITION);
+	protocol_release(&id);
+}
+
+/* Answer the client's request. */
+static void
+hub_answer(Subscription *sub)
+{
+	RequestId id = sub->id;
+	json_t *result;
+
+	sub->asked = false;
+	sub->id.json = NULL;
+	if (sub->session->told < sub->position.id)
+		sub->session->told = sub->position.id;
+	if (!id.absent)
+	{
+		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "position",
+						   protocol_position(sub->position));
+		session_send_own(sub->session, protocol_result(&id, result), FRAME_NO_POSITION);
+	}
 	protocol_release(&id);
 }
 
 static HubResult
-hub_subscribed(Database *database, const WireSubscribed *message)
+hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 {
 	Subscription *sub = hub_subscription(database, message->sub);
-	RequestId id;
-	json_t *result;
 
 	if (sub == NULL)
 		return HUB_OK;
+	if (message->sub != sub->number)
+	{
+		/* A companion that is not wanted any more has crossed our UNSUBSCRIBE. */
+		return !sub->companion || hub_join(database, sub, message->stream) ? HUB_OK : HUB_BAD;
+	}
 	if (sub->state != SUBSCRIPTION_WAITING || !hub_join(database, sub, message->stream))
 		return HUB_BAD;
-	sub->state = message->replay ? SUBSCRIPTION_REPLAYING : SUBSCRIPTION_LIVE;
+	sub->state = SUBSCRIPTION_REPLAYING;
 	sub->position = message->position;
 	sub->has_position = true;
-	if (!sub->asked)
-		return HUB_OK;
-
-	sub->asked = false;
-	id = sub->id;
-	sub->id.json = NULL;
-	if (sub->session->told < message->position.id)
-		sub->session->told = message->position.id;
-	if (!id.absent)
-	{
-		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "position",
-						   protocol_position(message->position));
-		session_send_own(sub->session, protocol_result(&id, result));
-	}
-	protocol_release(&id);
+	if (!message->replay)
+		hub_go_live(hub, database, sub);
+	if (sub->asked)
+		hub_answer(sub);
 	return HUB_OK;
+}
+
+static void
+hub_refused(Hub *hub, Database *database, const WireRefused *message)
+{
+	Subscription *sub = hub_subscription(database, message->sub);
+
+	/* As above, of a companion. */
+	if (sub == NULL || (message->sub != sub->number && !sub->companion))
+		return;
+	if (sub->companion)
+		hub_withdraw(hub, database, sub);
+	hub_end(hub, sub, message->code, message->message);
 }
 
 static void
@@ -294,36 +388,47 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 
 	/* Looked up anew each time: the stream goes with its last subscription. */
 	while ((stream = hub_stream(database, message->stream)) != NULL)
-		hub_end(hub, LIST_FIRST(&stream->subscriptions), message->code, message->message);
+	{
+		Subscription *sub = LIST_FIRST(&stream->subscriptions);
+
+		/* Only the companion has ended with the stream; what we have asked for since has not. */
+		if (sub->state == SUBSCRIPTION_WAITING)
+			hub_withdraw(hub, database, sub);
+		hub_end(hub, sub, message->code, message->message);
+	}
 }
 
-/* Queue an event for the live subscriptions of one stream. The frame is made when the first of them wants it. */
+/* Queue an event for one of its stream's subscriptions. The frame is made when the first of them wants it. */
 static void
-hub_fan_out(Database *database, Stream *stream, const WireEvent *event, Frame **frame)
+hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frame)
 {
-	Subscription *sub = LIST_FIRST(&stream->subscriptions);
-	Subscription *next;
+	Session *session = sub->session;
+	bool notification = event->id == 0;
+	FrameNote note = {.before = FRAME_NO_POSITION};
 
-	for (; sub != NULL; sub = next)
+	if ((sub->ops & event->op) == 0 ||
+		(notification ? sub->lost || (sub->state != SUBSCRIPTION_LIVE && !sub->companion)
+					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
+		return;
+	if (*frame == NULL)
+		*frame = frame_text(event->text.data, event->text.len);
+	if (!session_has_room(session, *frame))
 	{
-		FrameNote note = {.before = FRAME_NO_POSITION};
-
-		/* session_send() may end this session's subscriptions, of which this is the only one here. */
-		next = LIST_NEXT(sub, in_stream);
-		if (sub->state != SUBSCRIPTION_LIVE || (sub->ops & event->op) == 0)
-			continue;
-		if (event->id != 0)
-		{
-			note.before = hub_position(database, sub).id;
-			if (event->id <= sub->position.id)
-				continue;
-			sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
-			sub->session->told = event->id;
-		}
-		if (*frame == NULL)
-			*frame = frame_text(event->text.data, event->text.len);
-		session_send(sub->session, *frame, note);
+		if (session->state != SESSION_OPEN)
+			return;
+		if (notification)
+			hub_note_lost(sub);
+		else
+			hub_lag(hub, database, sub);
+		return;
 	}
+	if (!notification)
+	{
+		note.before = hub_position(database, sub).id;
+		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
+		session->told = event->id;
+	}
+	session_send_event(session, *frame, note);
 }
 
 static void
@@ -335,9 +440,15 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 	for (uint16_t i = 0; i < event->nstreams; i++)
 	{
 		Stream *stream = hub_stream(database, wire_stream(event, i));
+		Subscription *sub = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
+		Subscription *next;
 
-		if (stream != NULL)
-			hub_fan_out(database, stream, event, &frame);
+		/* A session may end on the way, and with it its subscriptions, of which one only is here; the stream, too. */
+		for (; sub != NULL; sub = next)
+		{
+			next = LIST_NEXT(sub, in_stream);
+			hub_deliver(hub, database, sub, event, &frame);
+		}
 	}
 	if (frame != NULL)
 		frame_unref(frame);
@@ -350,60 +461,79 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 {
 	Subscription *sub = hub_subscription(database, event->sub);
 	FrameNote note = {.sub = event->sub, .credit = event->text.len};
+	Session *session;
 	Frame *frame;
 
 	hub->sessions->stats.events++;
-	if (sub == NULL)
+	/* Before its SUBSCRIBED, it has crossed our UNSUBSCRIBE. */
+	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
-	if (sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
+	if (event->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
 		return HUB_BAD;
-	note.before = sub->position.id;
-	sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
-	if (sub->session->told < event->id)
-		sub->session->told = event->id;
+	session = sub->session;
 	frame = frame_text(event->text.data, event->text.len);
-	session_send(sub->session, frame, note);
+	if (session_has_room(session, frame))
+	{
+		note.before = sub->position.id;
+		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
+		if (session->told < event->id)
+			session->told = event->id;
+		session_send_event(session, frame, note);
+	}
+	else if (session->state == SESSION_OPEN)
+		hub_lag(hub, database, sub);
 	frame_unref(frame);
 	return HUB_OK;
 }
 
 static HubResult
-hub_replay_done(Database *database, const WireReplayDone *done)
+hub_replay_done(Hub *hub, Database *database, const WireReplayDone *done)
 {
 	Subscription *sub = hub_subscription(database, done->sub);
 
-	if (sub == NULL)
+	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
-	if (sub->state != SUBSCRIPTION_REPLAYING)
+	if (done->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING)
 		return HUB_BAD;
-	sub->state = SUBSCRIPTION_LIVE;
 	if (done->id > sub->position.id)
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = done->id};
+	hub_go_live(hub, database, sub);
 	return HUB_OK;
+}
+
+void
+hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
+{
+	json_t *params = json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
+							   "reason", reason.data, text_utf8_cut(reason.data, reason.len, reason.len),
+							   "position", protocol_position(sub->position));
+
+	session_send_own(sub->session, protocol_notification("reset", params), before);
 }
 
 static void
 hub_reset(Database *database, const WireReset *reset)
 {
 	Subscription *sub = hub_subscription(database, reset->sub);
-	FrameNote note = {.before = FRAME_NO_POSITION};
-	json_t *params;
-	Frame *frame;
+	uint64_t before = FRAME_NO_POSITION;
 
 	if (sub == NULL)
 		return;
+	/*
+	 * Of a companion, or has crossed our UNSUBSCRIBE: notifications were lost at the feed. Events that can no
+	 * longer be had are found out again when the subscription is made anew.
+	 */
+	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
+	{
+		hub_note_lost(sub);
+		return;
+	}
 	/* A client that is closed before it has taken this resumes where it was, and is told again. */
 	if (sub->has_position)
-		note.before = hub_position(database, sub).id;
+		before = hub_position(database, sub).id;
 	sub->position = reset->position;
 	sub->has_position = true;
-	params =
-		json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "reason",
-				  reset->reason.data, text_utf8_cut(reset->reason.data, reset->reason.len, reset->reason.len),
-				  "position", protocol_position(reset->position));
-	frame = protocol_notification("reset", params);
-	session_send(sub->session, frame, note);
-	frame_unref(frame);
+	hub_send_reset(sub, reset->reason, before);
 }
 
 static void
@@ -438,16 +568,12 @@ hub_gone(Hub *hub, WireBytes name)
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {
-	Subscription *sub;
-
 	switch (message->type)
 	{
 		case WIRE_SUBSCRIBED:
-			return hub_subscribed(database, &message->u.subscribed);
+			return hub_subscribed(hub, database, &message->u.subscribed);
 		case WIRE_REFUSED:
-			sub = hub_subscription(database, message->u.refused.sub);
-			if (sub != NULL)
-				hub_end(hub, sub, message->u.refused.code, message->u.refused.message);
+			hub_refused(hub, database, &message->u.refused);
 			return HUB_OK;
 		case WIRE_STREAM_ENDED:
 			hub_stream_ended(hub, database, &message->u.ended);
@@ -458,7 +584,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_REPLAY_EVENT:
 			return hub_replay_event(hub, database, &message->u.replay_event);
 		case WIRE_REPLAY_DONE:
-			return hub_replay_done(database, &message->u.replay_done);
+			return hub_replay_done(hub, database, &message->u.replay_done);
 		case WIRE_RESET:
 			hub_reset(database, &message->u.reset);
 			return HUB_OK;
@@ -473,167 +599,6 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			return HUB_GOODBYE;
 		default:
 			return HUB_BAD;
-	}
-}
-
-static Subscription *
-hub_session_subscription(const Session *session, const Request *request)
-{
-	Subscription *sub;
-
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
-	{
-		if (sub->channel_len == request->channel_len &&
-			memcmp(sub->channel, request->channel, sub->channel_len) == 0)
-			return sub;
-	}
-	return NULL;
-}
-
-static bool
-hub_reject(ProtocolError *error, int code, const char *message, const Request *request)
-{
-	protocol_set_error(error, code, message, strlen(message), "channel", request->channel,
-					   request->channel_len);
-	return false;
-}
-
-bool
-hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
-{
-	Subscription *sub;
-
-	if (hub_session_subscription(session, request) != NULL)
-		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "already subscribed", request);
-	if (session->nsubscriptions >= SESSION_MAX_SUBSCRIPTIONS)
-		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED, "too many subscriptions on one connection",
-						  request);
-
-	sub = memory_zeroed(sizeof(Subscription) + request->channel_len);
-	sub->session = session;
-	sub->ops = request->ops;
-	sub->asked = true;
-	sub->id = request->id;
-	request->id.json = NULL;
-	sub->has_position = request->has_since;
-	sub->position = request->since;
-	sub->channel_len = request->channel_len;
-	memcpy(sub->channel, request->channel, request->channel_len);
-	LIST_INSERT_HEAD(&session->subscriptions, sub, in_session);
-	session->nsubscriptions++;
-	hub->sessions->stats.subscriptions++;
-	hub_file(session->database, sub);
-	hub_ask(hub, session->database, sub);
-	return true;
-}
-
-bool
-hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolError *error)
-{
-	static const char cancelled[] = "unsubscribed before the subscription began";
-	Subscription *sub = hub_session_subscription(session, request);
-
-	if (sub == NULL)
-		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "not subscribed", request);
-	hub_tell_end(hub, session->database, sub);
-	if (sub->asked)
-		hub_end(hub, sub, PROTOCOL_INTERNAL_ERROR,
-				(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
-	else
-		hub_free_subscription(hub, sub);
-	if (!request->id.absent)
-		session_send_own(session,
-						 protocol_result(&request->id, json_pack("{s:s%}", "channel", request->channel,
-																 (size_t) request->channel_len)));
-	return true;
-}
-
-void
-hub_leave(Hub *hub, Session *session)
-{
-	Subscription *sub;
-
-	if (session->database == NULL)
-		return;
-	while ((sub = LIST_FIRST(&session->subscriptions)) != NULL)
-	{
-		hub_tell_end(hub, session->database, sub);
-		hub_free_subscription(hub, sub);
-	}
-	LIST_REMOVE(session, in_database);
-	session->database = NULL;
-}
-
-WirePosition
-hub_session_position(const Session *session)
-{
-	WirePosition smallest = session->database->position;
-	bool found = false;
-	Subscription *sub;
-
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
-	{
-		WirePosition position = hub_position(session->database, sub);
-
-		if (sub->has_position && (!found || position.id < smallest.id))
-		{
-			smallest = position;
-			found = true;
-		}
-	}
-	return smallest;
-}
-
-bool
-hub_session_live(const Session *session)
-{
-	Subscription *sub;
-
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
-	{
-		if (sub->state != SUBSCRIPTION_LIVE)
-			return false;
-	}
-	return session->database->link != NULL;
-}
-
-static void
-hub_give_credit(Hub *hub, Database *database, Subscription *sub)
-{
-	WireMessage message = {.type = WIRE_REPLAY_CREDIT};
-
-	message.u.credit = (WireReplayCredit){.sub = sub->number, .bytes = sub->credit};
-	sub->credit = 0;
-	hub->send(database->link, &message);
-}
-
-void
-hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes)
-{
-	Subscription *sub = session->database != NULL ? hub_subscription(session->database, number) : NULL;
-
-	/* Credit is of no use any more once the replay is over or its link is lost. */
-	if (sub == NULL || sub->session != session || sub->state != SUBSCRIPTION_REPLAYING)
-		return;
-	sub->credit += bytes;
-	if (sub->credit >= HUB_CREDIT_PIECE)
-		hub_give_credit(hub, session->database, sub);
-	else
-		session->credit = true;
-}
-
-void
-hub_flush_credit(Hub *hub, Session *session)
-{
-	Subscription *sub;
-
-	session->credit = false;
-	if (session->database == NULL || session->database->link == NULL)
-		return;
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
-	{
-		if (sub->credit > 0 && sub->state == SUBSCRIPTION_REPLAYING)
-			hub_give_credit(hub, session->database, sub);
 	}
 }
 

@@ -7,16 +7,25 @@
  * and come back in between: meanwhile subscriptions wait, and are then made again from
  * where each stood.
  *
- * Life of a subscription, each arrow being a frame from the feed:
+ * Life of a subscription; where an arrow has a frame's name, the feed has sent it:
  *
  *				  SUBSCRIBED			   REPLAY_DONE
  *	  WAITING ──────────────► REPLAYING ──────────────► LIVE
  *		 │ ▲   SUBSCRIBED without replay ──────────────► │ │
- *		 │ └──────────── the link is lost ───────────────┘ │
+ *		 │ ├──────────── the link is lost ───────────────┤ │
+ *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
  *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
  *
  * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
  * goes to their LIVE subscriptions.
+ *
+ * Where a session has no room for an event, live or replayed, its subscription lags: it
+ * is ended at the feed, and keeps its position, that of what was queued. When the client
+ * has taken everything, the subscription is made anew from there, so the feed reads the
+ * rest from the log as fast as the client takes it. The client notices nothing. Only raw
+ * notifications are in no log: to get them on, the subscription leaves a companion at the
+ * feed, for them alone, until it is LIVE again; what finds no room then is lost, and the
+ * client is told by a reset. A companion has its subscription's number plus one.
  *
  * This module has neither socket nor clock; frames to a feed go out through HubSend.
  *
@@ -44,6 +53,7 @@ typedef enum SubscriptionState
 	SUBSCRIPTION_WAITING,
 	SUBSCRIPTION_REPLAYING,
 	SUBSCRIPTION_LIVE,
+	SUBSCRIPTION_LAGGING,
 } SubscriptionState;
 
 typedef struct Subscription
@@ -52,12 +62,14 @@ typedef struct Subscription
 	LIST_ENTRY(Subscription) in_session;
 	LIST_ENTRY(Subscription) in_stream;
 	Session *session;
-	struct Stream *stream; /* NULL while WAITING */
-	uint32_t number;
-	uint32_t credit; /* bytes of its replay written, not yet told the feed */
+	struct Stream *stream; /* while REPLAYING or LIVE, or with a companion */
+	uint32_t number;       /* even */
+	uint32_t credit;       /* bytes of its replay written, not yet told the feed */
 	uint8_t state;
 	uint8_t ops;
 	bool asked;        /* the client waits for an answer */
+	bool companion;    /* there is one at the feed */
+	bool lost;         /* the client is still to be told that notifications were lost */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
 	RequestId id;      /* of the request, while asked */
 	WirePosition position;
@@ -148,6 +160,12 @@ extern WirePosition hub_session_position(const Session *session);
 
 /* Are all subscriptions of this session live, and its link there? */
 extern bool hub_session_live(const Session *session);
+
+/*
+ * The session's queue is empty, and session->behind: tell of lost notifications, and make lagging subscriptions
+ * anew, as many as its buffer has room for.
+ */
+extern void hub_catch_up(Hub *hub, Session *session);
 
 /* So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once if flush. */
 extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);

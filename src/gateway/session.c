@@ -67,6 +67,34 @@ session_drop_queue(Session *session)
 {
 	session->sessions->stats.queued -= session->queue.bytes;
 	queue_clear(&session->queue);
+	session->own = 0;
+	session->over_at = 0;
+}
+
+/* Bytes of events that are queued. A message of our own may be written in part, and still counts as a whole. */
+static size_t
+session_events(const Session *session)
+{
+	return session->queue.bytes > session->own ? session->queue.bytes - session->own : 0;
+}
+
+/* How many may be. */
+static size_t
+session_events_limit(const Session *session)
+{
+	size_t buffer = session->sessions->config->client_buffer;
+
+	return buffer - buffer / SESSION_OWN_PART;
+}
+
+/* The queue has grown or shrunk: is more than half of that taken, and since when? */
+static void
+session_note_level(Session *session)
+{
+	if (session_events(session) <= session_events_limit(session) / 2)
+		session->over_at = 0;
+	else if (session->over_at == 0)
+		session->over_at = session->sessions->io->now();
 }
 
 /* Leave OPEN: no subscriptions, no database, nothing more is read. */
@@ -78,9 +106,8 @@ session_leave_open(Session *session, SessionState state)
 	session->state = (uint8_t) state;
 }
 
-/* To be written by the next sessions_settle(). */
-static void
-session_mark(Session *session)
+void
+session_schedule(Session *session)
 {
 	if (session->dirty)
 		return;
@@ -93,10 +120,24 @@ session_queue(Session *session, Frame *frame, FrameNote note)
 {
 	size_t before = session->queue.bytes;
 
+	session->sent_at = session->sessions->io->now();
+	if (session->queue.count == 0)
+		session->taken_at = session->sent_at;
 	queue_append(&session->queue, frame, note, 0);
 	session->sessions->stats.queued += session->queue.bytes - before;
-	session->sent_at = session->sessions->io->now();
-	session_mark(session);
+	session_note_level(session);
+	session_schedule(session);
+}
+
+/* Queue a frame that is no event, and is given away. */
+static void
+session_queue_own(Session *session, Frame *frame, uint64_t before)
+{
+	FrameNote note = {.before = before, .credit = frame->len + (uint32_t) sizeof(QueueEntry)};
+
+	session->own += note.credit;
+	session_queue(session, frame, note);
+	frame_unref(frame);
 }
 
 static void
@@ -106,6 +147,8 @@ session_written(void *arg, const FrameNote *note)
 
 	if (note->sub != 0)
 		hub_credit(session->sessions->hub, session, note->sub, note->credit);
+	else
+		session->own -= note->credit;
 }
 
 /* The connection is broken: forget what was to be written, and wait for session_closed(). */
@@ -139,19 +182,25 @@ session_write(Session *session)
 		sessions->stats.queued -= before - session->queue.bytes;
 		sessions->stats.bytes += len;
 		written += len;
+		session->taken_at = sessions->io->now();
 	}
+	session_note_level(session);
 	if (session->queue.count > 0 && !session->waking)
 	{
 		session->waking = true;
 		sessions->io->wake(session->io);
 	}
-	if (session->credit && session->queue.count == 0)
+	if (session->queue.count > 0)
+		return;
+	if (session->credit)
 		hub_flush_credit(sessions->hub, session);
+	if (session->behind)
+		hub_catch_up(sessions->hub, session);
 }
 
 /*
- * The client does not read fast enough. It is told from where it can go on: before
- * everything that is still queued, and not beyond what its subscriptions have got.
+ * The client does not read. It is told from where it can go on: before everything that
+ * is still queued, and not beyond what its subscriptions have got.
  */
 static void
 session_too_slow(Session *session)
@@ -172,45 +221,62 @@ session_too_slow(Session *session)
 	session_close(session, SESSION_CLOSE_TOO_SLOW, reason);
 }
 
-void
-session_send(Session *session, Frame *frame, FrameNote note)
+/* Does a queue entry of this size fit, as things are? A single event may be larger than the buffer. */
+static bool
+session_fits(const Session *session, size_t size)
 {
-	Sessions *sessions = session->sessions;
+	size_t limit = session_events_limit(session);
 
-	if (session->state != SESSION_OPEN)
-		return;
-	session_queue(session, frame, note);
-	sessions->stats.messages++;
-	/* A single message may be larger than the buffer: whoever takes it is not slow. */
-	if (session->queue.bytes <= sessions->config->client_buffer || session->queue.count == 1)
-		return;
-	/* Nothing was written yet of what this round queued; only what the socket does not take counts. */
-	if (!session->waking)
-		session_write(session);
-	if (session->state == SESSION_OPEN && session->queue.count > 1 &&
-		session->queue.bytes > sessions->config->client_buffer)
-		session_too_slow(session);
+	if (session->over_at != 0 && session->sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
+		limit /= 2;
+	return session_events(session) == 0 || session_events(session) + size <= limit;
+}
+
+bool
+session_has_room(Session *session, const Frame *frame)
+{
+	size_t size = frame->len + sizeof(QueueEntry);
+
+	if (session_fits(session, size))
+		return true;
+	/* Only what the socket does not take counts. */
+	session_write(session);
+	return session->state == SESSION_OPEN && session_fits(session, size);
 }
 
 void
-session_send_own(Session *session, Frame *frame)
+session_send_event(Session *session, Frame *frame, FrameNote note)
 {
-	session_send(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
-	frame_unref(frame);
+	session_queue(session, frame, note);
+	session->sessions->stats.messages++;
+}
+
+void
+session_send_own(Session *session, Frame *frame, uint64_t before)
+{
+	size_t limit = session->sessions->config->client_buffer / SESSION_OWN_PART;
+
+	if (session->state != SESSION_OPEN)
+	{
+		frame_unref(frame);
+		return;
+	}
+	session_queue_own(session, frame, before);
+	session->sessions->stats.messages++;
+	if (session->own > limit)
+		session_write(session);
+	if (session->state == SESSION_OPEN && session->own > limit)
+		session_too_slow(session);
 }
 
 void
 session_close(Session *session, uint16_t code, const char *reason)
 {
-	Frame *frame;
-
 	if (session->state != SESSION_OPEN)
 		return;
 	session_leave_open(session, SESSION_CLOSING);
 	session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
-	frame = frame_close(code, reason);
-	session_queue(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
-	frame_unref(frame);
+	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
 static void
@@ -223,7 +289,8 @@ session_answer_ping(Session *session, const RequestId *id)
 	if (session->told < position.id)
 		session->told = position.id;
 	session_send_own(session,
-					 protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))));
+					 protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
+					 FRAME_NO_POSITION);
 }
 
 /* A whole message. */
@@ -248,7 +315,7 @@ session_message(Session *session, const char *text, size_t len)
 	else if (ok)
 		session_answer_ping(session, &request.id);
 	if (!ok)
-		session_send_own(session, protocol_failure(&request.id, &error));
+		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
 	protocol_release(&request.id);
 }
 
@@ -320,9 +387,9 @@ session_writable(Session *session)
 {
 	/* The client's side has taken something: that is a sign of life as good as a pong, which stands behind the rest. */
 	session_alive(session);
+	session->taken_at = session->alive_at;
 	session->waking = false;
-	if (session->queue.count > 0)
-		session_write(session);
+	session_write(session);
 }
 
 void
@@ -404,20 +471,23 @@ session_keepalive(Session *session, uint64_t now)
 {
 	uint32_t keepalive = session->sessions->config->keepalive_ms;
 	uint64_t silent = now - session->alive_at;
-	Frame *frame;
 
 	if (keepalive == 0 || silent < keepalive)
 		return;
 	if (session->pinged)
 	{
-		if (silent >= (uint64_t) keepalive * 2)
+		if (silent < (uint64_t) keepalive * 2)
+			return;
+		/* Its answer may only be stuck behind what it does not take: then it should know from where to go on. */
+		if (session_events(session) > 0)
+			session_too_slow(session);
+		else
 			session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
 		return;
 	}
 	session->pinged = true;
-	frame = frame_control(FRAME_OPCODE_PING, session_ping, sizeof(session_ping) - 1);
-	session_queue(session, frame, (FrameNote){.before = FRAME_NO_POSITION});
-	frame_unref(frame);
+	session_queue_own(session, frame_control(FRAME_OPCODE_PING, session_ping, sizeof(session_ping) - 1),
+					  FRAME_NO_POSITION);
 }
 
 /* A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is retained. */
@@ -433,8 +503,10 @@ session_bookmark(Session *session, uint64_t now)
 	if (position.id <= session->told)
 		return;
 	session->told = position.id;
-	session_send_own(session, protocol_notification(
-								  "position", json_pack("{s:o}", "position", protocol_position(position))));
+	session_send_own(
+		session,
+		protocol_notification("position", json_pack("{s:o}", "position", protocol_position(position))),
+		FRAME_NO_POSITION);
 }
 
 static void
@@ -448,6 +520,9 @@ session_tick(Session *session, uint64_t now)
 		return;
 	if (session->fragments + session->partial_len > 0 && now - session->partial_at > SESSION_MESSAGE_MS)
 		session_close(session, SESSION_CLOSE_POLICY, "message not complete in time");
+	if (session->state == SESSION_OPEN && session->queue.count > 0 &&
+		now - session->taken_at >= SESSION_STALL_MS)
+		session_too_slow(session);
 	if (session->state == SESSION_OPEN)
 		session_keepalive(session, now);
 	if (session->state == SESSION_OPEN)

@@ -14,6 +14,13 @@
  * feed sends in one piece goes out in one write, and no pointer becomes invalid within
  * a round.
  *
+ * What is queued for one client is bounded by client_buffer. A part of it is for events: one that finds no
+ * room is refused, and the hub has its subscription read it from the log later. The rest is for the session's
+ * own messages, which cannot be had again: a client that lets those pile up is closed. An event that is
+ * larger than all that is taken where no other is queued. Where much was queued for long (SESSION_SOFT_MS), or
+ * nothing was taken for long (SESSION_STALL_MS), the client is slow too: only half of the room is there until
+ * it has caught up; it is closed.
+ *
  * This module has neither socket nor clock: both come in by SessionIo.
  *
  *-------------------------------------------------------------------------
@@ -35,6 +42,9 @@
 #define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
 #define SESSION_CLOSE_MS          5000  /* from our close frame to the client's */
 #define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
+#define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages */
+#define SESSION_SOFT_MS           10000 /* with more than half of the events' part queued: the rest is not used */
+#define SESSION_STALL_MS          30000 /* with something queued of which the socket takes nothing: closed */
 
 /* Close codes (RFC 6455, 7.4; the last one is ours). */
 #define SESSION_CLOSE_GOING_AWAY  1001
@@ -106,10 +116,14 @@ typedef struct Session
 	bool pinged;    /* a ping is not answered yet */
 	bool anonymous; /* came in without a token */
 	bool credit;    /* some subscription has replay credit to give back */
+	bool behind;    /* hub_catch_up() has something to do when the queue is empty */
 	void *io;
 	Queue queue;
 	uint64_t alive_at; /* when the client last gave a sign of life */
 	uint64_t sent_at;  /* when something was last queued */
+	uint64_t taken_at; /* when the socket last took something, or the queue began */
+	uint64_t over_at;  /* since when more than half of the events' room is taken; 0: it is not */
+	size_t own;        /* bytes of the queue that are our own messages, not events */
 	uint64_t deadline; /* CLOSING: when the connection is dropped */
 	uint64_t told;     /* the id of the newest position that was queued */
 	/* A message of which more fragments are to come. */
@@ -150,11 +164,24 @@ extern bool session_answer_close(Session *session);
 /* The connection is no more; neither is io. */
 extern void session_closed(Session *session);
 
-/* Queue a frame of which the caller has a reference. Only an OPEN session takes it; one that is too slow is closed. */
-extern void session_send(Session *session, Frame *frame, FrameNote note);
+/*
+ * Is there room for an event? Where it is scarce, what is queued is written first, so
+ * this may find the connection broken: the session is not OPEN any more then, and has
+ * no subscriptions (false).
+ */
+extern bool session_has_room(Session *session, const Frame *frame) __attribute__((warn_unused_result));
 
-/* The same for a frame whose position does not matter, and which is given away. */
-extern void session_send_own(Session *session, Frame *frame);
+/* Queue an event, for which there is room. The caller has a reference to the frame. */
+extern void session_send_event(Session *session, Frame *frame, FrameNote note);
+
+/*
+ * Queue a message of our own, given away by the caller; before as in FrameNote. Only an OPEN session takes it;
+ * one that has too many of them queued is closed.
+ */
+extern void session_send_own(Session *session, Frame *frame, uint64_t before);
+
+/* Have sessions_settle() look after it though nothing was queued: session->behind was set. */
+extern void session_schedule(Session *session);
 
 /* Close, after everything queued was written. */
 extern void session_close(Session *session, uint16_t code, const char *reason);

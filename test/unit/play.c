@@ -1,0 +1,273 @@
+#include "play.h"
+
+uint64_t play_clock;
+Config play_config;
+Sessions play_sessions;
+Hub play_hub;
+WireMessage play_sent[256];
+size_t play_nsent;
+int play_link_a;
+int play_link_b;
+
+static uint64_t
+pipe_now(void)
+{
+	return play_clock;
+}
+
+static bool
+pipe_ready(void *io)
+{
+	const PlayPipe *pipe = io;
+
+	return !pipe->blocked && (!pipe->limited || pipe->room > 0);
+}
+
+static bool
+pipe_write(void *io, const uint8_t *data, size_t len)
+{
+	PlayPipe *pipe = io;
+
+	assert_true(pipe_ready(pipe));
+	assert_false(pipe->dropped);
+	if (pipe->broken)
+		return false;
+	assert_true(pipe->len + len < sizeof(pipe->out));
+	memcpy(pipe->out + pipe->len, data, len);
+	pipe->len += len;
+	pipe->room -= len < pipe->room ? len : pipe->room;
+	return true;
+}
+
+static void
+pipe_wake(void *io)
+{
+	((PlayPipe *) io)->waking = true;
+}
+
+static void
+pipe_drop(void *io)
+{
+	((PlayPipe *) io)->dropped = true;
+}
+
+static void
+pipe_probe(void *io)
+{
+	((PlayPipe *) io)->probed++;
+}
+
+static const SessionIo pipe_io = {
+	.now = pipe_now,
+	.ready = pipe_ready,
+	.write = pipe_write,
+	.wake = pipe_wake,
+	.drop = pipe_drop,
+	.probe = pipe_probe,
+};
+
+static void
+feed_send(void *link, const WireMessage *message)
+{
+	(void) link;
+	assert_true(play_nsent < UNIT_COUNT(play_sent));
+	play_sent[play_nsent++] = *message;
+}
+
+const char *
+play_text(size_t len)
+{
+	static char text[100001];
+
+	assert_true(len < sizeof(text));
+	memset(text, 'x', len);
+	text[len] = '\0';
+	return text;
+}
+
+WireBytes
+play_bytes(const char *text)
+{
+	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
+}
+
+Database *
+play_hello(int *link, uint32_t timeline, uint64_t id)
+{
+	WireHello message = {.version = WIRE_VERSION, .position = {timeline, id}, .database = play_bytes("db")};
+	void *replaced;
+
+	return hub_hello(&play_hub, &message, link, &replaced);
+}
+
+void
+play_frame(Database *database, WireMessage message)
+{
+	assert_int_equal(hub_message(&play_hub, database, &message), HUB_OK);
+}
+
+void
+play_event(Database *database, uint32_t stream, uint64_t id, const char *text)
+{
+	uint8_t number[4];
+
+	wire_store_u32(number, stream);
+	play_frame(
+		database,
+		(WireMessage){
+			.type = WIRE_EVENT,
+			.u.event = {
+				.id = id, .op = WIRE_OP_INSERT, .nstreams = 1, .streams = number, .text = play_bytes(text)}});
+}
+
+void
+play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id)
+{
+	play_frame(
+		database,
+		(WireMessage){.type = WIRE_SUBSCRIBED,
+					  .u.subscribed = {.sub = sub, .stream = stream, .replay = replay, .position = {1, id}}});
+}
+
+void
+play_notify(Database *database, uint32_t stream, const char *text)
+{
+	uint8_t number[4];
+
+	wire_store_u32(number, stream);
+	play_frame(
+		database,
+		(WireMessage){
+			.type = WIRE_EVENT,
+			.u.event = {.op = WIRE_OP_NOTIFY, .nstreams = 1, .streams = number, .text = play_bytes(text)}});
+}
+
+void
+play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text)
+{
+	play_frame(database,
+			   (WireMessage){.type = WIRE_REPLAY_EVENT, .u.replay_event = {sub, id, play_bytes(text)}});
+}
+
+void
+play_replay_done(Database *database, uint32_t sub, uint64_t id)
+{
+	play_frame(database, (WireMessage){.type = WIRE_REPLAY_DONE, .u.replay_done = {sub, id}});
+}
+
+void
+play_expect_sent(size_t i, WireType type, uint32_t sub)
+{
+	assert_true(i < play_nsent);
+	assert_int_equal(play_sent[i].type, type);
+	if (type == WIRE_SUBSCRIBE)
+		assert_int_equal(play_sent[i].u.subscribe.sub, sub);
+	else
+		assert_int_equal(play_sent[i].u.unsubscribe.sub, sub);
+}
+
+void
+play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since)
+{
+	const WireSubscribe *message = &play_sent[i].u.subscribe;
+
+	play_expect_sent(i, WIRE_SUBSCRIBE, sub);
+	assert_int_equal(message->ops, ops);
+	assert_int_equal(message->has_since, since != 0);
+	if (since != 0)
+		assert_int_equal(message->since.id, since);
+}
+
+void
+play_position(Database *database, uint64_t id)
+{
+	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = id}});
+}
+
+Session *
+play_open(Database *database, PlayPipe *pipe)
+{
+	*pipe = (PlayPipe){0};
+	pipe->session = session_open(&play_sessions, database, "test", true, pipe);
+	return pipe->session;
+}
+
+void
+play_receive(Session *session, const char *text)
+{
+	session_received(session, text, strlen(text), 0, true, false);
+}
+
+uint32_t
+play_subscribe(Session *session, const char *request, uint32_t stream, bool replay, uint64_t id)
+{
+	Database *database = session->database;
+	uint32_t sub;
+
+	play_nsent = 0;
+	play_receive(session, request);
+	assert_int_equal(play_nsent, 1);
+	sub = play_sent[0].u.subscribe.sub;
+	play_subscribed(database, sub, stream, replay, id);
+	return sub;
+}
+
+void
+play_unblock(PlayPipe *pipe)
+{
+	pipe->blocked = false;
+	pipe->limited = false;
+	session_writable(pipe->session);
+}
+
+void
+play_expect(PlayPipe *pipe, int opcode, const char *text)
+{
+	size_t size;
+
+	sessions_settle(&play_sessions);
+	assert_true(pipe->len >= 2);
+	assert_int_equal((uint8_t) pipe->out[0], 0x80 | opcode);
+	size = (uint8_t) pipe->out[1] == 126 ? 4 + ((size_t) (uint8_t) pipe->out[2] << 8 | (uint8_t) pipe->out[3])
+										 : 2 + (size_t) (uint8_t) pipe->out[1];
+	assert_true(pipe->len >= size);
+	if (strlen(text) > size || memcmp(pipe->out + size - strlen(text), text, strlen(text)) != 0)
+		fail_msg("expected %s, got %.*s", text, (int) size, pipe->out);
+	memmove(pipe->out, pipe->out + size, pipe->len - size);
+	pipe->len -= size;
+}
+
+void
+play_expect_nothing(PlayPipe *pipe)
+{
+	sessions_settle(&play_sessions);
+	assert_int_equal(pipe->len, 0);
+}
+
+void
+play_tick(uint64_t ms)
+{
+	play_clock += ms;
+	sessions_tick(&play_sessions);
+}
+
+int
+play_setup(void **state)
+{
+	(void) state;
+	play_clock = 1000000;
+	play_nsent = 0;
+	play_config = (Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
+	sessions_init(&play_sessions, &pipe_io, &play_config, &play_hub);
+	hub_init(&play_hub, feed_send, &play_sessions);
+	return 0;
+}
+
+int
+play_teardown(void **state)
+{
+	(void) state;
+	sessions_free(&play_sessions);
+	hub_free(&play_hub);
+	return 0;
+}

@@ -1,0 +1,74 @@
+/* Sessions and the hub, with a connection, a feed and a clock that the test plays. */
+#ifndef PLAY_H
+#define PLAY_H
+
+#include "unit.h"
+
+#include "gateway/config.h"
+#include "gateway/hub.h"
+#include "gateway/session.h"
+
+typedef struct PlayPipe
+{
+	Session *session;
+	bool blocked;
+	bool limited; /* blocked after so many bytes */
+	size_t room;
+	bool broken;
+	bool waking;
+	bool dropped;
+	int probed;
+	char out[65536]; /* what was written and not yet looked at */
+	size_t len;
+} PlayPipe;
+
+extern uint64_t play_clock;
+extern Config play_config;
+extern Sessions play_sessions;
+extern Hub play_hub;
+extern WireMessage play_sent[256]; /* what went to the feed; strings are not kept */
+extern size_t play_nsent;
+extern int play_link_a;
+extern int play_link_b;
+
+/* Before and after each test. client_buffer is 1000 bytes. */
+extern int play_setup(void **state);
+extern int play_teardown(void **state);
+
+/* What the feed of database "db" does. */
+extern Database *play_hello(int *link, uint32_t timeline, uint64_t id);
+extern void play_frame(Database *database, WireMessage message);
+extern void play_event(Database *database, uint32_t stream, uint64_t id, const char *text);
+extern void play_notify(Database *database, uint32_t stream, const char *text);
+extern void play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id);
+extern void play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text);
+extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
+extern void play_position(Database *database, uint64_t id);
+
+/* The i-th frame that was sent to the feed. */
+extern void play_expect_sent(size_t i, WireType type, uint32_t sub);
+extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since);
+
+/* What a client does. The address is "test". */
+extern Session *play_open(Database *database, PlayPipe *pipe);
+extern void play_receive(Session *session, const char *text);
+
+/* Subscribe and let the feed answer; returns the subscription's number. */
+extern uint32_t
+play_subscribe(Session *session, const char *request, uint32_t stream, bool replay, uint64_t id);
+
+/* The socket takes everything again. */
+extern void play_unblock(PlayPipe *pipe);
+
+/* Settle, and compare what was written with these short frames, one after the other. */
+extern void play_expect(PlayPipe *pipe, int opcode, const char *text);
+extern void play_expect_nothing(PlayPipe *pipe);
+
+extern void play_tick(uint64_t ms);
+
+extern WireBytes play_bytes(const char *text);
+
+/* So many characters, in a buffer that the next call uses again. */
+extern const char *play_text(size_t len);
+
+#endif /* PLAY_H */

@@ -1,0 +1,683 @@
+/* Clients that take less than there is for them: what lags, what is closed, and that nothing is lost by it. */
+#include "play.h"
+
+#define SUBSCRIBE_A         "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
+#define SUBSCRIBE_A_INSERTS "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
+#define SUBSCRIBE_B         "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\"}"
+#define SUBSCRIBE_B_SINCE   "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
+#define PING                "{\"id\":9,\"method\":\"ping\"}"
+#define LOST                "notifications were lost because the client did not take them"
+
+/* Of client_buffer, which is 1000 here, what is for events; two of these fit, and not three. */
+#define EVENTS 750
+#define THIRD  300
+
+/* Subscribed to stream 1, channel a, live since 100, the answer taken; and nothing is taken any more. */
+static uint32_t
+start_blocked(Session *session, PlayPipe *pipe, const char *request)
+{
+	uint32_t sub = play_subscribe(session, request, 1, false, 100);
+
+	play_expect(pipe, 1, "\"1-100\"}}");
+	pipe->blocked = true;
+	play_nsent = 0;
+	return sub;
+}
+
+/* The same, and the subscription lags: it got 110 and 120, and not 130. */
+static uint32_t
+start_lagging(Session *session, PlayPipe *pipe, const char *request)
+{
+	uint32_t sub = start_blocked(session, pipe, request);
+
+	for (uint64_t id = 110; id <= 130; id += 10)
+		play_event(session->database, 1, id, play_text(THIRD));
+	return sub;
+}
+
+/* Take what is queued, two events. */
+static void
+take_two(PlayPipe *pipe)
+{
+	play_unblock(pipe);
+	play_expect(pipe, 1, play_text(THIRD));
+	play_expect(pipe, 1, play_text(THIRD));
+}
+
+static void
+test_burst(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+
+	(void) state;
+	assert_int_equal(play_nsent, 1);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
+	play_event(database, 1, 140, "140"); /* it has crossed the UNSUBSCRIBE */
+	play_position(database, 150);
+	play_nsent = 0;
+	take_two(&pipe);
+	play_expect_nothing(&pipe);
+	assert_int_equal(play_nsent, 1);
+	play_expect_subscribe(0, sub, WIRE_OP_INSERT, 120);
+	play_subscribed(database, sub, 1, true, 120);
+	play_expect_nothing(&pipe); /* the client notices nothing */
+	play_replay_event(database, sub, 130, "130");
+	play_replay_event(database, sub, 140, "140");
+	play_replay_done(database, sub, 150);
+	play_event(database, 1, 160, "160");
+	play_expect(&pipe, 1, "130");
+	play_expect(&pipe, 1, "140");
+	play_expect(&pipe, 1, "160");
+	assert_int_equal(play_sessions.stats.closed_slow, 0);
+	assert_int_equal(play_sessions.stats.queued, 0);
+}
+
+/* It goes on from what is known to be complete, which may be more than the last event. */
+static void
+test_position(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+
+	(void) state;
+	play_event(database, 1, 110, play_text(EVENTS));
+	play_position(database, 115);
+	play_event(database, 1, 120, "120");
+	play_position(database, 125);
+	assert_int_equal(hub_session_position(session).id, 115);
+	play_nsent = 0;
+	play_unblock(&pipe);
+	play_expect_subscribe(0, sub, WIRE_OP_INSERT, 115);
+}
+
+/* A position is never ahead of what was queued, and no bookmark is sent. */
+static void
+test_positions_told(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+
+	(void) state;
+	play_position(database, 150);
+	play_receive(session, PING);
+	take_two(&pipe);
+	play_expect(&pipe, 1, "\"id\":9,\"result\":{\"position\":\"1-120\"}}");
+	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_expect_nothing(&pipe);
+	play_subscribed(database, sub, 1, false, 150);
+	play_receive(session, PING);
+	play_expect(&pipe, 1, "\"1-150\"}}");
+	play_position(database, 160);
+	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_expect(&pipe, 1, "\"params\":{\"position\":\"1-160\"}}");
+}
+
+/* One that takes nothing is closed, with the position of what it took. */
+static void
+test_stalled(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
+	play_event(database, 1, 105, "105");
+	play_expect(&pipe, 1, "\"1-100\"}}");
+	play_expect(&pipe, 1, "105");
+	play_position(database, 107);
+	pipe.blocked = true;
+	play_tick(5000);
+	for (uint64_t id = 110; id <= 130; id += 10)
+		play_event(database, 1, id, play_text(THIRD));
+	sessions_settle(&play_sessions);
+	play_tick(SESSION_STALL_MS - 1);
+	play_receive(session, PING); /* it is alive, but that is not enough */
+	assert_int_equal(session->state, SESSION_OPEN);
+	play_tick(1);
+	assert_int_equal(play_sessions.stats.closed_slow, 1);
+	assert_int_equal(play_sessions.stats.subscriptions, 0);
+	play_unblock(&pipe);
+	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-107");
+	play_expect_nothing(&pipe);
+	assert_int_equal(play_sessions.stats.queued, 0);
+}
+
+/* One that takes a little now and then is not. */
+static void
+test_slow_but_not_stalled(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	sessions_settle(&play_sessions);
+	for (int i = 0; i < 5; i++)
+	{
+		play_tick(SESSION_STALL_MS - 1);
+		session_writable(session);
+	}
+	assert_int_equal(session->state, SESSION_OPEN);
+}
+
+/* An unanswered ping may stand behind what is queued: then the client is slow, and told its position. */
+static void
+test_stalled_ping(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	play_config.keepalive_ms = 1000;
+	start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	play_event(database, 1, 110, "110");
+	sessions_settle(&play_sessions);
+	play_tick(1000);
+	play_tick(1000);
+	play_unblock(&pipe);
+	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-100");
+}
+
+/* A reset that was not taken is told again. */
+static void
+test_stalled_behind_reset(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+
+	(void) state;
+	play_expect(&pipe, 1, "\"1-50\"}}");
+	pipe.blocked = true;
+	play_frame(database, (WireMessage){.type = WIRE_RESET, .u.reset = {sub, {1, 90}, play_bytes("gone")}});
+	play_replay_event(database, sub, 95, "95");
+	sessions_settle(&play_sessions);
+	play_tick(SESSION_STALL_MS);
+	play_unblock(&pipe);
+	play_expect(&pipe, 8, "too slow; resume from 1-50");
+}
+
+/* Whoever asks and does not take the answers is closed at once. */
+static void
+test_answers_not_taken(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	int i;
+
+	(void) state;
+	start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	play_event(database, 1, 110, play_text(EVENTS));
+	for (i = 0; session->state == SESSION_OPEN; i++)
+		play_receive(session, PING);
+	assert_in_range(i, 2, 5);
+	play_unblock(&pipe);
+	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-100");
+}
+
+/* Answers that are written make room for others. */
+static void
+test_answers_taken(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	for (int i = 0; i < 100; i++)
+	{
+		play_receive(session, PING);
+		sessions_settle(&play_sessions);
+	}
+	assert_int_equal(session->state, SESSION_OPEN);
+	assert_int_equal(session->own, 0);
+}
+
+/* Twice what fits for long: half of the room has to do from then on, until that was taken. */
+static void
+test_soft_limit(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+
+	(void) state;
+	play_event(database, 1, 110, play_text(EVENTS / 2));
+	sessions_settle(&play_sessions);
+	play_tick(SESSION_SOFT_MS - 1);
+	session_writable(session);
+	play_event(database, 1, 120, "120");
+	assert_int_equal(play_nsent, 0);
+	play_tick(1);
+	play_event(database, 1, 130, "130");
+	assert_int_equal(play_nsent, 1);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
+	play_unblock(&pipe);
+	play_expect_subscribe(1, sub, WIRE_OP_INSERT, 120);
+	assert_int_equal(session->over_at, 0);
+}
+
+/* One message may be larger than the buffer, and a round may be, for a client that takes it. */
+static void
+test_large(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub;
+
+	(void) state;
+	sub = play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
+	play_expect(&pipe, 1, "\"1-100\"}}");
+	for (uint64_t id = 101; id < 110; id++)
+		play_event(database, 1, id, play_text(5000));
+	sessions_settle(&play_sessions);
+	assert_int_equal(pipe.len, 9 * 5004);
+	pipe.blocked = true;
+	pipe.len = 0;
+	play_nsent = 0;
+	play_receive(session, PING);
+	play_event(database, 1, 110, play_text(5000));
+	play_receive(session, PING);
+	sessions_settle(&play_sessions);
+	assert_int_equal(play_nsent, 0);
+	play_event(database, 1, 111, play_text(5000));
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
+	play_unblock(&pipe);
+	play_expect_subscribe(1, sub, WIRE_OP_INSERT, 110);
+	play_subscribed(database, sub, 1, true, 110);
+	pipe.len = 0;
+	play_replay_event(database, sub, 111, play_text(5000));
+	sessions_settle(&play_sessions);
+	assert_int_equal(pipe.len, 5004);
+}
+
+/* A replay that is more than fits lags as well; what crosses our UNSUBSCRIBE is passed over. */
+static void
+test_replay(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+
+	(void) state;
+	play_expect(&pipe, 1, "\"1-50\"}}");
+	pipe.blocked = true;
+	for (uint64_t id = 60; id <= 80; id += 10)
+		play_replay_event(database, sub, id, play_text(THIRD));
+	play_replay_event(database, sub, 90, "90");
+	play_nsent = 0;
+	take_two(&pipe);
+	play_expect_subscribe(0, sub, WIRE_OP_ALL, 70);
+	play_replay_event(database, sub, 91, "91");
+	play_replay_done(database, sub, 100);
+	play_expect_nothing(&pipe);
+	play_subscribed(database, sub, 2, true, 70);
+	play_replay_event(database, sub, 80, "80");
+	play_replay_event(database, sub, 90, "90");
+	play_replay_event(database, sub, 91, "91");
+	play_replay_done(database, sub, 100);
+	play_event(database, 2, 101, "101");
+	for (const char *const *id = (const char *[]){"80", "90", "91", "101", NULL}; *id != NULL; id++)
+		play_expect(&pipe, 1, *id);
+}
+
+/* One subscription floods, another is quiet: each goes on from where it stood. */
+static void
+test_several(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t a;
+	uint32_t b = play_subscribe(session, SUBSCRIBE_B, 2, false, 100);
+	PlayPipe other;
+	Session *fast = play_open(database, &other);
+
+	(void) state;
+	play_expect(&pipe, 1, "\"1-100\"}}");
+	play_subscribe(fast, SUBSCRIBE_A, 1, false, 100);
+	play_expect(&other, 1, "\"1-100\"}}");
+	a = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	for (int i = 0; i < 3; i++)
+		play_expect(&other, 1, play_text(THIRD));
+	play_event(database, 2, 140, "140"); /* that fits */
+	play_event(database, 2, 150, play_text(THIRD));
+	assert_int_equal(hub_session_position(session).id, 120);
+	play_nsent = 0;
+	take_two(&pipe);
+	play_expect(&pipe, 1, "140");
+
+	/* The buffer has room for one replay: first the one that is further behind, then the other. */
+	assert_int_equal(play_nsent, 1);
+	play_expect_subscribe(0, a, WIRE_OP_INSERT, 120);
+	play_subscribed(database, a, 1, true, 120);
+	play_replay_event(database, a, 130, "130");
+	play_expect(&pipe, 1, "130");
+	play_nsent = 0;
+	play_replay_done(database, a, 160);
+	sessions_settle(&play_sessions);
+	assert_int_equal(play_nsent, 1);
+	play_expect_subscribe(0, b, WIRE_OP_ALL, 140);
+	play_subscribed(database, b, 2, true, 140);
+	play_replay_event(database, b, 150, "150");
+	play_expect(&pipe, 1, "150");
+	play_replay_done(database, b, 160);
+	play_event(database, 1, 170, "170");
+	play_event(database, 2, 180, "180");
+	play_expect(&pipe, 1, "170");
+	play_expect(&pipe, 1, "180");
+	play_expect(&other, 1, "170");
+	play_expect_nothing(&other);
+}
+
+/* With more room all at once; and one that ends makes room for the next. */
+static void
+test_replays_at_once(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	char request[100];
+	uint32_t subs[3];
+
+	(void) state;
+	for (uint32_t i = 0; i < 3; i++)
+	{
+		snprintf(request, sizeof(request),
+				 "{\"method\":\"subscribe\",\"channel\":\"c%u\",\"ops\":[\"INSERT\"]}", i);
+		subs[i] = play_subscribe(session, request, i + 1, false, 100);
+	}
+	pipe.blocked = true;
+	play_event(database, 1, 110, play_text(1000));
+	for (uint32_t i = 0; i < 3; i++)
+		play_event(database, i + 1, 111 + i, "x");
+	play_config.client_buffer = 4 * WIRE_REPLAY_WINDOW;
+	play_nsent = 0;
+	play_unblock(&pipe);
+	assert_int_equal(play_nsent, 2);
+	play_expect_subscribe(0, subs[0], WIRE_OP_INSERT, 110);
+	play_expect_subscribe(1, subs[1], WIRE_OP_INSERT, 111);
+	play_receive(session, "{\"method\":\"unsubscribe\",\"channel\":\"c1\"}");
+	sessions_settle(&play_sessions);
+	assert_int_equal(play_nsent, 4);
+	play_expect_sent(2, WIRE_UNSUBSCRIBE, subs[1]);
+	play_expect_subscribe(3, subs[2], WIRE_OP_INSERT, 112);
+}
+
+/* Raw notifications come from a companion meanwhile; what finds no room is lost, and told. */
+static void
+test_notify(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+
+	(void) state;
+	assert_int_equal(play_nsent, 2);
+	play_expect_subscribe(0, sub + 1, WIRE_OP_NOTIFY, 0);
+	play_expect_sent(1, WIRE_UNSUBSCRIBE, sub);
+	play_notify(database, 1, "small");
+	play_subscribed(database, sub + 1, 1, false, 130);
+	play_notify(database, 1, play_text(THIRD)); /* lost */
+	play_notify(database, 1, "after");          /* it stands for all that come until it is told */
+	play_nsent = 0;
+	take_two(&pipe);
+	play_expect(&pipe, 1, "small");
+	play_expect(&pipe, 1, "{\"channel\":\"a\",\"reason\":\"" LOST "\",\"position\":\"1-120\"}}");
+	play_expect_subscribe(0, sub, WIRE_OP_ALL, 120);
+	play_notify(database, 1, "before");
+	play_subscribed(database, sub, 1, true, 120);
+	play_notify(database, 1, "during");
+	play_replay_event(database, sub, 130, "130");
+	play_nsent = 0;
+	play_replay_done(database, sub, 130);
+	assert_int_equal(play_nsent, 1);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub + 1);
+	play_notify(database, 1, "live");
+	play_expect(&pipe, 1, "before");
+	play_expect(&pipe, 1, "during");
+	play_expect(&pipe, 1, "130");
+	play_expect(&pipe, 1, "live");
+	play_expect_nothing(&pipe);
+}
+
+/* A flood of notifications alone: nothing lags, and what was lost is told once. */
+static void
+test_notify_flood(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	start_blocked(session, &pipe, SUBSCRIBE_A);
+	for (int i = 0; i < 10; i++)
+		play_notify(database, 1, play_text(THIRD));
+	play_position(database, 140);
+	assert_int_equal(play_nsent, 0);
+	take_two(&pipe);
+	play_expect(&pipe, 1, LOST "\",\"position\":\"1-140\"}}");
+	play_expect_nothing(&pipe);
+	play_event(database, 1, 141, "141");
+	play_notify(database, 1, "again");
+	play_expect(&pipe, 1, "141");
+	play_expect(&pipe, 1, "again");
+}
+
+/* The feed itself has lost some: it tells the companion. */
+static void
+test_notify_lost_by_feed(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	WireMessage reset = {.type = WIRE_RESET, .u.reset = {.position = {1, 140}, .reason = play_bytes("lost")}};
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+
+	(void) state;
+	reset.u.reset.sub = sub;
+	play_frame(database, reset); /* has crossed the UNSUBSCRIBE */
+	take_two(&pipe);
+	play_expect(&pipe, 1, LOST "\",\"position\":\"1-120\"}}");
+	play_subscribed(database, sub, 1, true, 120);
+	reset.u.reset.sub = sub + 1;
+	play_frame(database, reset);
+	play_expect(&pipe, 1, LOST "\",\"position\":\"1-120\"}}");
+	play_replay_event(database, sub, 130, "130");
+	play_replay_done(database, sub, 140);
+	play_expect(&pipe, 1, "130");
+	play_expect_nothing(&pipe);
+}
+
+static void
+test_unsubscribe(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+
+	(void) state;
+	play_nsent = 0;
+	play_receive(session, "{\"id\":2,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
+	assert_int_equal(play_nsent, 1);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub + 1);
+	play_event(database, 1, 140, "140");
+	play_notify(database, 1, "x");
+	play_subscribed(database, sub + 1, 1, false, 130);
+	take_two(&pipe);
+	play_expect(&pipe, 1, "\"id\":2,\"result\":{\"channel\":\"a\"}}");
+	play_expect_nothing(&pipe);
+	assert_int_equal(play_nsent, 1);
+
+	/* While it is being made anew both are ended. */
+	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	take_two(&pipe);
+	play_nsent = 0;
+	play_receive(session, "{\"id\":2,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
+	assert_int_equal(play_nsent, 2);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
+	play_expect_sent(1, WIRE_UNSUBSCRIBE, sub + 1);
+	play_subscribed(database, sub, 1, true, 120);
+	play_replay_event(database, sub, 130, "130");
+	play_expect(&pipe, 1, "\"id\":2,\"result\":{\"channel\":\"a\"}}");
+	play_expect_nothing(&pipe);
+}
+
+static void
+test_link_lost(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe[2];
+	Session *lagging = play_open(database, &pipe[0]);
+	Session *drained = play_open(database, &pipe[1]);
+	uint32_t sub = 0;
+
+	(void) state;
+	start_lagging(drained, &pipe[1], SUBSCRIBE_A_INSERTS);
+	play_position(database, 100);
+	start_blocked(lagging, &pipe[0], SUBSCRIBE_A);
+	for (uint64_t id = 140; id <= 160; id += 10)
+		play_event(database, 1, id, play_text(THIRD));
+	hub_lost(database);
+	take_two(&pipe[1]); /* while there is no link */
+	play_nsent = 0;
+	play_hello(&play_link_b, 2, 200);
+	assert_int_equal(play_nsent, 2);
+	for (size_t i = 0; i < 2; i++)
+	{
+		if (play_sent[i].u.subscribe.ops == WIRE_OP_NOTIFY)
+		{
+			sub = play_sent[i].u.subscribe.sub - 1;
+			play_expect_subscribe(1 - i, play_sent[1 - i].u.subscribe.sub, WIRE_OP_INSERT, 120);
+		}
+	}
+	play_nsent = 0;
+	take_two(&pipe[0]);
+	assert_int_equal(play_nsent, 1);
+	play_expect_subscribe(0, sub, WIRE_OP_ALL, 150);
+	assert_int_equal(play_sent[0].u.subscribe.since.timeline, 1);
+	play_subscribed(database, sub, 1, false, 150);
+	play_event(database, 1, 201, "201");
+	play_expect(&pipe[0], 1, "201");
+}
+
+/* A role may lose its rights at any moment. */
+static void
+test_ended(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	WireMessage ended = {.type = WIRE_STREAM_ENDED, .u.ended = {1, -32003, play_bytes("no longer")}};
+	WireMessage refused = {.type = WIRE_REFUSED, .u.refused = {.code = -32003, .message = play_bytes("no")}};
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub;
+
+	(void) state;
+	/* lagging */
+	start_lagging(session, &pipe, SUBSCRIBE_A);
+	play_frame(database, ended);
+	take_two(&pipe);
+	play_expect(&pipe, 1, "\"message\":\"no longer\",\"data\":{\"channel\":\"a\"}}}");
+
+	/* asked for again: the feed may not have known of that when it ended the companion */
+	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	take_two(&pipe);
+	play_nsent = 0;
+	play_frame(database, ended);
+	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
+	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
+
+	/* refused when it is made anew */
+	sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	take_two(&pipe);
+	refused.u.refused.sub = sub;
+	play_frame(database, refused);
+	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
+
+	/* its companion is refused */
+	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	refused.u.refused.sub = sub + 1;
+	play_frame(database, refused);
+	take_two(&pipe);
+	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
+	play_expect_nothing(&pipe);
+	assert_int_equal(play_sessions.stats.subscriptions, 0);
+}
+
+/* The connection breaks in the very write that was to make room. */
+static void
+test_broken(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	start_blocked(session, &pipe, SUBSCRIBE_A);
+	play_event(database, 1, 110, play_text(EVENTS));
+	sessions_settle(&play_sessions);
+	pipe.blocked = false;
+	pipe.broken = true;
+	play_event(database, 1, 120, "120");
+	assert_int_equal(session->state, SESSION_LEAVING);
+	assert_int_equal(play_sessions.stats.subscriptions, 0);
+
+	session = play_open(database, &pipe);
+	play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	sessions_settle(&play_sessions);
+	pipe.blocked = true;
+	play_replay_event(database, play_sent[0].u.subscribe.sub, 60, play_text(EVENTS));
+	pipe.blocked = false;
+	pipe.broken = true;
+	play_replay_event(database, play_sent[0].u.subscribe.sub, 61, "61");
+	assert_int_equal(session->state, SESSION_LEAVING);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_burst),
+		TEST(test_position),
+		TEST(test_positions_told),
+		TEST(test_stalled),
+		TEST(test_slow_but_not_stalled),
+		TEST(test_stalled_ping),
+		TEST(test_stalled_behind_reset),
+		TEST(test_answers_not_taken),
+		TEST(test_answers_taken),
+		TEST(test_soft_limit),
+		TEST(test_large),
+		TEST(test_replay),
+		TEST(test_several),
+		TEST(test_replays_at_once),
+		TEST(test_notify),
+		TEST(test_notify_flood),
+		TEST(test_notify_lost_by_feed),
+		TEST(test_unsubscribe),
+		TEST(test_link_lost),
+		TEST(test_ended),
+		TEST(test_broken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
