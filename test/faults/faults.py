@@ -60,7 +60,7 @@ class Plan:
 
     def __init__(self, seed):
         rng = random.Random("%d plan" % seed)
-        self.retention = rng.choice(("1h", "1h", "100ms", "200ms"))
+        self.retention = rng.choice(("1d", "1d", "100ms", "200ms"))
         self.gateways = rng.choice((1, 1, 2))
         self.client_buffer = rng.choice(("8MB", "64kB"))
         self.keepalive = rng.choice(("30s", "30s", "2s"))
@@ -73,7 +73,7 @@ class Plan:
         self.second = rng.choice((0, rng.randint(FAULTS // 4, FAULTS)))
 
     def resets(self):
-        return self.retention != "1h"
+        return self.retention != "1d"
 
     def apply(self, server):
         server.port = cluster.free_port()
@@ -203,7 +203,7 @@ class Run:
             if each.error is not None:
                 raise OSError("a nemesis failed: %r" % each.error)
         # What is written from here on is kept, so that who has not got the last of it has not got it yet.
-        self.server.set(pg_notifyd__retention="1h")
+        self.server.set(pg_notifyd__retention="1d")
         self.nemesis.heal()
         self.loop.call_soon_threadsafe(self.proxy.heal)
         cluster.wait_until(lambda: self.transactions.events >= self.options.events, SEED_SECONDS / 2,
