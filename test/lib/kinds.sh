@@ -12,6 +12,9 @@ mkdir -p "$log" "$work/tmp"
 cd "$tree" || exit 1
 shopt -s nullglob
 
+# Some tests open more connections than a login's soft limit has descriptors.
+ulimit -n "$(ulimit -Hn)"
+
 given_pg_config=$PG_CONFIG
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
