@@ -249,6 +249,41 @@ COMMENT ON COLUMN notifyd.stats.events_received IS 'events that the gateway has 
 COMMENT ON COLUMN notifyd.stats.messages IS 'messages queued to clients since the gateway''s start';
 COMMENT ON COLUMN notifyd.stats.queued_bytes IS 'bytes that are queued to clients now';
 
+CREATE FUNCTION notifyd.client_rows() RETURNS TABLE (
+	gateway integer,
+	address inet,
+	port integer,
+	database name,
+	role name,
+	connected_at timestamptz,
+	subprotocol text,
+	channels text[],
+	"position" text,
+	lag bigint,
+	queued_bytes bigint,
+	messages bigint,
+	bytes_sent bigint)
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'notifyd_client_rows';
+COMMENT ON FUNCTION notifyd.client_rows() IS 'the rows of notifyd.clients';
+
+CREATE VIEW notifyd.clients AS SELECT * FROM notifyd.client_rows();
+GRANT SELECT ON notifyd.clients TO PUBLIC;
+
+COMMENT ON VIEW notifyd.clients IS 'who is connected now, as the gateways say when they are asked; members of pg_read_all_stats see all clients, others none';
+COMMENT ON COLUMN notifyd.clients.gateway IS 'number of the gateway that it is connected to';
+COMMENT ON COLUMN notifyd.clients.address IS 'address that it is connected from';
+COMMENT ON COLUMN notifyd.clients.port IS 'TCP port there';
+COMMENT ON COLUMN notifyd.clients.database IS 'database whose events it gets';
+COMMENT ON COLUMN notifyd.clients.role IS 'role whose privileges it has';
+COMMENT ON COLUMN notifyd.clients.connected_at IS 'when it connected';
+COMMENT ON COLUMN notifyd.clients.subprotocol IS 'subprotocol that it asked for and got; NULL: it asked for none';
+COMMENT ON COLUMN notifyd.clients.channels IS 'channels that it is subscribed to, or has asked for';
+COMMENT ON COLUMN notifyd.clients.position IS 'all it is to get up to this position has been written to it; it could resume from here';
+COMMENT ON COLUMN notifyd.clients.lag IS 'by how many event ids that is behind the newest that its gateway has: at most so many events are still to be written to it';
+COMMENT ON COLUMN notifyd.clients.queued_bytes IS 'bytes that are queued to it now';
+COMMENT ON COLUMN notifyd.clients.messages IS 'messages queued to it since it connected';
+COMMENT ON COLUMN notifyd.clients.bytes_sent IS 'bytes written to it since it connected';
+
 -- End of statistics
 
 -- Now that everything is there: tell the launcher, and warn where there is none.

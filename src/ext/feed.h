@@ -215,6 +215,9 @@ extern void listen_drain(void);
 /* Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content. */
 extern void feed_append_utf8(StringInfo buf, const char *text, int length);
 
+/* The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are. Never errors for them. */
+extern void feed_append_server(StringInfo buf, const char *text, int length);
+
 /* Append text as a JSON string in UTF-8. */
 extern void feed_append_json_string(StringInfo buf, const char *text, int length);
 

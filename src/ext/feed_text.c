@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * feed_text.c
- *	  Text of the database as UTF-8, which WebSocket clients get.
+ *	  Text of the database as UTF-8, which WebSocket clients get, and back.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 
 #define FEED_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-/* Bytes of no known encoding: what is valid UTF-8 stays, the rest is replaced byte by byte. */
+/* Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by byte. */
 static void
 feed_append_verified(StringInfo buf, const char *text, int length)
 {
@@ -35,29 +35,27 @@ feed_append_verified(StringInfo buf, const char *text, int length)
 	}
 }
 
-/* By the database's conversion, piece by piece, so that one bad character costs only itself. */
+/* By a conversion, piece by piece, so that one bad character costs only itself. */
 static void
-feed_append_converted(StringInfo buf, Oid conversion, const char *text, int length)
+feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text, int length)
 {
-	int encoding = GetDatabaseEncoding();
-
 	while (length > 0)
 	{
-		int piece = pg_encoding_mbcliplen(encoding, text, length, 4096);
+		int piece = pg_encoding_mbcliplen(from, text, length, 4096);
 		int done;
 
 		if (piece <= 0)
 			piece = 1;
 		enlargeStringInfo(buf, piece * MAX_CONVERSION_GROWTH + 1);
 		done = pg_do_encoding_conversion_buf(
-			conversion, encoding, PG_UTF8, unconstify(unsigned char *, (const unsigned char *) text), piece,
+			conversion, from, to, unconstify(unsigned char *, (const unsigned char *) text), piece,
 			(unsigned char *) buf->data + buf->len, piece * MAX_CONVERSION_GROWTH + 1, true);
 		buf->len += strlen(buf->data + buf->len);
 		if (done < piece)
 		{
-			int skip = Min(pg_encoding_mblen(encoding, text + done), length - done);
+			int skip = Min(pg_encoding_mblen(from, text + done), length - done);
 
-			appendStringInfoString(buf, FEED_REPLACEMENT);
+			appendStringInfoString(buf, to == PG_UTF8 ? FEED_REPLACEMENT : "?");
 			done += Max(skip, 1);
 		}
 		text += done;
@@ -75,9 +73,31 @@ feed_append_utf8(StringInfo buf, const char *text, int length)
 	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (OidIsValid(conversion))
-		feed_append_converted(buf, conversion, text, length);
+		feed_append_converted(buf, conversion, encoding, PG_UTF8, text, length);
 	else
 		feed_append_verified(buf, text, length);
+}
+
+void
+feed_append_server(StringInfo buf, const char *text, int length)
+{
+	int encoding = GetDatabaseEncoding();
+	Oid conversion;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+	{
+		feed_append_verified(buf, text, length);
+		return;
+	}
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	if (OidIsValid(conversion))
+	{
+		feed_append_converted(buf, conversion, PG_UTF8, encoding, text, length);
+		return;
+	}
+	/* ASCII is the same in every encoding that a server may have. */
+	for (int i = 0; i < length; i++)
+		appendStringInfoChar(buf, text[i] == '\0' || IS_HIGHBIT_SET(text[i]) ? '?' : text[i]);
 }
 
 void

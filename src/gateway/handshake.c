@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "admission.h"
@@ -49,6 +50,7 @@ typedef struct Handshake
 	size_t scanned;
 	Database *database; /* once it is let in */
 	bool anonymous;
+	bool subprotocol;
 	char address[HANDSHAKE_ADDRESS];
 	char buf[HTTP_HEAD_MAX];
 } Handshake;
@@ -141,8 +143,13 @@ static void *
 handshake_opened(void *arg, void *io)
 {
 	Handshake *h = arg;
+	Session *session = session_open(handshake.sessions, h->database, h->address, h->anonymous, io);
+	struct timespec now;
 
-	return session_open(handshake.sessions, h->database, h->address, h->anonymous, io);
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	session->connected_at = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+	session->subprotocol = h->subprotocol;
+	return session;
 }
 
 /* Hand the socket over. The loop must not watch it twice, so ours ends first. */
@@ -161,6 +168,7 @@ handshake_upgrade(Handshake *h, const HttpHead *head, size_t size, const Admissi
 
 	h->database = admission->database;
 	h->anonymous = admission->anonymous;
+	h->subprotocol = head->subprotocol;
 	h->fd = -1;
 	handshake_free(h); /* freed by the loop, so it is still there for opened() */
 	if (!listener_adopt(fd, &request))

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clients.h"
 #include "log.h"
 #include "memory.h"
 #include "peer.h"
@@ -25,6 +26,7 @@ typedef struct Link
 	LIST_ENTRY(Link) in_all;
 	Peer *peer;
 	Database *database; /* NULL before HELLO, and when another link has taken its place */
+	Clients *clients;   /* of a backend: what it is still to be told */
 	uint64_t opened_at;
 } Link;
 
@@ -46,7 +48,7 @@ link_hello(Link *link, const WireHello *hello)
 	WireMessage answer = {.type = WIRE_HELLO};
 	void *replaced;
 
-	if (hello->version != WIRE_VERSION || hello->database.len == 0)
+	if (hello->version != WIRE_VERSION)
 	{
 		log_write(WIRE_LOG_ERROR, "a feed speaks version %u of the wire format, the gateway version %u",
 				  hello->version, WIRE_VERSION);
@@ -59,6 +61,12 @@ link_hello(Link *link, const WireHello *hello)
 	};
 	/* Before anything that the hub sends. */
 	peer_send(link->peer, &answer);
+	if (hello->database.len == 0)
+	{
+		/* No feed: a backend asks who is connected. link_on_drained() goes on. */
+		link->clients = clients_begin(link_hub->sessions);
+		return true;
+	}
 	link->database = hub_hello(link_hub, hello, link, &replaced);
 	if (replaced != NULL)
 	{
@@ -74,6 +82,8 @@ link_on_message(void *arg, const WireMessage *message)
 {
 	Link *link = arg;
 
+	if (link->clients != NULL)
+		return false;
 	if (link->database == NULL)
 		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
 	switch (hub_message(link_hub, link->database, message))
@@ -104,11 +114,23 @@ link_database_gone(WireBytes name)
 	}
 }
 
+/* A backend has taken a piece of the list: the next one. When it has all of them, it hangs up. */
+static void
+link_on_drained(void *arg)
+{
+	Link *link = arg;
+
+	if (link->clients != NULL)
+		clients_send(link->clients, link_send, link);
+}
+
 static void
 link_on_closed(void *arg, const char *why)
 {
 	Link *link = arg;
 
+	if (link->clients != NULL)
+		clients_end(link->clients);
 	if (link->database != NULL)
 	{
 		log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is gone: %s", link->database->name, why);
@@ -118,7 +140,8 @@ link_on_closed(void *arg, const char *why)
 	free(link);
 }
 
-static const PeerEvents link_events = {.message = link_on_message, .closed = link_on_closed};
+static const PeerEvents link_events = {
+	.message = link_on_message, .drained = link_on_drained, .closed = link_on_closed};
 
 /* Is it a process of our own user (unix(7))? */
 static bool
@@ -188,7 +211,8 @@ link_tick(void)
 
 	LIST_FOREACH(link, &link_all, in_all)
 	{
+		/* No HELLO, or a backend that does not hang up. */
 		if (link->database == NULL && uv_now(link_loop) - link->opened_at > LINK_HELLO_MS)
-			peer_close(link->peer, "no greeting in time");
+			peer_close(link->peer, "it has not become a feed in time");
 	}
 }

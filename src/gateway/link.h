@@ -14,7 +14,7 @@
 
 #include "hub.h"
 
-/* A feed that has connected says HELLO within this time. */
+/* A feed that has connected says HELLO within this time; a backend has taken all that it asks for. */
 #define LINK_HELLO_MS 10000
 
 /*

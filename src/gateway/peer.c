@@ -26,6 +26,7 @@ struct Peer
 	size_t size;
 	size_t len;    /* bytes of it that are filled */
 	size_t needed; /* bytes that the next frame takes */
+	size_t writes; /* that are not done */
 };
 
 typedef struct PeerWrite
@@ -145,9 +146,12 @@ peer_on_written(uv_write_t *request, int status)
 {
 	Peer *peer = request->handle->data;
 
+	free((char *) request - offsetof(PeerWrite, request));
+	peer->writes--;
 	if (status < 0)
 		peer_close(peer, uv_strerror(status));
-	free((char *) request - offsetof(PeerWrite, request));
+	else if (peer->writes == 0 && !peer->closing && peer->events->drained != NULL)
+		peer->events->drained(peer->arg);
 }
 
 void
@@ -172,5 +176,7 @@ peer_send(Peer *peer, const WireMessage *message)
 	{
 		free(pending);
 		peer_close(peer, "write failed");
+		return;
 	}
+	peer->writes++;
 }

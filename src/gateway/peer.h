@@ -24,6 +24,8 @@ typedef struct PeerEvents
 {
 	/* A frame; it points into the peer's buffer. False: the peer is not to be talked to any longer. */
 	bool (*message)(void *arg, const WireMessage *message);
+	/* Everything that was sent has been taken; may be NULL. Never called within peer_send(). */
+	void (*drained)(void *arg);
 	/* The connection has ended, and the peer with it. Never called within peer_send(). */
 	void (*closed)(void *arg, const char *why);
 } PeerEvents;

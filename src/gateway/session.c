@@ -29,6 +29,7 @@ sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, str
 	LIST_INIT(&sessions->all);
 	LIST_INIT(&sessions->gone);
 	TAILQ_INIT(&sessions->dirty);
+	LIST_INIT(&sessions->cursors);
 }
 
 Session *
@@ -181,6 +182,7 @@ session_write(Session *session)
 		queue_consume(&session->queue, len, session_written, session);
 		sessions->stats.queued -= before - session->queue.bytes;
 		sessions->stats.bytes += len;
+		session->bytes += len;
 		written += len;
 		session->taken_at = sessions->io->now();
 	}
@@ -198,6 +200,17 @@ session_write(Session *session)
 		hub_catch_up(sessions->hub, session);
 }
 
+WirePosition
+session_position(const Session *session)
+{
+	WirePosition position = hub_session_position(session);
+	uint64_t before = queue_before(&session->queue);
+
+	if (before < position.id)
+		position.id = before;
+	return position;
+}
+
 /*
  * The client does not read. It is told from where it can go on: before everything that
  * is still queued, and not beyond what its subscriptions have got.
@@ -205,14 +218,10 @@ session_write(Session *session)
 static void
 session_too_slow(Session *session)
 {
-	WirePosition position = hub_session_position(session);
-	uint64_t before = queue_before(&session->queue);
 	char text[WIRE_POSITION_SIZE];
 	char reason[FRAME_CONTROL_MAX];
 
-	if (before < position.id)
-		position.id = before;
-	wire_position_format(position, text);
+	wire_position_format(session_position(session), text);
 	snprintf(reason, sizeof(reason), "too slow; resume from %s", text);
 	log_write(WIRE_LOG_INFO, "client %s is closed: %zu bytes were queued for it", session->address,
 			  session->queue.bytes);
@@ -249,6 +258,7 @@ session_send_event(Session *session, Frame *frame, FrameNote note)
 {
 	session_queue(session, frame, note);
 	session->sessions->stats.messages++;
+	session->messages++;
 }
 
 void
@@ -263,6 +273,7 @@ session_send_own(Session *session, Frame *frame, uint64_t before)
 	}
 	session_queue_own(session, frame, before);
 	session->sessions->stats.messages++;
+	session->messages++;
 	if (session->own > limit)
 		session_write(session);
 	if (session->state == SESSION_OPEN && session->own > limit)
@@ -414,14 +425,44 @@ void
 session_closed(Session *session)
 {
 	Sessions *sessions = session->sessions;
+	SessionCursor *cursor;
 
 	session_leaving(session);
+	LIST_FOREACH(cursor, &sessions->cursors, in_all)
+	{
+		if (cursor->next == session)
+			cursor->next = LIST_NEXT(session, in_all);
+	}
 	session->state = SESSION_GONE;
 	session->io = NULL;
 	sessions->count--;
 	sessions->stats.clients--;
 	LIST_REMOVE(session, in_all);
 	LIST_INSERT_HEAD(&sessions->gone, session, in_all);
+}
+
+void
+sessions_cursor_open(Sessions *sessions, SessionCursor *cursor)
+{
+	cursor->next = LIST_FIRST(&sessions->all);
+	LIST_INSERT_HEAD(&sessions->cursors, cursor, in_all);
+}
+
+Session *
+sessions_cursor_next(SessionCursor *cursor)
+{
+	Session *session = cursor->next;
+
+	while (session != NULL && session->state != SESSION_OPEN)
+		session = LIST_NEXT(session, in_all);
+	cursor->next = session != NULL ? LIST_NEXT(session, in_all) : NULL;
+	return session;
+}
+
+void
+sessions_cursor_close(SessionCursor *cursor)
+{
+	LIST_REMOVE(cursor, in_all);
 }
 
 void

@@ -87,6 +87,13 @@ typedef struct SessionIo
 LIST_HEAD(SessionList, Session);
 TAILQ_HEAD(SessionQueue, Session);
 
+/* A walk over all sessions that may go on in a later round: sessions may come and go meanwhile. */
+typedef struct SessionCursor
+{
+	LIST_ENTRY(SessionCursor) in_all;
+	struct Session *next; /* NULL: none */
+} SessionCursor;
+
 /* Everything that sessions share. */
 typedef struct Sessions
 {
@@ -96,7 +103,8 @@ typedef struct Sessions
 	struct SessionList all;    /* not those that are GONE */
 	struct SessionList gone;   /* to be freed */
 	struct SessionQueue dirty; /* something was queued */
-	uint32_t count;            /* of all */
+	LIST_HEAD(, SessionCursor) cursors;
+	uint32_t count; /* of all */
 	WireStats stats;
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;
@@ -126,6 +134,11 @@ typedef struct Session
 	size_t own;        /* bytes of the queue that are our own messages, not events */
 	uint64_t deadline; /* CLOSING: when the connection is dropped */
 	uint64_t told;     /* the id of the newest position that was queued */
+	uint64_t messages; /* queued since it is open */
+	uint64_t bytes;    /* written since then */
+	/* Only to be shown; whoever opens the session sets them. */
+	uint64_t connected_at; /* microseconds since 1970 */
+	bool subprotocol;      /* pg_notifyd.v1 was selected */
 	/* A message of which more fragments are to come. */
 	char *partial;
 	uint32_t partial_len;
@@ -185,6 +198,20 @@ extern void session_schedule(Session *session);
 
 /* Close, after everything queued was written. */
 extern void session_close(Session *session, uint16_t code, const char *reason);
+
+/*
+ * The position that a client which has taken only what was written may resume from. For
+ * a session that is OPEN.
+ */
+extern WirePosition session_position(const Session *session);
+
+/*
+ * Begin a walk over the sessions that are there now; the next of them that is OPEN, or
+ * NULL at the end; end the walk, also before its end. The cursor is the caller's.
+ */
+extern void sessions_cursor_open(Sessions *sessions, SessionCursor *cursor);
+extern Session *sessions_cursor_next(SessionCursor *cursor);
+extern void sessions_cursor_close(SessionCursor *cursor);
 
 /* Close every session, or every one that came in without a token. */
 extern void sessions_close_all(Sessions *sessions, uint16_t code, const char *reason);

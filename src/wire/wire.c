@@ -151,6 +151,50 @@ wire_bytes(WireCursor *c, WireBytes *bytes)
 	bytes->data = (const char *) data;
 }
 
+bool
+wire_list_next(WireBytes *list, WireBytes *item)
+{
+	WireCursor c = {.in = (const uint8_t *) list->data, .len = list->len};
+
+	if (list->len == 0)
+		return false;
+	wire_bytes(&c, item);
+	if (c.bad)
+		return false;
+	list->data += c.used;
+	list->len -= (uint32_t) c.used;
+	return true;
+}
+
+bool
+wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item)
+{
+	WireCursor c = {.out = buf, .cap = cap, .used = *used};
+
+	if (cap - *used < sizeof(item.len) || cap - *used - sizeof(item.len) < item.len)
+		return false;
+	wire_bytes(&c, &item);
+	*used = c.used;
+	return true;
+}
+
+/* A list; one that is read has whole strings only. */
+static void
+wire_list(WireCursor *c, WireBytes *list)
+{
+	WireBytes rest;
+	WireBytes item;
+
+	wire_bytes(c, list);
+	if (c->in == NULL || c->bad)
+		return;
+	rest = *list;
+	while (wire_list_next(&rest, &item))
+		continue;
+	if (rest.len > 0)
+		c->bad = true;
+}
+
 static void
 wire_config(WireCursor *c, WireConfig *config)
 {
@@ -212,6 +256,23 @@ wire_event(WireCursor *c, WireEvent *event)
 	wire_u16(c, &event->nstreams);
 	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
 	wire_bytes(c, &event->text);
+}
+
+static void
+wire_client(WireCursor *c, WireClient *client)
+{
+	wire_u64(c, &client->connected_at);
+	wire_position(c, &client->position);
+	wire_u64(c, &client->lag);
+	wire_u64(c, &client->queued);
+	wire_u64(c, &client->messages);
+	wire_u64(c, &client->bytes);
+	wire_u16(c, &client->port);
+	wire_bytes(c, &client->address);
+	wire_bytes(c, &client->database);
+	wire_bytes(c, &client->role);
+	wire_bytes(c, &client->subprotocol);
+	wire_list(c, &client->channels);
 }
 
 /* The messages between feed and gateway that are about subscriptions. */
@@ -301,6 +362,11 @@ wire_fields(WireCursor *c, WireMessage *m)
 		case WIRE_REPLAY_CREDIT:
 			wire_u32(c, &m->u.credit.sub);
 			wire_u32(c, &m->u.credit.bytes);
+			return true;
+		case WIRE_CLIENT:
+			wire_client(c, &m->u.client);
+			return true;
+		case WIRE_CLIENTS_END:
 			return true;
 		default:
 			return wire_fields_feed(c, m);

@@ -11,6 +11,9 @@
  *	  link		feed <-> gateway, a Unix socket in the data directory that the
  *				gateway binds and every feed connects to.
  *
+ * A backend that wants to know who is connected uses the same socket: its HELLO names
+ * no database, and the gateway answers with HELLO, a CLIENT for each and CLIENTS_END.
+ *
  * A frame is an 8-byte header and a payload. All integers are little-endian:
  *
  *	  u32 length of the payload | u8 type | u8 zero | u16 zero | payload
@@ -69,6 +72,9 @@ typedef enum WireType
 	WIRE_RESET = 46,
 	WIRE_POSITION = 47, /* after each batch, and at least every WIRE_HEARTBEAT_MS */
 	WIRE_GOODBYE = 48,  /* this database is no longer served */
+	/* gateway to backend */
+	WIRE_CLIENT = 50,
+	WIRE_CLIENTS_END = 51, /* that were all of them */
 } WireType;
 
 #define WIRE_HEARTBEAT_MS 1000
@@ -148,7 +154,10 @@ typedef struct WireStats
 	uint64_t queued;      /* bytes queued to clients now */
 } WireStats;
 
-/* From the gateway, database and position are empty; from the feed, gateway is 0. */
+/*
+ * From the gateway, database and position are empty; from the feed, gateway is 0. From a
+ * backend that asks who is connected, only version is given.
+ */
 typedef struct WireHello
 {
 	uint16_t version;
@@ -253,6 +262,23 @@ typedef struct WireGoodbye
 	WireBytes reason;
 } WireGoodbye;
 
+/* A client that is connected. */
+typedef struct WireClient
+{
+	uint64_t connected_at; /* microseconds since 1970 */
+	WirePosition position; /* what it can resume from: all before it has been written to the client */
+	uint64_t lag;          /* by so many ids position is behind the newest that the gateway has */
+	uint64_t queued;       /* bytes queued for it now */
+	uint64_t messages;     /* queued to it since it is connected */
+	uint64_t bytes;        /* written to it since it is connected */
+	uint16_t port;         /* with address; 0: not known */
+	WireBytes address;     /* numeric, without the port; empty: not known */
+	WireBytes database;
+	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
+	WireBytes subprotocol; /* empty: none */
+	WireBytes channels;    /* that it is subscribed to, a list: see wire_list_next() */
+} WireClient;
+
 typedef struct WireMessage
 {
 	WireType type;
@@ -276,6 +302,7 @@ typedef struct WireMessage
 		WireReset reset;
 		WirePositionMsg position;
 		WireGoodbye goodbye;
+		WireClient client;
 	} u;
 } WireMessage;
 
@@ -306,6 +333,15 @@ extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
 
 /* Store v as a little-endian u32 (to fill WireEvent.streams). */
 extern void wire_store_u32(uint8_t *to, uint32_t v);
+
+/*
+ * A list is strings one after the other, each as in a payload. next takes the first one
+ * off *list: false when there is none. append adds one to the *used bytes of a list in
+ * buf, which has room for cap: false, and nothing is added, when it does not fit.
+ */
+extern bool wire_list_next(WireBytes *list, WireBytes *item) __attribute__((warn_unused_result));
+extern bool
+wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item) __attribute__((warn_unused_result));
 
 /*
  * Positions as clients see them, "<timeline>-<id>", both decimal without leading

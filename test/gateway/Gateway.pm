@@ -185,6 +185,37 @@ sub feed
 	return $feed;
 }
 
+# What a backend is told that asks who is connected; this is its connection, after it has asked.
+sub backend
+{
+	my ($self) = @_;
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/$self->{settings}{feed_socket}")
+	  or die "connect: $!";
+	my $backend = Gateway::Peer->new($socket);
+
+	$backend->send(20, pack('vvVVQ<V', 1, 0, 0, 0, 0, 0));
+	return $backend;
+}
+
+# Who is connected, by port.
+sub clients
+{
+	my ($self, $backend) = @_;
+	my %clients;
+
+	$backend //= $self->backend;
+	$backend->expect('HELLO');
+	while (my $client = $backend->next)
+	{
+		return \%clients if $client->{type} eq 'CLIENTS_END';
+		die "a frame $client->{type}" if $client->{type} ne 'CLIENT';
+		die "port $client->{port} twice" if $clients{ $client->{port} };
+		$client->{channels} = [ sort(unpack '(V/a*)*', $client->{channels}) ];
+		$clients{ $client->{port} } = $client;
+	}
+	die 'the list does not end';
+}
+
 sub connect
 {
 	my ($self) = @_;
@@ -284,6 +315,9 @@ my %messages = (
 	30 => ['SUBSCRIBE', 'VCCVQ<V/a*V/a*', [qw(sub ops has_since timeline id role channel)]],
 	31 => ['UNSUBSCRIBE', 'V', ['sub']],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
+	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<v' . 'V/a*' x 5,
+		[qw(connected_at timeline id lag queued messages bytes port address database role subprotocol channels)]],
+	51 => ['CLIENTS_END', '', []],
 );
 
 sub read_some

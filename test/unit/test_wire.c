@@ -1,6 +1,7 @@
 /*
  * The frames of wire.h. test/fixtures/wire.bin has one of each type and pins the format:
- * it changes only together with WIRE_VERSION. "test_wire write" writes it anew.
+ * what is there changes only together with WIRE_VERSION; new types are added at the end.
+ * "test_wire write" writes it anew.
  */
 #include "unit.h"
 
@@ -61,6 +62,20 @@ static const WireMessage messages[] = {
 	{.type = WIRE_RESET, .u.reset = {.sub = 7, .position = {2, 99}, .reason = TEXT("retention")}},
 	{.type = WIRE_POSITION, .u.position = {.id = 44, .behind_ms = 1500}},
 	{.type = WIRE_GOODBYE, .u.goodbye = {.reason = TEXT("dropped")}},
+	{.type = WIRE_CLIENT,
+	 .u.client = {.connected_at = 1700000000000001,
+				  .position = {2, 42},
+				  .lag = 3,
+				  .queued = 4,
+				  .messages = 5,
+				  .bytes = UINT64_MAX,
+				  .port = 50000,
+				  .address = TEXT("2001:db8::1"),
+				  .database = TEXT("shop"),
+				  .role = TEXT("reader"),
+				  .subprotocol = TEXT("pg_notifyd.v1"),
+				  .channels = TEXT("\6\0\0\0orders\0\0\0\0\4\0\0\0caf\xe9")}},
+	{.type = WIRE_CLIENTS_END},
 };
 
 static size_t
@@ -215,7 +230,7 @@ test_garbage(void **state)
 		for (size_t i = 0; i < len + WIRE_HEADER_SIZE; i++)
 			buf[i] = (uint8_t) (rand_r(&seed) % 8 ? rand_r(&seed) % 4 : rand_r(&seed));
 		wire_store_u32(buf, (uint32_t) len);
-		buf[4] = (uint8_t) (rand_r(&seed) % 50);
+		buf[4] = (uint8_t) (rand_r(&seed) % 60);
 		memset(buf + 5, 0, 3);
 		if (wire_decode(buf, len + WIRE_HEADER_SIZE, &m, &used) == WIRE_OK)
 			assert_int_equal(wire_encode(&m, NULL, 0), used);
@@ -242,6 +257,44 @@ test_encode_small(void **state)
 		}
 		assert_int_equal(wire_encode(&messages[i], buf, sizeof(buf)), len);
 	}
+}
+
+/* The list of a frame: what is in it, and that one whose strings do not end with it is bad. */
+static void
+test_lists(void **state)
+{
+	uint8_t buf[1024];
+	char list[16];
+	WireMessage m;
+	WireBytes item;
+	size_t size = wire_encode(&messages[UNIT_COUNT(messages) - 2], buf, sizeof(buf));
+	size_t used = 0;
+
+	(void) state;
+	assert_int_equal(wire_decode(buf, size, &m, &used), WIRE_OK);
+	assert_true(wire_list_next(&m.u.client.channels, &item));
+	assert_int_equal(item.len, 6);
+	assert_memory_equal(item.data, "orders", 6);
+	assert_true(wire_list_next(&m.u.client.channels, &item));
+	assert_int_equal(item.len, 0);
+	assert_true(wire_list_next(&m.u.client.channels, &item));
+	assert_memory_equal(item.data, "caf\xe9", 4);
+	assert_false(wire_list_next(&m.u.client.channels, &item));
+	for (uint32_t length = 0; length < 10; length++)
+	{
+		/* The last string claims another length than it has. */
+		wire_store_u32(buf + size - 8, length);
+		assert_int_equal(wire_decode(buf, size, &m, &used), length == 4 ? WIRE_OK : WIRE_BAD);
+	}
+
+	used = 0;
+	assert_true(wire_list_append(list, sizeof(list), &used, (WireBytes) TEXT("abc")));
+	assert_int_equal(used, 7);
+	assert_false(wire_list_append(list, sizeof(list), &used, (WireBytes) TEXT("abcdef")));
+	assert_int_equal(used, 7);
+	assert_true(wire_list_append(list, sizeof(list), &used, (WireBytes) TEXT("abcde")));
+	assert_memory_equal(list, "\3\0\0\0abc\5\0\0\0abcde", sizeof(list));
+	assert_false(wire_list_append(list, sizeof(list), &used, (WireBytes) TEXT("")));
 }
 
 static void
@@ -305,7 +358,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_values),       cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_bad_headers),  cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_encode_small), cmocka_unit_test(test_positions),
-		cmocka_unit_test(test_ops),
+		cmocka_unit_test(test_ops),          cmocka_unit_test(test_lists),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "write") == 0)
