@@ -120,8 +120,6 @@ hub_join(Database *database, Subscription *sub, uint32_t number)
 	Stream *stream;
 	Subscription *first;
 
-	if (sub->stream != NULL && sub->stream->number == number)
-		return true;
 	hub_part(database, sub);
 	stream = hub_stream(database, number);
 	first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
@@ -352,10 +350,7 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 	if (sub == NULL)
 		return HUB_OK;
 	if (message->sub != sub->number)
-	{
-		/* A companion that is not wanted any more has crossed our UNSUBSCRIBE. */
-		return !sub->companion || hub_join(database, sub, message->stream) ? HUB_OK : HUB_BAD;
-	}
+		return sub->companion && hub_join(database, sub, message->stream) ? HUB_OK : HUB_BAD;
 	if (sub->state != SUBSCRIPTION_WAITING || !hub_join(database, sub, message->stream))
 		return HUB_BAD;
 	sub->state = SUBSCRIPTION_REPLAYING;
@@ -373,8 +368,7 @@ hub_refused(Hub *hub, Database *database, const WireRefused *message)
 {
 	Subscription *sub = hub_subscription(database, message->sub);
 
-	/* As above, of a companion. */
-	if (sub == NULL || (message->sub != sub->number && !sub->companion))
+	if (sub == NULL)
 		return;
 	if (sub->companion)
 		hub_withdraw(hub, database, sub);

@@ -176,6 +176,7 @@ test_bad_feed(void **state)
 	uint32_t waiting;
 	WireMessage bad[] = {
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live, .stream = 1}},
+		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live + 1, .stream = 1}},
 		{.type = WIRE_REPLAY_DONE, .u.replay_done = {live, 100}},
 		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {live, 101, play_bytes("x")}},
 		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {replaying, 50, play_bytes("x")}},

@@ -126,17 +126,18 @@ test_stalled(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
+	uint32_t sub;
 
 	(void) state;
-	play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
+	sub = play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
 	play_event(database, 1, 105, "105");
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	play_expect(&pipe, 1, "105");
 	play_position(database, 107);
 	pipe.blocked = true;
 	play_tick(5000);
-	for (uint64_t id = 110; id <= 130; id += 10)
-		play_event(database, 1, id, play_text(THIRD));
+	play_event(database, 1, 110, play_text(THIRD));
+	play_event(database, 1, 120, play_text(THIRD));
 	sessions_settle(&play_sessions);
 	play_tick(SESSION_STALL_MS - 1);
 	play_receive(session, PING); /* it is alive, but that is not enough */
@@ -144,10 +145,12 @@ test_stalled(void **state)
 	play_tick(1);
 	assert_int_equal(play_sessions.stats.closed_slow, 1);
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
+	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, sub);
 	play_unblock(&pipe);
 	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-107");
 	play_expect_nothing(&pipe);
 	assert_int_equal(play_sessions.stats.queued, 0);
+	assert_int_equal(session->own, 0);
 }
 
 /* One that takes a little now and then is not. */
@@ -412,6 +415,7 @@ test_replays_at_once(void **state)
 	assert_int_equal(play_nsent, 2);
 	play_expect_subscribe(0, subs[0], WIRE_OP_INSERT, 110);
 	play_expect_subscribe(1, subs[1], WIRE_OP_INSERT, 111);
+	sessions_settle(&play_sessions);
 	play_receive(session, "{\"method\":\"unsubscribe\",\"channel\":\"c1\"}");
 	sessions_settle(&play_sessions);
 	assert_int_equal(play_nsent, 4);
@@ -609,6 +613,15 @@ test_ended(void **state)
 	take_two(&pipe);
 	refused.u.refused.sub = sub;
 	play_frame(database, refused);
+	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
+
+	/* the same, with a companion, which has to go as well */
+	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	take_two(&pipe);
+	play_nsent = 0;
+	refused.u.refused.sub = sub;
+	play_frame(database, refused);
+	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, sub + 1);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
 	/* its companion is refused */
