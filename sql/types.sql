@@ -13,8 +13,8 @@ BEGIN
 	FOR r IN EXECUTE format('SELECT * FROM (%s) AS l WHERE id > %s ORDER BY id', log, coalesce((SELECT max(id) FROM seen), 0)) LOOP
 		INSERT INTO seen VALUES (r.id);
 		IF r.op = 'B' THEN
-			RETURN QUERY EXECUTE format('SELECT (''{'' || event || ''}'')::json FROM notifyd.log_%s WHERE id >= %s AND id < %2$s + %s ORDER BY id',
-				split_part(r.event, ' ', 1), split_part(r.event, ' ', 2), r.of);
+			RETURN QUERY SELECT regexp_replace(notify_fetch(i)::text, '^{.*?"at":"[^"]*",', '{')::json
+				FROM generate_series(r.id, r.id + r.of - 1) AS i;
 		ELSE
 			RETURN NEXT ('{' || r.event || '}')::json;
 		END IF;

@@ -24,20 +24,37 @@
 /* Columns of a log table, 1-based, as in the extension's script. */
 typedef enum LogColumn
 {
-	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 a bulk member */
+	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
 	LOG_TX,      /* int8: full transaction id */
 	LOG_AT,      /* timestamptz: when the commit began */
 	LOG_SEQ,     /* int4: place in the transaction, from 1 */
 	LOG_OF,      /* int4: how many events the transaction has */
 	LOG_HEAD,    /* int4: how much of event is left where the whole is too large, see pending.h */
 	LOG_REL,     /* oid: the watched table, 0 for a message */
-	LOG_OP,      /* "char": I U D T M, or B for a bulk marker */
+	LOG_OP,      /* "char": I U D T M, or B for a bulk marker, C for a chunk of bulk members */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
 	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
 #define LOG_BULK_OP  'B'
+#define LOG_CHUNK_OP 'C'
+
+/*
+ * Small members of a bulk write share a row, which costs a tenth of a row for each. Such a chunk has the id and
+ * seq of its first member, in head how many they are, in columns each one's LogMember with the attribute numbers
+ * behind it, and in event each one's channel and text.
+ */
+typedef struct LogMember
+{
+	uint32 text_length;
+	int32 head_length;
+	Oid relation;
+	int16 ncolumns; /* -1: the whole row */
+	uint16 channel_length;
+	char op;
+	char unused[3];
+} LogMember;
 
 /* ---------------- ids (log.c) ---------------- */
 
@@ -110,7 +127,10 @@ typedef struct LogRow
 
 typedef struct LogWriter LogWriter;
 
-/* Rows for one segment; bulk: many are expected. What is written is visible when the transaction commits. */
+/*
+ * Rows for one segment; bulk: many are expected, in order of their keys, one after the other. What is written is
+ * visible when the transaction commits.
+ */
 extern LogWriter *log_open_writer(int segment, bool bulk);
 extern void log_write(LogWriter *writer, const LogRow *row);
 extern void log_close_writer(LogWriter *writer);
@@ -135,7 +155,8 @@ typedef struct LogEvent
 	const int16 *columns;
 	const char *channel; /* channel_length bytes */
 	int channel_length;
-	Datum event; /* the text, possibly toasted: log_event_slice() */
+	Datum event; /* where the text is, possibly toasted: log_append_text() */
+	Size event_offset;
 	Size event_length;
 } LogEvent;
 

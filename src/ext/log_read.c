@@ -12,6 +12,7 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -67,6 +68,18 @@ log_end_scan(LogScan *scan)
 	table_close(scan->table, AccessShareLock);
 }
 
+/* Attribute numbers, from where they are not aligned. */
+static void
+log_event_columns(LogEvent *event, const char *data, int ncolumns)
+{
+	static int16 columns[MaxHeapAttributeNumber];
+
+	event->ncolumns = ncolumns > 0 ? ncolumns : -1;
+	event->columns = ncolumns > 0 ? columns : NULL;
+	if (ncolumns > 0)
+		memcpy(columns, data, ncolumns * sizeof(int16));
+}
+
 static void
 log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
 {
@@ -82,32 +95,27 @@ log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
 	event->head_length = DatumGetInt32(values[LOG_HEAD - 1]);
 	event->relation = DatumGetObjectId(values[LOG_REL - 1]);
 	event->op = DatumGetChar(values[LOG_OP - 1]);
-	event->ncolumns = VARSIZE_ANY_EXHDR(columns) / sizeof(int16);
-	event->columns = NULL;
-	if (event->ncolumns > 0)
-	{
-		/* A short varlena is not aligned. */
-		int16 *copy = palloc(event->ncolumns * sizeof(int16));
-
-		memcpy(copy, VARDATA_ANY(columns), event->ncolumns * sizeof(int16));
-		event->columns = copy;
-	}
-	else
-		event->ncolumns = -1;
+	log_event_columns(event, VARDATA_ANY(columns), VARSIZE_ANY_EXHDR(columns) / sizeof(int16));
 	event->channel = VARDATA_ANY(channel);
 	event->channel_length = VARSIZE_ANY_EXHDR(channel);
 	event->event = values[LOG_EVENT - 1];
+	event->event_offset = 0;
 	event->event_length = toast_raw_datum_size(event->event) - VARHDRSZ;
 }
 
 void
 log_append_text(StringInfo buf, const LogEvent *event, Size length)
 {
-	struct varlena *slice = PG_DETOAST_DATUM_SLICE(event->event, 0, (int32) length);
+	struct varlena *value = (struct varlena *) DatumGetPointer(event->event);
 
-	appendBinaryStringInfo(buf, VARDATA_ANY(slice), VARSIZE_ANY_EXHDR(slice));
-	if ((Pointer) slice != DatumGetPointer(event->event))
-		pfree(slice);
+	if (!VARATT_IS_EXTERNAL(value) && !VARATT_IS_COMPRESSED(value))
+		appendBinaryStringInfo(buf, VARDATA_ANY(value) + event->event_offset, (int) length);
+	else
+	{
+		value = PG_DETOAST_DATUM_SLICE(event->event, (int32) event->event_offset, (int32) length);
+		appendBinaryStringInfo(buf, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		pfree(value);
+	}
 }
 
 /* ---------------- bulk transactions ---------------- */
@@ -127,6 +135,62 @@ log_enter_bulk(LogReader *reader, TupleTableSlot *slot)
 }
 
 /*
+ * Give the callback the members that a chunk has of reader->after < id <= stop. event has what they have in
+ * common, and the id of the first. Returns false if the callback, or *rows, said to stop.
+ */
+static bool
+log_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64 stop, int *rows,
+			   LogCallback callback, void *arg)
+{
+	struct varlena *headers = PG_DETOAST_DATUM_PACKED(slot->tts_values[LOG_COLUMNS - 1]);
+	struct varlena *texts = PG_DETOAST_DATUM_PACKED(slot->tts_values[LOG_EVENT - 1]);
+	const char *at = VARDATA_ANY(headers);
+	const char *end = at + VARSIZE_ANY_EXHDR(headers);
+	Size offset = 0;
+
+	event->event = PointerGetDatum(texts);
+	while (end - at >= (ptrdiff_t) sizeof(LogMember) && event->id <= stop)
+	{
+		LogMember member;
+
+		memcpy(&member, at, sizeof(member));
+		at += sizeof(member);
+		event->head_length = member.head_length;
+		event->relation = member.relation;
+		event->op = member.op;
+		log_event_columns(event, at, member.ncolumns);
+		at += Max(member.ncolumns, 0) * sizeof(int16);
+		event->channel = VARDATA_ANY(texts) + offset;
+		event->channel_length = member.channel_length;
+		event->event_offset = offset + member.channel_length;
+		event->event_length = member.text_length;
+		offset = event->event_offset + event->event_length;
+		if (event->id > reader->after)
+		{
+			reader->after = event->id;
+			if (!callback(event, arg) || --*rows <= 0)
+				return false;
+		}
+		event->id++;
+		event->seq++;
+	}
+	return true;
+}
+
+/* The key of the row that a bulk member is in: its own, or that of the chunk's first. */
+static int64
+log_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
+{
+	LogScan scan;
+
+	log_begin_scan(&scan, segment, first_key, key, BackwardScanDirection, snapshot);
+	if (log_next(&scan))
+		key = DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
+	log_end_scan(&scan);
+	return key;
+}
+
+/*
  * Give the callback the members of the bulk transaction from reader->after up to upto. Returns false if
  * the callback, or *rows, said to stop.
  */
@@ -135,20 +199,26 @@ log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogC
 {
 	LogScan scan;
 	uint64 stop = Min(reader->bulk_last, upto);
-	int64 offset = (int64) (reader->after + 1 - reader->bulk_first);
+	int64 key = reader->bulk_key + (int64) (reader->after + 1 - reader->bulk_first);
 	int64 last = reader->bulk_key + (int64) (stop - reader->bulk_first);
 	bool go_on = true;
 
-	log_begin_scan(&scan, reader->bulk_segment, reader->bulk_key + offset, last, ForwardScanDirection,
-				   snapshot);
+	if (key > reader->bulk_key)
+		key = log_find_member(reader->bulk_segment, reader->bulk_key, key, snapshot);
+	log_begin_scan(&scan, reader->bulk_segment, key, last, ForwardScanDirection, snapshot);
 	while (go_on && log_next(&scan))
 	{
 		LogEvent event;
 
 		log_event_from_slot(&event, scan.slot);
 		event.id = reader->bulk_first + (uint64) ((int64) event.id - reader->bulk_key);
-		reader->after = event.id;
-		go_on = callback(&event, arg) && --*rows > 0;
+		if (event.op == LOG_CHUNK_OP)
+			go_on = log_read_chunk(reader, &event, scan.slot, stop, rows, callback, arg);
+		else
+		{
+			reader->after = event.id;
+			go_on = callback(&event, arg) && --*rows > 0;
+		}
 	}
 	log_end_scan(&scan);
 	if (go_on)

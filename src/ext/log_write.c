@@ -29,6 +29,17 @@
 
 #define LOG_BATCH_ROWS  64          /* rows in one multi-insert */
 #define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
+#define LOG_CHUNK_BYTES                                                                                      \
+	8000 /* members in one chunk: with its own fields it fills a page, see toast_tuple_target */
+
+/* Members of a bulk write that are gathered for one row. Both buffers begin with room for a varlena header. */
+typedef struct LogChunk
+{
+	LogRow first;
+	int members;
+	StringInfoData headers;
+	StringInfoData texts;
+} LogChunk;
 
 struct LogWriter
 {
@@ -37,6 +48,7 @@ struct LogWriter
 	IndexInfo *index_info;
 	CommandId cid;
 	BulkInsertState bulk;  /* NULL: a few rows */
+	LogChunk chunk;        /* of a bulk write */
 	MemoryContext context; /* the writer's own */
 	MemoryContext rows;    /* what is waiting to be inserted */
 	TupleTableSlot *slots[LOG_BATCH_ROWS];
@@ -44,6 +56,18 @@ struct LogWriter
 	int waiting;
 	Size bytes;
 };
+
+static void
+log_clear_chunk(LogChunk *chunk)
+{
+	static const char header[VARHDRSZ] = {0};
+
+	chunk->members = 0;
+	resetStringInfo(&chunk->headers);
+	resetStringInfo(&chunk->texts);
+	appendBinaryStringInfo(&chunk->headers, header, VARHDRSZ);
+	appendBinaryStringInfo(&chunk->texts, header, VARHDRSZ);
+}
 
 LogWriter *
 log_open_writer(int segment, bool bulk)
@@ -54,7 +78,13 @@ log_open_writer(int segment, bool bulk)
 	writer->index = index_open(log_index(segment), RowExclusiveLock);
 	writer->index_info = BuildIndexInfo(writer->index);
 	writer->cid = GetCurrentCommandId(true);
-	writer->bulk = bulk ? GetBulkInsertState() : NULL;
+	if (bulk)
+	{
+		writer->bulk = GetBulkInsertState();
+		initStringInfo(&writer->chunk.headers);
+		initStringInfo(&writer->chunk.texts);
+		log_clear_chunk(&writer->chunk);
+	}
 	writer->context = CurrentMemoryContext;
 	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
@@ -95,20 +125,15 @@ log_next_slot(LogWriter *writer)
 	return writer->slots[writer->waiting];
 }
 
-void
-log_write(LogWriter *writer, const LogRow *row)
+/* Insert a row soon, with these values of columns and event, which are copied. */
+static void
+log_add_row(LogWriter *writer, const LogRow *row, const bytea *columns, const text *event)
 {
 	MemoryContext context = MemoryContextSwitchTo(writer->rows);
 	TupleTableSlot *slot = log_next_slot(writer);
-	int columns_size = row->ncolumns > 0 ? row->ncolumns * (int) sizeof(int16) : 0;
-	bytea *columns = palloc(VARHDRSZ + columns_size);
 	Datum values[LOG_NCOLUMNS];
 	bool isnull[LOG_NCOLUMNS] = {false};
 	HeapTuple tuple;
-
-	SET_VARSIZE(columns, VARHDRSZ + columns_size);
-	if (columns_size > 0)
-		memcpy(VARDATA(columns), row->columns, columns_size);
 
 	values[LOG_ID - 1] = Int64GetDatum(row->id);
 	values[LOG_TX - 1] = Int64GetDatum((int64) row->tx);
@@ -120,7 +145,7 @@ log_write(LogWriter *writer, const LogRow *row)
 	values[LOG_OP - 1] = CharGetDatum(row->op);
 	values[LOG_COLUMNS - 1] = PointerGetDatum(columns);
 	values[LOG_CHANNEL - 1] = PointerGetDatum(cstring_to_text_with_len(row->channel, row->channel_length));
-	values[LOG_EVENT - 1] = PointerGetDatum(row->event);
+	values[LOG_EVENT - 1] = PointerGetDatum(event);
 
 	tuple = heap_form_tuple(RelationGetDescr(writer->table), values, isnull);
 	ExecStoreHeapTuple(tuple, slot, true);
@@ -133,14 +158,94 @@ log_write(LogWriter *writer, const LogRow *row)
 		log_flush_writer(writer);
 }
 
+static int
+log_columns_size(const LogRow *row)
+{
+	return row->ncolumns > 0 ? row->ncolumns * (int) sizeof(int16) : 0;
+}
+
+static void
+log_write_row(LogWriter *writer, const LogRow *row)
+{
+	int size = log_columns_size(row);
+	bytea *columns = palloc(VARHDRSZ + size);
+
+	SET_VARSIZE(columns, VARHDRSZ + size);
+	if (size > 0)
+		memcpy(VARDATA(columns), row->columns, size);
+	log_add_row(writer, row, columns, row->event);
+	pfree(columns);
+}
+
+static void
+log_flush_chunk(LogWriter *writer)
+{
+	LogChunk *chunk = &writer->chunk;
+	LogRow row = chunk->first;
+
+	if (chunk->members == 0)
+		return;
+	row.op = LOG_CHUNK_OP;
+	row.relation = InvalidOid;
+	row.head_length = chunk->members;
+	row.channel = "";
+	row.channel_length = 0;
+	SET_VARSIZE(chunk->headers.data, chunk->headers.len);
+	SET_VARSIZE(chunk->texts.data, chunk->texts.len);
+	log_add_row(writer, &row, (bytea *) chunk->headers.data, (text *) chunk->texts.data);
+	log_clear_chunk(chunk);
+}
+
+/* Add to the chunk; false if that is not for a member of this size. */
+static bool
+log_write_member(LogWriter *writer, const LogRow *row)
+{
+	LogChunk *chunk = &writer->chunk;
+	Size text_length = VARSIZE_ANY_EXHDR(row->event);
+	LogMember member = {.text_length = (uint32) text_length,
+						.head_length = row->head_length,
+						.relation = row->relation,
+						.ncolumns = (int16) row->ncolumns,
+						.channel_length = (uint16) row->channel_length,
+						.op = row->op};
+	Size size = sizeof(member) + log_columns_size(row) + row->channel_length + text_length;
+
+	if (chunk->headers.len + chunk->texts.len + size > LOG_CHUNK_BYTES)
+		log_flush_chunk(writer);
+	if (size > LOG_CHUNK_BYTES / 2)
+	{
+		log_flush_chunk(writer);
+		return false;
+	}
+	if (chunk->members == 0)
+		chunk->first = *row;
+	appendBinaryStringInfo(&chunk->headers, (char *) &member, sizeof(member));
+	if (row->ncolumns > 0)
+		appendBinaryStringInfo(&chunk->headers, (const char *) row->columns, log_columns_size(row));
+	appendBinaryStringInfo(&chunk->texts, row->channel, row->channel_length);
+	appendBinaryStringInfo(&chunk->texts, VARDATA_ANY(row->event), (int) text_length);
+	chunk->members++;
+	return true;
+}
+
+void
+log_write(LogWriter *writer, const LogRow *row)
+{
+	if (writer->bulk == NULL || !log_write_member(writer, row))
+		log_write_row(writer, row);
+}
+
 void
 log_close_writer(LogWriter *writer)
 {
+	log_flush_chunk(writer);
 	log_flush_writer(writer);
 	for (int i = 0; i < writer->nslots; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
 	if (writer->bulk != NULL)
 	{
+		pfree(writer->chunk.headers.data);
+		pfree(writer->chunk.texts.data);
 		FreeBulkInsertState(writer->bulk);
 		table_finish_bulk_insert(writer->table, 0);
 	}
