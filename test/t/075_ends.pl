@@ -70,14 +70,18 @@ sub stop_transaction
 		$holder = $node->background_psql('postgres');
 		$holder->query_safe("BEGIN; LOCK TABLE $logs IN EXCLUSIVE MODE; SELECT 1");
 	}
+
+	# What ends by itself is waited for; what is ended from outside is let run.
+	my ($before, $after) = $stop->{set} ? ('', '\echo now') : ('\echo now', '');
 	$session->query_until(
-		qr/begun/, "
+		qr/now/, "
 		SET application_name = 'victim';
 		" . ($stop->{set} // '') . ";
-		\\echo begun
+		$before
 		BEGIN;
 		INSERT INTO a (v) SELECT 'lost' FROM generate_series(1, $rows);
 		$place->{sql};
+		$after
 	");
 	if ($stop->{function})
 	{
