@@ -278,7 +278,7 @@ link_flush(Link *link)
 		{
 			if (errno != EAGAIN && errno != EWOULDBLOCK)
 				link_close(link, strerror(errno));
-			return;
+			break;
 		}
 		link->out_sent += (int) sent;
 	}
