@@ -22,6 +22,14 @@
 
 #define QUEUE_FIRST_CAPACITY 8
 
+static size_t frame_total;
+
+size_t
+frame_memory(void)
+{
+	return frame_total;
+}
+
 /* Write the header of a fragment of len <= 65535 bytes; returns its size. */
 static size_t
 frame_header(uint8_t *to, uint8_t first, size_t len)
@@ -48,6 +56,14 @@ frame_new(size_t size)
 	return frame;
 }
 
+/* It is complete, and counts. */
+static Frame *
+frame_done(Frame *frame)
+{
+	frame_total += sizeof(Frame) + frame->len;
+	return frame;
+}
+
 Frame *
 frame_text(const char *text, size_t len)
 {
@@ -68,7 +84,7 @@ frame_text(const char *text, size_t len)
 		len -= size;
 		opcode = FRAME_OPCODE_CONTINUE;
 	} while (len > 0);
-	return frame;
+	return frame_done(frame);
 }
 
 Frame *
@@ -83,7 +99,7 @@ frame_control(uint8_t opcode, const void *payload, size_t len)
 	if (len > 0)
 		memcpy(frame->data + frame->len, payload, len);
 	frame->len += (uint32_t) len;
-	return frame;
+	return frame_done(frame);
 }
 
 Frame *
@@ -108,8 +124,10 @@ frame_ref(Frame *frame)
 void
 frame_unref(Frame *frame)
 {
-	if (--frame->refs == 0)
-		free(frame);
+	if (--frame->refs > 0)
+		return;
+	frame_total -= sizeof(Frame) + frame->len;
+	free(frame);
 }
 
 size_t
@@ -139,6 +157,7 @@ queue_grow(Queue *queue)
 	for (uint32_t i = 0; i < queue->count; i++)
 		ring[i] = *queue_at(queue, i);
 	free(queue->ring);
+	frame_total += (capacity - queue->capacity) * sizeof(QueueEntry);
 	queue->ring = ring;
 	queue->capacity = capacity;
 	queue->head = 0;
@@ -221,6 +240,7 @@ queue_clear(Queue *queue)
 	for (uint32_t i = 0; i < queue->count; i++)
 		frame_unref(queue_at(queue, i)->frame);
 	free(queue->ring);
+	frame_total -= queue->capacity * sizeof(QueueEntry);
 	*queue = (Queue){0};
 }
 

@@ -45,6 +45,9 @@ extern Frame *frame_close(uint16_t code, const char *reason);
 extern Frame *frame_ref(Frame *frame);
 extern void frame_unref(Frame *frame);
 
+/* Bytes that all frames and all queues take now; a frame counts once, however many queues it is in. */
+extern size_t frame_memory(void);
+
 /*
  * How many bytes from offset, which is 0 or an end that this function gave, may be
  * written so that they end where a control frame may follow: as many as fit into room,

@@ -39,6 +39,12 @@
 
 #define HANDSHAKE_MAX_LISTENERS 64
 
+/*
+ * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for each client that
+ * does not read, until the whole machine is short of memory for TCP; and what it has is in our log as well.
+ */
+#define HANDSHAKE_NOT_SENT (128 * 1024)
+
 typedef struct Handshake
 {
 	TAILQ_ENTRY(Handshake) in_all;
@@ -270,11 +276,13 @@ handshake_open(int fd, const struct sockaddr_storage *address, socklen_t size)
 {
 	Handshake *h;
 	int on = 1;
+	int not_sent = HANDSHAKE_NOT_SENT;
 
 	if (handshake.nreading >= HANDSHAKE_MAX)
 		handshake_free(TAILQ_FIRST(&handshake.reading));
 	/* What is written is gathered by ourselves. */
 	(void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void) setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	h = memory_zeroed(sizeof(Handshake));
 	h->fd = fd;
 	h->deadline = uv_now(handshake.loop) + HANDSHAKE_MS;

@@ -230,15 +230,24 @@ session_too_slow(Session *session)
 	session_close(session, SESSION_CLOSE_TOO_SLOW, reason);
 }
 
-/* Does a queue entry of this size fit, as things are? A single event may be larger than the buffer. */
+size_t
+session_room(const Session *session)
+{
+	const Sessions *sessions = session->sessions;
+	size_t limit = session_events_limit(session);
+
+	if (session->over_at != 0 && sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
+		limit /= 2;
+	if (limit > SESSION_SCARCE && frame_memory() > SESSION_TOTAL * sessions->config->client_buffer)
+		limit = SESSION_SCARCE;
+	return limit;
+}
+
+/* Does a queue entry of this size fit? A single event may be larger than the buffer. */
 static bool
 session_fits(const Session *session, size_t size)
 {
-	size_t limit = session_events_limit(session);
-
-	if (session->over_at != 0 && session->sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
-		limit /= 2;
-	return session_events(session) == 0 || session_events(session) + size <= limit;
+	return session_events(session) == 0 || session_events(session) + size <= session_room(session);
 }
 
 bool

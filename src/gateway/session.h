@@ -21,6 +21,11 @@
  * nothing was taken for long (SESSION_STALL_MS), the client is slow too: only half of the room is there until
  * it has caught up; it is closed.
  *
+ * All sessions together have a bound too, because client_buffer times max_clients would be no limit at all. A
+ * frame counts once there, however many clients it is queued for, and so does what the queues themselves take. Beyond
+ * SESSION_TOTAL times client_buffer each client has room for no more than SESSION_SCARCE of events, so only
+ * clients that are far behind feel it: they get the rest from the log.
+ *
  * This module has neither socket nor clock: both come in by SessionIo.
  *
  *-------------------------------------------------------------------------
@@ -43,6 +48,8 @@
 #define SESSION_CLOSE_MS          5000  /* from our close frame to the client's */
 #define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
 #define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages */
+#define SESSION_TOTAL             32    /* so many times client_buffer is for all clients together */
+#define SESSION_SCARCE            65536 /* beyond that, bytes of events that may be queued for each of them */
 #define SESSION_SOFT_MS           10000 /* with more than half of the events' part queued: the rest is not used */
 #define SESSION_STALL_MS          30000 /* with something queued of which the socket takes nothing: closed */
 
@@ -176,6 +183,9 @@ extern bool session_answer_close(Session *session);
 
 /* The connection is no more; neither is io. */
 extern void session_closed(Session *session);
+
+/* How many bytes of events may be queued for it, as things are. */
+extern size_t session_room(const Session *session);
 
 /*
  * Is there room for an event? Where it is scarce, what is queued is written first, so

@@ -273,6 +273,67 @@ test_soft_limit(void **state)
 	assert_int_equal(session->over_at, 0);
 }
 
+#define CROWD 60
+
+/* So many clients that take nothing, each subscribed to a stream of its own, or all to one. */
+static void
+start_crowd(Database *database, PlayPipe *pipes, bool one_stream)
+{
+	char request[100];
+
+	play_config.client_buffer = 1024 * 1024;
+	for (uint32_t i = 0; i < CROWD; i++)
+	{
+		snprintf(request, sizeof(request),
+				 "{\"method\":\"subscribe\",\"channel\":\"c%u\",\"ops\":[\"INSERT\"]}", one_stream ? 0 : i);
+		play_subscribe(play_open(database, &pipes[i]), request, one_stream ? 1 : i + 1, false, 100);
+		pipes[i].blocked = true;
+	}
+	play_nsent = 0;
+}
+
+/* What is queued for many is there once. */
+static void
+test_memory_shared(void **state)
+{
+	static PlayPipe pipes[CROWD];
+	Database *database = play_hello(&play_link_a, 1, 100);
+
+	(void) state;
+	start_crowd(database, pipes, true);
+	for (uint64_t id = 101; id <= 108; id++)
+		play_event(database, 1, id, play_text(90000));
+	assert_int_equal(play_nsent, 0);
+	assert_in_range(play_sessions.stats.queued, CROWD * 8 * 90000, SIZE_MAX);
+	assert_in_range(frame_memory(), 8 * 90000, 8 * 90000 + 50000);
+}
+
+/* What is queued for each alone adds up, and there is a bound for all of it. */
+static void
+test_memory_total(void **state)
+{
+	static PlayPipe pipes[CROWD];
+	size_t total = (size_t) SESSION_TOTAL * 1024 * 1024;
+	Database *database = play_hello(&play_link_a, 1, 100);
+
+	(void) state;
+	start_crowd(database, pipes, false);
+	for (uint64_t id = 101; id <= 100 + 8 * CROWD; id++)
+		play_event(database, 1 + (uint32_t) (id - 101) / 8, id, play_text(90000));
+	assert_in_range(frame_memory(), total, total + CROWD * (SESSION_SCARCE + 100000));
+	assert_in_range(play_nsent, 10, CROWD / 2);
+	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, database->last_number);
+
+	/* All that is back to normal with the last of them. */
+	for (int i = 0; i < CROWD; i++)
+		session_closed(pipes[i].session);
+	assert_int_equal(frame_memory(), 0);
+	start_crowd(database, pipes, true);
+	for (uint64_t id = 1001; id <= 1008; id++)
+		play_event(database, 1, id, play_text(90000));
+	assert_int_equal(play_nsent, 0);
+}
+
 /* One message may be larger than the buffer, and a round may be, for a client that takes it. */
 static void
 test_large(void **state)
@@ -679,6 +740,8 @@ main(void)
 		TEST(test_answers_not_taken),
 		TEST(test_answers_taken),
 		TEST(test_soft_limit),
+		TEST(test_memory_shared),
+		TEST(test_memory_total),
 		TEST(test_large),
 		TEST(test_replay),
 		TEST(test_several),
