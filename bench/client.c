@@ -3,12 +3,13 @@
  * client.c
  *	  The load client: thousands of WebSocket connections that count what they receive.
  *
- *	  client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW]
+ *	  client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] [-d]
  *
  *	  -s	sent by each client once it is connected; the first message that comes back is the answer
  *	  -t	how to tell when an event was made: "at", the time of its commit, or "sent", nanoseconds since 1970 that
  *			its row carries. Taken by every N-th client (-e)
  *	  -w	connections that are being made at one time
+ *	  -d	deaf: what comes behind the answer is never read
  *
  * Once all are connected and have been answered it prints a line of JSON about that. Then it does what it is told,
  * a line each, and answers with a line of JSON:
@@ -52,6 +53,7 @@ static struct
 	ClientStamp stamp;
 	uint32_t every;
 	uint32_t window;
+	bool deaf;
 	/* connecting */
 	Ws *all;
 	int epoll;
@@ -215,6 +217,8 @@ client_on_event(Ws *ws, uint32_t events)
 	}
 	if (state == WS_HANDSHAKE && ws->state == WS_OPEN)
 		client_on_open(ws);
+	if (client.deaf && ws->answered && epoll_ctl(client.epoll, EPOLL_CTL_DEL, ws->fd, NULL) != 0)
+		client_fail("epoll_ctl");
 	if (client.messages != before)
 	{
 		client.last_at = clock_monotonic();
@@ -398,7 +402,7 @@ client_options(int argc, char **argv)
 	client.clients = 1;
 	client.every = 1;
 	client.window = 512;
-	while ((option = getopt(argc, argv, "p:P:n:s:t:e:w:")) != -1)
+	while ((option = getopt(argc, argv, "p:P:n:s:t:e:w:d")) != -1)
 	{
 		switch (option)
 		{
@@ -423,6 +427,9 @@ client_options(int argc, char **argv)
 			case 'w':
 				client.window = (uint32_t) atoi(optarg);
 				break;
+			case 'd':
+				client.deaf = true;
+				break;
 			default:
 				exit(2);
 		}
@@ -431,7 +438,8 @@ client_options(int argc, char **argv)
 	{
 		fprintf(
 			stderr,
-			"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW]\n");
+			"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] "
+			"[-d]\n");
 		exit(2);
 	}
 }

@@ -23,7 +23,7 @@ from cluster import Cluster  # noqa: E402
 from programs import Peer  # noqa: E402
 from report import Figures  # noqa: E402
 
-NAMES = ["write", "fanout", "latency", "bulk", "idle", "replay"]
+NAMES = ["write", "fanout", "latency", "bulk", "idle", "replay", "slow"]
 
 
 class Bench:
