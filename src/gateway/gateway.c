@@ -255,9 +255,10 @@ gateway_configure(const WireConfig *config)
 }
 
 static bool
-gateway_on_message(void *arg, const WireMessage *message)
+gateway_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 {
 	(void) arg;
+	(void) next;
 	if (message->type == WIRE_CONFIG && message->u.config.version == WIRE_VERSION)
 	{
 		gateway_configure(&message->u.config);

@@ -58,21 +58,22 @@ typedef enum SubscriptionState
 
 typedef struct Subscription
 {
-	RB_ENTRY(Subscription) in_database;
-	LIST_ENTRY(Subscription) in_session;
+	/* First, and together, what each event needs. */
 	LIST_ENTRY(Subscription) in_stream;
 	Session *session;
-	struct Stream *stream; /* while REPLAYING or LIVE, or with a companion */
-	uint32_t number;       /* even */
-	uint32_t credit;       /* bytes of its replay written, not yet told the feed */
 	uint8_t state;
 	uint8_t ops;
 	bool asked;        /* the client waits for an answer */
 	bool companion;    /* there is one at the feed */
 	bool lost;         /* the client is still to be told that notifications were lost */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
-	RequestId id;      /* of the request, while asked */
 	WirePosition position;
+	RB_ENTRY(Subscription) in_database;
+	LIST_ENTRY(Subscription) in_session;
+	struct Stream *stream; /* while REPLAYING or LIVE, or with a companion */
+	uint32_t number;       /* even */
+	uint32_t credit;       /* bytes of its replay written, not yet told the feed */
+	RequestId id;          /* of the request, while asked */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;

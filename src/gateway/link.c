@@ -78,7 +78,7 @@ link_hello(Link *link, const WireHello *hello)
 }
 
 static bool
-link_on_message(void *arg, const WireMessage *message)
+link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 {
 	Link *link = arg;
 
@@ -86,6 +86,8 @@ link_on_message(void *arg, const WireMessage *message)
 		return false;
 	if (link->database == NULL)
 		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
+	/* What a feed sends at a time it ends with a POSITION, of which clients get nothing. */
+	sessions_expect(link_hub->sessions, next != NULL && next->type != WIRE_POSITION);
 	switch (hub_message(link_hub, link->database, message))
 	{
 		case HUB_OK:

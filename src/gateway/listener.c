@@ -7,6 +7,9 @@
  *	- A write that the socket takes only in part is not an error: the library keeps a
  *	  copy of the rest and sends it before anything else. So nothing is written while
  *	  lws_partial_buffered(), and never more than FRAME_WRITE at once.
+ *	- Its lws_write() has nothing to add where it keeps nothing, there is no TLS, and the
+ *	  frames are ready: they go to the socket directly, and only what that does not take
+ *	  goes to the library.
  *	- It answers pings and closes by itself, between two writes of ours: each of ours
  *	  therefore ends at the end of a fragment.
  *	- A write that fails does not close the connection, and closing it from outside of
@@ -197,8 +200,18 @@ listener_ready(void *io)
 bool
 listener_write(void *io, const uint8_t *data, size_t len)
 {
+	ssize_t sent = send(lws_get_socket_fd(io), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (sent == (ssize_t) len)
+		return true;
+	if (sent < 0)
+	{
+		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+			return false;
+		sent = 0;
+	}
 	/* The library's interface is not const, but raw data is only read. */
-	return lws_write(io, (unsigned char *) data, len, LWS_WRITE_RAW) >= 0;
+	return lws_write(io, (unsigned char *) data + sent, len - (size_t) sent, LWS_WRITE_RAW) >= 0;
 }
 
 void

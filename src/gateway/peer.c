@@ -95,26 +95,25 @@ peer_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void
 peer_decode(Peer *peer)
 {
+	WireMessage frames[2];
+	const WireMessage *frame = &frames[0];
+	WireMessage *next = &frames[1];
 	size_t done = 0;
-	WireResult result = WIRE_OK;
+	size_t used = 0;
+	WireResult result = wire_decode(peer->buf, peer->len, &frames[0], &used);
 
-	while (!peer->closing)
+	while (result == WIRE_OK && !peer->closing)
 	{
-		WireMessage message;
-		size_t used;
-
-		result = wire_decode(peer->buf + done, peer->len - done, &message, &used);
-		peer->needed = used;
-		if (result != WIRE_OK)
-			break;
 		done += used;
-		if (!peer->events->message(peer->arg, &message))
+		result = wire_decode(peer->buf + done, peer->len - done, next, &used);
+		if (!peer->events->message(peer->arg, frame, result == WIRE_OK ? next : NULL))
 			result = WIRE_BAD;
-		if (result == WIRE_BAD)
-			break;
+		frame = next;
+		next = frame == &frames[0] ? &frames[1] : &frames[0];
 	}
 	if (result == WIRE_BAD)
 		peer_close(peer, "protocol violation");
+	peer->needed = used;
 	peer->len -= done;
 	if (done > 0 && peer->len > 0)
 		memmove(peer->buf, peer->buf + done, peer->len);

@@ -22,8 +22,11 @@ typedef struct Peer Peer;
 
 typedef struct PeerEvents
 {
-	/* A frame; it points into the peer's buffer. False: the peer is not to be talked to any longer. */
-	bool (*message)(void *arg, const WireMessage *message);
+	/*
+	 * A frame, and the one behind it, or NULL where that has not come yet; they point into the peer's buffer. False: the
+	 * peer is not to be talked to any longer.
+	 */
+	bool (*message)(void *arg, const WireMessage *message, const WireMessage *next);
 	/* Everything that was sent has been taken; may be NULL. Never called within peer_send(). */
 	void (*drained)(void *arg);
 	/* The connection has ended, and the peer with it. Never called within peer_send(). */

@@ -247,7 +247,8 @@ session_room(const Session *session)
 static bool
 session_fits(const Session *session, size_t size)
 {
-	return session_events(session) == 0 || session_events(session) + size <= session_room(session);
+	return session->queue.count == 0 || session_events(session) == 0 ||
+		   session_events(session) + size <= session_room(session);
 }
 
 bool
@@ -265,9 +266,24 @@ session_has_room(Session *session, const Frame *frame)
 void
 session_send_event(Session *session, Frame *frame, FrameNote note)
 {
-	session_queue(session, frame, note);
-	session->sessions->stats.messages++;
+	Sessions *sessions = session->sessions;
+
+	sessions->stats.messages++;
 	session->messages++;
+	if (!sessions->at_once || session->queue.count > 0 || note.sub != 0 || frame->len > FRAME_WRITE ||
+		!sessions->io->ready(session->io))
+	{
+		session_queue(session, frame, note);
+		return;
+	}
+	session->sent_at = sessions->io->now();
+	if (!sessions->io->write(session->io, frame->data, frame->len))
+	{
+		session_broken(session);
+		return;
+	}
+	sessions->stats.bytes += frame->len;
+	session->bytes += frame->len;
 }
 
 void
@@ -498,10 +514,17 @@ sessions_close_anonymous(Sessions *sessions)
 }
 
 void
+sessions_expect(Sessions *sessions, bool more)
+{
+	sessions->at_once = !more;
+}
+
+void
 sessions_settle(Sessions *sessions)
 {
 	Session *session;
 
+	sessions->at_once = false;
 	while ((session = TAILQ_FIRST(&sessions->dirty)) != NULL)
 	{
 		TAILQ_REMOVE(&sessions->dirty, session, in_dirty);

@@ -12,7 +12,8 @@
  * where it is queued: sessions_settle(), called once before the loop waits, writes all
  * that a round of events has queued, and frees the sessions that are GONE. So what a
  * feed sends in one piece goes out in one write, and no pointer becomes invalid within
- * a round.
+ * a round. Only an event with which a round ends is not queued first, where nothing else
+ * is: a thousand sessions are then gone through once, and not again when they are cold.
  *
  * What is queued for one client is bounded by client_buffer. A part of it is for events: one that finds no
  * room is refused, and the hub has its subscription read it from the log later. The rest is for the session's
@@ -112,37 +113,39 @@ typedef struct Sessions
 	struct SessionQueue dirty; /* something was queued */
 	LIST_HEAD(, SessionCursor) cursors;
 	uint32_t count; /* of all */
+	bool at_once;   /* see sessions_expect() */
 	WireStats stats;
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;
 
 typedef struct Session
 {
-	LIST_ENTRY(Session) in_all;
-	LIST_ENTRY(Session) in_database;
-	TAILQ_ENTRY(Session) in_dirty;
+	/* First, and together, what each event needs. */
 	Sessions *sessions;
-	struct Database *database; /* NULL unless OPEN */
-	LIST_HEAD(, Subscription) subscriptions;
-	uint32_t nsubscriptions;
+	void *io;
 	uint8_t state; /* SessionState */
 	bool dirty;
-	bool waking;    /* wake() was called, session_writable() not yet */
-	bool pinged;    /* a ping is not answered yet */
-	bool anonymous; /* came in without a token */
-	bool credit;    /* some subscription has replay credit to give back */
-	bool behind;    /* hub_catch_up() has something to do when the queue is empty */
-	void *io;
-	Queue queue;
-	uint64_t alive_at; /* when the client last gave a sign of life */
+	bool waking;       /* wake() was called, session_writable() not yet */
+	bool pinged;       /* a ping is not answered yet */
+	bool anonymous;    /* came in without a token */
+	bool credit;       /* some subscription has replay credit to give back */
+	bool behind;       /* hub_catch_up() has something to do when the queue is empty */
 	uint64_t sent_at;  /* when something was last queued */
-	uint64_t taken_at; /* when the socket last took something, or the queue began */
-	uint64_t over_at;  /* since when more than half of the events' room is taken; 0: it is not */
-	size_t own;        /* bytes of the queue that are our own messages, not events */
-	uint64_t deadline; /* CLOSING: when the connection is dropped */
 	uint64_t told;     /* the id of the newest position that was queued */
 	uint64_t messages; /* queued since it is open */
 	uint64_t bytes;    /* written since then */
+	Queue queue;
+	size_t own;        /* bytes of the queue that are our own messages, not events */
+	uint64_t over_at;  /* since when more than half of the events' room is taken; 0: it is not */
+	uint64_t taken_at; /* when the socket last took something, or the queue began */
+	LIST_ENTRY(Session) in_all;
+	LIST_ENTRY(Session) in_database;
+	TAILQ_ENTRY(Session) in_dirty;
+	struct Database *database; /* NULL unless OPEN */
+	LIST_HEAD(, Subscription) subscriptions;
+	uint32_t nsubscriptions;
+	uint64_t alive_at; /* when the client last gave a sign of life */
+	uint64_t deadline; /* CLOSING: when the connection is dropped */
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
@@ -194,8 +197,19 @@ extern size_t session_room(const Session *session);
  */
 extern bool session_has_room(Session *session, const Frame *frame) __attribute__((warn_unused_result));
 
-/* Queue an event, for which there is room. The caller has a reference to the frame. */
+/*
+ * Write or queue an event, for which there is room. The caller has a reference to the frame. The session may not be
+ * OPEN any more afterwards: then it has no subscriptions.
+ */
 extern void session_send_event(Session *session, Frame *frame, FrameNote note);
+
+/* Have the processor fetch what session_has_room() and session_send_event() will need. */
+static inline void
+session_fetch(const Session *session)
+{
+	__builtin_prefetch(session);
+	__builtin_prefetch(&session->queue);
+}
 
 /*
  * Queue a message of our own, given away by the caller; before as in FrameNote. Only an OPEN session takes it;
@@ -226,6 +240,9 @@ extern void sessions_cursor_close(SessionCursor *cursor);
 /* Close every session, or every one that came in without a token. */
 extern void sessions_close_all(Sessions *sessions, uint16_t code, const char *reason);
 extern void sessions_close_anonymous(Sessions *sessions);
+
+/* Does more follow in this round? Then events are queued, to be written together; so they are until this is said. */
+extern void sessions_expect(Sessions *sessions, bool more);
 
 /* Write what is queued, free what is gone; before the loop waits. */
 extern void sessions_settle(Sessions *sessions);

@@ -193,6 +193,7 @@ feed_send_live(void)
 	if (feed.live == feed.committed)
 		return;
 	feed.live++;
+	sessions_expect(&play_sessions, chance(2) == 0);
 	if (feed_wanted(feed.channel[feed.live]))
 		play_event(feed.database, (uint32_t) feed.channel[feed.live] + 1, feed.live, feed_text(feed.live));
 	if (chance(3) == 0)
@@ -253,6 +254,7 @@ feed_notify(void)
 	for (int i = 0; i < CLIENTS; i++)
 		client[i].none[feed.notified + 1] = !client[i].listening;
 	text[snprintf(text, 15, "N%llu,", (unsigned long long) ++feed.notified)] = 'y';
+	sessions_expect(&play_sessions, chance(2) == 0);
 	if (feed_wanted(0))
 		play_notify(feed.database, 1, text);
 }
