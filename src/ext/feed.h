@@ -34,6 +34,7 @@ typedef struct Sub
 	bool replaying;        /* reads by itself, has not yet met the live stream */
 	LogReader reader;      /* where its replay is */
 	int64 credit;          /* bytes of replay that the client may still be sent */
+	int64 window;          /* and may be at most */
 	dlist_node in_stream;  /* stream->subs */
 	dlist_node in_replays; /* link->replays, while replaying */
 } Sub;
@@ -74,8 +75,10 @@ struct Stream
 	MemoryContext decisions_context;
 	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
 	dlist_head subs;
-	int live[NOTIFYD_MAX_GATEWAYS]; /* how many of them are live, by gateway */
-	dlist_node in_channel;          /* FeedChannel.streams */
+	/* By gateway, how many of them are sent events as they come, and how many raw notifications. */
+	int live[NOTIFYD_MAX_GATEWAYS];
+	int notified[NOTIFYD_MAX_GATEWAYS];
+	dlist_node in_channel; /* FeedChannel.streams */
 };
 
 /* A channel with at least one stream. */
@@ -167,7 +170,7 @@ extern void stream_go_live(Sub *sub);
 /* Tell a subscription that events up to id can no longer be had. */
 extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
 
-/* If raw notifications were dropped because the link was full, tell those who wanted them, once it is not. */
+/* If raw notifications were dropped because the link was full, tell those who were to get them, once it is not. */
 extern void stream_tell_notifies_lost(Link *link);
 
 /* The WIRE_OP_ bit of an operation of the log. */

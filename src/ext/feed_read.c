@@ -83,7 +83,7 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
 		bool allowed;
 
-		if (stream->live[link->gateway] == 0)
+		if ((event != NULL ? stream->live : stream->notified)[link->gateway] == 0)
 			continue;
 		if (event != NULL)
 			allowed = stream_event_allowed(stream, event);

@@ -108,6 +108,13 @@ stream_channel(Feed *feed, const char *name, int length)
 	return hash_search(feed->channels, key, HASH_FIND, NULL);
 }
 
+/* May the role have raw notifications of this channel? */
+static bool
+stream_notifies(const Stream *stream)
+{
+	return stream->channel.granted && !stream->channel.notifies;
+}
+
 /* LISTEN as long as a stream of the channel may have raw notifications. */
 static void
 stream_adjust_listen(FeedChannel *channel)
@@ -119,7 +126,7 @@ stream_adjust_listen(FeedChannel *channel)
 	{
 		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
 
-		wanted |= stream->channel.granted && !stream->channel.notifies;
+		wanted |= stream_notifies(stream);
 	}
 	if (wanted && !channel->listening)
 		listen_add(channel->name);
@@ -206,6 +213,22 @@ stream_count_subs(Feed *feed, int change)
 	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
 }
 
+/* Count a subscription among those that events, as they come, are for: not while it replays. */
+static void
+stream_count_live(Sub *sub, int change)
+{
+	if (!sub->replaying && (sub->ops & ~WIRE_OP_NOTIFY) != 0)
+		sub->stream->live[sub->link->gateway] += change;
+}
+
+/* The same for raw notifications: these it gets in any case. */
+static void
+stream_count_notified(Sub *sub, int change)
+{
+	if ((sub->ops & WIRE_OP_NOTIFY) != 0)
+		sub->stream->notified[sub->link->gateway] += change;
+}
+
 static void
 stream_remove_sub(Sub *sub)
 {
@@ -214,8 +237,8 @@ stream_remove_sub(Sub *sub)
 	dlist_delete(&sub->in_stream);
 	if (sub->replaying)
 		dlist_delete(&sub->in_replays);
-	else
-		sub->stream->live[link->gateway]--;
+	stream_count_live(sub, -1);
+	stream_count_notified(sub, -1);
 	stream_count_subs(link->feed, -1);
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
 }
@@ -325,6 +348,7 @@ stream_send_subscribed(Sub *sub, WirePosition position)
 	message.u.subscribed.sub = sub->number;
 	message.u.subscribed.stream = sub->stream->number;
 	message.u.subscribed.replay = sub->replaying;
+	message.u.subscribed.notifies = stream_notifies(sub->stream);
 	message.u.subscribed.position = position;
 	link_send(sub->link, &message);
 }
@@ -351,7 +375,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	sub->link = link;
 	sub->stream = stream;
 	sub->ops = request->ops;
-	sub->credit = WIRE_REPLAY_WINDOW;
+	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
+	sub->credit = sub->window;
 	if (request->has_since)
 		position = stream_resume(link, request->since, &reset);
 	sub->replaying = position.id != link->position;
@@ -360,8 +385,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 		sub->reader.after = position.id;
 		dlist_push_tail(&link->replays, &sub->in_replays);
 	}
-	else
-		stream->live[link->gateway]++;
+	stream_count_live(sub, 1);
+	stream_count_notified(sub, 1);
 	dlist_push_tail(&stream->subs, &sub->in_stream);
 	stream_count_subs(link->feed, 1);
 	stream_send_subscribed(sub, position);
@@ -425,7 +450,7 @@ stream_credit(Link *link, const WireReplayCredit *credit)
 	Sub *sub = hash_search(link->subs, &credit->sub, HASH_FIND, NULL);
 
 	if (sub != NULL)
-		sub->credit = Min(sub->credit + credit->bytes, WIRE_REPLAY_WINDOW);
+		sub->credit = Min(sub->credit + credit->bytes, sub->window);
 }
 
 void
@@ -434,7 +459,7 @@ stream_go_live(Sub *sub)
 	Assert(sub->replaying);
 	dlist_delete(&sub->in_replays);
 	sub->replaying = false;
-	sub->stream->live[sub->link->gateway]++;
+	stream_count_live(sub, 1);
 }
 
 void
@@ -561,9 +586,14 @@ stream_tell_notifies_lost(Link *link)
 	hash_seq_init(&status, link->subs);
 	while ((sub = hash_seq_search(&status)) != NULL)
 	{
-		if (sub->stream->channel.granted && !sub->replaying)
-			stream_send_reset(sub, link->position,
-							  "notifications were lost because the gateway did not take them");
+		WireMessage message = {.type = WIRE_RESET};
+
+		if (!stream_notifies(sub->stream) || (sub->ops & WIRE_OP_NOTIFY) == 0)
+			continue;
+		message.u.reset.sub = sub->number;
+		message.u.reset.notifies = 1;
+		message.u.reset.reason = link_bytes("notifications were lost");
+		link_send(link, &message);
 	}
 }
 

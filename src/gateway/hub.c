@@ -173,6 +173,7 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 		.ops = sub->ops,
 		.has_since = sub->has_position,
 		.since = sub->position,
+		.window = hub_window(sub->session),
 		.role = {.data = "", .len = 0},
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 	};
@@ -300,6 +301,7 @@ hub_lost(Database *database)
 			sub->state = SUBSCRIPTION_WAITING;
 		sub->credit = 0;
 		sub->companion = false;
+		sub->missed = !sub->asked;
 		hub_part(database, sub);
 	}
 }
@@ -349,10 +351,14 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 
 	if (sub == NULL)
 		return HUB_OK;
-	if (message->sub != sub->number)
-		return sub->companion && hub_join(database, sub, message->stream) ? HUB_OK : HUB_BAD;
-	if (sub->state != SUBSCRIPTION_WAITING || !hub_join(database, sub, message->stream))
+	if (!(message->sub == sub->number ? sub->state == SUBSCRIPTION_WAITING : sub->companion) ||
+		!hub_join(database, sub, message->stream))
 		return HUB_BAD;
+	if (sub->missed && message->notifies)
+		hub_note_lost(sub);
+	sub->missed = false;
+	if (message->sub != sub->number)
+		return HUB_OK;
 	sub->state = SUBSCRIPTION_REPLAYING;
 	sub->position = message->position;
 	sub->has_position = true;
@@ -392,6 +398,13 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 	}
 }
 
+/* One of a stream may be there by its companion alone, until that has ended. */
+static bool
+hub_wants_notifications(const Subscription *sub)
+{
+	return sub->companion || sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING;
+}
+
 /* Queue an event for one of its stream's subscriptions. The frame is made when the first of them wants it. */
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frame)
@@ -401,7 +414,7 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 	FrameNote note = {.before = FRAME_NO_POSITION};
 
 	if ((sub->ops & event->op) == 0 ||
-		(notification ? sub->lost || (sub->state != SUBSCRIPTION_LIVE && !sub->companion)
+		(notification ? sub->lost || !hub_wants_notifications(sub)
 					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
 		return;
 	if (*frame == NULL)
@@ -527,15 +540,17 @@ hub_reset(Database *database, const WireReset *reset)
 
 	if (sub == NULL)
 		return;
-	/*
-	 * Of a companion, or has crossed our UNSUBSCRIBE: notifications were lost at the feed. Events that can no
-	 * longer be had are found out again when the subscription is made anew.
-	 */
-	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
+	if (reset->notifies)
 	{
 		hub_note_lost(sub);
 		return;
 	}
+	/*
+	 * Of a companion, which has no events, or it has crossed our UNSUBSCRIBE: that events can no longer be had
+	 * is found out again when the subscription is made anew.
+	 */
+	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
+		return;
 	/* A client that is closed before it has taken this resumes where it was, and is told again. */
 	if (sub->has_position)
 		before = hub_position(database, sub).id;

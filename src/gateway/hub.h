@@ -23,9 +23,10 @@
  * is ended at the feed, and keeps its position, that of what was queued. When the client
  * has taken everything, the subscription is made anew from there, so the feed reads the
  * rest from the log as fast as the client takes it. The client notices nothing. Only raw
- * notifications are in no log: to get them on, the subscription leaves a companion at the
- * feed, for them alone, until it is LIVE again; what finds no room then is lost, and the
- * client is told by a reset. A companion has its subscription's number plus one.
+ * notifications are in no log: a subscription gets them while it replays as well, and leaves a
+ * companion at the feed, for them alone, while it lags and until it is LIVE again. What finds no
+ * room, or may have been sent while the link was lost, is lost, and the client is told by a
+ * reset. A companion has its subscription's number plus one.
  *
  * This module has neither socket nor clock; frames to a feed go out through HubSend.
  *
@@ -66,6 +67,7 @@ typedef struct Subscription
 	bool asked;        /* the client waits for an answer */
 	bool companion;    /* there is one at the feed */
 	bool lost;         /* the client is still to be told that notifications were lost */
+	bool missed;       /* the link was lost: so are notifications, if the channel has any */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;

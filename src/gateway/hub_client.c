@@ -137,11 +137,19 @@ hub_session_live(const Session *session)
 	return session->database->link != NULL;
 }
 
+uint32_t
+hub_window(const Session *session)
+{
+	size_t room = session_room(session) / 2;
+
+	return room < WIRE_REPLAY_WINDOW ? (uint32_t) room : WIRE_REPLAY_WINDOW;
+}
+
 /* The lagging subscription that is furthest behind, if there is room for another replay; *lagging: there are some. */
 static Subscription *
 hub_next_lagging(const Session *session, bool *lagging)
 {
-	uint64_t room = session->sessions->config->client_buffer / 2 / WIRE_REPLAY_WINDOW;
+	uint64_t room = session_room(session) / 3 * 2 / WIRE_REPLAY_WINDOW;
 	uint64_t replaying = 0;
 	Subscription *furthest = NULL;
 	Subscription *sub;
@@ -161,7 +169,7 @@ hub_next_lagging(const Session *session, bool *lagging)
 void
 hub_catch_up(Hub *hub, Session *session)
 {
-	static const char reason[] = "notifications were lost because the client did not take them";
+	static const char reason[] = "notifications were lost";
 	Subscription *sub;
 
 	while ((sub = hub_next_lagging(session, &session->behind)) != NULL)

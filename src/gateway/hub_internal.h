@@ -19,6 +19,9 @@ extern void hub_file(Database *database, Subscription *sub);
 /* Ask the feed for a subscription, if it is there; otherwise hub_hello() will. */
 extern void hub_ask(Hub *hub, Database *database, Subscription *sub);
 
+/* The replay credit that a session's subscriptions ask for: two replays never fill its room. */
+extern uint32_t hub_window(const Session *session);
+
 /* End at the feed all that it may have of a subscription. */
 extern void hub_withdraw(Hub *hub, Database *database, const Subscription *sub);
 

@@ -244,6 +244,7 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_u8(c, &subscribe->ops);
 	wire_u8(c, &subscribe->has_since);
 	wire_position(c, &subscribe->since);
+	wire_u32(c, &subscribe->window);
 	wire_bytes(c, &subscribe->role);
 	wire_bytes(c, &subscribe->channel);
 }
@@ -285,6 +286,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_u32(c, &m->u.subscribed.sub);
 			wire_u32(c, &m->u.subscribed.stream);
 			wire_u8(c, &m->u.subscribed.replay);
+			wire_u8(c, &m->u.subscribed.notifies);
 			wire_position(c, &m->u.subscribed.position);
 			return true;
 		case WIRE_REFUSED:
@@ -311,6 +313,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_RESET:
 			wire_u32(c, &m->u.reset.sub);
+			wire_u8(c, &m->u.reset.notifies);
 			wire_position(c, &m->u.reset.position);
 			wire_bytes(c, &m->u.reset.reason);
 			return true;

@@ -80,7 +80,7 @@ typedef enum WireType
 #define WIRE_HEARTBEAT_MS 1000
 
 /*
- * A feed starts each replay with this much credit. A REPLAY_EVENT costs the length of
+ * A replay starts with as much credit as the gateway asks for, and this much at most. A REPLAY_EVENT costs the length of
  * its text, and one may be sent while any credit is left, so a large event takes it
  * below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
  */
@@ -173,7 +173,8 @@ typedef struct WireSubscribe
 	uint8_t ops;       /* WIRE_OP_ bits */
 	uint8_t has_since; /* 0: from now on */
 	WirePosition since;
-	WireBytes role; /* empty: pg_notifyd.anonymous_role */
+	uint32_t window; /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
+	WireBytes role;  /* empty: pg_notifyd.anonymous_role */
 	WireBytes channel;
 } WireSubscribe;
 
@@ -192,13 +193,15 @@ typedef struct WireReplayCredit
  * stream: all subscriptions for which the feed decides alike (one channel and one
  * role) share a stream, and EVENT frames name streams. replay: REPLAY_EVENT frames
  * come first, and REPLAY_DONE makes the subscription a member of the stream;
- * without it the subscription is one from this frame on.
+ * without it the subscription is one from this frame on. Raw notifications it gets from this
+ * frame on in any case; notifies: whether the role may have those of this channel.
  */
 typedef struct WireSubscribed
 {
 	uint32_t sub;
 	uint32_t stream;
 	uint8_t replay;
+	uint8_t notifies;
 	WirePosition position; /* the stream starts right after it */
 } WireSubscribed;
 
@@ -243,9 +246,14 @@ typedef struct WireReplayDone
 	uint64_t id;
 } WireReplayDone;
 
+/*
+ * notifies: 0 when events before position can no longer be had, 1 when raw notifications were lost, about
+ * which position says nothing.
+ */
 typedef struct WireReset
 {
 	uint32_t sub;
+	uint8_t notifies;
 	WirePosition position;
 	WireBytes reason;
 } WireReset;

@@ -312,7 +312,7 @@ my %messages = (
 	11 => ['LOG', 'CV/a*', [qw(level message)]],
 	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
-	30 => ['SUBSCRIBE', 'VCCVQ<V/a*V/a*', [qw(sub ops has_since timeline id role channel)]],
+	30 => ['SUBSCRIBE', 'VCCVQ<VV/a*V/a*', [qw(sub ops has_since timeline id window role channel)]],
 	31 => ['UNSUBSCRIBE', 'V', ['sub']],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<v' . 'V/a*' x 5,
@@ -389,7 +389,7 @@ our @ISA = ('Gateway::Peer');
 sub subscribed
 {
 	my ($self, $sub, $stream, $id, %options) = @_;
-	$self->send(40, pack('VVCVQ<', $sub, $stream, $options{replay} ? 1 : 0, $self->{timeline}, $id));
+	$self->send(40, pack('VVCCVQ<', $sub, $stream, $options{replay} ? 1 : 0, $options{notifies} ? 1 : 0, $self->{timeline}, $id));
 }
 
 sub refused { my ($self, $sub, $code, $text) = @_; $self->send(41, pack('Vl<V/a*', $sub, $code, $text)); }
@@ -409,7 +409,7 @@ sub replay_done { my ($self, $sub, $id) = @_; $self->send(45, pack('VQ<', $sub, 
 sub reset
 {
 	my ($self, $sub, $id, $reason) = @_;
-	$self->send(46, pack('VVQ<V/a*', $sub, $self->{timeline}, $id, $reason));
+	$self->send(46, pack('VCVQ<V/a*', $sub, 0, $self->{timeline}, $id, $reason));
 }
 
 sub position { my ($self, $id, $behind) = @_; $self->send(47, pack('Q<V', $id, $behind // 0)); }

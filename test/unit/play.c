@@ -6,6 +6,7 @@ Sessions play_sessions;
 Hub play_hub;
 WireMessage play_sent[256];
 size_t play_nsent;
+bool play_notifies;
 int play_link_a;
 int play_link_b;
 
@@ -123,10 +124,12 @@ play_event(Database *database, uint32_t stream, uint64_t id, const char *text)
 void
 play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id)
 {
-	play_frame(
-		database,
-		(WireMessage){.type = WIRE_SUBSCRIBED,
-					  .u.subscribed = {.sub = sub, .stream = stream, .replay = replay, .position = {1, id}}});
+	play_frame(database, (WireMessage){.type = WIRE_SUBSCRIBED,
+									   .u.subscribed = {.sub = sub,
+														.stream = stream,
+														.replay = replay,
+														.notifies = play_notifies,
+														.position = {1, id}}});
 }
 
 void
@@ -153,6 +156,14 @@ void
 play_replay_done(Database *database, uint32_t sub, uint64_t id)
 {
 	play_frame(database, (WireMessage){.type = WIRE_REPLAY_DONE, .u.replay_done = {sub, id}});
+}
+
+void
+play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason)
+{
+	play_frame(database,
+			   (WireMessage){.type = WIRE_RESET,
+							 .u.reset = {.sub = sub, .position = {1, id}, .reason = play_bytes(reason)}});
 }
 
 void
@@ -257,6 +268,7 @@ play_setup(void **state)
 	(void) state;
 	play_clock = 1000000;
 	play_nsent = 0;
+	play_notifies = false;
 	play_config = (Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
 	sessions_init(&play_sessions, &pipe_io, &play_config, &play_hub);
 	hub_init(&play_hub, feed_send, &play_sessions);

@@ -28,8 +28,15 @@ extern Sessions play_sessions;
 extern Hub play_hub;
 extern WireMessage play_sent[256]; /* what went to the feed; strings are not kept */
 extern size_t play_nsent;
+extern bool play_notifies; /* SUBSCRIBED says that the channel has raw notifications */
 extern int play_link_a;
 extern int play_link_b;
+
+/* What clients send. */
+#define PLAY_SUBSCRIBE_A         "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
+#define PLAY_SUBSCRIBE_A_INSERTS "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
+#define PLAY_SUBSCRIBE_B         "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\"}"
+#define PLAY_SUBSCRIBE_B_SINCE   "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
 
 /* Before and after each test. client_buffer is 1000 bytes. */
 extern int play_setup(void **state);
@@ -43,6 +50,7 @@ extern void play_notify(Database *database, uint32_t stream, const char *text);
 extern void play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id);
 extern void play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text);
 extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
+extern void play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason);
 extern void play_position(Database *database, uint64_t id);
 
 /* The i-th frame that was sent to the feed. */

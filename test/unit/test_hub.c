@@ -1,9 +1,6 @@
 /* Sessions and the hub. */
 #include "play.h"
 
-#define SUBSCRIBE_A       "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
-#define SUBSCRIBE_B_SINCE "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
-
 static void
 test_bookmark(void **state)
 {
@@ -16,7 +13,7 @@ test_bookmark(void **state)
 	play_position(database, 150);
 	play_tick(SESSION_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* nothing is subscribed */
-	play_subscribe(session, SUBSCRIBE_A, 1, false, 150);
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 150);
 	play_expect(&pipe, 1, "\"1-150\"}}");
 	play_tick(SESSION_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* it has not moved */
@@ -32,12 +29,12 @@ test_bookmark(void **state)
 	play_tick(SESSION_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* the event told it */
 
-	replaying = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	play_position(database, 180);
 	play_tick(SESSION_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* a replay is under way */
-	play_frame(database, (WireMessage){.type = WIRE_REPLAY_DONE, .u.replay_done = {replaying, 180}});
+	play_replay_done(database, replaying, 180);
 	play_position(database, 181);
 	hub_lost(database);
 	play_tick(SESSION_BOOKMARK_MS + 1);
@@ -85,7 +82,7 @@ test_taking_is_alive(void **state)
 
 	(void) state;
 	play_config.keepalive_ms = 10000;
-	play_subscribe(session, SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	pipe.blocked = true;
 	play_event(database, 1, 101, "101");
@@ -109,7 +106,7 @@ test_credit(void **state)
 	static char text[20001];
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	uint32_t sub = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 
 	(void) state;
 	play_config.client_buffer = 1000000;
@@ -118,8 +115,7 @@ test_credit(void **state)
 	play_nsent = 0;
 	pipe.blocked = true;
 	for (uint64_t id = 51; id < 54; id++)
-		play_frame(database,
-				   (WireMessage){.type = WIRE_REPLAY_EVENT, .u.replay_event = {sub, id, play_bytes(text)}});
+		play_replay_event(database, sub, id, text);
 	sessions_settle(&play_sessions);
 	assert_int_equal(play_nsent, 0); /* nothing was written, so nothing is given */
 	pipe.len = 0;
@@ -138,8 +134,8 @@ test_detached(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	play_subscribe(session, SUBSCRIBE_A, 1, false, 100);
-	play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_event(database, 1, 105, "105");
 	play_position(database, 120);
 	hub_lost(database);
@@ -171,8 +167,8 @@ test_bad_feed(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t live = play_subscribe(session, SUBSCRIBE_A, 1, false, 100);
-	uint32_t replaying = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	uint32_t live = play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
+	uint32_t replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	uint32_t waiting;
 	WireMessage bad[] = {
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live, .stream = 1}},
@@ -195,7 +191,7 @@ test_bad_feed(void **state)
 	/* What concerns nobody is no fault: it crossed an UNSUBSCRIBE. */
 	play_subscribed(database, 12345, 1, false, 100);
 	play_event(database, 54321, 101, "x");
-	play_frame(database, (WireMessage){.type = WIRE_REPLAY_DONE, .u.replay_done = {12345, 1}});
+	play_replay_done(database, 12345, 1);
 	play_frame(database,
 			   (WireMessage){.type = WIRE_STREAM_ENDED, .u.ended = {54321, -32003, play_bytes("x")}});
 }
@@ -208,7 +204,7 @@ test_broken(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	play_subscribe(session, SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
 	pipe.broken = true;
 	sessions_settle(&play_sessions);
 	assert_true(pipe.dropped);
@@ -252,7 +248,7 @@ test_goodbye(void **state)
 	PlayPipe pipe[2];
 
 	(void) state;
-	play_subscribe(play_open(database, &pipe[0]), SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(play_open(database, &pipe[0]), PLAY_SUBSCRIBE_A, 1, false, 100);
 	play_open(database, &pipe[1]);
 	play_nsent = 0;
 	assert_int_equal(hub_message(&play_hub, database, &message), HUB_GOODBYE);

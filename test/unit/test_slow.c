@@ -1,12 +1,8 @@
 /* Clients that take less than there is for them: what lags, what is closed, and that nothing is lost by it. */
 #include "play.h"
 
-#define SUBSCRIBE_A         "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
-#define SUBSCRIBE_A_INSERTS "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
-#define SUBSCRIBE_B         "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\"}"
-#define SUBSCRIBE_B_SINCE   "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
-#define PING                "{\"id\":9,\"method\":\"ping\"}"
-#define LOST                "notifications were lost because the client did not take them"
+#define PING "{\"id\":9,\"method\":\"ping\"}"
+#define LOST "notifications were lost"
 
 /* Of client_buffer, which is 1000 here, what is for events; two of these fit, and not three. */
 #define EVENTS 750
@@ -50,7 +46,7 @@ test_burst(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 
 	(void) state;
 	assert_int_equal(play_nsent, 1);
@@ -82,7 +78,7 @@ test_position(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	uint32_t sub = start_blocked(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 
 	(void) state;
 	play_event(database, 1, 110, play_text(EVENTS));
@@ -102,7 +98,7 @@ test_positions_told(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 
 	(void) state;
 	play_position(database, 150);
@@ -129,7 +125,7 @@ test_stalled(void **state)
 	uint32_t sub;
 
 	(void) state;
-	sub = play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
+	sub = play_subscribe(session, PLAY_SUBSCRIBE_A_INSERTS, 1, false, 100);
 	play_event(database, 1, 105, "105");
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	play_expect(&pipe, 1, "105");
@@ -162,7 +158,7 @@ test_slow_but_not_stalled(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	sessions_settle(&play_sessions);
 	for (int i = 0; i < 5; i++)
 	{
@@ -182,7 +178,7 @@ test_stalled_ping(void **state)
 
 	(void) state;
 	play_config.keepalive_ms = 1000;
-	start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	play_event(database, 1, 110, "110");
 	sessions_settle(&play_sessions);
 	play_tick(1000);
@@ -198,12 +194,12 @@ test_stalled_behind_reset(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	uint32_t sub = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 
 	(void) state;
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	pipe.blocked = true;
-	play_frame(database, (WireMessage){.type = WIRE_RESET, .u.reset = {sub, {1, 90}, play_bytes("gone")}});
+	play_reset(database, sub, 90, "gone");
 	play_replay_event(database, sub, 95, "95");
 	sessions_settle(&play_sessions);
 	play_tick(SESSION_STALL_MS);
@@ -221,7 +217,7 @@ test_answers_not_taken(void **state)
 	int i;
 
 	(void) state;
-	start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	play_event(database, 1, 110, play_text(EVENTS));
 	for (i = 0; session->state == SESSION_OPEN; i++)
 		play_receive(session, PING);
@@ -255,7 +251,7 @@ test_soft_limit(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_blocked(session, &pipe, SUBSCRIBE_A_INSERTS);
+	uint32_t sub = start_blocked(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 
 	(void) state;
 	play_event(database, 1, 110, play_text(EVENTS / 2));
@@ -344,7 +340,7 @@ test_large(void **state)
 	uint32_t sub;
 
 	(void) state;
-	sub = play_subscribe(session, SUBSCRIBE_A_INSERTS, 1, false, 100);
+	sub = play_subscribe(session, PLAY_SUBSCRIBE_A_INSERTS, 1, false, 100);
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	for (uint64_t id = 101; id < 110; id++)
 		play_event(database, 1, id, play_text(5000));
@@ -376,7 +372,7 @@ test_replay(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	uint32_t sub = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 
 	(void) state;
 	play_expect(&pipe, 1, "\"1-50\"}}");
@@ -408,15 +404,15 @@ test_several(void **state)
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 	uint32_t a;
-	uint32_t b = play_subscribe(session, SUBSCRIBE_B, 2, false, 100);
+	uint32_t b = play_subscribe(session, PLAY_SUBSCRIBE_B, 2, false, 100);
 	PlayPipe other;
 	Session *fast = play_open(database, &other);
 
 	(void) state;
 	play_expect(&pipe, 1, "\"1-100\"}}");
-	play_subscribe(fast, SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(fast, PLAY_SUBSCRIBE_A, 1, false, 100);
 	play_expect(&other, 1, "\"1-100\"}}");
-	a = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	a = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	for (int i = 0; i < 3; i++)
 		play_expect(&other, 1, play_text(THIRD));
 	play_event(database, 2, 140, "140"); /* that fits */
@@ -491,7 +487,7 @@ test_notify(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
 	assert_int_equal(play_nsent, 2);
@@ -531,7 +527,7 @@ test_notify_flood(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	start_blocked(session, &pipe, SUBSCRIBE_A);
+	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A);
 	for (int i = 0; i < 10; i++)
 		play_notify(database, 1, play_text(THIRD));
 	play_position(database, 140);
@@ -553,10 +549,11 @@ test_notify_lost_by_feed(void **state)
 	WireMessage reset = {.type = WIRE_RESET, .u.reset = {.position = {1, 140}, .reason = play_bytes("lost")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
 	reset.u.reset.sub = sub;
+	reset.u.reset.notifies = 1;
 	play_frame(database, reset); /* has crossed the UNSUBSCRIBE */
 	take_two(&pipe);
 	play_expect(&pipe, 1, LOST "\",\"position\":\"1-120\"}}");
@@ -570,13 +567,52 @@ test_notify_lost_by_feed(void **state)
 	play_expect_nothing(&pipe);
 }
 
+/* That events are gone is told the subscription that is made anew: not when a reset has crossed its end, nor twice. */
+static void
+test_reset_while_lagging(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
+
+	(void) state;
+	play_subscribed(database, sub + 1, 1, false, 130);
+	play_reset(database, sub, 140, "gone");
+	play_reset(database, sub + 1, 140, "gone");
+	take_two(&pipe);
+	play_expect_nothing(&pipe);
+	play_subscribed(database, sub, 1, true, 140);
+	play_reset(database, sub, 140, "gone");
+	play_reset(database, sub + 1, 140, "gone");
+	play_expect(&pipe, 1, "\"reason\":\"gone\",\"position\":\"1-140\"}}");
+	play_expect_nothing(&pipe);
+}
+
+/* A replay asks for no more than fits, so that it does not begin again and again. */
+static void
+test_window(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	play_config.client_buffer = 64 * 1024;
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, true, 50);
+	assert_int_equal(play_sent[0].u.subscribe.window, 24 * 1024);
+	play_config.client_buffer = 8 * 1024 * 1024;
+	play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
+	assert_int_equal(play_sent[0].u.subscribe.window, WIRE_REPLAY_WINDOW);
+}
+
 static void
 test_unsubscribe(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	uint32_t sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
 	play_nsent = 0;
@@ -592,7 +628,7 @@ test_unsubscribe(void **state)
 	assert_int_equal(play_nsent, 1);
 
 	/* While it is being made anew both are ended. */
-	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
 	play_receive(session, "{\"id\":2,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
@@ -615,9 +651,9 @@ test_link_lost(void **state)
 	uint32_t sub = 0;
 
 	(void) state;
-	start_lagging(drained, &pipe[1], SUBSCRIBE_A_INSERTS);
+	start_lagging(drained, &pipe[1], PLAY_SUBSCRIBE_A_INSERTS);
 	play_position(database, 100);
-	start_blocked(lagging, &pipe[0], SUBSCRIBE_A);
+	start_blocked(lagging, &pipe[0], PLAY_SUBSCRIBE_A);
 	for (uint64_t id = 140; id <= 160; id += 10)
 		play_event(database, 1, id, play_text(THIRD));
 	hub_lost(database);
@@ -656,13 +692,13 @@ test_ended(void **state)
 
 	(void) state;
 	/* lagging */
-	start_lagging(session, &pipe, SUBSCRIBE_A);
+	start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	play_frame(database, ended);
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"message\":\"no longer\",\"data\":{\"channel\":\"a\"}}}");
 
 	/* asked for again: the feed may not have known of that when it ended the companion */
-	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
 	play_frame(database, ended);
@@ -670,14 +706,14 @@ test_ended(void **state)
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
 	/* refused when it is made anew */
-	sub = start_lagging(session, &pipe, SUBSCRIBE_A_INSERTS);
+	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	take_two(&pipe);
 	refused.u.refused.sub = sub;
 	play_frame(database, refused);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
 	/* the same, with a companion, which has to go as well */
-	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
 	refused.u.refused.sub = sub;
@@ -686,7 +722,7 @@ test_ended(void **state)
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
 	/* its companion is refused */
-	sub = start_lagging(session, &pipe, SUBSCRIBE_A);
+	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	refused.u.refused.sub = sub + 1;
 	play_frame(database, refused);
 	take_two(&pipe);
@@ -704,7 +740,7 @@ test_broken(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	start_blocked(session, &pipe, SUBSCRIBE_A);
+	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A);
 	play_event(database, 1, 110, play_text(EVENTS));
 	sessions_settle(&play_sessions);
 	pipe.blocked = false;
@@ -714,7 +750,7 @@ test_broken(void **state)
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
 
 	session = play_open(database, &pipe);
-	play_subscribe(session, SUBSCRIBE_B_SINCE, 2, true, 50);
+	play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	sessions_settle(&play_sessions);
 	pipe.blocked = true;
 	play_replay_event(database, play_sent[0].u.subscribe.sub, 60, play_text(EVENTS));
@@ -749,6 +785,8 @@ main(void)
 		TEST(test_notify),
 		TEST(test_notify_flood),
 		TEST(test_notify_lost_by_feed),
+		TEST(test_reset_while_lagging),
+		TEST(test_window),
 		TEST(test_unsubscribe),
 		TEST(test_link_lost),
 		TEST(test_ended),

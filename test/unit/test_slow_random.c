@@ -102,6 +102,7 @@ feed_from_gateway(void *link, const WireMessage *message)
 
 		in->sub = subscribe->sub;
 		in->ops = subscribe->ops;
+		in->bytes = subscribe->window;
 		in->has_since = subscribe->has_since != 0;
 		in->since = subscribe->since.id;
 		in->channel = subscribe->channel.data[0] - '0';
@@ -138,9 +139,10 @@ feed_subscribe(const FromGateway *in)
 					 .channel = in->channel,
 					 .ops = in->ops,
 					 .after = in->has_since ? in->since : feed.live,
-					 .credit = WIRE_REPLAY_WINDOW};
+					 .credit = in->bytes};
 	sub->replaying = sub->after != feed.live;
 	CHECK(sub->after <= feed.live);
+	play_notifies = sub->channel == 0;
 	play_subscribed(feed.database, sub->number, (uint32_t) sub->channel + 1, sub->replaying, sub->after);
 }
 
@@ -177,13 +179,18 @@ feed_text(uint64_t id)
 	return text;
 }
 
-/* Is anybody live on this channel? */
+/* Is anybody to be sent events of this channel as they come, or notifications? */
 static bool
-feed_wanted(int channel)
+feed_wanted(int channel, bool notification)
 {
 	for (size_t i = 0; i < UNIT_COUNT(feed.subs); i++)
-		if (feed.subs[i].number != 0 && feed.subs[i].channel == channel && !feed.subs[i].replaying)
+	{
+		const FeedSub *sub = &feed.subs[i];
+
+		if (sub->number != 0 && sub->channel == channel &&
+			(notification ? (sub->ops & WIRE_OP_NOTIFY) != 0 : !sub->replaying && sub->ops != WIRE_OP_NOTIFY))
 			return true;
+	}
 	return false;
 }
 
@@ -194,7 +201,7 @@ feed_send_live(void)
 		return;
 	feed.live++;
 	sessions_expect(&play_sessions, chance(2) == 0);
-	if (feed_wanted(feed.channel[feed.live]))
+	if (feed_wanted(feed.channel[feed.live], false))
 		play_event(feed.database, (uint32_t) feed.channel[feed.live] + 1, feed.live, feed_text(feed.live));
 	if (chance(3) == 0)
 		play_position(feed.database, feed.live);
@@ -228,8 +235,8 @@ feed_is_live(uint32_t number)
 }
 
 /*
- * May this client expect notifications? Not before its subscription has become live for the first time, but then
- * throughout. To be called after every step.
+ * May this client expect notifications, or to be told? Not before its subscription has begun for the first time, but
+ * then throughout, also while the link is lost. To be called after every step.
  */
 static void
 client_note_listening(struct Client *me)
@@ -239,7 +246,7 @@ client_note_listening(struct Client *me)
 
 	LIST_FOREACH(sub, &me->pipe.session->subscriptions, in_session)
 	if (sub->channel[0] == '0')
-		listening = sub->state == SUBSCRIPTION_LIVE ||
+		listening = sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING || sub->missed ||
 					(sub->companion && (me->listening || feed_is_live(sub->number + 1)));
 	me->listening = listening;
 }
@@ -255,7 +262,7 @@ feed_notify(void)
 		client[i].none[feed.notified + 1] = !client[i].listening;
 	text[snprintf(text, 15, "N%llu,", (unsigned long long) ++feed.notified)] = 'y';
 	sessions_expect(&play_sessions, chance(2) == 0);
-	if (feed_wanted(0))
+	if (feed_wanted(0, true))
 		play_notify(feed.database, 1, text);
 }
 
@@ -265,8 +272,6 @@ feed_lose_link(void)
 	hub_lost(feed.database);
 	memset(feed.subs, 0, sizeof(feed.subs));
 	feed.first = feed.count = 0;
-	for (int i = 0; i < CLIENTS; i++)
-		client[i].listening = false;
 	if (chance(2) == 0)
 		sessions_settle(&play_sessions);
 	play_hello(&play_link_a, 1, feed.live);

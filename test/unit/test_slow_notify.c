@@ -1,0 +1,98 @@
+/* Raw notifications are in no log: when a client gets them nevertheless, and when it is told that some are lost. */
+#include "play.h"
+
+#define LOST "notifications were lost"
+
+/* A replay is no reason to miss any. */
+static void
+test_while_replaying(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	WireMessage reset = {.type = WIRE_RESET, .u.reset = {.notifies = 1, .reason = play_bytes("lost")}};
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	reset.u.reset.sub = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
+	play_expect(&pipe, 1, "\"1-50\"}}");
+	play_notify(database, 2, "first");
+	play_replay_event(database, reset.u.reset.sub, 60, "60");
+	play_notify(database, 2, "second");
+	play_expect(&pipe, 1, "first");
+	play_expect(&pipe, 1, "60");
+	play_expect(&pipe, 1, "second");
+	play_frame(database, reset);
+	play_expect(&pipe, 1, LOST "\",\"position\":\"1-60\"}}");
+	play_replay_event(database, reset.u.reset.sub, 70, "70");
+	play_expect(&pipe, 1, "70");
+}
+
+/* What was sent while the link was lost is lost: told once, and only where there may have been some. */
+static void
+test_while_link_lost(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe[3];
+
+	(void) state;
+	play_subscribe(play_open(database, &pipe[0]), PLAY_SUBSCRIBE_A, 1, false, 100);
+	play_subscribe(play_open(database, &pipe[1]), PLAY_SUBSCRIBE_A_INSERTS, 1, false, 100);
+	play_subscribe(play_open(database, &pipe[2]), PLAY_SUBSCRIBE_B, 2, false, 100);
+	for (int i = 0; i < 3; i++)
+		play_expect(&pipe[i], 1, "\"1-100\"}}");
+	hub_lost(database);
+	play_nsent = 0;
+	play_hello(&play_link_b, 1, 100);
+	assert_int_equal(play_nsent, 3);
+	for (int i = 0; i < 3; i++)
+	{
+		play_notifies = i < 2;
+		play_subscribed(database, play_sent[i].u.subscribe.sub, i < 2 ? 1 : 2, false, 100);
+	}
+	play_expect(&pipe[0], 1, LOST "\",\"position\":\"1-100\"}}");
+	for (int i = 0; i < 3; i++)
+		play_expect_nothing(&pipe[i]);
+	play_notify(database, 1, "after");
+	play_expect(&pipe[0], 1, "after");
+}
+
+/* The same for one that lags, by its companion. */
+static void
+test_while_link_lost_and_lagging(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+
+	(void) state;
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
+	play_expect(&pipe, 1, "\"1-100\"}}");
+	pipe.blocked = true;
+	play_event(database, 1, 110, play_text(900));
+	play_event(database, 1, 120, "120");
+	hub_lost(database);
+	play_nsent = 0;
+	play_hello(&play_link_b, 1, 100);
+	assert_int_equal(play_nsent, 1);
+	play_notifies = true;
+	play_subscribed(database, play_sent[0].u.subscribe.sub, 1, false, 100);
+	play_notify(database, 1, "after, and lost with those before");
+	play_unblock(&pipe);
+	play_expect(&pipe, 1, play_text(900));
+	play_expect(&pipe, 1, LOST "\",\"position\":\"1-110\"}}");
+	play_expect_nothing(&pipe);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_while_replaying),
+		TEST(test_while_link_lost),
+		TEST(test_while_link_lost_and_lagging),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
