@@ -198,12 +198,13 @@ CREATE FUNCTION notifyd.stats_rows() RETURNS TABLE (
 	"position" text,
 	lag interval,
 	oldest text,
-	last_id bigint,
+	newest text,
 	events_written bigint,
 	events_sent bigint,
 	notifies_sent bigint,
 	bytes_sent bigint,
 	log_bytes bigint,
+	segments integer,
 	in_flight integer,
 	oldest_in_flight_pid integer,
 	links integer,
@@ -231,12 +232,13 @@ COMMENT ON COLUMN notifyd.stats.restarts IS 'how often the gateway was started a
 COMMENT ON COLUMN notifyd.stats.position IS 'events up to this position have been sent to every gateway';
 COMMENT ON COLUMN notifyd.stats.lag IS 'how far sending to the slowest gateway is behind';
 COMMENT ON COLUMN notifyd.stats.oldest IS 'events up to and with this position can no longer be had';
-COMMENT ON COLUMN notifyd.stats.last_id IS 'newest event id that was given out, possibly to a transaction that was rolled back';
+COMMENT ON COLUMN notifyd.stats.newest IS 'newest position that was given out, possibly to a transaction that is rolled back';
 COMMENT ON COLUMN notifyd.stats.events_written IS 'events written to the log since the server''s start';
 COMMENT ON COLUMN notifyd.stats.events_sent IS 'events sent to gateways since the server''s start';
 COMMENT ON COLUMN notifyd.stats.notifies_sent IS 'raw notifications sent to gateways since the server''s start';
 COMMENT ON COLUMN notifyd.stats.bytes_sent IS 'bytes sent, by the feed to gateways since the server''s start, by the gateway to clients since its own';
 COMMENT ON COLUMN notifyd.stats.log_bytes IS 'size of the log, measured now and then';
+COMMENT ON COLUMN notifyd.stats.segments IS 'how many of the log''s tables are in use';
 COMMENT ON COLUMN notifyd.stats.in_flight IS 'transactions that are committing events now';
 COMMENT ON COLUMN notifyd.stats.oldest_in_flight_pid IS 'process id of the one among them that holds up the others'' events';
 COMMENT ON COLUMN notifyd.stats.links IS 'gateways that the feed is connected to';

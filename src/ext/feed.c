@@ -284,7 +284,7 @@ feed_retain(Feed *feed)
 
 	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS)
 		return TimestampDifferenceMilliseconds(now, next);
-	wait = log_retain(feed->database, &feed->map);
+	wait = log_retain(feed->database, &feed->map, feed_read_by_all(feed));
 	next = TimestampTzPlusMilliseconds(now, wait);
 	return wait;
 }

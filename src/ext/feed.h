@@ -189,6 +189,9 @@ typedef enum FeedProgress
 /* One bounded round: live events for every link, then a piece of every replay. */
 extern FeedProgress feed_read(Feed *feed);
 
+/* Up to which id every link and every replay has read; PG_UINT64_MAX where nobody reads. */
+extern uint64 feed_read_by_all(Feed *feed);
+
 /* Whether there are live events that a link could be sent. */
 extern bool feed_behind(Feed *feed);
 

@@ -385,6 +385,25 @@ feed_has_replays(Feed *feed)
 	return false;
 }
 
+uint64
+feed_read_by_all(Feed *feed)
+{
+	uint64 read = PG_UINT64_MAX;
+	dlist_iter iter;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (feed->nsubs == 0 || link == NULL || !link->greeted)
+			continue;
+		read = Min(read, link->reader.after);
+		dlist_foreach (iter, &link->replays)
+			read = Min(read, dlist_container(Sub, in_replays, iter.cur)->reader.after);
+	}
+	return read;
+}
+
 bool
 feed_behind(Feed *feed)
 {

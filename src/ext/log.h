@@ -166,6 +166,7 @@ typedef struct LogSegment
 	int segment;
 	uint64 first;
 	TimestampTz since;
+	uint64 pinned; /* last id of the bulk writes that have members here and their marker later; 0: none */
 } LogSegment;
 
 /* The segments in use, oldest first. */
@@ -238,10 +239,10 @@ extern void log_load_map(LogMap *map);
 extern void log_begin(NotifydDatabase *database, LogMap *map);
 
 /*
- * Do what retention asks for: at most one truncation and one rotation, in transactions of their own.
- * Called by the feed only, outside a transaction, with its map, which is kept right. Never waits for a
- * lock. Returns the time in ms after which it wants to be called again.
+ * Do what retention asks for, in transactions of its own: truncations, and at most one rotation. Called by
+ * the feed only, outside a transaction, with its map, which is kept right; all readers have read up to
+ * read. Never waits for a lock. Returns the time in ms after which it wants to be called again.
  */
-extern long log_retain(NotifydDatabase *database, LogMap *map);
+extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read);
 
 #endif /* PG_NOTIFYD_LOG_H */

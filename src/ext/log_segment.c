@@ -40,9 +40,16 @@
 /* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
 #define LOG_ROTATION_GAP 10000
 
-/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
+/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short, or the log grows fast. */
 #define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
+
+/*
+ * How long a segment is kept that is by itself larger than all that is to be kept: so long for readers who
+ * are about to begin, so long for those who are reading it.
+ */
+#define LOG_GRACE_MS         5000
+#define LOG_READING_GRACE_MS 60000
 
 /* What notifyd.log_pin has in place of a segment whose bulk members have been truncated. */
 #define LOG_PIN_LOST (-1)
@@ -74,8 +81,16 @@ log_map_segment(LogMap *map, Datum *values)
 static void
 log_map_pin(LogMap *map, Datum *values)
 {
-	if (DatumGetInt32(values[0]) == LOG_PIN_LOST)
-		map->oldest = Max(map->oldest, (uint64) DatumGetInt64(values[1]));
+	int segment = DatumGetInt32(values[0]);
+	uint64 last_id = (uint64) DatumGetInt64(values[1]);
+
+	if (segment == LOG_PIN_LOST)
+		map->oldest = Max(map->oldest, last_id);
+	for (int i = 0; i < map->n; i++)
+	{
+		if (map->segments[i].segment == segment)
+			map->segments[i].pinned = Max(map->segments[i].pinned, last_id);
+	}
 }
 
 static void
@@ -141,6 +156,21 @@ log_end_work(void)
 	CommitTransactionCommand();
 }
 
+/* Lock a log table for TRUNCATE, with its TOAST table, which a vacuum may hold. Returns false rather than wait. */
+static bool
+log_lock_table(Oid oid)
+{
+	Relation table;
+	Oid toast;
+
+	if (!ConditionalLockRelationOid(oid, AccessExclusiveLock))
+		return false;
+	table = table_open(oid, NoLock);
+	toast = table->rd_rel->reltoastrelid;
+	table_close(table, NoLock);
+	return ConditionalLockRelationOid(toast, AccessExclusiveLock);
+}
+
 /* Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it. */
 static bool
 log_truncate_oldest(NotifydDatabase *database, LogMap *map)
@@ -150,7 +180,7 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 	bool locked;
 
 	log_begin_work();
-	locked = ConditionalLockRelationOid(log_table(segment), AccessExclusiveLock);
+	locked = log_lock_table(log_table(segment));
 	if (locked)
 	{
 		char *truncate = psprintf("TRUNCATE TABLE notifyd.log_%d", segment);
@@ -259,7 +289,7 @@ log_begin(NotifydDatabase *database, LogMap *map)
 
 /* Sizes in bytes, index and TOAST included, of the segments of the map; 0 for a table without a row. */
 static int64
-log_measure(NotifydDatabase *database, LogMap *map, int64 *bytes)
+log_measure(LogMap *map, int64 *bytes)
 {
 	int64 total = 0;
 
@@ -276,30 +306,85 @@ log_measure(NotifydDatabase *database, LogMap *map, int64 *bytes)
 		table_close(table, AccessShareLock);
 	}
 	CommitTransactionCommand();
-	pg_atomic_write_u64(&database->log_bytes, total);
 	return total;
 }
 
+/*
+ * Whether the oldest segment is kept although the log is too large: a transaction larger than that would be
+ * gone before anyone had read it.
+ */
+static bool
+log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read, TimestampTz now)
+{
+	static uint64 asked_first = 0; /* of the segment that was asked for last, and since when */
+	static TimestampTz asked_since = 0;
+	LogSegment *oldest = &map->segments[0];
+
+	if (oldest_bytes <= size_limit)
+		return false;
+	if (asked_first != oldest->first)
+	{
+		asked_first = oldest->first;
+		asked_since = now;
+	}
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	return !TimestampDifferenceExceeds(
+		asked_since, now,
+		read < Max(map->segments[1].first - 1, oldest->pinned) ? LOG_READING_GRACE_MS : LOG_GRACE_MS);
+}
+
+/* When the segment being written will be full if it grows as it did since the last time, in ms. */
+static long
+log_time_to_full(const LogSegment *current, int64 bytes, int64 limit, TimestampTz now)
+{
+	static uint64 last_first = 0;
+	static int64 last_bytes = 0;
+	static TimestampTz last_time = 0;
+	int64 grown = bytes - (current->first == last_first ? last_bytes : 0);
+	long elapsed = Min(LOG_LOOK_MS, Max(1, TimestampDifferenceMilliseconds(last_time, now)));
+
+	last_first = current->first;
+	last_bytes = bytes;
+	last_time = now;
+	if (bytes >= limit)
+		return 0;
+	return grown <= 0 ? LOG_LOOK_MS : (long) Min(LOG_LOOK_MS, (limit - bytes) * elapsed / grown);
+}
+
 long
-log_retain(NotifydDatabase *database, LogMap *map)
+log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
 {
 	int64 bytes[LOG_SEGMENTS];
-	int64 total = log_measure(database, map, bytes);
+	int64 total = log_measure(map, bytes);
 	int64 size_limit = (int64) notifyd_retention_size * 1024 * 1024;
+	int64 segment_limit = size_limit / LOG_SEGMENTS;
 	int age_limit = (int) Min(notifyd_retention * 1000.0, INT_MAX); /* ms */
 	TimestampTz now = GetCurrentTimestamp();
 	LogSegment *current = &map->segments[map->n - 1];
 	int64 current_bytes = bytes[map->n - 1];
-	bool rotate = current_bytes >= size_limit / LOG_SEGMENTS ||
+	long full = log_time_to_full(current, current_bytes, segment_limit, now);
+	bool rotate = current_bytes >= segment_limit ||
 				  (current_bytes > 0 &&
 				   TimestampDifferenceExceeds(current->since, now, age_limit / (LOG_SEGMENTS - 1)));
 
-	if (map->n > 1 &&
-		(total > size_limit || TimestampDifferenceExceeds(map->segments[1].since, now, age_limit) ||
-		 (rotate && map->n == LOG_SEGMENTS)) &&
-		!log_segment_in_use(database, map->segments[0].segment, map->segments[1].first))
-		log_truncate_oldest(database, map);
+	for (int i = 0; map->n > 1; i++)
+	{
+		bool old = TimestampDifferenceExceeds(map->segments[1].since, now, age_limit);
+		bool needed = rotate && map->n == LOG_SEGMENTS;
+
+		if (!old && !needed && total <= size_limit)
+			break;
+		if (log_segment_in_use(database, map->segments[0].segment, map->segments[1].first) ||
+			(!old && log_is_being_read(map, bytes[i], size_limit, read, now)) ||
+			!log_truncate_oldest(database, map))
+			break;
+		total -= bytes[i];
+	}
 	if (rotate && map->n < LOG_SEGMENTS)
 		log_rotate(database, map);
-	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
+	pg_atomic_write_u64(&database->log_bytes, total);
+	pg_atomic_write_u32(&database->segments, map->n);
+	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, Min(full / 2, age_limit / (LOG_SEGMENTS - 1))));
 }

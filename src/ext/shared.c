@@ -58,6 +58,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u64(&database->position, 0);
 	pg_atomic_write_u64(&database->oldest, 0);
 	pg_atomic_write_u64(&database->log_bytes, 0);
+	pg_atomic_write_u32(&database->segments, 0);
 	pg_atomic_write_u32(&database->behind_ms, 0);
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
@@ -80,6 +81,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->position, 0);
 	pg_atomic_init_u64(&database->oldest, 0);
 	pg_atomic_init_u64(&database->log_bytes, 0);
+	pg_atomic_init_u32(&database->segments, 0);
 	pg_atomic_init_u32(&database->behind_ms, 0);
 	pg_atomic_init_u32(&database->subscriptions, 0);
 	pg_atomic_init_u32(&database->links, 0);

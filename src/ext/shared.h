@@ -74,6 +74,7 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 position;  /* id up to which the slowest link has been sent everything */
 	pg_atomic_uint64 oldest;    /* events up to and with this id can no longer be had */
 	pg_atomic_uint64 log_bytes; /* of all segments, measured now and then */
+	pg_atomic_uint32 segments;  /* how many are in use */
 	pg_atomic_uint32 behind_ms; /* how far the slowest link is behind, as in WirePositionMsg */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;

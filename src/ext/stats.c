@@ -41,12 +41,13 @@ typedef enum StatsColumn
 	STATS_POSITION,
 	STATS_LAG,
 	STATS_OLDEST,
-	STATS_LAST_ID,
+	STATS_NEWEST,
 	STATS_EVENTS_WRITTEN,
 	STATS_EVENTS_SENT,
 	STATS_NOTIFIES_SENT,
 	STATS_BYTES_SENT,
 	STATS_LOG_BYTES,
+	STATS_SEGMENTS,
 	STATS_IN_FLIGHT,
 	STATS_OLDEST_IN_FLIGHT_PID,
 	STATS_LINKS,
@@ -204,12 +205,13 @@ stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool 
 	stats_set_position(row, STATS_POSITION, pg_atomic_read_u64(&database->position));
 	stats_set_position(row, STATS_OLDEST, pg_atomic_read_u64(&database->oldest));
 	if (next_id > 0)
-		stats_set_count(row, STATS_LAST_ID, next_id - 1);
+		stats_set_position(row, STATS_NEWEST, next_id - 1);
 	stats_set_count(row, STATS_EVENTS_WRITTEN, pg_atomic_read_u64(&database->events_written));
 	stats_set_count(row, STATS_EVENTS_SENT, pg_atomic_read_u64(&database->events_sent));
 	stats_set_count(row, STATS_NOTIFIES_SENT, pg_atomic_read_u64(&database->notifies_sent));
 	stats_set_count(row, STATS_BYTES_SENT, pg_atomic_read_u64(&database->bytes_sent));
 	stats_set_count(row, STATS_LOG_BYTES, pg_atomic_read_u64(&database->log_bytes));
+	stats_set(row, STATS_SEGMENTS, Int32GetDatum((int32) pg_atomic_read_u32(&database->segments)));
 	stats_set(row, STATS_IN_FLIGHT, Int32GetDatum(in_flight));
 	if (all && oldest_pid != 0)
 		stats_set(row, STATS_OLDEST_IN_FLIGHT_PID, Int32GetDatum(oldest_pid));

@@ -178,7 +178,8 @@ foreach my $ahead (5000, -2)
 	$node->safe_psql('postgres', qq{
 		INSERT INTO notifyd.log_segment SELECT (segment + 1) % 8, last_id + $ahead, clock_timestamp()
 		FROM (SELECT segment FROM notifyd.log_segment ORDER BY first_id DESC LIMIT 1) AS s,
-			(SELECT last_id FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres') AS l});
+			(SELECT split_part(newest, '-', 2)::bigint AS last_id FROM notifyd.stats
+				WHERE kind = 'database' AND name = 'postgres') AS l});
 	$node->stop('immediate');
 	$node->start;
 	wait_healthy($node);
@@ -207,7 +208,7 @@ foreach my $ahead (5000, -2)
 # notify_fetch() on a standby, which is promoted later.
 {
 	$node->safe_psql('postgres', q{UPDATE a SET v = 'fetched' WHERE id = 2});
-	my $id = $node->safe_psql('postgres', q{SELECT last_id FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'});
+	my $id = $node->safe_psql('postgres', q{SELECT split_part(newest, '-', 2) FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'});
 	$node->backup('backup');
 	my $standby = PostgreSQL::Test::Cluster->new('standby');
 	$standby->init_from_backup($node, 'backup', has_streaming => 1);
