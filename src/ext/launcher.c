@@ -53,8 +53,8 @@
 
 #define LAUNCHER_MAX_STARTING 3     /* feeds that are being started at one time */
 #define LAUNCHER_STARTING_MS  10000 /* one that takes longer (a locked database) is not counted among them */
-#define LAUNCHER_GOOD_MS      60000 /* a feed that has lived this long has not failed at its start */
-#define LAUNCHER_MAX_BACKOFF  30000 /* ms */
+#define LAUNCHER_GOOD_MS      5000  /* a feed that has lived this long has not failed at its start */
+#define LAUNCHER_MAX_BACKOFF  10000 /* ms */
 #define LAUNCHER_SCAN_MS      60000 /* pg_database is looked at this often even if nobody asks for it */
 #define LAUNCHER_HELD_MS      5000  /* a held database is looked at this often: its holder may have died */
 
@@ -85,6 +85,12 @@ int
 launcher_backoff(int failures)
 {
 	return Min(1000 << Min(failures - 1, 10), LAUNCHER_MAX_BACKOFF);
+}
+
+int
+launcher_restart_backoff(int failures)
+{
+	return failures <= 1 ? 0 : launcher_backoff(failures - 1);
 }
 
 /* How many ms until then? A time further away than any that we set is due: the clock has been set back. */
@@ -128,7 +134,7 @@ launcher_set_retry(NotifydDatabase *database, bool failed)
 	else
 	{
 		database->failures++;
-		database->retry_at = TimestampTzPlusMilliseconds(now, launcher_backoff(database->failures));
+		database->retry_at = TimestampTzPlusMilliseconds(now, launcher_restart_backoff(database->failures));
 	}
 }
 

@@ -27,8 +27,8 @@ extern void launcher_feed_attached(NotifydDatabase *database);
 /*
  * For a feed, when it ends: FEED_ABSENT if the extension is not in the database, so that
  * no feed is started until CREATE EXTENSION, FEED_WANTED in all other cases. Then the
- * launcher starts another one: at once if this one has lived for a minute or leaves a
- * database that is held, otherwise after a backoff of 1 s, doubled each time up to 30 s.
+ * launcher starts another one: at once if this one has lived for 5 s or leaves a database
+ * that is held, otherwise after launcher_restart_backoff().
  * A second call does nothing.
  */
 extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
@@ -45,7 +45,10 @@ extern void launcher_extension_created(void);
 /* At that commit, from hooks.c. Cannot fail. */
 extern void launcher_database_wanted(Oid oid);
 
-/* How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to 30 s. */
+/* How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to 10 s. */
 extern int launcher_backoff(int failures);
+
+/* The same for a process that has ended soon after its start: not at all after the first time. */
+extern int launcher_restart_backoff(int failures);
 
 #endif /* PG_NOTIFYD_LAUNCHER_H */

@@ -53,7 +53,6 @@
 #define SUPERVISOR_STOP_TIME    2000  /* from STOP to the end */
 #define SUPERVISOR_BROKEN_TIME  1000  /* from the channel's end to the process's */
 #define SUPERVISOR_GOOD_TIME    5000  /* one that ran this long has not failed at its start */
-#define SUPERVISOR_MAX_BACKOFF  30000
 #define SUPERVISOR_LONGEST_WAIT 3600000
 
 /* WebSocket close codes, RFC 6455 section 7.4.1 and the IANA registry. */
@@ -101,13 +100,6 @@ supervisor_now(void)
 
 	INSTR_TIME_SET_CURRENT(now);
 	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
-
-/* How long to wait after so many failures in a row: not at all after the first. */
-static int64
-supervisor_backoff(int failures)
-{
-	return failures <= 1 ? 0 : launcher_backoff(failures - 1);
 }
 
 static void
@@ -550,7 +542,7 @@ supervisor_gateway_ended(Gateway *gateway, int status)
 		gateway->failures = 0;
 	if (!gateway->asked)
 		gateway->failures++;
-	gateway->retry = now + supervisor_backoff(gateway->failures);
+	gateway->retry = now + launcher_restart_backoff(gateway->failures);
 	gateway->state = GATEWAY_DOWN;
 	gateway->pid = 0;
 	supervisor_publish(gateway);
