@@ -15,7 +15,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/index.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "access/transam.h"
@@ -45,17 +44,21 @@ struct LogWriter
 {
 	Relation table;
 	Relation index;
-	IndexInfo *index_info;
 	CommandId cid;
 	BulkInsertState bulk;  /* NULL: a few rows */
 	LogChunk chunk;        /* of a bulk write */
 	MemoryContext context; /* the writer's own */
-	MemoryContext rows;    /* what is waiting to be inserted */
+	MemoryContext rows;    /* what is waiting to be inserted; of a bulk write, one that is reset */
+	HeapTuple tuples[LOG_BATCH_ROWS];
 	TupleTableSlot *slots[LOG_BATCH_ROWS];
-	int nslots; /* made so far */
+	int nslots; /* made so far: none, where rows are inserted one by one */
 	int waiting;
 	Size bytes;
 };
+
+/* All that a B-tree of plain columns is told by it. BuildIndexInfo() looks for expressions and predicates. */
+static IndexInfo log_index_info = {
+	.type = T_IndexInfo, .ii_NumIndexAttrs = 1, .ii_NumIndexKeyAttrs = 1, .ii_IndexAttrNumbers = {LOG_ID}};
 
 static void
 log_clear_chunk(LogChunk *chunk)
@@ -76,7 +79,6 @@ log_open_writer(int segment, bool bulk)
 
 	writer->table = table_open(log_table(segment), RowExclusiveLock);
 	writer->index = index_open(log_index(segment), RowExclusiveLock);
-	writer->index_info = BuildIndexInfo(writer->index);
 	writer->cid = GetCurrentCommandId(true);
 	if (bulk)
 	{
@@ -86,8 +88,39 @@ log_open_writer(int segment, bool bulk)
 		log_clear_chunk(&writer->chunk);
 	}
 	writer->context = CurrentMemoryContext;
-	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
+	writer->rows = CurrentMemoryContext;
+	if (bulk)
+		writer->rows =
+			AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
+}
+
+/* The slot for the i-th of the rows that are inserted at once. */
+static TupleTableSlot *
+log_slot(LogWriter *writer, int i)
+{
+	if (i == writer->nslots)
+	{
+		MemoryContext context = MemoryContextSwitchTo(writer->context);
+
+		writer->slots[writer->nslots++] =
+			MakeSingleTupleTableSlot(RelationGetDescr(writer->table), &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(context);
+	}
+	return writer->slots[i];
+}
+
+static void
+log_insert_several(LogWriter *writer)
+{
+	for (int i = 0; i < writer->waiting; i++)
+		ExecStoreHeapTuple(writer->tuples[i], log_slot(writer, i), false);
+	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, 0, writer->bulk);
+	for (int i = 0; i < writer->waiting; i++)
+	{
+		writer->tuples[i]->t_self = writer->slots[i]->tts_tid;
+		ExecClearTuple(writer->slots[i]);
+	}
 }
 
 static void
@@ -96,33 +129,25 @@ log_flush_writer(LogWriter *writer)
 	if (writer->waiting == 0)
 		return;
 	FAIL_POINT("log-insert");
-	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, 0, writer->bulk);
+
+	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
+	if (writer->waiting == 1)
+		heap_insert(writer->table, writer->tuples[0], writer->cid, 0, writer->bulk);
+	else
+		log_insert_several(writer);
 	for (int i = 0; i < writer->waiting; i++)
 	{
-		TupleTableSlot *slot = writer->slots[i];
+		HeapTuple tuple = writer->tuples[i];
 		bool isnull = false;
+		Datum id = heap_getattr(tuple, LOG_ID, RelationGetDescr(writer->table), &isnull);
 
-		index_insert(writer->index, &slot->tts_values[LOG_ID - 1], &isnull, &slot->tts_tid, writer->table,
-					 UNIQUE_CHECK_NO, false, writer->index_info);
-		ExecClearTuple(slot);
+		index_insert(writer->index, &id, &isnull, &tuple->t_self, writer->table, UNIQUE_CHECK_NO, false,
+					 &log_index_info);
 	}
 	writer->waiting = 0;
 	writer->bytes = 0;
-	MemoryContextReset(writer->rows);
-}
-
-static TupleTableSlot *
-log_next_slot(LogWriter *writer)
-{
-	if (writer->waiting == writer->nslots)
-	{
-		MemoryContext context = MemoryContextSwitchTo(writer->context);
-
-		writer->slots[writer->nslots++] =
-			MakeSingleTupleTableSlot(RelationGetDescr(writer->table), &TTSOpsHeapTuple);
-		MemoryContextSwitchTo(context);
-	}
-	return writer->slots[writer->waiting];
+	if (writer->rows != writer->context)
+		MemoryContextReset(writer->rows);
 }
 
 /* Insert a row soon, with these values of columns and event, which are copied. */
@@ -130,7 +155,6 @@ static void
 log_add_row(LogWriter *writer, const LogRow *row, const bytea *columns, const text *event)
 {
 	MemoryContext context = MemoryContextSwitchTo(writer->rows);
-	TupleTableSlot *slot = log_next_slot(writer);
 	Datum values[LOG_NCOLUMNS];
 	bool isnull[LOG_NCOLUMNS] = {false};
 	HeapTuple tuple;
@@ -148,11 +172,9 @@ log_add_row(LogWriter *writer, const LogRow *row, const bytea *columns, const te
 	values[LOG_EVENT - 1] = PointerGetDatum(event);
 
 	tuple = heap_form_tuple(RelationGetDescr(writer->table), values, isnull);
-	ExecStoreHeapTuple(tuple, slot, true);
-	slot_getsomeattrs(slot, LOG_ID);
 	MemoryContextSwitchTo(context);
 
-	writer->waiting++;
+	writer->tuples[writer->waiting++] = tuple;
 	writer->bytes += tuple->t_len;
 	if (writer->waiting == LOG_BATCH_ROWS || writer->bytes >= LOG_BATCH_BYTES)
 		log_flush_writer(writer);
@@ -249,12 +271,12 @@ log_close_writer(LogWriter *writer)
 		FreeBulkInsertState(writer->bulk);
 		table_finish_bulk_insert(writer->table, 0);
 	}
-	MemoryContextDelete(writer->rows);
+	if (writer->rows != writer->context)
+		MemoryContextDelete(writer->rows);
 
 	/* The locks stay until the end of the transaction, as for any insert. */
 	index_close(writer->index, NoLock);
 	table_close(writer->table, NoLock);
-	pfree(writer->index_info);
 	pfree(writer);
 }
 

@@ -325,36 +325,45 @@ pending_notify(const LogRow *row, uint64 id)
 	pfree(payload.data);
 }
 
+/* Few events, all in memory: what they need on their way to the log may stay until the transaction ends. */
+static bool
+pending_is_small(void)
+{
+	return pending.count <= PENDING_BULK && pending.file == NULL;
+}
+
 /* Go through the buffer once; write the rows from key first on, or send what is to be sent by NOTIFY. */
 static void
 pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
 {
-	MemoryContext each =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
-	PendingReader *reader = palloc(sizeof(PendingReader));
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext each = NULL;
+	PendingReader reader;
 	LogRow row;
 
+	if (!pending_is_small())
+		each = AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
 	row.tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
 	row.at = at;
 	row.of = (int32) pending.count;
-	pending_rewind(reader);
+	pending_rewind(&reader);
 	for (int64 i = 0; i < pending.count; i++)
 	{
-		MemoryContext context = MemoryContextSwitchTo(each);
-
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(each ? each : context);
 		row.id = first + i;
 		row.seq = (int32) (i + 1);
-		pending_next(reader, &row);
+		pending_next(&reader, &row);
 		if (writer != NULL)
 			log_write(writer, &row);
 		if (notify && row.notify)
 			pending_notify(&row, (uint64) row.id);
 		MemoryContextSwitchTo(context);
-		MemoryContextReset(each);
+		if (each != NULL)
+			MemoryContextReset(each);
 	}
-	pfree(reader);
-	MemoryContextDelete(each);
+	if (each != NULL)
+		MemoryContextDelete(each);
 }
 
 /* The usual case: few events, written under the ids that they keep. */
@@ -395,6 +404,7 @@ static void
 pending_pre_commit(void)
 {
 	TimestampTz at;
+	MemoryContext context;
 
 	capture_flush_moved();
 	pending.committing = true;
@@ -409,10 +419,14 @@ pending_pre_commit(void)
 	/* Once more: somebody may have made the extension anew meanwhile, and rolled that back. */
 	pending.database = log_attach();
 	at = GetCurrentTimestamp();
-	if (pending.count <= PENDING_BULK && pending.file == NULL)
+
+	/* The current context may be that of a procedure that commits in a loop: nothing may stay there. */
+	context = MemoryContextSwitchTo(TopTransactionContext);
+	if (pending_is_small())
 		pending_commit_small(at);
 	else
 		pending_commit_bulk(at);
+	MemoryContextSwitchTo(context);
 	pending_drop_file();
 	FAIL_POINT("commit-before");
 }
