@@ -23,8 +23,8 @@ BURST = "INSERT INTO slow (sent, filler) SELECT 0, repeat('x', 4000) FROM genera
 
 HEALTHY = 10
 INTERVAL = 5000  # µs, from one event to the next
-CLIENT_BUFFER = 8 << 20
-SHARED = 32  # client_buffers, what all clients of a gateway may pin together
+CLIENT_BUFFER = 8  # MB
+TOTAL = 32  # client_buffers: what all clients of a gateway may have queued, see doc/settings.md
 
 
 class Slow:
@@ -70,9 +70,6 @@ class Slow:
         for part in ("p50", "p99"):
             self.figures.add("%s: %s" % (label, part), "µs", got["latency"][part])
 
-    def closed_slow(self):
-        return int(self.cluster.sql("SELECT sum(closed_slow) FROM notifyd.stats")[0][0])
-
     def beside(self, label, clients, *options, burst=True, closing=None, **how):
         """The healthy ones' latency beside so many others."""
         others = None
@@ -111,7 +108,7 @@ def run(bench, figures):
     many = bench.scale(1000, 100)
     replays = bench.scale(200, 20)
     figures.title = TITLE % "{:,}".format(many)
-    bench.cluster.set(client_buffer="%dB" % CLIENT_BUFFER)
+    bench.cluster.set(client_buffer="%dMB" % CLIENT_BUFFER)
     bench.cluster.sql(SETUP)
     nobody, one, all_of_them = "nobody else", "1 never reads", "{:,} never read".format(many)
     closing = "{:,} never read, while they are closed".format(many)
@@ -126,3 +123,5 @@ def run(bench, figures):
     for label in (one, all_of_them, closing, replaying):
         for part in ("p50", "p99"):
             figures.compare("%s: %s" % (label, part), "%s: %s" % (nobody, part))
+    for label in (one, all_of_them, replaying):
+        figures.bar("%s: gateway, at most" % label, at_most=TOTAL * CLIENT_BUFFER)
