@@ -436,10 +436,9 @@ client_options(int argc, char **argv)
 	}
 	if (client.port <= 0 || client.clients == 0 || client.every == 0 || client.window == 0)
 	{
-		fprintf(
-			stderr,
-			"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] "
-			"[-d]\n");
+		fprintf(stderr,
+				"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] "
+				"[-d]\n");
 		exit(2);
 	}
 }
