@@ -282,7 +282,8 @@ feed_retain(Feed *feed)
 	TimestampTz now = GetCurrentTimestamp();
 	long wait;
 
-	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS)
+	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS &&
+		!log_retention_due(feed->database))
 		return TimestampDifferenceMilliseconds(now, next);
 	wait = log_retain(feed->database, &feed->map, feed_read_by_all(feed));
 	next = TimestampTzPlusMilliseconds(now, wait);

@@ -245,4 +245,10 @@ extern void log_begin(NotifydDatabase *database, LogMap *map);
  */
 extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read);
 
+/* For writers: so many bytes of events have been written. Wakes the feed where retention has to look. */
+extern void log_wrote(NotifydDatabase *database, uint64 bytes);
+
+/* Whether retention has to look now, because much has been written. */
+extern bool log_retention_due(NotifydDatabase *database);
+
 #endif /* PG_NOTIFYD_LOG_H */

@@ -40,7 +40,7 @@
 /* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
 #define LOG_ROTATION_GAP 10000
 
-/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short, or the log grows fast. */
+/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
 #define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
 
@@ -335,39 +335,53 @@ log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read
 		read < Max(map->segments[1].first - 1, oldest->pinned) ? LOG_READING_GRACE_MS : LOG_GRACE_MS);
 }
 
-/* When the segment being written will be full if it grows as it did since the last time, in ms. */
-static long
-log_time_to_full(const LogSegment *current, int64 bytes, int64 limit, TimestampTz now)
+static int64
+log_segment_limit(void)
 {
-	static uint64 last_first = 0;
-	static int64 last_bytes = 0;
-	static TimestampTz last_time = 0;
-	int64 grown = bytes - (current->first == last_first ? last_bytes : 0);
-	long elapsed = Min(LOG_LOOK_MS, Max(1, TimestampDifferenceMilliseconds(last_time, now)));
+	return (int64) notifyd_retention_size * 1024 * 1024 / LOG_SEGMENTS;
+}
 
-	last_first = current->first;
-	last_bytes = bytes;
-	last_time = now;
-	if (bytes >= limit)
-		return 0;
-	return grown <= 0 ? LOG_LOOK_MS : (long) Min(LOG_LOOK_MS, (limit - bytes) * elapsed / grown);
+/* Retention looks at the log when a quarter of a segment may have been written. */
+static uint64
+log_look_bytes(void)
+{
+	return (uint64) log_segment_limit() / 4;
+}
+
+void
+log_wrote(NotifydDatabase *database, uint64 bytes)
+{
+	uint64 before = pg_atomic_fetch_add_u64(&database->unmeasured, bytes);
+	uint64 limit = log_look_bytes();
+
+	if (before < limit && before + bytes >= limit)
+		shared_wake_feed(database);
+}
+
+bool
+log_retention_due(NotifydDatabase *database)
+{
+	return pg_atomic_read_u64(&database->unmeasured) >= log_look_bytes();
 }
 
 long
 log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
 {
 	int64 bytes[LOG_SEGMENTS];
-	int64 total = log_measure(map, bytes);
-	int64 size_limit = (int64) notifyd_retention_size * 1024 * 1024;
-	int64 segment_limit = size_limit / LOG_SEGMENTS;
+	int64 total;
+	int64 size_limit = log_segment_limit() * LOG_SEGMENTS;
 	int age_limit = (int) Min(notifyd_retention * 1000.0, INT_MAX); /* ms */
 	TimestampTz now = GetCurrentTimestamp();
 	LogSegment *current = &map->segments[map->n - 1];
-	int64 current_bytes = bytes[map->n - 1];
-	long full = log_time_to_full(current, current_bytes, segment_limit, now);
-	bool rotate = current_bytes >= segment_limit ||
-				  (current_bytes > 0 &&
-				   TimestampDifferenceExceeds(current->since, now, age_limit / (LOG_SEGMENTS - 1)));
+	int64 current_bytes;
+	bool rotate;
+
+	pg_atomic_write_u64(&database->unmeasured, 0);
+	total = log_measure(map, bytes);
+	current_bytes = bytes[map->n - 1];
+	rotate = current_bytes >= log_segment_limit() ||
+			 (current_bytes > 0 &&
+			  TimestampDifferenceExceeds(current->since, now, age_limit / (LOG_SEGMENTS - 1)));
 
 	for (int i = 0; map->n > 1; i++)
 	{
@@ -386,5 +400,5 @@ log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
 		log_rotate(database, map);
 	pg_atomic_write_u64(&database->log_bytes, total);
 	pg_atomic_write_u32(&database->segments, map->n);
-	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, Min(full / 2, age_limit / (LOG_SEGMENTS - 1))));
+	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
 }

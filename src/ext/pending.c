@@ -426,6 +426,7 @@ pending_pre_commit(void)
 		pending_commit_small(at);
 	else
 		pending_commit_bulk(at);
+	log_wrote(pending.database, pending_bytes());
 	MemoryContextSwitchTo(context);
 	pending_drop_file();
 	FAIL_POINT("commit-before");

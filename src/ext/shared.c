@@ -80,6 +80,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->notifies_sent, 0);
 	pg_atomic_init_u64(&database->position, 0);
 	pg_atomic_init_u64(&database->oldest, 0);
+	pg_atomic_init_u64(&database->unmeasured, 0);
 	pg_atomic_init_u64(&database->log_bytes, 0);
 	pg_atomic_init_u32(&database->segments, 0);
 	pg_atomic_init_u32(&database->behind_ms, 0);

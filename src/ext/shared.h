@@ -64,6 +64,7 @@ typedef struct NotifydDatabase
 
 	/* Commit to feed. */
 	pg_atomic_uint64 commit_lsn;  /* end of the newest commit record with events */
+	pg_atomic_uint64 unmeasured;  /* bytes written to the log since retention looked at it */
 	pg_atomic_uint32 feed_asleep; /* 1: whoever commits has to set the feed's latch */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */

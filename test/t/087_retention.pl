@@ -1,0 +1,182 @@
+# Retention by size: under load the log stays within one and a half times pg_notifyd.retention_size, nobody waits for
+# that, and a transaction larger than all of it still arrives.
+use strict;
+use warnings;
+
+use NotifydTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $limit = 8 * 1024 * 1024;
+my $node = notifyd_node('retention', conf => "pg_notifyd.retention_size = '8MB'\n");
+my $logs = join ', ', map { "notifyd.log_$_" } 0 .. 7;
+$node->safe_psql(
+	'postgres', q{
+	CREATE TABLE a (id serial PRIMARY KEY, v text);
+	GRANT SELECT ON a TO guest;
+	SELECT notify_watch('a');
+	CREATE VIEW log_size AS SELECT sum(pg_total_relation_size(format('notifyd.log_%s', i)::regclass))::bigint AS bytes
+		FROM generate_series(0, 7) AS i;
+	CREATE PROCEDURE write(rows integer, bytes integer) LANGUAGE plpgsql AS $$
+	BEGIN
+		FOR i IN 1 .. rows LOOP
+			-- what cannot be compressed
+			INSERT INTO a (v) SELECT string_agg(md5(random()::text), '') FROM generate_series(1, bytes / 32);
+			COMMIT;
+		END LOOP;
+	END $$;
+	-- the largest size of the log while anybody is writing
+	CREATE FUNCTION largest_size() RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		largest bigint := 0;
+	BEGIN
+		LOOP
+			PERFORM pg_stat_clear_snapshot();
+			largest := greatest(largest, (SELECT bytes FROM log_size));
+			EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'writer' AND state = 'active');
+			PERFORM pg_sleep(0.005);
+		END LOOP;
+		RETURN largest;
+	END $$;
+});
+
+sub stat_of
+{
+	my ($column) = @_;
+	return $node->safe_psql('postgres', "SELECT $column FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'");
+}
+
+# The largest size of the log while these calls run, each in a session of its own.
+sub largest_size_while
+{
+	my @calls = @_;
+	my @writers;
+
+	for my $call (@calls)
+	{
+		my $writer = $node->background_psql('postgres');
+		$writer->query_until(qr/begun/, "SET application_name = 'writer'; SET lock_timeout = '1s';\n\\echo begun\n$call;\n");
+		push @writers, $writer;
+	}
+	my $size = $node->safe_psql('postgres', 'SELECT largest_size()');
+	$_->quit for @writers;
+	return $size;
+}
+
+sub settled
+{
+	$node->poll_query_until('postgres', "SELECT bytes <= $limit * 1.5 FROM log_size") or die 'the log does not shrink';
+	return;
+}
+
+# Many small events, and then large ones, whose texts are out of line.
+for my $load ([ 8000, 640, 'small events' ], [ 400, 32_000, 'large events' ])
+{
+	my ($rows, $bytes, $what) = @$load;
+	my $written = stat_of('events_written');
+	my $size = largest_size_while(("CALL write($rows, $bytes)") x 3);
+	is(stat_of('events_written') - $written, 3 * $rows, "$what: all are written, and nobody waited for a lock");
+	cmp_ok($size, '>', $limit * 0.7, "$what: the log is used");
+	note("$what: largest size ", $size / $limit, ' of the limit');
+	cmp_ok($size, '<=', $limit * 1.5, "$what: and stays within its bound");
+}
+cmp_ok(stat_of('segments'), '>', 1, 'segments are counted');
+cmp_ok(stat_of('log_bytes'), '<=', $limit * 1.5, 'and measured');
+cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)::bigint}), '>', 0, 'oldest and newest');
+
+# A transaction larger than all that is kept: whole to who is connected, also to one who reads less fast than it is sent.
+{
+	my $n = 60_000;
+	my %next;
+	my @clients = map { notifyd_client($node) } 1 .. 2;
+	my ($fast, $slow) = @clients;
+	for my $client (@clients)
+	{
+		$next{$client} = 1;
+		$client->{tx}->unsubscribe('text');
+		$client->{tx}->on(
+			text => sub {
+				my $text = $_[1];
+				if ($text =~ /"seq":(\d+),"of":$n,/) { $next{$client} = $1 == $next{$client} ? $1 + 1 : "$1 after $next{$client}" }
+				elsif ($text !~ /"seq":1,"of":1,/) { push @{ $client->{received} }, Mojo::JSON::decode_json($text) }
+			});
+		$client->subscribe('a');
+	}
+	$slow->stop_reading;
+	$node->safe_psql('postgres', "INSERT INTO a (v) SELECT repeat(md5(i::text), 12) FROM generate_series(1, $n) AS i");
+	cmp_ok($node->safe_psql('postgres', 'SELECT bytes FROM log_size'), '>', 2 * $limit, 'a transaction of twice the size');
+	$fast->wait_for(sub { $next{$fast} eq $n + 1 || $next{$fast} !~ /^\d+$/ }, 'the large transaction');
+	$slow->start_reading;
+	$slow->wait_for(sub { $next{$slow} eq $n + 1 || $next{$slow} !~ /^\d+$/ }, 'the large transaction, slowly');
+	for my $client (@clients)
+	{
+		is($next{$client}, $n + 1, 'it arrives whole and in order');
+		is(scalar(grep { ($_->{method} // '') eq 'reset' } $client->received), 0, 'without a reset');
+	}
+	settled();
+	pass('then the log shrinks again');
+	$_->close for @clients;
+}
+
+# Who holds a lock on the log's tables, as a dump of them does, is in nobody's way; the log shrinks when it is gone.
+{
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
+	my $written = stat_of('events_written');
+	my $size = largest_size_while(('CALL write(8000, 640)') x 3);
+	is(stat_of('events_written') - $written, 24_000, 'nobody waits for who reads the log, nor for its retention');
+	cmp_ok($size, '>', $limit * 1.5, 'which cannot be kept meanwhile');
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	settled();
+	pass('but is then');
+}
+
+# A vacuum of what is out of line is such a lock.
+{
+	my $toasts = join ', ',
+	  split /\n/,
+	  $node->safe_psql('postgres',
+		q{SELECT reltoastrelid::regclass FROM pg_class WHERE relname ~ '^log_\d$' AND relnamespace = 'notifyd'::regnamespace});
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe(join "\n", 'BEGIN;', (map { "SELECT count(*) FROM $_;" } split /, /, $toasts), 'SELECT 1');
+	my $client = notifyd_client($node);
+	$client->subscribe('a');
+	largest_size_while(('CALL write(8000, 640)') x 3);
+	$node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('last')});
+	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'last' } $client->events }, 'events while a TOAST table is locked');
+	pass('the feed does not wait for a lock on a TOAST table');
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	settled();
+}
+
+# A client in the middle of a replay that retention passes by gets a reset, and what comes after it without a gap.
+{
+	$node->append_conf('postgresql.conf', "pg_notifyd.client_buffer = '64kB'");
+	$node->reload;
+	my $client = notifyd_client($node);
+	my $position = $client->subscribe('a')->{position};
+	$node->safe_psql('postgres', 'CALL write(6000, 640)');
+	$client->close;
+	my $reader = notifyd_client($node);
+	$reader->subscribe('a', since => $position);
+	$reader->stop_reading;
+	$node->safe_psql('postgres', 'CALL write(24000, 640)');
+	$reader->start_reading;
+	like($reader->next_message('reset')->{reason}, qr/retained/, 'a replay that retention passes by gets a reset');
+	$node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('end')});
+	$reader->wait_for(sub { grep { ($_->{new}{v} // '') eq 'end' } $reader->events }, 'the end of the replay');
+
+	# There was one writer: rows were committed in the order of their numbers.
+	my @all = $reader->received;
+	my ($reset) = grep { ($all[$_]{method} // '') eq 'reset' } reverse 0 .. $#all;
+	my @ids = map { $_->{params}{key}{id} } grep { ($_->{method} // '') eq 'event' } @all;
+	my @after = map { $_->{params}{key}{id} } grep { ($_->{method} // '') eq 'event' } @all[ $reset .. $#all ];
+	is(scalar(grep { $ids[$_] <= $ids[ $_ - 1 ] } 1 .. $#ids), 0, 'each event once and in order');
+	is(scalar(@after), $node->safe_psql('postgres', "SELECT count(*) FROM a WHERE id >= $after[0]"),
+		'and behind the reset without a gap');
+}
+
+$node->stop;
+done_testing();
