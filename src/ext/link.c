@@ -321,6 +321,7 @@ link_tell_position(Link *link, bool behind)
 	if (link->told == link->position && !TimestampDifferenceExceeds(link->told_at, now, WIRE_HEARTBEAT_MS))
 		return;
 	message.u.position.id = link->position;
+	message.u.position.renew = log_middle(&link->feed->map);
 	if (behind)
 		message.u.position.behind_ms = (uint32) TimestampDifferenceMilliseconds(link->last_event_at, now);
 	pg_atomic_write_u32(&link->feed->database->behind_ms, message.u.position.behind_ms);

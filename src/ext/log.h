@@ -232,6 +232,9 @@ extern void log_render_position(StringInfo buf, uint32 timeline, uint64 id);
 
 /* ---------------- segments and retention (log_segment.c) ---------------- */
 
+/* A position in the middle of what is retained: by segments, the older half is up to and with it. */
+extern uint64 log_middle(const LogMap *map);
+
 /* Read the map of segments from notifyd.log_segment. Needs a transaction. */
 extern void log_load_map(LogMap *map);
 

@@ -124,6 +124,12 @@ log_load_map(LogMap *map)
 	UnregisterSnapshot(snapshot);
 }
 
+uint64
+log_middle(const LogMap *map)
+{
+	return map->n > 1 ? map->segments[map->n / 2].first - 1 : 0;
+}
+
 /* Run a statement of our own that takes up to two numbers. */
 static void
 log_execute(const char *sql, int64 first, int64 second)

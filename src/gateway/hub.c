@@ -270,6 +270,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	}
 	database->link = link;
 	database->position = hello->position;
+	database->renew = 0;
 	database->behind_ms = 0;
 	database->heard_at = 0;
 
@@ -614,6 +615,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_POSITION:
 			if (message->u.position.id > database->position.id)
 				database->position.id = message->u.position.id;
+			database->renew = message->u.position.renew;
 			database->behind_ms = message->u.position.behind_ms;
 			database->heard_at = hub->sessions->io->now();
 			return HUB_OK;

@@ -95,6 +95,7 @@ typedef struct Database
 	LIST_ENTRY(Database) in_hub;
 	void *link; /* NULL: lost */
 	WirePosition position;
+	uint64_t renew; /* sessions that know of no later position are told one soon */
 	uint32_t behind_ms;
 	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
 	uint32_t last_number;

@@ -568,9 +568,9 @@ static void
 session_bookmark(Session *session, uint64_t now)
 {
 	WirePosition position;
+	bool due = now - session->sent_at >= SESSION_BOOKMARK_MS || session->told < session->database->renew;
 
-	if (session->nsubscriptions == 0 || now - session->sent_at < SESSION_BOOKMARK_MS ||
-		!hub_session_live(session))
+	if (session->nsubscriptions == 0 || !due || !hub_session_live(session))
 		return;
 	position = hub_session_position(session);
 	if (position.id <= session->told)

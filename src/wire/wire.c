@@ -319,6 +319,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_POSITION:
 			wire_u64(c, &m->u.position.id);
+			wire_u64(c, &m->u.position.renew);
 			wire_u32(c, &m->u.position.behind_ms);
 			return true;
 		case WIRE_GONE:

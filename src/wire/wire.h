@@ -258,10 +258,14 @@ typedef struct WireReset
 	WireBytes reason;
 } WireReset;
 
-/* Everything up to id has been sent on this link. behind: 0 when that is everything there is. */
+/*
+ * Everything up to id has been sent on this link. behind: 0 when that is everything there is. Clients whose
+ * position is before renew should have a bookmark soon: the log up to there goes next.
+ */
 typedef struct WirePositionMsg
 {
 	uint64_t id;
+	uint64_t renew;
 	uint32_t behind_ms;
 } WirePositionMsg;
 

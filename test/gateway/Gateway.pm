@@ -412,7 +412,7 @@ sub reset
 	$self->send(46, pack('VCVQ<V/a*', $sub, 0, $self->{timeline}, $id, $reason));
 }
 
-sub position { my ($self, $id, $behind) = @_; $self->send(47, pack('Q<V', $id, $behind // 0)); }
+sub position { my ($self, $id, $behind) = @_; $self->send(47, pack('Q<Q<V', $id, 0, $behind // 0)); }
 sub goodbye { my ($self, $reason) = @_; $self->send(48, pack('V/a*', $reason)); }
 
 # Take the next SUBSCRIBE and answer it: live from this id on.

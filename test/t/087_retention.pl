@@ -178,5 +178,25 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 		'and behind the reset without a gap');
 }
 
+# A subscriber that gets nothing has a bookmark in time: from it one can go on when its old position is long gone.
+{
+	my $quiet = notifyd_client($node);
+	my $old = $quiet->subscribe('a', ops => ['DELETE'])->{position};
+	my $writer = $node->background_psql('postgres');
+	$writer->query_until(qr/begun/, "SET application_name = 'writer';\n\\echo begun\nCALL write(200000, 640);\n");
+	my ($first, $second) = map { $quiet->next_message('position')->{position} } 1 .. 2;
+	my $gone = notifyd_client($node);
+	$gone->subscribe('a', ops => ['DELETE'], since => $old);
+	like($gone->next_message('reset')->{reason}, qr/retained/, 'its first position is not retained any more');
+	my $resumed = notifyd_client($node);
+	$resumed->subscribe('a', ops => ['DELETE'], since => $second);
+	$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'writer'});
+	$node->safe_psql('postgres', 'DELETE FROM a WHERE id = (SELECT min(id) FROM a)');
+	$resumed->next_event;
+	is_deeply([ map { $_->{method} } grep { ($_->{method} // '') =~ /reset|event/ } $resumed->received ],
+		['event'], 'its bookmark is');
+	eval { $writer->quit };
+}
+
 $node->stop;
 done_testing();

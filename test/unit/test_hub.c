@@ -29,6 +29,18 @@ test_bookmark(void **state)
 	play_tick(SESSION_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* the event told it */
 
+	/* Half of what is retained has been written since. */
+	play_event(database, 1, 172, "172");
+	play_expect(&pipe, 1, "172");
+	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 174, .renew = 172}});
+	play_tick(1000);
+	play_expect_nothing(&pipe); /* not yet */
+	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 175, .renew = 173}});
+	play_tick(1000);
+	play_expect(&pipe, 1, "\"1-175\"}}");
+	play_tick(1000);
+	play_expect_nothing(&pipe); /* once is enough */
+
 	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	play_position(database, 180);
@@ -297,7 +309,8 @@ test_current(void **state)
 	play_position(database, 100);
 	assert_true(hub_database_current(database, play_clock + HUB_CURRENT_MS, &why));
 	assert_false(hub_database_current(database, play_clock + HUB_CURRENT_MS + 1, &why));
-	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {100, HUB_BEHIND_MS + 1}});
+	play_frame(database, (WireMessage){.type = WIRE_POSITION,
+									   .u.position = {.id = 100, .behind_ms = HUB_BEHIND_MS + 1}});
 	assert_false(hub_database_current(database, play_clock, &why));
 	assert_string_equal(why, "its feed is behind");
 	hub_lost(database);

@@ -63,7 +63,7 @@ static const WireMessage messages[] = {
 	{.type = WIRE_REPLAY_DONE, .u.replay_done = {.sub = 7, .id = 42}},
 	{.type = WIRE_RESET,
 	 .u.reset = {.sub = 7, .notifies = 1, .position = {2, 99}, .reason = TEXT("retention")}},
-	{.type = WIRE_POSITION, .u.position = {.id = 44, .behind_ms = 1500}},
+	{.type = WIRE_POSITION, .u.position = {.id = 44, .renew = 40, .behind_ms = 1500}},
 	{.type = WIRE_GOODBYE, .u.goodbye = {.reason = TEXT("dropped")}},
 	{.type = WIRE_CLIENT,
 	 .u.client = {.connected_at = 1700000000000001,
