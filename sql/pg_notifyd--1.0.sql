@@ -96,7 +96,7 @@ CREATE TABLE notifyd.log_0 (
 	columns bytea NOT NULL,
 	channel text NOT NULL,
 	event text NOT NULL
-) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160);
+) USING heap WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160);
 -- what fits a page stays in the row, as chunks of bulk writes do; not compressed: that would cost the writers, and slices of the text are read
 ALTER TABLE notifyd.log_0
 	ALTER COLUMN columns SET STORAGE MAIN,
@@ -108,7 +108,7 @@ COMMENT ON TABLE notifyd.log_0 IS 'event log';
 DO $$
 BEGIN
 	FOR i IN 1..7 LOOP
-		EXECUTE pg_catalog.format('CREATE TABLE notifyd.log_%s (LIKE notifyd.log_0 INCLUDING STORAGE)'
+		EXECUTE pg_catalog.format('CREATE TABLE notifyd.log_%s (LIKE notifyd.log_0 INCLUDING STORAGE) USING heap'
 			' WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160)', i);
 		EXECUTE pg_catalog.format('CREATE INDEX log_%s_id ON notifyd.log_%1$s (id) WITH (deduplicate_items = off)', i);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE notifyd.log_%s IS ''event log''', i);
@@ -124,7 +124,7 @@ CREATE TABLE notifyd.log_segment (
 CREATE TABLE notifyd.log_pin (
 	segment integer NOT NULL,
 	last_id bigint NOT NULL
-);
+) USING heap;
 CREATE TABLE notifyd.timeline (
 	timeline integer NOT NULL CONSTRAINT timeline_pkey PRIMARY KEY,
 	last_id bigint NOT NULL,

@@ -129,7 +129,7 @@ typedef struct LogWriter LogWriter;
 
 /*
  * Rows for one segment; bulk: many are expected, in order of their keys, one after the other. What is written is
- * visible when the transaction commits.
+ * visible when the transaction commits. Unless bulk, what is formed for the rows stays in the current context.
  */
 extern LogWriter *log_open_writer(int segment, bool bulk);
 extern void log_write(LogWriter *writer, const LogRow *row);
