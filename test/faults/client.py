@@ -10,8 +10,10 @@ import time
 import websockets
 
 from history import Event, Subscription
+from workload import NOTICES
 
 RETRY = (-32001, -32003, -32004)
+NOTIFY = '{"jsonrpc":"2.0","method":"event","params":{"op":"NOTIFY"'
 
 
 def position_id(position):
@@ -211,6 +213,9 @@ class Client:
     def receive(self, text):
         now = time.monotonic()
         self.messages += 1
+        if text.startswith(NOTIFY):
+            self.notice(json.loads(text)["params"])
+            return
         if text.startswith('{"jsonrpc":"2.0","method":"event"'):
             self.event(self.seen.event(text), now)
             return
@@ -238,6 +243,14 @@ class Client:
             self.fences.add(event.tag)
         self.advance(event.channel, event.id)
 
+    def notice(self, params):
+        subscription = self.active.get(params["channel"])
+        if subscription is None:
+            self.unexpected.append("connection %d: notification %s, to which we are not subscribed"
+                                   % (self.connections, params))
+            return
+        subscription.notices.append(params["payload"])
+
     def advance(self, channel, number):
         past = self.past.setdefault(channel, [])
         old = self.positions.get(channel)
@@ -261,6 +274,12 @@ class Client:
         number = position_id(params["position"])[1]
         if subscription is None:
             self.unexpected.append("reset of %s, to which we are not subscribed" % channel)
+            return
+        if params["reason"] == "notifications were lost" and channel == NOTICES:
+            # They are in no log, and of what is in the log nothing may be missing.
+            subscription.notices.append(None)
+            subscription.cover(number)
+            self.advance(channel, number)
             return
         subscription.reset(number, params["reason"])
         self.positions[channel] = number

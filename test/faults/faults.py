@@ -258,7 +258,7 @@ class Run:
             workload.read_ledger(self.server), self.transactions.begin, self.transactions.end, self.quiet,
             [subscription for each in self.clients for subscription in each.subscriptions],
             list(self.seen.texts.values()), self.nemesis.revoked, self.plan.resets(),
-            workload.read_tables(self.server))
+            workload.read_tables(self.server), workload.read_notices(self.server))
         self.past = past
         self.violations += history.check(past)
 
@@ -280,6 +280,7 @@ class Run:
             "deliveries": deliveries,
             "connections": sum(each.connections for each in self.clients),
             "subscriptions": sum(len(each.subscriptions) for each in self.clients),
+            "notices": sum(len(sub.notices) for each in self.clients for sub in each.subscriptions),
             "resets": sum(len(sub.resets()) for each in self.clients for sub in each.subscriptions),
             "faults": total(each.done for each in (self.nemesis, self.second) if each),
             "closes": total(each.closes for each in self.clients),
@@ -325,7 +326,7 @@ class Report:
 
     def add(self, result):
         self.runs += 1
-        for name in ("events", "deliveries", "connections", "subscriptions", "resets"):
+        for name in ("events", "deliveries", "notices", "connections", "subscriptions", "resets"):
             self.sums[name] += result[name]
         self.faults.update(result["faults"])
         self.closes.update(result["closes"])
@@ -405,7 +406,8 @@ def read_result(options, seed, output):
         with open(output, encoding="utf-8") as file:
             result = json.load(file)
     except (OSError, ValueError):
-        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, "events": 0, "deliveries": 0, "connections": 0,
+        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, "events": 0, "deliveries": 0, "notices": 0,
+                  "connections": 0,
                   "subscriptions": 0, "resets": 0, "faults": {}, "closes": {}, "plan": {},
                   "violations": [("stuck", "the run gave no result")]}
         server = cluster.Cluster(options.build, os.path.join(options.work, "seed.%d" % seed))

@@ -64,6 +64,7 @@ class Subscription:
         self.sent = sent
         self.answered = answered
         self.events = []            # (Event, when)
+        self.notices = []           # payloads of raw notifications; None: some were lost, and we were told
         self.told = []              # (how many events came before, id, reason): positions; of resets with a reason
 
     def receive(self, event, when=0.0):
@@ -109,9 +110,11 @@ class History:
     """
     ledger: rows as workload.read_ledger() returns them. begin, end: transaction -> when; one that has no end had ended by
     quiet. revoked: (from when on, until when) the role could not read secret. resets: whether there may be any.
+    notices: the transactions that sent a raw notification, which is their name, in the order of each session.
     """
 
-    def __init__(self, ledger, begin, end, quiet, subscriptions, events, revoked=(), resets=False, tables=None):
+    def __init__(self, ledger, begin, end, quiet, subscriptions, events, revoked=(), resets=False, tables=None,
+                 notices=()):
         self.begin = begin
         self.end = end
         self.quiet = quiet
@@ -120,6 +123,10 @@ class History:
         self.revoked = revoked
         self.resets = resets
         self.tables = tables or {}
+        self.notices = {name: place for place, name in enumerate(notices)}
+        self.by_writer = collections.defaultdict(list)  # the places of each session's notices
+        for name, place in self.notices.items():
+            self.by_writer[writer_of(name)].append(place)
         self.transactions = collections.defaultdict(list)
         for row in ledger:
             self.transactions[row[1]].append(row)
@@ -148,6 +155,7 @@ def check(history):
         check_order(history, subscription)
         check_complete(history, subscription, known)
         check_private(history, subscription)
+        check_notices(history, subscription)
     check_unknown(history)
     check_state(history)
     return history.violations
@@ -298,6 +306,39 @@ def check_private(history, subscription):
             if change is not None and begin < history.begin[change.tx] and when < end:
                 history.violation("leaked", "%s: id %d was written and received while it could not be read",
                                   subscription, event.id)
+
+
+# ---------------- raw notifications ----------------
+
+def writer_of(name):
+    return name.partition(".")[0]
+
+
+def check_notices(history, subscription):
+    """Those of one session come in order, each once, and between two of them none is missing unless that was told."""
+    last = {}       # writer -> place of the one that came last
+    gapless = set()  # writers of whom one has come since a loss was told
+    for payload in subscription.notices:
+        if payload is None:
+            gapless.clear()
+            continue
+        place = history.notices.get(payload)
+        if place is None:
+            history.violation("undone", "%s: notification %s is not committed", subscription, payload)
+            continue
+        writer = writer_of(payload)
+        before = last.get(writer, -1)
+        if place == before:
+            history.violation("duplicate", "%s: notification %s again", subscription, payload)
+        elif place < before:
+            history.violation("out of order", "%s: notification %s comes late", subscription, payload)
+        elif writer in gapless:
+            places = history.by_writer[writer]
+            missing = bisect.bisect_left(places, place) - bisect.bisect_right(places, before)
+            if missing:
+                history.violation("lost", "%s: %d notifications before %s", subscription, missing, payload)
+        last[writer] = max(before, place)
+        gapless.add(writer)
 
 
 # ---------------- what nobody received ----------------

@@ -92,6 +92,16 @@ class Tests(unittest.TestCase):
         self.assertEqual(self.kinds(both, resets=True), [])
         self.assertEqual(self.kinds(both), ["needless reset"])
 
+    def test_notices(self):
+        sent = ["1.1", "2.1", "1.2", "1.3"]
+        for received, found in (
+                (["1.1", "2.1", "1.2", "1.3"], []), (["2.1", "1.2"], []), (["1.1", "1.3"], ["lost"]),
+                (["1.1", None, "1.3"], []), (["1.1", None, "1.1"], ["duplicate"]), (["1.2", "1.1"], ["out of order"]),
+                (["1.1", "1.9"], ["undone"])):
+            one = subscription(ALL)
+            one.notices = received
+            self.assertEqual(self.kinds([one], notices=sent), found)
+
     def test_lost_beside_a_reset(self):
         one = subscription([E1])
         one.reset(15, "retention")

@@ -13,7 +13,8 @@ import time
 import psycopg2
 
 TABLES = ("a", "b", "p", "d", "secret")
-CHANNELS = TABLES + ("news",)
+NOTICES = "news"        # the channel of messages and raw notifications
+CHANNELS = TABLES + (NOTICES,)
 HOT_KEYS = 60
 
 SCHEMA = """
@@ -49,6 +50,7 @@ CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE d (id bigint PRIMARY KEY REFERENCES a ON DELETE CASCADE, v int, tag text);
 CREATE TABLE secret (id bigint PRIMARY KEY, v int, tag text);
+CREATE TABLE notices (ord bigserial, tx text);
 CREATE TABLE due (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO due VALUES (1);
 
@@ -124,7 +126,7 @@ class Writer(threading.Thread):
         self.failures = {}
         self.kinds = (
             (30, self.small), (10, self.multi), (6, self.savepoints), (4, self.undone), (3, self.failing),
-            (1.5, self.long), (3, self.bulk), (3, self.message), (3, self.copy), (2, self.cascade),
+            (1.5, self.long), (3, self.bulk), (3, self.message), (3, self.notice), (3, self.copy), (2, self.cascade),
             (0.4, self.truncate), (2, self.refused), (3, self.rewrite))
 
     # ---------------- statements ----------------
@@ -246,9 +248,11 @@ class Writer(threading.Thread):
         first = self.fresh + 1
         self.fresh += n
         if table == "p":
-            return events + self.do("INSERT INTO p (id, v, tag, pad) SELECT i, 0, %s || i, repeat('x', %s)"
-                                    " FROM generate_series(%s, %s) i", self.next_tag(),
-                                    self.random.choice((0, 300, 1000)), first, self.fresh)
+            # Of some, every few rows a large one: what is written in pieces is not all of one kind.
+            size, every = self.random.choice(((0, 1), (300, 1), (1000, 1), (5000, 7), (20000, 50)))
+            return events + self.do("INSERT INTO p (id, v, tag, pad) SELECT i, 0, %s || i,"
+                                    " repeat('x', CASE WHEN i %% %s = 0 THEN %s ELSE 10 END)"
+                                    " FROM generate_series(%s, %s) i", self.next_tag(), every, size, first, self.fresh)
         events += self.do("INSERT INTO " + table + " (id, v, tag) SELECT i, 0, %s || i FROM generate_series(%s, %s) i",
                           self.next_tag(), first, self.fresh)
         if table == "a":
@@ -261,6 +265,11 @@ class Writer(threading.Thread):
         self.do("SELECT notify_send('news', json_build_object('tag', %s::text))", tag)
         self.do("INSERT INTO ledger (tx, channel, op, tag) VALUES (%s, 'news', 'MESSAGE', %s)", self.name_now, tag)
         return events + 1
+
+    def notice(self):
+        self.do("INSERT INTO notices (tx) VALUES (%s)", self.name_now)
+        self.do("SELECT pg_notify('news', %s)", self.name_now)
+        return self.change() if self.random.random() < 0.5 else 0
 
     def copy(self):
         n = self.random.randint(1, 40)
@@ -400,6 +409,11 @@ def feed_is_idle(cluster):
 def read_ledger(cluster):
     """(ord, tx, xid, channel, op, key, tag, new, old) of every change that is committed, in order of ord."""
     return cluster.query("SELECT ord, tx, xid, channel, op, key, tag, new, old FROM ledger ORDER BY ord")
+
+
+def read_notices(cluster):
+    """The transactions that sent a raw notification, in the order of each session."""
+    return [tx for tx, in cluster.query("SELECT tx FROM notices ORDER BY ord")]
 
 
 def read_tables(cluster):
