@@ -29,7 +29,7 @@ pg_notifyd.retention = 1d
 pg_notifyd.retention_size = 32GB
 """
 
-# The peers' tables are in a database of their own: a NOTIFY wakes everybody who listens in its database.
+# What each of the peers' databases has.
 PEER_TRIGGER = """
 CREATE FUNCTION push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -63,6 +63,16 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
+def wakeups(pids):
+    """How often these processes, all their threads together, have slept and been woken."""
+    total = 0
+    for pid in pids:
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/status" % (pid, task), encoding="ascii") as file:
+                total += next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches:"))
+    return total
+
+
 def memory_kb(pid, field="VmRSS"):
     """A field of /proc/PID/status, in kB."""
     with open("/proc/%d/status" % pid, encoding="ascii") as file:
@@ -93,10 +103,13 @@ class Cluster:
                                                stdout=log, stderr=log)
         wait_until(self._accepts, 60, "the server to start")
         self.sql("CREATE DATABASE bench", database="postgres")
-        self.sql("CREATE DATABASE peer", database="postgres")
         self.sql("CREATE ROLE reader; CREATE EXTENSION pg_notifyd")
-        self.sql(PEER_TRIGGER, database="peer")
         self.wait_healthy()
+
+    def create_peer(self, database, setup):
+        """A database for one that LISTENs, with the trigger's function push()."""
+        self.sql("CREATE DATABASE %s" % database, database="postgres")
+        self.sql(PEER_TRIGGER + setup, database=database)
 
     def stop(self):
         if self.postmaster is not None and self.postmaster.poll() is None:
@@ -164,6 +177,25 @@ class Cluster:
 
     def gateways(self):
         return sorted(pid for pid, title in self._titles() if title.startswith("pg_notifyd: gateway"))
+
+    def children(self):
+        """The postmaster's, with those that have ended and whose processor time it has not been told of yet."""
+        children = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
+                    if int(file.read().rsplit(")", 1)[1].split()[1]) == self.postmaster.pid:
+                        children.append(int(name))
+            except OSError:
+                continue
+        return children
+
+    def spent(self):
+        """The processor time of all processes of the server so far, those that have ended included (proc(5), stat)."""
+        with open("/proc/%d/stat" % self.postmaster.pid, encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+        return ended + cpu_seconds(pid for pid, _ in self._titles())
 
     def feed(self):
         return [pid for pid, title in self._titles() if 'pg_notifyd feed "bench"' in title]

@@ -23,7 +23,7 @@ from cluster import Cluster  # noqa: E402
 from programs import Peer  # noqa: E402
 from report import Figures  # noqa: E402
 
-NAMES = ["write", "fanout", "latency", "bulk", "idle", "replay", "slow"]
+NAMES = ["write", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
 
 
 class Bench:
@@ -60,26 +60,31 @@ class Bench:
     def progress(self, what):
         print("  %s: %s ..." % (self.name, what), file=sys.stderr, flush=True)
 
-    def rounds(self, what):
-        for i in range(self.nrounds):
-            self.progress("%s, round %d of %d" % (what, i + 1, self.nrounds))
+    def rounds(self, what, share=1.0):
+        """So many rounds, or a share of them where one takes long, or where the figures scatter."""
+        n = 1 if self.nrounds == 1 else max(2, round(self.nrounds * share))
+        for i in range(n):
+            self.progress("%s, round %d of %d" % (what, i + 1, n))
             yield i
 
-    def interleave(self, what, variants):
+    def interleave(self, what, variants, share=1.0):
         """Run each (label, function of the label) once in each round; the first in turn is another one each time."""
-        for i in self.rounds(what):
+        for i in self.rounds(what, share):
             for k in range(len(variants)):
                 label, run = variants[(i + k) % len(variants)]
                 run(label)
 
-    def peers(self, channel):
-        """The bridges, by name, listening to the channel in the database of the peers."""
+    def peers(self, channel, setup):
+        """The bridges, by name, listening to the channel, each in a database of its own which setup has prepared: a
+        NOTIFY wakes all that listen in its database, and none of them is to work while another one is measured."""
         peers = {}
         programs = {"Node": ["node", os.path.join(HERE, "peers/node/bridge.js")],
                     "Python": [sys.executable, os.path.join(HERE, "peers/python/bridge.py")]}
         for name, arguments in programs.items():
             port = self.free_port()
-            peers[name] = Peer(arguments + [str(port), self.cluster.directory, "peer", channel], port,
+            database = name.lower()
+            self.cluster.create_peer(database, setup)
+            peers[name] = Peer(arguments + [str(port), self.cluster.directory, database, channel], port,
                                os.path.join(self.work, name + ".log"))
         return peers
 

@@ -9,6 +9,7 @@ from programs import SUBSCRIBE, Program
 TITLE = "Fan-out: one channel to %s clients"
 
 TABLE = """CREATE TABLE fanout (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL)"""
+NOTIFYING = TABLE + "; CREATE TRIGGER push AFTER INSERT ON fanout FOR EACH ROW EXECUTE FUNCTION push('fanout')"
 
 
 def pin(pids, core):
@@ -89,7 +90,7 @@ def frame_size(text):
 
 
 def measure_spaced(bench, figures, servers, loop):
-    events, interval = bench.scale(400, 40), 20000
+    events, interval = bench.scale(200, 40), 20000
     size = 240
     for _ in bench.rounds("spaced"):
         for server in servers:
@@ -102,13 +103,16 @@ def measure_spaced(bench, figures, servers, loop):
         figures.add("spaced: bare loop", "µs a message", cpu)
         figures.add("spaced: the load client itself", "µs a message", client)
     figures.compare("spaced: pg_notifyd", "spaced: bare loop", at_most=1.05)
+    figures.compare("spaced: pg_notifyd", "spaced: Node")
+    figures.compare("spaced: pg_notifyd", "spaced: Python")
     return size
 
 
 def measure_saturated(bench, figures, servers, loop, size):
     for _ in bench.rounds("saturated"):
         for server in servers:
-            events = bench.scale(10000, 500) if server is servers[0] else bench.scale(1000, 100)
+            events = {"pg_notifyd": bench.scale(10000, 500), "Node": bench.scale(500, 100)}.get(
+                server.name, bench.scale(150, 50))
             cpu, rate, _ = server.measure(lambda: server.burst(events), events)
             figures.add("saturated: %s" % server.name, "messages/s", rate)
             figures.add("saturated: %s, processor" % server.name, "µs a message", cpu)
@@ -120,6 +124,7 @@ def measure_saturated(bench, figures, servers, loop, size):
             figures.add("saturated: bare loop, %s, processor" % name, "µs a message", cpu)
             figures.add("saturated: the load client itself, %s" % name, "µs a message", client)
     figures.compare("saturated: pg_notifyd", "saturated: bare loop, ten frames in a write", at_least=0.7)
+    figures.compare("saturated: pg_notifyd", "saturated: bare loop, 64 kB in a write")
     figures.compare("saturated: pg_notifyd", "saturated: Node", at_least=5)
     figures.compare("saturated: pg_notifyd", "saturated: Python")
 
@@ -128,14 +133,12 @@ def run(bench, figures):
     cluster = bench.cluster
     figures.title = TITLE % "{:,}".format(bench.scale(1000, 200))
     cluster.sql(TABLE + "; GRANT SELECT ON fanout TO reader; SELECT notify_watch('fanout', 'insert', '{}')")
-    cluster.sql(TABLE + "; CREATE TRIGGER push AFTER INSERT ON fanout FOR EACH ROW EXECUTE FUNCTION push('fanout')",
-                database="peer")
-    peers = bench.peers("fanout")
+    peers = bench.peers("fanout", NOTIFYING)
     servers = []
     loop = None
     try:
         servers.append(Server(bench, "pg_notifyd", cluster.port, cluster.gateways(), "bench"))
-        servers += [Server(bench, name, peer.port, [peer.process.pid], "peer") for name, peer in peers.items()]
+        servers += [Server(bench, name, peer.port, [peer.process.pid], name.lower()) for name, peer in peers.items()]
         loop = Loop(bench)
         size = measure_spaced(bench, figures, servers, loop)
         measure_saturated(bench, figures, servers, loop, size)

@@ -119,7 +119,7 @@ def run(bench, figures):
         (one, lambda label: slow.beside(label, 1, "-d")),
         (all_of_them, lambda label: slow.beside(label, many, "-d", closing=closing)),
         (replaying, lambda label: slow.beside(label, replays, burst=False, channel="history", since=position)),
-    ])
+    ], share=0.6)
     for label in (one, all_of_them, closing, replaying):
         for part in ("p50", "p99"):
             figures.compare("%s: %s" % (label, part), "%s: %s" % (nobody, part))

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+"""readme.py: writes README.md from what results/ has, so that no figure there is copied by hand."""
+
+import json
+import os
+
+from report import rounded
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# What is to be reached: in words, and where it is found: benchmark, figure, and the figure it is a ratio to.
+IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
+NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
+REQUIREMENTS = [
+    ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all of it; to the unwatched table",
+     "write", IN + CLIENTS, IN + UNWATCHED),
+    ("the same, to a plpgsql trigger with `pg_notify` and one client that listens",
+     "write", IN + CLIENTS, IN + "plpgsql and pg_notify"),
+    ("write cost, 1 writer, 10 clients", "write", IN1 + CLIENTS, IN1 + UNWATCHED),
+] + [
+    ("write cost, %s by key, %s, 10 clients" % (operation, writers), "write",
+     "%s, %s, %s" % (operation, writers, CLIENTS), "%s, %s, %s" % (operation, writers, UNWATCHED))
+    for operation in ("UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
+] + [
+    ("write cost with nobody connected, %s, %s" % (operation, writers), "write",
+     "%s, %s, %s" % (operation, writers, NOBODY), "%s, %s, %s" % (operation, writers, UNWATCHED))
+    for operation in ("INSERT", "UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
+] + [
+    ("bulk: INSERT … SELECT of 1,000,000 rows, time", "bulk", "watched, time", "unwatched, time"),
+    ("bulk: memory of the backend above the unwatched", "bulk", "watched, memory above unwatched", None),
+    ("bulk: p99 of other sessions' events meanwhile", "bulk", "watched, p99 of others' events meanwhile", None),
+    ("bulk: the longest that another session's event takes, just after the commit of such a transaction", "bulk",
+     "watched, longest of others' events, with those just after its commit", None),
+    ("latency, idle server, INSERT sent to event at the client, p50; to a libpq client that LISTENs",
+     "latency", "pg_notifyd, idle, p50", "libpq LISTEN, idle, p50"),
+    ("the same, p99", "latency", "pg_notifyd, idle, p99", "libpq LISTEN, idle, p99"),
+    ("latency at half of the maximum load, 10 clients: p99 of five windows of a minute, one after the other", "latency",
+     "half of that: p99 in each of 5 windows, one after the other", None),
+    ("the same: does it grow? p99 of the last two windows to that of the first two",
+     "latency", "half of that: p99 of the last two windows to the first two", None),
+    ("end to end, 32 writers at full speed, 10 clients: delivered of committed", "write",
+     IN + CLIENTS + ": delivered of committed", None),
+    ("the same: commit to event, p99, which is how far clients lag", "write", IN + CLIENTS + ": commit to event, p99",
+     None),
+    ("fan-out, 1,000 clients of one channel, spaced: processor time for a message; to the bare loop's", "fanout",
+     "spaced: pg_notifyd", "spaced: bare loop"),
+    ("fan-out, saturated; to the coalescing loop, ten frames in a write", "fanout", "saturated: pg_notifyd",
+     "saturated: bare loop, ten frames in a write"),
+    ("the same; to the loop that writes 64 kB at a time, from one buffer that is always full", "fanout",
+     "saturated: pg_notifyd", "saturated: bare loop, 64 kB in a write"),
+    ("fan-out, saturated; to the Node bridge", "fanout", "saturated: pg_notifyd", "saturated: Node"),
+    ("fan-out with two gateways, to one; as fast as the cores that they share with the clients allow", "gateways",
+     "2 gateways", "1 gateway"),
+    ("the same, for the processor time that the busier one takes: what nothing shared would allow", "gateways",
+     "2 gateways: messages in a second of the busiest one's processor time",
+     "1 gateway: messages in a second of the busiest one's processor time"),
+    ("10,000 idle connections: memory of the gateway for each", "idle", "memory of the gateway for a connection", None),
+    ("10,000 idle connections: processor time of the gateway", "idle", "all connected: gateway", None),
+    ("10,000 idle connections: how fast they are made", "idle", "connected", None),
+    ("replay of 1,000,000 events to one client", "replay", "pg_notifyd", None),
+    ("nobody connected: processor time of the gateway", "idle", "nobody connected: gateway", None),
+    ("nobody connected: processor time of the feed", "idle", "nobody connected: feed", None),
+    ("nobody connected: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
+    ("nobody connected: wakeups of the feed", "idle", "nobody connected: feed, wakeups", None),
+]
+
+NAMES = ["write", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
+
+HEAD = """# Benchmarks
+
+`make bench` runs all of them, `make bench-NAME` one: %s. Each prints a table and writes
+`results/NAME.json` and `results/NAME.svg`; this file is made from them by `bench/readme.py`, which `make bench` runs at
+its end. `QUICK=1` runs everything small, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
+are. Nothing that is installed or runs on the machine is touched, except that packages are added.
+
+## How it is measured
+
+- Each figure is the median of several short runs. Those that are compared take turns, and another one begins in each
+  round; a ratio is the median of the rounds' own ratios, with the smallest and the largest. A machine's disk and its
+  neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
+- All have the same settings: `fsync` and `synchronous_commit` on, a checkpoint before each run and none within it,
+  autovacuum off. Peers and product are never at work at the same time, and each peer has a database of its own, as
+  a NOTIFY wakes all that listen in its database.
+- Server, writers and clients share the machine's cores, so that what the clients of an event take is taken from those
+  who write. In the fan-out the sender has one core and the clients the other.
+- The load client (`client.c`) is C on epoll. Latency is taken from a time that the event carries and the same machine's
+  clock, into a histogram. What the load client itself takes for a message stands beside the figures of the fan-out,
+  where the bare loop shows what it can take in.
+- "processor, server" is the processor time of all processes of the server, those that have ended included, for a
+  transaction; it scatters less than transactions a second.
+
+Peers (`peers/`), as their users would write them: a plpgsql trigger that calls `pg_notify`, with a bridge in Node (`pg`,
+`ws`), and the same with Python (FastAPI on uvicorn, asyncpg). Limits: the table without a trigger; a libpq client that
+LISTENs (`listen.c`, `probe.c`); a bare loop that writes ready-made frames, one or several with a write (`loop.c`);
+`COPY` of the same log rows.
+
+## What has to be reached, and what is
+
+A dash in place of the bar: a figure that is told without one.
+
+| what | bar | measured (min … max) | reached |
+|---|---|---|---|
+"""
+
+
+def load():
+    results = {}
+    for name in NAMES:
+        path = os.path.join(HERE, "results", name + ".json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                results[name] = json.load(file)
+    return results
+
+
+def spread(figure):
+    return "%s … %s" % (rounded(figure["min"]), rounded(figure["max"]))
+
+
+def bar(figure):
+    for key, sign in (("at_least", "≥"), ("at_most", "≤")):
+        if figure and key in figure:
+            return "%s %s" % (sign, rounded(figure[key]))
+    return "–"
+
+
+def verdict(figure):
+    return {True: "yes", False: "**no**", None: "–"}[(figure or {}).get("reached")]
+
+
+def requirement(results, what, name, label, base):
+    figures = {figure["label"]: figure for figure in results.get(name, {"figures": []})["figures"]}
+    figure = figures.get(label)
+    if figure is None:
+        return "| %s | – | not measured | – |\n" % what
+    if base is None:
+        return "| %s | %s | %s %s (%s) | %s |\n" % (what, bar(figure["bar"]), rounded(figure["median"]), figure["unit"],
+                                                    spread(figure), verdict(figure["bar"]))
+    ratio = next(ratio for ratio in figure["ratios"] if ratio["to"] == base)
+    return "| %s | %s | × %s (%s) | %s |\n" % (what, bar(ratio), rounded(ratio["median"]), spread(ratio), verdict(ratio))
+
+
+def section(result):
+    """All figures of a benchmark."""
+    about = result["about"]
+    out = ["\n### %s\n\n" % result["title"],
+           "![%s](results/%s.svg)\n\n" % (result["title"], result["name"]),
+           "%s, %d MB; %s, Linux %s; PostgreSQL %s, libwebsockets %s, libuv %s, Node %s, Python %s; commit %s; %s, the "
+           "load was %.1f before; %d rounds.\n\n" % (
+               about["machine"], about["memory_kB"] // 1024, about["system"], about["kernel"], about["postgresql"],
+               about["libwebsockets"], about["libuv"], about["node"], about["python"], about["commit"], about["date"],
+               about["load_before"], about["rounds"]),
+           "| | median | min … max | bar | reached |\n|---|--:|--:|---|---|\n"]
+    for figure in result["figures"]:
+        out.append("| %s | %s %s | %s | %s | %s |\n" % (
+            figure["label"], rounded(figure["median"]), figure["unit"], spread(figure), bar(figure["bar"]),
+            verdict(figure["bar"])))
+        for ratio in figure["ratios"]:
+            out.append("| … to %s | × %s | %s | %s | %s |\n" % (ratio["to"], rounded(ratio["median"]), spread(ratio),
+                                                               bar(ratio), verdict(ratio)))
+    return "".join(out)
+
+
+def notes():
+    """What is said about the figures by hand: why a bar is missed, for one."""
+    path = os.path.join(HERE, "notes.md")
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return "\n" + file.read()
+
+
+def main():
+    results = load()
+    with open(os.path.join(HERE, "README.md"), "w", encoding="utf-8") as file:
+        file.write(HEAD % ", ".join("`%s`" % name for name in NAMES))
+        for row in REQUIREMENTS:
+            file.write(requirement(results, *row))
+        file.write(notes())
+        file.write("\n## All figures\n")
+        for result in results.values():
+            file.write(section(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Fan-out with two gateways beside one, with as many clients. Where gateways and clients share two cores two
+gateways cannot be twice as fast, so what is also told is that they share nothing: a message costs each as much as it
+costs a single one."""
+
+import os
+
+from cluster import cpu_seconds, wait_until
+from programs import SUBSCRIBE, Program
+
+TITLE = "Fan-out with two gateways: one channel to %s clients"
+
+
+class Fanout:
+    def __init__(self, bench, figures):
+        self.bench = bench
+        self.figures = figures
+        self.clients = bench.scale(1000, 200)
+        self.events = bench.scale(5000, 500)
+
+    def gateways(self, count):
+        """So many gateways, all of them fresh ones that listen."""
+        cluster = self.bench.cluster
+        cluster.set(gateways=count)
+        wait_until(lambda: len(cluster.gateways()) == count, 30, "%d gateways" % count)
+        cluster.wait_healthy()
+        return cluster.gateways()
+
+    def measure(self, count):
+        """The events in one transaction, to all clients: messages a second, and what one costs all gateways."""
+        pids = self.gateways(count)
+        expected = self.events * self.clients
+        with Program([self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(self.clients), "-s",
+                      SUBSCRIBE % "fanout"]) as client:
+            self.bench.cluster.settle()
+            client.ask("mark")
+            before = [cpu_seconds([pid]) for pid in pids]
+            self.bench.cluster.sql("INSERT INTO fanout (sent) SELECT 0 FROM generate_series(1, %d)" % self.events)
+            got = client.ask("wait %d 120" % expected)
+            spent = [cpu_seconds([pid]) - was for pid, was in zip(pids, before)]
+        if got["messages"] != expected or got["fewest"] != self.events:
+            raise RuntimeError("%d of %d messages" % (got["messages"], expected))
+        return expected / got["last"], spent, expected
+
+    def run(self, label):
+        count = 2 if label.startswith("2") else 1
+        rate, spent, messages = self.measure(count)
+        self.figures.add(label, "messages/s", rate)
+        self.figures.add(label + ": processor, all of them", "µs a message", sum(spent) * 1e6 / messages)
+        # What they could do with a core each: the busier one is what holds the others up.
+        self.figures.add(label + ": messages in a second of the busiest one's processor time", "messages/s",
+                         messages / max(spent))
+
+
+def run(bench, figures):
+    fanout = Fanout(bench, figures)
+    figures.title = TITLE % "{:,}".format(fanout.clients)
+    bench.cluster.sql("CREATE TABLE fanout (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL); "
+                      "GRANT SELECT ON fanout TO reader; SELECT notify_watch('fanout', 'insert', '{}')")
+    one, two = "1 gateway", "2 gateways"
+    bench.interleave("gateways", [(one, fanout.run), (two, fanout.run)])
+    # Two gateways, and the clients, have a core each only if there are three.
+    figures.compare(two, one, at_least=1.7 if os.cpu_count() > 2 else None)
+    figures.compare(two + ": processor, all of them", one + ": processor, all of them")
+    busiest = ": messages in a second of the busiest one's processor time"
+    figures.compare(two + busiest, one + busiest, at_least=1.7)
