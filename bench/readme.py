@@ -136,7 +136,9 @@ def requirement(results, what, name, label, base):
     if base is None:
         return "| %s | %s | %s %s (%s) | %s |\n" % (what, bar(figure["bar"]), rounded(figure["median"]), figure["unit"],
                                                     spread(figure), verdict(figure["bar"]))
-    ratio = next(ratio for ratio in figure["ratios"] if ratio["to"] == base)
+    ratio = next((ratio for ratio in figure["ratios"] if ratio["to"] == base), None)
+    if ratio is None:
+        return "| %s | – | not measured | – |\n" % what
     return "| %s | %s | × %s (%s) | %s |\n" % (what, bar(ratio), rounded(ratio["median"]), spread(ratio), verdict(ratio))
 
 
