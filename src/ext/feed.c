@@ -56,6 +56,14 @@
 #define FEED_TICK_MS    1000 /* it looks by itself at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
 
+/*
+ * Under load a look for every few commits would cost more than the commits: when so many rounds in a row have found so
+ * many events, events are let gather for so long before the next. One event at a time is never kept waiting.
+ */
+#define FEED_BUSY_ROUNDS 2
+#define FEED_BUSY_EVENTS 3
+#define FEED_GATHER_US   2000
+
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
 /* ---------------- coming and going ---------------- */
@@ -274,6 +282,16 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
+/* Whether many events are coming, as this round and those before it tell. */
+static bool
+feed_is_busy(const Feed *feed)
+{
+	static int rounds = 0;
+
+	rounds = feed->found >= FEED_BUSY_EVENTS ? Min(rounds + 1, FEED_BUSY_ROUNDS) : 0;
+	return rounds == FEED_BUSY_ROUNDS;
+}
+
 /* Retention, where it is due. Returns after how many ms it wants to be called again. */
 static long
 feed_retain(Feed *feed)
@@ -316,6 +334,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		link_receive_all(feed);
 		listen_drain();
 		feed_look(feed);
+		feed->found = 0;
 		progress = feed_read(feed);
 		feed_tell_positions(feed);
 		FAIL_POINT("feed-before-send");
@@ -325,7 +344,9 @@ pg_notifyd_feed_main(Datum main_arg)
 			looked = now;
 
 		MemoryContextSwitchTo(feed->context);
-		if (progress == FEED_IDLE)
+		if (progress == FEED_IDLE && feed_is_busy(feed))
+			pg_usleep(FEED_GATHER_US);
+		else if (progress == FEED_IDLE)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)
 			link_wait(feed, FEED_STANDBY_MS);

@@ -103,6 +103,7 @@ struct Feed
 	uint32 next_stream;
 	int nsubs;
 	StringInfoData text; /* the event being built */
+	int found;           /* live events that this round has read */
 	MemoryContext context;
 };
 
