@@ -158,9 +158,7 @@ clients_set_channels(ClientsRow *row, WireBytes list)
 static void
 clients_set_connected_at(ClientsRow *row, const WireClient *client)
 {
-	/* PostgreSQL counts from 2000 on. */
-	const int64 epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	TimestampTz connected_at = (TimestampTz) client->connected_at - epoch;
+	TimestampTz connected_at = (TimestampTz) client->connected_at - NOTIFYD_UNIX_EPOCH;
 
 	if (client->connected_at > PG_INT64_MAX || !IS_VALID_TIMESTAMP(connected_at))
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("a gateway sent a time out of range")));

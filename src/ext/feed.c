@@ -341,7 +341,10 @@ pg_notifyd_feed_main(Datum main_arg)
 		link_send_all(feed);
 		timeout = feed_retain(feed);
 		if (tick)
+		{
+			log_report_in_flight(feed->database);
 			looked = now;
+		}
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed_is_busy(feed))

@@ -48,6 +48,9 @@
 
 #define LOG_SCHEMA "notifyd"
 
+/* A commit that takes longer, in ms, is reported, because events of others wait for it. */
+#define LOG_HELD_MS 5000
+
 Oid
 log_relation(const char *name)
 {
@@ -129,8 +132,7 @@ log_index(int segment)
 static uint64
 log_clock(void)
 {
-	return (uint64) (GetCurrentTimestamp() +
-					 (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	return (uint64) (GetCurrentTimestamp() + NOTIFYD_UNIX_EPOCH);
 }
 
 /*
@@ -189,19 +191,30 @@ log_attach(void)
 	return mine;
 }
 
+/* Say whose this backend's entry is. The database's lock must be held, and the entry not be in use yet. */
+static NotifydBackend *
+log_claim_backend(NotifydDatabase *database)
+{
+	NotifydBackend *me = shared_my_backend();
+
+	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
+	Assert(pg_atomic_read_u64(&me->first_id) == 0);
+	me->pid = MyProcPid;
+	pg_atomic_write_u32(&me->database, shared_database_index(database));
+	return me;
+}
+
 LogReservation
 log_reserve(NotifydDatabase *database, int64 n)
 {
-	NotifydBackend *me = shared_my_backend();
+	NotifydBackend *me;
 	LogReservation reservation;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	Assert(pg_atomic_read_u64(&me->first_id) == 0);
+	me = log_claim_backend(database);
 	reservation.first = database->next_id;
 	reservation.segment = database->segment;
 	database->next_id += n;
-	me->pid = MyProcPid;
-	pg_atomic_write_u32(&me->database, shared_database_index(database));
 	pg_atomic_write_u64(&me->first_id, reservation.first);
 	LWLockRelease(&database->lock);
 	return reservation;
@@ -210,15 +223,14 @@ log_reserve(NotifydDatabase *database, int64 n)
 LogBulk
 log_begin_bulk(NotifydDatabase *database, int64 n)
 {
-	NotifydBackend *me = shared_my_backend();
+	NotifydBackend *me;
 	LogBulk bulk;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	me = log_claim_backend(database);
 	bulk.first_key = -(int64) (database->next_bulk + n - 1);
 	bulk.segment = database->segment;
 	database->next_bulk += n;
-	me->pid = MyProcPid;
-	pg_atomic_write_u32(&me->database, shared_database_index(database));
 	pg_atomic_write_u32(&me->bulk_segment, bulk.segment + 1);
 	LWLockRelease(&database->lock);
 	return bulk;
@@ -289,13 +301,32 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 	return (smallest != 0 ? smallest : next_id) - 1;
 }
 
-int
-log_oldest_in_flight(NotifydDatabase *database, uint64 *id)
+void
+log_report_in_flight(NotifydDatabase *database)
 {
+	static uint64 held_id = 0; /* the smallest id in flight when it was looked last, and since when */
+	static TimestampTz held_since = 0;
+	static bool reported = false;
+	TimestampTz now = GetCurrentTimestamp();
 	int pid = 0;
+	uint64 id;
 
-	*id = log_smallest_in_flight(database, &pid);
-	return pid;
+	LWLockAcquire(&database->lock, LW_SHARED);
+	id = log_smallest_in_flight(database, &pid);
+	LWLockRelease(&database->lock);
+
+	if (id != held_id)
+	{
+		held_id = id;
+		held_since = now;
+		reported = false;
+	}
+	if (id == 0 || reported || !TimestampDifferenceExceeds(held_since, now, LOG_HELD_MS))
+		return;
+	reported = true;
+	ereport(LOG, (errmsg("the commit of process %d holds up the events of later ones", pid),
+				  errdetail("It has not ended for %d seconds.", LOG_HELD_MS / 1000),
+				  errhint("A commit waits for synchronous standbys, if there are any.")));
 }
 
 bool

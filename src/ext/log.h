@@ -95,8 +95,8 @@ extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 /* Whether a backend may still write rows to a segment whose ids end before first. */
 extern bool log_segment_in_use(NotifydDatabase *database, int segment, uint64 first);
 
-/* The backend whose ids hold up the watermark, and its smallest id; 0 if none. */
-extern int log_oldest_in_flight(NotifydDatabase *database, uint64 *id);
+/* For the feed, now and then: tell the server's log, once for each, which backend has held up the watermark for seconds. */
+extern void log_report_in_flight(NotifydDatabase *database);
 
 /* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
 extern Oid log_relation(const char *name);

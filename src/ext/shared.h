@@ -27,6 +27,9 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
+/* PostgreSQL counts time from 2000 on: so many microseconds after 1970, from which ids and the gateways count. */
+#define NOTIFYD_UNIX_EPOCH ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
 #define NOTIFYD_MAX_DATABASES 1024
 #define NOTIFYD_MAX_GATEWAYS  64
 

@@ -43,6 +43,10 @@ sub summary
 	$node->safe_psql('postgres', q{SET synchronous_commit = local; INSERT INTO a VALUES (2, 'late')});
 	is($node->safe_psql('postgres', q{SELECT in_flight > 0 FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
 		't', 'the transaction in flight is seen in notifyd.stats');
+	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
+	is($node->safe_psql('postgres', q{SELECT oldest_in_flight_pid FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
+		$pid, 'with its process');
+	wait_for(sub { slurp_file($node->logfile) =~ /the commit of process $pid holds up the events of later ones/ }, 'it in the log');
 	is(scalar($client->events), 0, 'nothing has come while the first is in flight');
 
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
