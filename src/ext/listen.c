@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "commands/async.h"
 #include "libpq/libpq.h"
 #include "tcop/dest.h"
@@ -23,6 +25,7 @@
 #include "feed.h"
 
 static Feed *listen_feed;
+static bool listen_heard; /* something has come in this drain */
 
 static void
 listen_comm_reset(void)
@@ -54,6 +57,7 @@ listen_putmessage(char type, const char *data, size_t length)
 	payload = memchr(channel, '\0', end - channel);
 	if (payload == NULL || memchr(payload + 1, '\0', end - payload - 1) == NULL)
 		return 0;
+	listen_heard = true;
 	feed_notify(listen_feed, channel, payload + 1);
 	return 0;
 }
@@ -91,6 +95,23 @@ listen_remove(const char *channel)
 	Async_Unlisten(channel);
 }
 
+/*
+ * What notifications tell of may not be flushed yet (synchronous_commit = off), and a crash could undo it. They
+ * do not say where their commit is in WAL, so all of it that is there is flushed.
+ */
+static void
+listen_make_durable(void)
+{
+	XLogRecPtr lsn = GetXLogInsertRecPtr();
+
+	/* Where the next record will begin, behind the header of its page: nothing is written there yet. */
+	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
+		lsn -= SizeOfXLogLongPHD;
+	else if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		lsn -= SizeOfXLogShortPHD;
+	XLogFlush(lsn);
+}
+
 void
 listen_drain(void)
 {
@@ -99,6 +120,7 @@ listen_drain(void)
 
 	if (!notifyInterruptPending)
 		return;
+	listen_heard = false;
 	PG_TRY();
 	{
 		PqCommMethods = &listen_methods;
@@ -111,4 +133,6 @@ listen_drain(void)
 		whereToSendOutput = dest;
 	}
 	PG_END_TRY();
+	if (listen_heard)
+		listen_make_durable();
 }
