@@ -42,11 +42,11 @@ class Load:
         if self.operation != "INSERT":
             cluster.sql(FILL % (table, self.each * self.writers - 1), database=database)
         cluster.settle()
-        others = len(cluster.children())
+        others = set(cluster.children())
         spent = cluster.spent()
         tps, done = pgbench(self.bench, database, SCRIPTS[self.operation].format(table), self.writers,
                             variables=(("n", 0), ("each", self.each)), **self.length)
-        wait_until(lambda: len(cluster.children()) <= others, 30, "the writers' sessions to end")
+        wait_until(lambda: others.issuperset(cluster.children()), 30, "the writers' sessions to end")
         self.figures.add(label, "tps", tps)
         self.figures.add(label + ": processor, server", "µs a transaction", (cluster.spent() - spent) * 1e6 / done)
         return done
