@@ -183,14 +183,24 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	my $quiet = notifyd_client($node);
 	my $old = $quiet->subscribe('a', ops => ['DELETE'])->{position};
 	my $writer = $node->background_psql('postgres');
-	$writer->query_until(qr/begun/, "SET application_name = 'writer';\n\\echo begun\nCALL write(200000, 640);\n");
-	my ($first, $second) = map { $quiet->next_message('position')->{position} } 1 .. 2;
+	$writer->query_until(
+		qr/begun/, q{
+		SET application_name = 'writer';
+		\echo begun
+		DO $$ BEGIN LOOP
+			INSERT INTO a (v) SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 20);
+			COMMIT;
+			PERFORM pg_sleep(0.0005);
+		END LOOP; END $$;
+	});
+	my $last;
+	$last = $quiet->next_message('position')->{position} for 1 .. 4;
+	$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'writer'});
 	my $gone = notifyd_client($node);
 	$gone->subscribe('a', ops => ['DELETE'], since => $old);
 	like($gone->next_message('reset')->{reason}, qr/retained/, 'its first position is not retained any more');
 	my $resumed = notifyd_client($node);
-	$resumed->subscribe('a', ops => ['DELETE'], since => $second);
-	$node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'writer'});
+	$resumed->subscribe('a', ops => ['DELETE'], since => $last);
 	$node->safe_psql('postgres', 'DELETE FROM a WHERE id = (SELECT min(id) FROM a)');
 	$resumed->next_event;
 	is_deeply([ map { $_->{method} } grep { ($_->{method} // '') =~ /reset|event/ } $resumed->received ],
