@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "failpoint.h"
-#include "log.h"
+#include "log_place.h"
 
 #define LOG_BATCH_ROWS  64          /* rows in one multi-insert */
 #define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
@@ -43,10 +43,19 @@ typedef struct LogChunk
 struct LogWriter
 {
 	Relation table;
-	Relation index;
 	CommandId cid;
-	BulkInsertState bulk;  /* NULL: a few rows */
-	LogChunk chunk;        /* of a bulk write */
+
+	/* for rows under their own ids */
+	NotifydDatabase *database;
+	int segment;
+	LogSign sign;
+	BlockNumber block; /* where the last row was added */
+
+	/* for members of a bulk write */
+	BulkInsertState bulk; /* NULL: this is none */
+	Relation index;
+	LogChunk chunk;
+
 	MemoryContext context; /* the writer's own */
 	MemoryContext rows;    /* what is waiting to be inserted; of a bulk write, one that is reset */
 	HeapTuple tuples[LOG_BATCH_ROWS];
@@ -72,26 +81,49 @@ log_clear_chunk(LogChunk *chunk)
 	appendBinaryStringInfo(&chunk->texts, header, VARHDRSZ);
 }
 
-LogWriter *
-log_open_writer(int segment, bool bulk)
+static LogWriter *
+log_make_writer(Oid table)
 {
 	LogWriter *writer = palloc0(sizeof(LogWriter));
 
-	writer->table = table_open(log_table(segment), RowExclusiveLock);
-	writer->index = index_open(log_index(segment), RowExclusiveLock);
+	writer->table = table_open(table, RowExclusiveLock);
 	writer->cid = GetCurrentCommandId(true);
-	if (bulk)
-	{
-		writer->bulk = GetBulkInsertState();
-		initStringInfo(&writer->chunk.headers);
-		initStringInfo(&writer->chunk.texts);
-		log_clear_chunk(&writer->chunk);
-	}
 	writer->context = CurrentMemoryContext;
 	writer->rows = CurrentMemoryContext;
-	if (bulk)
-		writer->rows =
-			AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
+	return writer;
+}
+
+LogWriter *
+log_open_writer(NotifydDatabase *database, const LogReservation *reservation)
+{
+	LogWriter *writer = log_make_writer(log_table(reservation->segment));
+
+	writer->database = database;
+	writer->segment = reservation->segment;
+	writer->sign = log_aim(database, reservation, writer->table);
+	return writer;
+}
+
+/* A writer for the table of a segment that has an index. */
+static LogWriter *
+log_open_indexed_writer(int segment)
+{
+	LogWriter *writer = log_make_writer(log_bulk_table(segment));
+
+	writer->index = index_open(log_bulk_index(segment), RowExclusiveLock);
+	return writer;
+}
+
+LogWriter *
+log_open_bulk_writer(const LogBulk *bulk)
+{
+	LogWriter *writer = log_open_indexed_writer(bulk->segment);
+
+	writer->bulk = GetBulkInsertState();
+	initStringInfo(&writer->chunk.headers);
+	initStringInfo(&writer->chunk.texts);
+	log_clear_chunk(&writer->chunk);
+	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
 }
 
@@ -111,11 +143,11 @@ log_slot(LogWriter *writer, int i)
 }
 
 static void
-log_insert_several(LogWriter *writer)
+log_insert_several(LogWriter *writer, int options)
 {
 	for (int i = 0; i < writer->waiting; i++)
 		ExecStoreHeapTuple(writer->tuples[i], log_slot(writer, i), false);
-	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, 0, writer->bulk);
+	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, options, writer->bulk);
 	for (int i = 0; i < writer->waiting; i++)
 	{
 		writer->tuples[i]->t_self = writer->slots[i]->tts_tid;
@@ -124,25 +156,34 @@ log_insert_several(LogWriter *writer)
 }
 
 static void
+log_insert_index_entry(LogWriter *writer, HeapTuple tuple)
+{
+	bool isnull = false;
+	Datum id = heap_getattr(tuple, LOG_ID, RelationGetDescr(writer->table), &isnull);
+
+	index_insert(writer->index, &id, &isnull, &tuple->t_self, writer->table, UNIQUE_CHECK_NO, false,
+				 &log_index_info);
+}
+
+static void
 log_flush_writer(LogWriter *writer)
 {
+	int options = writer->index == NULL ? HEAP_INSERT_SKIP_FSM : 0; /* see log_aim() */
+
 	if (writer->waiting == 0)
 		return;
 	FAIL_POINT("log-insert");
 
 	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
 	if (writer->waiting == 1)
-		heap_insert(writer->table, writer->tuples[0], writer->cid, 0, writer->bulk);
+		heap_insert(writer->table, writer->tuples[0], writer->cid, options, writer->bulk);
 	else
-		log_insert_several(writer);
-	for (int i = 0; i < writer->waiting; i++)
+		log_insert_several(writer, options);
+	writer->block = ItemPointerGetBlockNumber(&writer->tuples[writer->waiting - 1]->t_self);
+	if (writer->index != NULL)
 	{
-		HeapTuple tuple = writer->tuples[i];
-		bool isnull = false;
-		Datum id = heap_getattr(tuple, LOG_ID, RelationGetDescr(writer->table), &isnull);
-
-		index_insert(writer->index, &id, &isnull, &tuple->t_self, writer->table, UNIQUE_CHECK_NO, false,
-					 &log_index_info);
+		for (int i = 0; i < writer->waiting; i++)
+			log_insert_index_entry(writer, writer->tuples[i]);
 	}
 	writer->waiting = 0;
 	writer->bytes = 0;
@@ -162,6 +203,9 @@ log_add_row(LogWriter *writer, const LogRow *row, const bytea *columns, const te
 	values[LOG_ID - 1] = Int64GetDatum(row->id);
 	values[LOG_TX - 1] = Int64GetDatum((int64) row->tx);
 	values[LOG_AT - 1] = TimestampTzGetDatum(row->at);
+	values[LOG_FILE - 1] = ObjectIdGetDatum(writer->sign.file);
+	values[LOG_BLOCK - 1] = Int32GetDatum((int32) writer->sign.block);
+	values[LOG_BEHIND - 1] = Int32GetDatum(log_behind(&writer->sign, (uint64) row->id));
 	values[LOG_SEQ - 1] = Int32GetDatum(row->seq);
 	values[LOG_OF - 1] = Int32GetDatum(row->of);
 	values[LOG_HEAD - 1] = Int32GetDatum(row->head_length);
@@ -275,7 +319,10 @@ log_close_writer(LogWriter *writer)
 		MemoryContextDelete(writer->rows);
 
 	/* The locks stay until the end of the transaction, as for any insert. */
-	index_close(writer->index, NoLock);
+	if (writer->index != NULL)
+		index_close(writer->index, NoLock);
+	else
+		log_landed(writer->database, writer->segment, writer->table, &writer->sign, writer->block);
 	table_close(writer->table, NoLock);
 	pfree(writer);
 }
@@ -292,10 +339,17 @@ log_write_pin(int segment, uint64 last)
 	table_close(table, NoLock);
 }
 
-void
-log_write_marker(const LogBulk *bulk, const LogReservation *reservation, int64 n, TimestampTz at)
+static void
+log_write_one(LogWriter *writer, const LogRow *row)
 {
-	LogWriter *writer = log_open_writer(reservation->segment, false);
+	log_write(writer, row);
+	log_close_writer(writer);
+}
+
+void
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogReservation *reservation, int64 n,
+				 TimestampTz at)
+{
 	char *place = psprintf("%d " INT64_FORMAT, bulk->segment, bulk->first_key);
 	LogRow row = {.id = (int64) reservation->first,
 				  .tx = U64FromFullTransactionId(GetCurrentFullTransactionId()),
@@ -307,8 +361,8 @@ log_write_marker(const LogBulk *bulk, const LogReservation *reservation, int64 n
 				  .channel = "",
 				  .event = cstring_to_text(place)};
 
-	log_write(writer, &row);
-	log_close_writer(writer);
+	log_write_one(log_open_writer(database, reservation), &row);
+	log_write_one(log_open_indexed_writer(reservation->segment), &row);
 	if (bulk->segment != reservation->segment)
 		log_write_pin(bulk->segment, reservation->first + n - 1);
 }

@@ -374,7 +374,7 @@ pending_commit_small(TimestampTz at)
 	LogWriter *writer;
 
 	FAIL_POINT("pending-reserved");
-	writer = log_open_writer(reservation.segment, false);
+	writer = log_open_writer(pending.database, &reservation);
 	pending_walk(writer, (int64) reservation.first, at, pending.notifies > 0);
 	log_close_writer(writer);
 }
@@ -387,7 +387,7 @@ static void
 pending_commit_bulk(TimestampTz at)
 {
 	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
-	LogWriter *writer = log_open_writer(bulk.segment, true);
+	LogWriter *writer = log_open_bulk_writer(&bulk);
 	LogReservation reservation;
 
 	pending_walk(writer, bulk.first_key, at, false);
@@ -395,7 +395,7 @@ pending_commit_bulk(TimestampTz at)
 
 	reservation = log_reserve(pending.database, pending.count);
 	FAIL_POINT("pending-reserved");
-	log_write_marker(&bulk, &reservation, pending.count, at);
+	log_write_marker(pending.database, &bulk, &reservation, pending.count, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, at, true);
 }
