@@ -21,7 +21,7 @@
 
 #define LOG_SEGMENTS NOTIFYD_LOG_SEGMENTS
 
-/* Columns of a log table, 1-based, as in the extension's script. Those up to op are as in LogFixed, log_place.c. */
+/* Columns of a log table, 1-based, as in the extension's script. */
 typedef enum LogColumn
 {
 	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
@@ -40,6 +40,23 @@ typedef enum LogColumn
 	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
+
+/* Those of them that have a fixed place, at the begin of the row's data. */
+typedef struct LogFixed
+{
+	int64 id;
+	int64 tx;
+	TimestampTz at;
+	Oid file;
+	int32 block;
+	int32 behind;
+	int32 seq;
+	int32 of;
+	int32 head;
+	Oid rel;
+	char op;
+} LogFixed;
+
 #define LOG_BULK_OP  'B'
 #define LOG_CHUNK_OP 'C'
 
@@ -124,11 +141,12 @@ typedef struct LogRow
 	Oid relation;
 	char op;
 	bool notify;
-	int ncolumns; /* -1: the whole row */
-	const int16 *columns;
+	int ncolumns;        /* -1: the whole row */
+	const char *columns; /* that many int16, not aligned */
 	const char *channel; /* NUL-terminated */
 	int channel_length;
-	text *event;
+	const char *event;
+	Size event_length;
 } LogRow;
 
 typedef struct LogWriter LogWriter;

@@ -38,22 +38,6 @@
 #include "compat.h"
 #include "log_place.h"
 
-/* The columns of a log table that have a fixed place in the row. */
-typedef struct LogFixed
-{
-	int64 id;
-	int64 tx;
-	TimestampTz at;
-	Oid file;
-	int32 block;
-	int32 behind;
-	int32 seq;
-	int32 of;
-	int32 head;
-	Oid rel;
-	char op;
-} LogFixed;
-
 /* What is needed of a row to know where it, and others, are. */
 typedef struct LogPageRow
 {
