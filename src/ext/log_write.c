@@ -58,8 +58,9 @@ struct LogWriter
 
 	MemoryContext context; /* the writer's own */
 	MemoryContext rows;    /* what is waiting to be inserted; of a bulk write, one that is reset */
-	HeapTuple tuples[LOG_BATCH_ROWS];
-	TupleTableSlot *slots[LOG_BATCH_ROWS];
+	HeapTuple *tuples; /* room for LOG_BATCH_ROWS, but at first for one: most transactions have one */
+	HeapTuple first;
+	TupleTableSlot **slots;
 	int nslots; /* made so far: none, where rows are inserted one by one */
 	int waiting;
 	Size bytes;
@@ -86,6 +87,7 @@ log_make_writer(Oid table)
 	writer->cid = GetCurrentCommandId(true);
 	writer->context = CurrentMemoryContext;
 	writer->rows = CurrentMemoryContext;
+	writer->tuples = &writer->first;
 	return writer;
 }
 
@@ -131,6 +133,8 @@ log_slot(LogWriter *writer, int i)
 	{
 		MemoryContext context = MemoryContextSwitchTo(writer->context);
 
+		if (writer->slots == NULL)
+			writer->slots = palloc(LOG_BATCH_ROWS * sizeof(TupleTableSlot *));
 		writer->slots[writer->nslots++] =
 			MakeSingleTupleTableSlot(RelationGetDescr(writer->table), &TTSOpsHeapTuple);
 		MemoryContextSwitchTo(context);
@@ -272,6 +276,11 @@ log_add_row(LogWriter *writer, const LogRow *row, Size columns_length)
 	HeapTuple tuple = log_form_tuple(&fixed, columns_length, row);
 
 	MemoryContextSwitchTo(context);
+	if (writer->waiting == 1 && writer->tuples == &writer->first)
+	{
+		writer->tuples = MemoryContextAlloc(writer->context, LOG_BATCH_ROWS * sizeof(HeapTuple));
+		writer->tuples[0] = writer->first;
+	}
 	writer->tuples[writer->waiting++] = tuple;
 	writer->bytes += tuple->t_len;
 	if (writer->waiting == LOG_BATCH_ROWS || writer->bytes >= LOG_BATCH_BYTES)
