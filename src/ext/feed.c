@@ -37,7 +37,9 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "portability/instr_time.h"
 #include "storage/ipc.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -56,11 +58,13 @@
 
 /*
  * Under load a look for every few commits would cost more than the commits: when so many rounds in a row have found so
- * many events, events are let gather for so long before the next. One event at a time is never kept waiting.
+ * many events, events are let gather before the next. One event at a time is never kept waiting. They gather for so
+ * many times as long as the round took, which is short on a server that has processors to spare, but at most so long.
  */
-#define FEED_BUSY_ROUNDS 2
-#define FEED_BUSY_EVENTS 3
-#define FEED_GATHER_US   2000
+#define FEED_BUSY_ROUNDS  2
+#define FEED_BUSY_EVENTS  3
+#define FEED_GATHER_TIMES 8
+#define FEED_GATHER_US    2000
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -290,6 +294,19 @@ feed_is_busy(const Feed *feed)
 	return rounds == FEED_BUSY_ROUNDS;
 }
 
+/* Let events gather, after a round that began then. What wakes the feed has to wait, but for the postmaster's end. */
+static void
+feed_gather(instr_time began)
+{
+	instr_time took;
+
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, began);
+	pg_usleep(Min((long) INSTR_TIME_GET_MICROSEC(took) * FEED_GATHER_TIMES, FEED_GATHER_US));
+	if (!PostmasterIsAlive())
+		proc_exit(1);
+}
+
 /* Retention, where it is due. Returns after how many ms it wants to be called again. */
 static long
 feed_retain(Feed *feed)
@@ -315,10 +332,12 @@ pg_notifyd_feed_main(Datum main_arg)
 	for (;;)
 	{
 		FeedProgress progress;
+		instr_time began;
 		TimestampTz now;
 		long timeout;
 		bool tick;
 
+		INSTR_TIME_SET_CURRENT(began);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -345,7 +364,7 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed_is_busy(feed))
-			pg_usleep(FEED_GATHER_US);
+			feed_gather(began);
 		else if (progress == FEED_IDLE)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)
