@@ -210,14 +210,8 @@ clients_handle(ClientsReader *reader, const WireMessage *message)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("unexpected frame of type %d from gateway %d",
 															 (int) message->type, reader->gateway)));
-	if (hello && message->u.hello.version != WIRE_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION),
-				 errmsg("gateway %d speaks version %d of the link's protocol, not %d", reader->gateway,
-						message->u.hello.version, WIRE_VERSION),
-				 errhint("The gateway program and the extension's library are of different releases.")));
 	if (hello)
-		reader->greeted = true;
+		reader->greeted = link_version_ok(reader->gateway, message->u.hello.version, ERROR);
 	else if (message->type == WIRE_CLIENT)
 		clients_add_row(reader, &message->u.client);
 	else

@@ -35,10 +35,11 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "portability/instr_time.h"
 #include "storage/ipc.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -47,7 +48,6 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "failpoint.h"
 #include "feed.h"
 #include "launcher.h"
 #include "settings.h"
@@ -58,11 +58,13 @@
 
 /*
  * Under load a look for every few commits would cost more than the commits: when so many rounds in a row have found so
- * many events, events are let gather for so long before the next. One event at a time is never kept waiting.
+ * many events, events are let gather before the next. One event at a time is never kept waiting. They gather for so
+ * many times as long as the round took, which is short on a server that has processors to spare, but at most so long.
  */
-#define FEED_BUSY_ROUNDS 2
-#define FEED_BUSY_EVENTS 3
-#define FEED_GATHER_US   2000
+#define FEED_BUSY_ROUNDS  2
+#define FEED_BUSY_EVENTS  3
+#define FEED_GATHER_TIMES 8
+#define FEED_GATHER_US    2000
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -89,20 +91,18 @@ feed_extension_there(void)
 	return there;
 }
 
-/* The extension was dropped, or dropped and made anew: then another feed begins with the new tables. */
+/* The extension was dropped, or dropped and made anew: then another feed begins with the new tables. Needs a transaction. */
 static void
 feed_check_extension(Feed *feed)
 {
-	Oid incarnation = InvalidOid;
+	bool there = OidIsValid(get_extension_oid(WATCH_EXTENSION, true));
 
-	StartTransactionCommand();
-	if (OidIsValid(get_extension_oid(WATCH_EXTENSION, true)))
-		incarnation = log_table(0);
+	if (there && log_table(0) == feed->incarnation)
+		return;
 	CommitTransactionCommand();
-	if (!OidIsValid(incarnation))
-		feed_leave(feed, FEED_ABSENT, "the extension has been dropped from this database");
-	if (incarnation != feed->incarnation)
+	if (there)
 		feed_leave(feed, FEED_WANTED, NULL);
+	feed_leave(feed, FEED_ABSENT, "the extension has been dropped from this database");
 }
 
 /*
@@ -225,29 +225,35 @@ feed_reload(void)
 	stream_invalidate();
 }
 
-/* Once a second, or when woken: take invalidations in, and keep what does not depend on events going. */
-static void
+/*
+ * Look for what there is to do, in one transaction. Its beginning takes invalidations in, after the watermark was
+ * taken: a REVOKE that had ended before an event was committed counts for that event.
+ */
+static FeedProgress
 feed_look(Feed *feed)
 {
-	/* The beginning of a transaction takes invalidations in. */
+	FeedProgress progress = FEED_IDLE;
+	XLogRecPtr lsn;
+
+	feed->watermark = log_watermark(feed->database, &lsn);
 	StartTransactionCommand();
-	CommitTransactionCommand();
 	if (stream_stale())
-		feed_check_extension(feed);
-	if (feed->nsubs == 0)
 	{
-		StartTransactionCommand();
-		feed_jump_all(feed);
-		CommitTransactionCommand();
+		feed_check_extension(feed);
+		stream_recheck(feed);
 	}
+	if (feed->nsubs > 0)
+		progress = feed_read(feed, lsn);
+	else
+		feed_jump_all(feed);
+	CommitTransactionCommand();
+	return progress;
 }
 
 static void
 feed_tell_positions(Feed *feed)
 {
 	uint64 slowest = PG_UINT64_MAX;
-	XLogRecPtr lsn;
-	uint64 watermark = log_watermark(feed->database, &lsn);
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
@@ -255,7 +261,7 @@ feed_tell_positions(Feed *feed)
 
 		if (link == NULL || !link->greeted)
 			continue;
-		link_tell_position(link, feed->nsubs > 0 && link->reader.after < watermark);
+		link_tell_position(link, feed->nsubs > 0 && link->reader.after < feed->watermark);
 		slowest = Min(slowest, link->position);
 		stream_tell_notifies_lost(link);
 	}
@@ -274,11 +280,7 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
 	pg_memory_barrier();
 	if (!feed_behind(feed))
-	{
-		pgstat_report_activity(STATE_IDLE, NULL);
 		link_wait(feed, timeout);
-		pgstat_report_activity(STATE_RUNNING, "pg_notifyd: sending events");
-	}
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
@@ -290,6 +292,19 @@ feed_is_busy(const Feed *feed)
 
 	rounds = feed->found >= FEED_BUSY_EVENTS ? Min(rounds + 1, FEED_BUSY_ROUNDS) : 0;
 	return rounds == FEED_BUSY_ROUNDS;
+}
+
+/* Let events gather, after a round that began then. What wakes the feed has to wait, but for the postmaster's end. */
+static void
+feed_gather(instr_time began)
+{
+	instr_time took;
+
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, began);
+	pg_usleep(Min((long) INSTR_TIME_GET_MICROSEC(took) * FEED_GATHER_TIMES, FEED_GATHER_US));
+	if (!PostmasterIsAlive())
+		proc_exit(1);
 }
 
 /* Retention, where it is due. Returns after how many ms it wants to be called again. */
@@ -317,10 +332,12 @@ pg_notifyd_feed_main(Datum main_arg)
 	for (;;)
 	{
 		FeedProgress progress;
+		instr_time began;
 		TimestampTz now;
 		long timeout;
 		bool tick;
 
+		INSTR_TIME_SET_CURRENT(began);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -331,13 +348,12 @@ pg_notifyd_feed_main(Datum main_arg)
 		now = GetCurrentTimestamp();
 		tick = now < looked || TimestampDifferenceExceeds(looked, now, FEED_TICK_MS);
 		link_connect_all(feed, tick);
-		link_receive_all(feed);
 		listen_drain();
-		feed_look(feed);
 		feed->found = 0;
-		progress = feed_read(feed);
+		progress = feed_look(feed);
+		if (link_receive_all(feed) && progress == FEED_IDLE)
+			progress = FEED_MORE;
 		feed_tell_positions(feed);
-		FAIL_POINT("feed-before-send");
 		link_send_all(feed);
 		timeout = feed_retain(feed);
 		if (tick)
@@ -348,7 +364,7 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed_is_busy(feed))
-			pg_usleep(FEED_GATHER_US);
+			feed_gather(began);
 		else if (progress == FEED_IDLE)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)

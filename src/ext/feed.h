@@ -102,6 +102,7 @@ struct Feed
 	HTAB *channels;            /* name -> FeedChannel */
 	uint32 next_stream;
 	int nsubs;
+	uint64 watermark;    /* as it was when this round began */
 	StringInfoData text; /* the event being built */
 	int found;           /* live events that this round has read */
 	MemoryContext context;
@@ -118,8 +119,8 @@ struct Feed
 /* Connect to the gateways that are set, give up those that are no longer. Cheap when nothing changed. */
 extern void link_connect_all(Feed *feed, bool retry);
 
-/* Read what has come and handle it. */
-extern void link_receive_all(Feed *feed);
+/* Read what has come and handle it; whether there was anything. */
+extern bool link_receive_all(Feed *feed);
 
 /* Send what can be sent without waiting. */
 extern void link_send_all(Feed *feed);
@@ -138,6 +139,9 @@ extern void link_wait(Feed *feed, long timeout);
 
 /* Say goodbye to all and close. */
 extern void link_goodbye_all(Feed *feed, const char *reason);
+
+/* Whether a gateway's HELLO is of our version; says so at elevel where it is not. */
+extern bool link_version_ok(int gateway, int version, int elevel);
 
 /* Bytes of a NUL-terminated string. */
 extern WireBytes link_bytes(const char *string);
@@ -187,8 +191,11 @@ typedef enum FeedProgress
 	FEED_STANDBY, /* waiting for a synchronous standby: look again soon */
 } FeedProgress;
 
-/* One bounded round: live events for every link, then a piece of every replay. */
-extern FeedProgress feed_read(Feed *feed);
+/*
+ * One bounded round: live events up to feed->watermark for every link, which are sent at once, then a piece of every
+ * replay. lsn: what has to be flushed for that watermark. Needs a transaction that was begun after it was taken.
+ */
+extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
 
 /* Up to which id every link and every replay has read; PG_UINT64_MAX where nobody reads. */
 extern uint64 feed_read_by_all(Feed *feed);
@@ -198,6 +205,8 @@ extern bool feed_behind(Feed *feed);
 
 /* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
 extern void feed_jump(Link *link);
+
+/* Every link that is not there yet. */
 extern void feed_jump_all(Feed *feed);
 
 /* Whether a position of an earlier timeline lies in the history that this server has. */
@@ -221,6 +230,9 @@ extern void listen_drain(void);
 
 /* Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content. */
 extern void feed_append_utf8(StringInfo buf, const char *text, int length);
+
+/* Make UTF-8 of the text that has been appended from begin on. */
+extern void feed_make_utf8(StringInfo buf, int begin);
 
 /* The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are. Never errors for them. */
 extern void feed_append_server(StringInfo buf, const char *text, int length);

@@ -19,7 +19,6 @@
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
-#include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -44,7 +43,6 @@ static void
 feed_build_text(Feed *feed, const LogEvent *event)
 {
 	StringInfo text = &feed->text;
-	StringInfoData raw;
 	bool truncated = event->event_length > (Size) notifyd_max_event_size;
 
 	resetStringInfo(text);
@@ -57,12 +55,34 @@ feed_build_text(Feed *feed, const LogEvent *event)
 	}
 	else
 	{
-		initStringInfo(&raw);
-		log_append_text(&raw, event, truncated ? (Size) event->head_length : event->event_length);
-		feed_append_utf8(text, raw.data, raw.len);
-		pfree(raw.data);
+		int begin = text->len;
+
+		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
+		feed_make_utf8(text, begin);
 	}
 	appendStringInfoString(text, truncated ? ",\"truncated\":true}}" : "}}");
+}
+
+/* Queue feed->text for n streams of a message that is ready but for them. */
+static void
+feed_send_event(Link *link, WireMessage *message, int n)
+{
+	const Feed *feed = link->feed;
+
+	message->u.event.nstreams = (uint16_t) n;
+	message->u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	link_send(link, message);
+
+	/* The gateway takes the position from the event; it needs not be told as well. */
+	if (message->u.event.id != 0)
+		link->told = message->u.event.id;
+}
+
+static void
+feed_count_sent(Feed *feed)
+{
+	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
+	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
 }
 
 /* Queue feed->text for the streams of a channel that a link has live subscriptions to. */
@@ -73,6 +93,7 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	Feed *feed = link->feed;
 	WireMessage message = {.type = WIRE_EVENT};
 	int n = 0;
+	bool sent = false;
 	dlist_iter iter;
 
 	message.u.event.id = id;
@@ -94,20 +115,16 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 		if (n == 0 && event != NULL && feed->text.len == 0)
 			feed_build_text(feed, event);
 		wire_store_u32(streams + n * sizeof(uint32), stream->number);
+		sent = true;
 		if (++n < WIRE_MAX_STREAMS)
 			continue;
-		message.u.event.nstreams = (uint16_t) n;
-		message.u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-		link_send(link, &message);
+		feed_send_event(link, &message, n);
 		n = 0;
 	}
-	if (n == 0)
-		return;
-	message.u.event.nstreams = (uint16_t) n;
-	message.u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	link_send(link, &message);
-	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
-	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+	if (n > 0)
+		feed_send_event(link, &message, n);
+	if (sent)
+		feed_count_sent(feed);
 }
 
 /* ---------------- positions ---------------- */
@@ -148,10 +165,15 @@ feed_jump(Link *link)
 void
 feed_jump_all(Feed *feed)
 {
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
-		if (feed->links[i] != NULL && feed->links[i]->fd != PGINVALID_SOCKET)
-			feed_jump(feed->links[i]);
+		Link *link = feed->links[i];
+
+		if (link != NULL && link->fd != PGINVALID_SOCKET && link->reader.after < watermark)
+			feed_jump(link);
 	}
 }
 
@@ -268,8 +290,7 @@ feed_replay_callback(const LogEvent *event, void *arg)
 	message.u.replay_event.id = event->id;
 	message.u.replay_event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	link_send(sub->link, &message);
-	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
-	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+	feed_count_sent(feed);
 	sub->credit -= feed->text.len;
 	return sub->credit > 0 && link_ready(sub->link);
 }
@@ -405,50 +426,46 @@ feed_read_by_all(Feed *feed)
 	return read;
 }
 
-bool
-feed_behind(Feed *feed)
+/* Whether a link could be sent live events up to the watermark. */
+static bool
+feed_has_live(Feed *feed, uint64 watermark)
 {
 	FeedBatch batch;
-	XLogRecPtr lsn;
 
-	if (feed->nsubs == 0)
-		return false;
-	feed_collect_links(feed, log_watermark(feed->database, &lsn), &batch);
+	feed_collect_links(feed, watermark, &batch);
 	return batch.nlinks > 0;
 }
 
+bool
+feed_behind(Feed *feed)
+{
+	XLogRecPtr lsn;
+
+	return feed->nsubs > 0 && feed_has_live(feed, log_watermark(feed->database, &lsn));
+}
+
 FeedProgress
-feed_read(Feed *feed)
+feed_read(Feed *feed, XLogRecPtr lsn)
 {
 	FeedProgress live;
 	FeedProgress replays;
-	XLogRecPtr lsn;
-	uint64 watermark;
 	Snapshot snapshot;
 
-	if (feed->nsubs == 0 || (!feed_behind(feed) && !feed_has_replays(feed) && !stream_stale()))
+	if (!feed_has_live(feed, feed->watermark) && !feed_has_replays(feed))
 		return FEED_IDLE;
-
-	/* The watermark first, then the snapshot: see log.c. */
-	StartTransactionCommand();
-	watermark = log_watermark(feed->database, &lsn);
 	if (!feed_make_durable(lsn))
-	{
-		CommitTransactionCommand();
 		return FEED_STANDBY;
-	}
+
+	/* After the watermark: see log.c. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
+	live = feed_read_live(feed, feed->watermark, snapshot);
 
-	/* A REVOKE that had ended before an event was committed counts: so only now, after the watermark. */
-	AcceptInvalidationMessages();
-	if (stream_stale())
-		stream_recheck(feed);
-	live = feed_read_live(feed, watermark, snapshot);
+	/* What else there is to do can be done while they are on their way. */
+	link_send_all(feed);
 	replays = feed_read_replays(feed, snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
-	CommitTransactionCommand();
 	return live == FEED_MORE ? live : replays;
 }
 

@@ -23,6 +23,7 @@
 #include "utils/syscache.h"
 
 #include "feed.h"
+#include "pending.h"
 #include "settings.h"
 #include "watch.h"
 
@@ -630,15 +631,15 @@ stream_op(char op)
 {
 	switch (op)
 	{
-		case 'I':
+		case PENDING_INSERT:
 			return WIRE_OP_INSERT;
-		case 'U':
+		case PENDING_UPDATE:
 			return WIRE_OP_UPDATE;
-		case 'D':
+		case PENDING_DELETE:
 			return WIRE_OP_DELETE;
-		case 'T':
+		case PENDING_TRUNCATE:
 			return WIRE_OP_TRUNCATE;
-		case 'M':
+		case PENDING_MESSAGE:
 			return WIRE_OP_MESSAGE;
 		default:
 			return 0;

@@ -79,6 +79,22 @@ feed_append_utf8(StringInfo buf, const char *text, int length)
 }
 
 void
+feed_make_utf8(StringInfo buf, int begin)
+{
+	int length = buf->len - begin;
+	char *copy;
+
+	if ((GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII) &&
+		pg_encoding_verifymbstr(PG_UTF8, buf->data + begin, length) == length)
+		return;
+	copy = pnstrdup(buf->data + begin, length);
+	buf->len = begin;
+	buf->data[begin] = '\0';
+	feed_append_utf8(buf, copy, length);
+	pfree(copy);
+}
+
+void
 feed_append_server(StringInfo buf, const char *text, int length)
 {
 	int encoding = GetDatabaseEncoding();

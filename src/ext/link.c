@@ -21,6 +21,7 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "failpoint.h"
 #include "feed.h"
 #include "settings.h"
 
@@ -35,6 +36,18 @@ WireBytes
 link_bytes(const char *string)
 {
 	return (WireBytes){.data = string, .len = (uint32_t) strlen(string)};
+}
+
+bool
+link_version_ok(int gateway, int version, int elevel)
+{
+	if (version == WIRE_VERSION)
+		return true;
+	ereport(elevel, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+					 errmsg("gateway %d speaks version %d of the link's protocol, not %d", gateway, version,
+							WIRE_VERSION),
+					 errhint("The gateway program and the extension's library are of different releases.")));
+	return false;
 }
 
 static int
@@ -171,17 +184,10 @@ link_handle(Link *link, const WireMessage *message)
 	switch (message->type)
 	{
 		case WIRE_HELLO:
-			if (message->u.hello.version != WIRE_VERSION)
-			{
-				ereport(
-					LOG,
-					(errmsg("gateway %d speaks version %d of the link's protocol, not %d", link->gateway,
-							message->u.hello.version, WIRE_VERSION),
-					 errhint("The gateway program and the extension's library are of different releases.")));
+			if (link_version_ok(link->gateway, message->u.hello.version, LOG))
+				link->greeted = true;
+			else
 				link_close(link, "other version");
-				break;
-			}
-			link->greeted = true;
 			break;
 		case WIRE_SUBSCRIBE:
 			stream_subscribe(link, &message->u.subscribe);
@@ -226,9 +232,11 @@ link_dispatch(Link *link)
 	link->in.len -= (int) at;
 }
 
-static void
+static bool
 link_receive(Link *link)
 {
+	bool received = false;
+
 	while (link->fd != PGINVALID_SOCKET)
 	{
 		ssize_t got;
@@ -243,31 +251,36 @@ link_receive(Link *link)
 		{
 			if (errno != EAGAIN && errno != EWOULDBLOCK)
 				link_close(link, strerror(errno));
-			return;
+			break;
 		}
 		else
 		{
+			received = true;
 			link->in.len += (int) got;
 			link_dispatch(link);
 			if (got < LINK_READ_SIZE)
-				return;
+				break;
 		}
 	}
+	return received;
 }
 
-void
+bool
 link_receive_all(Feed *feed)
 {
+	bool received = false;
+
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
-	{
-		if (feed->links[i] != NULL)
-			link_receive(feed->links[i]);
-	}
+		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
+	return received;
 }
 
 static void
 link_flush(Link *link)
 {
+	if (link->fd == PGINVALID_SOCKET || link_unsent(link) == 0)
+		return;
+	FAIL_POINT("feed-before-send");
 	while (link->fd != PGINVALID_SOCKET && link_unsent(link) > 0)
 	{
 		ssize_t sent = send(link->fd, link->out.data + link->out_sent, link_unsent(link), MSG_NOSIGNAL);

@@ -86,7 +86,7 @@ link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 		return false;
 	if (link->database == NULL)
 		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
-	/* What a feed sends at a time it ends with a POSITION, of which clients get nothing. */
+	/* Of a POSITION clients get nothing. */
 	sessions_expect(link_hub->sessions, next != NULL && next->type != WIRE_POSITION);
 	switch (hub_message(link_hub, link->database, message))
 	{

@@ -70,7 +70,7 @@ typedef enum WireType
 	WIRE_REPLAY_EVENT = 44,
 	WIRE_REPLAY_DONE = 45,
 	WIRE_RESET = 46,
-	WIRE_POSITION = 47, /* after each batch, and at least every WIRE_HEARTBEAT_MS */
+	WIRE_POSITION = 47, /* behind events that nobody gets, and at least every WIRE_HEARTBEAT_MS */
 	WIRE_GOODBYE = 48,  /* this database is no longer served */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
