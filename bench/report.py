@@ -25,6 +25,7 @@ class Figures:
         self.title = title
         self.units = {}
         self.samples = {}
+        self.paired = {}
         self.ratios = {}
         self.bars = {}
 
@@ -33,14 +34,19 @@ class Figures:
         self.units[label] = unit
         self.samples.setdefault(label, []).append(value)
 
+    def pair(self, label, base, ratio):
+        """A ratio of one round, where it is more than the ratio of that round's two figures."""
+        self.paired.setdefault((label, base), []).append(ratio)
+
     def compare(self, label, base, at_least=None, at_most=None):
         """The ratio of a figure to that of its baseline, round by round, and the bar that it has to reach."""
         if label not in self.samples or base not in self.samples:
             return
-        pairs = [(a, b) for a, b in zip(self.samples[label], self.samples[base]) if b]
-        if pairs:
+        ratios = self.paired.get((label, base)) or [
+            a / b for a, b in zip(self.samples[label], self.samples[base]) if b]
+        if ratios:
             self.ratios.setdefault(label, []).append(
-                dict(spread([a / b for a, b in pairs]), to=base, **self._bar(at_least, at_most)))
+                dict(spread(ratios), to=base, **self._bar(at_least, at_most)))
             self._judge(self.ratios[label][-1])
 
     def bar(self, label, at_least=None, at_most=None):
