@@ -110,7 +110,7 @@ $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(BUILD)/libgateway.a
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
 
 # The benchmarks' programs
-BENCH_PROGRAMS = $(patsubst %,$(BUILD)/bench/%,client loop probe listen)
+BENCH_PROGRAMS = $(patsubst %,$(BUILD)/bench/%,client loop probe listen writers)
 
 bench-programs: $(BENCH_PROGRAMS)
 

@@ -149,6 +149,16 @@ class Cluster:
             self.sql("ALTER SYSTEM SET pg_notifyd.%s = '%s'" % (name, value))
         self.sql("SELECT pg_reload_conf()")
 
+    def make_wal(self, segments=64):
+        """Fill so many files of WAL: the checkpoint that follows keeps them for use again, as it does on a server that
+        has been at work for a while. Otherwise those that write first would also make the files."""
+        connection = self.connect()
+        with connection.cursor() as cursor:
+            for _ in range(segments):
+                cursor.execute("SELECT pg_logical_emit_message(false, '', ''), pg_switch_wal()")
+            cursor.execute("CHECKPOINT")
+        connection.close()
+
     def settle(self):
         """Before a run: what those before have written is on disk."""
         self.sql("CHECKPOINT")
@@ -174,6 +184,10 @@ class Cluster:
                         yield int(name), file.read().replace(b"\0", b" ").decode(errors="replace").strip()
             except OSError:
                 continue
+
+    def processes(self):
+        """All of the server."""
+        return [pid for pid, _ in self._titles()]
 
     def gateways(self):
         return sorted(pid for pid, title in self._titles() if title.startswith("pg_notifyd: gateway"))

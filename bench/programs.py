@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from cluster import wait_until
+from cluster import cpu_seconds, wait_until
 
 SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
 
@@ -41,6 +41,14 @@ class Program:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Writers(Program):
+    """writers.c: sessions that write, and stay connected from one run to the next."""
+
+    def spent(self):
+        """The processor time that the server's processes of these sessions have had."""
+        return cpu_seconds(self.ready["pids"])
 
 
 def pgbench(bench, database, script, clients, seconds=None, transactions=None, rate=None, variables=()):

@@ -6,6 +6,21 @@ import statistics
 from xml.sax.saxutils import escape
 
 
+SVG_BAR = 330
+SVG_HEAD = """<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%d" font-family="sans-serif" font-size="12">
+<style>
+text { fill: #1f2328 } .foot { fill: #59636e } .paper { fill: #ffffff } .bar { fill: #79a8d6 } .span { stroke: #1f2328 }
+.title { font-size: 15px } .unit { font-weight: bold }
+@media (prefers-color-scheme: dark) {
+text { fill: #f0f6fc } .foot { fill: #9198a1 } .paper { fill: #0d1117 } .bar { fill: #2f6da8 } .span { stroke: #f0f6fc }
+}
+</style>
+<rect width="100%%" height="100%%" class="paper"/>
+<text x="16" y="24" class="title">%s</text>
+<text x="16" y="42" class="foot">%s</text>
+"""
+
+
 def spread(samples):
     return {"median": statistics.median(samples), "min": min(samples), "max": max(samples), "runs": len(samples)}
 
@@ -25,6 +40,7 @@ class Figures:
         self.title = title
         self.units = {}
         self.samples = {}
+        self.paired = {}
         self.ratios = {}
         self.bars = {}
 
@@ -33,14 +49,19 @@ class Figures:
         self.units[label] = unit
         self.samples.setdefault(label, []).append(value)
 
+    def pair(self, label, base, ratio):
+        """A ratio of one round, where it is more than the ratio of that round's two figures."""
+        self.paired.setdefault((label, base), []).append(ratio)
+
     def compare(self, label, base, at_least=None, at_most=None):
         """The ratio of a figure to that of its baseline, round by round, and the bar that it has to reach."""
         if label not in self.samples or base not in self.samples:
             return
-        pairs = [(a, b) for a, b in zip(self.samples[label], self.samples[base]) if b]
-        if pairs:
+        ratios = self.paired.get((label, base)) or [
+            a / b for a, b in zip(self.samples[label], self.samples[base]) if b]
+        if ratios:
             self.ratios.setdefault(label, []).append(
-                dict(spread([a / b for a, b in pairs]), to=base, **self._bar(at_least, at_most)))
+                dict(spread(ratios), to=base, **self._bar(at_least, at_most)))
             self._judge(self.ratios[label][-1])
 
     def bar(self, label, at_least=None, at_most=None):
@@ -103,25 +124,25 @@ class Figures:
             file.write(self.svg(about))
 
     def svg(self, about):
-        """A bar for each figure, those of one unit to one scale; the thin line spans from minimum to maximum."""
-        largest = {}
-        for label, samples in self.samples.items():
-            unit = self.units[label]
-            largest[unit] = max(largest.get(unit, 0), max(samples))
+        """A bar for each figure, those of one unit together and to one scale; the line goes from minimum to maximum."""
+        left = 32 + 6.3 * max(len(label) for label in self.samples)
         out = []
-        y = 56
-        for label, samples in self.samples.items():
-            s = spread(samples)
-            unit = self.units[label]
-            scale = 330 / largest[unit] if largest[unit] else 0
-            out.append('<text x="390" y="%d" text-anchor="end">%s</text>' % (y + 12, escape(label)))
-            out.append('<rect x="400" y="%d" width="%.1f" height="15" fill="#5b8db8"/>' % (y, s["median"] * scale))
-            out.append('<path d="M%.1f %d H%.1f" stroke="#222"/>' % (400 + s["min"] * scale, y + 7.5,
-                                                                    400 + s["max"] * scale))
-            out.append('<text x="740" y="%d">%s %s</text>' % (y + 12, rounded(s["median"]), escape(unit)))
+        y = 64
+        for unit in dict.fromkeys(self.units.values()):
+            labels = [label for label in self.samples if self.units[label] == unit]
+            largest = max(max(self.samples[label]) for label in labels)
+            out.append('<text x="16" y="%d" class="unit">%s</text>' % (y + 12, escape(unit)))
             y += 22
-        head = ('<svg xmlns="http://www.w3.org/2000/svg" width="900" height="%d" font-family="sans-serif" '
-                'font-size="12">\n<rect width="100%%" height="100%%" fill="white"/>\n'
-                '<text x="16" y="24" font-size="15">%s</text>\n<text x="16" y="42" fill="#666">%s</text>\n')
-        foot = "%s, PostgreSQL %s, %s" % (about["machine"], about["postgresql"], about["commit"])
-        return head % (y + 12, escape(self.title), escape(foot)) + "\n".join(out) + "\n</svg>\n"
+            for label in labels:
+                s = spread(self.samples[label])
+                scale = SVG_BAR / largest if largest else 0
+                out.append('<text x="%.0f" y="%d" text-anchor="end">%s</text>' % (left - 8, y + 12, escape(label)))
+                out.append('<rect x="%.0f" y="%d" width="%.1f" height="15" class="bar"/>' % (left, y,
+                                                                                           s["median"] * scale))
+                out.append('<path d="M%.1f %.1f H%.1f" class="span"/>' % (left + s["min"] * scale, y + 7.5,
+                                                                         left + s["max"] * scale))
+                out.append('<text x="%.0f" y="%d">%s</text>' % (left + SVG_BAR + 12, y + 12, rounded(s["median"])))
+                y += 22
+            y += 8
+        foot = "%s, PostgreSQL %s, commit %s" % (about["machine"], about["postgresql"], about["commit"])
+        return SVG_HEAD % (left + SVG_BAR + 90, y + 8, escape(self.title), escape(foot)) + "\n".join(out) + "\n</svg>\n"

@@ -2,7 +2,7 @@
 in BINDIR; prints a table for each, and writes WORK/results/NAME.json and .svg.
 
 ROUNDS is how many interleaved runs a figure is the median of. QUICK=1 makes everything small: it shows that the
-benchmarks work, and its figures say nothing."""
+benchmarks work, and its figures say nothing. If one of them fails the others are still run, and the status is 1."""
 
 import concurrent.futures
 import datetime
@@ -15,15 +15,16 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "scenarios")]
 
 from cluster import Cluster  # noqa: E402
-from programs import Peer  # noqa: E402
+from programs import Peer, Writers  # noqa: E402
 from report import Figures  # noqa: E402
 
-NAMES = ["write", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
+NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
 
 
 class Bench:
@@ -51,6 +52,9 @@ class Bench:
     def program(name):
         return os.path.join(os.environ["BIN"], name)
 
+    def writers(self, database, sessions):
+        return Writers([self.program("writers"), self.cluster.conninfo(database), str(sessions)])
+
     def scale(self, size, quick):
         return quick if self.quick else size
 
@@ -68,10 +72,11 @@ class Bench:
             yield i
 
     def interleave(self, what, variants, share=1.0):
-        """Run each (label, function of the label) once in each round; the first in turn is another one each time."""
+        """Run each (label, function of the label) once in each round; every other round goes backwards, so that what
+        drifts with time cancels, and the first in turn changes."""
         for i in self.rounds(what, share):
-            for k in range(len(variants)):
-                label, run = variants[(i + k) % len(variants)]
+            k = i // 2 % len(variants)
+            for label, run in (variants[k:] + variants[:k])[::-1 if i % 2 else 1]:
                 run(label)
 
     def peers(self, channel, setup):
@@ -105,7 +110,7 @@ def output(*arguments):
         return ""
 
 
-def about(bench, load):
+def about(bench, load, seconds):
     return {
         "machine": "%d × %s" % (os.cpu_count(), first(r"^model name\s*: (.*)$", "/proc/cpuinfo")),
         "memory_kB": int(first(r"^MemTotal:\s*(\d+)", "/proc/meminfo")),
@@ -119,6 +124,7 @@ def about(bench, load):
         "commit": os.environ.get("COMMIT", ""),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "load_before": load,
+        "seconds": round(seconds),
         "rounds": bench.nrounds,
         "quick": bench.quick,
     }
@@ -128,6 +134,7 @@ def run(name):
     load = os.getloadavg()[0]
     if load > 0.5:
         print("The machine is not idle (load %.1f): these figures are not worth keeping." % load, file=sys.stderr)
+    begun = time.monotonic()
     scenario = importlib.import_module(name)
     bench = Bench(name)
     figures = Figures(name, scenario.TITLE)
@@ -135,7 +142,7 @@ def run(name):
         bench.cluster.start()
         scenario.run(bench, figures)
         print(figures.table() + "\n", flush=True)
-        figures.save(os.path.join(os.environ["WORK"], "results"), about(bench, load))
+        figures.save(os.path.join(os.environ["WORK"], "results"), about(bench, load, bench.now() - begun))
     finally:
         bench.cluster.stop()
         shutil.rmtree(bench.cluster.data, ignore_errors=True)
@@ -146,8 +153,19 @@ def main():
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         sys.exit("no such benchmark: %s; there are %s" % (", ".join(unknown), ", ".join(NAMES)))
-    for name in names:
-        run(name)
+    failed = []
+    begun = time.monotonic()
+    for i, name in enumerate(names):
+        print("%s, %d of %d, after %d s ..." % (name, i + 1, len(names), time.monotonic() - begun), file=sys.stderr,
+              flush=True)
+        try:
+            run(name)
+        except Exception:  # whatever it is, the others are not to suffer from it
+            traceback.print_exc()
+            failed.append(name)
+    print("%d of %d benchmarks in %d s" % (len(names) - len(failed), len(names), time.monotonic() - begun))
+    if failed:
+        sys.exit("FAILED: " + ", ".join(failed))
 
 
 if __name__ == "__main__":
