@@ -81,13 +81,16 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
--- The log, see src/ext/log.c. Rows are only ever added, and whole tables truncated, so there is nothing for
--- vacuum to do (but against wraparound, which this setting does not prevent) or for the planner to know.
+-- The log, see src/ext/log.c and log_place.c. Rows are only ever added, and whole tables truncated, so there is nothing
+-- for vacuum to do (but against wraparound, which this setting does not prevent) or for the planner to know.
 
 CREATE TABLE notifyd.log_0 (
 	id bigint NOT NULL,
 	tx bigint NOT NULL,
 	at timestamptz NOT NULL,
+	file oid NOT NULL,
+	block integer NOT NULL,
+	behind integer NOT NULL,
 	seq integer NOT NULL,
 	"of" integer NOT NULL,
 	head integer NOT NULL,
@@ -96,22 +99,26 @@ CREATE TABLE notifyd.log_0 (
 	columns bytea NOT NULL,
 	channel text NOT NULL,
 	event text NOT NULL
-) USING heap WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160);
+) USING heap;
 -- what fits a page stays in the row, as chunks of bulk writes do; not compressed: that would cost the writers, and slices of the text are read
 ALTER TABLE notifyd.log_0
 	ALTER COLUMN columns SET STORAGE MAIN,
 	ALTER COLUMN channel SET STORAGE MAIN,
 	ALTER COLUMN event SET STORAGE EXTERNAL;
-CREATE INDEX log_0_id ON notifyd.log_0 (id) WITH (deduplicate_items = off);
-COMMENT ON TABLE notifyd.log_0 IS 'event log';
 
 DO $$
 BEGIN
-	FOR i IN 1..7 LOOP
-		EXECUTE pg_catalog.format('CREATE TABLE notifyd.log_%s (LIKE notifyd.log_0 INCLUDING STORAGE) USING heap'
-			' WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160)', i);
-		EXECUTE pg_catalog.format('CREATE INDEX log_%s_id ON notifyd.log_%1$s (id) WITH (deduplicate_items = off)', i);
+	FOR i IN 0..7 LOOP
+		IF i > 0 THEN
+			EXECUTE pg_catalog.format('CREATE TABLE notifyd.log_%s (LIKE notifyd.log_0 INCLUDING STORAGE) USING heap', i);
+		END IF;
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.log_%s SET (autovacuum_enabled = false, toast.autovacuum_enabled = false,'
+			' vacuum_truncate = false, toast_tuple_target = 8160)', i);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE notifyd.log_%s IS ''event log''', i);
+		EXECUTE pg_catalog.format('CREATE TABLE notifyd.bulk_%s (LIKE notifyd.log_0 INCLUDING STORAGE) USING heap'
+			' WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false, toast_tuple_target = 8160)', i);
+		EXECUTE pg_catalog.format('CREATE INDEX bulk_%s_id ON notifyd.bulk_%1$s (id) WITH (deduplicate_items = off)', i);
+		EXECUTE pg_catalog.format('COMMENT ON TABLE notifyd.bulk_%s IS ''event log: members of large transactions''', i);
 	END LOOP;
 END
 $$;

@@ -35,6 +35,8 @@ typedef struct CaptureColumn
 	bool in_key;
 	bool in_cols;
 	JsonType json;
+	int written_at; /* where the value is in the text that is being written, and how long */
+	int written_length;
 } CaptureColumn;
 
 /*

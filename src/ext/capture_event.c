@@ -59,10 +59,28 @@ static void
 capture_append_column(StringInfo buf, CaptureColumn *column, const CaptureRow *row, bool as_text)
 {
 	appendBinaryStringInfo(buf, column->label, column->label_length);
+	column->written_at = buf->len;
 	if (row->isnull[column->attnum - 1])
 		appendBinaryStringInfo(buf, "null", 4);
 	else
 		json_append(buf, &column->json, row->values[column->attnum - 1], as_text);
+	column->written_length = buf->len - column->written_at;
+	appendStringInfoCharMacro(buf, ',');
+}
+
+/* The same where the new row has been written: most of its values are the old one's, and need not be made twice. */
+static void
+capture_append_old_column(StringInfo buf, CaptureColumn *column, const CaptureRow *old, const CaptureRow *new,
+						  bool as_text)
+{
+	if (new == NULL || new->plan != old->plan || !capture_same(column, old, column, new))
+	{
+		capture_append_column(buf, column, old, as_text);
+		return;
+	}
+	enlargeStringInfo(buf, column->label_length + column->written_length + 1);
+	appendBinaryStringInfo(buf, column->label, column->label_length);
+	appendBinaryStringInfo(buf, buf->data + column->written_at, column->written_length);
 	appendStringInfoCharMacro(buf, ',');
 }
 
@@ -85,21 +103,14 @@ capture_append_key(StringInfo buf, const CaptureRow *row, bool as_text)
 	capture_close_object(buf);
 }
 
-/* Append the member new or old: the columns asked for, and those of the key that are not among them. */
 static void
-capture_append_row(StringInfo buf, const char *member, const CaptureRow *row, bool cols, bool key,
-				   bool as_text)
+capture_append_new(StringInfo buf, const CaptureRow *new, bool as_text)
 {
-	CapturePlan *plan = row->plan;
+	CapturePlan *plan = new->plan;
 
-	appendStringInfoString(buf, member);
-	for (int i = 0; key && i < plan->nkey; i++)
-	{
-		if (!cols || !plan->columns[i].in_cols)
-			capture_append_column(buf, &plan->columns[i], row, as_text);
-	}
-	for (int i = 0; cols && i < plan->norder; i++)
-		capture_append_column(buf, &plan->columns[plan->order[i]], row, as_text);
+	appendStringInfoString(buf, ",\"new\":{");
+	for (int i = 0; i < plan->norder; i++)
+		capture_append_column(buf, &plan->columns[plan->order[i]], new, as_text);
 	capture_close_object(buf);
 }
 
@@ -121,11 +132,21 @@ capture_key_changed(const CaptureRow *old, const CaptureRow *new)
 static void
 capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new, bool as_text)
 {
-	bool cols = old->plan->old_values && old->plan->norder > 0;
+	CapturePlan *plan = old->plan;
+	bool cols = plan->old_values && plan->norder > 0;
 	bool key = new != NULL &&capture_key_changed(old, new);
 
-	if (cols || key)
-		capture_append_row(buf, ",\"old\":{", old, cols, key, as_text);
+	if (!cols && !key)
+		return;
+	appendStringInfoString(buf, ",\"old\":{");
+	for (int i = 0; key && i < plan->nkey; i++)
+	{
+		if (!cols || !plan->columns[i].in_cols)
+			capture_append_old_column(buf, &plan->columns[i], old, new, as_text);
+	}
+	for (int i = 0; cols && i < plan->norder; i++)
+		capture_append_old_column(buf, &plan->columns[plan->order[i]], old, new, as_text);
+	capture_close_object(buf);
 }
 
 static const char *
@@ -171,7 +192,7 @@ capture_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, Capt
 		return;
 	}
 	if (new != NULL && plan->norder > 0)
-		capture_append_row(buf, ",\"new\":{", new, true, false, as_text);
+		capture_append_new(buf, new, as_text);
 	if (old != NULL)
 		capture_append_old(buf, old, new, as_text);
 }

@@ -40,7 +40,8 @@ typedef struct CaptureEntry
 } CaptureEntry;
 
 static HTAB *capture_plans = NULL;
-static uint64 capture_invalidations = 0; /* how often anything was invalidated */
+static CaptureEntry *capture_last = NULL; /* asked for last: it mostly is again */
+static uint64 capture_invalidations = 0;  /* how often anything was invalidated */
 
 /* ---------------- invalidation ---------------- */
 
@@ -310,9 +311,14 @@ capture_plan(int64 watch_id, Relation relation)
 
 	if (capture_plans == NULL)
 		capture_plan_init();
-	entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
-	if (!found)
-		entry->plan = NULL;
+	entry = capture_last;
+	if (entry == NULL || memcmp(&entry->key, &key, sizeof(key)) != 0)
+	{
+		entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
+		if (!found)
+			entry->plan = NULL;
+		capture_last = entry; /* entries are never removed */
+	}
 	if (entry->plan != NULL && entry->plan->valid)
 		return entry->plan;
 

@@ -195,6 +195,13 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	} while (0)
 #endif
 
+/* Which file a table is in: another one after TRUNCATE, VACUUM FULL and the like. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_RELATION_FILE(relation) ((relation)->rd_locator.relNumber)
+#else
+#define COMPAT_RELATION_FILE(relation) ((relation)->rd_node.relNode)
+#endif
+
 /* What has been flushed of WAL. */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_FLUSHED() GetFlushRecPtr(NULL)

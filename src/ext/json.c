@@ -133,11 +133,8 @@ json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations)
 	}
 }
 
-static inline bool
-json_is_plain(unsigned char c)
-{
-	return c >= ' ' && c != '"' && c != '\\';
-}
+/* The characters that cannot stand for themselves in a string (RFC 8259 section 7). */
+static const bool json_escaped[UCHAR_MAX + 1] = {[0 ... ' ' - 1] = true, ['"'] = true, ['\\'] = true};
 
 static void
 json_append_escape(StringInfo buf, unsigned char c)
@@ -184,7 +181,7 @@ json_append_string(StringInfo buf, const char *string, Size length)
 	{
 		const char *run = string;
 
-		while (string < end && json_is_plain((unsigned char) *string))
+		while (string < end && !json_escaped[(unsigned char) *string])
 			string++;
 		if (string > run)
 			appendBinaryStringInfo(buf, run, (int) (string - run));
@@ -251,8 +248,10 @@ json_append(StringInfo buf, JsonType *json, Datum value, bool as_text)
 			appendBinaryStringInfo(buf, small, pg_lltoa(DatumGetInt64(value), small));
 			break;
 		case JSON_DATETIME:
-			JsonEncodeDateTime(small, value, json->type, NULL);
-			json_append_string(buf, small, strlen(small));
+			/* nothing in it to be escaped */
+			appendStringInfoCharMacro(buf, '"');
+			appendStringInfoString(buf, JsonEncodeDateTime(small, value, json->type, NULL));
+			appendStringInfoCharMacro(buf, '"');
 			break;
 		case JSON_TEXT:
 			json_append_text(buf, value, false);

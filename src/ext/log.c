@@ -23,8 +23,9 @@
  * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends.
  *
  * Bulk: a transaction with many events would hold the watermark while it inserts them all. It inserts
- * them first, under negative keys from a second counter, and takes its ids then, for one row, the
- * marker, which says where the members are. Only that insert and the commit are in flight.
+ * them first, in a table of their own with an index, under negative keys from a second counter, and takes its
+ * ids then, for one row, the marker, which says where the members are. Only that insert and the commit are in
+ * flight. A copy of the marker is in the table with the index, where it is found from any id of the transaction.
  *
  * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone moves
  * on to the next table, under the lock, so a reservation lies in one segment whole. Members of a bulk
@@ -51,6 +52,9 @@
 /* A commit that takes longer, in ms, is reported, because events of others wait for it. */
 #define LOG_HELD_MS 5000
 
+/* So many reservations share what is known of the watermark. */
+#define LOG_DECIDED_EVERY 64
+
 Oid
 log_relation(const char *name)
 {
@@ -75,21 +79,28 @@ static struct
 	bool watching;      /* log_forget() is registered */
 	uint64 forgettings; /* how often it was called */
 	Oid tables[LOG_SEGMENTS];
-	Oid indexes[LOG_SEGMENTS];
+	Oid bulk_tables[LOG_SEGMENTS];
+	Oid bulk_indexes[LOG_SEGMENTS];
 } log_known;
+
+static void
+log_forget_relation(Oid *known, Oid relation)
+{
+	for (int i = 0; i < LOG_SEGMENTS; i++)
+	{
+		if (!OidIsValid(relation) || relation == known[i])
+			known[i] = InvalidOid;
+	}
+}
 
 /* A relation was dropped, renamed or altered, in this transaction or another, or its creation rolled back. */
 static void
 log_forget(Datum arg pg_attribute_unused(), Oid relation)
 {
 	log_known.forgettings++;
-	for (int i = 0; i < LOG_SEGMENTS; i++)
-	{
-		if (!OidIsValid(relation) || relation == log_known.tables[i])
-			log_known.tables[i] = InvalidOid;
-		if (!OidIsValid(relation) || relation == log_known.indexes[i])
-			log_known.indexes[i] = InvalidOid;
-	}
+	log_forget_relation(log_known.tables, relation);
+	log_forget_relation(log_known.bulk_tables, relation);
+	log_forget_relation(log_known.bulk_indexes, relation);
 }
 
 static Oid
@@ -123,9 +134,15 @@ log_table(int segment)
 }
 
 Oid
-log_index(int segment)
+log_bulk_table(int segment)
 {
-	return log_known_relation(&log_known.indexes[segment], "log_%d_id", segment);
+	return log_known_relation(&log_known.bulk_tables[segment], "bulk_%d", segment);
+}
+
+Oid
+log_bulk_index(int segment)
+{
+	return log_known_relation(&log_known.bulk_indexes[segment], "bulk_%d_id", segment);
 }
 
 /* Microseconds since 1970: ids start there, so that one that was lost with the log is not met again. */
@@ -204,18 +221,46 @@ log_claim_backend(NotifydDatabase *database)
 	return me;
 }
 
+/* The smallest id in flight in this database and whose it is. The lock must be held, or the answer is a guess. */
+static uint64
+log_smallest_in_flight(NotifydDatabase *database, int *pid)
+{
+	uint32 index = shared_database_index(database);
+	uint64 smallest = 0;
+
+	for (int i = 0; i < notifyd_shared->nbackends; i++)
+	{
+		NotifydBackend *backend = &notifyd_shared->backends[i];
+		uint64 id = pg_atomic_read_u64(&backend->first_id);
+
+		if (id != 0 && pg_atomic_read_u32(&backend->database) == index && (smallest == 0 || id < smallest))
+		{
+			smallest = id;
+			*pid = backend->pid;
+		}
+	}
+	return smallest;
+}
+
 LogReservation
 log_reserve(NotifydDatabase *database, int64 n)
 {
 	NotifydBackend *me;
 	LogReservation reservation;
+	int pid;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	me = log_claim_backend(database);
 	reservation.first = database->next_id;
 	reservation.segment = database->segment;
+	reservation.decided = pg_atomic_read_u64(&database->decided);
+	reservation.tail = pg_atomic_read_u64(&database->tails[reservation.segment]);
 	database->next_id += n;
 	pg_atomic_write_u64(&me->first_id, reservation.first);
+
+	/* Rows should tell of a watermark that is not too old, with no feed about to ask for it too. */
+	if (++database->reservations % LOG_DECIDED_EVERY == 0)
+		pg_atomic_write_u64(&database->decided, log_smallest_in_flight(database, &pid) - 1);
 	LWLockRelease(&database->lock);
 	return reservation;
 }
@@ -263,27 +308,6 @@ log_decided(NotifydDatabase *database, bool committed)
 		shared_wake_feed(database);
 }
 
-/* The smallest id in flight in this database and whose it is. The lock must be held, or the answer is a guess. */
-static uint64
-log_smallest_in_flight(NotifydDatabase *database, int *pid)
-{
-	uint32 index = shared_database_index(database);
-	uint64 smallest = 0;
-
-	for (int i = 0; i < notifyd_shared->nbackends; i++)
-	{
-		NotifydBackend *backend = &notifyd_shared->backends[i];
-		uint64 id = pg_atomic_read_u64(&backend->first_id);
-
-		if (id != 0 && pg_atomic_read_u32(&backend->database) == index && (smallest == 0 || id < smallest))
-		{
-			smallest = id;
-			*pid = backend->pid;
-		}
-	}
-	return smallest;
-}
-
 uint64
 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 {
@@ -294,11 +318,14 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 	LWLockAcquire(&database->lock, LW_SHARED);
 	next_id = database->next_id;
 	smallest = log_smallest_in_flight(database, &pid);
+	if (smallest != 0)
+		next_id = smallest;
+	pg_atomic_write_u64(&database->decided, next_id - 1);
 	LWLockRelease(&database->lock);
 
 	pg_read_barrier();
 	*lsn = pg_atomic_read_u64(&database->commit_lsn);
-	return (smallest != 0 ? smallest : next_id) - 1;
+	return next_id - 1;
 }
 
 void

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  The log tables notifyd.log_0 ... log_7: ids, writing, reading, rotation.
+ *	  The log tables notifyd.log_0 ... log_7, and bulk_0 ... bulk_7: ids, writing, reading, rotation.
  *
- * The model is at the head of log.c.
+ * The model is at the head of log.c, and where rows are at that of log_place.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,7 @@
 
 #include "shared.h"
 
-#define LOG_SEGMENTS 8
+#define LOG_SEGMENTS NOTIFYD_LOG_SEGMENTS
 
 /* Columns of a log table, 1-based, as in the extension's script. */
 typedef enum LogColumn
@@ -27,6 +27,9 @@ typedef enum LogColumn
 	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
 	LOG_TX,      /* int8: full transaction id */
 	LOG_AT,      /* timestamptz: when the commit began */
+	LOG_FILE,    /* oid: the file that the next two are about, see log_place.c */
+	LOG_BLOCK,   /* int4: rows of ids from this one on are in this block or behind it */
+	LOG_BEHIND,  /* int4: rows of ids up to id - behind are in blocks up to that one */
 	LOG_SEQ,     /* int4: place in the transaction, from 1 */
 	LOG_OF,      /* int4: how many events the transaction has */
 	LOG_HEAD,    /* int4: how much of event is left where the whole is too large, see pending.h */
@@ -37,6 +40,23 @@ typedef enum LogColumn
 	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
+
+/* Those of them that have a fixed place, at the begin of the row's data. */
+typedef struct LogFixed
+{
+	int64 id;
+	int64 tx;
+	TimestampTz at;
+	Oid file;
+	int32 block;
+	int32 behind;
+	int32 seq;
+	int32 of;
+	int32 head;
+	Oid rel;
+	char op;
+} LogFixed;
+
 #define LOG_BULK_OP  'B'
 #define LOG_CHUNK_OP 'C'
 
@@ -61,7 +81,9 @@ typedef struct LogMember
 typedef struct LogReservation
 {
 	uint64 first;
-	int segment; /* the log table that the rows of these ids go to */
+	int segment;    /* the log table that the rows of these ids go to */
+	uint64 tail;    /* that table's tail then */
+	uint64 decided; /* a watermark of before; 0: none is known */
 } LogReservation;
 
 typedef struct LogBulk
@@ -101,9 +123,10 @@ extern void log_report_in_flight(NotifydDatabase *database);
 /* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
 extern Oid log_relation(const char *name);
 
-/* OIDs of a log table and of its index on id; errors likewise. */
+/* OIDs of a segment's log table, its table for members of bulk writes and that one's index on id; errors likewise. */
 extern Oid log_table(int segment);
-extern Oid log_index(int segment);
+extern Oid log_bulk_table(int segment);
+extern Oid log_bulk_index(int segment);
 
 /* ---------------- writing (log_write.c) ---------------- */
 
@@ -118,25 +141,28 @@ typedef struct LogRow
 	Oid relation;
 	char op;
 	bool notify;
-	int ncolumns; /* -1: the whole row */
-	const int16 *columns;
+	int ncolumns;        /* -1: the whole row */
+	const char *columns; /* that many int16, not aligned */
 	const char *channel; /* NUL-terminated */
 	int channel_length;
-	text *event;
+	const char *event;
+	Size event_length;
 } LogRow;
 
 typedef struct LogWriter LogWriter;
 
 /*
- * Rows for one segment; bulk: many are expected, in order of their keys, one after the other. What is written is
- * visible when the transaction commits. Unless bulk, what is formed for the rows stays in the current context.
+ * Rows of the ids that were reserved, or members of a bulk write, in order. What is written is visible when the
+ * transaction commits. What is formed for the rows of the former stays in the current context.
  */
-extern LogWriter *log_open_writer(int segment, bool bulk);
+extern LogWriter *log_open_writer(NotifydDatabase *database, const LogReservation *reservation);
+extern LogWriter *log_open_bulk_writer(const LogBulk *bulk);
 extern void log_write(LogWriter *writer, const LogRow *row);
 extern void log_close_writer(LogWriter *writer);
 
 /* The row that stands for all of a bulk write, under its ids. */
-extern void log_write_marker(const LogBulk *bulk, const LogReservation *reservation, int64 n, TimestampTz at);
+extern void log_write_marker(NotifydDatabase *database, const LogBulk *bulk,
+							 const LogReservation *reservation, int64 n, TimestampTz at);
 
 /* ---------------- reading (log_read.c) ---------------- */
 
@@ -187,6 +213,10 @@ typedef struct LogReader
 	uint64 bulk_last;
 	int64 bulk_key;
 	int bulk_segment;
+	/* where the ids behind after begin: a block of a file, as long as none has been cut since, see log_place.c */
+	Oid near_file;
+	BlockNumber near_block;
+	uint32 near_shrinkings;
 } LogReader;
 
 /* Given each event in order of id. Returns false to stop behind this one. */

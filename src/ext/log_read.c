@@ -3,8 +3,8 @@
  * log_read.c
  *	  Reading events from the log tables in order of id.
  *
- * A bulk transaction is one marker row in the order, and its events are read through it, in pieces:
- * a reader may stop and go on anywhere inside.
+ * A bulk transaction is one marker row in the order, and its events are read through it, in pieces, from the
+ * segment's table of members: a reader may stop and go on anywhere inside.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,9 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "log.h"
+#include "compat.h"
+#include "log_place.h"
 
-/* A scan of one log table by key. */
+/* A scan of a segment's table of bulk members, and markers, by key. */
 typedef struct LogScan
 {
 	Relation table;
@@ -40,8 +41,8 @@ log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection 
 {
 	ScanKeyData keys[2];
 
-	scan->table = table_open(log_table(segment), AccessShareLock);
-	scan->index = index_open(log_index(segment), AccessShareLock);
+	scan->table = table_open(log_bulk_table(segment), AccessShareLock);
+	scan->index = index_open(log_bulk_index(segment), AccessShareLock);
 	scan->slot = table_slot_create(scan->table, NULL);
 	scan->direction = direction;
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
@@ -235,7 +236,7 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 	if (reader->after >= first)
 	{
 		log_begin_scan(&scan, segment, (int64) first, (int64) reader->after, BackwardScanDirection, snapshot);
-		if (log_next(&scan) && DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+		if (log_next(&scan))
 			log_enter_bulk(reader, scan.slot);
 		log_end_scan(&scan);
 	}
@@ -244,31 +245,70 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 
 /* ---------------- reading in order ---------------- */
 
+/* The block of the table from which on to look for ids behind reader->after. */
+static BlockNumber
+log_begin_block(LogReader *reader, Relation table)
+{
+	uint32 shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
+
+	if (reader->near_file != COMPAT_RELATION_FILE(table) || reader->near_shrinkings != shrinkings)
+	{
+		reader->near_file = COMPAT_RELATION_FILE(table);
+		reader->near_shrinkings = shrinkings;
+		reader->near_block = log_locate(table, reader->after + 1);
+	}
+	return reader->near_block;
+}
+
+/* Give the callback the event, or the events, of a row. Returns false if reading is to stop. */
+static bool
+log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Snapshot snapshot,
+			 LogCallback callback, void *arg)
+{
+	LogEvent event;
+
+	slot_getallattrs(slot);
+	if (DatumGetObjectId(slot->tts_values[LOG_FILE - 1]) == reader->near_file)
+		reader->near_block =
+			Max(reader->near_block, (BlockNumber) DatumGetInt32(slot->tts_values[LOG_BLOCK - 1]));
+	if (DatumGetChar(slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+	{
+		log_enter_bulk(reader, slot);
+		reader->after = reader->bulk_first - 1;
+		return log_read_bulk(reader, upto, rows, snapshot, callback, arg);
+	}
+	log_event_from_slot(&event, slot);
+	reader->after = event.id;
+	return callback(&event, arg) && --*rows > 0;
+}
+
 /* Read what one segment has of reader->after < id <= upto. Returns false if reading is to stop. */
 static bool
 log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapshot snapshot,
 				 LogCallback callback, void *arg)
 {
-	LogScan scan;
+	Relation table = table_open(log_table(segment), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	LogPlaces places = {0};
 	bool go_on = true;
 
-	log_begin_scan(&scan, segment, (int64) reader->after + 1, (int64) upto, ForwardScanDirection, snapshot);
-	while (go_on && log_next(&scan))
+	while (go_on && reader->after < upto)
 	{
-		LogEvent event;
+		uint64 complete =
+			log_collect(&places, table, log_begin_block(reader, table), reader->after, upto, *rows);
 
-		if (DatumGetChar(scan.slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+		for (int i = 0; go_on && i < places.n; i++)
 		{
-			log_enter_bulk(reader, scan.slot);
-			reader->after = reader->bulk_first - 1;
-			go_on = log_read_bulk(reader, upto, rows, snapshot, callback, arg);
-			continue;
+			if (table_tuple_fetch_row_version(table, &places.places[i].tid, snapshot, slot))
+				go_on = log_read_row(reader, slot, upto, rows, snapshot, callback, arg);
 		}
-		log_event_from_slot(&event, scan.slot);
-		reader->after = event.id;
-		go_on = callback(&event, arg) && --*rows > 0;
+		if (go_on)
+			reader->after = Max(reader->after, complete);
 	}
-	log_end_scan(&scan);
+	if (places.places != NULL)
+		pfree(places.places);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
 	return go_on;
 }
 
@@ -300,17 +340,6 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 
 /* ---------------- single look-ups ---------------- */
 
-/* The last id that the row under a scan stands for. */
-static uint64
-log_last_id_of(const LogScan *scan)
-{
-	uint64 id = (uint64) DatumGetInt64(scan->slot->tts_values[LOG_ID - 1]);
-
-	if (DatumGetChar(scan->slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
-		id += DatumGetInt32(scan->slot->tts_values[LOG_OF - 1]) - 1;
-	return id;
-}
-
 void
 log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key)
 {
@@ -319,22 +348,34 @@ log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key)
 	*smallest_key = 0;
 	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
 	{
+		Relation table = table_open(log_table(segment), AccessShareLock);
+		uint64 last = log_last_in(table);
 		LogScan scan;
 
 		/* Dead rows count too: their ids may have been given out and must not be again. */
-		log_begin_scan(&scan, segment, 1, PG_INT64_MAX, BackwardScanDirection, SnapshotAny);
-		if (log_next(&scan) && log_last_id_of(&scan) > *last_id)
+		if (last > *last_id)
 		{
-			*last_id = log_last_id_of(&scan);
+			*last_id = last;
 			*last_segment = segment;
 		}
-		log_end_scan(&scan);
+		table_close(table, AccessShareLock);
 
 		log_begin_scan(&scan, segment, PG_INT64_MIN, 0, ForwardScanDirection, SnapshotAny);
 		if (log_next(&scan))
 			*smallest_key = Min(*smallest_key, DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]));
 		log_end_scan(&scan);
 	}
+}
+
+/* The last id that a row stands for. */
+static uint64
+log_last_id_of(TupleTableSlot *slot)
+{
+	uint64 id = (uint64) DatumGetInt64(slot->tts_values[LOG_ID - 1]);
+
+	if (DatumGetChar(slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
+		id += DatumGetInt32(slot->tts_values[LOG_OF - 1]) - 1;
+	return id;
 }
 
 uint64
@@ -344,12 +385,13 @@ log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot)
 
 	for (int i = map->n - 1; i >= 0 && last == 0; i--)
 	{
-		LogScan scan;
+		Relation table = table_open(log_table(map->segments[i].segment), AccessShareLock);
+		TupleTableSlot *slot = table_slot_create(table, NULL);
 
-		log_begin_scan(&scan, map->segments[i].segment, 1, (int64) upto, BackwardScanDirection, snapshot);
-		if (log_next(&scan))
-			last = log_last_id_of(&scan);
-		log_end_scan(&scan);
+		if (log_get_last(table, upto, snapshot, slot))
+			last = log_last_id_of(slot);
+		ExecDropSingleTupleTableSlot(slot);
+		table_close(table, AccessShareLock);
 	}
 	return Max(last, map->oldest);
 }

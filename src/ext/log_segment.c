@@ -186,10 +186,10 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 	bool locked;
 
 	log_begin_work();
-	locked = log_lock_table(log_table(segment));
+	locked = log_lock_table(log_table(segment)) && log_lock_table(log_bulk_table(segment));
 	if (locked)
 	{
-		char *truncate = psprintf("TRUNCATE TABLE notifyd.log_%d", segment);
+		char *truncate = psprintf("TRUNCATE TABLE notifyd.log_%d, notifyd.bulk_%d", segment, segment);
 
 		log_execute(truncate, 0, 0);
 		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
@@ -293,7 +293,20 @@ log_begin(NotifydDatabase *database, LogMap *map)
 	pg_atomic_write_u64(&database->oldest, map->oldest);
 }
 
-/* Sizes in bytes, index and TOAST included, of the segments of the map; 0 for a table without a row. */
+/* Size in bytes, index and TOAST included; 0 for a table without a row. */
+static int64
+log_measure_table(Oid oid)
+{
+	Relation table = table_open(oid, AccessShareLock);
+	int64 bytes = 0;
+
+	if (RelationGetNumberOfBlocks(table) > 0)
+		bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(oid)));
+	table_close(table, AccessShareLock);
+	return bytes;
+}
+
+/* Sizes of the segments of the map. */
 static int64
 log_measure(LogMap *map, int64 *bytes)
 {
@@ -302,14 +315,9 @@ log_measure(LogMap *map, int64 *bytes)
 	StartTransactionCommand();
 	for (int i = 0; i < map->n; i++)
 	{
-		Oid oid = log_table(map->segments[i].segment);
-		Relation table = table_open(oid, AccessShareLock);
-
-		bytes[i] = 0;
-		if (RelationGetNumberOfBlocks(table) > 0)
-			bytes[i] = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(oid)));
+		bytes[i] = log_measure_table(log_table(map->segments[i].segment)) +
+				   log_measure_table(log_bulk_table(map->segments[i].segment));
 		total += bytes[i];
-		table_close(table, AccessShareLock);
 	}
 	CommitTransactionCommand();
 	return total;

@@ -40,7 +40,7 @@
 #define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
 #define PENDING_BULK   256          /* a transaction with more events than this is written as bulk */
 
-/* An entry: this header, then the columns, the channel and the text. */
+/* An entry: this header, then the columns, the channel with its NUL, and the text. */
 typedef struct PendingEntry
 {
 	uint32 text_length;
@@ -231,14 +231,14 @@ pending_append(const PendingEvent *event)
 	entry.op = event->op;
 	entry.notify = event->notify;
 
-	size = sizeof(entry) + columns_size + entry.channel_length + event->text_length;
+	size = sizeof(entry) + columns_size + entry.channel_length + 1 + event->text_length;
 	large = size > PENDING_MEMORY;
 	if (pending.tail->len + size > PENDING_MEMORY)
 		pending_spill();
 	pending_put(&entry, sizeof(entry), large);
 	if (columns_size > 0)
 		pending_put(event->columns, columns_size, large);
-	pending_put(event->channel, entry.channel_length, large);
+	pending_put(event->channel, entry.channel_length + 1, large); /* with its NUL */
 	pending_put(event->text, event->text_length, large);
 
 	if (event->notify)
@@ -251,18 +251,25 @@ pending_append(const PendingEvent *event)
 typedef struct PendingReader
 {
 	uint64 at; /* bytes read so far */
-	char columns[MaxHeapAttributeNumber * sizeof(AttrNumber)];
-	char channel[NAMEDATALEN * 2];
 } PendingReader;
 
-static void
-pending_read(PendingReader *reader, void *to, Size size)
+/* The next bytes: where they are, if that is in memory, or else allocated in the current context. */
+static const char *
+pending_read(PendingReader *reader, Size size)
 {
+	const char *data;
+
 	if (reader->at < pending.file_bytes)
-		compat_buffile_read(pending.file, to, size);
+	{
+		char *copy = palloc(Max(size, 1));
+
+		compat_buffile_read(pending.file, copy, size);
+		data = copy;
+	}
 	else
-		memcpy(to, pending.tail->data + (reader->at - pending.file_bytes), size);
+		data = pending.tail->data + (reader->at - pending.file_bytes);
 	reader->at += size;
+	return data;
 }
 
 static void
@@ -277,31 +284,23 @@ pending_rewind(PendingReader *reader)
 	}
 }
 
-/*
- * Read the next entry into a row for the log; its text is allocated in the current context.
- * Entries never straddle file and tail, because the tail is spilled whole.
- */
+/* Read the next entry into a row for the log. Entries never straddle file and tail, because the tail is spilled whole. */
 static void
 pending_next(PendingReader *reader, LogRow *row)
 {
 	PendingEntry entry;
 
-	pending_read(reader, &entry, sizeof(entry));
+	memcpy(&entry, pending_read(reader, sizeof(entry)), sizeof(entry));
 	row->op = entry.op;
 	row->notify = entry.notify;
 	row->relation = entry.relation;
 	row->head_length = (int32) entry.head_length;
 	row->ncolumns = entry.ncolumns;
-	row->columns = (const int16 *) reader->columns;
-	if (entry.ncolumns > 0)
-		pending_read(reader, reader->columns, entry.ncolumns * sizeof(AttrNumber));
-	row->channel = reader->channel;
+	row->columns = pending_read(reader, Max(entry.ncolumns, 0) * sizeof(AttrNumber));
+	row->channel = pending_read(reader, entry.channel_length + 1);
 	row->channel_length = entry.channel_length;
-	pending_read(reader, reader->channel, entry.channel_length);
-	reader->channel[entry.channel_length] = '\0';
-	row->event = (text *) palloc(VARHDRSZ + (Size) entry.text_length);
-	SET_VARSIZE(row->event, VARHDRSZ + (Size) entry.text_length);
-	pending_read(reader, VARDATA(row->event), entry.text_length);
+	row->event = pending_read(reader, entry.text_length);
+	row->event_length = entry.text_length;
 }
 
 /* ---------------- commit ---------------- */
@@ -313,9 +312,9 @@ pending_notify(const LogRow *row, uint64 id)
 	StringInfoData payload;
 
 	initStringInfo(&payload);
-	if (VARSIZE_ANY_EXHDR(row->event) < COMPAT_NOTIFY_PAYLOAD_MAX)
-		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, VARDATA(row->event),
-						  VARSIZE_ANY_EXHDR(row->event), false);
+	if (row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
+		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, row->event, row->event_length,
+						  false);
 	if (payload.len == 0 || payload.len >= COMPAT_NOTIFY_PAYLOAD_MAX)
 	{
 		resetStringInfo(&payload);
@@ -374,7 +373,7 @@ pending_commit_small(TimestampTz at)
 	LogWriter *writer;
 
 	FAIL_POINT("pending-reserved");
-	writer = log_open_writer(reservation.segment, false);
+	writer = log_open_writer(pending.database, &reservation);
 	pending_walk(writer, (int64) reservation.first, at, pending.notifies > 0);
 	log_close_writer(writer);
 }
@@ -387,7 +386,7 @@ static void
 pending_commit_bulk(TimestampTz at)
 {
 	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
-	LogWriter *writer = log_open_writer(bulk.segment, true);
+	LogWriter *writer = log_open_bulk_writer(&bulk);
 	LogReservation reservation;
 
 	pending_walk(writer, bulk.first_key, at, false);
@@ -395,7 +394,7 @@ pending_commit_bulk(TimestampTz at)
 
 	reservation = log_reserve(pending.database, pending.count);
 	FAIL_POINT("pending-reserved");
-	log_write_marker(&bulk, &reservation, pending.count, at);
+	log_write_marker(pending.database, &bulk, &reservation, pending.count, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, at, true);
 }

@@ -31,6 +31,7 @@
 #define NOTIFYD_UNIX_EPOCH ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 #define NOTIFYD_MAX_DATABASES 1024
+#define NOTIFYD_LOG_SEGMENTS  8
 #define NOTIFYD_MAX_GATEWAYS  64
 
 /* What the launcher knows about a database's feed. Guarded by NotifydShared.lock. */
@@ -64,6 +65,11 @@ typedef struct NotifydDatabase
 	uint64 first_at_start; /* what next_id was set to */
 	uint64 last_at_start;  /* the last id in the log then */
 	int segment;           /* the log table being written */
+	uint32 reservations;   /* how often ids were given out */
+
+	/* Where rows are, see log_place.c. */
+	pg_atomic_uint64 decided;                     /* a watermark of not long ago */
+	pg_atomic_uint64 tails[NOTIFYD_LOG_SEGMENTS]; /* file and block that rows are added to; 0: not known */
 
 	/* Commit to feed. */
 	pg_atomic_uint64 commit_lsn;  /* end of the newest commit record with events */
@@ -117,6 +123,7 @@ typedef struct NotifydShared
 	Latch *launcher_latch;                /* NULL: not running */
 	pg_atomic_uint32 gateway_generation;  /* grows whenever a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
+	pg_atomic_uint32 shrinkings;          /* grows when the file of a log table was cut, see log_place.c */
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
 	int nbackends;

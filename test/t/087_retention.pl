@@ -15,8 +15,8 @@ $node->safe_psql(
 	CREATE TABLE a (id serial PRIMARY KEY, v text);
 	GRANT SELECT ON a TO guest;
 	SELECT notify_watch('a');
-	CREATE VIEW log_size AS SELECT sum(pg_total_relation_size(format('notifyd.log_%s', i)::regclass))::bigint AS bytes
-		FROM generate_series(0, 7) AS i;
+	CREATE VIEW log_size AS SELECT sum(pg_total_relation_size(format('notifyd.%s_%s', t, i)::regclass))::bigint AS bytes
+		FROM generate_series(0, 7) AS i, unnest('{log,bulk}'::text[]) AS t;
 	CREATE PROCEDURE write(rows integer, bytes integer) LANGUAGE plpgsql AS $$
 	BEGIN
 		FOR i IN 1 .. rows LOOP

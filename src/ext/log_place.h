@@ -1,0 +1,75 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_place.h
+ *	  Where in a log table the rows of certain ids are. The model is at the head of log_place.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_LOG_PLACE_H
+#define PG_NOTIFYD_LOG_PLACE_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "storage/itemptr.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+#include "log.h"
+
+/* ---------------- for writers ---------------- */
+
+/* What a writer's rows say of where others are. */
+typedef struct LogSign
+{
+	Oid file;
+	BlockNumber block;
+	uint64 decided; /* 0: not known */
+} LogSign;
+
+/*
+ * Point the table, which is that of the reservation and locked, at the block to which rows are to be added; to be
+ * done before the first, which then are inserted with HEAP_INSERT_SKIP_FSM.
+ */
+extern LogSign log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table);
+
+/* What the column behind of a row is. */
+extern int32 log_behind(const LogSign *sign, uint64 id);
+
+/* The last row was added there. Before the reservation is decided. */
+extern void
+log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign *sign, BlockNumber block);
+
+/* ---------------- for readers ---------------- */
+
+typedef struct LogPlace
+{
+	uint64 id;
+	ItemPointerData tid;
+} LogPlace;
+
+typedef struct LogPlaces
+{
+	LogPlace *places; /* palloc'd, or NULL at first */
+	int n;
+	int size;
+} LogPlaces;
+
+/* A block such that rows of ids from id on are in it or behind it. */
+extern BlockNumber log_locate(Relation table, uint64 id);
+
+/*
+ * Find rows of ids after < id <= upto, dead ones too, in blocks from a log_locate()d one on, in order of id. upto
+ * must be at or below a watermark. Returns the id up to which there are no others: less than upto only if that is
+ * enough, a number of rows.
+ */
+extern uint64
+log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, uint64 upto, int enough);
+
+/* Get the visible row of the greatest id at or below upto, which must be at or below a watermark. False: none. */
+extern bool log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slot);
+
+/* The last id that rows of a table stand for, dead ones too; 0: there are none. For a table that is not written to. */
+extern uint64 log_last_in(Relation table);
+
+#endif /* PG_NOTIFYD_LOG_PLACE_H */
