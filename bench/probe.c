@@ -12,7 +12,8 @@
  *	  none					nobody: what is measured then is the INSERT
  *
  * It prints {} when all are connected, and does what it is told, a line each, answered by a line of JSON with each
- * target's latencies. The targets take turns, so that all meet the same machine.
+ * target's latencies. The targets take turns, forwards and backwards, so that all meet the same machine: each comes
+ * as often after one neighbour, and what that has left in the caches, as after the other.
  *
  *	  run COUNT MICROSECONDS	so many INSERTs into each table, each so long after the one before has arrived
  *	  pace COUNT MICROSECONDS	the same, begun every so often, come what may: a latency counts from when the
@@ -253,7 +254,7 @@ probe_command(const char *line)
 		for (int i = 0; i < probe_count; i++)
 		{
 			due = (paced ? due : clock_wall()) + interval * 1000;
-			probe_once(&probes[i], due, paced);
+			probe_once(&probes[n % 2 == 0 ? i : probe_count - 1 - i], due, paced);
 		}
 	}
 	for (int i = 0; i < probe_count; i++)

@@ -7,6 +7,8 @@ import subprocess
 
 from cluster import cpu_seconds, wait_until
 
+# None outlives us, not even one that knows no other reason to end.
+RUN = ["setpriv", "--pdeathsig", "TERM"]
 SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
 
 
@@ -15,7 +17,7 @@ class Program:
 
     def __init__(self, arguments):
         self.name = os.path.basename(arguments[0])
-        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(RUN + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.ready = self.answer()
 
     def answer(self):
@@ -62,7 +64,8 @@ def pgbench(bench, database, script, clients, seconds=None, transactions=None, r
     arguments += ["-R", str(rate)] if rate else []
     for name, value in variables:
         arguments += ["-D", "%s=%s" % (name, value)]
-    run = subprocess.run(arguments + [database], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    run = subprocess.run(RUN + arguments + [database], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         check=False)
     found = re.search(r"^tps = ([0-9.]+)", run.stdout, re.M)
     if run.returncode != 0 or found is None:
         raise RuntimeError("pgbench: %s%s" % (run.stdout, run.stderr))
@@ -75,7 +78,7 @@ class Peer:
     def __init__(self, arguments, port, log):
         self.port = port
         with open(log, "ab") as file:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            self.process = subprocess.Popen(RUN + arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         wait_until(self._listens, 30, "%s to listen, see %s" % (arguments[0], log))
 
     def _listens(self):

@@ -75,7 +75,8 @@ HEAD = """# Benchmarks
 
 `make bench` runs all of them, `make bench-NAME` one: %s. Each prints a table and writes
 `results/NAME.json` and `results/NAME.svg`; this file is made from them by `bench/readme.py`, which `make bench` runs at
-its end. `QUICK=1` runs everything small, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
+its end. That takes about 25 minutes on two cores.
+`QUICK=1` runs everything small, in 2, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
 are. Nothing that is installed or runs on the machine is touched, except that packages are added.
 
 ## How it is measured

@@ -34,7 +34,7 @@ class Bench:
         self.name = name
         self.work = os.path.join(os.environ["WORK"], name)
         self.quick = os.environ.get("QUICK", "0") not in ("", "0")
-        self.nrounds = int(os.environ.get("ROUNDS") or (1 if self.quick else 5))
+        self.nrounds = int(os.environ.get("ROUNDS") or (1 if self.quick else 4))
         self.executor = concurrent.futures.ThreadPoolExecutor()
         self.now = time.monotonic
         self.sleep = time.sleep

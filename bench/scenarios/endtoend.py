@@ -54,7 +54,7 @@ def run(bench, figures):
             targets[name] = (name.lower(), peer.port)
         for name, (database, port) in targets.items():
             variants.append((name, functools.partial(turn, bench, figures, database, port)))
-        bench.interleave("at full speed", variants, share=0.6)
+        bench.interleave("at full speed", variants, share=0.75)
     for name in ("Node", "Python"):
         figures.compare("pg_notifyd: committed", "%s: committed" % name)
         figures.compare("pg_notifyd: INSERT sent to event, p99", "%s: INSERT sent to event, p99" % name)

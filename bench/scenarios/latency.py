@@ -1,6 +1,7 @@
 """From an INSERT that is sent to its event at a client: on an idle server beside a libpq client that LISTENs and the
-bridges, and at half of the load that the server can take."""
+bridges, and at half of the load that the server can take, beside an INSERT alone and the libpq client."""
 
+import contextlib
 import statistics
 
 from programs import SUBSCRIBE, Program, pgbench
@@ -11,6 +12,9 @@ TABLE = "CREATE TABLE %s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, se
 NOTIFYING = TABLE % "probe" + "; CREATE TRIGGER push AFTER INSERT ON probe FOR EACH ROW EXECUTE FUNCTION push('probe')"
 WINDOWS = 5
 P99 = "half of that: p99 in each of %d windows, one after the other" % WINDOWS
+ALONE = "half of that: p99 in the same windows, %s"
+INSERTED = ALONE % "INSERT into an unwatched table, sent to done"
+LISTENED = ALONE % "libpq LISTEN"
 GROWTH = "half of that: p99 of the last two windows to the first two"
 INSERT = "INSERT INTO loaded (sent) VALUES (0);\n"
 
@@ -18,38 +22,59 @@ INSERT = "INSERT INTO loaded (sent) VALUES (0);\n"
 def prepare(bench):
     for table in ("probe", "loaded"):
         bench.cluster.sql(TABLE % table + "; GRANT SELECT ON %s TO reader; SELECT notify_watch('%s')" % (table, table))
+    bench.cluster.sql(TABLE % "plain")
     bench.cluster.create_peer("libpq", NOTIFYING)
 
 
+def measure_idle(bench, figures, label, targets, rounds):
+    with Program([bench.program("probe"), "-s", SUBSCRIBE % "probe"] + targets) as probe:
+        probe.ask("run 200 1000")
+        for _ in bench.rounds(rounds):
+            for name, latency in probe.ask("run %d 3000" % bench.scale(1000, 100)).items():
+                for part in ("p50", "p99"):
+                    figures.add(label % (name, part), "µs", latency[part])
+
+
 def idle(bench, figures):
+    """First with the libpq client alone, as nothing else is at work on an idle server, then with the bridges: their
+    programs are large, and whoever comes after one of them finds little of its own in the processor's caches."""
     targets = ["pg_notifyd", bench.cluster.conninfo(), "probe", "ws:%d" % bench.cluster.port,
                "libpq LISTEN", bench.cluster.conninfo("libpq"), "probe", "listen:probe"]
+    measure_idle(bench, figures, "%s, idle, %s", targets, "idle")
     peers = bench.peers("probe", NOTIFYING)
     try:
         for name, peer in peers.items():
             targets += [name, bench.cluster.conninfo(name.lower()), "probe", "ws:%d" % peer.port]
-        with Program([bench.program("probe"), "-s", SUBSCRIBE % "probe"] + targets) as probe:
-            probe.ask("run 200 1000")
-            for _ in bench.rounds("idle"):
-                for name, latency in probe.ask("run %d 3000" % bench.scale(1000, 100)).items():
-                    for part in ("p50", "p99"):
-                        figures.add("%s, idle, %s" % (name, part), "µs", latency[part])
+        measure_idle(bench, figures, "%s, idle, in turn with the bridges, %s", targets, "idle, with the bridges")
     finally:
         for peer in peers.values():
             peer.close()
     figures.compare("pg_notifyd, idle, p50", "libpq LISTEN, idle, p50", at_most=1.1)
     figures.compare("pg_notifyd, idle, p99", "libpq LISTEN, idle, p99", at_most=1.25)
-    for name in peers:
+    for name in ["libpq LISTEN"] + list(peers):
         for part in ("p50", "p99"):
-            figures.compare("pg_notifyd, idle, " + part, "%s, idle, %s" % (name, part))
+            figures.compare("pg_notifyd, idle, in turn with the bridges, " + part,
+                            "%s, idle, in turn with the bridges, %s" % (name, part))
+
+
+def probes(bench):
+    """What measures each figure: programs of their own, so that none waits for another one's events."""
+    own = bench.cluster.conninfo()
+    targets = {P99: ["pg_notifyd", own, "loaded", "ws:%d" % bench.cluster.port],
+               INSERTED: ["INSERT", own, "plain", "none"],
+               LISTENED: ["libpq LISTEN", bench.cluster.conninfo("libpq"), "probe", "listen:probe"]}
+    return {label: [bench.program("probe"), "-s", SUBSCRIBE % "loaded"] + target for label, target in targets.items()}
 
 
 def loaded(bench, figures):
-    """32 writers at half of what they reach, 10 clients; a probe a hundred times a second in the same stream."""
-    with Program([bench.program("client"), "-p", str(bench.cluster.port), "-n", "10", "-t", "at", "-s",
-                  SUBSCRIBE % "loaded"]) as client, \
-            Program([bench.program("probe"), "-s", SUBSCRIBE % "loaded", "pg_notifyd", bench.cluster.conninfo(),
-                     "loaded", "ws:%d" % bench.cluster.port]) as probe:
+    """32 writers at half of what they reach, 10 clients; a probe a hundred times a second in the same stream. Beside it
+    what the server alone takes for an INSERT at that load, commit included: a disk that hesitates is seen there, too.
+    The files of WAL that all of it fills are there: to make one takes tens of milliseconds, in which no commit ends."""
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(Program([bench.program("client"), "-p", str(bench.cluster.port), "-n", "10", "-t",
+                                              "at", "-s", SUBSCRIBE % "loaded"]))
+        programs = {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}
+        bench.cluster.make_wal(bench.scale(128, 8))
         fastest, _ = pgbench(bench, "bench", INSERT, 32, seconds=bench.scale(10, 2))
         figures.add("32 writers at full speed, 10 clients", "tps", fastest)
         client.ask("wait 1000000000 %d" % bench.scale(5, 1))
@@ -57,17 +82,25 @@ def loaded(bench, figures):
         window = seconds / WINDOWS
         load = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=int(seconds + window) + 1,
                                                 rate=int(fastest / 2)))
+        # Not while its sessions begin.
+        bench.sleep(bench.scale(5, 1))
         client.ask("mark")
-        windows = []
         for i in range(WINDOWS):
             bench.progress("loaded, window %d of %d" % (i + 1, WINDOWS))
-            windows.append(probe.ask("pace %d 10000" % (window * 100))["pg_notifyd"]["p99"] / 1000)
-            figures.add(P99, "ms", windows[-1])
+            command = "pace %d 10000" % (window * 100)
+            answers = {label: bench.background(lambda program=program: program.ask(command))
+                       for label, program in programs.items()}
+            for label, answer in answers.items():
+                (measured,) = answer.result().values()
+                figures.add(label, "ms", measured["p99"] / 1000)
         got = client.ask("report")
         load.result()
         figures.add("half of that: commit to event, p99", "ms", got["latency"]["p99"] / 1000)
-        figures.add(GROWTH, "×", statistics.median(windows[-2:]) / statistics.median(windows[:2]))
+    windows = figures.samples[P99]
+    figures.add(GROWTH, "×", statistics.median(windows[-2:]) / statistics.median(windows[:2]))
     figures.bar(P99, at_most=10)
+    figures.compare(P99, INSERTED)
+    figures.compare(P99, LISTENED)
     figures.bar(GROWTH, at_most=1.5)
 
 

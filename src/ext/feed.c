@@ -352,10 +352,10 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		now = GetCurrentTimestamp();
 		tick = now < looked || TimestampDifferenceExceeds(looked, now, FEED_TICK_MS);
-		link_connect_all(feed, tick);
 		listen_drain();
 		feed->found = 0;
 		progress = feed_look(feed);
+		link_connect_all(feed, tick);
 		if (link_receive_all(feed) && progress == FEED_IDLE)
 			progress = FEED_MORE;
 		feed_tell_positions(feed);

@@ -205,6 +205,10 @@ feed_live_callback(const LogEvent *event, void *arg)
 		feed_set_position(link, event->id);
 		go_on &= link_ready(link);
 	}
+
+	/* None will follow in this round: it need not wait for the scan's end. */
+	if (event->id == batch->feed->watermark)
+		link_send_all(batch->feed);
 	return go_on;
 }
 
