@@ -35,6 +35,7 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "portability/instr_time.h"
@@ -280,7 +281,11 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
 	pg_memory_barrier();
 	if (!feed_behind(feed))
+	{
+		pgstat_report_activity(STATE_IDLE, NULL);
 		link_wait(feed, timeout);
+		pgstat_report_activity(STATE_RUNNING, "pg_notifyd: sending events");
+	}
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
