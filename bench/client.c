@@ -15,6 +15,8 @@
  * a line each, and answers with a line of JSON:
  *
  *	  mark				count from now on, and not from the beginning
+ *	  spin				the same, and do not sleep until the next report: whoever sends does not have to wake us up, which
+ *						would be no cost of his if we were another machine
  *	  report			what has come since
  *	  wait N SECONDS	the same, when N messages have come since, or after so long
  *
@@ -66,6 +68,7 @@ static struct
 	uint64_t open_at;
 	/* since mark */
 	uint64_t *base; /* messages of each client before */
+	uint64_t pings; /* of all, before */
 	uint64_t messages;
 	uint64_t positions; /* bookmarks, which are no events */
 	uint64_t bytes;
@@ -77,6 +80,7 @@ static struct
 	/* wait */
 	uint64_t wait_for;
 	uint64_t wait_until; /* 0: not waiting */
+	bool spinning;
 } client;
 
 static void
@@ -232,8 +236,12 @@ client_on_event(Ws *ws, uint32_t events)
 static void
 client_mark(void)
 {
+	client.pings = 0;
 	for (uint32_t i = 0; i < client.clients; i++)
+	{
 		client.base[i] = client.all[i].messages;
+		client.pings += client.all[i].pings;
+	}
 	client.messages = 0;
 	client.positions = 0;
 	client.bytes = 0;
@@ -255,18 +263,23 @@ client_report(void)
 {
 	uint64_t fewest = UINT64_MAX;
 	uint64_t most = 0;
+	uint64_t pings = 0;
 
+	client.spinning = false;
 	for (uint32_t i = 0; i < client.clients; i++)
 	{
 		uint64_t messages = client.all[i].messages - client.base[i];
 
 		fewest = messages < fewest ? messages : fewest;
 		most = messages > most ? messages : most;
+		pings += client.all[i].pings;
 	}
+	pings -= client.pings;
 	printf("{\"clients\":%u,\"closed\":%u,\"messages\":%llu,\"positions\":%llu,\"bytes\":%llu",
 		   client.clients, client.closed, (unsigned long long) client.messages,
 		   (unsigned long long) client.positions, (unsigned long long) client.bytes);
-	printf(",\"fewest\":%llu,\"most\":%llu", (unsigned long long) fewest, (unsigned long long) most);
+	printf(",\"fewest\":%llu,\"most\":%llu,\"pings\":%llu", (unsigned long long) fewest,
+		   (unsigned long long) most, (unsigned long long) pings);
 	printf(",\"seconds\":%.6f,\"first\":%.6f,\"last\":%.6f,\"cpu\":%.6f",
 		   client_seconds(client.marked_at, clock_monotonic()),
 		   client_seconds(client.marked_at, client.first_at),
@@ -282,9 +295,10 @@ client_command(char *line)
 	unsigned long long n;
 	double seconds;
 
-	if (strcmp(line, "mark") == 0)
+	if (strcmp(line, "mark") == 0 || strcmp(line, "spin") == 0)
 	{
 		client_mark();
+		client.spinning = line[0] == 's';
 		printf("{}\n");
 	}
 	else if (strcmp(line, "report") == 0)
@@ -382,7 +396,7 @@ client_timeout(void)
 	uint64_t now = clock_monotonic();
 
 	if (client.wait_until == 0)
-		return -1;
+		return client.spinning ? 0 : -1;
 	if (client.messages >= client.wait_for || now >= client.wait_until)
 	{
 		client.wait_until = 0;
@@ -390,7 +404,7 @@ client_timeout(void)
 		fflush(stdout);
 		return -1;
 	}
-	return (int) ((client.wait_until - now) / 1000000) + 1;
+	return client.spinning ? 0 : (int) ((client.wait_until - now) / 1000000) + 1;
 }
 
 static void

@@ -11,6 +11,8 @@
  *
  *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes every so often, with one write for each client
  *	  burst EVENTS SIZE FRAMES			so many events as fast as the sockets take them, at most FRAMES in one write
+ *	  ping SECONDS SIZE PERIOD			for so long a ping of SIZE bytes to each client in PERIOD seconds, once a second to those
+ *										whose turn it is; what they answer is read
  *
  * It ends with its standard input.
  *
@@ -33,6 +35,7 @@
 
 #define LOOP_MAX_FRAME 65535
 #define LOOP_EVENTS    256
+#define LOOP_NOT_SENT  (128 * 1024) /* as the gateway's sockets have it */
 
 typedef struct LoopClient
 {
@@ -60,10 +63,11 @@ loop_accept(int listener, LoopClient *client)
 	static const char answer[] =
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-	struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = client};
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = client};
 	char request[2048];
 	size_t len = 0;
 	int on = 1;
+	int not_sent = LOOP_NOT_SENT;
 
 	client->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (client->fd < 0)
@@ -77,6 +81,7 @@ loop_accept(int listener, LoopClient *client)
 		len += (size_t) got;
 	}
 	(void) setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void) setsockopt(client->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	if (send(client->fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) != sizeof(answer) - 1)
 		loop_fail("send");
 	if (epoll_ctl(loop_epoll, EPOLL_CTL_ADD, client->fd, &event) != 0)
@@ -211,6 +216,47 @@ loop_burst(uint64_t events, size_t size, size_t frames)
 	free(data);
 }
 
+/* Read what has come. */
+static void
+loop_read(int timeout)
+{
+	struct epoll_event events[LOOP_EVENTS];
+	int n = epoll_wait(loop_epoll, events, LOOP_EVENTS, timeout);
+	char answer[256];
+
+	for (int i = 0; i < n; i++)
+	{
+		LoopClient *client = events[i].data.ptr;
+
+		if ((events[i].events & EPOLLIN) != 0 && recv(client->fd, answer, sizeof(answer), MSG_DONTWAIT) <= 0)
+			loop_fail("a client is gone");
+	}
+}
+
+static uint64_t
+loop_ping(uint64_t seconds, size_t size, uint64_t period)
+{
+	uint8_t *frame = loop_frames(size, 1);
+	uint64_t at = clock_monotonic();
+	uint64_t sent = 0;
+
+	frame[0] = 0x89;
+	for (uint64_t i = 1; i <= seconds; i++)
+	{
+		for (; sent < i * (uint64_t) loop_nclients / period; sent++)
+		{
+			if (send(loop_clients[sent % (uint64_t) loop_nclients].fd, frame, size,
+					 MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) size)
+				loop_fail("a client does not read");
+		}
+		at += 1000000000;
+		for (uint64_t now = clock_monotonic(); now < at; now = clock_monotonic())
+			loop_read((int) ((at - now) / 1000000) + 1);
+	}
+	free(frame);
+	return sent;
+}
+
 static void
 loop_command(const char *line)
 {
@@ -220,6 +266,7 @@ loop_command(const char *line)
 	char name[16];
 	uint64_t begun = clock_monotonic();
 	uint64_t cpu = clock_cpu();
+	uint64_t messages;
 
 	if (sscanf(line, "%15s %llu %llu %llu", name, &events, &size, &parameter) != 4 || size < 4 ||
 		size > LOOP_MAX_FRAME || parameter == 0)
@@ -227,11 +274,14 @@ loop_command(const char *line)
 		fprintf(stderr, "loop: no such command: %s\n", line);
 		exit(2);
 	}
-	if (strcmp(name, "spaced") == 0)
+	messages = events * (uint64_t) loop_nclients;
+	if (strcmp(name, "ping") == 0)
+		messages = loop_ping(events, size, parameter);
+	else if (strcmp(name, "spaced") == 0)
 		loop_spaced(events, size, parameter * 1000);
 	else
 		loop_burst(events, size, parameter);
-	printf("{\"messages\":%llu,\"seconds\":%.6f,\"cpu\":%.6f}\n", events * (unsigned long long) loop_nclients,
+	printf("{\"messages\":%llu,\"seconds\":%.6f,\"cpu\":%.6f}\n", (unsigned long long) messages,
 		   (double) (clock_monotonic() - begun) / 1e9, (double) (clock_cpu() - cpu) / 1e9);
 	fflush(stdout);
 }

@@ -37,6 +37,7 @@ ws_connect(Ws *ws, int port)
 	ws->kept = NULL;
 	ws->kept_len = 0;
 	ws->messages = 0;
+	ws->pings = 0;
 	ws->state = WS_CONNECTING;
 	ws->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (ws->fd < 0)
@@ -145,9 +146,14 @@ ws_frames(Ws *ws, const uint8_t *data, size_t len, WsMessage message, void *arg)
 			ws->messages++;
 			message(ws, (const char *) at + header, payload, arg);
 		}
-		else if (opcode == WS_OPCODE_CLOSE ||
-				 (opcode == WS_OPCODE_PING && !ws_send_frame(ws, WS_OPCODE_PONG, at + header, payload)))
+		else if (opcode == WS_OPCODE_CLOSE)
 			return -1;
+		else if (opcode == WS_OPCODE_PING)
+		{
+			ws->pings++;
+			if (!ws_send_frame(ws, WS_OPCODE_PONG, at + header, payload))
+				return -1;
+		}
 		done += header + payload;
 	}
 	return (ssize_t) done;

@@ -35,6 +35,7 @@ typedef struct Ws
 	uint32_t kept_len;
 	uint8_t *kept; /* the beginning of a frame of which more is to come */
 	uint64_t messages;
+	uint64_t pings; /* that were answered */
 } Ws;
 
 /* Given each text message; text is good until it returns. */

@@ -1,103 +1,191 @@
 """What a watch costs those who write: the same statements on a table that is not watched, one that is, with and without
-clients, and one with a plpgsql trigger that calls pg_notify."""
+clients, and one with a plpgsql trigger that calls pg_notify.
 
-from cluster import wait_until
-from programs import Program, pgbench
+A table against itself, in turns of 75 ms or of a second, differs by 6 % from one turn to the next: what a machine's
+disk and neighbours do is not evened out by longer turns, but by more of them. So turns are short and many, of as many
+transactions for each table, by sessions that stay connected; a round's ratio is the median of those of its pairs. Each
+round begins alike: with as many rows, all frozen and none dead, with all that was written before on disk, WAL's next
+files there, and after a short run that is not counted."""
+
+import contextlib
+import os
+import statistics
+
+from cluster import cpu_seconds
+from programs import SUBSCRIBE, Program
 
 TITLE = "Write cost: transactions of one row a second"
 
 COLUMNS = """(id bigint PRIMARY KEY, name text NOT NULL, quantity integer NOT NULL, price numeric(8,2) NOT NULL,
 	at timestamptz NOT NULL DEFAULT now())"""
-FILL = "INSERT INTO %s SELECT i, 'Cheeseburger', 1, 5.90 FROM generate_series(0, %d) i"
+FILL = "INSERT INTO %s SELECT i, 'Cheeseburger', 1, 5.90 FROM generate_series(%d, %d) i"
 NOTIFYING = """CREATE TABLE notifying %s; CREATE TRIGGER push AFTER INSERT OR UPDATE OR DELETE ON notifying
 	FOR EACH ROW EXECUTE FUNCTION push('notifying')""" % COLUMNS
 
-# Each client of pgbench has keys of its own, one after the other; "each" is how many there are in the table.
-SCRIPTS = {
-    "INSERT": "\\set n :n + 1\n\\set id :client_id * 1000000 + :n\n"
-              "INSERT INTO {0} (id, name, quantity, price) VALUES (:id, 'Cheeseburger', 2, 5.90);\n",
-    "UPDATE": "\\set n (:n + 1) % :each\n\\set id :client_id * :each + :n\n"
-              "UPDATE {0} SET quantity = quantity + 1 WHERE id = :id;\n",
-    "DELETE": "\\set n :n + 1\n\\set id :client_id * :each + :n - 1\n"
-              "DELETE FROM {0} WHERE id = :id;\n",
+STATEMENTS = {
+    "INSERT": "INSERT INTO %s (id, name, quantity, price) VALUES ($1 + 1000000000, 'Cheeseburger', 2, 5.90)",
+    "UPDATE": "UPDATE %s SET quantity = quantity + 1 WHERE id = $1",
+    "DELETE": "DELETE FROM %s WHERE id = $1",
 }
+FOREVER = 60000  # ms, for a turn that ends with its transactions
+UNWATCHED, NOBODY, CLIENTS, NOTIFYING_TABLE = ("unwatched", "watched, nobody connected", "watched, 10 clients",
+                                               "plpgsql and pg_notify")
+NCLIENTS = 10
+
+
+class Table:
+    """One of those that take turns: its name, and sessions that write to it."""
+
+    def __init__(self, bench, name, writers, statement, database="bench"):
+        self.statement = statement
+        self.name = name
+        self.writers = writers
+        self.control = bench.cluster.connect(database)
+
+    def close(self):
+        self.control.close()
+
+    def sql(self, *statements):
+        with self.control.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def begin(self, operation, each, watched):
+        """The same state for every round. A watch is made only then, so that what fills the table makes no events."""
+        if watched:
+            self.sql("SELECT notify_unwatch('%s')" % self.name)
+        self.sql("TRUNCATE %s" % self.name,
+                 FILL % (self.name, each, each * (len(self.writers.ready["pids"]) + 1) - 1),
+                 "VACUUM (FREEZE, ANALYZE) %s" % self.name)
+        if watched:
+            self.sql("SELECT notify_watch('%s')" % self.name)
+        self.writers.ask("prepare %d %s" % (self.statement, STATEMENTS[operation] % self.name))
+
+
+class Tally:
+    """What one of those that take turns has done in a round."""
+
+    def __init__(self, load, label, table, transactions):
+        self.label = load.what + label
+        self.load = load
+        self.table = table
+        self.transactions = transactions
+        self.tps = []
+        self.server = []
+        self.sessions = []
+        self.done = 0
+
+    def turn(self, pids, client, counts=True):
+        """As many transactions; with all that the server and the clients do behind them."""
+        sessions, server = self.table.writers.spent(), cpu_seconds(pids)
+        got = self.table.writers.ask("run %d %d %d %d" % (self.table.statement, self.load.each, self.transactions,
+                                                          FOREVER))
+        done = got["transactions"]
+        self.done += done
+        if client is not None and self.table.name == "watched":
+            client.ask("wait %d 60" % (self.done * NCLIENTS))
+        if counts:
+            self.tps.append(done / got["seconds"])
+            self.server.append((cpu_seconds(pids) - server) * 1e6 / done)
+            self.sessions.append((self.table.writers.spent() - sessions) * 1e6 / done)
+
+    def figures(self):
+        return [("", "tps", self.tps), (": processor, server", "µs a transaction", self.server),
+                (": processor, writers' sessions", "µs a transaction", self.sessions)]
 
 
 class Load:
-    """One kind of statement by so many writers; all tables in turn."""
+    """One kind of statement by so many writers."""
 
-    def __init__(self, bench, figures, operation, writers):
+    def __init__(self, bench, figures, operation, writers, tables):
         self.bench = bench
         self.figures = figures
         self.operation = operation
-        self.writers = writers
-        # Rows to each writer, and the seconds or, where the rows would run out, the transactions of a run.
-        self.each = bench.scale(8000 if writers == 1 else 800, 300 if writers == 1 else 50)
-        self.length = {"transactions": self.each} if operation == "DELETE" else {"seconds": bench.scale(2, 1)}
+        self.tables = tables
+        self.what = "%s, %d writer%s, " % (operation, writers, "s" if writers > 1 else "")
+        # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
+        # place on them: turns of a second, where 32 writers, who keep them busy, need 75 ms.
+        self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(4000, 300), 3)
+        self.pairs = bench.scale(pairs, 2)
+        # A DELETE needs a row for each; the faster of the sessions have more than their share.
+        self.each = 2 * self.transactions * (self.pairs + 2) // writers
 
-    def transactions(self, label, table, database="bench"):
-        """One run: how many transactions it was; tps and the server's processor time are noted."""
-        cluster = self.bench.cluster
-        cluster.sql("TRUNCATE %s" % table, database=database)
-        if self.operation != "INSERT":
-            cluster.sql(FILL % (table, self.each * self.writers - 1), database=database)
-        cluster.settle()
-        others = set(cluster.children())
-        spent = cluster.spent()
-        tps, done = pgbench(self.bench, database, SCRIPTS[self.operation].format(table), self.writers,
-                            variables=(("n", 0), ("each", self.each)), **self.length)
-        wait_until(lambda: others.issuperset(cluster.children()), 30, "the writers' sessions to end")
-        self.figures.add(label, "tps", tps)
-        self.figures.add(label + ": processor, server", "µs a transaction", (cluster.spent() - spent) * 1e6 / done)
-        return done
+    def round(self, labels, clients=None):
+        """These in turn, every other time backwards. The first of them is what the others are compared with."""
+        tables = {label: self.tables["watched" if label in (NOBODY, CLIENTS) else label] for label in labels}
+        # One for all, before any table is filled: nobody's turn has to write the images of pages that follow it.
+        self.bench.cluster.settle()
+        for label, table in tables.items():
+            table.begin(self.operation, self.each, watched=table.name == "watched")
+        with contextlib.ExitStack() as stack:
+            client = None
+            if clients:
+                client = stack.enter_context(Program([
+                    self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(NCLIENTS), "-t", "at",
+                    "-s", SUBSCRIBE % "watched"]))
+            # A slow one needs no more time than the others.
+            tallies = [Tally(self, label, table, self.transactions // (5 if label == NOTIFYING_TABLE else 1))
+                       for label, table in tables.items()]
+            # What the kernel has not written yet, it would write in the middle of somebody's turn.
+            os.sync()
+            pids = self.bench.cluster.processes()
+            for i in range(self.pairs + 1):
+                for tally in tallies[::-1 if i % 2 else 1]:
+                    tally.turn(pids, client, counts=i > 0)
+            got = client.ask("report") if client is not None else None
+        for tally in tallies:
+            for what, unit, values in tally.figures():
+                self.figures.add(tally.label + what, unit, statistics.median(values))
+        pairs = [(tally, tallies[0]) for tally in tallies[1:]] + [(tallies[1], other) for other in tallies[2:]]
+        for tally, base in pairs:
+            for (what, _, values), (_, _, others) in zip(tally.figures(), base.figures()):
+                self.figures.pair(tally.label + what, base.label + what,
+                                  statistics.median(a / b for a, b in zip(values, others)))
+        if got is not None:
+            self.received(got, tallies[1])
 
-    def unwatched(self, label):
-        self.transactions(label, "unwatched")
-
-    def watched(self, label):
-        self.transactions(label, "watched")
-
-    def received(self, label, clients=10):
-        """With clients that receive everything; and how long they take to, after the last commit."""
-        # What fills the table is not counted.
-        subscribe = '{"id":1,"method":"subscribe","channel":"watched","ops":["%s"]}' % self.operation
-        with Program([self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(clients), "-t", "at",
-                      "-s", subscribe]) as client:
-            client.ask("mark")
-            done = self.transactions(label, "watched")
-            got = client.ask("wait %d 60" % (done * clients))
-            if got["messages"] != done * clients or got["fewest"] != done:
-                raise RuntimeError("%d of %d events have come" % (got["messages"], done * clients))
-        self.figures.add(label + ": delivered of committed", "×", got["fewest"] / done)
-        self.figures.add(label + ": commit to event, p50", "ms", got["latency"]["p50"] / 1000)
-        self.figures.add(label + ": commit to event, p99", "ms", got["latency"]["p99"] / 1000)
-
-    def notifying(self, label):
-        """As many would write it, with one client that LISTENs."""
-        with Program([self.bench.program("listen"), self.bench.cluster.conninfo("libpq"), "notifying"]):
-            self.transactions(label, "notifying", "libpq")
+    def received(self, got, tally):
+        if got["messages"] != tally.done * NCLIENTS or got["fewest"] != tally.done:
+            raise RuntimeError("%d of %d events have come" % (got["messages"], tally.done * NCLIENTS))
+        for part in ("p50", "p99"):
+            self.figures.add("%s: commit to event, %s" % (tally.label, part), "ms", got["latency"][part] / 1000)
 
     def run(self):
-        what = "%s, %d writer%s, " % (self.operation, self.writers, "s" if self.writers > 1 else "")
-        unwatched, nobody, clients, notifying = (
-            what + name for name in ("unwatched", "watched, nobody connected", "watched, 10 clients",
-                                     "plpgsql and pg_notify"))
-        variants = [(unwatched, self.unwatched), (nobody, self.watched), (clients, self.received)]
-        if self.operation == "INSERT":
-            variants.append((notifying, self.notifying))
-        self.bench.interleave(what.rstrip(", "), variants, share=1.4)
-        for label in (nobody, clients):
-            self.figures.compare(label, unwatched, at_least=0.9)
-            self.figures.compare(label + ": processor, server", unwatched + ": processor, server")
-        self.figures.compare(clients, notifying, at_least=4.5 if self.writers > 1 else None)
-        self.figures.bar(clients + ": delivered of committed", at_least=1)
+        labels = [UNWATCHED, CLIENTS] + [NOTIFYING_TABLE] * (self.operation == "INSERT")
+        for _ in self.bench.rounds(self.what.rstrip(", ")):
+            self.round([UNWATCHED, NOBODY])
+            self.round(labels, clients=True)
+        for label in (self.what + NOBODY, self.what + CLIENTS):
+            self.figures.compare(label, self.what + UNWATCHED, at_least=0.9)
+            for processor in (": processor, server", ": processor, writers' sessions"):
+                self.figures.compare(label + processor, self.what + UNWATCHED + processor)
+        self.figures.compare(self.what + CLIENTS, self.what + NOTIFYING_TABLE,
+                             at_least=4.5 if "32" in self.what else None)
+
+
+def measure(bench, figures, writers):
+    """All kinds of statements by so many writers."""
+    with contextlib.ExitStack() as stack:
+        sessions = stack.enter_context(bench.writers("bench", writers))
+        tables = {name: stack.enter_context(contextlib.closing(Table(bench, name, sessions, i)))
+                  for i, name in enumerate(("unwatched", "watched"))}
+        peers = stack.enter_context(bench.writers("libpq", writers))
+        # As many would write it, with one client that LISTENs.
+        stack.enter_context(Program([bench.program("listen"), bench.cluster.conninfo("libpq"), "notifying"]))
+        tables[NOTIFYING_TABLE] = stack.enter_context(
+            contextlib.closing(Table(bench, "notifying", peers, 0, "libpq")))
+        for operation in STATEMENTS:
+            Load(bench, figures, operation, writers, tables).run()
 
 
 def run(bench, figures):
+    cluster = bench.cluster
     for table in ("unwatched", "watched"):
-        bench.cluster.sql("CREATE TABLE %s %s; GRANT SELECT ON %s TO reader" % (table, COLUMNS, table))
-    bench.cluster.sql("SELECT notify_watch('watched')")
-    bench.cluster.create_peer("libpq", NOTIFYING)
-    for operation in ("INSERT", "UPDATE", "DELETE"):
-        for writers in (32, 1):
-            Load(bench, figures, operation, writers).run()
+        cluster.sql("CREATE TABLE %s %s; GRANT SELECT ON %s TO reader" % (table, COLUMNS, table))
+    cluster.sql("SELECT notify_watch('watched')")
+    cluster.create_peer("libpq", NOTIFYING)
+    # The log's own growth and rotation as a user has them.
+    cluster.set(retention="1h", retention_size="1GB")
+    cluster.make_wal()
+    for writers in (32, 1):
+        measure(bench, figures, writers)

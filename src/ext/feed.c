@@ -64,8 +64,8 @@
  */
 #define FEED_BUSY_ROUNDS  2
 #define FEED_BUSY_EVENTS  3
-#define FEED_GATHER_TIMES 8
-#define FEED_GATHER_US    2000
+#define FEED_GATHER_TIMES 12
+#define FEED_GATHER_US    4000
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 

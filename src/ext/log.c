@@ -255,6 +255,7 @@ log_reserve(NotifydDatabase *database, int64 n)
 	reservation.segment = database->segment;
 	reservation.decided = pg_atomic_read_u64(&database->decided);
 	reservation.tail = pg_atomic_read_u64(&database->tails[reservation.segment]);
+	reservation.shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
 	database->next_id += n;
 	pg_atomic_write_u64(&me->first_id, reservation.first);
 

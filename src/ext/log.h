@@ -81,9 +81,10 @@ typedef struct LogMember
 typedef struct LogReservation
 {
 	uint64 first;
-	int segment;    /* the log table that the rows of these ids go to */
-	uint64 tail;    /* that table's tail then */
-	uint64 decided; /* a watermark of before; 0: none is known */
+	int segment;       /* the log table that the rows of these ids go to */
+	uint64 tail;       /* that table's tail then */
+	uint32 shrinkings; /* how often a file had been cut then */
+	uint64 decided;    /* a watermark of before; 0: none is known */
 } LogReservation;
 
 typedef struct LogBulk

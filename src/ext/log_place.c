@@ -81,6 +81,22 @@ log_tail_valid(Relation table, uint64 tail)
 			log_tail_block(tail) < RelationGetNumberOfBlocks(table));
 }
 
+/*
+ * The file was cut before this tail. Forget it, under the lock that reservations are made under, so that each
+ * has both the tail and the count of before, or neither.
+ */
+static void
+log_forget_tail(NotifydDatabase *database, int segment, uint64 tail)
+{
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&database->tails[segment]) == tail)
+	{
+		pg_atomic_fetch_add_u32(&notifyd_shared->shrinkings, 1);
+		pg_atomic_compare_exchange_u64(&database->tails[segment], &tail, 0);
+	}
+	LWLockRelease(&database->lock);
+}
+
 LogSign
 log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
@@ -90,12 +106,16 @@ log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation t
 	if (!log_tail_valid(table, tail))
 	{
 		if (log_tail_file(tail) == sign.file)
-			pg_atomic_fetch_add_u32(&notifyd_shared->shrinkings, 1);
+			log_forget_tail(database, reservation->segment, tail);
 		RelationSetTargetBlock(table, InvalidBlockNumber);
 		return sign;
 	}
 	RelationSetTargetBlock(table, log_tail_block(tail));
-	if (log_tail_file(reservation->tail) == sign.file && reservation->tail <= tail)
+
+	/* If the file was cut since then, rows of later ids may be before that tail, however far it has come again. */
+	pg_read_barrier();
+	if (log_tail_file(reservation->tail) == sign.file && reservation->tail <= tail &&
+		reservation->shrinkings == pg_atomic_read_u32(&notifyd_shared->shrinkings))
 	{
 		sign.block = log_tail_block(reservation->tail);
 		sign.decided = reservation->decided;

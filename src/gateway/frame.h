@@ -75,12 +75,12 @@ typedef struct QueueEntry
 /* A queue that is all zero is empty, and an empty one owns no memory. */
 typedef struct Queue
 {
+	uint32_t count;
+	uint32_t offset; /* of the first frame, this much is written */
 	QueueEntry *ring;
 	uint32_t capacity; /* a power of two, or 0 */
 	uint32_t head;
-	uint32_t count;
-	uint32_t offset; /* of the first frame, this much is written */
-	size_t bytes;    /* still to be written, and what the entries take */
+	size_t bytes; /* still to be written, and what the entries take */
 } Queue;
 
 /* Append; takes a reference of its own. offset bytes of it are written already (only in an empty queue). */

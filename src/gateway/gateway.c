@@ -160,13 +160,17 @@ gateway_on_terminate(uv_signal_t *handle, int signum)
 	gateway_stop(SESSION_CLOSE_GOING_AWAY);
 }
 
-static void
-gateway_on_settle(uv_prepare_t *handle)
+static bool
+gateway_has_news(void)
 {
-	(void) handle;
-	sessions_settle(&gateway.sessions);
-	if (gateway.stopping && gateway.sessions.count == 0)
-		gateway_finish(0);
+	return memcmp(&gateway.reported, &gateway.sessions.stats, sizeof(WireStats)) != 0;
+}
+
+/* Is there anything that the clock is for? Only a feed's sign of life wakes a gateway that serves nobody. */
+static bool
+gateway_needs_clock(void)
+{
+	return gateway.sessions.count > 0 || handshake_waits() || link_waits() || gateway_has_news();
 }
 
 static void
@@ -174,7 +178,7 @@ gateway_report(void)
 {
 	WireMessage message = {.type = WIRE_STATS, .u.stats = gateway.sessions.stats};
 
-	if (memcmp(&gateway.reported, &gateway.sessions.stats, sizeof(WireStats)) == 0)
+	if (!gateway_has_news())
 		return;
 	gateway.reported = gateway.sessions.stats;
 	peer_send(gateway.channel, &message);
@@ -183,12 +187,24 @@ gateway_report(void)
 static void
 gateway_on_tick(uv_timer_t *timer)
 {
-	(void) timer;
 	sessions_tick(&gateway.sessions);
 	if (!gateway.stopping)
 		handshake_tick();
 	link_tick();
 	gateway_report();
+	if (!gateway_needs_clock())
+		(void) uv_timer_stop(timer);
+}
+
+static void
+gateway_on_settle(uv_prepare_t *handle)
+{
+	(void) handle;
+	sessions_settle(&gateway.sessions);
+	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
+		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
+	if (gateway.stopping && gateway.sessions.count == 0)
+		gateway_finish(0);
 }
 
 static void
@@ -232,7 +248,6 @@ gateway_serve(void)
 		!handshake_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.config,
 						 &gateway.hub, &gateway.sessions))
 		return false;
-	(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
 	gateway.serving = true;
 	peer_send(gateway.channel, &ready);

@@ -387,6 +387,12 @@ handshake_tick(void)
 		handshake_resume();
 }
 
+bool
+handshake_waits(void)
+{
+	return handshake.paused || handshake.nreading > 0 || handshake.nlingering > 0;
+}
+
 void
 handshake_stop(void)
 {

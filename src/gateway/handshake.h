@@ -30,8 +30,11 @@
 extern bool handshake_start(uv_loop_t *loop, int first_fd, int count, const Config *config, Hub *hub,
 							Sessions *sessions) __attribute__((warn_unused_result));
 
-/* Once a second. */
+/* Once a second, while there is anything that waits for it: see handshake_waits(). */
 extern void handshake_tick(void);
+
+/* Does a connection that is no session yet have a time limit, or accepting have to be tried again? */
+extern bool handshake_waits(void);
 
 /* Accept no more: close the listening sockets and whatever is no session yet. */
 extern void handshake_stop(void);

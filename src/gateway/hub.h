@@ -59,7 +59,7 @@ typedef enum SubscriptionState
 
 typedef struct Subscription
 {
-	/* First, and together, what each event needs. */
+	/* First, and in one line of the processor's cache, what each event needs: up to position. */
 	LIST_ENTRY(Subscription) in_stream;
 	Session *session;
 	uint8_t state;
@@ -99,6 +99,10 @@ typedef struct Database
 	uint32_t behind_ms;
 	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
 	uint32_t last_number;
+	/* For sessions_tick(). */
+	bool bookmarked;    /* sessions know of nothing but its position, however long they have been quiet */
+	uint64_t ticked_id; /* position.id and renew as they were then */
+	uint64_t ticked_renew;
 	struct SubscriptionTree subscriptions;
 	struct StreamTree streams;
 	struct SessionList sessions;

@@ -46,7 +46,7 @@ hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error
 		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED, "too many subscriptions on one connection",
 						  request);
 
-	sub = memory_zeroed(sizeof(Subscription) + request->channel_len);
+	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
 	sub->session = session;
 	sub->ops = request->ops;
 	sub->asked = true;

@@ -218,3 +218,16 @@ link_tick(void)
 			peer_close(link->peer, "it has not become a feed in time");
 	}
 }
+
+bool
+link_waits(void)
+{
+	const Link *link;
+
+	LIST_FOREACH(link, &link_all, in_all)
+	{
+		if (link->database == NULL)
+			return true;
+	}
+	return false;
+}

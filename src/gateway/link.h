@@ -27,8 +27,9 @@ link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub) __attr
 /* The launcher says that the database of this name is no more: end its clients and its link. */
 extern void link_database_gone(WireBytes name);
 
-/* Once a second. */
+/* Once a second, while there is a link that has a time limit: see link_waits(). */
 extern void link_tick(void);
+extern bool link_waits(void);
 
 /* The hub's way to a feed: link is what was given to hub_hello(). */
 extern void link_send(void *link, const WireMessage *message);

@@ -32,6 +32,17 @@ memory_zeroed(size_t size)
 }
 
 void *
+memory_zeroed_lines(size_t size)
+{
+	size_t rounded = (size + MEMORY_LINE - 1) / MEMORY_LINE * MEMORY_LINE;
+	void *block = aligned_alloc(MEMORY_LINE, rounded);
+
+	if (block == NULL)
+		memory_exhausted();
+	return memset(block, 0, rounded);
+}
+
+void *
 memory_new(size_t size)
 {
 	void *block = malloc(size);

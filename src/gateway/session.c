@@ -7,6 +7,7 @@
  */
 #include "session.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,12 @@
 /* Written to one client in one round; then it is the others' turn. */
 #define SESSION_ROUND (8 * FRAME_WRITE)
 
-/* The library reports a pong only if it carries something. */
-static const char session_ping[] = "pg_notifyd";
+/* What a ping carries, since the library reports a pong only if it carries something; and the whole of its frame. */
+#define SESSION_PING "pg_notifyd"
+static const uint8_t session_ping[] = "\x89\x0a" SESSION_PING;
+
+/* Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth 6.4, the golden ratio). */
+#define SESSION_SPREAD 2654435769u
 
 void
 sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub)
@@ -29,14 +34,79 @@ sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, str
 	LIST_INIT(&sessions->all);
 	LIST_INIT(&sessions->gone);
 	TAILQ_INIT(&sessions->dirty);
+	for (int i = 0; i < SESSION_SECONDS; i++)
+		LIST_INIT(&sessions->due[i]);
+	sessions->keepalive_ms = config->keepalive_ms;
 	LIST_INIT(&sessions->cursors);
 }
+
+/* When is it to be pinged, or closed as it has not answered? */
+static uint64_t
+session_ping_due(const Session *session)
+{
+	uint64_t keepalive = session->sessions->config->keepalive_ms;
+	uint64_t ping = session->alive_at + keepalive - (keepalive * session->ping_share >> 32);
+
+	return session->pinged ? ping + keepalive : ping;
+}
+
+/* When is something of it next to be done? Not before that, and perhaps it turns out then that it is later. */
+static uint64_t
+session_due(const Session *session, uint64_t now)
+{
+	const Sessions *sessions = session->sessions;
+	uint64_t bookmark = session->sent_at + SESSION_BOOKMARK_MS;
+	uint64_t due = UINT64_MAX;
+
+	if (session->waking || session->fragments + session->partial_len > 0)
+		return now;
+	if (session->state != SESSION_OPEN)
+		return session->state == SESSION_CLOSING ? session->deadline : UINT64_MAX;
+	if (sessions->config->keepalive_ms > 0)
+		due = session_ping_due(session);
+	if (session->nsubscriptions == 0)
+		bookmark = now + SESSION_BOOKMARK_MS;
+	else if (now >= bookmark || session->told < session->database->renew)
+	{
+		bookmark = now;
+		/* One that knows the newest position is looked after when there is a newer one, see sessions_tick_database(). */
+		if (hub_session_live(session) && hub_session_position(session).id <= session->told)
+		{
+			session->database->bookmarked = true;
+			bookmark = UINT64_MAX;
+		}
+	}
+	return bookmark < due ? bookmark : due;
+}
+
+static void
+session_file(Session *session, uint64_t due)
+{
+	Sessions *sessions = session->sessions;
+	uint64_t second = due / 1000;
+
+	if (second < sessions->second)
+		second = sessions->second;
+	if (second >= sessions->second + SESSION_SECONDS)
+		second = sessions->second + SESSION_SECONDS - 1;
+	LIST_INSERT_HEAD(&sessions->due[second % SESSION_SECONDS], session, in_due);
+}
+
+/* Something has happened for which it may be due sooner: look after it at the next tick. */
+static void
+session_attend(Session *session)
+{
+	LIST_REMOVE(session, in_due);
+	session_file(session, 0);
+}
+
+_Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE, "see session_fetch()");
 
 Session *
 session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io)
 {
 	size_t address_size = strlen(address) + 1;
-	Session *session = memory_zeroed(sizeof(Session) + address_size);
+	Session *session = memory_zeroed_lines(sizeof(Session) + address_size);
 
 	memcpy(session->address, address, address_size);
 	session->sessions = sessions;
@@ -46,7 +116,9 @@ session_open(Sessions *sessions, struct Database *database, const char *address,
 	session->alive_at = sessions->io->now();
 	session->sent_at = session->alive_at;
 	LIST_INIT(&session->subscriptions);
+	session->ping_share = (uint32_t) sessions->stats.accepted * SESSION_SPREAD;
 	LIST_INSERT_HEAD(&sessions->all, session, in_all);
+	session_file(session, session->alive_at);
 	LIST_INSERT_HEAD(&database->sessions, session, in_database);
 	sessions->count++;
 	sessions->stats.clients++;
@@ -190,6 +262,7 @@ session_write(Session *session)
 	if (session->queue.count > 0 && !session->waking)
 	{
 		session->waking = true;
+		session_attend(session);
 		sessions->io->wake(session->io);
 	}
 	if (session->queue.count > 0)
@@ -312,6 +385,7 @@ session_close(Session *session, uint16_t code, const char *reason)
 		return;
 	session_leave_open(session, SESSION_CLOSING);
 	session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
+	session_attend(session);
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
@@ -360,7 +434,10 @@ static void
 session_keep(Session *session, const char *data, size_t len, size_t remaining)
 {
 	if (session->partial_len == 0 && session->fragments == 0)
+	{
 		session->partial_at = session->sessions->io->now();
+		session_attend(session);
+	}
 	if (session->partial_len + len > 0)
 		session->partial = memory_resize(session->partial, session->partial_len + len + remaining);
 	if (len > 0)
@@ -371,10 +448,18 @@ session_keep(Session *session, const char *data, size_t len, size_t remaining)
 }
 
 void
-session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+session_alive(Session *session)
 {
 	session->alive_at = session->sessions->io->now();
+	if (session->pinged)
+		session->ping_share = 0;
 	session->pinged = false;
+}
+
+void
+session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+{
+	session_alive(session);
 	if (session->state != SESSION_OPEN)
 		return;
 	if (binary)
@@ -409,13 +494,6 @@ session_received(Session *session, const char *data, size_t len, size_t remainin
 	}
 	else if (session->fragments > SESSION_MAX_FRAGMENTS)
 		session_close(session, SESSION_CLOSE_POLICY, "too many fragments");
-}
-
-void
-session_alive(Session *session)
-{
-	session->alive_at = session->sessions->io->now();
-	session->pinged = false;
 }
 
 void
@@ -462,6 +540,7 @@ session_closed(Session *session)
 	session->io = NULL;
 	sessions->count--;
 	sessions->stats.clients--;
+	LIST_REMOVE(session, in_due);
 	LIST_REMOVE(session, in_all);
 	LIST_INSERT_HEAD(&sessions->gone, session, in_all);
 }
@@ -539,28 +618,37 @@ sessions_settle(Sessions *sessions)
 	}
 }
 
+/* Write a ping, or queue it behind what is still to be written. */
+static void
+session_send_ping(Session *session)
+{
+	const SessionIo *io = session->sessions->io;
+
+	session->pinged = true;
+	if (session->queue.count > 0 || !io->ready(session->io))
+		session_queue_own(session, frame_control(FRAME_OPCODE_PING, SESSION_PING, sizeof(SESSION_PING) - 1),
+						  FRAME_NO_POSITION);
+	else if (!io->write(session->io, session_ping, sizeof(session_ping) - 1))
+		session_broken(session);
+	else
+	{
+		session->sessions->stats.bytes += sizeof(session_ping) - 1;
+		session->bytes += sizeof(session_ping) - 1;
+	}
+}
+
 static void
 session_keepalive(Session *session, uint64_t now)
 {
-	uint32_t keepalive = session->sessions->config->keepalive_ms;
-	uint64_t silent = now - session->alive_at;
-
-	if (keepalive == 0 || silent < keepalive)
+	if (session->sessions->config->keepalive_ms == 0 || now < session_ping_due(session))
 		return;
-	if (session->pinged)
-	{
-		if (silent < (uint64_t) keepalive * 2)
-			return;
-		/* Its answer may only be stuck behind what it does not take: then it should know from where to go on. */
-		if (session_events(session) > 0)
-			session_too_slow(session);
-		else
-			session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
-		return;
-	}
-	session->pinged = true;
-	session_queue_own(session, frame_control(FRAME_OPCODE_PING, session_ping, sizeof(session_ping) - 1),
-					  FRAME_NO_POSITION);
+	if (!session->pinged)
+		session_send_ping(session);
+	/* Its answer may only be stuck behind what it does not take: then it should know from where to go on. */
+	else if (session_events(session) > 0)
+		session_too_slow(session);
+	else
+		session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
 }
 
 /* A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is retained. */
@@ -602,16 +690,76 @@ session_tick(Session *session, uint64_t now)
 		session_bookmark(session, now);
 }
 
+/* Go through a list of sessions, and file each anew. */
+static void
+sessions_tick_list(struct SessionList *list, uint64_t now)
+{
+	struct SessionList taken = *list;
+	Session *session;
+
+	/* The first one refers to its list's head. */
+	if (!LIST_EMPTY(&taken))
+		LIST_FIRST(&taken)->in_due.le_prev = &LIST_FIRST(&taken);
+	LIST_INIT(list);
+	while ((session = LIST_FIRST(&taken)) != NULL)
+	{
+		if (LIST_NEXT(session, in_due) != NULL)
+			__builtin_prefetch(LIST_NEXT(session, in_due));
+		session_tick(session, now);
+		LIST_REMOVE(session, in_due);
+		session_file(session, session_due(session, now));
+	}
+}
+
+/*
+ * Sessions that have been quiet for long wait for the position to move, and others for renew, which may come to be due at any
+ * time: when one of them does move, they are looked after.
+ */
+static void
+sessions_tick_database(Database *database)
+{
+	Session *session;
+	bool moved = database->bookmarked && database->position.id != database->ticked_id;
+
+	if (!moved && database->renew == database->ticked_renew)
+		return;
+	database->bookmarked = false;
+	LIST_FOREACH(session, &database->sessions, in_database)
+	{
+		session_attend(session);
+	}
+	database->ticked_renew = database->renew;
+}
+
 void
 sessions_tick(Sessions *sessions)
 {
 	uint64_t now = sessions->io->now();
+	uint64_t second = now / 1000;
+	uint64_t done = sessions->second;
+	Database *database;
 	Session *session;
 
-	LIST_FOREACH(session, &sessions->all, in_all)
+	LIST_FOREACH(database, &sessions->hub->databases, in_hub)
 	{
-		session_tick(session, now);
+		sessions_tick_database(database);
+		database->ticked_id = database->position.id;
 	}
+	if (sessions->keepalive_ms != sessions->config->keepalive_ms)
+	{
+		sessions->keepalive_ms = sessions->config->keepalive_ms;
+		LIST_FOREACH(session, &sessions->all, in_all)
+		{
+			session_attend(session);
+		}
+	}
+	/* That of now as well, as it has only begun, and first, since those that are not due yet, or again, stay there. */
+	if (second - done >= SESSION_SECONDS)
+		done = second - SESSION_SECONDS + 1;
+	sessions->second = second;
+	sessions_tick_list(&sessions->due[second % SESSION_SECONDS], now);
+	for (; done < second; done++)
+		sessions_tick_list(&sessions->due[done % SESSION_SECONDS], now);
 }
 
 void

@@ -27,6 +27,11 @@
  * SESSION_TOTAL times client_buffer each client has room for no more than SESSION_SCARCE of events, so only
  * clients that are far behind feel it: they get the rest from the log.
  *
+ * A session is looked after when it is due: each is in the list of the second in which something of it comes next, its ping,
+ * its bookmark, the end of its time, and only those of the seconds that have passed are gone through. Where something
+ * happens that may make it due sooner, it goes to the list of now. So thousands that are quiet cost nothing but their
+ * pings; and these are spread over the whole of keepalive, also where all have connected at once.
+ *
  * This module has neither socket nor clock: both come in by SessionIo.
  *
  *-------------------------------------------------------------------------
@@ -53,6 +58,7 @@
 #define SESSION_SCARCE            65536 /* beyond that, bytes of events that may be queued for each of them */
 #define SESSION_SOFT_MS           10000 /* with more than half of the events' part queued: the rest is not used */
 #define SESSION_STALL_MS          30000 /* with something queued of which the socket takes nothing: closed */
+#define SESSION_SECONDS           256 /* a session is looked after at least once in so many, and a power of two */
 
 /* Close codes (RFC 6455, 7.4; the last one is ours). */
 #define SESSION_CLOSE_GOING_AWAY  1001
@@ -108,9 +114,12 @@ typedef struct Sessions
 	const SessionIo *io;
 	const Config *config;
 	struct Hub *hub;
-	struct SessionList all;    /* not those that are GONE */
-	struct SessionList gone;   /* to be freed */
-	struct SessionQueue dirty; /* something was queued */
+	struct SessionList all;                  /* not those that are GONE */
+	struct SessionList gone;                 /* to be freed */
+	struct SessionQueue dirty;               /* something was queued */
+	struct SessionList due[SESSION_SECONDS]; /* of each second, counted on and on */
+	uint64_t second;                         /* up to which they were gone through */
+	uint32_t keepalive_ms;                   /* by which they were filed */
 	LIST_HEAD(, SessionCursor) cursors;
 	uint32_t count; /* of all */
 	bool at_once;   /* see sessions_expect() */
@@ -120,7 +129,7 @@ typedef struct Sessions
 
 typedef struct Session
 {
-	/* First, and together, what each event needs. */
+	/* First, and in one line of the processor's cache, what an event needs that is written at once: up to queue.count. */
 	Sessions *sessions;
 	void *io;
 	uint8_t state; /* SessionState */
@@ -139,13 +148,15 @@ typedef struct Session
 	uint64_t over_at;  /* since when more than half of the events' room is taken; 0: it is not */
 	uint64_t taken_at; /* when the socket last took something, or the queue began */
 	LIST_ENTRY(Session) in_all;
+	LIST_ENTRY(Session) in_due;
 	LIST_ENTRY(Session) in_database;
 	TAILQ_ENTRY(Session) in_dirty;
 	struct Database *database; /* NULL unless OPEN */
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
-	uint64_t alive_at; /* when the client last gave a sign of life */
-	uint64_t deadline; /* CLOSING: when the connection is dropped */
+	uint64_t alive_at;   /* when the client last gave a sign of life */
+	uint32_t ping_share; /* the first ping is sent early, by this share of keepalive, of 2^32 */
+	uint64_t deadline;   /* CLOSING: when the connection is dropped */
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
@@ -208,7 +219,6 @@ static inline void
 session_fetch(const Session *session)
 {
 	__builtin_prefetch(session);
-	__builtin_prefetch(&session->queue);
 }
 
 /*
@@ -247,7 +257,7 @@ extern void sessions_expect(Sessions *sessions, bool more);
 /* Write what is queued, free what is gone; before the loop waits. */
 extern void sessions_settle(Sessions *sessions);
 
-/* Once a second: keepalive, bookmarks, deadlines. */
+/* Once a second, while there are sessions: keepalive, bookmarks, deadlines. */
 extern void sessions_tick(Sessions *sessions);
 
 /* At the end: free everything; connections are not closed. */

@@ -246,7 +246,9 @@ class Nemesis(threading.Thread):
                             % (table, self.random.choice(("extra", "renamed")), number))
 
     def vacuum(self):
-        return self.attempt(self.random.choice(("VACUUM notifyd.log_0", "VACUUM FREEZE", "CHECKPOINT", "ANALYZE")))
+        table = "notifyd.%s_%d" % (self.random.choice(("log", "log", "bulk")), self.random.randrange(3))
+        return self.attempt(self.random.choice(("VACUUM " + table, "VACUUM (TRUNCATE) " + table, "VACUUM FULL " + table,
+                                                "VACUUM FREEZE", "CHECKPOINT", "ANALYZE")))
 
     def step_gateway_clock(self):
         path = os.path.join(self.server.data, "gateway.clock")

@@ -64,6 +64,24 @@ for my $way (
 	is($gateway->wait(5), 0, 'it ends');
 }
 
+# nothing to do: it sleeps, until there is something that has a time limit
+{
+	my $gateway = Gateway->new;
+	my $feed = $gateway->feed('postgres');
+	my $client = $gateway->client;
+	close $client->{socket};
+	$gateway->stats(sub { $_[0]{accepted} == 1 && $_[0]{clients} == 0 });
+	$gateway->{channel}->next(1.5);
+	my $wakeups = $gateway->wakeups;
+	$gateway->{channel}->next(3);
+	is($gateway->wakeups, $wakeups, 'nobody is connected: it sleeps');
+	my $slow = $gateway->connect;
+	syswrite $slow, "GET /ws HTTP/1.1\r\n";
+	like($gateway->answer($slow), qr/^HTTP\/1\.1 408 /, 'but a handshake that is not complete in time is answered with 408');
+	$gateway->stop;
+	is($gateway->wait(5), 0, 'it ends');
+}
+
 # what it has and shows
 my $gateway = Gateway->new(limit => 100, max_clients => 1000);
 my $feed = $gateway->feed('postgres');

@@ -151,6 +151,15 @@ sub cpu
 	return ($fields[11] + $fields[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
 }
 
+# How often it has slept and been woken.
+sub wakeups
+{
+	my ($self) = @_;
+
+	open my $status, '<', "/proc/$self->{pid}/status" or return 0;
+	return (join('', <$status>) =~ /^voluntary_ctxt_switches:\s+(\d+)/m)[0];
+}
+
 sub descriptors
 {
 	my ($self) = @_;

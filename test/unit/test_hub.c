@@ -67,6 +67,8 @@ test_keepalive(void **state)
 	session = play_open(database, &alive);
 	play_tick(9999);
 	play_expect_nothing(&quiet);
+	/* The first one of the second session comes early, see test_spread(). */
+	play_expect(&alive, 9, "pg_notifyd");
 	play_receive(session, "{\"method\":\"ping\"}");
 	play_tick(1);
 	play_expect(&quiet, 9, "pg_notifyd");
@@ -82,6 +84,146 @@ test_keepalive(void **state)
 	play_tick(SESSION_CLOSE_MS);
 	assert_true(quiet.dropped);
 	assert_int_equal(session->state, SESSION_OPEN);
+}
+
+/* Of those who have connected at once, few are pinged at once; and nobody later than he should be. */
+static void
+test_spread(void **state)
+{
+	enum
+	{
+		CLIENTS = 200,
+		SECONDS = 300
+	};
+	static PlayPipe pipes[CLIENTS];
+	static bool pinged[CLIENTS];
+	Database *database = play_hello(&play_link_a, 1, 100);
+	int all = 0;
+
+	(void) state;
+	memset(pinged, 0, sizeof(pinged));
+	play_config.keepalive_ms = SECONDS * 1000;
+	for (int i = 0; i < CLIENTS; i++)
+		play_open(database, &pipes[i]);
+	for (int second = 1; second <= SECONDS; second++)
+	{
+		int now = 0;
+
+		play_tick(1000);
+		for (int i = 0; i < CLIENTS; i++)
+		{
+			if (pipes[i].len == 0)
+				continue;
+			play_expect(&pipes[i], 9, "pg_notifyd");
+			play_expect_nothing(&pipes[i]);
+			assert_false(pinged[i]);
+			pinged[i] = true;
+			session_alive(pipes[i].session);
+			now++;
+		}
+		assert_in_range(now, 0, 2 * CLIENTS / SECONDS + 1);
+		all += now;
+	}
+	assert_int_equal(all, CLIENTS);
+	/* From then on, keepalive after each sign of life. */
+	play_tick(SECONDS * 1000 - 1);
+	play_tick(1);
+	for (int i = 0; i < CLIENTS; i++)
+		play_expect(&pipes[i], 9, "pg_notifyd");
+}
+
+/* However long it was quiet, and whatever else it waits for. */
+static void
+test_long_quiet(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_open(database, &pipe);
+	uint32_t replaying;
+
+	(void) state;
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 150);
+	play_expect(&pipe, 1, "\"1-150\"}}");
+	for (int i = 0; i < 3 * SESSION_SECONDS; i++)
+		play_tick(1000);
+	play_tick(10 * SESSION_SECONDS * 1000);
+	play_expect_nothing(&pipe);
+	play_position(database, 160);
+	play_tick(1000);
+	play_expect(&pipe, 1, "\"1-160\"}}");
+
+	play_config.keepalive_ms = 2 * SESSION_SECONDS * 1000;
+	session_alive(session);
+	play_tick(play_config.keepalive_ms - 1);
+	play_expect_nothing(&pipe);
+	play_tick(1);
+	play_expect(&pipe, 9, "pg_notifyd");
+	session_alive(session);
+	play_config.keepalive_ms = 5000; /* a reload counts at once */
+	play_tick(5000);
+	play_expect(&pipe, 9, "pg_notifyd");
+	play_config.keepalive_ms = 0;
+
+	/* While it could not be told, half of what is retained has been written. */
+	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
+	play_expect(&pipe, 1, "\"1-50\"}}");
+	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 180, .renew = 170}});
+	play_tick(1000);
+	play_tick(1000);
+	play_expect_nothing(&pipe);
+	play_replay_done(database, replaying, 180);
+	play_tick(1000);
+	play_expect(&pipe, 1, "\"1-180\"}}");
+}
+
+/* One that has been quiet for long, and would not be looked after for long, is so as soon as something has happened. */
+static void
+test_quiet_no_more(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe blocked;
+	PlayPipe partial;
+	Session *session[2] = {play_open(database, &blocked), play_open(database, &partial)};
+
+	(void) state;
+	for (int i = 0; i < 2; i++)
+		play_subscribe(session[i], PLAY_SUBSCRIBE_A, 1, false, 100);
+	play_expect(&blocked, 1, "\"1-100\"}}");
+	play_expect(&partial, 1, "\"1-100\"}}");
+	for (int i = 0; i < 40; i++)
+		play_tick(1000);
+
+	/* All are looked after when the position moves; from then on they are not quiet for long. */
+	play_event(database, 1, 101, "101");
+	play_expect(&blocked, 1, "101");
+	play_expect(&partial, 1, "101");
+	play_tick(1000);
+	blocked.blocked = true;
+	play_event(database, 1, 102, "102");
+	play_expect(&partial, 1, "102");
+	assert_int_equal(blocked.probed, 0);
+	play_tick(1000);
+	assert_int_equal(blocked.probed, 1);
+	play_tick(1000);
+	assert_int_equal(blocked.probed, 2);
+	blocked.blocked = false;
+	session_writable(session[0]);
+	play_expect(&blocked, 1, "102");
+	for (int i = 0; i < 40; i++)
+		play_tick(1000);
+
+	session_received(session[1], "{", 1, 0, false, false);
+	play_tick(SESSION_MESSAGE_MS);
+	assert_int_equal(session[1]->state, SESSION_OPEN);
+	play_tick(1);
+	play_expect(&partial, 8, "\x03\xf0message not complete in time");
+	for (int i = 0; i < 40; i++)
+		play_tick(1000);
+	assert_true(partial.dropped);
+
+	session_close(session[0], SESSION_CLOSE_POLICY, "enough");
+	play_tick(SESSION_CLOSE_MS);
+	assert_true(blocked.dropped);
 }
 
 /* A client that takes what is queued is alive, though its pong stands behind it all. */
@@ -323,9 +465,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_bookmark), TEST(test_keepalive), TEST(test_taking_is_alive), TEST(test_credit),
-		TEST(test_detached), TEST(test_bad_feed),  TEST(test_broken),          TEST(test_messages),
-		TEST(test_goodbye),  TEST(test_gone),      TEST(test_current),
+		TEST(test_bookmark),      TEST(test_keepalive),       TEST(test_spread),   TEST(test_long_quiet),
+		TEST(test_quiet_no_more), TEST(test_taking_is_alive), TEST(test_credit),   TEST(test_detached),
+		TEST(test_bad_feed),      TEST(test_broken),          TEST(test_messages), TEST(test_goodbye),
+		TEST(test_gone),          TEST(test_current),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

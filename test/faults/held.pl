@@ -1,0 +1,76 @@
+# Where the rows of the log are said to be: a file that is cut while a writer has taken its ids but not added its rows.
+# Needs a library with fail points.
+
+use strict;
+use warnings;
+
+use NotifydTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = notifyd_node('places');
+$node->safe_psql('postgres', q{
+	CREATE TABLE t (id int PRIMARY KEY, v text);
+	GRANT SELECT ON t TO guest;
+	SELECT notify_watch('t');
+});
+sub insert
+{
+	my ($from, $to, $points) = @_;
+	return $node->psql('postgres', qq{
+		SET pg_notifyd.fail_points = '$points';
+		BEGIN; INSERT INTO t SELECT i, repeat('x', 5000) FROM generate_series($from, $to) AS i; COMMIT});
+}
+
+sub blocks
+{
+	return $node->safe_psql('postgres', q{SELECT pg_relation_size('notifyd.log_0') / 8192});
+}
+
+my $client = notifyd_client($node);
+$client->subscribe('t');
+insert(1, 3, '');
+isnt((insert(101, 130, 'commit-before=error'))[0], 0, 'a transaction is rolled back after its rows were added');
+my $before = blocks();
+
+$node->append_conf('postgresql.conf', "pg_notifyd.fail_points = 'pending-reserved=pause'");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('pg_notifyd.fail_points') <> ''}) or die 'no fail point';
+my $held = $node->background_psql('postgres');
+$held->query_until(qr/began/, q{
+	\echo began
+	INSERT INTO t SELECT i, repeat('x', 5000) FROM generate_series(201, 210) AS i;
+});
+$node->poll_query_until('postgres', q{SELECT in_flight > 0 FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'})
+  or die 'nobody is held';
+
+$node->safe_psql('postgres', 'VACUUM (TRUNCATE) notifyd.log_0');
+my $cut = blocks();
+note "blocks: $before, cut to $cut";
+cmp_ok($cut, '<', $before, 'VACUUM cuts the file');
+insert($_, $_, '') for 301 .. 335;
+cmp_ok(blocks(), '>', $before, 'it is as long again');
+$node->append_conf('postgresql.conf', "pg_notifyd.fail_points = ''");
+$node->reload;
+$held->query_safe('SELECT 1');
+insert($_, $_, '') for 401 .. 430;
+
+my @want = (1 .. 3, 201 .. 210, 301 .. 335, 401 .. 430);
+my @events = $client->next_events(scalar @want);
+is_deeply([ map { $_->{key}{id} } @events ], \@want, 'all arrive live, in order of id');
+
+foreach my $at (0, 2, 12, 13, 20, 30, 47, 60)
+{
+	my $resumed = notifyd_client($node);
+	$resumed->subscribe('t', since => $events[$at]{position});
+	$node->safe_psql('postgres', "INSERT INTO t VALUES (1000 + $at)");
+	$resumed->wait_for(sub { grep { $_->{key}{id} == 1000 + $at } $resumed->events }, 'the event after');
+	is_deeply([ grep { $_ < 1000 } map { $_->{key}{id} } $resumed->events ],
+		[ @want[ $at + 1 .. $#want ] ], "and on resume behind event $at");
+	$resumed->close;
+}
+
+$held->quit;
+$node->stop;
+done_testing();
