@@ -58,7 +58,7 @@ struct LogWriter
 
 	MemoryContext context; /* the writer's own */
 	MemoryContext rows;    /* what is waiting to be inserted; of a bulk write, one that is reset */
-	HeapTuple *tuples; /* room for LOG_BATCH_ROWS, but at first for one: most transactions have one */
+	HeapTuple *tuples;     /* room for LOG_BATCH_ROWS, but at first for one: most transactions have one */
 	HeapTuple first;
 	TupleTableSlot **slots;
 	int nslots; /* made so far: none, where rows are inserted one by one */
