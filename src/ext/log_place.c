@@ -22,7 +22,7 @@
  * where the file was cut (VACUUM removes empty blocks at the end, though not of tables made by our script, unless it
  * is told to). Who finds that so adds rows to the last block; those rows say nothing but "block 0", and the tail is
  * then known again. Only a cut can make rows land before the tail: it is counted in NotifydShared.shrinkings,
- * before a row does, for readers who have kept a block in mind.
+ * before a row does, for readers who have kept a block in mind and for writers who took their ids before.
  *
  *-------------------------------------------------------------------------
  */
@@ -136,20 +136,17 @@ log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign
 	uint64 tail = pg_atomic_read_u64(place);
 	BlockNumber nblocks = InvalidBlockNumber;
 
-	for (;;)
+	/* What was not known is known to be no earlier than where anyone can have added rows before. */
+	if (sign->decided == 0)
 	{
-		bool ours = log_tail_file(tail) == sign->file;
-
-		/* What was not known is known to be no earlier than where anyone can have added rows before. */
-		if (sign->decided == 0 && nblocks == InvalidBlockNumber)
-		{
-			nblocks = RelationGetNumberOfBlocks(table);
-			block = nblocks - 1;
-		}
-		if (ours && log_tail_block(tail) >= block && log_tail_block(tail) < nblocks)
-			return;
+		nblocks = RelationGetNumberOfBlocks(table);
+		block = nblocks - 1;
+	}
+	while (log_tail_file(tail) != sign->file || log_tail_block(tail) < block ||
+		   log_tail_block(tail) >= nblocks)
+	{
 		if (pg_atomic_compare_exchange_u64(place, &tail, log_make_tail(sign->file, block)))
-			return;
+			break;
 	}
 }
 

@@ -15,6 +15,7 @@
 
 #include "compat.h"
 #include "log.h"
+#include "../wire/wire.h"
 
 uint32
 log_timeline(void)
@@ -51,12 +52,13 @@ log_render_member(StringInfo buf, const char *name, uint64 number)
 	log_render_number(buf, number);
 }
 
-/* As wire_position_format() does. */
 void
 log_render_position(StringInfo buf, uint32 timeline, uint64 id)
 {
-	log_render_number(buf, timeline);
-	log_render_member(buf, "-", id);
+	WirePosition position = {.timeline = timeline, .id = id};
+	char text[WIRE_POSITION_SIZE];
+
+	appendBinaryStringInfo(buf, text, (int) wire_position_format(position, text));
 }
 
 /* ISO 8601 in UTC with microseconds, whatever the session's settings are. */

@@ -248,18 +248,13 @@ pending_append(const PendingEvent *event)
 
 /* ---------------- reading the buffer back ---------------- */
 
-typedef struct PendingReader
-{
-	uint64 at; /* bytes read so far */
-} PendingReader;
-
-/* The next bytes: where they are, if that is in memory, or else allocated in the current context. */
+/* The bytes at *offset, which moves past them: where they are, if that is in memory, or else allocated in the current context. */
 static const char *
-pending_read(PendingReader *reader, Size size)
+pending_read(uint64 *offset, Size size)
 {
 	const char *data;
 
-	if (reader->at < pending.file_bytes)
+	if (*offset < pending.file_bytes)
 	{
 		char *copy = palloc(Max(size, 1));
 
@@ -267,15 +262,15 @@ pending_read(PendingReader *reader, Size size)
 		data = copy;
 	}
 	else
-		data = pending.tail->data + (reader->at - pending.file_bytes);
-	reader->at += size;
+		data = pending.tail->data + (*offset - pending.file_bytes);
+	*offset += size;
 	return data;
 }
 
 static void
-pending_rewind(PendingReader *reader)
+pending_rewind(uint64 *offset)
 {
-	reader->at = 0;
+	*offset = 0;
 	if (pending.file != NULL)
 	{
 		if (BufFileSeek(pending.file, 0, 0, SEEK_SET) != 0)
@@ -286,20 +281,20 @@ pending_rewind(PendingReader *reader)
 
 /* Read the next entry into a row for the log. Entries never straddle file and tail, because the tail is spilled whole. */
 static void
-pending_next(PendingReader *reader, LogRow *row)
+pending_next(uint64 *offset, LogRow *row)
 {
 	PendingEntry entry;
 
-	memcpy(&entry, pending_read(reader, sizeof(entry)), sizeof(entry));
+	memcpy(&entry, pending_read(offset, sizeof(entry)), sizeof(entry));
 	row->op = entry.op;
 	row->notify = entry.notify;
 	row->relation = entry.relation;
 	row->head_length = (int32) entry.head_length;
 	row->ncolumns = entry.ncolumns;
-	row->columns = pending_read(reader, Max(entry.ncolumns, 0) * sizeof(AttrNumber));
-	row->channel = pending_read(reader, entry.channel_length + 1);
+	row->columns = pending_read(offset, Max(entry.ncolumns, 0) * sizeof(AttrNumber));
+	row->channel = pending_read(offset, entry.channel_length + 1);
 	row->channel_length = entry.channel_length;
-	row->event = pending_read(reader, entry.text_length);
+	row->event = pending_read(offset, entry.text_length);
 	row->event_length = entry.text_length;
 }
 
@@ -337,7 +332,7 @@ pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
 {
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext each = NULL;
-	PendingReader reader;
+	uint64 offset;
 	LogRow row;
 
 	if (!pending_is_small())
@@ -345,14 +340,14 @@ pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
 	row.tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
 	row.at = at;
 	row.of = (int32) pending.count;
-	pending_rewind(&reader);
+	pending_rewind(&offset);
 	for (int64 i = 0; i < pending.count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(each ? each : context);
 		row.id = first + i;
 		row.seq = (int32) (i + 1);
-		pending_next(&reader, &row);
+		pending_next(&offset, &row);
 		if (writer != NULL)
 			log_write(writer, &row);
 		if (notify && row.notify)
