@@ -29,23 +29,12 @@
 
 PG_FUNCTION_INFO_V1(notifyd_capture);
 
-static void
+void
 capture_protocol_error(const char *problem)
 {
 	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 					errmsg("function %s.%s() %s", WATCH_SCHEMA, "capture", problem),
 					errhint("Its triggers are made by notify_watch().")));
-}
-
-static int64
-capture_watch_id(const Trigger *trigger)
-{
-	char *end = NULL;
-	int64 id = trigger->tgnargs == 1 ? strtoi64(trigger->tgargs[0], &end, 10) : 0;
-
-	if (end == NULL || *end != '\0')
-		capture_protocol_error("must be called with the id of a watch");
-	return id;
 }
 
 static CaptureRow
@@ -72,22 +61,17 @@ capture_counts(const CaptureRow *old, const CaptureRow *new)
 void
 capture_change(char op, CaptureRow *old, CaptureRow *new)
 {
-	CaptureText text;
-
 	if (op == PENDING_UPDATE && !capture_counts(old, new))
 		return;
-	capture_build(&text, op, old, new);
-	capture_append(new ? new->plan : old->plan, op, &text);
+	capture_event(op, old, new);
 }
 
 static void
 capture_truncate(CapturePlan *plan)
 {
 	CaptureRow none = {.plan = plan};
-	CaptureText text;
 
-	capture_build(&text, PENDING_TRUNCATE, NULL, &none);
-	capture_append(plan, PENDING_TRUNCATE, &text);
+	capture_event(PENDING_TRUNCATE, NULL, &none);
 }
 
 static void
@@ -154,7 +138,7 @@ notifyd_capture(PG_FUNCTION_ARGS)
 		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) == TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		capture_protocol_error("must be fired after a row was changed, or a table truncated");
 	shared_require();
-	plan = capture_plan(capture_watch_id(trigger->tg_trigger), trigger->tg_relation);
+	plan = capture_plan(trigger->tg_trigger, trigger->tg_relation);
 	if (plan->orphan)
 		return PointerGetDatum(NULL);
 

@@ -15,6 +15,7 @@
 #include "access/tupdesc.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
+#include "utils/reltrigger.h"
 
 #include "json.h"
 
@@ -28,15 +29,15 @@
 typedef struct CaptureColumn
 {
 	AttrNumber attnum; /* in the relation that the trigger fires for */
-	char *label;       /* "name": */
-	int label_length;
 	int16 typlen;
 	bool typbyval;
 	bool in_key;
 	bool in_cols;
-	JsonType json;
+	int label_length;
+	char *label;    /* "name": */
 	int written_at; /* where the value is in the text that is being written, and how long */
 	int written_length;
+	JsonType json;
 } CaptureColumn;
 
 /*
@@ -58,7 +59,11 @@ typedef struct CapturePlan
 	bool old_values;
 	bool track_moves; /* a row that moves between partitions is one UPDATE */
 	char *channel;
-	StringInfoData names; /* ,"schema":...,"table":...,"channel":... */
+	int channel_length;
+	StringInfoData insert_head; /* "op":...,"schema":...,"table":...,"channel":... */
+	StringInfoData update_head;
+	StringInfoData delete_head;
+	StringInfoData truncate_head;
 	TupleDesc tupdesc;
 	int natts;    /* highest attribute number that is needed */
 	int ncolumns; /* those of the key first, in its order, then the others */
@@ -82,6 +87,9 @@ typedef struct CaptureRow
 
 /* ---------------- capture.c ---------------- */
 
+/* A trigger that notify_watch() has not made like that: raises ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED. */
+extern void capture_protocol_error(const char *problem) pg_attribute_noreturn();
+
 /*
  * Make an event of a change and append it to the transaction's. old and new are NULL where
  * the operation has none; for an UPDATE both may be of different partitions. Applies
@@ -98,23 +106,23 @@ typedef struct CaptureText
 } CaptureText;
 
 /*
- * Build an event's text, see pending.h, in the current context. Never fails because of a
- * value: a cast to json that fails is replaced by the type's text, and what is too large
- * is left out.
+ * Append an event to the transaction's. Never fails because of a value: a cast to json that fails is replaced by the
+ * type's text, and what is too large is left out.
  */
+extern void capture_event(char op, CaptureRow *old, CaptureRow *new);
+
+/* The same in two steps: build the event's text, see pending.h, in the current context, and append it, which frees it. */
 extern void capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
+extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 
 /* Whether a column has the same value in both rows. */
 extern bool
 capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b, const CaptureRow *new);
 
-/* Hand the event over to pending, and free its text. */
-extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
-
 /* ---------------- capture_plan.c ---------------- */
 
-/* The plan for a watch and the relation that its trigger fires for. Never NULL. */
-extern CapturePlan *capture_plan(int64 watch_id, Relation relation);
+/* The plan for a trigger, whose argument is a watch's id, and the relation that it fires for. Never NULL. */
+extern CapturePlan *capture_plan(const Trigger *trigger, Relation relation);
 
 /* ---------------- capture_moved.c ---------------- */
 

@@ -20,12 +20,14 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "buffer.h"
 #include "capture.h"
 #include "pending.h"
 #include "watch.h"
 
 #define CAPTURE_SAFE_ROW        (1024 * 1024) /* values of less than this in all, and */
 #define CAPTURE_SAFE_STRUCTURED (8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
+#define CAPTURE_DIRECT_ROW      (16 * 1024) /* and of less than this, not more than fits between other events */
 
 typedef enum CaptureDetail
 {
@@ -58,30 +60,36 @@ capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn 
 static void
 capture_append_column(StringInfo buf, CaptureColumn *column, const CaptureRow *row, bool as_text)
 {
-	appendBinaryStringInfo(buf, column->label, column->label_length);
+	buffer_put(buf, column->label, column->label_length);
 	column->written_at = buf->len;
 	if (row->isnull[column->attnum - 1])
-		appendBinaryStringInfo(buf, "null", 4);
+		buffer_put_literal(buf, "null");
 	else
 		json_append(buf, &column->json, row->values[column->attnum - 1], as_text);
 	column->written_length = buf->len - column->written_at;
-	appendStringInfoCharMacro(buf, ',');
+	buffer_put_literal(buf, ",");
 }
 
-/* The same where the new row has been written: most of its values are the old one's, and need not be made twice. */
+/* The same where the value has been written. */
+static void
+capture_repeat_column(StringInfo buf, const CaptureColumn *column)
+{
+	/* Before the value's place is taken, which a larger buffer would change. */
+	buffer_reserve(buf, column->label_length + column->written_length + 1);
+	buffer_put(buf, column->label, column->label_length);
+	buffer_put(buf, buf->data + column->written_at, column->written_length);
+	buffer_put_literal(buf, ",");
+}
+
+/* A column of the old row where the new one has been written: most of its values are the old one's, and need not be made twice. */
 static void
 capture_append_old_column(StringInfo buf, CaptureColumn *column, const CaptureRow *old, const CaptureRow *new,
 						  bool as_text)
 {
 	if (new == NULL || new->plan != old->plan || !capture_same(column, old, column, new))
-	{
 		capture_append_column(buf, column, old, as_text);
-		return;
-	}
-	enlargeStringInfo(buf, column->label_length + column->written_length + 1);
-	appendBinaryStringInfo(buf, column->label, column->label_length);
-	appendBinaryStringInfo(buf, buf->data + column->written_at, column->written_length);
-	appendStringInfoCharMacro(buf, ',');
+	else
+		capture_repeat_column(buf, column);
 }
 
 /* Replace the comma behind the last member, if there is one, by the closing brace. */
@@ -91,13 +99,13 @@ capture_close_object(StringInfo buf)
 	if (buf->data[buf->len - 1] == ',')
 		buf->data[buf->len - 1] = '}';
 	else
-		appendStringInfoChar(buf, '}');
+		buffer_put_literal(buf, "}");
 }
 
 static void
 capture_append_key(StringInfo buf, const CaptureRow *row, bool as_text)
 {
-	appendStringInfoString(buf, ",\"key\":{");
+	buffer_put_literal(buf, ",\"key\":{");
 	for (int i = 0; i < row->plan->nkey; i++)
 		capture_append_column(buf, &row->plan->columns[i], row, as_text);
 	capture_close_object(buf);
@@ -108,9 +116,16 @@ capture_append_new(StringInfo buf, const CaptureRow *new, bool as_text)
 {
 	CapturePlan *plan = new->plan;
 
-	appendStringInfoString(buf, ",\"new\":{");
+	buffer_put_literal(buf, ",\"new\":{");
 	for (int i = 0; i < plan->norder; i++)
-		capture_append_column(buf, &plan->columns[plan->order[i]], new, as_text);
+	{
+		CaptureColumn *column = &plan->columns[plan->order[i]];
+
+		if (column->in_key)
+			capture_repeat_column(buf, column);
+		else
+			capture_append_column(buf, column, new, as_text);
+	}
 	capture_close_object(buf);
 }
 
@@ -138,7 +153,7 @@ capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new,
 
 	if (!cols && !key)
 		return;
-	appendStringInfoString(buf, ",\"old\":{");
+	buffer_put_literal(buf, ",\"old\":{");
 	for (int i = 0; key && i < plan->nkey; i++)
 	{
 		if (!cols || !plan->columns[i].in_cols)
@@ -149,52 +164,49 @@ capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new,
 	capture_close_object(buf);
 }
 
-static const char *
-capture_op_member(char op)
+static const StringInfoData *
+capture_head(const CapturePlan *plan, char op)
 {
 	switch (op)
 	{
 		case PENDING_INSERT:
-			return "\"op\":\"INSERT\"";
+			return &plan->insert_head;
 		case PENDING_UPDATE:
-			return "\"op\":\"UPDATE\"";
+			return &plan->update_head;
 		case PENDING_DELETE:
-			return "\"op\":\"DELETE\"";
+			return &plan->delete_head;
 		default:
-			return "\"op\":\"TRUNCATE\"";
+			return &plan->truncate_head;
 	}
 }
 
-static void
-capture_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+/* Append the text. Returns where its head ends, see pending.h. */
+static int
+capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
 {
-	StringInfo buf = &text->buf;
 	CapturePlan *plan = new ? new->plan : old->plan;
+	const StringInfoData *head = capture_head(plan, op);
 	bool as_text = detail != CAPTURE_WHOLE;
+	int head_end;
 
-	resetStringInfo(buf);
-	appendStringInfoString(buf, capture_op_member(op));
-	appendBinaryStringInfo(buf, plan->names.data, plan->names.len);
+	buffer_put(buf, head->data, head->len);
 	if (op == PENDING_TRUNCATE)
-	{
-		text->head_length = buf->len;
-		return;
-	}
+		return buf->len;
 	if (detail == CAPTURE_NOTHING)
-		appendStringInfoString(buf, ",\"key\":{}");
+		buffer_put_literal(buf, ",\"key\":{}");
 	else
 		capture_append_key(buf, new ? new : old, as_text);
-	text->head_length = buf->len;
 	if (detail >= CAPTURE_KEY_ONLY)
 	{
-		appendStringInfoString(buf, ",\"truncated\":true");
-		text->head_length = buf->len;
-		return;
+		buffer_put_literal(buf, ",\"truncated\":true");
+		return buf->len;
 	}
+	head_end = buf->len;
 	if (new != NULL && plan->norder > 0)
 		capture_append_new(buf, new, as_text);
 	if (old != NULL)
 		capture_append_old(buf, old, new, as_text);
+	return head_end;
 }
 
 /* ---------------- writing with care ---------------- */
@@ -213,8 +225,6 @@ typedef struct CaptureRisk
 static void
 capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 {
-	if (row == NULL)
-		return;
 	for (int i = 0; i < row->plan->ncolumns; i++)
 	{
 		const CaptureColumn *column = &row->plan->columns[i];
@@ -246,7 +256,7 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, 
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		capture_write(text, op, old, new, detail);
+		text->head_length = capture_write(&text->buf, op, old, new, detail);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -276,46 +286,93 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, 
 	return text->buf.len <= (int) CAPTURE_MAX_TEXT;
 }
 
-void
-capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
+/* The text in a buffer of its own. */
+static void
+capture_write_carefully(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, bool cast)
 {
-	CaptureRisk risk = {0};
-
-	initStringInfo(&text->buf);
-	if (op != PENDING_TRUNCATE)
-	{
-		capture_add_risk(&risk, new);
-		capture_add_risk(&risk, old);
-	}
-	if (!risk.cast && risk.structured <= CAPTURE_SAFE_STRUCTURED && risk.size <= CAPTURE_SAFE_ROW)
-	{
-		capture_write(text, op, old, new, CAPTURE_WHOLE);
-		return;
-	}
 	for (CaptureDetail detail = CAPTURE_WHOLE; detail < CAPTURE_NOTHING; detail++)
 	{
-		if (detail == CAPTURE_AS_TEXT && !risk.cast)
+		if (detail == CAPTURE_AS_TEXT && !cast)
 			continue;
+		resetStringInfo(&text->buf);
 		if (capture_try_write(text, op, old, new, detail))
 			return;
 	}
-	capture_write(text, op, old, new, CAPTURE_NOTHING);
+	resetStringInfo(&text->buf);
+	text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_NOTHING);
+}
+
+static CaptureRisk
+capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
+{
+	CaptureRisk risk = {0};
+
+	if (new != NULL && op != PENDING_TRUNCATE)
+		capture_add_risk(&risk, new);
+	if (old != NULL)
+		capture_add_risk(&risk, old);
+	return risk;
+}
+
+static bool
+capture_is_safe(const CaptureRisk *risk)
+{
+	return !risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED && risk->size <= CAPTURE_SAFE_ROW;
 }
 
 void
-capture_append(CapturePlan *plan, char op, CaptureText *text)
+capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 {
-	PendingEvent event = {.op = op,
+	CaptureRisk risk = capture_risk(op, old, new);
+
+	initStringInfo(&text->buf);
+	if (capture_is_safe(&risk))
+		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
+	else
+		capture_write_carefully(text, op, old, new, risk.cast);
+}
+
+static PendingEvent
+capture_make_event(const CapturePlan *plan, char op)
+{
+	return (PendingEvent){.op = op,
 						  .notify = plan->notify,
 						  .relation = plan->watched,
 						  .ncolumns = plan->nprivilege,
 						  .columns = plan->nprivilege >= 0 ? plan->privilege : NULL,
 						  .channel = plan->channel,
-						  .head_length = text->head_length,
-						  .text_length = text->buf.len,
-						  .text = text->buf.data};
+						  .channel_length = plan->channel_length};
+}
 
+void
+capture_append(CapturePlan *plan, char op, CaptureText *text)
+{
+	PendingEvent event = capture_make_event(plan, op);
+
+	event.head_length = text->head_length;
+	event.text_length = text->buf.len;
+	event.text = text->buf.data;
 	(void) pending_append(&event);
 	pfree(text->buf.data);
 	text->buf.data = NULL;
+}
+
+void
+capture_event(char op, CaptureRow *old, CaptureRow *new)
+{
+	CapturePlan *plan = new ? new->plan : old->plan;
+	CaptureRisk risk = capture_risk(op, old, new);
+	CaptureText text;
+
+	/* Mostly it is written where it stays until the commit. No code of a user's can append another event meanwhile. */
+	if (capture_is_safe(&risk) && risk.size <= CAPTURE_DIRECT_ROW)
+	{
+		PendingEvent event = capture_make_event(plan, op);
+		StringInfo buf = pending_begin(&event);
+
+		pending_end(capture_write(buf, op, old, new, CAPTURE_WHOLE));
+		return;
+	}
+	capture_build(&text, op, old, new);
+	capture_append(plan, op, &text);
 }

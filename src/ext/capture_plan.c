@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "buffer.h"
 #include "capture.h"
 #include "watch.h"
 
@@ -40,8 +41,15 @@ typedef struct CaptureEntry
 } CaptureEntry;
 
 static HTAB *capture_plans = NULL;
-static CaptureEntry *capture_last = NULL; /* asked for last: it mostly is again */
-static uint64 capture_invalidations = 0;  /* how often anything was invalidated */
+static uint64 capture_invalidations = 0; /* how often anything was invalidated */
+
+/* What was asked for last, which it mostly is again. Forgotten whenever anything is invalidated. */
+static struct
+{
+	Oid trigger;
+	Oid relation;
+	CapturePlan *plan; /* NULL: none */
+} capture_last;
 
 /* ---------------- invalidation ---------------- */
 
@@ -52,6 +60,7 @@ capture_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
 	CaptureEntry *entry;
 
 	capture_invalidations++;
+	capture_last.plan = NULL;
 	hash_seq_init(&scan, capture_plans);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
@@ -109,14 +118,14 @@ capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, Cap
 
 	initStringInfo(&label);
 	json_append_string(&label, NameStr(attribute->attname), strlen(NameStr(attribute->attname)));
-	appendStringInfoChar(&label, ':');
+	buffer_put_literal(&label, ":");
 	memset(column, 0, sizeof(*column));
 	column->attnum = attnum;
 	column->label = label.data;
 	column->label_length = label.len;
 	column->typlen = attribute->attlen;
 	column->typbyval = attribute->attbyval;
-	json_prepare(&column->json, attribute->atttypid, plan->context, &plan->types);
+	json_prepare(&column->json, attribute->atttypid, &plan->types);
 	plan->natts = Max(plan->natts, attnum);
 }
 
@@ -219,19 +228,20 @@ capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 	}
 }
 
+/* The members that all events of an operation begin with. */
 static void
-capture_add_names(CapturePlan *plan)
+capture_add_head(CapturePlan *plan, StringInfo head, const char *op)
 {
 	char *schema = get_namespace_name(get_rel_namespace(plan->watched));
 	char *table = get_rel_name(plan->watched);
 
-	initStringInfo(&plan->names);
-	appendStringInfoString(&plan->names, ",\"schema\":");
-	json_append_string(&plan->names, schema ? schema : "", schema ? strlen(schema) : 0);
-	appendStringInfoString(&plan->names, ",\"table\":");
-	json_append_string(&plan->names, table ? table : "", table ? strlen(table) : 0);
-	appendStringInfoString(&plan->names, ",\"channel\":");
-	json_append_string(&plan->names, plan->channel, strlen(plan->channel));
+	initStringInfo(head);
+	appendStringInfo(head, "\"op\":\"%s\",\"schema\":", op);
+	json_append_string(head, schema ? schema : "", schema ? strlen(schema) : 0);
+	buffer_put_literal(head, ",\"table\":");
+	json_append_string(head, table ? table : "", table ? strlen(table) : 0);
+	buffer_put_literal(head, ",\"channel\":");
+	json_append_string(head, plan->channel, plan->channel_length);
 }
 
 /* Whether the watch is of this relation, or of one that it is a partition of. */
@@ -269,7 +279,11 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	plan->track_moves =
 		watch->condition == NULL && get_rel_relkind(plan->watched) == RELKIND_PARTITIONED_TABLE;
 	plan->channel = watch->channel;
-	capture_add_names(plan);
+	plan->channel_length = (int) strlen(plan->channel);
+	capture_add_head(plan, &plan->insert_head, "INSERT");
+	capture_add_head(plan, &plan->update_head, "UPDATE");
+	capture_add_head(plan, &plan->delete_head, "DELETE");
+	capture_add_head(plan, &plan->truncate_head, "TRUNCATE");
 
 	plan->tupdesc = plan->track_moves ? CreateTupleDescCopyConstr(desc) : NULL;
 	most = desc->natts;
@@ -300,8 +314,19 @@ capture_make_plan(const CaptureKey *key, Relation relation)
 	return plan;
 }
 
-CapturePlan *
-capture_plan(int64 watch_id, Relation relation)
+static int64
+capture_watch_id(const Trigger *trigger)
+{
+	char *end = NULL;
+	int64 id = trigger->tgnargs == 1 ? strtoi64(trigger->tgargs[0], &end, 10) : 0;
+
+	if (end == NULL || *end != '\0')
+		capture_protocol_error("must be called with the id of a watch");
+	return id;
+}
+
+static CapturePlan *
+capture_find_plan(int64 watch_id, Relation relation)
 {
 	CaptureKey key = {.watch_id = watch_id, .relation = RelationGetRelid(relation)};
 	CaptureEntry *entry;
@@ -311,14 +336,9 @@ capture_plan(int64 watch_id, Relation relation)
 
 	if (capture_plans == NULL)
 		capture_plan_init();
-	entry = capture_last;
-	if (entry == NULL || memcmp(&entry->key, &key, sizeof(key)) != 0)
-	{
-		entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
-		if (!found)
-			entry->plan = NULL;
-		capture_last = entry; /* entries are never removed */
-	}
+	entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->plan = NULL;
 	if (entry->plan != NULL && entry->plan->valid)
 		return entry->plan;
 
@@ -330,5 +350,22 @@ capture_plan(int64 watch_id, Relation relation)
 	if (found && entry->plan != NULL)
 		MemoryContextSetParent(entry->plan->context, TopTransactionContext);
 	entry->plan = plan;
+	return plan;
+}
+
+CapturePlan *
+capture_plan(const Trigger *trigger, Relation relation)
+{
+	CapturePlan *plan = capture_last.plan;
+
+	if (plan != NULL && capture_last.trigger == trigger->tgoid && capture_last.relation == RelationGetRelid(relation))
+		return plan;
+	plan = capture_find_plan(capture_watch_id(trigger), relation);
+	if (plan->valid)
+	{
+		capture_last.trigger = trigger->tgoid;
+		capture_last.relation = RelationGetRelid(relation);
+		capture_last.plan = plan;
+	}
 	return plan;
 }

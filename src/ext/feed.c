@@ -58,14 +58,14 @@
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
 
 /*
- * Under load a look for every few commits would cost more than the commits: when so many rounds in a row have found so
- * many events, events are let gather before the next. One event at a time is never kept waiting. They gather for so
- * many times as long as the round took, which is short on a server that has processors to spare, but at most so long.
+ * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
+ * event as for several. So the feed owes so many times as long as its rounds take, in which events gather. What
+ * passes while there is nothing to do counts, up to so long: fewer than about 1,000 events a second do not wait. At most
+ * so long is made good at once, and what is still owed then is forgotten.
  */
-#define FEED_BUSY_ROUNDS  2
-#define FEED_BUSY_EVENTS  3
-#define FEED_GATHER_TIMES 12
+#define FEED_GATHER_TIMES 24
 #define FEED_GATHER_US    4000
+#define FEED_SAVED_US     20000
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -289,27 +289,34 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
-/* Whether many events are coming, as this round and those before it tell. */
+/*
+ * Let events gather if time for it is owed, after a round that began then and has sent some. What wakes the feed has
+ * to wait, but for the postmaster's end. Returns whether it waited.
+ */
 static bool
-feed_is_busy(const Feed *feed)
-{
-	static int rounds = 0;
-
-	rounds = feed->found >= FEED_BUSY_EVENTS ? Min(rounds + 1, FEED_BUSY_ROUNDS) : 0;
-	return rounds == FEED_BUSY_ROUNDS;
-}
-
-/* Let events gather, after a round that began then. What wakes the feed has to wait, but for the postmaster's end. */
-static void
 feed_gather(instr_time began)
 {
-	instr_time took;
+	static int64 free_at = 0; /* µs: until then time is owed */
+	int64 begun = (int64) INSTR_TIME_GET_MICROSEC(began);
+	instr_time ended;
+	int64 now;
+	int64 owed;
 
-	INSTR_TIME_SET_CURRENT(took);
-	INSTR_TIME_SUBTRACT(took, began);
-	pg_usleep(Min((long) INSTR_TIME_GET_MICROSEC(took) * FEED_GATHER_TIMES, FEED_GATHER_US));
+	INSTR_TIME_SET_CURRENT(ended);
+	now = (int64) INSTR_TIME_GET_MICROSEC(ended);
+	free_at = Max(free_at, begun - FEED_SAVED_US) + (now - begun) * (FEED_GATHER_TIMES + 1);
+	owed = free_at - now;
+	if (owed <= 0)
+		return false;
+	if (owed > FEED_GATHER_US)
+	{
+		owed = FEED_GATHER_US;
+		free_at = now + owed;
+	}
+	pg_usleep((long) owed);
 	if (!PostmasterIsAlive())
 		proc_exit(1);
+	return true;
 }
 
 /* Retention, where it is due. Returns after how many ms it wants to be called again. */
@@ -368,11 +375,9 @@ pg_notifyd_feed_main(Datum main_arg)
 		}
 
 		MemoryContextSwitchTo(feed->context);
-		if (progress == FEED_IDLE && feed_is_busy(feed))
-			feed_gather(began);
-		else if (progress == FEED_IDLE)
-			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
-		else if (progress == FEED_STANDBY)
+		if (progress == FEED_STANDBY)
 			link_wait(feed, FEED_STANDBY_MS);
+		else if (progress == FEED_IDLE && (feed->found == 0 || !feed_gather(began)))
+			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 	}
 }

@@ -21,6 +21,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -30,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
+#include "buffer.h"
 #include "json.h"
 
 /* Whether a type that is not built in has a cast to json. */
@@ -88,9 +90,10 @@ json_kind(Oid type)
 		case NUMERICOID:
 			return JSON_NUMBER;
 		case DATEOID:
+			return JSON_DATE;
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			return JSON_DATETIME;
+			return JSON_TIMESTAMP;
 		case TEXTOID:
 		case VARCHAROID:
 		case BPCHAROID:
@@ -108,7 +111,7 @@ json_kind(Oid type)
 }
 
 void
-json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations)
+json_prepare(JsonType *json, Oid type, List **relations)
 {
 	Oid output;
 
@@ -118,18 +121,20 @@ json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations)
 	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
 					   json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
-	fmgr_info_cxt(output, &json->output, context);
+	json->output = palloc(sizeof(FmgrInfo));
+	fmgr_info(output, json->output);
+	if (json->kind == JSON_TIMESTAMP)
+		json->second = palloc0(sizeof(JsonSecond));
 	if (json->kind == JSON_NESTED)
 	{
-		MemoryContext oldcontext = MemoryContextSwitchTo(context);
 		List *args = list_make1(makeNullConst(json->type, -1, InvalidOid));
 
 		/* to_json() asks the call's expression for the type of its argument. */
-		fmgr_info_cxt(F_TO_JSON, &json->to_json, context);
+		json->to_json = palloc(sizeof(FmgrInfo));
+		fmgr_info(F_TO_JSON, json->to_json);
 		fmgr_info_set_expr(
 			(Node *) makeFuncExpr(F_TO_JSON, JSONOID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
-			&json->to_json);
-		MemoryContextSwitchTo(oldcontext);
+			json->to_json);
 	}
 }
 
@@ -168,7 +173,7 @@ json_append_escape(StringInfo buf, unsigned char c)
 			escape[5] = hex[c & 15];
 			break;
 	}
-	appendBinaryStringInfo(buf, escape, escape[1] == 'u' ? 6 : 2);
+	buffer_put(buf, escape, escape[1] == 'u' ? 6 : 2);
 }
 
 void
@@ -176,7 +181,7 @@ json_append_string(StringInfo buf, const char *string, Size length)
 {
 	const char *end = string + length;
 
-	appendStringInfoCharMacro(buf, '"');
+	buffer_put_literal(buf, "\"");
 	while (string < end)
 	{
 		const char *run = string;
@@ -184,11 +189,11 @@ json_append_string(StringInfo buf, const char *string, Size length)
 		while (string < end && !json_escaped[(unsigned char) *string])
 			string++;
 		if (string > run)
-			appendBinaryStringInfo(buf, run, (int) (string - run));
+			buffer_put(buf, run, (int) (string - run));
 		if (string < end)
 			json_append_escape(buf, (unsigned char) *string++);
 	}
-	appendStringInfoCharMacro(buf, '"');
+	buffer_put_literal(buf, "\"");
 }
 
 /* text and json values: straight from where they are stored, if they are not toasted. */
@@ -198,21 +203,22 @@ json_append_text(StringInfo buf, Datum value, bool verbatim)
 	text *plain = DatumGetTextPP(value);
 
 	if (verbatim)
-		appendBinaryStringInfo(buf, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
+		buffer_put(buf, VARDATA_ANY(plain), (int) VARSIZE_ANY_EXHDR(plain));
 	else
 		json_append_string(buf, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
 	if ((Pointer) plain != DatumGetPointer(value))
 		pfree(plain);
 }
 
+/* A number's text is one of JSON's too, unless it is NaN or an infinity. */
 static void
-json_append_output(StringInfo buf, JsonType *json, Datum value)
+json_append_output(StringInfo buf, const JsonType *json, Datum value)
 {
-	char *output = OutputFunctionCall(&json->output, value);
+	char *output = OutputFunctionCall(json->output, value);
 	Size length = strlen(output);
 
-	if (json->kind == JSON_NUMBER && IsValidJsonNumber(output, (int) length))
-		appendBinaryStringInfo(buf, output, (int) length);
+	if (json->kind == JSON_NUMBER && output[length - 1] >= '0' && output[length - 1] <= '9')
+		buffer_put(buf, output, (int) length);
 	else
 		json_append_string(buf, output, length);
 	pfree(output);
@@ -228,30 +234,109 @@ json_append_jsonb(StringInfo buf, Datum value)
 		pfree(jsonb);
 }
 
-void
-json_append(StringInfo buf, JsonType *json, Datum value, bool as_text)
+static void
+json_append_number(StringInfo buf, int64 number)
+{
+	buffer_reserve(buf, MAXINT8LEN);
+	buf->len += pg_lltoa(number, buf->data + buf->len);
+}
+
+/* As JsonEncodeDateTime() writes it; there is nothing in it to be escaped. */
+static void
+json_append_datetime(StringInfo buf, const JsonType *json, Datum value)
 {
 	char small[MAXDATELEN + 1];
 
+	JsonEncodeDateTime(small, value, json->type, NULL);
+	buffer_put_literal(buf, "\"");
+	buffer_put(buf, small, (int) strlen(small));
+	buffer_put_literal(buf, "\"");
+}
+
+/* The text of a second is cut behind hh:mm:ss, where a fraction comes. */
+static void
+json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
+{
+	char small[MAXDATELEN + 1];
+	const char *after;
+
+	JsonEncodeDateTime(small, TimestampGetDatum(second * USECS_PER_SEC), json->type, NULL);
+	after = strchr(small, 'T') + strlen("Thh:mm:ss");
+	known->second = second;
+	known->zone = session_timezone;
+	known->before_length = (int) (after - small);
+	known->after_length = (int) strlen(after);
+	Assert(known->before_length <= (int) sizeof(known->before) && known->after_length <= (int) sizeof(known->after));
+	memcpy(known->before, small, known->before_length);
+	memcpy(known->after, after, known->after_length);
+}
+
+/* The fraction of a second as AppendSeconds() of utils/adt/datetime.c writes it, without zeros at its end. */
+static void
+json_append_fraction(StringInfo buf, uint32 fraction)
+{
+	char text[] = ".000000";
+	int length = 7;
+
+	pg_ultostr_zeropad(text + 1, fraction, 6);
+	while (text[length - 1] == '0')
+		length--;
+	buffer_put(buf, text, length);
+}
+
+static void
+json_append_timestamp(StringInfo buf, const JsonType *json, Datum value)
+{
+	JsonSecond *known = json->second;
+	Timestamp timestamp = DatumGetTimestamp(value);
+	int64 second = timestamp / USECS_PER_SEC;
+	int64 fraction = timestamp % USECS_PER_SEC;
+
+	if (TIMESTAMP_NOT_FINITE(timestamp))
+	{
+		json_append_datetime(buf, json, value);
+		return;
+	}
+	if (fraction < 0)
+	{
+		second--;
+		fraction += USECS_PER_SEC;
+	}
+	if (second != known->second || known->zone != session_timezone)
+		json_learn_second(known, json, second);
+	buffer_put_literal(buf, "\"");
+	buffer_put(buf, known->before, known->before_length);
+	if (fraction != 0)
+		json_append_fraction(buf, (uint32) fraction);
+	buffer_put(buf, known->after, known->after_length);
+	buffer_put_literal(buf, "\"");
+}
+
+void
+json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
+{
 	switch (json->kind)
 	{
 		case JSON_BOOL:
-			appendStringInfoString(buf, DatumGetBool(value) ? "true" : "false");
+			if (DatumGetBool(value))
+				buffer_put_literal(buf, "true");
+			else
+				buffer_put_literal(buf, "false");
 			break;
 		case JSON_INT2:
-			appendBinaryStringInfo(buf, small, pg_itoa(DatumGetInt16(value), small));
+			json_append_number(buf, DatumGetInt16(value));
 			break;
 		case JSON_INT4:
-			appendBinaryStringInfo(buf, small, pg_ltoa(DatumGetInt32(value), small));
+			json_append_number(buf, DatumGetInt32(value));
 			break;
 		case JSON_INT8:
-			appendBinaryStringInfo(buf, small, pg_lltoa(DatumGetInt64(value), small));
+			json_append_number(buf, DatumGetInt64(value));
 			break;
-		case JSON_DATETIME:
-			/* nothing in it to be escaped */
-			appendStringInfoCharMacro(buf, '"');
-			appendStringInfoString(buf, JsonEncodeDateTime(small, value, json->type, NULL));
-			appendStringInfoCharMacro(buf, '"');
+		case JSON_DATE:
+			json_append_datetime(buf, json, value);
+			break;
+		case JSON_TIMESTAMP:
+			json_append_timestamp(buf, json, value);
 			break;
 		case JSON_TEXT:
 			json_append_text(buf, value, false);
@@ -267,7 +352,7 @@ json_append(StringInfo buf, JsonType *json, Datum value, bool as_text)
 				json_append_output(buf, json, value);
 			else
 			{
-				Datum nested = FunctionCall1(&json->to_json, value);
+				Datum nested = FunctionCall1(json->to_json, value);
 
 				json_append_text(buf, nested, true);
 				pfree(DatumGetPointer(nested));

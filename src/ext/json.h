@@ -20,7 +20,8 @@ typedef enum JsonKind
 	JSON_INT4,
 	JSON_INT8,
 	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
-	JSON_DATETIME,
+	JSON_DATE,
+	JSON_TIMESTAMP, /* with time zone or without */
 	JSON_TEXT,     /* text and what is stored like it */
 	JSON_VERBATIM, /* json */
 	JSON_JSONB,
@@ -28,30 +29,42 @@ typedef enum JsonKind
 	JSON_OTHER,  /* by the output function, as a string */
 } JsonKind;
 
-/* How values of a type are written. */
+/* The text of a second, but for its fraction: timestamps of one column mostly are of the second that the last one was of. */
+typedef struct JsonSecond
+{
+	int64 second;       /* since 2000 */
+	struct pg_tz *zone; /* that it was written for; NULL: none is known */
+	int before_length;
+	int after_length; /* from the time zone on */
+	char before[32];
+	char after[32];
+} JsonSecond;
+
+/* How values of a type are written. What only some kinds need is elsewhere, so that the others touch less memory. */
 typedef struct JsonType
 {
 	Oid type; /* domains looked through */
 	JsonKind kind;
 	bool varlena;
-	bool careful;    /* writing a value may run a user's cast to json, which may fail */
-	bool structured; /* the text of a small value may be very much larger than it */
-	FmgrInfo output;
-	FmgrInfo to_json;
+	bool careful;     /* writing a value may run a user's cast to json, which may fail */
+	bool structured;  /* the text of a small value may be very much larger than it */
+	FmgrInfo *output; /* of those kinds that are written by it */
+	FmgrInfo *to_json;
+	JsonSecond *second;
 } JsonType;
 
 /*
- * Find out how to write values of a type; what it needs is allocated in context. Composite
- * types that the answer depends on are added to *relations (a list of their relations' OIDs).
+ * Find out how to write values of a type; *json must be zero, and what it needs is allocated in the current context.
+ * Composite types that the answer depends on are added to *relations (a list of their relations' OIDs).
  */
-extern void json_prepare(JsonType *json, Oid type, MemoryContext context, List **relations);
+extern void json_prepare(JsonType *json, Oid type, List **relations);
 
 /*
  * Append a value that is not null. as_text: use the type's output function where else a
  * cast to json would be used. Raises what output functions and casts raise, and
  * ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond 1 GB. May leave garbage in the current context.
  */
-extern void json_append(StringInfo buf, JsonType *json, Datum value, bool as_text);
+extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text);
 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
 extern void json_append_string(StringInfo buf, const char *string, Size length);

@@ -31,6 +31,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "buffer.h"
 #include "capture.h"
 #include "compat.h"
 #include "failpoint.h"
@@ -76,6 +77,10 @@ typedef struct PendingState
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
+	/* the entry that has begun: where it is in the tail, where its text is, and whether it is to be sent by NOTIFY too */
+	int entry_at;
+	int text_at;
+	bool entry_notify;
 } PendingState;
 
 static PendingState pending;
@@ -163,15 +168,6 @@ pending_spill(void)
 	resetStringInfo(pending.tail);
 }
 
-/* Append bytes of an entry; large, where the entry does not fit the memory at all. */
-static void
-pending_put(const void *data, Size size, bool large)
-{
-	if (large)
-		pending_write_file(data, size);
-	else
-		appendBinaryStringInfo(pending.tail, data, (int) size);
-}
 
 /* Cut the buffer. Must not fail: called while a subtransaction aborts. */
 static void
@@ -197,14 +193,10 @@ pending_truncate(uint64 bytes, int64 count, int64 notifies)
 	pending.notifies = notifies;
 }
 
-int64
-pending_append(const PendingEvent *event)
+/* Make ready for an entry of this transaction. */
+static void
+pending_prepare(void)
 {
-	PendingEntry entry;
-	Size columns_size = event->ncolumns > 0 ? event->ncolumns * sizeof(AttrNumber) : 0;
-	Size size;
-	bool large;
-
 	shared_require();
 	pending_init();
 	if (pending.committing)
@@ -223,27 +215,72 @@ pending_append(const PendingEvent *event)
 		MemoryContextSwitchTo(context);
 	}
 
-	entry.text_length = (uint32) event->text_length;
-	entry.head_length = (uint32) event->head_length;
-	entry.relation = event->relation;
-	entry.ncolumns = (int16) event->ncolumns;
-	entry.channel_length = (uint16) strlen(event->channel);
-	entry.op = event->op;
-	entry.notify = event->notify;
+}
 
-	size = sizeof(entry) + columns_size + entry.channel_length + 1 + event->text_length;
-	large = size > PENDING_MEMORY;
-	if (pending.tail->len + size > PENDING_MEMORY)
+StringInfo
+pending_begin(const PendingEvent *event)
+{
+	PendingEntry entry = {.relation = event->relation,
+						  .ncolumns = (int16) event->ncolumns,
+						  .channel_length = (uint16) event->channel_length,
+						  .op = event->op,
+						  .notify = event->notify};
+
+	pending_prepare();
+	if (pending.tail->len > PENDING_MEMORY)
 		pending_spill();
-	pending_put(&entry, sizeof(entry), large);
-	if (columns_size > 0)
-		pending_put(event->columns, columns_size, large);
-	pending_put(event->channel, entry.channel_length + 1, large); /* with its NUL */
-	pending_put(event->text, event->text_length, large);
+	pending.entry_at = pending.tail->len;
+	buffer_put(pending.tail, &entry, sizeof(entry));
+	if (event->ncolumns > 0)
+		buffer_put(pending.tail, event->columns, event->ncolumns * (int) sizeof(AttrNumber));
+	buffer_put(pending.tail, event->channel, event->channel_length + 1); /* with its NUL */
+	pending.text_at = pending.tail->len;
+	pending.entry_notify = event->notify;
+	return pending.tail;
+}
 
-	if (event->notify)
+/* Tell the entry how long its text is, and its head. */
+static void
+pending_set_lengths(Size head_length, Size text_length)
+{
+	char *begin = pending.tail->data + pending.entry_at;
+	PendingEntry entry;
+
+	memcpy(&entry, begin, sizeof(entry));
+	entry.head_length = (uint32) head_length;
+	entry.text_length = (uint32) text_length;
+	memcpy(begin, &entry, sizeof(entry));
+}
+
+/* The entry is whole. Returns its place. */
+static int64
+pending_count(void)
+{
+	if (pending.entry_notify)
 		pending.notifies++;
 	return ++pending.count;
+}
+
+int64
+pending_end(int head_end)
+{
+	pending_set_lengths(head_end - pending.text_at, pending.tail->len - pending.text_at);
+	return pending_count();
+}
+
+int64
+pending_append(const PendingEvent *event)
+{
+	(void) pending_begin(event);
+	pending_set_lengths(event->head_length, event->text_length);
+	if (event->text_length <= PENDING_MEMORY)
+		buffer_put(pending.tail, event->text, (int) event->text_length);
+	else
+	{
+		pending_spill();
+		pending_write_file(event->text, event->text_length);
+	}
+	return pending_count();
 }
 
 /* ---------------- reading the buffer back ---------------- */

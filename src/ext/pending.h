@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "lib/stringinfo.h"
 
 /* Operations as stored in the log's column op. */
 #define PENDING_INSERT   'I'
@@ -26,7 +27,8 @@ typedef struct PendingEvent
 	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
 	int ncolumns; /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
-	const char *channel;
+	const char *channel; /* with a NUL behind it */
+	int channel_length;
 	Size head_length; /* text up to here is the event without new and old, see below */
 	Size text_length;
 	const char *text; /* in the server's encoding */
@@ -46,6 +48,14 @@ typedef struct PendingEvent
  * ERRCODE_FEATURE_NOT_SUPPORTED when the transaction is already committing.
  */
 extern int64 pending_append(const PendingEvent *event);
+
+/*
+ * The same in two steps, for a text that is written where it stays: what is appended to the buffer between them
+ * becomes the text, whatever event says of it. head_end is where its head ends in the buffer. No event may be
+ * appended, and no subtransaction begin, in between; after an error there is no pending_end().
+ */
+extern StringInfo pending_begin(const PendingEvent *event);
+extern int64 pending_end(int head_end);
 
 /* Register the transaction callbacks; once per backend, called by pending_append itself. */
 extern void pending_init(void);

@@ -53,6 +53,7 @@ notify_send(PG_FUNCTION_ARGS)
 	appendStringInfoString(&buf, ",\"payload\":");
 	appendBinaryStringInfo(&buf, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
 	event.channel = channel;
+	event.channel_length = (int) strlen(channel);
 	event.text = buf.data;
 	event.text_length = buf.len;
 

@@ -43,6 +43,12 @@ typedef enum FeedState
 	FEED_ABSENT,     /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
 } FeedState;
 
+/*
+ * What processors write while others do is in a cache line of its own, or in one with what they write at the same
+ * time: to get a line that another processor has written takes as long as some hundred instructions.
+ */
+#define NOTIFYD_CACHE_LINE pg_attribute_aligned(64)
+
 typedef struct NotifydDatabase
 {
 	Oid oid; /* InvalidOid: a free entry. Written under NotifydShared.lock */
@@ -57,27 +63,29 @@ typedef struct NotifydDatabase
 	TimestampTz started_at; /* when the feed was registered, then when it attached */
 	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
 
-	/* Ids, under lock (log.c). */
+	/* Ids, under lock (log.c), but the first and the last of these are read without. */
+	NOTIFYD_CACHE_LINE Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
+	uint32 reservations;                /* how often ids were given out */
 	LWLock lock;
-	Oid incarnation;       /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
-	uint64 next_id;        /* the next id to be given out */
-	uint64 next_bulk;      /* the next provisional number of a bulk write */
-	uint64 first_at_start; /* what next_id was set to */
-	uint64 last_at_start;  /* the last id in the log then */
-	int segment;           /* the log table being written */
-	uint32 reservations;   /* how often ids were given out */
+	uint64 next_id;           /* the next id to be given out */
+	uint64 next_bulk;         /* the next provisional number of a bulk write */
+	int segment;              /* the log table being written */
+	pg_atomic_uint64 decided; /* a watermark of not long ago, see log_place.c */
 
-	/* Where rows are, see log_place.c. */
-	pg_atomic_uint64 decided;                     /* a watermark of not long ago */
-	pg_atomic_uint64 tails[NOTIFYD_LOG_SEGMENTS]; /* file and block that rows are added to; 0: not known */
+	/* File and block that rows are added to, see log_place.c; 0: not known. */
+	NOTIFYD_CACHE_LINE pg_atomic_uint64 tails[NOTIFYD_LOG_SEGMENTS];
 
 	/* Commit to feed. */
-	pg_atomic_uint64 commit_lsn;  /* end of the newest commit record with events */
-	pg_atomic_uint64 unmeasured;  /* bytes written to the log since retention looked at it */
-	pg_atomic_uint32 feed_asleep; /* 1: whoever commits has to set the feed's latch */
+	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
+	pg_atomic_uint64 unmeasured;                    /* bytes written to the log since retention looked at it */
+	pg_atomic_uint64 events_written;                /* counter for notifyd.stats, as below */
+	pg_atomic_uint32 feed_asleep;                   /* 1: whoever commits has to set the feed's latch */
+
+	/* Set from the log with the incarnation. */
+	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
+	uint64 last_at_start;                     /* the last id in the log then */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */
-	pg_atomic_uint64 events_written;
 	pg_atomic_uint64 events_sent;
 	pg_atomic_uint64 bytes_sent;
 	pg_atomic_uint64 notifies_sent;
@@ -93,7 +101,7 @@ typedef struct NotifydDatabase
 /* One per PGPROC. Written by its own backend only. */
 typedef struct NotifydBackend
 {
-	pg_atomic_uint64 first_id;     /* smallest id reserved and not yet decided; 0: none */
+	NOTIFYD_CACHE_LINE pg_atomic_uint64 first_id; /* smallest id reserved and not yet decided; 0: none */
 	pg_atomic_uint32 database;     /* index of the database those are of */
 	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
 	int pid;
@@ -124,9 +132,9 @@ typedef struct NotifydShared
 	pg_atomic_uint32 gateway_generation;  /* grows whenever a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
 	pg_atomic_uint32 shrinkings;          /* grows when the file of a log table was cut, see log_place.c */
+	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
-	int nbackends;
 	NotifydBackend backends[FLEXIBLE_ARRAY_MEMBER];
 } NotifydShared;
 

@@ -1,0 +1,34 @@
+/*-------------------------------------------------------------------------
+ *
+ * buffer.h
+ *	  Appending to a StringInfo where it is done for every value of every event.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_BUFFER_H
+#define PG_NOTIFYD_BUFFER_H
+
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+
+/* Make room for so many bytes, and one more. */
+static inline void
+buffer_reserve(StringInfo buf, int length)
+{
+	if (unlikely(buf->len + length >= buf->maxlen))
+		enlargeStringInfo(buf, length);
+}
+
+/* As appendBinaryStringInfo(), but there is no NUL behind what was appended. */
+static inline void
+buffer_put(StringInfo buf, const void *data, int length)
+{
+	buffer_reserve(buf, length);
+	memcpy(buf->data + buf->len, data, length);
+	buf->len += length;
+}
+
+#define buffer_put_literal(buf, literal) buffer_put(buf, literal, sizeof(literal) - 1)
+
+#endif /* PG_NOTIFYD_BUFFER_H */
