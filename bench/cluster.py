@@ -103,6 +103,7 @@ class Cluster:
                                                stdout=log, stderr=log)
         wait_until(self._accepts, 60, "the server to start")
         self.sql("CREATE DATABASE bench", database="postgres")
+        self.fill_buffers()
         self.sql("CREATE ROLE reader; CREATE EXTENSION pg_notifyd")
         self.wait_healthy()
 
@@ -148,6 +149,15 @@ class Cluster:
         for name, value in settings.items():
             self.sql("ALTER SYSTEM SET pg_notifyd.%s = '%s'" % (name, value))
         self.sql("SELECT pg_reload_conf()")
+
+    def fill_buffers(self):
+        """Use every shared buffer once, as a server that has been at work for a while has: the kernel makes memory when
+        it is first touched, and whoever writes new pages first would be charged with that."""
+        self.sql("CREATE UNLOGGED TABLE filler (page text)")
+        self.sql("ALTER TABLE filler ALTER page SET STORAGE PLAIN")
+        self.sql("INSERT INTO filler SELECT repeat('x', 8000) FROM generate_series(1, "
+                 "(SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'))")
+        self.sql("DROP TABLE filler")
 
     def make_wal(self, segments=64):
         """Fill so many files of WAL: the checkpoint that follows keeps them for use again, as it does on a server that

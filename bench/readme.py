@@ -91,8 +91,9 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
   neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
 - The write cost of 32 writers is measured in turns of 1,500 transactions, 75 ms: a table against itself differs by 6 %%
   from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  24 pairs. One writer has turns of a second. Sessions stay connected, all tables have had as many transactions, WAL's
-  files are there before, and the log grows and is rotated as it is by default.
+  24 pairs. One writer has turns of half a second, and 8 pairs. Sessions stay connected, all tables have had as many
+  transactions, WAL's files are there before, every shared buffer has been in use before, and the log grows and is
+  rotated as it is by default.
 - All have the same settings: `fsync` and `synchronous_commit` on, a checkpoint before each run and none within it,
   autovacuum off. Peers and product are never at work at the same time, and each peer has a database of its own, as
   a NOTIFY wakes all that listen in its database.

@@ -1,7 +1,7 @@
 """What a watch costs those who write: the same statements on a table that is not watched, one that is, with and without
 clients, and one with a plpgsql trigger that calls pg_notify.
 
-A table against itself, in turns of 75 ms or of a second, differs by 6 % from one turn to the next: what a machine's
+A table against itself, in turns of 75 ms or of half a second, differs by 6 % from one turn to the next: what a machine's
 disk and neighbours do is not evened out by longer turns, but by more of them. So turns are short and many, of as many
 transactions for each table, by sessions that stay connected; a round's ratio is the median of those of its pairs. Each
 round begins alike: with as many rows, all frozen and none dead, with all that was written before on disk, WAL's next
@@ -104,8 +104,8 @@ class Load:
         self.tables = tables
         self.what = "%s, %d writer%s, " % (operation, writers, "s" if writers > 1 else "")
         # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
-        # place on them: turns of a second, where 32 writers, who keep them busy, need 75 ms.
-        self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(4000, 300), 3)
+        # place on them: turns of half a second, where 32 writers, who keep them busy, need 75 ms.
+        self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(2000, 300), 8)
         self.pairs = bench.scale(pairs, 2)
         # A DELETE needs a row for each; the faster of the sessions have more than their share.
         self.each = 2 * self.transactions * (self.pairs + 2) // writers
