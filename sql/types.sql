@@ -79,6 +79,40 @@ SELECT count(*) AS compared FROM events AS e JOIN t ON t.id = (e.event->'key'->>
 RESET datestyle; RESET intervalstyle; RESET extra_float_digits; RESET bytea_output;
 SET timezone = 'UTC';
 
+-- seconds and their fractions, one after the other: what is known of a second must be forgotten in time
+CREATE TABLE s (id integer PRIMARY KEY, plain timestamp, zoned timestamptz);
+SELECT notify_watch('s') IS NOT NULL AS watched;
+CREATE FUNCTION fill_seconds(zone text, first integer) RETURNS void LANGUAGE sql AS $$
+	SELECT set_config('timezone', zone, false);
+	INSERT INTO s SELECT first + n, at AT TIME ZONE 'UTC', at
+	FROM unnest(ARRAY['2020-01-01', '1999-12-31 23:59:59', '1969-12-31 23:59:59', '0044-03-15 12:00:00 BC', '12020-01-01',
+			'1883-11-18 16:59:59', '2021-03-28 00:59:59', '2021-03-28 01:00:00']::timestamptz[])
+			WITH ORDINALITY AS b (base, i),
+		unnest(ARRAY[0, 1, 10, 100000, 120000, 123450, 500000, 999999, 0]) WITH ORDINALITY AS f (fraction, j),
+		LATERAL (SELECT (10 * i + j)::integer AS n, base + fraction * interval '1 microsecond' AS at) AS x
+	ORDER BY n;
+$$;
+TRUNCATE events;
+SELECT fill_seconds('UTC', 0);
+INSERT INTO events SELECT new_events();
+SELECT count(*) AS same FROM events AS e JOIN s ON s.id = (e.event->'key'->>'id')::integer
+	WHERE (e.event->'new')::text = row_to_json(s)::text;
+TRUNCATE events;
+SELECT fill_seconds('Europe/Berlin', 1000);
+INSERT INTO events SELECT new_events();
+SELECT count(*) AS same FROM events AS e JOIN s ON s.id = (e.event->'key'->>'id')::integer
+	WHERE (e.event->'new')::text = row_to_json(s)::text;
+TRUNCATE events;
+SET timezone = 'Asia/Kolkata';
+INSERT INTO s VALUES (3000, '2020-01-01 12:00:00.5', '2020-01-01 12:00:00.5');
+SET timezone = 'America/New_York';
+UPDATE s SET id = 3001 WHERE id = 3000;
+INSERT INTO s VALUES (3002, 'infinity', '-infinity'), (3003, '2020-01-01 12:00:00.25', '2020-01-01 12:00:00.25');
+SET timezone = 'Asia/Kolkata';
+UPDATE s SET id = 3000 WHERE id = 3001;
+SELECT event->'new' AS new, event->'old' AS old FROM new_events() AS event;
+SET timezone = 'UTC';
+
 -- a type with a cast to json, by itself and nested
 CREATE TYPE celsius AS (degrees numeric);
 CREATE TYPE reading AS ENUM ('low', 'high');
@@ -95,6 +129,7 @@ SELECT row_to_json(r) FROM r;
 CREATE OR REPLACE FUNCTION reading_json(reading) RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'no reading'; END $$;
 INSERT INTO r VALUES (2, 'low', '{high,low}', ('high', 1), ARRAY[('low', 2)::log_entry], '{1}');
 INSERT INTO r VALUES (3, NULL, '{}', NULL, NULL, '{2}');
+INSERT INTO r VALUES (7, 'low', NULL, NULL, NULL, '{3}');
 SELECT event->'new' FROM new_events() AS event;
 
 -- one that writes to a watched table: its change comes first, and both are whole
@@ -131,6 +166,6 @@ RESET regress.fail;
 SELECT event->'new'->'i2' AS i2, event->'new'->'pr' AS pr FROM new_events() AS event;
 
 DROP EXTENSION pg_notifyd;
-DROP TABLE t, r, side, seen, events;
-DROP FUNCTION new_events, differences;
+DROP TABLE t, r, s, side, seen, events;
+DROP FUNCTION new_events, differences, fill_seconds;
 DROP TYPE mood, pair, nest, posint, posints, dpair, ts, spread, reading, log_entry, celsius CASCADE;

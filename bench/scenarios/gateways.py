@@ -1,13 +1,19 @@
 """Fan-out with two gateways beside one, with as many clients. Where gateways and clients share two cores two
 gateways cannot be twice as fast, so what is also told is that they share nothing: a message costs each as much as it
-costs a single one."""
+costs a single one. That is measured with the whole server on one core and the clients on the other, so that it does
+not depend on where the scheduler puts them, and on what else is at work beside a gateway then."""
 
 import os
 
 from cluster import cpu_seconds, wait_until
+from fanout import pin
 from programs import SUBSCRIBE, Program
 
 TITLE = "Fan-out with two gateways: one channel to %s clients"
+
+COUNTS = {"1 gateway": 1, "2 gateways": 2}
+COST = ", server on one core: processor, all of them"
+BUSIEST = ", server on one core: messages in a second of the busiest one's processor time"
 
 
 class Fanout:
@@ -25,12 +31,14 @@ class Fanout:
         cluster.wait_healthy()
         return cluster.gateways()
 
-    def measure(self, count):
-        """The events in one transaction, to all clients: messages a second, and what one costs all gateways."""
+    def measure(self, count, pinned):
+        """The events in one transaction, to all clients: messages a second, and what they cost each gateway."""
         pids = self.gateways(count)
         expected = self.events * self.clients
+        pin(self.bench.cluster.processes(), 0 if pinned else None)
         with Program([self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(self.clients), "-s",
                       SUBSCRIBE % "fanout"]) as client:
+            pin([client.process.pid], 1 if pinned else None)
             self.bench.cluster.settle()
             client.ask("mark")
             before = [cpu_seconds([pid]) for pid in pids]
@@ -41,14 +49,15 @@ class Fanout:
             raise RuntimeError("%d of %d messages" % (got["messages"], expected))
         return expected / got["last"], spent, expected
 
-    def run(self, label):
-        count = 2 if label.startswith("2") else 1
-        rate, spent, messages = self.measure(count)
+    def free(self, label):
+        rate, _, _ = self.measure(COUNTS[label], pinned=False)
         self.figures.add(label, "messages/s", rate)
-        self.figures.add(label + ": processor, all of them", "µs a message", sum(spent) * 1e6 / messages)
+
+    def pinned(self, label):
+        _, spent, messages = self.measure(COUNTS[label], pinned=True)
+        self.figures.add(label + COST, "µs a message", sum(spent) * 1e6 / messages)
         # What they could do with a core each: the busier one is what holds the others up.
-        self.figures.add(label + ": messages in a second of the busiest one's processor time", "messages/s",
-                         messages / max(spent))
+        self.figures.add(label + BUSIEST, "messages/s", messages / max(spent))
 
 
 def run(bench, figures):
@@ -56,10 +65,10 @@ def run(bench, figures):
     figures.title = TITLE % "{:,}".format(fanout.clients)
     bench.cluster.sql("CREATE TABLE fanout (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL); "
                       "GRANT SELECT ON fanout TO reader; SELECT notify_watch('fanout', 'insert', '{}')")
-    one, two = "1 gateway", "2 gateways"
-    bench.interleave("gateways", [(one, fanout.run), (two, fanout.run)])
+    one, two = COUNTS
+    bench.interleave("free", [(one, fanout.free), (two, fanout.free)])
+    bench.interleave("server on one core", [(one, fanout.pinned), (two, fanout.pinned)], share=2)
     # Two gateways, and the clients, have a core each only if there are three.
     figures.compare(two, one, at_least=1.7 if os.cpu_count() > 2 else None)
-    figures.compare(two + ": processor, all of them", one + ": processor, all of them")
-    busiest = ": messages in a second of the busiest one's processor time"
-    figures.compare(two + busiest, one + busiest, at_least=1.7)
+    figures.compare(two + COST, one + COST)
+    figures.compare(two + BUSIEST, one + BUSIEST, at_least=1.7)

@@ -22,6 +22,7 @@
 
 #include "buffer.h"
 #include "capture.h"
+#include "failpoint.h"
 #include "pending.h"
 #include "watch.h"
 
@@ -230,10 +231,12 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 		const CaptureColumn *column = &row->plan->columns[i];
 		Size value_size;
 
-		if (row->isnull[column->attnum - 1] || !column->json.varlena)
+		if (row->isnull[column->attnum - 1])
+			continue;
+		risk->cast = risk->cast || column->json.careful;
+		if (!column->json.varlena)
 			continue;
 		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
-		risk->cast = risk->cast || column->json.careful;
 		if (column->json.structured)
 			risk->structured += value_size;
 		risk->size += value_size;
@@ -368,9 +371,10 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	if (capture_is_safe(&risk) && risk.size <= CAPTURE_DIRECT_ROW)
 	{
 		PendingEvent event = capture_make_event(plan, op);
-		StringInfo buf = pending_begin(&event);
+		int head_end = capture_write(pending_begin(&event), op, old, new, CAPTURE_WHOLE);
 
-		pending_end(capture_write(buf, op, old, new, CAPTURE_WHOLE));
+		FAIL_POINT("event-written");
+		pending_end(head_end);
 		return;
 	}
 	capture_build(&text, op, old, new);

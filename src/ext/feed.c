@@ -294,9 +294,8 @@ feed_sleep(Feed *feed, long timeout)
  * to wait, but for the postmaster's end. Returns whether it waited.
  */
 static bool
-feed_gather(instr_time began)
+feed_gather(Feed *feed, instr_time began)
 {
-	static int64 free_at = 0; /* µs: until then time is owed */
 	int64 begun = (int64) INSTR_TIME_GET_MICROSEC(began);
 	instr_time ended;
 	int64 now;
@@ -304,15 +303,11 @@ feed_gather(instr_time began)
 
 	INSTR_TIME_SET_CURRENT(ended);
 	now = (int64) INSTR_TIME_GET_MICROSEC(ended);
-	free_at = Max(free_at, begun - FEED_SAVED_US) + (now - begun) * (FEED_GATHER_TIMES + 1);
-	owed = free_at - now;
+	feed->free_at = Max(feed->free_at, begun - FEED_SAVED_US) + (now - begun) * (FEED_GATHER_TIMES + 1);
+	owed = Min(feed->free_at - now, FEED_GATHER_US);
 	if (owed <= 0)
 		return false;
-	if (owed > FEED_GATHER_US)
-	{
-		owed = FEED_GATHER_US;
-		free_at = now + owed;
-	}
+	feed->free_at = now + owed;
 	pg_usleep((long) owed);
 	if (!PostmasterIsAlive())
 		proc_exit(1);
@@ -377,7 +372,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_STANDBY)
 			link_wait(feed, FEED_STANDBY_MS);
-		else if (progress == FEED_IDLE && (feed->found == 0 || !feed_gather(began)))
+		else if (progress == FEED_IDLE && (feed->found == 0 || !feed_gather(feed, began)))
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 	}
 }

@@ -105,6 +105,7 @@ struct Feed
 	uint64 watermark;    /* as it was when this round began */
 	StringInfoData text; /* the event being built */
 	int found;           /* live events that this round has read */
+	int64 free_at;       /* until then, in µs, time is owed in which events gather, see feed.c */
 	MemoryContext context;
 };
 
