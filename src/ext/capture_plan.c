@@ -358,7 +358,8 @@ capture_plan(const Trigger *trigger, Relation relation)
 {
 	CapturePlan *plan = capture_last.plan;
 
-	if (plan != NULL && capture_last.trigger == trigger->tgoid && capture_last.relation == RelationGetRelid(relation))
+	if (plan != NULL && capture_last.trigger == trigger->tgoid &&
+		capture_last.relation == RelationGetRelid(relation))
 		return plan;
 	plan = capture_find_plan(capture_watch_id(trigger), relation);
 	if (plan->valid)

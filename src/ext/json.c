@@ -266,7 +266,8 @@ json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
 	known->zone = session_timezone;
 	known->before_length = (int) (after - small);
 	known->after_length = (int) strlen(after);
-	Assert(known->before_length <= (int) sizeof(known->before) && known->after_length <= (int) sizeof(known->after));
+	Assert(known->before_length <= (int) sizeof(known->before) &&
+		   known->after_length <= (int) sizeof(known->after));
 	memcpy(known->before, small, known->before_length);
 	memcpy(known->after, after, known->after_length);
 }

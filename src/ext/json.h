@@ -22,8 +22,8 @@ typedef enum JsonKind
 	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
 	JSON_DATE,
 	JSON_TIMESTAMP, /* with time zone or without */
-	JSON_TEXT,     /* text and what is stored like it */
-	JSON_VERBATIM, /* json */
+	JSON_TEXT,      /* text and what is stored like it */
+	JSON_VERBATIM,  /* json */
 	JSON_JSONB,
 	JSON_NESTED, /* arrays, composites, types with a cast to json: by to_json() */
 	JSON_OTHER,  /* by the output function, as a string */

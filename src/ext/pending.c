@@ -168,7 +168,6 @@ pending_spill(void)
 	resetStringInfo(pending.tail);
 }
 
-
 /* Cut the buffer. Must not fail: called while a subtransaction aborts. */
 static void
 pending_truncate(uint64 bytes, int64 count, int64 notifies)
@@ -214,7 +213,6 @@ pending_prepare(void)
 		pending.tail = makeStringInfo();
 		MemoryContextSwitchTo(context);
 	}
-
 }
 
 StringInfo

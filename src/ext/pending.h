@@ -27,7 +27,7 @@ typedef struct PendingEvent
 	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
 	int ncolumns; /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
-	const char *channel; /* with a NUL behind it */
+	const char *channel;       /* with a NUL behind it */
 	int channel_length;
 	Size head_length; /* text up to here is the event without new and old, see below */
 	Size text_length;

@@ -63,13 +63,13 @@ typedef struct NotifydDatabase
 	TimestampTz started_at; /* when the feed was registered, then when it attached */
 	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
 
-	/* Ids, under lock (log.c), but the first and the last of these are read without. */
-	NOTIFYD_CACHE_LINE Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
-	uint32 reservations;                /* how often ids were given out */
-	LWLock lock;
-	uint64 next_id;           /* the next id to be given out */
-	uint64 next_bulk;         /* the next provisional number of a bulk write */
-	int segment;              /* the log table being written */
+	/* Ids, under lock (log.c), but incarnation and decided are read without. */
+	NOTIFYD_CACHE_LINE LWLock lock;
+	Oid incarnation;     /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
+	int segment;         /* the log table being written */
+	uint64 next_id;      /* the next id to be given out */
+	uint64 next_bulk;    /* the next provisional number of a bulk write */
+	uint32 reservations; /* how often ids were given out */
 	pg_atomic_uint64 decided; /* a watermark of not long ago, see log_place.c */
 
 	/* File and block that rows are added to, see log_place.c; 0: not known. */
@@ -77,9 +77,9 @@ typedef struct NotifydDatabase
 
 	/* Commit to feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
-	pg_atomic_uint64 unmeasured;                    /* bytes written to the log since retention looked at it */
-	pg_atomic_uint64 events_written;                /* counter for notifyd.stats, as below */
-	pg_atomic_uint32 feed_asleep;                   /* 1: whoever commits has to set the feed's latch */
+	pg_atomic_uint64 unmeasured;     /* bytes written to the log since retention looked at it */
+	pg_atomic_uint64 events_written; /* counter for notifyd.stats, as below */
+	pg_atomic_uint32 feed_asleep;    /* 1: whoever commits has to set the feed's latch */
 
 	/* Set from the log with the incarnation. */
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
@@ -102,7 +102,7 @@ typedef struct NotifydDatabase
 typedef struct NotifydBackend
 {
 	NOTIFYD_CACHE_LINE pg_atomic_uint64 first_id; /* smallest id reserved and not yet decided; 0: none */
-	pg_atomic_uint32 database;     /* index of the database those are of */
+	pg_atomic_uint32 database;                    /* index of the database those are of */
 	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
 	int pid;
 } NotifydBackend;
