@@ -21,11 +21,12 @@ NOTIFYING = TABLE + "; CREATE TRIGGER push AFTER INSERT ON fanout FOR EACH ROW E
 
 
 def pin(pids, core):
-    """All threads of these processes to one core, where there is more than one; None: to any."""
+    """All threads of these processes to one core, where there is more than one; None: to any. Some may have ended."""
     if os.cpu_count() > 1:
         for pid in pids:
-            for task in os.listdir("/proc/%d/task" % pid):
-                os.sched_setaffinity(int(task), {core} if core is not None else range(os.cpu_count()))
+            with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                for task in os.listdir("/proc/%d/task" % pid):
+                    os.sched_setaffinity(int(task), {core} if core is not None else range(os.cpu_count()))
 
 
 class Server:
