@@ -67,7 +67,7 @@ def run(bench, figures):
                       "GRANT SELECT ON fanout TO reader; SELECT notify_watch('fanout', 'insert', '{}')")
     one, two = COUNTS
     bench.interleave("free", [(one, fanout.free), (two, fanout.free)])
-    bench.interleave("server on one core", [(one, fanout.pinned), (two, fanout.pinned)], share=2)
+    bench.interleave("server on one core", [(one, fanout.pinned), (two, fanout.pinned)], share=4)
     # Two gateways, and the clients, have a core each only if there are three.
     figures.compare(two, one, at_least=1.7 if os.cpu_count() > 2 else None)
     figures.compare(two + COST, one + COST)
