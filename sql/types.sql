@@ -143,6 +143,23 @@ END $$;
 INSERT INTO r VALUES (4, 'low', NULL, NULL, NULL, '{1}');
 SELECT event->>'table' AS "table", event->'new' AS new FROM new_events() AS event;
 
+-- one that writes to the same table
+CREATE TABLE again (a reading, id integer PRIMARY KEY, note text);
+SELECT notify_watch('again') IS NOT NULL AS watched;
+CREATE SEQUENCE again_id START 1000;
+CREATE OR REPLACE FUNCTION reading_json(reading) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO again (id, note) VALUES (nextval('again_id'), repeat('s', 10));
+	RETURN '"written"';
+END $$;
+BEGIN;
+INSERT INTO again (id, note) SELECT i, repeat('x', 100) FROM generate_series(1, 100) AS i;
+INSERT INTO again VALUES ('low', 999, 'a');
+UPDATE again SET note = 'b' WHERE id = 999;
+UPDATE again SET id = 998 WHERE id = 999;
+COMMIT;
+SELECT event->>'op' AS op, event->'key' AS key, event->'new' AS new, event->'old' AS old FROM new_events() AS event OFFSET 100;
+
 -- one that is gone, one that comes
 DROP CAST (reading AS json);
 CREATE OR REPLACE FUNCTION reading_json(reading) RETURNS json LANGUAGE sql IMMUTABLE AS $$ SELECT '"again"'::json $$;
@@ -166,6 +183,7 @@ RESET regress.fail;
 SELECT event->'new'->'i2' AS i2, event->'new'->'pr' AS pr FROM new_events() AS event;
 
 DROP EXTENSION pg_notifyd;
-DROP TABLE t, r, s, side, seen, events;
+DROP TABLE t, r, s, side, again, seen, events;
+DROP SEQUENCE again_id;
 DROP FUNCTION new_events, differences, fill_seconds;
 DROP TYPE mood, pair, nest, posint, posints, dpair, ts, spread, reading, log_entry, celsius CASCADE;

@@ -16,6 +16,7 @@
 static inline void
 buffer_reserve(StringInfo buf, int length)
 {
+	Assert(length >= 0);
 	if (unlikely(buf->len + length >= buf->maxlen))
 		enlargeStringInfo(buf, length);
 }

@@ -31,12 +31,14 @@ typedef struct CaptureColumn
 	AttrNumber attnum; /* in the relation that the trigger fires for */
 	int16 typlen;
 	bool typbyval;
-	bool in_key;
 	bool in_cols;
 	int label_length;
-	char *label;    /* "name": */
-	int written_at; /* where the value is in the text that is being written, and how long */
+	char *label; /* "name": */
+
+	/* Where the value is, and how long, in the text that was written_in-th to be begun. */
+	int written_at;
 	int written_length;
+	uint64 written_in;
 	JsonType json;
 } CaptureColumn;
 
@@ -111,7 +113,7 @@ typedef struct CaptureText
  */
 extern void capture_event(char op, CaptureRow *old, CaptureRow *new);
 
-/* The same in two steps: build the event's text, see pending.h, in the current context, and append it, which frees it. */
+/* The same in two steps: build the event's text, see pending.h, in the current context; append it, which frees it. */
 extern void capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
 extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 

@@ -28,7 +28,10 @@
 
 #define CAPTURE_SAFE_ROW        (1024 * 1024) /* values of less than this in all, and */
 #define CAPTURE_SAFE_STRUCTURED (8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
-#define CAPTURE_DIRECT_ROW      (16 * 1024) /* and of less than this, not more than fits between other events */
+
+/* And of less than this, texts that there is room for between other events. */
+#define CAPTURE_DIRECT_ROW        (16 * 1024)
+#define CAPTURE_DIRECT_STRUCTURED 512
 
 typedef enum CaptureDetail
 {
@@ -58,23 +61,45 @@ capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn 
 
 /* ---------------- writing ---------------- */
 
-static void
-capture_append_column(StringInfo buf, CaptureColumn *column, const CaptureRow *row, bool as_text)
+/* A text that is being written. */
+typedef struct CaptureWriting
 {
+	StringInfo buf;
+	bool as_text; /* without casts to json */
+	uint64
+		number; /* of all texts that were begun: a user's cast may begin another one of the same plan meanwhile */
+} CaptureWriting;
+
+static void
+capture_append_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *row)
+{
+	StringInfo buf = writing->buf;
+	int at;
+
 	buffer_put(buf, column->label, column->label_length);
-	column->written_at = buf->len;
+	at = buf->len;
 	if (row->isnull[column->attnum - 1])
 		buffer_put_literal(buf, "null");
 	else
-		json_append(buf, &column->json, row->values[column->attnum - 1], as_text);
-	column->written_length = buf->len - column->written_at;
+		json_append(buf, &column->json, row->values[column->attnum - 1], writing->as_text);
+	column->written_at = at;
+	column->written_length = buf->len - at;
+	column->written_in = writing->number;
 	buffer_put_literal(buf, ",");
 }
 
-/* The same where the value has been written. */
+/* The same for a value that this text may have already: what is in it need not be made twice. */
 static void
-capture_repeat_column(StringInfo buf, const CaptureColumn *column)
+capture_repeat_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *row)
 {
+	StringInfo buf = writing->buf;
+
+	if (column->written_in != writing->number)
+	{
+		capture_append_column(writing, column, row);
+		return;
+	}
+
 	/* Before the value's place is taken, which a larger buffer would change. */
 	buffer_reserve(buf, column->label_length + column->written_length + 1);
 	buffer_put(buf, column->label, column->label_length);
@@ -82,15 +107,15 @@ capture_repeat_column(StringInfo buf, const CaptureColumn *column)
 	buffer_put_literal(buf, ",");
 }
 
-/* A column of the old row where the new one has been written: most of its values are the old one's, and need not be made twice. */
+/* A column of the old row: most of its values are the new one's, too. */
 static void
-capture_append_old_column(StringInfo buf, CaptureColumn *column, const CaptureRow *old, const CaptureRow *new,
-						  bool as_text)
+capture_append_old_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *old,
+						  const CaptureRow *new)
 {
 	if (new == NULL || new->plan != old->plan || !capture_same(column, old, column, new))
-		capture_append_column(buf, column, old, as_text);
+		capture_append_column(writing, column, old);
 	else
-		capture_repeat_column(buf, column);
+		capture_repeat_column(writing, column, old);
 }
 
 /* Replace the comma behind the last member, if there is one, by the closing brace. */
@@ -104,30 +129,23 @@ capture_close_object(StringInfo buf)
 }
 
 static void
-capture_append_key(StringInfo buf, const CaptureRow *row, bool as_text)
+capture_append_key(CaptureWriting *writing, const CaptureRow *row)
 {
-	buffer_put_literal(buf, ",\"key\":{");
+	buffer_put_literal(writing->buf, ",\"key\":{");
 	for (int i = 0; i < row->plan->nkey; i++)
-		capture_append_column(buf, &row->plan->columns[i], row, as_text);
-	capture_close_object(buf);
+		capture_append_column(writing, &row->plan->columns[i], row);
+	capture_close_object(writing->buf);
 }
 
 static void
-capture_append_new(StringInfo buf, const CaptureRow *new, bool as_text)
+capture_append_new(CaptureWriting *writing, const CaptureRow *new)
 {
 	CapturePlan *plan = new->plan;
 
-	buffer_put_literal(buf, ",\"new\":{");
+	buffer_put_literal(writing->buf, ",\"new\":{");
 	for (int i = 0; i < plan->norder; i++)
-	{
-		CaptureColumn *column = &plan->columns[plan->order[i]];
-
-		if (column->in_key)
-			capture_repeat_column(buf, column);
-		else
-			capture_append_column(buf, column, new, as_text);
-	}
-	capture_close_object(buf);
+		capture_repeat_column(writing, &plan->columns[plan->order[i]], new);
+	capture_close_object(writing->buf);
 }
 
 static bool
@@ -146,7 +164,7 @@ capture_key_changed(const CaptureRow *old, const CaptureRow *new)
  * asks for: else nobody could know which row it was.
  */
 static void
-capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new, bool as_text)
+capture_append_old(CaptureWriting *writing, const CaptureRow *old, const CaptureRow *new)
 {
 	CapturePlan *plan = old->plan;
 	bool cols = plan->old_values && plan->norder > 0;
@@ -154,15 +172,15 @@ capture_append_old(StringInfo buf, const CaptureRow *old, const CaptureRow *new,
 
 	if (!cols && !key)
 		return;
-	buffer_put_literal(buf, ",\"old\":{");
+	buffer_put_literal(writing->buf, ",\"old\":{");
 	for (int i = 0; key && i < plan->nkey; i++)
 	{
 		if (!cols || !plan->columns[i].in_cols)
-			capture_append_old_column(buf, &plan->columns[i], old, new, as_text);
+			capture_append_old_column(writing, &plan->columns[i], old, new);
 	}
 	for (int i = 0; cols && i < plan->norder; i++)
-		capture_append_old_column(buf, &plan->columns[plan->order[i]], old, new, as_text);
-	capture_close_object(buf);
+		capture_append_old_column(writing, &plan->columns[plan->order[i]], old, new);
+	capture_close_object(writing->buf);
 }
 
 static const StringInfoData *
@@ -185,9 +203,11 @@ capture_head(const CapturePlan *plan, char op)
 static int
 capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
 {
+	static uint64 writings = 0;
+
 	CapturePlan *plan = new ? new->plan : old->plan;
 	const StringInfoData *head = capture_head(plan, op);
-	bool as_text = detail != CAPTURE_WHOLE;
+	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
 	int head_end;
 
 	buffer_put(buf, head->data, head->len);
@@ -196,7 +216,7 @@ capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, Capture
 	if (detail == CAPTURE_NOTHING)
 		buffer_put_literal(buf, ",\"key\":{}");
 	else
-		capture_append_key(buf, new ? new : old, as_text);
+		capture_append_key(&writing, new ? new : old);
 	if (detail >= CAPTURE_KEY_ONLY)
 	{
 		buffer_put_literal(buf, ",\"truncated\":true");
@@ -204,9 +224,9 @@ capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, Capture
 	}
 	head_end = buf->len;
 	if (new != NULL && plan->norder > 0)
-		capture_append_new(buf, new, as_text);
+		capture_append_new(&writing, new);
 	if (old != NULL)
-		capture_append_old(buf, old, new, as_text);
+		capture_append_old(&writing, old, new);
 	return head_end;
 }
 
@@ -219,6 +239,7 @@ capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, Capture
 typedef struct CaptureRisk
 {
 	bool cast;
+	bool nested;     /* there are values whose text to_json() makes */
 	Size structured; /* size of the structured values */
 	Size size;       /* of all values */
 } CaptureRisk;
@@ -234,6 +255,7 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 		if (row->isnull[column->attnum - 1])
 			continue;
 		risk->cast = risk->cast || column->json.careful;
+		risk->nested = risk->nested || column->json.kind == JSON_NESTED;
 		if (!column->json.varlena)
 			continue;
 		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
@@ -289,7 +311,6 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, 
 	return text->buf.len <= (int) CAPTURE_MAX_TEXT;
 }
 
-/* The text in a buffer of its own. */
 static void
 capture_write_carefully(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, bool cast)
 {
@@ -317,10 +338,15 @@ capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
 	return risk;
 }
 
-static bool
-capture_is_safe(const CaptureRisk *risk)
+/* The text in a buffer of its own. */
+static void
+capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, const CaptureRisk *risk)
 {
-	return !risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED && risk->size <= CAPTURE_SAFE_ROW;
+	initStringInfo(&text->buf);
+	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED && risk->size <= CAPTURE_SAFE_ROW)
+		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
+	else
+		capture_write_carefully(text, op, old, new, risk->cast);
 }
 
 void
@@ -328,11 +354,7 @@ capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 {
 	CaptureRisk risk = capture_risk(op, old, new);
 
-	initStringInfo(&text->buf);
-	if (capture_is_safe(&risk))
-		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
-	else
-		capture_write_carefully(text, op, old, new, risk.cast);
+	capture_build_knowing(text, op, old, new, &risk);
 }
 
 static PendingEvent
@@ -365,18 +387,25 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 {
 	CapturePlan *plan = new ? new->plan : old->plan;
 	CaptureRisk risk = capture_risk(op, old, new);
-	CaptureText text;
 
-	/* Mostly it is written where it stays until the commit. No code of a user's can append another event meanwhile. */
-	if (capture_is_safe(&risk) && risk.size <= CAPTURE_DIRECT_ROW)
+	/*
+	 * Mostly it is written where it stays until the commit. Not where to_json() would be called: it looks for casts by
+	 * itself, and one that has come just now may append another event.
+	 */
+	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED && risk.size <= CAPTURE_DIRECT_ROW)
 	{
 		PendingEvent event = capture_make_event(plan, op);
-		int head_end = capture_write(pending_begin(&event), op, old, new, CAPTURE_WHOLE);
+		StringInfo buf = pending_begin(&event);
+		int head_end = capture_write(buf, op, old, new, CAPTURE_WHOLE);
 
 		FAIL_POINT("event-written");
 		pending_end(head_end);
-		return;
 	}
-	capture_build(&text, op, old, new);
-	capture_append(plan, op, &text);
+	else
+	{
+		CaptureText text;
+
+		capture_build_knowing(&text, op, old, new, &risk);
+		capture_append(plan, op, &text);
+	}
 }

@@ -161,12 +161,7 @@ capture_add_key(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 	else
 		attnums = watch_table_key(plan->watched, false);
 	foreach (cell, attnums)
-	{
-		int i = capture_add_column(plan, desc, (AttrNumber) lfirst_int(cell));
-
-		if (i >= 0)
-			plan->columns[i].in_key = true;
-	}
+		(void) capture_add_column(plan, desc, (AttrNumber) lfirst_int(cell));
 	plan->nkey = plan->ncolumns;
 }
 
@@ -228,20 +223,34 @@ capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 	}
 }
 
-/* The members that all events of an operation begin with. */
+/* The members that all events of an operation begin with: that one, and those that are the same for all. */
 static void
-capture_add_head(CapturePlan *plan, StringInfo head, const char *op)
+capture_add_head(StringInfo head, const char *op, const StringInfoData *names)
+{
+	initStringInfo(head);
+	appendStringInfo(head, "\"op\":\"%s\"", op);
+	buffer_put(head, names->data, names->len);
+}
+
+static void
+capture_add_heads(CapturePlan *plan)
 {
 	char *schema = get_namespace_name(get_rel_namespace(plan->watched));
 	char *table = get_rel_name(plan->watched);
+	StringInfoData names;
 
-	initStringInfo(head);
-	appendStringInfo(head, "\"op\":\"%s\",\"schema\":", op);
-	json_append_string(head, schema ? schema : "", schema ? strlen(schema) : 0);
-	buffer_put_literal(head, ",\"table\":");
-	json_append_string(head, table ? table : "", table ? strlen(table) : 0);
-	buffer_put_literal(head, ",\"channel\":");
-	json_append_string(head, plan->channel, plan->channel_length);
+	initStringInfo(&names);
+	buffer_put_literal(&names, ",\"schema\":");
+	json_append_string(&names, schema ? schema : "", schema ? strlen(schema) : 0);
+	buffer_put_literal(&names, ",\"table\":");
+	json_append_string(&names, table ? table : "", table ? strlen(table) : 0);
+	buffer_put_literal(&names, ",\"channel\":");
+	json_append_string(&names, plan->channel, plan->channel_length);
+	capture_add_head(&plan->insert_head, "INSERT", &names);
+	capture_add_head(&plan->update_head, "UPDATE", &names);
+	capture_add_head(&plan->delete_head, "DELETE", &names);
+	capture_add_head(&plan->truncate_head, "TRUNCATE", &names);
+	pfree(names.data);
 }
 
 /* Whether the watch is of this relation, or of one that it is a partition of. */
@@ -280,10 +289,7 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 		watch->condition == NULL && get_rel_relkind(plan->watched) == RELKIND_PARTITIONED_TABLE;
 	plan->channel = watch->channel;
 	plan->channel_length = (int) strlen(plan->channel);
-	capture_add_head(plan, &plan->insert_head, "INSERT");
-	capture_add_head(plan, &plan->update_head, "UPDATE");
-	capture_add_head(plan, &plan->delete_head, "DELETE");
-	capture_add_head(plan, &plan->truncate_head, "TRUNCATE");
+	capture_add_heads(plan);
 
 	plan->tupdesc = plan->track_moves ? CreateTupleDescCopyConstr(desc) : NULL;
 	most = desc->natts;

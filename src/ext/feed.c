@@ -28,6 +28,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
@@ -38,7 +40,6 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
-#include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
@@ -59,13 +60,13 @@
 
 /*
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
- * event as for several. So the feed owes so many times as long as its rounds take, in which events gather. What
- * passes while there is nothing to do counts, up to so long: fewer than about 1,000 events a second do not wait. At most
- * so long is made good at once, and what is still owed then is forgotten.
+ * event as for several. So the feed owes a multiple of the processor time that its rounds with events take, in which
+ * events gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do
+ * not wait.
  */
 #define FEED_GATHER_TIMES 24
-#define FEED_GATHER_US    4000
-#define FEED_SAVED_US     20000
+#define FEED_GATHER_US    4000  /* the longest pause; what is still owed then is forgotten */
+#define FEED_SAVED_US     20000 /* so much of a quiet time counts */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -289,21 +290,27 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
+static int64
+feed_clock(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
+}
+
 /*
- * Let events gather if time for it is owed, after a round that began then and has sent some. What wakes the feed has
- * to wait, but for the postmaster's end. Returns whether it waited.
+ * Let events gather if time for it is owed, after a round that began at that processor time and has sent some. What
+ * wakes the feed has to wait, but for the postmaster's end. Returns whether it waited.
  */
 static bool
-feed_gather(Feed *feed, instr_time began)
+feed_gather(Feed *feed, int64 began)
 {
-	int64 begun = (int64) INSTR_TIME_GET_MICROSEC(began);
-	instr_time ended;
-	int64 now;
+	int64 now = feed_clock(CLOCK_MONOTONIC);
+	int64 took = feed_clock(CLOCK_THREAD_CPUTIME_ID) - began;
 	int64 owed;
 
-	INSTR_TIME_SET_CURRENT(ended);
-	now = (int64) INSTR_TIME_GET_MICROSEC(ended);
-	feed->free_at = Max(feed->free_at, begun - FEED_SAVED_US) + (now - begun) * (FEED_GATHER_TIMES + 1);
+	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + took * FEED_GATHER_TIMES;
 	owed = Min(feed->free_at - now, FEED_GATHER_US);
 	if (owed <= 0)
 		return false;
@@ -339,12 +346,12 @@ pg_notifyd_feed_main(Datum main_arg)
 	for (;;)
 	{
 		FeedProgress progress;
-		instr_time began;
+		int64 began = feed_clock(CLOCK_THREAD_CPUTIME_ID);
+		bool gathered = false;
 		TimestampTz now;
 		long timeout;
 		bool tick;
 
-		INSTR_TIME_SET_CURRENT(began);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
@@ -370,9 +377,11 @@ pg_notifyd_feed_main(Datum main_arg)
 		}
 
 		MemoryContextSwitchTo(feed->context);
-		if (progress == FEED_STANDBY)
-			link_wait(feed, FEED_STANDBY_MS);
-		else if (progress == FEED_IDLE && (feed->found == 0 || !feed_gather(feed, began)))
+		if (progress == FEED_IDLE && feed->found > 0)
+			gathered = feed_gather(feed, began);
+		if (progress == FEED_IDLE && !gathered)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
+		else if (progress == FEED_STANDBY)
+			link_wait(feed, FEED_STANDBY_MS);
 	}
 }

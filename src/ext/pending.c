@@ -77,10 +77,10 @@ typedef struct PendingState
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
-	/* the entry that has begun: where it is in the tail, where its text is, and whether it is to be sent by NOTIFY too */
-	int entry_at;
-	int text_at;
-	bool entry_notify;
+	bool begun;        /* an entry has begun, and not ended: */
+	int entry_at;      /* where it is in the tail, */
+	int text_at;       /* where its text is there, */
+	bool entry_notify; /* and whether it is to be sent by NOTIFY too */
 } PendingState;
 
 static PendingState pending;
@@ -190,6 +190,7 @@ pending_truncate(uint64 bytes, int64 count, int64 notifies)
 		pending_drop_file();
 	pending.count = count;
 	pending.notifies = notifies;
+	pending.begun = false;
 }
 
 /* Make ready for an entry of this transaction. */
@@ -204,6 +205,8 @@ pending_prepare(void)
 				 errmsg("cannot capture a change while the transaction is committing"),
 				 errdetail("The events of this transaction have been written to the log already."),
 				 errhint("A watched table must not be changed by a commit callback of another extension.")));
+	if (pending.begun)
+		elog(ERROR, "an event was captured while another one was written");
 	if (pending.database == NULL)
 		pending.database = log_attach();
 	if (pending.tail == NULL)
@@ -234,6 +237,7 @@ pending_begin(const PendingEvent *event)
 	buffer_put(pending.tail, event->channel, event->channel_length + 1); /* with its NUL */
 	pending.text_at = pending.tail->len;
 	pending.entry_notify = event->notify;
+	pending.begun = true;
 	return pending.tail;
 }
 
@@ -254,6 +258,7 @@ pending_set_lengths(Size head_length, Size text_length)
 static int64
 pending_count(void)
 {
+	pending.begun = false;
 	if (pending.entry_notify)
 		pending.notifies++;
 	return ++pending.count;
@@ -262,6 +267,8 @@ pending_count(void)
 int64
 pending_end(int head_end)
 {
+	if (!pending.begun)
+		elog(ERROR, "an event was rolled back while it was written");
 	pending_set_lengths(head_end - pending.text_at, pending.tail->len - pending.text_at);
 	return pending_count();
 }

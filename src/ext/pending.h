@@ -51,13 +51,14 @@ extern int64 pending_append(const PendingEvent *event);
 
 /*
  * The same in two steps, for a text that is written where it stays: what is appended to the buffer between them
- * becomes the text, whatever event says of it. head_end is where its head ends in the buffer. No event may be
- * appended, and no subtransaction begin, in between; after an error there is no pending_end().
+ * becomes the text, and what event says of a text is not looked at. head_end is where its head ends in the buffer. No
+ * event may be appended in between, and no subtransaction roll back: that raises ERRCODE_INTERNAL_ERROR. After an error
+ * there is no pending_end().
  */
 extern StringInfo pending_begin(const PendingEvent *event);
 extern int64 pending_end(int head_end);
 
-/* Register the transaction callbacks; once per backend, called by pending_append itself. */
+/* Register the transaction callbacks; once per backend, called by pending_begin itself. */
 extern void pending_init(void);
 
 #endif /* PG_NOTIFYD_PENDING_H */
