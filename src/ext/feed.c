@@ -60,11 +60,11 @@
 
 /*
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
- * event as for several. So the feed owes a multiple of the processor time that its rounds with events take, in which
- * events gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do
+ * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
+ * gather. Where processors are all at work, it takes longer, and more gathers. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do
  * not wait.
  */
-#define FEED_GATHER_TIMES 24
+#define FEED_GATHER_TIMES 32
 #define FEED_GATHER_US    4000  /* the longest pause; what is still owed then is forgotten */
 #define FEED_SAVED_US     20000 /* so much of a quiet time counts */
 
@@ -290,27 +290,26 @@ feed_sleep(Feed *feed, long timeout)
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
 }
 
-static int64
-feed_clock(clockid_t clock)
+int64
+feed_clock(void)
 {
 	struct timespec time;
 
-	clock_gettime(clock, &time);
+	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
 /*
- * Let events gather if time for it is owed, after a round that began at that processor time and has sent some. What
- * wakes the feed has to wait, but for the postmaster's end. Returns whether it waited.
+ * Let events gather if time for it is owed, after a round that has sent some. What wakes the feed has to wait, but for
+ * the postmaster's end. Returns whether it waited.
  */
 static bool
-feed_gather(Feed *feed, int64 began)
+feed_gather(Feed *feed)
 {
-	int64 now = feed_clock(CLOCK_MONOTONIC);
-	int64 took = feed_clock(CLOCK_THREAD_CPUTIME_ID) - began;
+	int64 now = feed_clock();
 	int64 owed;
 
-	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + took * FEED_GATHER_TIMES;
+	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + (now - feed->began) * FEED_GATHER_TIMES;
 	owed = Min(feed->free_at - now, FEED_GATHER_US);
 	if (owed <= 0)
 		return false;
@@ -346,7 +345,6 @@ pg_notifyd_feed_main(Datum main_arg)
 	for (;;)
 	{
 		FeedProgress progress;
-		int64 began = feed_clock(CLOCK_THREAD_CPUTIME_ID);
 		bool gathered = false;
 		TimestampTz now;
 		long timeout;
@@ -378,7 +376,7 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed->found > 0)
-			gathered = feed_gather(feed, began);
+			gathered = feed_gather(feed);
 		if (progress == FEED_IDLE && !gathered)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)

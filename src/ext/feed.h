@@ -105,7 +105,8 @@ struct Feed
 	uint64 watermark;    /* as it was when this round began */
 	StringInfoData text; /* the event being built */
 	int found;           /* live events that this round has read */
-	int64 free_at;       /* until then, in µs, time is owed in which events gather, see feed.c */
+	int64 began;         /* µs: when these could be read, being on disk */
+	int64 free_at;       /* µs: until then time is owed in which events gather, see feed.c */
 	MemoryContext context;
 };
 
@@ -209,6 +210,9 @@ extern void feed_jump(Link *link);
 
 /* Every link that is not there yet. */
 extern void feed_jump_all(Feed *feed);
+
+/* Microseconds that pass evenly, from some point in time. */
+extern int64 feed_clock(void);
 
 /* Whether a position of an earlier timeline lies in the history that this server has. */
 extern bool feed_timeline_has(WirePosition position);

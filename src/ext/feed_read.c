@@ -459,6 +459,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 		return FEED_IDLE;
 	if (!feed_make_durable(lsn))
 		return FEED_STANDBY;
+	feed->began = feed_clock();
 
 	/* After the watermark: see log.c. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
