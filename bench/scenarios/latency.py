@@ -73,7 +73,6 @@ def loaded(bench, figures):
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(Program([bench.program("client"), "-p", str(bench.cluster.port), "-n", "10", "-t",
                                               "at", "-s", SUBSCRIBE % "loaded"]))
-        programs = {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}
         bench.cluster.make_wal(bench.scale(128, 8))
         fastest, _ = pgbench(bench, "bench", INSERT, 32, seconds=bench.scale(10, 2))
         figures.add("32 writers at full speed, 10 clients", "tps", fastest)
@@ -82,8 +81,9 @@ def loaded(bench, figures):
         window = seconds / WINDOWS
         load = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=int(seconds + window) + 1,
                                                 rate=int(fastest / 2)))
-        # Not while its sessions begin.
+        # Not while its sessions begin. The probes connect only now: they do not read while they do not measure.
         bench.sleep(bench.scale(5, 1))
+        programs = {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}
         client.ask("mark")
         for i in range(WINDOWS):
             bench.progress("loaded, window %d of %d" % (i + 1, WINDOWS))
