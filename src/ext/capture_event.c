@@ -66,8 +66,9 @@ typedef struct CaptureWriting
 {
 	StringInfo buf;
 	bool as_text; /* without casts to json */
-	uint64
-		number; /* of all texts that were begun: a user's cast may begin another one of the same plan meanwhile */
+
+	/* Of all texts that were begun: a user's cast may begin another one of the same plan meanwhile. */
+	uint64 number;
 } CaptureWriting;
 
 static void

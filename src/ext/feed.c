@@ -61,8 +61,8 @@
 /*
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
  * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
- * gather. Where processors are all at work, it takes longer, and more gathers. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do
- * not wait.
+ * gather. Where processors are all at work, a round takes longer, and more gathers. What passes while there is nothing
+ * to do counts as well: fewer than about 1,000 events a second do not wait.
  */
 #define FEED_GATHER_TIMES 32
 #define FEED_GATHER_US    4000  /* the longest pause; what is still owed then is forgotten */
