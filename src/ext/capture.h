@@ -18,6 +18,7 @@
 #include "utils/reltrigger.h"
 
 #include "json.h"
+#include "pending.h"
 
 /*
  * How long an event's text may be: what a text value can hold, less what is put before it
@@ -28,7 +29,8 @@
 /* A column that events carry. */
 typedef struct CaptureColumn
 {
-	AttrNumber attnum; /* in the relation that the trigger fires for */
+	AttrNumber attnum;         /* in the relation that the trigger fires for, */
+	AttrNumber watched_attnum; /* and in the watched one */
 	int16 typlen;
 	bool typbyval;
 	bool in_cols;
@@ -45,38 +47,34 @@ typedef struct CaptureColumn
 /*
  * What there is to know to capture the changes of one relation, a table or a partition,
  * for one watch. Stays where it is until the transaction ends, even when it is not valid
- * any more.
+ * any more. What each event needs comes first, and together.
  */
 typedef struct CapturePlan
 {
-	MemoryContext context;
-	bool valid;
 	bool orphan; /* there is no such watch of this relation: nothing is captured */
+	bool valid;
+	bool old_values;
+	bool track_moves; /* a row that moves between partitions is one UPDATE */
+	int ops;          /* WATCH_OP_ bits */
+	int natts;        /* highest attribute number that is needed */
+	int ncolumns;     /* those of the key first, in its order, then the others */
+	int nkey;
+	int norder;
+	int nupdate_of; /* -1: every UPDATE counts */
+	CaptureColumn *columns;
+	int *order; /* columns of new and old, in their order, as indexes of columns */
+	CaptureColumn *update_of;
+	PendingHead insert_head; /* with "op":...,"schema":...,"table":...,"channel":... */
+	PendingHead update_head;
+	PendingHead delete_head;
+	PendingHead truncate_head;
+
 	int64 watch_id;
 	Oid relation; /* that the trigger fires for */
 	Oid watched;  /* that the watch is of: the same or, of a partition, its parent */
 	List *types;  /* relations of composite types that columns' texts depend on */
-	int ops;      /* WATCH_OP_ bits */
-	bool notify;
-	bool old_values;
-	bool track_moves; /* a row that moves between partitions is one UPDATE */
-	char *channel;
-	int channel_length;
-	StringInfoData insert_head; /* "op":...,"schema":...,"table":...,"channel":... */
-	StringInfoData update_head;
-	StringInfoData delete_head;
-	StringInfoData truncate_head;
 	TupleDesc tupdesc;
-	int natts;    /* highest attribute number that is needed */
-	int ncolumns; /* those of the key first, in its order, then the others */
-	int nkey;
-	CaptureColumn *columns;
-	int *order; /* columns of new and old, in their order, as indexes of columns */
-	int norder;
-	int nupdate_of; /* -1: every UPDATE counts */
-	CaptureColumn *update_of;
-	int nprivilege; /* for PendingEvent.columns, numbers of the watched relation */
-	AttrNumber *privilege;
+	MemoryContext context;
 } CapturePlan;
 
 /* A row to be written: attributes 1 to plan->natts. */

@@ -184,7 +184,7 @@ capture_append_old(CaptureWriting *writing, const CaptureRow *old, const Capture
 	capture_close_object(writing->buf);
 }
 
-static const StringInfoData *
+static const PendingHead *
 capture_head(const CapturePlan *plan, char op)
 {
 	switch (op)
@@ -200,18 +200,16 @@ capture_head(const CapturePlan *plan, char op)
 	}
 }
 
-/* Append the text. Returns where its head ends, see pending.h. */
+/* Append the text behind what all events have. Returns where its head ends, see pending.h. */
 static int
 capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
 {
 	static uint64 writings = 0;
 
 	CapturePlan *plan = new ? new->plan : old->plan;
-	const StringInfoData *head = capture_head(plan, op);
 	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
 	int head_end;
 
-	buffer_put(buf, head->data, head->len);
 	if (op == PENDING_TRUNCATE)
 		return buf->len;
 	if (detail == CAPTURE_NOTHING)
@@ -358,27 +356,10 @@ capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 	capture_build_knowing(text, op, old, new, &risk);
 }
 
-static PendingEvent
-capture_make_event(const CapturePlan *plan, char op)
-{
-	return (PendingEvent){.op = op,
-						  .notify = plan->notify,
-						  .relation = plan->watched,
-						  .ncolumns = plan->nprivilege,
-						  .columns = plan->nprivilege >= 0 ? plan->privilege : NULL,
-						  .channel = plan->channel,
-						  .channel_length = plan->channel_length};
-}
-
 void
 capture_append(CapturePlan *plan, char op, CaptureText *text)
 {
-	PendingEvent event = capture_make_event(plan, op);
-
-	event.head_length = text->head_length;
-	event.text_length = text->buf.len;
-	event.text = text->buf.data;
-	(void) pending_append(&event);
+	(void) pending_append(capture_head(plan, op), text->buf.data, text->head_length, text->buf.len);
 	pfree(text->buf.data);
 	text->buf.data = NULL;
 }
@@ -395,8 +376,7 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	 */
 	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED && risk.size <= CAPTURE_DIRECT_ROW)
 	{
-		PendingEvent event = capture_make_event(plan, op);
-		StringInfo buf = pending_begin(&event);
+		StringInfo buf = pending_begin(capture_head(plan, op));
 		int head_end = capture_write(buf, op, old, new, CAPTURE_WHOLE);
 
 		FAIL_POINT("event-written");

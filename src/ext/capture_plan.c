@@ -110,6 +110,17 @@ capture_map_column(const CapturePlan *plan, TupleDesc desc, AttrNumber attnum)
 	return name != NULL ? get_attnum(plan->relation, name) : InvalidAttrNumber;
 }
 
+/* A buffer's contents with no room left, so that what is needed together is close together. */
+static void
+capture_trim(StringInfo buf)
+{
+	char *data = memcpy(palloc(buf->len), buf->data, buf->len);
+
+	pfree(buf->data);
+	buf->data = data;
+	buf->maxlen = buf->len;
+}
+
 static void
 capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, CaptureColumn *column)
 {
@@ -119,6 +130,7 @@ capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, Cap
 	initStringInfo(&label);
 	json_append_string(&label, NameStr(attribute->attname), strlen(NameStr(attribute->attname)));
 	buffer_put_literal(&label, ":");
+	capture_trim(&label);
 	memset(column, 0, sizeof(*column));
 	column->attnum = attnum;
 	column->label = label.data;
@@ -143,7 +155,7 @@ capture_add_column(CapturePlan *plan, TupleDesc desc, AttrNumber watched_attnum)
 			return i;
 	}
 	capture_prepare_column(plan, desc, attnum, &plan->columns[plan->ncolumns]);
-	plan->privilege[plan->ncolumns] = watched_attnum;
+	plan->columns[plan->ncolumns].watched_attnum = watched_attnum;
 	return plan->ncolumns++;
 }
 
@@ -223,34 +235,47 @@ capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 	}
 }
 
-/* The members that all events of an operation begin with: that one, and those that are the same for all. */
+/* What all events of an operation begin with. */
 static void
-capture_add_head(StringInfo head, const char *op, const StringInfoData *names)
+capture_make_head(PendingHead *head, PendingEvent *event, char op, const char *name,
+				  const StringInfoData *names)
 {
-	initStringInfo(head);
-	appendStringInfo(head, "\"op\":\"%s\"", op);
-	buffer_put(head, names->data, names->len);
+	event->op = op;
+	pending_make_head(head, event);
+	appendStringInfo(&head->buf, "\"op\":\"%s\"", name);
+	buffer_put(&head->buf, names->data, names->len);
+	capture_trim(&head->buf);
 }
 
 static void
-capture_add_heads(CapturePlan *plan)
+capture_add_heads(CapturePlan *plan, const Watch *watch)
 {
+	AttrNumber *columns = palloc(Max(plan->ncolumns, 1) * sizeof(AttrNumber));
+	PendingEvent event = {.notify = watch->notify,
+						  .relation = plan->watched,
+						  .ncolumns = watch->cols.given ? plan->ncolumns : -1,
+						  .columns = columns,
+						  .channel = watch->channel,
+						  .channel_length = (int) strlen(watch->channel)};
 	char *schema = get_namespace_name(get_rel_namespace(plan->watched));
 	char *table = get_rel_name(plan->watched);
 	StringInfoData names;
 
+	for (int i = 0; i < plan->ncolumns; i++)
+		columns[i] = plan->columns[i].watched_attnum;
 	initStringInfo(&names);
 	buffer_put_literal(&names, ",\"schema\":");
 	json_append_string(&names, schema ? schema : "", schema ? strlen(schema) : 0);
 	buffer_put_literal(&names, ",\"table\":");
 	json_append_string(&names, table ? table : "", table ? strlen(table) : 0);
 	buffer_put_literal(&names, ",\"channel\":");
-	json_append_string(&names, plan->channel, plan->channel_length);
-	capture_add_head(&plan->insert_head, "INSERT", &names);
-	capture_add_head(&plan->update_head, "UPDATE", &names);
-	capture_add_head(&plan->delete_head, "DELETE", &names);
-	capture_add_head(&plan->truncate_head, "TRUNCATE", &names);
+	json_append_string(&names, event.channel, event.channel_length);
+	capture_make_head(&plan->insert_head, &event, PENDING_INSERT, "INSERT", &names);
+	capture_make_head(&plan->update_head, &event, PENDING_UPDATE, "UPDATE", &names);
+	capture_make_head(&plan->delete_head, &event, PENDING_DELETE, "DELETE", &names);
+	capture_make_head(&plan->truncate_head, &event, PENDING_TRUNCATE, "TRUNCATE", &names);
 	pfree(names.data);
+	pfree(columns);
 }
 
 /* Whether the watch is of this relation, or of one that it is a partition of. */
@@ -283,23 +308,18 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	}
 	plan->watched = watch->relation;
 	plan->ops = watch->ops;
-	plan->notify = watch->notify;
 	plan->old_values = watch->old_values;
 	plan->track_moves =
 		watch->condition == NULL && get_rel_relkind(plan->watched) == RELKIND_PARTITIONED_TABLE;
-	plan->channel = watch->channel;
-	plan->channel_length = (int) strlen(plan->channel);
-	capture_add_heads(plan);
 
 	plan->tupdesc = plan->track_moves ? CreateTupleDescCopyConstr(desc) : NULL;
 	most = desc->natts;
 	plan->columns = palloc(Max(most, 1) * sizeof(CaptureColumn));
-	plan->privilege = palloc(Max(most, 1) * sizeof(AttrNumber));
 	plan->order = palloc(Max(most, 1) * sizeof(int));
 	capture_add_key(plan, desc, watch);
 	capture_add_cols(plan, desc, watch);
 	capture_add_update_of(plan, desc, watch);
-	plan->nprivilege = watch->cols.given ? plan->ncolumns : -1;
+	capture_add_heads(plan, watch);
 }
 
 static CapturePlan *

@@ -121,8 +121,11 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
 					   json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
-	json->output = palloc(sizeof(FmgrInfo));
-	fmgr_info(output, json->output);
+	if (json->kind == JSON_NUMBER || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
+	{
+		json->output = palloc(sizeof(FmgrInfo));
+		fmgr_info(output, json->output);
+	}
 	if (json->kind == JSON_TIMESTAMP)
 		json->second = palloc0(sizeof(JsonSecond));
 	if (json->kind == JSON_NESTED)

@@ -46,9 +46,9 @@ typedef struct JsonType
 	Oid type; /* domains looked through */
 	JsonKind kind;
 	bool varlena;
-	bool careful;    /* writing a value may run a user's cast to json, which may fail */
-	bool structured; /* the text of a small value may be very much larger than it */
-	FmgrInfo *output;
+	bool careful;       /* writing a value may run a user's cast to json, which may fail */
+	bool structured;    /* the text of a small value may be very much larger than it */
+	FmgrInfo *output;   /* where the output function is called */
 	FmgrInfo *to_json;  /* JSON_NESTED only */
 	JsonSecond *second; /* JSON_TIMESTAMP only */
 } JsonType;

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup.h"
 #include "lib/stringinfo.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -141,29 +142,31 @@ typedef struct LogRow
 	int32 head_length;
 	Oid relation;
 	char op;
-	bool notify;
 	int ncolumns;        /* -1: the whole row */
 	const char *columns; /* that many int16, not aligned */
-	const char *channel; /* NUL-terminated */
+	const char *channel;
 	int channel_length;
 	const char *event;
 	Size event_length;
 } LogRow;
 
-typedef struct LogWriter LogWriter;
-
 /*
- * Rows of the ids that were reserved, or members of a bulk write, in order. What is written is visible when the
- * transaction commits. What is formed for the rows of the former stays in the current context.
+ * Insert rows that were formed as in log_row.h, all that were reserved, in order; of: how many events the transaction
+ * has. What is written is visible when the transaction commits.
  */
-extern LogWriter *log_open_writer(NotifydDatabase *database, const LogReservation *reservation);
-extern LogWriter *log_open_bulk_writer(const LogBulk *bulk);
-extern void log_write(LogWriter *writer, const LogRow *row);
-extern void log_close_writer(LogWriter *writer);
+extern void log_write(NotifydDatabase *database, const LogReservation *reservation, HeapTuple *tuples, int n,
+					  uint64 tx, TimestampTz at, int32 of);
+
+/* Insert members of a bulk write, in order, into the table of a segment. */
+typedef struct LogBulkWriter LogBulkWriter;
+
+extern LogBulkWriter *log_open_bulk_writer(int segment);
+extern void log_write_member(LogBulkWriter *writer, const LogRow *row);
+extern void log_close_bulk_writer(LogBulkWriter *writer);
 
 /* The row that stands for all of a bulk write, under its ids. */
 extern void log_write_marker(NotifydDatabase *database, const LogBulk *bulk,
-							 const LogReservation *reservation, int64 n, TimestampTz at);
+							 const LogReservation *reservation, uint64 tx, TimestampTz at, int32 of);
 
 /* ---------------- reading (log_read.c) ---------------- */
 

@@ -23,13 +23,88 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "buffer.h"
 #include "failpoint.h"
 #include "log_place.h"
+#include "log_row.h"
 
-#define LOG_BATCH_ROWS  64          /* rows in one multi-insert */
+#define LOG_BATCH_ROWS  64          /* of a bulk write, in one multi-insert */
 #define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
 #define LOG_CHUNK_BYTES                                                                                      \
 	8000 /* members in one chunk: with its own fields it fills a page, see toast_tuple_target */
+
+/* Make a formed row whole with what is known at the commit. */
+static void
+log_stamp_row(HeapTuple tuple, const LogRow *row, const LogSign *sign)
+{
+	LogFixed *fixed = log_row_fixed((char *) tuple->t_data);
+
+	fixed->id = row->id;
+	fixed->tx = (int64) row->tx;
+	fixed->at = row->at;
+	fixed->file = sign->file;
+	fixed->block = (int32) sign->block;
+	fixed->behind = log_behind(sign, (uint64) row->id);
+	fixed->seq = row->seq;
+	fixed->of = row->of;
+}
+
+static void
+log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int options, BulkInsertState bulk)
+{
+	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
+
+	for (int i = 0; i < n; i++)
+	{
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(table), &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(tuples[i], slots[i], false);
+	}
+	table_multi_insert(table, slots, n, cid, options, bulk);
+	for (int i = 0; i < n; i++)
+	{
+		tuples[i]->t_self = slots[i]->tts_tid;
+		ExecDropSingleTupleTableSlot(slots[i]);
+	}
+	pfree(slots);
+}
+
+/* Past SQL and the executor. */
+static void
+log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options, BulkInsertState bulk)
+{
+	FAIL_POINT("log-insert");
+
+	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
+	if (n == 1)
+		heap_insert(table, tuples[0], cid, options, bulk);
+	else
+		log_insert_several(table, tuples, n, cid, options, bulk);
+}
+
+/* ---------------- rows of ids that were reserved ---------------- */
+
+void
+log_write(NotifydDatabase *database, const LogReservation *reservation, HeapTuple *tuples, int n, uint64 tx,
+		  TimestampTz at, int32 of)
+{
+	Relation table = table_open(log_table(reservation->segment), RowExclusiveLock);
+	LogSign sign = log_aim(database, reservation, table);
+
+	for (int i = 0; i < n; i++)
+	{
+		LogRow row = {.id = (int64) reservation->first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
+
+		log_stamp_row(tuples[i], &row, &sign);
+	}
+	log_insert(table, tuples, n, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL); /* see log_aim() */
+	log_landed(database, reservation->segment, table, &sign,
+			   ItemPointerGetBlockNumber(&tuples[n - 1]->t_self));
+
+	/* The lock stays until the end of the transaction, as for any insert. */
+	table_close(table, NoLock);
+}
+
+/* ---------------- members of a bulk write ---------------- */
 
 /* Members of a bulk write that are gathered for one row. */
 typedef struct LogChunk
@@ -40,28 +115,15 @@ typedef struct LogChunk
 	StringInfoData texts;
 } LogChunk;
 
-struct LogWriter
+struct LogBulkWriter
 {
 	Relation table;
-	CommandId cid;
-
-	/* for rows under their own ids */
-	NotifydDatabase *database;
-	int segment;
-	LogSign sign;
-	BlockNumber block; /* where the last row was added */
-
-	/* for members of a bulk write */
-	BulkInsertState bulk; /* NULL: this is none */
 	Relation index;
+	CommandId cid;
+	BulkInsertState state;
 	LogChunk chunk;
-
-	MemoryContext context; /* the writer's own */
-	MemoryContext rows;    /* what is waiting to be inserted; of a bulk write, one that is reset */
-	HeapTuple *tuples;     /* room for LOG_BATCH_ROWS, but at first for one: most transactions have one */
-	HeapTuple first;
-	TupleTableSlot **slots;
-	int nslots; /* made so far: none, where rows are inserted one by one */
+	MemoryContext rows; /* what is waiting to be inserted; reset when it was */
+	HeapTuple tuples[LOG_BATCH_ROWS];
 	int waiting;
 	Size bytes;
 };
@@ -78,213 +140,79 @@ log_clear_chunk(LogChunk *chunk)
 	resetStringInfo(&chunk->texts);
 }
 
-static LogWriter *
-log_make_writer(Oid table)
+LogBulkWriter *
+log_open_bulk_writer(int segment)
 {
-	LogWriter *writer = palloc0(sizeof(LogWriter));
+	LogBulkWriter *writer = palloc0(sizeof(LogBulkWriter));
 
-	writer->table = table_open(table, RowExclusiveLock);
-	writer->cid = GetCurrentCommandId(true);
-	writer->context = CurrentMemoryContext;
-	writer->rows = CurrentMemoryContext;
-	writer->tuples = &writer->first;
-	return writer;
-}
-
-LogWriter *
-log_open_writer(NotifydDatabase *database, const LogReservation *reservation)
-{
-	LogWriter *writer = log_make_writer(log_table(reservation->segment));
-
-	writer->database = database;
-	writer->segment = reservation->segment;
-	writer->sign = log_aim(database, reservation, writer->table);
-	return writer;
-}
-
-/* A writer for the table of a segment that has an index. */
-static LogWriter *
-log_open_indexed_writer(int segment)
-{
-	LogWriter *writer = log_make_writer(log_bulk_table(segment));
-
+	writer->table = table_open(log_bulk_table(segment), RowExclusiveLock);
 	writer->index = index_open(log_bulk_index(segment), RowExclusiveLock);
-	return writer;
-}
-
-LogWriter *
-log_open_bulk_writer(const LogBulk *bulk)
-{
-	LogWriter *writer = log_open_indexed_writer(bulk->segment);
-
-	writer->bulk = GetBulkInsertState();
+	writer->cid = GetCurrentCommandId(true);
+	writer->state = GetBulkInsertState();
 	initStringInfo(&writer->chunk.headers);
 	initStringInfo(&writer->chunk.texts);
-	log_clear_chunk(&writer->chunk);
 	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
 }
 
-/* The slot for the i-th of the rows that are inserted at once. */
-static TupleTableSlot *
-log_slot(LogWriter *writer, int i)
-{
-	if (i == writer->nslots)
-	{
-		MemoryContext context = MemoryContextSwitchTo(writer->context);
-
-		if (writer->slots == NULL)
-			writer->slots = palloc(LOG_BATCH_ROWS * sizeof(TupleTableSlot *));
-		writer->slots[writer->nslots++] =
-			MakeSingleTupleTableSlot(RelationGetDescr(writer->table), &TTSOpsHeapTuple);
-		MemoryContextSwitchTo(context);
-	}
-	return writer->slots[i];
-}
-
 static void
-log_insert_several(LogWriter *writer, int options)
+log_insert_index_entry(LogBulkWriter *writer, HeapTuple tuple)
 {
-	for (int i = 0; i < writer->waiting; i++)
-		ExecStoreHeapTuple(writer->tuples[i], log_slot(writer, i), false);
-	table_multi_insert(writer->table, writer->slots, writer->waiting, writer->cid, options, writer->bulk);
-	for (int i = 0; i < writer->waiting; i++)
-	{
-		writer->tuples[i]->t_self = writer->slots[i]->tts_tid;
-		ExecClearTuple(writer->slots[i]);
-	}
-}
-
-static void
-log_insert_index_entry(LogWriter *writer, HeapTuple tuple)
-{
+	Datum id = Int64GetDatum(log_row_fixed((char *) tuple->t_data)->id);
 	bool isnull = false;
-	Datum id = heap_getattr(tuple, LOG_ID, RelationGetDescr(writer->table), &isnull);
 
 	index_insert(writer->index, &id, &isnull, &tuple->t_self, writer->table, UNIQUE_CHECK_NO, false,
 				 &log_index_info);
 }
 
 static void
-log_flush_writer(LogWriter *writer)
+log_flush_rows(LogBulkWriter *writer)
 {
-	int options = writer->index == NULL ? HEAP_INSERT_SKIP_FSM : 0; /* see log_aim() */
-
 	if (writer->waiting == 0)
 		return;
-	FAIL_POINT("log-insert");
-
-	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
-	if (writer->waiting == 1)
-		heap_insert(writer->table, writer->tuples[0], writer->cid, options, writer->bulk);
-	else
-		log_insert_several(writer, options);
-	writer->block = ItemPointerGetBlockNumber(&writer->tuples[writer->waiting - 1]->t_self);
-	if (writer->index != NULL)
-	{
-		for (int i = 0; i < writer->waiting; i++)
-			log_insert_index_entry(writer, writer->tuples[i]);
-	}
+	log_insert(writer->table, writer->tuples, writer->waiting, writer->cid, 0, writer->state);
+	for (int i = 0; i < writer->waiting; i++)
+		log_insert_index_entry(writer, writer->tuples[i]);
 	writer->waiting = 0;
 	writer->bytes = 0;
-	if (writer->rows != writer->context)
-		MemoryContextReset(writer->rows);
+	MemoryContextReset(writer->rows);
 }
 
-/* Where a value of this length begins in a row whose data ends at offset, and where it ends; see att_align_pointer(). */
-static Size
-log_begin_value(Size offset, Size length)
-{
-	return length + VARHDRSZ_SHORT <= VARATT_SHORT_MAX ? offset : INTALIGN(offset);
-}
-
-static Size
-log_end_value(Size offset, Size length)
-{
-	return log_begin_value(offset, length) + length +
-		   (length + VARHDRSZ_SHORT <= VARATT_SHORT_MAX ? VARHDRSZ_SHORT : VARHDRSZ);
-}
-
-/* Put a value there; what is skipped is zero. Returns where it ends. */
-static Size
-log_put_value(char *data, Size offset, const char *value, Size length)
-{
-	char *at = data + log_begin_value(offset, length);
-
-	if (length + VARHDRSZ_SHORT <= VARATT_SHORT_MAX)
-		SET_VARSIZE_SHORT(at, length + VARHDRSZ_SHORT);
-	else
-	{
-		memset(data + offset, 0, at - (data + offset));
-		SET_VARSIZE(at, length + VARHDRSZ);
-	}
-	if (length > 0)
-		memcpy(VARDATA_ANY(at), value, length);
-	return log_end_value(offset, length);
-}
-
-/*
- * Form a row as heap_form_tuple() does, which takes four times as long, though the places of most columns are known, and needs
- * the text copied once more.
- */
+/* Form a row whole, with this much in its columns. */
 static HeapTuple
-log_form_tuple(const LogFixed *fixed, Size columns_length, const LogRow *row)
+log_form_tuple(const LogRow *row, Size columns_size)
 {
-	Size hoff = MAXALIGN(SizeofHeapTupleHeader);
-	Size size = offsetof(LogFixed, op) + sizeof(fixed->op);
-	HeapTuple tuple;
-	char *data;
+	Size most = MAXALIGN(SizeofHeapTupleHeader) + sizeof(LogFixed) + 3 * (ALIGNOF_INT + VARHDRSZ) +
+				columns_size + row->channel_length + row->event_length;
+	StringInfoData buf = {.data = palloc(most + 1), .maxlen = (int) most + 1};
+	HeapTuple tuple = palloc0(HEAPTUPLESIZE);
+	int text_at;
 
-	size = log_end_value(size, columns_length);
-	size = log_end_value(size, row->channel_length);
-	size = log_end_value(size, row->event_length);
-	tuple = palloc(HEAPTUPLESIZE + hoff + size);
-	memset(tuple, 0, HEAPTUPLESIZE + hoff);
-	tuple->t_len = (uint32) (hoff + size);
-	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+	log_begin_row(&buf, row, columns_size);
+	text_at = buf.len;
+	buffer_put(&buf, row->event, (int) row->event_length);
+	log_end_row(buf.data, buf.data + text_at, row->head_length, row->event_length);
+	tuple->t_data = (HeapTupleHeader) buf.data;
+	tuple->t_len = buf.len;
 	ItemPointerSetInvalid(&tuple->t_self);
-	ItemPointerSetInvalid(&tuple->t_data->t_ctid);
-	HeapTupleHeaderSetNatts(tuple->t_data, LOG_NCOLUMNS);
-	tuple->t_data->t_infomask |= HEAP_HASVARWIDTH;
-	tuple->t_data->t_hoff = (uint8) hoff;
-
-	data = (char *) tuple->t_data + hoff;
-	size = offsetof(LogFixed, op) + sizeof(fixed->op);
-	memcpy(data, fixed, size);
-	size = log_put_value(data, size, row->columns, columns_length);
-	size = log_put_value(data, size, row->channel, row->channel_length);
-	log_put_value(data, size, row->event, row->event_length);
 	return tuple;
 }
 
-/* Insert a row soon, with this much in its columns. */
+/* Insert a row soon. */
 static void
-log_add_row(LogWriter *writer, const LogRow *row, Size columns_length)
+log_add_row(LogBulkWriter *writer, const LogRow *row, Size columns_size)
 {
+	static const LogSign nowhere = {0}; /* these are found by the index */
+
 	MemoryContext context = MemoryContextSwitchTo(writer->rows);
-	LogFixed fixed = {.id = row->id,
-					  .tx = (int64) row->tx,
-					  .at = row->at,
-					  .file = writer->sign.file,
-					  .block = (int32) writer->sign.block,
-					  .behind = log_behind(&writer->sign, (uint64) row->id),
-					  .seq = row->seq,
-					  .of = row->of,
-					  .head = row->head_length,
-					  .rel = row->relation,
-					  .op = row->op};
-	HeapTuple tuple = log_form_tuple(&fixed, columns_length, row);
+	HeapTuple tuple = log_form_tuple(row, columns_size);
 
 	MemoryContextSwitchTo(context);
-	if (writer->waiting == 1 && writer->tuples == &writer->first)
-	{
-		writer->tuples = MemoryContextAlloc(writer->context, LOG_BATCH_ROWS * sizeof(HeapTuple));
-		writer->tuples[0] = writer->first;
-	}
+	log_stamp_row(tuple, row, &nowhere);
 	writer->tuples[writer->waiting++] = tuple;
 	writer->bytes += tuple->t_len;
 	if (writer->waiting == LOG_BATCH_ROWS || writer->bytes >= LOG_BATCH_BYTES)
-		log_flush_writer(writer);
+		log_flush_rows(writer);
 }
 
 static Size
@@ -294,7 +222,7 @@ log_columns_size(const LogRow *row)
 }
 
 static void
-log_flush_chunk(LogWriter *writer)
+log_flush_chunk(LogBulkWriter *writer)
 {
 	LogChunk *chunk = &writer->chunk;
 	LogRow row = chunk->first;
@@ -315,7 +243,7 @@ log_flush_chunk(LogWriter *writer)
 
 /* Add to the chunk; false if that is not for a member of this size. */
 static bool
-log_write_member(LogWriter *writer, const LogRow *row)
+log_add_to_chunk(LogBulkWriter *writer, const LogRow *row)
 {
 	LogChunk *chunk = &writer->chunk;
 	LogMember member = {.text_length = (uint32) row->event_length,
@@ -345,34 +273,25 @@ log_write_member(LogWriter *writer, const LogRow *row)
 }
 
 void
-log_write(LogWriter *writer, const LogRow *row)
+log_write_member(LogBulkWriter *writer, const LogRow *row)
 {
-	if (writer->bulk == NULL || !log_write_member(writer, row))
+	if (!log_add_to_chunk(writer, row))
 		log_add_row(writer, row, log_columns_size(row));
 }
 
 void
-log_close_writer(LogWriter *writer)
+log_close_bulk_writer(LogBulkWriter *writer)
 {
 	log_flush_chunk(writer);
-	log_flush_writer(writer);
-	for (int i = 0; i < writer->nslots; i++)
-		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	if (writer->bulk != NULL)
-	{
-		pfree(writer->chunk.headers.data);
-		pfree(writer->chunk.texts.data);
-		FreeBulkInsertState(writer->bulk);
-		table_finish_bulk_insert(writer->table, 0);
-	}
-	if (writer->rows != writer->context)
-		MemoryContextDelete(writer->rows);
+	log_flush_rows(writer);
+	pfree(writer->chunk.headers.data);
+	pfree(writer->chunk.texts.data);
+	FreeBulkInsertState(writer->state);
+	table_finish_bulk_insert(writer->table, 0);
+	MemoryContextDelete(writer->rows);
 
 	/* The locks stay until the end of the transaction, as for any insert. */
-	if (writer->index != NULL)
-		index_close(writer->index, NoLock);
-	else
-		log_landed(writer->database, writer->segment, writer->table, &writer->sign, writer->block);
+	index_close(writer->index, NoLock);
 	table_close(writer->table, NoLock);
 	pfree(writer);
 }
@@ -389,31 +308,28 @@ log_write_pin(int segment, uint64 last)
 	table_close(table, NoLock);
 }
 
-static void
-log_write_one(LogWriter *writer, const LogRow *row)
-{
-	log_write(writer, row);
-	log_close_writer(writer);
-}
-
 void
-log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogReservation *reservation, int64 n,
-				 TimestampTz at)
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogReservation *reservation, uint64 tx,
+				 TimestampTz at, int32 of)
 {
 	char *place = psprintf("%d " INT64_FORMAT, bulk->segment, bulk->first_key);
 	LogRow row = {.id = (int64) reservation->first,
-				  .tx = U64FromFullTransactionId(GetCurrentFullTransactionId()),
+				  .tx = tx,
 				  .at = at,
 				  .seq = 1,
-				  .of = (int32) n,
+				  .of = of,
 				  .op = LOG_BULK_OP,
 				  .ncolumns = -1,
 				  .channel = "",
 				  .event = place,
 				  .event_length = strlen(place)};
+	HeapTuple tuple = log_form_tuple(&row, 0);
+	LogBulkWriter *copy;
 
-	log_write_one(log_open_writer(database, reservation), &row);
-	log_write_one(log_open_indexed_writer(reservation->segment), &row);
+	log_write(database, reservation, &tuple, 1, tx, at, of);
+	copy = log_open_bulk_writer(reservation->segment);
+	log_add_row(copy, &row, 0);
+	log_close_bulk_writer(copy);
 	if (bulk->segment != reservation->segment)
-		log_write_pin(bulk->segment, reservation->first + n - 1);
+		log_write_pin(bulk->segment, reservation->first + of - 1);
 }

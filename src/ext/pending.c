@@ -35,23 +35,23 @@
 #include "capture.h"
 #include "compat.h"
 #include "failpoint.h"
-#include "log.h"
+#include "log_row.h"
 #include "pending.h"
 
 #define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
 #define PENDING_BULK   256          /* a transaction with more events than this is written as bulk */
 
-/* An entry: this header, then the columns, the channel with its NUL, and the text. */
+/*
+ * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which begins and ends at
+ * multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is.
+ */
 typedef struct PendingEntry
 {
-	uint32 text_length;
-	uint32 head_length;
-	Oid relation;
-	int16 ncolumns; /* -1: the whole row */
-	uint16 channel_length;
-	char op;
-	bool notify;
+	uint32 length; /* of the row, without what is added to it so that the next entry is aligned */
+	bool notify;   /* also send it by NOTIFY on the channel */
 } PendingEntry;
+
+#define PENDING_HEADER MAXALIGN(sizeof(PendingEntry))
 
 typedef struct PendingSavepoint
 {
@@ -77,10 +77,9 @@ typedef struct PendingState
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
-	bool begun;        /* an entry has begun, and not ended: */
-	int entry_at;      /* where it is in the tail, */
-	int text_at;       /* where its text is there, */
-	bool entry_notify; /* and whether it is to be sent by NOTIFY too */
+	bool begun;   /* an entry has begun, and not ended: */
+	int entry_at; /* where it is in the tail, */
+	int text_at;  /* and where its text is there */
 } PendingState;
 
 static PendingState pending;
@@ -218,48 +217,56 @@ pending_prepare(void)
 	}
 }
 
-StringInfo
-pending_begin(const PendingEvent *event)
+void
+pending_make_head(PendingHead *head, const PendingEvent *event)
 {
-	PendingEntry entry = {.relation = event->relation,
-						  .ncolumns = (int16) event->ncolumns,
-						  .channel_length = (uint16) event->channel_length,
-						  .op = event->op,
-						  .notify = event->notify};
+	PendingEntry entry = {.notify = event->notify};
+	LogRow row = {.op = event->op,
+				  .relation = event->relation,
+				  .columns = (const char *) event->columns,
+				  .channel = event->channel,
+				  .channel_length = event->channel_length};
 
+	initStringInfo(&head->buf);
+	buffer_put(&head->buf, &entry, sizeof(entry));
+	head->buf.len = PENDING_HEADER;
+	log_begin_row(&head->buf, &row, Max(event->ncolumns, 0) * sizeof(AttrNumber));
+	head->text_at = head->buf.len;
+}
+
+StringInfo
+pending_begin(const PendingHead *head)
+{
 	pending_prepare();
 	if (pending.tail->len > PENDING_MEMORY)
 		pending_spill();
+	Assert(pending.tail->len == (int) MAXALIGN(pending.tail->len));
 	pending.entry_at = pending.tail->len;
-	buffer_put(pending.tail, &entry, sizeof(entry));
-	if (event->ncolumns > 0)
-		buffer_put(pending.tail, event->columns, event->ncolumns * (int) sizeof(AttrNumber));
-	buffer_put(pending.tail, event->channel, event->channel_length + 1); /* with its NUL */
-	pending.text_at = pending.tail->len;
-	pending.entry_notify = event->notify;
+	pending.text_at = pending.entry_at + head->text_at;
+	buffer_put(pending.tail, head->buf.data, head->buf.len);
 	pending.begun = true;
 	return pending.tail;
 }
 
 /* Tell the entry how long its text is, and its head. */
-static void
+static PendingEntry *
 pending_set_lengths(Size head_length, Size text_length)
 {
-	char *begin = pending.tail->data + pending.entry_at;
-	PendingEntry entry;
+	PendingEntry *entry = (PendingEntry *) (pending.tail->data + pending.entry_at);
+	char *row = (char *) entry + PENDING_HEADER;
+	char *text = pending.tail->data + pending.text_at;
 
-	memcpy(&entry, begin, sizeof(entry));
-	entry.head_length = (uint32) head_length;
-	entry.text_length = (uint32) text_length;
-	memcpy(begin, &entry, sizeof(entry));
+	log_end_row(row, text, head_length, text_length);
+	entry->length = (uint32) (text - row + text_length);
+	return entry;
 }
 
 /* The entry is whole. Returns its place. */
 static int64
-pending_count(void)
+pending_count(const PendingEntry *entry)
 {
 	pending.begun = false;
-	if (pending.entry_notify)
+	if (entry->notify)
 		pending.notifies++;
 	return ++pending.count;
 }
@@ -267,25 +274,46 @@ pending_count(void)
 int64
 pending_end(int head_end)
 {
+	PendingEntry *entry;
+	int64 place;
+	int length = pending.tail->len;
+
 	if (!pending.begun)
 		elog(ERROR, "an event was rolled back while it was written");
-	pending_set_lengths(head_end - pending.text_at, pending.tail->len - pending.text_at);
-	return pending_count();
+	entry = pending_set_lengths(head_end - pending.text_at, length - pending.text_at);
+	place = pending_count(entry);
+	buffer_reserve(pending.tail, MAXIMUM_ALIGNOF);
+	memset(pending.tail->data + length, 0, MAXIMUM_ALIGNOF);
+	pending.tail->len = (int) MAXALIGN(length);
+	return place;
+}
+
+/* An event with a text that does not go through memory. */
+static int64
+pending_append_large(const char *text, Size head_length, Size text_length)
+{
+	static const char zeros[MAXIMUM_ALIGNOF] = {0};
+
+	Size written = pending.tail->len - pending.text_at;
+	PendingEntry entry = *pending_set_lengths(written + head_length, written + text_length);
+
+	pending_spill();
+	pending_write_file(text, text_length);
+	pending_write_file(zeros, MAXALIGN(entry.length) - entry.length);
+	return pending_count(&entry);
 }
 
 int64
-pending_append(const PendingEvent *event)
+pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length)
 {
-	(void) pending_begin(event);
-	pending_set_lengths(event->head_length, event->text_length);
-	if (event->text_length <= PENDING_MEMORY)
-		buffer_put(pending.tail, event->text, (int) event->text_length);
-	else
-	{
-		pending_spill();
-		pending_write_file(event->text, event->text_length);
-	}
-	return pending_count();
+	int head_end;
+
+	(void) pending_begin(head);
+	if (text_length > PENDING_MEMORY)
+		return pending_append_large(text, head_length, text_length);
+	head_end = pending.tail->len + (int) head_length;
+	buffer_put(pending.tail, text, (int) text_length);
+	return pending_end(head_end);
 }
 
 /* ---------------- reading the buffer back ---------------- */
@@ -321,23 +349,15 @@ pending_rewind(uint64 *offset)
 	}
 }
 
-/* Read the next entry into a row for the log. Entries never straddle file and tail, because the tail is spilled whole. */
-static void
-pending_next(uint64 *offset, LogRow *row)
+/* Read the next entry; *row is its row. Entries never straddle file and tail, because the tail is spilled whole. */
+static PendingEntry
+pending_next(uint64 *offset, char **row)
 {
 	PendingEntry entry;
 
-	memcpy(&entry, pending_read(offset, sizeof(entry)), sizeof(entry));
-	row->op = entry.op;
-	row->notify = entry.notify;
-	row->relation = entry.relation;
-	row->head_length = (int32) entry.head_length;
-	row->ncolumns = entry.ncolumns;
-	row->columns = pending_read(offset, Max(entry.ncolumns, 0) * sizeof(AttrNumber));
-	row->channel = pending_read(offset, entry.channel_length + 1);
-	row->channel_length = entry.channel_length;
-	row->event = pending_read(offset, entry.text_length);
-	row->event_length = entry.text_length;
+	memcpy(&entry, pending_read(offset, PENDING_HEADER), sizeof(entry));
+	*row = unconstify(char *, pending_read(offset, MAXALIGN(entry.length)));
+	return entry;
 }
 
 /* ---------------- commit ---------------- */
@@ -347,6 +367,7 @@ static void
 pending_notify(const LogRow *row, uint64 id)
 {
 	StringInfoData payload;
+	char *channel;
 
 	initStringInfo(&payload);
 	if (row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
@@ -357,62 +378,70 @@ pending_notify(const LogRow *row, uint64 id)
 		resetStringInfo(&payload);
 		appendStringInfo(&payload, "{\"id\": " UINT64_FORMAT "}", id);
 	}
-	Async_Notify(row->channel, payload.data);
+	channel = pnstrdup(row->channel, row->channel_length);
+	Async_Notify(channel, payload.data);
+	pfree(channel);
 	pfree(payload.data);
 }
 
-/* Few events, all in memory: what they need on their way to the log may stay until the transaction ends. */
-static bool
-pending_is_small(void)
-{
-	return pending.count <= PENDING_BULK && pending.file == NULL;
-}
-
-/* Go through the buffer once; write the rows from key first on, or send what is to be sent by NOTIFY. */
+/* Go through the buffer once; write the events as members of a bulk write, or send what is to be sent by NOTIFY. */
 static void
-pending_walk(LogWriter *writer, int64 first, TimestampTz at, bool notify)
+pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 {
 	MemoryContext context = CurrentMemoryContext;
-	MemoryContext each = NULL;
+	MemoryContext each = AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
 	uint64 offset;
-	LogRow row;
+	LogRow row = {.tx = tx, .at = at, .of = (int32) pending.count};
 
-	if (!pending_is_small())
-		each = AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
-	row.tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
-	row.at = at;
-	row.of = (int32) pending.count;
 	pending_rewind(&offset);
 	for (int64 i = 0; i < pending.count; i++)
 	{
+		PendingEntry entry;
+		char *formed;
+
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(each ? each : context);
+		MemoryContextSwitchTo(each);
+		entry = pending_next(&offset, &formed);
+		log_read_row(formed, &row);
 		row.id = first + i;
 		row.seq = (int32) (i + 1);
-		pending_next(&offset, &row);
 		if (writer != NULL)
-			log_write(writer, &row);
-		if (notify && row.notify)
+			log_write_member(writer, &row);
+		else if (entry.notify)
 			pending_notify(&row, (uint64) row.id);
 		MemoryContextSwitchTo(context);
-		if (each != NULL)
-			MemoryContextReset(each);
+		MemoryContextReset(each);
 	}
-	if (each != NULL)
-		MemoryContextDelete(each);
+	MemoryContextDelete(each);
 }
 
-/* The usual case: few events, written under the ids that they keep. */
+/* The usual case: few events, inserted from where they are, under the ids that they keep. */
 static void
-pending_commit_small(TimestampTz at)
+pending_commit_small(uint64 tx, TimestampTz at)
 {
-	LogReservation reservation = log_reserve(pending.database, pending.count);
-	LogWriter *writer;
+	int n = (int) pending.count;
+	HeapTupleData one;
+	HeapTupleData *rows = n == 1 ? &one : palloc(n * sizeof(HeapTupleData));
+	HeapTuple first = &one;
+	HeapTuple *tuples = n == 1 ? &first : palloc(n * sizeof(HeapTuple));
+	uint64 offset;
+	LogReservation reservation;
 
+	pending_rewind(&offset);
+	for (int i = 0; i < n; i++)
+	{
+		char *row;
+
+		rows[i].t_len = pending_next(&offset, &row).length;
+		rows[i].t_data = (HeapTupleHeader) row;
+		ItemPointerSetInvalid(&rows[i].t_self);
+		tuples[i] = &rows[i];
+	}
+	reservation = log_reserve(pending.database, n);
 	FAIL_POINT("pending-reserved");
-	writer = log_open_writer(pending.database, &reservation);
-	pending_walk(writer, (int64) reservation.first, at, pending.notifies > 0);
-	log_close_writer(writer);
+	log_write(pending.database, &reservation, tuples, n, tx, at, n);
+	if (pending.notifies > 0)
+		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
 
 /*
@@ -420,25 +449,26 @@ pending_commit_small(TimestampTz at)
  * taken, for one marker row.
  */
 static void
-pending_commit_bulk(TimestampTz at)
+pending_commit_bulk(uint64 tx, TimestampTz at)
 {
 	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
-	LogWriter *writer = log_open_bulk_writer(&bulk);
+	LogBulkWriter *writer = log_open_bulk_writer(bulk.segment);
 	LogReservation reservation;
 
-	pending_walk(writer, bulk.first_key, at, false);
-	log_close_writer(writer);
+	pending_walk(writer, bulk.first_key, tx, at);
+	log_close_bulk_writer(writer);
 
 	reservation = log_reserve(pending.database, pending.count);
 	FAIL_POINT("pending-reserved");
-	log_write_marker(pending.database, &bulk, &reservation, pending.count, at);
+	log_write_marker(pending.database, &bulk, &reservation, tx, at, (int32) pending.count);
 	if (pending.notifies > 0)
-		pending_walk(NULL, (int64) reservation.first, at, true);
+		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
 
 static void
 pending_pre_commit(void)
 {
+	uint64 tx;
 	TimestampTz at;
 	MemoryContext context;
 
@@ -458,10 +488,11 @@ pending_pre_commit(void)
 
 	/* The current context may be that of a procedure that commits in a loop: nothing may stay there. */
 	context = MemoryContextSwitchTo(TopTransactionContext);
-	if (pending_is_small())
-		pending_commit_small(at);
+	tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
+	if (pending.count <= PENDING_BULK && pending.file == NULL)
+		pending_commit_small(tx, at);
 	else
-		pending_commit_bulk(at);
+		pending_commit_bulk(tx, at);
 	log_wrote(pending.database, pending_bytes());
 	MemoryContextSwitchTo(context);
 	pending_drop_file();

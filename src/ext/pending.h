@@ -27,35 +27,43 @@ typedef struct PendingEvent
 	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
 	int ncolumns; /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
-	const char *channel;       /* with a NUL behind it */
+	const char *channel;
 	int channel_length;
-	Size head_length; /* text up to here is the event without new and old, see below */
-	Size text_length;
-	const char *text; /* in the server's encoding */
 } PendingEvent;
 
+/* What all events of an operation on a table begin with, in the form in which they wait: made once, and copied for each. */
+typedef struct PendingHead
+{
+	StringInfoData buf; /* behind text_at: the begin of the text, which may be appended to */
+	int text_at;
+} PendingHead;
+
+/* Make a head with no text, in the current context. */
+extern void pending_make_head(PendingHead *head, const PendingEvent *event);
+
 /*
- * text is the inside of the event's JSON object from "op" on, without braces, e.g.
+ * An event's text is the inside of its JSON object from "op" on, without braces, in the server's encoding, e.g.
  *	  "op":"UPDATE","schema":"public","table":"orders","channel":"orders","key":{"id":1},"new":{...},"old":{...}
- * and its first head_length bytes end behind the key. The event as delivered is
+ * and its head ends behind the key. The event as delivered is
  *	  {"position":"1-17","id":17,"tx":740,"seq":1,"of":2,"at":"2026-01-01T00:00:00.000000+00:00",<text>}
  * and, where it is larger than a client may get, <the head>,"truncated":true instead of
  * <text>. An event that could not be built whole because of its size is given with
- * head_length == text_length and a text that ends in ,"truncated":true itself.
+ * a head that is all of a text, which ends in ,"truncated":true itself.
  *
- * Append an event; everything is copied. Returns its place in the transaction, from 1.
+ * Append an event; everything is copied. The text is what the head has of it, and text behind that, head_length bytes of which
+ * belong to its head. Returns the event's place in the transaction, from 1.
  * Needs the workers: raises shared_require()'s error. Raises
  * ERRCODE_FEATURE_NOT_SUPPORTED when the transaction is already committing.
  */
-extern int64 pending_append(const PendingEvent *event);
+extern int64 pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length);
 
 /*
- * The same in two steps, for a text that is written where it stays: what is appended to the buffer between them
- * becomes the text, and what event says of a text is not looked at. head_end is where its head ends in the buffer. No
+ * The same in two steps, for a text that is written where it stays: what is appended to the buffer between them is
+ * the text behind what the head has of it. head_end is where its head ends in the buffer. No
  * event may be appended in between, and no subtransaction roll back: that raises ERRCODE_INTERNAL_ERROR. After an error
  * there is no pending_end().
  */
-extern StringInfo pending_begin(const PendingEvent *event);
+extern StringInfo pending_begin(const PendingHead *head);
 extern int64 pending_end(int head_end);
 
 /* Register the transaction callbacks; once per backend, called by pending_begin itself. */

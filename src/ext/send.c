@@ -29,7 +29,8 @@ Datum
 notify_send(PG_FUNCTION_ARGS)
 {
 	PendingEvent event = {.op = PENDING_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
-	StringInfoData buf;
+	PendingHead head;
+	StringInfoData payload;
 	char *channel;
 	text *json;
 	int64 place;
@@ -46,19 +47,18 @@ notify_send(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
 				 errdetail("A message must not be larger than %d MB.", (int) (CAPTURE_MAX_TEXT >> 20))));
 
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "\"op\":\"MESSAGE\",\"channel\":");
-	json_append_string(&buf, channel, strlen(channel));
-	event.head_length = buf.len;
-	appendStringInfoString(&buf, ",\"payload\":");
-	appendBinaryStringInfo(&buf, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
 	event.channel = channel;
 	event.channel_length = (int) strlen(channel);
-	event.text = buf.data;
-	event.text_length = buf.len;
+	pending_make_head(&head, &event);
+	appendStringInfoString(&head.buf, "\"op\":\"MESSAGE\",\"channel\":");
+	json_append_string(&head.buf, channel, strlen(channel));
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, ",\"payload\":");
+	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
 
 	capture_flush_moved();
-	place = pending_append(&event);
-	pfree(buf.data);
+	place = pending_append(&head, payload.data, 0, payload.len);
+	pfree(head.buf.data);
+	pfree(payload.data);
 	PG_RETURN_INT64(place);
 }
