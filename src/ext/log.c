@@ -45,14 +45,14 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "log.h"
+#include "log_place.h"
 
 #define LOG_SCHEMA "notifyd"
 
 /* A commit that takes longer, in ms, is reported, because events of others wait for it. */
 #define LOG_HELD_MS 5000
 
-/* So many reservations share what is known of the watermark. */
+/* So many ids share what is known of the watermark. */
 #define LOG_DECIDED_EVERY 64
 
 Oid
@@ -243,7 +243,7 @@ log_smallest_in_flight(NotifydDatabase *database, int *pid)
 }
 
 LogReservation
-log_reserve(NotifydDatabase *database, int64 n)
+log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples)
 {
 	NotifydBackend *me;
 	LogReservation reservation;
@@ -254,13 +254,12 @@ log_reserve(NotifydDatabase *database, int64 n)
 	reservation.first = database->next_id;
 	reservation.segment = database->segment;
 	reservation.decided = pg_atomic_read_u64(&database->decided);
-	reservation.tail = pg_atomic_read_u64(&database->tails[reservation.segment]);
-	reservation.shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
+	log_allot(database, &reservation, tuples, ntuples);
 	database->next_id += n;
 	pg_atomic_write_u64(&me->first_id, reservation.first);
 
 	/* Rows should tell of a watermark that is not too old, with no feed about to ask for it too. */
-	if (++database->reservations % LOG_DECIDED_EVERY == 0)
+	if (reservation.first / LOG_DECIDED_EVERY != database->next_id / LOG_DECIDED_EVERY)
 		pg_atomic_write_u64(&database->decided, log_smallest_in_flight(database, &pid) - 1);
 	LWLockRelease(&database->lock);
 	return reservation;

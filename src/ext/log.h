@@ -83,9 +83,14 @@ typedef struct LogReservation
 {
 	uint64 first;
 	int segment;       /* the log table that the rows of these ids go to */
-	uint64 tail;       /* that table's tail then */
-	uint32 shrinkings; /* how often a file had been cut then */
 	uint64 decided;    /* a watermark of before; 0: none is known */
+	uint32 shrinkings; /* how often a file had been cut then */
+
+	/* Where the rows go, see log_place.c. */
+	uint64 tail;      /* the table's tail of before; 0: not known */
+	uint32 room;      /* what was left of it, in bytes */
+	BlockNumber last; /* the tail's block now */
+	BlockNumber end;  /* so many blocks the file has, at least */
 } LogReservation;
 
 typedef struct LogBulk
@@ -101,8 +106,11 @@ typedef struct LogBulk
  */
 extern NotifydDatabase *log_attach(void);
 
-/* Take n ids, in flight from now until log_decided(). At PRE_COMMIT, once per transaction. */
-extern LogReservation log_reserve(NotifydDatabase *database, int64 n);
+/*
+ * Take n ids, in flight from now until log_decided(), and the places for rows of theirs. At PRE_COMMIT, once per
+ * transaction.
+ */
+extern LogReservation log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples);
 
 /* Take n provisional keys; their segment is not truncated before log_decided(). */
 extern LogBulk log_begin_bulk(NotifydDatabase *database, int64 n);
@@ -151,11 +159,11 @@ typedef struct LogRow
 } LogRow;
 
 /*
- * Insert rows that were formed as in log_row.h, all that were reserved, in order; of: how many events the transaction
- * has. What is written is visible when the transaction commits.
+ * Reserve ids for a transaction's events and insert rows of theirs, formed as in log_row.h, in order; of: how many events there
+ * are. What is written is visible when the transaction commits.
  */
-extern void log_write(NotifydDatabase *database, const LogReservation *reservation, HeapTuple *tuples, int n,
-					  uint64 tx, TimestampTz at, int32 of);
+extern LogReservation
+log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at);
 
 /* Insert members of a bulk write, in order, into the table of a segment. */
 typedef struct LogBulkWriter LogBulkWriter;
@@ -164,9 +172,9 @@ extern LogBulkWriter *log_open_bulk_writer(int segment);
 extern void log_write_member(LogBulkWriter *writer, const LogRow *row);
 extern void log_close_bulk_writer(LogBulkWriter *writer);
 
-/* The row that stands for all of a bulk write, under its ids. */
-extern void log_write_marker(NotifydDatabase *database, const LogBulk *bulk,
-							 const LogReservation *reservation, uint64 tx, TimestampTz at, int32 of);
+/* The same for the n events of a bulk write, with the row that stands for all of them. */
+extern LogReservation
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n, uint64 tx, TimestampTz at);
 
 /* ---------------- reading (log_read.c) ---------------- */
 

@@ -18,11 +18,16 @@
  * cannot go wrong: a bad turn only makes the reader begin too early. And a reader that goes forward knows which ids
  * cannot come any more, so it need not keep many to put them in order.
  *
- * The tail is a (file, block) in shared memory. It is not known after a start of the server, for a new file, and
- * where the file was cut (VACUUM removes empty blocks at the end, though not of tables made by our script, unless it
- * is told to). Who finds that so adds rows to the last block; those rows say nothing but "block 0", and the tail is
- * then known again. Only a cut can make rows land before the tail: it is counted in NotifydShared.shrinkings,
- * before a row does, for readers who have kept a block in mind and for writers who took their ids before.
+ * The tail is a (file, block) in shared memory, with the room that is left in the block. A transaction that takes ids takes
+ * room as well, under the same lock, so everyone knows his block before he adds his rows, nobody has to look for another one,
+ * and blocks are filled. They are made before they are needed, several at a time, by one who comes near the file's end; a crash may leave
+ * some that are empty. Should a row not find the room that it was given, it goes to the file's end, and the tail with it.
+ *
+ * The tail is not known after a start of the server, for a new file, and where the file was cut (VACUUM removes empty blocks
+ * at the end, though not of tables made by our script, unless it is told to). Who finds that so adds rows to the last
+ * block; those rows say nothing but "block 0", and the tail is then known again. Only a cut can make rows land before the
+ * tail: it is counted in NotifydShared.shrinkings, before a row does, for readers who have kept a block in mind and for
+ * writers who took their ids before.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,6 +38,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 
 #include "compat.h"
@@ -69,58 +75,143 @@ log_tail_block(uint64 tail)
 	return (BlockNumber) tail;
 }
 
-/*
- * Whether the tail, as it is now, is a block of the table. A backend that has a target block knows, because
- * cutting the file takes a lock that excludes ours, and makes everyone forget the target.
- */
-static bool
-log_tail_valid(Relation table, uint64 tail)
+#define LOG_PAGE_ROOM      (BLCKSZ - SizeOfPageHeaderData)
+#define LOG_INLINE         8160 /* what is larger goes out of line: toast_tuple_target of the log's tables, */
+#define LOG_TOASTED        256  /* and leaves about so much in line */
+#define LOG_BLOCKS_AHEAD   4    /* blocks are made while the tail has so many before it */
+#define LOG_BLOCKS_AT_ONCE 32
+
+/* Go on to the place of the next row. */
+static void
+log_step(LogSpot *spot, HeapTuple tuple)
 {
-	return log_tail_file(tail) == COMPAT_RELATION_FILE(table) &&
-		   (RelationGetTargetBlock(table) != InvalidBlockNumber ||
-			log_tail_block(tail) < RelationGetNumberOfBlocks(table));
+	uint32 size = sizeof(ItemIdData) + MAXALIGN(tuple->t_len <= LOG_INLINE ? tuple->t_len : LOG_TOASTED);
+
+	if (size > spot->room)
+	{
+		spot->block++;
+		spot->room = LOG_PAGE_ROOM;
+	}
+	spot->room -= size;
+}
+
+void
+log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n)
+{
+	LogSpot spot;
+
+	reservation->tail = pg_atomic_read_u64(&database->tail);
+	reservation->room = database->tail_room;
+	reservation->end = database->tail_end;
+	reservation->shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
+	if (reservation->tail == 0)
+		return;
+	spot = (LogSpot){.block = log_tail_block(reservation->tail), .room = database->tail_room};
+	for (int i = 0; i < n; i++)
+		log_step(&spot, tuples[i]);
+	reservation->last = spot.block;
+	database->tail_room = spot.room;
+	pg_atomic_write_u64(&database->tail, log_make_tail(log_tail_file(reservation->tail), spot.block));
 }
 
 /*
- * The file was cut before this tail. Forget it, under the lock that reservations are made under, so that each
+ * Whether the file of this tail, which had so many blocks, is the table's, and has them still. A backend that has a
+ * target block knows, because cutting the file takes a lock that excludes ours, and makes everyone forget the target.
+ */
+static bool
+log_tail_valid(Relation table, uint64 tail, BlockNumber end)
+{
+	return log_tail_file(tail) == COMPAT_RELATION_FILE(table) &&
+		   (RelationGetTargetBlock(table) != InvalidBlockNumber || RelationGetNumberOfBlocks(table) >= end);
+}
+
+/*
+ * If the file was cut, forget the tail, under the lock that reservations are made under, so that each
  * has both the tail and the count of before, or neither.
  */
 static void
-log_forget_tail(NotifydDatabase *database, int segment, uint64 tail)
+log_check_tail(NotifydDatabase *database, int segment, Relation table)
 {
+	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
+
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u64(&database->tails[segment]) == tail)
+	if (database->segment == segment && nblocks < database->tail_end &&
+		log_tail_file(pg_atomic_read_u64(&database->tail)) == COMPAT_RELATION_FILE(table))
 	{
 		pg_atomic_fetch_add_u32(&notifyd_shared->shrinkings, 1);
-		pg_atomic_compare_exchange_u64(&database->tails[segment], &tail, 0);
+		pg_atomic_write_u64(&database->tail, 0);
 	}
+	LWLockRelease(&database->lock);
+}
+
+/* Make blocks, so that there are those of the reservation and some more. The new ones are zero until a row comes. */
+static void
+log_extend(NotifydDatabase *database, const LogReservation *reservation, Relation table)
+{
+	BlockNumber nblocks;
+	BlockNumber end;
+
+	if (reservation->last >= reservation->end)
+		LockRelationForExtension(table, ExclusiveLock);
+	else if (!ConditionalLockRelationForExtension(table, ExclusiveLock))
+		return; /* somebody is at it */
+	nblocks = RelationGetNumberOfBlocks(table);
+	end = reservation->last + 1 + Min(nblocks / 8, LOG_BLOCKS_AT_ONCE);
+	while (nblocks < end)
+	{
+		ReleaseBuffer(ReadBuffer(table, P_NEW));
+		nblocks++;
+	}
+	UnlockRelationForExtension(table, ExclusiveLock);
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == log_tail_file(reservation->tail))
+		database->tail_end = Max(database->tail_end, nblocks);
 	LWLockRelease(&database->lock);
 }
 
 LogSign
 log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
-	uint64 tail = pg_atomic_read_u64(&database->tails[reservation->segment]);
 	LogSign sign = {.file = COMPAT_RELATION_FILE(table)};
 
-	if (!log_tail_valid(table, tail))
+	/* If the file was cut since then, rows of later ids may be before that tail, however far it has come again. */
+	if (!log_tail_valid(table, reservation->tail, reservation->end) ||
+		reservation->shrinkings != pg_atomic_read_u32(&notifyd_shared->shrinkings))
 	{
-		if (log_tail_file(tail) == sign.file)
-			log_forget_tail(database, reservation->segment, tail);
+		log_check_tail(database, reservation->segment, table);
 		RelationSetTargetBlock(table, InvalidBlockNumber);
 		return sign;
 	}
-	RelationSetTargetBlock(table, log_tail_block(tail));
-
-	/* If the file was cut since then, rows of later ids may be before that tail, however far it has come again. */
-	pg_read_barrier();
-	if (log_tail_file(reservation->tail) == sign.file && reservation->tail <= tail &&
-		reservation->shrinkings == pg_atomic_read_u32(&notifyd_shared->shrinkings))
-	{
-		sign.block = log_tail_block(reservation->tail);
-		sign.decided = reservation->decided;
-	}
+	sign.known = true;
+	sign.block = log_tail_block(reservation->tail);
+	sign.decided = reservation->decided;
+	sign.spot = (LogSpot){.block = sign.block, .room = reservation->room};
+	if (reservation->last + LOG_BLOCKS_AHEAD >= reservation->end)
+		log_extend(database, reservation, table);
 	return sign;
+}
+
+int
+log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int n)
+{
+	int here = 1;
+
+	if (!sign->known)
+		return n;
+	log_step(&sign->spot, tuples[0]);
+	while (here < n)
+	{
+		LogSpot next = sign->spot;
+
+		log_step(&next, tuples[here]);
+		if (next.block != sign->spot.block)
+			break;
+		sign->spot = next;
+		here++;
+	}
+	RelationSetTargetBlock(table, sign->spot.block);
+	return here;
 }
 
 int32
@@ -132,25 +223,48 @@ log_behind(const LogSign *sign, uint64 id)
 void
 log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign *sign, BlockNumber block)
 {
-	pg_atomic_uint64 *place = &database->tails[segment];
-	uint64 tail = pg_atomic_read_u64(place);
-	BlockNumber nblocks = InvalidBlockNumber;
+	BlockNumber nblocks;
+	uint64 tail;
+
+	if (sign->known && block == sign->spot.block)
+		return;
 
 	/* What was not known is known to be no earlier than where anyone can have added rows before. */
-	if (sign->decided == 0)
-	{
-		nblocks = RelationGetNumberOfBlocks(table);
+	nblocks = RelationGetNumberOfBlocks(table);
+	if (!sign->known)
 		block = nblocks - 1;
-	}
-	while (log_tail_file(tail) != sign->file || log_tail_block(tail) < block ||
-		   log_tail_block(tail) >= nblocks)
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	tail = pg_atomic_read_u64(&database->tail);
+	if (database->segment == segment &&
+		(log_tail_file(tail) != sign->file ? !sign->known : log_tail_block(tail) < block))
 	{
-		if (pg_atomic_compare_exchange_u64(place, &tail, log_make_tail(sign->file, block)))
-			break;
+		pg_atomic_write_u64(&database->tail, log_make_tail(sign->file, block));
+		database->tail_room = 0;
+		database->tail_end = nblocks;
 	}
+	LWLockRelease(&database->lock);
 }
 
 /* ---------------- readers ---------------- */
+
+/*
+ * How many blocks may have rows of ids up to a watermark that was taken before: none behind the tail. It is not known where
+ * nothing has been written since the server, or this segment, began.
+ */
+static BlockNumber
+log_count_blocks(Relation table)
+{
+	static NotifydDatabase *mine = NULL;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
+	uint64 tail;
+
+	if (mine == NULL || mine->oid != MyDatabaseId)
+		mine = shared_find_database(MyDatabaseId);
+	tail = mine != NULL ? pg_atomic_read_u64(&mine->tail) : 0;
+	if (tail != 0 && log_tail_file(tail) == COMPAT_RELATION_FILE(table))
+		nblocks = Min(nblocks, log_tail_block(tail) + 1);
+	return nblocks;
+}
 
 /* What the rows of a page say; rows must have room for MaxHeapTuplesPerPage. Returns how many there are. */
 static int
@@ -193,7 +307,7 @@ log_locate(Relation table, uint64 id)
 	Oid file = COMPAT_RELATION_FILE(table);
 	BlockNumber found = 0;
 	BlockNumber low = 0;
-	BlockNumber high = RelationGetNumberOfBlocks(table);
+	BlockNumber high = log_count_blocks(table);
 
 	while (low < high)
 	{
@@ -260,7 +374,7 @@ log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, u
 {
 	LogPageRow rows[MaxHeapTuplesPerPage];
 	Oid file = COMPAT_RELATION_FILE(table);
-	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
+	BlockNumber nblocks = log_count_blocks(table);
 	uint64 complete = after;
 	int look = enough; /* so many found: count those that are complete */
 

@@ -19,24 +19,39 @@
 
 /* ---------------- for writers ---------------- */
 
-/* What a writer's rows say of where others are. */
+/* Under the database's lock: take room at the tail for these rows, in order, and note in the reservation where. */
+extern void log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n);
+
+/* Where a writer's next row goes. */
+typedef struct LogSpot
+{
+	BlockNumber block;
+	uint32 room; /* bytes that are left there */
+} LogSpot;
+
+/* What a writer's rows say of where others are, and where they go. */
 typedef struct LogSign
 {
 	Oid file;
+	bool known; /* else they say nothing, and go where there is room */
 	BlockNumber block;
 	uint64 decided; /* 0: not known */
+	LogSpot spot;
 } LogSign;
 
-/*
- * Point the table, which is that of the reservation and locked, at the block to which rows are to be added; to be
- * done before the first, which then are inserted with HEAP_INSERT_SKIP_FSM.
- */
+/* Look where the rows of a reservation are to be put; table is that of the reservation, and locked. */
 extern LogSign log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table);
+
+/*
+ * Point the table to the block for the next rows, which are then to be inserted with HEAP_INSERT_SKIP_FSM. Returns how many
+ * of these n go there.
+ */
+extern int log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int n);
 
 /* What the column behind of a row is. */
 extern int32 log_behind(const LogSign *sign, uint64 id);
 
-/* The last row was added there. Before the reservation is decided. */
+/* The last of them was added there. Before the reservation is decided. */
 extern void
 log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign *sign, BlockNumber block);
 

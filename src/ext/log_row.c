@@ -96,7 +96,7 @@ log_get_value(const char **at, Size *length)
 }
 
 void
-log_read_row(const char *row, LogRow *result)
+log_parse_row(const char *row, LogRow *result)
 {
 	const LogFixed *fixed = log_row_fixed(unconstify(char *, row));
 	const char *at = (const char *) fixed + LOG_FIXED_SIZE;

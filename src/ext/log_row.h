@@ -32,6 +32,6 @@ log_row_fixed(char *row)
 }
 
 /* Read a row back: but for what is known at the commit only, and for notify. What it points to is in the row. */
-extern void log_read_row(const char *row, LogRow *result);
+extern void log_parse_row(const char *row, LogRow *result);
 
 #endif /* PG_NOTIFYD_LOG_ROW_H */

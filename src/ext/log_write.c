@@ -83,25 +83,36 @@ log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
 
 /* ---------------- rows of ids that were reserved ---------------- */
 
-void
-log_write(NotifydDatabase *database, const LogReservation *reservation, HeapTuple *tuples, int n, uint64 tx,
-		  TimestampTz at, int32 of)
+LogReservation
+log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at)
 {
-	Relation table = table_open(log_table(reservation->segment), RowExclusiveLock);
-	LogSign sign = log_aim(database, reservation, table);
+	LogReservation reservation = log_reserve(database, of, tuples, n);
+	Relation table;
+	LogSign sign;
 
+	FAIL_POINT("pending-reserved");
+	table = table_open(log_table(reservation.segment), RowExclusiveLock);
+	sign = log_aim(database, &reservation, table);
 	for (int i = 0; i < n; i++)
 	{
-		LogRow row = {.id = (int64) reservation->first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
+		LogRow row = {.id = (int64) reservation.first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
 
 		log_stamp_row(tuples[i], &row, &sign);
 	}
-	log_insert(table, tuples, n, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL); /* see log_aim() */
-	log_landed(database, reservation->segment, table, &sign,
-			   ItemPointerGetBlockNumber(&tuples[n - 1]->t_self));
+	while (n > 0)
+	{
+		int here = log_point(table, &sign, tuples, n);
+
+		log_insert(table, tuples, here, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL);
+		log_landed(database, reservation.segment, table, &sign,
+				   ItemPointerGetBlockNumber(&tuples[here - 1]->t_self));
+		tuples += here;
+		n -= here;
+	}
 
 	/* The lock stays until the end of the transaction, as for any insert. */
 	table_close(table, NoLock);
+	return reservation;
 }
 
 /* ---------------- members of a bulk write ---------------- */
@@ -308,28 +319,27 @@ log_write_pin(int segment, uint64 last)
 	table_close(table, NoLock);
 }
 
-void
-log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogReservation *reservation, uint64 tx,
-				 TimestampTz at, int32 of)
+LogReservation
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n, uint64 tx, TimestampTz at)
 {
 	char *place = psprintf("%d " INT64_FORMAT, bulk->segment, bulk->first_key);
-	LogRow row = {.id = (int64) reservation->first,
-				  .tx = tx,
+	LogRow row = {.tx = tx,
 				  .at = at,
 				  .seq = 1,
-				  .of = of,
+				  .of = n,
 				  .op = LOG_BULK_OP,
 				  .ncolumns = -1,
 				  .channel = "",
 				  .event = place,
 				  .event_length = strlen(place)};
-	HeapTuple tuple = log_form_tuple(&row, 0);
-	LogBulkWriter *copy;
+	HeapTuple marker = log_form_tuple(&row, 0);
+	LogReservation reservation = log_write(database, &marker, 1, n, tx, at);
+	LogBulkWriter *copy = log_open_bulk_writer(reservation.segment);
 
-	log_write(database, reservation, &tuple, 1, tx, at, of);
-	copy = log_open_bulk_writer(reservation->segment);
+	row.id = (int64) reservation.first;
 	log_add_row(copy, &row, 0);
 	log_close_bulk_writer(copy);
-	if (bulk->segment != reservation->segment)
-		log_write_pin(bulk->segment, reservation->first + of - 1);
+	if (bulk->segment != reservation.segment)
+		log_write_pin(bulk->segment, reservation.first + n - 1);
+	return reservation;
 }

@@ -402,7 +402,7 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(each);
 		entry = pending_next(&offset, &formed);
-		log_read_row(formed, &row);
+		log_parse_row(formed, &row);
 		row.id = first + i;
 		row.seq = (int32) (i + 1);
 		if (writer != NULL)
@@ -437,9 +437,7 @@ pending_commit_small(uint64 tx, TimestampTz at)
 		ItemPointerSetInvalid(&rows[i].t_self);
 		tuples[i] = &rows[i];
 	}
-	reservation = log_reserve(pending.database, n);
-	FAIL_POINT("pending-reserved");
-	log_write(pending.database, &reservation, tuples, n, tx, at, n);
+	reservation = log_write(pending.database, tuples, n, n, tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
@@ -458,9 +456,7 @@ pending_commit_bulk(uint64 tx, TimestampTz at)
 	pending_walk(writer, bulk.first_key, tx, at);
 	log_close_bulk_writer(writer);
 
-	reservation = log_reserve(pending.database, pending.count);
-	FAIL_POINT("pending-reserved");
-	log_write_marker(pending.database, &bulk, &reservation, tx, at, (int32) pending.count);
+	reservation = log_write_marker(pending.database, &bulk, (int32) pending.count, tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }

@@ -48,11 +48,11 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->segment = 0;
 	database->first_at_start = 0;
 	database->last_at_start = 0;
-	database->reservations = 0;
 
 	pg_atomic_write_u64(&database->decided, 0);
-	for (int i = 0; i < NOTIFYD_LOG_SEGMENTS; i++)
-		pg_atomic_write_u64(&database->tails[i], 0);
+	pg_atomic_write_u64(&database->tail, 0);
+	database->tail_room = 0;
+	database->tail_end = 0;
 	pg_atomic_write_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_write_u32(&database->feed_asleep, 0);
 	pg_atomic_write_u64(&database->events_written, 0);
@@ -78,8 +78,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	LWLockInitialize(&database->lock, tranche);
 	pg_atomic_init_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_init_u64(&database->decided, 0);
-	for (int i = 0; i < NOTIFYD_LOG_SEGMENTS; i++)
-		pg_atomic_init_u64(&database->tails[i], 0);
+	pg_atomic_init_u64(&database->tail, 0);
 	pg_atomic_init_u32(&database->feed_asleep, 0);
 	pg_atomic_init_u64(&database->events_written, 0);
 	pg_atomic_init_u64(&database->events_sent, 0);

@@ -63,17 +63,15 @@ typedef struct NotifydDatabase
 	TimestampTz started_at; /* when the feed was registered, then when it attached */
 	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
 
-	/* Ids, under lock (log.c), but incarnation and decided are read without. */
+	/* Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and tail are read without. */
 	NOTIFYD_CACHE_LINE LWLock lock;
-	Oid incarnation;     /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
-	int segment;         /* the log table being written */
-	uint64 next_id;      /* the next id to be given out */
-	uint64 next_bulk;    /* the next provisional number of a bulk write */
-	uint32 reservations; /* how often ids were given out */
+	Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
+	int segment;     /* the log table being written */
+	uint64 next_id;  /* the next id to be given out */
 	pg_atomic_uint64 decided; /* a watermark of not long ago, see log_place.c */
-
-	/* File and block that rows are added to, see log_place.c; 0: not known. */
-	NOTIFYD_CACHE_LINE pg_atomic_uint64 tails[NOTIFYD_LOG_SEGMENTS];
+	pg_atomic_uint64 tail;    /* file and block that rows are added to; 0: not known */
+	uint32 tail_room;         /* bytes of that block that nobody has been given */
+	uint32 tail_end;          /* blocks that the file has, at least */
 
 	/* Commit to feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
@@ -84,6 +82,7 @@ typedef struct NotifydDatabase
 	/* Set from the log with the incarnation. */
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
 	uint64 last_at_start;                     /* the last id in the log then */
+	uint64 next_bulk;                         /* the next provisional number of a bulk write, under lock */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */
 	pg_atomic_uint64 events_sent;
