@@ -246,7 +246,7 @@ LogReservation
 log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples)
 {
 	NotifydBackend *me;
-	LogReservation reservation;
+	LogReservation reservation = {0};
 	int pid;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
