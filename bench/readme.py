@@ -59,6 +59,8 @@ REQUIREMENTS = [
     ("the same, for the processor time that the busier one takes: what nothing shared would allow", "gateways",
      "2 gateways, server on one core: messages in a second of the busiest one's processor time",
      "1 gateway, server on one core: messages in a second of the busiest one's processor time"),
+    ("the same: clients of the one that was dealt most of them", "gateways",
+     "2 gateways, server on one core: clients of the one that has most", None),
     ("the same, processor time for a message, both together; to one: 1 where nothing is shared", "gateways",
      "2 gateways, server on one core: processor, all of them", "1 gateway, server on one core: processor, all of them"),
     ("10,000 idle connections: memory of the gateway for each", "idle", "memory of the gateway for a connection", None),

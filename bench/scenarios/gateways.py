@@ -14,6 +14,7 @@ TITLE = "Fan-out with two gateways: one channel to %s clients"
 COUNTS = {"1 gateway": 1, "2 gateways": 2}
 COST = ", server on one core: processor, all of them"
 BUSIEST = ", server on one core: messages in a second of the busiest one's processor time"
+SHARE = ", server on one core: clients of the one that has most"
 
 
 class Fanout:
@@ -32,7 +33,8 @@ class Fanout:
         return cluster.gateways()
 
     def measure(self, count, pinned):
-        """The events in one transaction, to all clients: messages a second, and what they cost each gateway."""
+        """The events in one transaction, to all clients: messages a second, what they cost each gateway, and how many of the
+        clients the kernel has dealt to one of them."""
         pids = self.gateways(count)
         expected = self.events * self.clients
         pin(self.bench.cluster.processes(), 0 if pinned else None)
@@ -40,6 +42,7 @@ class Fanout:
                       SUBSCRIBE % "fanout"]) as client:
             pin([client.process.pid], 1 if pinned else None)
             self.bench.cluster.settle()
+            ((most,),) = self.bench.cluster.sql("SELECT max(clients) FROM notifyd.stats WHERE kind = 'gateway'")
             client.ask("mark")
             before = [cpu_seconds([pid]) for pid in pids]
             self.bench.cluster.sql("INSERT INTO fanout (sent) SELECT 0 FROM generate_series(1, %d)" % self.events)
@@ -47,17 +50,18 @@ class Fanout:
             spent = [cpu_seconds([pid]) - was for pid, was in zip(pids, before)]
         if got["messages"] != expected or got["fewest"] != self.events:
             raise RuntimeError("%d of %d messages" % (got["messages"], expected))
-        return expected / got["last"], spent, expected
+        return expected / got["last"], spent, expected, most / self.clients
 
     def free(self, label):
-        rate, _, _ = self.measure(COUNTS[label], pinned=False)
+        rate, _, _, _ = self.measure(COUNTS[label], pinned=False)
         self.figures.add(label, "messages/s", rate)
 
     def pinned(self, label):
-        _, spent, messages = self.measure(COUNTS[label], pinned=True)
+        _, spent, messages, share = self.measure(COUNTS[label], pinned=True)
         self.figures.add(label + COST, "µs a message", sum(spent) * 1e6 / messages)
         # What they could do with a core each: the busier one is what holds the others up.
         self.figures.add(label + BUSIEST, "messages/s", messages / max(spent))
+        self.figures.add(label + SHARE, "of all", share)
 
 
 def run(bench, figures):

@@ -7,8 +7,8 @@
  * asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last moment, and
  * it is known which of them are under way:
  *
- *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter and
- *							publish the first in this backend's entry ("in flight"); insert the rows.
+ *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter, and room for
+ *							their rows, and publish the first in this backend's entry ("in flight"); insert the rows.
  *	  writer, COMMIT		log_decided(): the transaction is visible by now. Publish the end of its
  *	  or ABORT				commit record, then clear the entry, then wake the feed if it sleeps.
  *	  feed					log_watermark(): under the lock (shared) the smallest id in flight minus
@@ -186,6 +186,7 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 		database->first_at_start = database->next_id;
 		database->last_at_start = last_id;
 		database->segment = segment;
+		log_forget_tail(database);
 		database->incarnation = incarnation;
 	}
 	LWLockRelease(&database->lock);

@@ -82,12 +82,12 @@ typedef struct LogMember
 typedef struct LogReservation
 {
 	uint64 first;
-	int segment;       /* the log table that the rows of these ids go to */
-	uint64 decided;    /* a watermark of before; 0: none is known */
-	uint32 shrinkings; /* how often a file had been cut then */
+	int segment;    /* the log table that the rows of these ids go to */
+	uint64 decided; /* a watermark of before; 0: none is known */
+	uint32 cuts;    /* how often a file had been found to be cut then */
 
-	/* Where the rows go, see log_place.c. */
-	uint64 tail;      /* the table's tail of before; 0: not known */
+	/* Where the rows go, see log_place.c. All zero: not known. */
+	uint64 tail;      /* the table's tail of before */
 	uint32 room;      /* what was left of it, in bytes */
 	BlockNumber last; /* the tail's block now */
 	BlockNumber end;  /* so many blocks the file has, at least */
@@ -228,7 +228,7 @@ typedef struct LogReader
 	/* where the ids behind after begin: a block of a file, as long as none has been cut since, see log_place.c */
 	Oid near_file;
 	BlockNumber near_block;
-	uint32 near_shrinkings;
+	uint32 near_cuts;
 } LogReader;
 
 /* Given each event in order of id. Returns false to stop behind this one. */

@@ -4,12 +4,12 @@
  *	  Where in a log table the rows of certain ids are.
  *
  * A log table has no index: an entry for each event cost its writer more than the row did. It needs none,
- * because all backends add rows to the same block, the tail, which only moves forward, so that rows
- * stand nearly in the order of their ids. Nearly, because a backend may be held up between taking its ids
- * and adding its rows. So each row says what was known when its ids were taken:
+ * because rows are given their places in the order of their ids: whoever takes ids takes room at the table's tail as well, under
+ * the same lock. So rows stand nearly in that order. Nearly, because a row may find no room where it was given some; it then goes to
+ * the file's end, and the tail with it. So each row says what was known when its ids were taken:
  *
- *	  block		the tail then. Rows of this id, and of all that were taken later, were added later:
- *				they are in this block or behind it.
+ *	  block		the tail then. Rows of this id, and of all that were taken later, are in this block or behind it,
+ *				as that is where they were given room.
  *	  behind	id - behind was a watermark then. What was decided had been added: rows of ids up to
  *				it are in blocks up to and with that one.
  *	  file		of which file that is said. VACUUM FULL moves rows to another one.
@@ -18,21 +18,24 @@
  * cannot go wrong: a bad turn only makes the reader begin too early. And a reader that goes forward knows which ids
  * cannot come any more, so it need not keep many to put them in order.
  *
- * The tail is a (file, block) in shared memory, with the room that is left in the block. A transaction that takes ids takes
- * room as well, under the same lock, so everyone knows his block before he adds his rows, nobody has to look for another one,
- * and blocks are filled. They are made before they are needed, several at a time, by one who comes near the file's end; a crash may leave
- * some that are empty. Should a row not find the room that it was given, it goes to the file's end, and the tail with it.
+ * The tail is a (file, block) in shared memory, with the room that is left in the block. It may be a block that the file does
+ * not have yet: who was given room there makes it. Blocks are made several at a time, by one who comes near the file's
+ * end, mostly before anyone needs them; after a crash some may stay empty. Two rules keep what rows say true:
+ *
+ *	  Before a row is decided the tail is at its block or behind it, or not known (log_landed()).
+ *	  No row goes before the tail of when its ids were taken, nor before that of now if it had none (log_aim()).
  *
  * The tail is not known after a start of the server, for a new file, and where the file was cut (VACUUM removes empty blocks
- * at the end, though not of tables made by our script, unless it is told to). Who finds that so adds rows to the last
- * block; those rows say nothing but "block 0", and the tail is then known again. Only a cut can make rows land before the
- * tail: it is counted in NotifydShared.shrinkings, before a row does, for readers who have kept a block in mind and for
+ * at the end, though not of tables made by our script, unless it is told to). Who finds it unknown adds rows to the file's
+ * end; those rows say nothing but "block 0", and the tail is then known again. A cut is found by the first who opens the table
+ * after it, and counted in NotifydDatabase.cuts before he adds a row, for readers who have kept a block in mind and for
  * writers who took their ids before.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "miscadmin.h"
@@ -42,7 +45,9 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "failpoint.h"
 #include "log_place.h"
+#include "log_row.h"
 
 /* What is needed of a row to know where it, and others, are. */
 typedef struct LogPageRow
@@ -76,87 +81,117 @@ log_tail_block(uint64 tail)
 }
 
 #define LOG_PAGE_ROOM      (BLCKSZ - SizeOfPageHeaderData)
-#define LOG_INLINE         8160 /* what is larger goes out of line: toast_tuple_target of the log's tables, */
-#define LOG_TOASTED        256  /* and leaves about so much in line */
-#define LOG_BLOCKS_AHEAD   4    /* blocks are made while the tail has so many before it */
+#define LOG_INLINE         8160 /* what is larger goes out of line: toast_tuple_target of the log's tables */
+#define LOG_BLOCKS_AHEAD   4    /* blocks are made while the tail has no more before it */
 #define LOG_BLOCKS_AT_ONCE 32
+
+/* The room that a row needs in a block. The text of a large one is elsewhere; everything else stays. */
+static uint32
+log_row_room(HeapTuple tuple)
+{
+	Size length = tuple->t_len;
+
+	if (length > LOG_INLINE)
+	{
+		LogRow row;
+
+		log_parse_row((char *) tuple->t_data, &row);
+		length = row.event - (char *) tuple->t_data + TOAST_POINTER_SIZE;
+	}
+	return sizeof(ItemIdData) + MAXALIGN(length);
+}
 
 /* Go on to the place of the next row. */
 static void
 log_step(LogSpot *spot, HeapTuple tuple)
 {
-	uint32 size = sizeof(ItemIdData) + MAXALIGN(tuple->t_len <= LOG_INLINE ? tuple->t_len : LOG_TOASTED);
+	uint32 room = log_row_room(tuple);
 
-	if (size > spot->room)
+	StaticAssertStmt(sizeof(ItemIdData) + MAXALIGN(LOG_INLINE) <= LOG_PAGE_ROOM,
+					 "a row must fit into a block");
+	if (room > spot->room)
 	{
 		spot->block++;
 		spot->room = LOG_PAGE_ROOM;
 	}
-	spot->room -= size;
+	spot->room -= room;
 }
 
 void
 log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n)
 {
-	LogSpot spot;
+	uint64 tail = pg_atomic_read_u64(&database->tail);
+	LogSpot spot = {.block = log_tail_block(tail), .room = database->tail_room};
 
-	reservation->tail = pg_atomic_read_u64(&database->tail);
+	reservation->cuts = pg_atomic_read_u32(&database->cuts);
+	if (tail == 0)
+		return;
+	reservation->tail = tail;
 	reservation->room = database->tail_room;
 	reservation->end = database->tail_end;
-	reservation->shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
-	if (reservation->tail == 0)
-		return;
-	spot = (LogSpot){.block = log_tail_block(reservation->tail), .room = database->tail_room};
 	for (int i = 0; i < n; i++)
 		log_step(&spot, tuples[i]);
 	reservation->last = spot.block;
 	database->tail_room = spot.room;
-	pg_atomic_write_u64(&database->tail, log_make_tail(log_tail_file(reservation->tail), spot.block));
+	pg_atomic_write_u64(&database->tail, log_make_tail(log_tail_file(tail), spot.block));
 }
 
-/*
- * Whether the file of this tail, which had so many blocks, is the table's, and has them still. A backend that has a
- * target block knows, because cutting the file takes a lock that excludes ours, and makes everyone forget the target.
- */
-static bool
-log_tail_valid(Relation table, uint64 tail, BlockNumber end)
+void
+log_forget_tail(NotifydDatabase *database)
 {
-	return log_tail_file(tail) == COMPAT_RELATION_FILE(table) &&
-		   (RelationGetTargetBlock(table) != InvalidBlockNumber || RelationGetNumberOfBlocks(table) >= end);
+	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
+	pg_atomic_write_u64(&database->tail, 0);
+	database->tail_room = 0;
+	database->tail_end = 0;
 }
 
 /*
- * If the file was cut, forget the tail, under the lock that reservations are made under, so that each
- * has both the tail and the count of before, or neither.
+ * If the file has been cut, count that and forget the tail, under the lock that reservations are made under, so that each
+ * has both the tail and the count of before, or neither. As long as the table's lock is held, the file can only grow: it
+ * was cut if it is shorter now than it is known to have been.
  */
 static void
-log_check_tail(NotifydDatabase *database, int segment, Relation table)
+log_check_cut(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
-	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
+	Oid file = COMPAT_RELATION_FILE(table);
+	BlockNumber end = log_tail_file(reservation->tail) == file ? reservation->end : 0;
+	uint32 cuts;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	cuts = pg_atomic_read_u32(&database->cuts);
+	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
+		end = Max(end, database->tail_end);
+	LWLockRelease(&database->lock);
+	if (RelationGetNumberOfBlocks(table) >= end)
+		return;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (database->segment == segment && nblocks < database->tail_end &&
-		log_tail_file(pg_atomic_read_u64(&database->tail)) == COMPAT_RELATION_FILE(table))
+	if (pg_atomic_read_u32(&database->cuts) == cuts)
 	{
-		pg_atomic_fetch_add_u32(&notifyd_shared->shrinkings, 1);
-		pg_atomic_write_u64(&database->tail, 0);
+		pg_atomic_write_u32(&database->cuts, cuts + 1);
+		if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
+			log_forget_tail(database);
 	}
 	LWLockRelease(&database->lock);
 }
 
-/* Make blocks, so that there are those of the reservation and some more. The new ones are zero until a row comes. */
+/*
+ * Make blocks, so that there is this one, and some more. New ones are zero until a row comes. wait: else not if
+ * somebody else is at it.
+ */
 static void
-log_extend(NotifydDatabase *database, const LogReservation *reservation, Relation table)
+log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wait)
 {
 	BlockNumber nblocks;
 	BlockNumber end;
 
-	if (reservation->last >= reservation->end)
+	FAIL_POINT("log-extend");
+	if (wait)
 		LockRelationForExtension(table, ExclusiveLock);
 	else if (!ConditionalLockRelationForExtension(table, ExclusiveLock))
-		return; /* somebody is at it */
+		return;
 	nblocks = RelationGetNumberOfBlocks(table);
-	end = reservation->last + 1 + Min(nblocks / 8, LOG_BLOCKS_AT_ONCE);
+	end = last + 1 + Min(nblocks / 8, LOG_BLOCKS_AT_ONCE);
 	while (nblocks < end)
 	{
 		ReleaseBuffer(ReadBuffer(table, P_NEW));
@@ -165,9 +200,26 @@ log_extend(NotifydDatabase *database, const LogReservation *reservation, Relatio
 	UnlockRelationForExtension(table, ExclusiveLock);
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == log_tail_file(reservation->tail))
+	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == COMPAT_RELATION_FILE(table))
 		database->tail_end = Max(database->tail_end, nblocks);
 	LWLockRelease(&database->lock);
+}
+
+/* Rows for which no place is known go to the file's end; it must not be before the tail, nor before that of the reservation. */
+static void
+log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Relation table)
+{
+	Oid file = COMPAT_RELATION_FILE(table);
+	uint64 tail = pg_atomic_read_u64(&database->tail);
+	BlockNumber least = 0;
+
+	if (log_tail_file(tail) == file)
+		least = log_tail_block(tail);
+	if (log_tail_file(reservation->tail) == file)
+		least = Max(least, reservation->last);
+	if (least > 0 && least >= RelationGetNumberOfBlocks(table))
+		log_extend(database, table, least, true);
+	RelationSetTargetBlock(table, InvalidBlockNumber);
 }
 
 LogSign
@@ -175,20 +227,23 @@ log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation t
 {
 	LogSign sign = {.file = COMPAT_RELATION_FILE(table)};
 
+	/* A backend that has a target block has looked since, because a cut makes everyone forget the target. */
+	if (RelationGetTargetBlock(table) == InvalidBlockNumber)
+		log_check_cut(database, reservation, table);
+
 	/* If the file was cut since then, rows of later ids may be before that tail, however far it has come again. */
-	if (!log_tail_valid(table, reservation->tail, reservation->end) ||
-		reservation->shrinkings != pg_atomic_read_u32(&notifyd_shared->shrinkings))
+	if (log_tail_file(reservation->tail) != sign.file ||
+		reservation->cuts != pg_atomic_read_u32(&database->cuts))
 	{
-		log_check_tail(database, reservation->segment, table);
-		RelationSetTargetBlock(table, InvalidBlockNumber);
+		log_aim_at_end(database, reservation, table);
 		return sign;
 	}
 	sign.known = true;
 	sign.block = log_tail_block(reservation->tail);
 	sign.decided = reservation->decided;
 	sign.spot = (LogSpot){.block = sign.block, .room = reservation->room};
-	if (reservation->last + LOG_BLOCKS_AHEAD >= reservation->end)
-		log_extend(database, reservation, table);
+	if (reservation->last + Min(LOG_BLOCKS_AHEAD, reservation->end / 8) >= reservation->end)
+		log_extend(database, table, reservation->last, reservation->last >= reservation->end);
 	return sign;
 }
 
@@ -221,31 +276,53 @@ log_behind(const LogSign *sign, uint64 id)
 }
 
 void
-log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign *sign, BlockNumber block)
+log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber block)
 {
+	Oid file = COMPAT_RELATION_FILE(table);
+	uint64 tail = pg_atomic_read_u64(&database->tail);
 	BlockNumber nblocks;
-	uint64 tail;
 
-	if (sign->known && block == sign->spot.block)
+	if (log_tail_file(tail) == file && log_tail_block(tail) >= block)
 		return;
-
-	/* What was not known is known to be no earlier than where anyone can have added rows before. */
 	nblocks = RelationGetNumberOfBlocks(table);
-	if (!sign->known)
-		block = nblocks - 1;
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	tail = pg_atomic_read_u64(&database->tail);
-	if (database->segment == segment &&
-		(log_tail_file(tail) != sign->file ? !sign->known : log_tail_block(tail) < block))
+	if (log_tail_file(tail) != file && database->segment == segment)
 	{
-		pg_atomic_write_u64(&database->tail, log_make_tail(sign->file, block));
+		/* No earlier than where anyone has added rows before. */
+		pg_atomic_write_u64(&database->tail, log_make_tail(file, nblocks - 1));
 		database->tail_room = 0;
 		database->tail_end = nblocks;
+	}
+	else if (log_tail_file(tail) == file && log_tail_block(tail) < block)
+	{
+		pg_atomic_write_u64(&database->tail, log_make_tail(file, block));
+		database->tail_room = 0;
+		database->tail_end = Max(database->tail_end, nblocks);
 	}
 	LWLockRelease(&database->lock);
 }
 
 /* ---------------- readers ---------------- */
+
+/* This database's entry; NULL: there is none yet, as on a standby. */
+static NotifydDatabase *
+log_find_database(void)
+{
+	static NotifydDatabase *mine = NULL;
+
+	if (mine == NULL || mine->oid != MyDatabaseId)
+		mine = shared_find_database(MyDatabaseId);
+	return mine;
+}
+
+uint32
+log_count_cuts(void)
+{
+	NotifydDatabase *database = log_find_database();
+
+	return database != NULL ? pg_atomic_read_u32(&database->cuts) : 0;
+}
 
 /*
  * How many blocks may have rows of ids up to a watermark that was taken before: none behind the tail. It is not known where
@@ -254,16 +331,12 @@ log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign
 static BlockNumber
 log_count_blocks(Relation table)
 {
-	static NotifydDatabase *mine = NULL;
+	NotifydDatabase *database = log_find_database();
+	uint64 tail = database != NULL ? pg_atomic_read_u64(&database->tail) : 0;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
-	uint64 tail;
 
-	if (mine == NULL || mine->oid != MyDatabaseId)
-		mine = shared_find_database(MyDatabaseId);
-	tail = mine != NULL ? pg_atomic_read_u64(&mine->tail) : 0;
-	if (tail != 0 && log_tail_file(tail) == COMPAT_RELATION_FILE(table))
-		nblocks = Min(nblocks, log_tail_block(tail) + 1);
-	return nblocks;
+	return log_tail_file(tail) == COMPAT_RELATION_FILE(table) ? Min(nblocks, log_tail_block(tail) + 1)
+															  : nblocks;
 }
 
 /* What the rows of a page say; rows must have room for MaxHeapTuplesPerPage. Returns how many there are. */
@@ -312,19 +385,29 @@ log_locate(Relation table, uint64 id)
 	while (low < high)
 	{
 		BlockNumber middle = low + (high - low) / 2;
-		int n = log_read_page(table, middle, rows);
+		BlockNumber block = middle;
 		bool before = false;
+		bool told = false;
 
-		for (int i = 0; i < n; i++)
+		/* From a block whose rows tell nothing, as it has none, on to one that tells. */
+		for (; block < high && !told; block++)
 		{
-			if (rows[i].file == file && rows[i].id <= id)
+			int n = log_read_page(table, block, rows);
+
+			for (int i = 0; i < n; i++)
 			{
-				before = true;
-				found = Max(found, rows[i].block);
+				if (rows[i].file != file)
+					continue;
+				told = true;
+				if (rows[i].id <= id)
+				{
+					before = true;
+					found = Max(found, rows[i].block);
+				}
 			}
 		}
 		if (before)
-			low = middle + 1;
+			low = block;
 		else
 			high = middle;
 	}

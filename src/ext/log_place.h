@@ -39,6 +39,9 @@ typedef struct LogSign
 	LogSpot spot;
 } LogSign;
 
+/* Under the database's lock: nothing is known of the tail from now on. */
+extern void log_forget_tail(NotifydDatabase *database);
+
 /* Look where the rows of a reservation are to be put; table is that of the reservation, and locked. */
 extern LogSign log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table);
 
@@ -51,11 +54,13 @@ extern int log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int
 /* What the column behind of a row is. */
 extern int32 log_behind(const LogSign *sign, uint64 id);
 
-/* The last of them was added there. Before the reservation is decided. */
-extern void
-log_landed(NotifydDatabase *database, int segment, Relation table, const LogSign *sign, BlockNumber block);
+/* The last of rows that were added is there. To be told before their reservation is decided. */
+extern void log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber block);
 
 /* ---------------- for readers ---------------- */
+
+/* How often a file of this database's log was found to be cut: a block that was kept in mind is then good for nothing. */
+extern uint32 log_count_cuts(void);
 
 typedef struct LogPlace
 {

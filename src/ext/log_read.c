@@ -249,12 +249,12 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 static BlockNumber
 log_begin_block(LogReader *reader, Relation table)
 {
-	uint32 shrinkings = pg_atomic_read_u32(&notifyd_shared->shrinkings);
+	uint32 cuts = log_count_cuts();
 
-	if (reader->near_file != COMPAT_RELATION_FILE(table) || reader->near_shrinkings != shrinkings)
+	if (reader->near_file != COMPAT_RELATION_FILE(table) || reader->near_cuts != cuts)
 	{
 		reader->near_file = COMPAT_RELATION_FILE(table);
-		reader->near_shrinkings = shrinkings;
+		reader->near_cuts = cuts;
 		reader->near_block = log_locate(table, reader->after + 1);
 	}
 	return reader->near_block;

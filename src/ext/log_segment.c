@@ -34,7 +34,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "log.h"
+#include "log_place.h"
 #include "settings.h"
 
 /* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
@@ -218,6 +218,7 @@ log_switch(NotifydDatabase *database, int segment, uint64 first)
 	{
 		database->next_id = first;
 		database->segment = segment;
+		log_forget_tail(database);
 		done = true;
 	}
 	LWLockRelease(&database->lock);

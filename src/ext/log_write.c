@@ -17,7 +17,6 @@
 #include "access/xact.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
-#include "access/transam.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -92,6 +91,7 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 
 	FAIL_POINT("pending-reserved");
 	table = table_open(log_table(reservation.segment), RowExclusiveLock);
+	FAIL_POINT("log-aim");
 	sign = log_aim(database, &reservation, table);
 	for (int i = 0; i < n; i++)
 	{
@@ -104,7 +104,8 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 		int here = log_point(table, &sign, tuples, n);
 
 		log_insert(table, tuples, here, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL);
-		log_landed(database, reservation.segment, table, &sign,
+		FAIL_POINT("log-landed");
+		log_landed(database, reservation.segment, table,
 				   ItemPointerGetBlockNumber(&tuples[here - 1]->t_self));
 		tuples += here;
 		n -= here;

@@ -43,7 +43,8 @@
 
 /*
  * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which begins and ends at
- * multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is.
+ * multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is (one row is; several are copied once by
+ * table_multi_insert()).
  */
 typedef struct PendingEntry
 {
@@ -434,6 +435,7 @@ pending_commit_small(uint64 tx, TimestampTz at)
 
 		rows[i].t_len = pending_next(&offset, &row).length;
 		rows[i].t_data = (HeapTupleHeader) row;
+		rows[i].t_tableOid = InvalidOid;
 		ItemPointerSetInvalid(&rows[i].t_self);
 		tuples[i] = &rows[i];
 	}

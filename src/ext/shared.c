@@ -79,6 +79,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_init_u64(&database->decided, 0);
 	pg_atomic_init_u64(&database->tail, 0);
+	pg_atomic_init_u32(&database->cuts, 0);
 	pg_atomic_init_u32(&database->feed_asleep, 0);
 	pg_atomic_init_u64(&database->events_written, 0);
 	pg_atomic_init_u64(&database->events_sent, 0);
@@ -123,7 +124,6 @@ shared_startup(void)
 		LWLockInitialize(&notifyd_shared->lock, tranche);
 		pg_atomic_init_u32(&notifyd_shared->gateway_generation, 0);
 		pg_atomic_init_u32(&notifyd_shared->database_generation, 0);
-		pg_atomic_init_u32(&notifyd_shared->shrinkings, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
 		notifyd_shared->nbackends = compat_proc_count();

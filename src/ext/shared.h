@@ -9,7 +9,7 @@
  *
  * Locks, in the order in which they may be taken together:
  *	  NotifydShared.lock		the set of databases; life of feeds and gateways
- *	  NotifydDatabase.lock		the id counter, the current segment; held for a few
+ *	  NotifydDatabase.lock		the id counter, the current segment and its tail; held for a few
  *								instructions, never across I/O or an error
  * In-flight marks are written by their backend and read by the feed without a lock,
  * see log.h.
@@ -72,6 +72,7 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 tail;    /* file and block that rows are added to; 0: not known */
 	uint32 tail_room;         /* bytes of that block that nobody has been given */
 	uint32 tail_end;          /* blocks that the file has, at least */
+	pg_atomic_uint32 cuts; /* how often a log table's file was found to be cut; read without the lock, too */
 
 	/* Commit to feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
@@ -130,7 +131,6 @@ typedef struct NotifydShared
 	Latch *launcher_latch;                /* NULL: not running */
 	pg_atomic_uint32 gateway_generation;  /* grows whenever a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
-	pg_atomic_uint32 shrinkings;          /* grows when the file of a log table was cut, see log_place.c */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
