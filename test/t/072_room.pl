@@ -76,7 +76,7 @@ my @ids = map { $_->{id} } @events;
 is("@ids", join(' ', sort { $a <=> $b } @ids), 'in the order of their ids');
 cmp_ok((rows_by_block())[-1][0], '>', @blocks + 100, 'they are in many blocks');
 
-for my $from (-1, map { $_ * 41 } 0 .. $count / 41 - 1)
+for my $from (-1, map { $_ * 127 } 0 .. $count / 127 - 1)
 {
 	my $again = notifyd_client($node);
 	$again->subscribe('both', since => $from < 0 ? $begin : $events[$from]{position});
