@@ -27,9 +27,9 @@
  *
  * The tail is not known after a start of the server, for a new file, and where the file was cut (VACUUM removes empty blocks
  * at the end, though not of tables made by our script, unless it is told to). Who finds it unknown adds rows to the file's
- * end; those rows say nothing but "block 0", and the tail is then known again. A cut is found by the first who opens the table
- * after it, and counted in NotifydDatabase.cuts before he adds a row, for readers who have kept a block in mind and for
- * writers who took their ids before.
+ * end; those rows say nothing but "block 0", and the tail is then known again. As that end may be before a place that was
+ * told earlier, an era begins before he adds a row (NotifydDatabase.era): readers who have kept a block in mind look anew, and
+ * writers who took their ids before have no place any more. A cut is found by the first who opens the table after it.
  *
  *-------------------------------------------------------------------------
  */
@@ -123,7 +123,7 @@ log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTupl
 	uint64 tail = pg_atomic_read_u64(&database->tail);
 	LogSpot spot = {.block = log_tail_block(tail), .room = database->tail_room};
 
-	reservation->cuts = pg_atomic_read_u32(&database->cuts);
+	reservation->era = pg_atomic_read_u32(&database->era);
 	if (tail == 0)
 		return;
 	reservation->tail = tail;
@@ -136,43 +136,63 @@ log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTupl
 	pg_atomic_write_u64(&database->tail, log_make_tail(log_tail_file(tail), spot.block));
 }
 
+/* Under the database's lock: what reservations and readers have been told of places is void. */
+static void
+log_begin_era(NotifydDatabase *database)
+{
+	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
+	pg_atomic_write_u32(&database->era, pg_atomic_read_u32(&database->era) + 1);
+}
+
 void
 log_forget_tail(NotifydDatabase *database)
 {
-	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
+	log_begin_era(database);
 	pg_atomic_write_u64(&database->tail, 0);
 	database->tail_room = 0;
 	database->tail_end = 0;
 }
 
+/* How many blocks the file has had in this era, as far as is known. */
+static BlockNumber
+log_known_end(NotifydDatabase *database, const LogReservation *reservation, Oid file, uint32 *era)
+{
+	BlockNumber end = 0;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	*era = pg_atomic_read_u32(&database->era);
+	if (log_tail_file(reservation->tail) == file && reservation->era == *era)
+		end = reservation->end;
+	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
+		end = Max(end, database->tail_end);
+	LWLockRelease(&database->lock);
+	return end;
+}
+
 /*
- * If the file has been cut, count that and forget the tail, under the lock that reservations are made under, so that each
- * has both the tail and the count of before, or neither. As long as the table's lock is held, the file can only grow: it
- * was cut if it is shorter now than it is known to have been.
+ * If the file has been cut, begin a new era. As long as the table's lock is held, the file can only grow: it was cut if it
+ * is shorter now than it was known to be before that was looked at. If somebody else begins an era meanwhile, look again.
  */
 static void
 log_check_cut(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
 	Oid file = COMPAT_RELATION_FILE(table);
-	BlockNumber end = log_tail_file(reservation->tail) == file ? reservation->end : 0;
-	uint32 cuts;
 
-	LWLockAcquire(&database->lock, LW_SHARED);
-	cuts = pg_atomic_read_u32(&database->cuts);
-	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
-		end = Max(end, database->tail_end);
-	LWLockRelease(&database->lock);
-	if (RelationGetNumberOfBlocks(table) >= end)
-		return;
-
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (pg_atomic_read_u32(&database->cuts) == cuts)
+	for (bool done = false; !done;)
 	{
-		pg_atomic_write_u32(&database->cuts, cuts + 1);
-		if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
+		uint32 era;
+		BlockNumber end = log_known_end(database, reservation, file, &era);
+
+		if (RelationGetNumberOfBlocks(table) >= end)
+			return;
+		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+		done = pg_atomic_read_u32(&database->era) == era;
+		if (done && log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
 			log_forget_tail(database);
+		else if (done)
+			log_begin_era(database);
+		LWLockRelease(&database->lock);
 	}
-	LWLockRelease(&database->lock);
 }
 
 /*
@@ -205,14 +225,22 @@ log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wai
 	LWLockRelease(&database->lock);
 }
 
-/* Rows for which no place is known go to the file's end; it must not be before the tail, nor before that of the reservation. */
+/*
+ * Rows for which no place is known go to the file's end, which must not be before the tail, nor before that of the reservation.
+ * Where no tail is known, it may be before places that rows have told which are gone since: that is a new era.
+ */
 static void
 log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
 	Oid file = COMPAT_RELATION_FILE(table);
-	uint64 tail = pg_atomic_read_u64(&database->tail);
+	uint64 tail;
 	BlockNumber least = 0;
 
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	tail = pg_atomic_read_u64(&database->tail);
+	if (log_tail_file(tail) != file)
+		log_begin_era(database);
+	LWLockRelease(&database->lock);
 	if (log_tail_file(tail) == file)
 		least = log_tail_block(tail);
 	if (log_tail_file(reservation->tail) == file)
@@ -231,9 +259,9 @@ log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation t
 	if (RelationGetTargetBlock(table) == InvalidBlockNumber)
 		log_check_cut(database, reservation, table);
 
-	/* If the file was cut since then, rows of later ids may be before that tail, however far it has come again. */
+	/* In another era, rows of later ids may be before that tail, however far it has come again. */
 	if (log_tail_file(reservation->tail) != sign.file ||
-		reservation->cuts != pg_atomic_read_u32(&database->cuts))
+		reservation->era != pg_atomic_read_u32(&database->era))
 	{
 		log_aim_at_end(database, reservation, table);
 		return sign;
@@ -289,7 +317,9 @@ log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber b
 	tail = pg_atomic_read_u64(&database->tail);
 	if (log_tail_file(tail) != file && database->segment == segment)
 	{
-		/* No earlier than where anyone has added rows before. */
+		/* No earlier than where anyone has added rows before. What replaces another file's tail may be rolled back. */
+		if (tail != 0)
+			log_begin_era(database);
 		pg_atomic_write_u64(&database->tail, log_make_tail(file, nblocks - 1));
 		database->tail_room = 0;
 		database->tail_end = nblocks;
@@ -317,11 +347,11 @@ log_find_database(void)
 }
 
 uint32
-log_count_cuts(void)
+log_era(void)
 {
 	NotifydDatabase *database = log_find_database();
 
-	return database != NULL ? pg_atomic_read_u32(&database->cuts) : 0;
+	return database != NULL ? pg_atomic_read_u32(&database->era) : 0;
 }
 
 /*

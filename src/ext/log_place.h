@@ -59,8 +59,8 @@ extern void log_landed(NotifydDatabase *database, int segment, Relation table, B
 
 /* ---------------- for readers ---------------- */
 
-/* How often a file of this database's log was found to be cut: a block that was kept in mind is then good for nothing. */
-extern uint32 log_count_cuts(void);
+/* In another era, a block that was kept in mind is good for nothing. */
+extern uint32 log_era(void);
 
 typedef struct LogPlace
 {
