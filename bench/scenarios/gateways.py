@@ -32,6 +32,11 @@ class Fanout:
         cluster.wait_healthy()
         return cluster.gateways()
 
+    def dealt(self):
+        """How many clients each gateway says it has."""
+        return [clients for (clients,) in
+                self.bench.cluster.sql("SELECT clients FROM notifyd.stats WHERE kind = 'gateway'")]
+
     def measure(self, count, pinned):
         """The events in one transaction, to all clients: messages a second, what they cost each gateway, and how many of the
         clients the kernel has dealt to one of them."""
@@ -42,7 +47,8 @@ class Fanout:
                       SUBSCRIBE % "fanout"]) as client:
             pin([client.process.pid], 1 if pinned else None)
             self.bench.cluster.settle()
-            ((most,),) = self.bench.cluster.sql("SELECT max(clients) FROM notifyd.stats WHERE kind = 'gateway'")
+            wait_until(lambda: sum(self.dealt()) == self.clients, 30, "the gateways' count of clients")
+            most = max(self.dealt())
             client.ask("mark")
             before = [cpu_seconds([pid]) for pid in pids]
             self.bench.cluster.sql("INSERT INTO fanout (sent) SELECT 0 FROM generate_series(1, %d)" % self.events)
