@@ -17,7 +17,7 @@
 
 /*
  * Append a row, up to where its event's text comes; the buffer's end must be MAXALIGNed. columns_size: of row->columns,
- * in bytes. Of what is known at the commit only, and of the text, nothing is looked at: log_stamp_row(), log_end_row().
+ * in bytes. Of what is known at the commit only, and of the text, nothing is looked at: the former comes with log_write(), the latter with log_end_row().
  */
 extern void log_begin_row(StringInfo buf, const LogRow *row, Size columns_size);
 
@@ -31,7 +31,7 @@ log_row_fixed(char *row)
 	return (LogFixed *) (row + MAXALIGN(SizeofHeapTupleHeader));
 }
 
-/* Read a row back: but for what is known at the commit only, and for notify. What it points to is in the row. */
+/* Read a row back, but for what is known at the commit only. What it points to is in the row. */
 extern void log_parse_row(const char *row, LogRow *result);
 
 #endif /* PG_NOTIFYD_LOG_ROW_H */
