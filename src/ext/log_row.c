@@ -16,7 +16,6 @@
 #include "buffer.h"
 #include "log_row.h"
 
-#define LOG_HOFF       MAXALIGN(SizeofHeapTupleHeader)
 #define LOG_FIXED_SIZE (offsetof(LogFixed, op) + sizeof(char))
 
 static void

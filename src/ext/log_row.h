@@ -15,9 +15,13 @@
 
 #include "log.h"
 
+/* Where a row's data begins. */
+#define LOG_HOFF MAXALIGN(SizeofHeapTupleHeader)
+
 /*
  * Append a row, up to where its event's text comes; the buffer's end must be MAXALIGNed. columns_size: of row->columns,
- * in bytes. Of what is known at the commit only, and of the text, nothing is looked at: the former comes with log_write(), the latter with log_end_row().
+ * in bytes. Of what is known at the commit only, and of the text, nothing is looked at: the former comes with
+ * log_write(), the latter with log_end_row().
  */
 extern void log_begin_row(StringInfo buf, const LogRow *row, Size columns_size);
 
@@ -28,7 +32,7 @@ extern void log_end_row(char *row, char *text, Size head_length, Size text_lengt
 static inline LogFixed *
 log_row_fixed(char *row)
 {
-	return (LogFixed *) (row + MAXALIGN(SizeofHeapTupleHeader));
+	return (LogFixed *) (row + LOG_HOFF);
 }
 
 /* Read a row back, but for what is known at the commit only. What it points to is in the row. */

@@ -194,8 +194,8 @@ log_flush_rows(LogBulkWriter *writer)
 static HeapTuple
 log_form_tuple(const LogRow *row, Size columns_size)
 {
-	Size most = MAXALIGN(SizeofHeapTupleHeader) + sizeof(LogFixed) + 3 * (ALIGNOF_INT + VARHDRSZ) +
-				columns_size + row->channel_length + row->event_length;
+	Size most = LOG_HOFF + sizeof(LogFixed) + 3 * (ALIGNOF_INT + VARHDRSZ) + columns_size +
+				row->channel_length + row->event_length;
 	StringInfoData buf = {.data = palloc(most + 1), .maxlen = (int) most + 1};
 	HeapTuple tuple = palloc0(HEAPTUPLESIZE);
 	int text_at;

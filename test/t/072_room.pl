@@ -1,4 +1,5 @@
-# Room at the log's end: writers who come at the same time share blocks, and rows that need more than they were given go elsewhere.
+# Room at the log's end: writers who come at the same time share blocks, and rows that do not find the room they were given go
+# elsewhere.
 use strict;
 use warnings;
 
@@ -64,6 +65,10 @@ note scalar @blocks . " blocks, $most rows in one, " . @filled . ' of them full'
 cmp_ok(scalar @filled, '>=', 0.9 * @blocks, 'writers at the same time fill blocks');
 cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('notifyd.log_0') / current_setting('block_size')::integer}) - @blocks,
 	'<=', 40, 'and few are made before they are needed');
+
+# Somebody else takes the room, in blocks that were made ahead: rows of his own, which are no events.
+$node->safe_psql('postgres', q{
+	INSERT INTO notifyd.log_0 SELECT 0, 0, now(), 0, 0, 0, 0, 0, 0, 0, 'I', '', '', repeat('x', 6000) FROM generate_series(1, 60)});
 
 my $live = notifyd_client($node);
 my $begin = $live->subscribe('both')->{position};
