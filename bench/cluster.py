@@ -150,14 +150,17 @@ class Cluster:
             self.sql("ALTER SYSTEM SET pg_notifyd.%s = '%s'" % (name, value))
         self.sql("SELECT pg_reload_conf()")
 
-    def fill_buffers(self):
+    def fill_buffers(self, database="bench", sessions=None):
         """Use every shared buffer once, as a server that has been at work for a while has: the kernel makes memory when
-        it is first touched, and whoever writes new pages first would be charged with that."""
-        self.sql("CREATE UNLOGGED TABLE filler (page text)")
-        self.sql("ALTER TABLE filler ALTER page SET STORAGE PLAIN")
-        self.sql("INSERT INTO filler SELECT repeat('x', 8000) FROM generate_series(1, "
-                 "(SELECT setting::int FROM pg_settings WHERE name = 'shared_buffers'))")
-        self.sql("DROP TABLE filler")
+        it is first touched, and whoever writes new pages first would be charged with that. sessions: they, too."""
+        # Two rows in a block, one in each of its 4 kB.
+        self.sql("CREATE UNLOGGED TABLE filler (id integer, filling text)", database)
+        self.sql("ALTER TABLE filler ALTER filling SET STORAGE PLAIN", database)
+        self.sql("INSERT INTO filler SELECT 1, repeat('x', 4000) FROM generate_series(1, "
+                 "(SELECT 2 * setting::int FROM pg_settings WHERE name = 'shared_buffers'))", database)
+        if sessions is not None:
+            sessions.touch_buffers("filler")
+        self.sql("DROP TABLE filler", database)
 
     def make_wal(self, segments=64):
         """Fill so many files of WAL: the checkpoint that follows keeps them for use again, as it does on a server that

@@ -52,6 +52,14 @@ class Writers(Program):
         """The processor time that the server's processes of these sessions have had."""
         return cpu_seconds(self.ready["pids"])
 
+    def touch_buffers(self, table):
+        """Touch all that the server's processes share for data and WAL: the table, which fills the shared buffers, and
+        as much WAL as there are buffers for it. The kernel shows a process each page of shared memory when it first
+        touches it, and a session that has been at work for a while, as a pool's are, has touched all of them."""
+        self.ask("each BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; SELECT count(id) FROM %s; "
+                 "SELECT pg_logical_emit_message(false, '', repeat('x', pg_size_bytes(current_setting('wal_buffers'))::int)); "
+                 "COMMIT" % table)
+
 
 def pgbench(bench, database, script, clients, seconds=None, transactions=None, rate=None, variables=()):
     """Run it; its transactions a second, not counting the time to connect."""

@@ -26,6 +26,8 @@ REQUIREMENTS = [
      "%s, %s, %s" % (operation, writers, NOBODY), "%s, %s, %s" % (operation, writers, UNWATCHED))
     for operation in ("INSERT", "UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
 ] + [
+    ("write cost with nobody connected, INSERT, 32 writers who have just connected", "write",
+     "INSERT, 32 writers who have just connected, " + NOBODY, "INSERT, 32 writers who have just connected, " + UNWATCHED),
     ("bulk: INSERT … SELECT of 1,000,000 rows, time", "bulk", "watched, time", "unwatched, time"),
     ("bulk: memory of the backend above the unwatched", "bulk", "watched, memory above unwatched", None),
     ("bulk: p99 of other sessions' events meanwhile", "bulk", "watched, p99 of others' events meanwhile", None),
@@ -95,9 +97,10 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
   neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
 - The write cost of 32 writers is measured in turns of 1,500 transactions, 75 ms: a table against itself differs by 6 %%
   from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  24 pairs. One writer has turns of half a second, and 8 pairs. Sessions stay connected, all tables have had as many
-  transactions, WAL's files are there before, every shared buffer has been in use before, and the log grows and is
-  rotated as it is by default.
+  24 pairs. One writer has turns of half a second, and 8 pairs. Sessions stay connected, and have touched every shared
+  buffer before, as those of a pool have after some minutes (a row tells what it is for sessions that have just connected);
+  all tables have had as many transactions, WAL's files are there before, and the log grows and is rotated as it is by
+  default.
 - All have the same settings: `fsync` and `synchronous_commit` on, a checkpoint before each run and none within it,
   autovacuum off. Peers and product are never at work at the same time, and each peer has a database of its own, as
   a NOTIFY wakes all that listen in its database.

@@ -9,6 +9,7 @@
  * lies between the beginning of a run and its end. Prints the sessions' process ids as JSON. Then it does what it is
  * told, a line each, and answers with a line of JSON:
  *
+ *	  each SQL			every session runs this, one after the other
  *	  prepare S SQL		statement number S, from 0 to 9: $1 is the row's key, and $2, if it is there, the nanoseconds
  *						since 1970 when the statement is sent. Its keys begin anew
  *	  run S EACH TRANSACTIONS MILLISECONDS
@@ -99,6 +100,20 @@ writers_choose(int statement)
 		writers_fail("no such statement", "0 to 9");
 	writers.statement = statement;
 	writers.name[0] = (char) ('0' + statement);
+}
+
+static void
+writers_each(const char *sql)
+{
+	for (int i = 0; i < writers.n; i++)
+	{
+		PGresult *result = PQexec(writers.all[i].connection, sql);
+
+		if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+			writers_fail("each", PQerrorMessage(writers.all[i].connection));
+		PQclear(result);
+	}
+	printf("{}\n");
 }
 
 static void
@@ -219,7 +234,9 @@ writers_command(const char *line)
 	int statement;
 	int length = 0;
 
-	if (sscanf(line, "prepare %d %n", &statement, &length) == 1 && length > 0)
+	if (strncmp(line, "each ", strlen("each ")) == 0)
+		writers_each(line + strlen("each "));
+	else if (sscanf(line, "prepare %d %n", &statement, &length) == 1 && length > 0)
 	{
 		writers_choose(statement);
 		writers_prepare(line + length);

@@ -5,7 +5,8 @@ A table against itself, in turns of 75 ms or of half a second, differs by 6 % fr
 disk and neighbours do is not evened out by longer turns, but by more of them. So turns are short and many, of as many
 transactions for each table, by sessions that stay connected; a round's ratio is the median of those of its pairs. Each
 round begins alike: with as many rows, all frozen and none dead, with all that was written before on disk, WAL's next
-files there, and after a short run that is not counted."""
+files there, and after a short run that is not counted. The sessions have touched all shared buffers, as those of a pool
+have after some minutes; what it is for sessions that have just connected is told as well."""
 
 import contextlib
 import os
@@ -31,6 +32,7 @@ FOREVER = 60000  # ms, for a turn that ends with its transactions
 UNWATCHED, NOBODY, CLIENTS, NOTIFYING_TABLE = ("unwatched", "watched, nobody connected", "watched, 10 clients",
                                                "plpgsql and pg_notify")
 NCLIENTS = 10
+JUST_CONNECTED = " who have just connected"
 
 
 class Table:
@@ -97,12 +99,12 @@ class Tally:
 class Load:
     """One kind of statement by so many writers."""
 
-    def __init__(self, bench, figures, operation, writers, tables):
+    def __init__(self, bench, figures, operation, writers, tables, who=""):
         self.bench = bench
         self.figures = figures
         self.operation = operation
         self.tables = tables
-        self.what = "%s, %d writer%s, " % (operation, writers, "s" if writers > 1 else "")
+        self.what = "%s, %d writer%s%s, " % (operation, writers, "s" if writers > 1 else "", who)
         # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
         # place on them: turns of half a second, where 32 writers, who keep them busy, need 75 ms.
         self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(2000, 300), 8)
@@ -163,19 +165,36 @@ class Load:
                              at_least=4.5 if "32" in self.what else None)
 
 
+def connect(bench, stack, writers):
+    """Sessions, and the two tables of ours that they write to."""
+    sessions = stack.enter_context(bench.writers("bench", writers))
+    return sessions, {name: stack.enter_context(contextlib.closing(Table(bench, name, sessions, i)))
+                      for i, name in enumerate(("unwatched", "watched"))}
+
+
 def measure(bench, figures, writers):
     """All kinds of statements by so many writers."""
     with contextlib.ExitStack() as stack:
-        sessions = stack.enter_context(bench.writers("bench", writers))
-        tables = {name: stack.enter_context(contextlib.closing(Table(bench, name, sessions, i)))
-                  for i, name in enumerate(("unwatched", "watched"))}
+        sessions, tables = connect(bench, stack, writers)
         peers = stack.enter_context(bench.writers("libpq", writers))
+        bench.cluster.fill_buffers("bench", sessions)
+        bench.cluster.fill_buffers("libpq", peers)
         # As many would write it, with one client that LISTENs.
         stack.enter_context(Program([bench.program("listen"), bench.cluster.conninfo("libpq"), "notifying"]))
         tables[NOTIFYING_TABLE] = stack.enter_context(
             contextlib.closing(Table(bench, "notifying", peers, 0, "libpq")))
         for operation in STATEMENTS:
             Load(bench, figures, operation, writers, tables).run()
+
+
+def measure_just_connected(bench, figures, writers):
+    """With sessions of each round's own, which touch every buffer for the first time."""
+    what = "INSERT, %d writers%s, " % (writers, JUST_CONNECTED)
+    for _ in bench.rounds(what.rstrip(", ")):
+        with contextlib.ExitStack() as stack:
+            _, tables = connect(bench, stack, writers)
+            Load(bench, figures, "INSERT", writers, tables, JUST_CONNECTED).round([UNWATCHED, NOBODY])
+    figures.compare(what + NOBODY, what + UNWATCHED)
 
 
 def run(bench, figures):
@@ -189,3 +208,4 @@ def run(bench, figures):
     cluster.make_wal()
     for writers in (32, 1):
         measure(bench, figures, writers)
+    measure_just_connected(bench, figures, 32)
