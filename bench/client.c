@@ -122,20 +122,53 @@ client_parse_at(const char *text)
 	return (day_at + seconds) * 1000000000 + micros * 1000;
 }
 
+/* Where in the text a member's value is: mostly where it was in the message before. NULL: nowhere. */
+static const char *
+client_find(const char *text, size_t len, const char *name, size_t name_len)
+{
+	static size_t before;
+	const char *found;
+
+	if (before + name_len <= len && memcmp(text + before, name, name_len) == 0)
+		return text + before + name_len;
+	found = memmem(text, len, name, name_len);
+	if (found == NULL)
+		return NULL;
+	before = (size_t) (found - text);
+	return found + name_len;
+}
+
+/* When what was read last has come: the messages that one read has brought have come together. */
+static uint64_t
+client_came_at(const Ws *ws)
+{
+	static const Ws *last;
+	static uint64_t reads;
+	static uint64_t at;
+
+	if (ws != last || ws->reads != reads)
+	{
+		last = ws;
+		reads = ws->reads;
+		at = clock_wall();
+	}
+	return at;
+}
+
 static void
-client_take_latency(const char *text, size_t len)
+client_take_latency(const Ws *ws, const char *text, size_t len)
 {
 	static const char at[] = "\"at\":\"";
 	static const char sent[] = "\"sent\":";
-	uint64_t now = clock_wall();
+	uint64_t now = client_came_at(ws);
 	uint64_t made = 0;
 	const char *found;
 
-	if (client.stamp == STAMP_AT && (found = memmem(text, len, at, sizeof(at) - 1)) != NULL &&
-		len - (size_t) (found - text) >= sizeof(at) - 1 + 32)
-		made = client_parse_at(found + sizeof(at) - 1);
-	else if (client.stamp == STAMP_SENT && (found = memmem(text, len, sent, sizeof(sent) - 1)) != NULL)
-		made = strtoull(found + sizeof(sent) - 1, NULL, 10);
+	if (client.stamp == STAMP_AT && (found = client_find(text, len, at, sizeof(at) - 1)) != NULL &&
+		len - (size_t) (found - text) >= 32)
+		made = client_parse_at(found);
+	else if (client.stamp == STAMP_SENT && (found = client_find(text, len, sent, sizeof(sent) - 1)) != NULL)
+		made = strtoull(found, NULL, 10);
 	if (made > 0)
 		histogram_add(&client.latency, now > made ? now - made : 0);
 }
@@ -175,7 +208,7 @@ client_on_message(Ws *ws, const char *text, size_t len, void *arg)
 	client.messages++;
 	client.bytes += len;
 	if (client.stamp != STAMP_NONE && ws->number % client.every == 0)
-		client_take_latency(text, len);
+		client_take_latency(ws, text, len);
 }
 
 static void

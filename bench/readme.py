@@ -26,6 +26,10 @@ REQUIREMENTS = [
      "%s, %s, %s" % (operation, writers, NOBODY), "%s, %s, %s" % (operation, writers, UNWATCHED))
     for operation in ("INSERT", "UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
 ] + [
+    ("write cost with one client, as the plpgsql trigger has, INSERT, " + writers, "write",
+     "INSERT, %s, watched, 1 client" % writers, "INSERT, %s, %s" % (writers, UNWATCHED))
+    for writers in ("32 writers", "1 writer")
+] + [
     ("write cost with nobody connected, INSERT, 32 writers who have just connected", "write",
      "INSERT, 32 writers who have just connected, " + NOBODY, "INSERT, 32 writers who have just connected, " + UNWATCHED),
     ("bulk: INSERT … SELECT of 1,000,000 rows, time", "bulk", "watched, time", "unwatched, time"),

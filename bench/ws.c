@@ -222,6 +222,7 @@ ws_read(Ws *ws, WsMessage message, void *arg)
 		got = recv(ws->fd, ws_buffer + ws->kept_len, WS_READ, 0);
 		if (got < 0)
 			return errno == EAGAIN || errno == EINTR;
+		ws->reads++;
 		if (got == 0 || !ws_use(ws, ws->kept_len + (size_t) got, message, arg))
 			return false;
 		/* Asking once more is worth a call only where there is likely to be more. */

@@ -36,6 +36,7 @@ typedef struct Ws
 	uint8_t *kept; /* the beginning of a frame of which more is to come */
 	uint64_t messages;
 	uint64_t pings; /* that were answered */
+	uint64_t reads; /* that have brought something */
 } Ws;
 
 /* Given each text message; text is good until it returns. */

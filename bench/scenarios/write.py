@@ -29,9 +29,9 @@ STATEMENTS = {
     "DELETE": "DELETE FROM %s WHERE id = $1",
 }
 FOREVER = 60000  # ms, for a turn that ends with its transactions
-UNWATCHED, NOBODY, CLIENTS, NOTIFYING_TABLE = ("unwatched", "watched, nobody connected", "watched, 10 clients",
-                                               "plpgsql and pg_notify")
-NCLIENTS = 10
+UNWATCHED, NOBODY, CLIENT, CLIENTS, NOTIFYING_TABLE = (
+    "unwatched", "watched, nobody connected", "watched, 1 client", "watched, 10 clients", "plpgsql and pg_notify")
+NCLIENTS = {NOBODY: 0, CLIENT: 1, CLIENTS: 10}
 JUST_CONNECTED = " who have just connected"
 
 
@@ -85,7 +85,7 @@ class Tally:
         done = got["transactions"]
         self.done += done
         if client is not None and self.table.name == "watched":
-            client.ask("wait %d 60" % (self.done * NCLIENTS))
+            client.ask("wait %d 60" % (self.done * self.load.nclients))
         if counts:
             self.tps.append(done / got["seconds"])
             self.server.append((cpu_seconds(pids) - server) * 1e6 / done)
@@ -112,18 +112,20 @@ class Load:
         # A DELETE needs a row for each; the faster of the sessions have more than their share.
         self.each = 2 * self.transactions * (self.pairs + 2) // writers
 
-    def round(self, labels, clients=None):
-        """These in turn, every other time backwards. The first of them is what the others are compared with."""
-        tables = {label: self.tables["watched" if label in (NOBODY, CLIENTS) else label] for label in labels}
+    def round(self, watched, *others):
+        """The unwatched table, the watched one and others in turn, every other time backwards."""
+        self.nclients = NCLIENTS[watched]
+        tables = {UNWATCHED: self.tables[UNWATCHED], watched: self.tables["watched"]}
+        tables.update({label: self.tables[label] for label in others})
         # One for all, before any table is filled: nobody's turn has to write the images of pages that follow it.
         self.bench.cluster.settle()
         for label, table in tables.items():
             table.begin(self.operation, self.each, watched=table.name == "watched")
         with contextlib.ExitStack() as stack:
             client = None
-            if clients:
+            if self.nclients:
                 client = stack.enter_context(Program([
-                    self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(NCLIENTS), "-t", "at",
+                    self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(self.nclients), "-t", "at",
                     "-s", SUBSCRIBE % "watched"]))
             # A slow one needs no more time than the others.
             tallies = [Tally(self, label, table, self.transactions // (5 if label == NOTIFYING_TABLE else 1))
@@ -147,20 +149,22 @@ class Load:
             self.received(got, tallies[1])
 
     def received(self, got, tally):
-        if got["messages"] != tally.done * NCLIENTS or got["fewest"] != tally.done:
-            raise RuntimeError("%d of %d events have come" % (got["messages"], tally.done * NCLIENTS))
+        if got["messages"] != tally.done * self.nclients or got["fewest"] != tally.done:
+            raise RuntimeError("%d of %d events have come" % (got["messages"], tally.done * self.nclients))
         for part in ("p50", "p99"):
             self.figures.add("%s: commit to event, %s" % (tally.label, part), "ms", got["latency"][part] / 1000)
 
     def run(self):
-        labels = [UNWATCHED, CLIENTS] + [NOTIFYING_TABLE] * (self.operation == "INSERT")
+        insert = self.operation == "INSERT"
         for _ in self.bench.rounds(self.what.rstrip(", ")):
-            self.round([UNWATCHED, NOBODY])
-            self.round(labels, clients=True)
-        for label in (self.what + NOBODY, self.what + CLIENTS):
-            self.figures.compare(label, self.what + UNWATCHED, at_least=0.9)
+            self.round(NOBODY)
+            if insert:
+                self.round(CLIENT)
+            self.round(CLIENTS, *[NOTIFYING_TABLE] * insert)
+        for label in [NOBODY] + [CLIENT] * insert + [CLIENTS]:
+            self.figures.compare(self.what + label, self.what + UNWATCHED, at_least=0.9 if label != CLIENT else None)
             for processor in (": processor, server", ": processor, writers' sessions"):
-                self.figures.compare(label + processor, self.what + UNWATCHED + processor)
+                self.figures.compare(self.what + label + processor, self.what + UNWATCHED + processor)
         self.figures.compare(self.what + CLIENTS, self.what + NOTIFYING_TABLE,
                              at_least=4.5 if "32" in self.what else None)
 
@@ -193,7 +197,7 @@ def measure_just_connected(bench, figures, writers):
     for _ in bench.rounds(what.rstrip(", ")):
         with contextlib.ExitStack() as stack:
             _, tables = connect(bench, stack, writers)
-            Load(bench, figures, "INSERT", writers, tables, JUST_CONNECTED).round([UNWATCHED, NOBODY])
+            Load(bench, figures, "INSERT", writers, tables, JUST_CONNECTED).round(NOBODY)
     figures.compare(what + NOBODY, what + UNWATCHED)
 
 

@@ -61,12 +61,18 @@
 /*
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
  * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
- * gather. Where processors are all at work, a round takes longer, and more gathers. What passes while there is nothing
- * to do counts as well: fewer than about 1,000 events a second do not wait.
+ * gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do not wait.
+ *
+ * No pause is longer than a limit, and what is still owed then is forgotten. The limit grows with what rounds take on
+ * average: that is more where there are more events, and where processors are all at work. So events wait longer where that
+ * leaves time to those who have none, and at half of that load only as long as it takes to gather a few.
  */
-#define FEED_GATHER_TIMES 32
-#define FEED_GATHER_US    4000  /* the longest pause; what is still owed then is forgotten */
-#define FEED_SAVED_US     20000 /* so much of a quiet time counts */
+#define FEED_GATHER_TIMES    32
+#define FEED_GATHER_LEAST_US 2000  /* the limit where rounds are short, */
+#define FEED_GATHER_ROUNDS   16    /* so many of them where they take long, */
+#define FEED_GATHER_MOST_US  6000  /* but no more than this */
+#define FEED_AVERAGE_OF      16    /* rounds that the average is about */
+#define FEED_SAVED_US        20000 /* so much of a quiet time counts */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -307,10 +313,15 @@ static bool
 feed_gather(Feed *feed)
 {
 	int64 now = feed_clock();
+	int64 took = now - feed->began;
+	int64 limit;
 	int64 owed;
 
-	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + (now - feed->began) * FEED_GATHER_TIMES;
-	owed = Min(feed->free_at - now, FEED_GATHER_US);
+	feed->rounds_took += Min(took, FEED_GATHER_MOST_US) - feed->rounds_took / FEED_AVERAGE_OF;
+	limit = feed->rounds_took / FEED_AVERAGE_OF * FEED_GATHER_ROUNDS;
+	limit = Min(Max(limit, FEED_GATHER_LEAST_US), FEED_GATHER_MOST_US);
+	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + took * FEED_GATHER_TIMES;
+	owed = Min(feed->free_at - now, limit);
 	if (owed <= 0)
 		return false;
 	feed->free_at = now + owed;

@@ -263,14 +263,11 @@ extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
 extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at,
 							  const char *text, Size length, bool truncated);
 
-/* The part of it before the text. */
+/* The part of it before the text; there is no NUL behind it. */
 extern void log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
 
 /* This server's timeline, as positions carry it. */
 extern uint32 log_timeline(void);
-
-/* Append a position as clients see it. */
-extern void log_render_position(StringInfo buf, uint32 timeline, uint64 id);
 
 /* ---------------- segments and retention (log_segment.c) ---------------- */
 

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "buffer.h"
 #include "compat.h"
 #include "log.h"
 #include "../wire/wire.h"
@@ -36,71 +37,86 @@ log_timeline(void)
 	return now;
 }
 
-/* Every event that is sent has a few numbers to be written; printf() took most of the time that its text did. */
 static void
 log_render_number(StringInfo buf, uint64 number)
 {
-	enlargeStringInfo(buf, 20); /* digits of the largest */
+	buffer_reserve(buf, 20); /* digits of the largest */
 	buf->len += pg_ulltoa_n(number, buf->data + buf->len);
-	buf->data[buf->len] = '\0';
 }
 
 static void
-log_render_member(StringInfo buf, const char *name, uint64 number)
-{
-	appendStringInfoString(buf, name);
-	log_render_number(buf, number);
-}
-
-void
 log_render_position(StringInfo buf, uint32 timeline, uint64 id)
 {
 	WirePosition position = {.timeline = timeline, .id = id};
 	char text[WIRE_POSITION_SIZE];
 
-	appendBinaryStringInfo(buf, text, (int) wire_position_format(position, text));
+	buffer_put(buf, text, (int) wire_position_format(position, text));
 }
 
-/* ISO 8601 in UTC with microseconds, whatever the session's settings are. */
+/* ISO 8601 in UTC up to the seconds, whatever the session's settings are. */
 static void
-log_render_time(StringInfo buf, TimestampTz at)
+log_format_second(char *text, int64 second)
 {
 	struct pg_tm tm;
 	fsec_t fsec;
-	char text[32];
-	char *end = text;
 
-	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+	if (timestamp2tm(second * USECS_PER_SEC, NULL, &tm, &fsec, NULL, NULL) != 0)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	end = pg_ultostr_zeropad(end, tm.tm_year, 4);
-	*end++ = '-';
-	end = pg_ultostr_zeropad(end, tm.tm_mon, 2);
-	*end++ = '-';
-	end = pg_ultostr_zeropad(end, tm.tm_mday, 2);
-	*end++ = 'T';
-	end = pg_ultostr_zeropad(end, tm.tm_hour, 2);
-	*end++ = ':';
-	end = pg_ultostr_zeropad(end, tm.tm_min, 2);
-	*end++ = ':';
-	end = pg_ultostr_zeropad(end, tm.tm_sec, 2);
-	*end++ = '.';
-	end = pg_ultostr_zeropad(end, (uint32) fsec, 6);
-	appendBinaryStringInfo(buf, text, (int) (end - text));
-	appendStringInfoString(buf, "+00:00");
+	text = pg_ultostr_zeropad(text, tm.tm_year, 4);
+	*text++ = '-';
+	text = pg_ultostr_zeropad(text, tm.tm_mon, 2);
+	*text++ = '-';
+	text = pg_ultostr_zeropad(text, tm.tm_mday, 2);
+	*text++ = 'T';
+	text = pg_ultostr_zeropad(text, tm.tm_hour, 2);
+	*text++ = ':';
+	text = pg_ultostr_zeropad(text, tm.tm_min, 2);
+	*text++ = ':';
+	text = pg_ultostr_zeropad(text, tm.tm_sec, 2);
+	*text = '.';
 }
 
+/* With microseconds. Events of one second follow each other. */
+static void
+log_render_time(StringInfo buf, TimestampTz at)
+{
+	static int64 known = PG_INT64_MIN;
+	static char text[] = "0000-00-00T00:00:00.000000+00:00";
+	int64 second = at / USECS_PER_SEC;
+	int64 fraction = at % USECS_PER_SEC;
+
+	if (fraction < 0)
+	{
+		second--;
+		fraction += USECS_PER_SEC;
+	}
+	if (second != known)
+	{
+		known = PG_INT64_MIN;
+		log_format_second(text, second);
+		known = second;
+	}
+	pg_ultostr_zeropad(text + strlen("0000-00-00T00:00:00."), (uint32) fraction, 6);
+	buffer_put(buf, text, sizeof(text) - 1);
+}
+
+/* Every event that is sent begins with this; printf() took most of the time that its text did. */
 void
 log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at)
 {
-	appendStringInfoString(buf, "{\"position\":\"");
+	buffer_put_literal(buf, "{\"position\":\"");
 	log_render_position(buf, log_timeline(), id);
-	log_render_member(buf, "\",\"id\":", id);
-	log_render_member(buf, ",\"tx\":", tx);
-	log_render_member(buf, ",\"seq\":", (uint64) seq);
-	log_render_member(buf, ",\"of\":", (uint64) of);
-	appendStringInfoString(buf, ",\"at\":\"");
+	buffer_put_literal(buf, "\",\"id\":");
+	log_render_number(buf, id);
+	buffer_put_literal(buf, ",\"tx\":");
+	log_render_number(buf, tx);
+	buffer_put_literal(buf, ",\"seq\":");
+	log_render_number(buf, (uint64) seq);
+	buffer_put_literal(buf, ",\"of\":");
+	log_render_number(buf, (uint64) of);
+	buffer_put_literal(buf, ",\"at\":\"");
 	log_render_time(buf, at);
-	appendStringInfoString(buf, "\",");
+	buffer_put_literal(buf, "\",");
 }
 
 void
