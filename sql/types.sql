@@ -113,6 +113,27 @@ UPDATE s SET id = 3000 WHERE id = 3001;
 SELECT event->'new' AS new, event->'old' AS old FROM new_events() AS event;
 SET timezone = 'UTC';
 
+-- numbers of many sizes and scales, some of them stored in the one format, some in the other
+CREATE TABLE n (id integer PRIMARY KEY, v numeric);
+SELECT notify_watch('n') IS NOT NULL AS watched;
+TRUNCATE events;
+INSERT INTO n SELECT row_number() OVER (), v
+	FROM (SELECT sign * (digits * 10.0 ^ power)::numeric AS v
+		FROM unnest(ARRAY[0, 1, 9, 10, 1234, 9999, 10000, 10001, 99999, 100000001, 1.5, 1.50, 120034.005600, 0.1]) AS digits,
+			unnest(ARRAY[-1, 1]) AS sign, generate_series(-20, 20) AS power
+		UNION ALL SELECT round(sign * v, scale)
+		FROM unnest(ARRAY[0, 5.9, 12345.6789, 0.00012345, 1e30 / 7]) AS v, unnest(ARRAY[-1, 1]) AS sign,
+			generate_series(0, 70) AS scale
+		UNION ALL SELECT (sign || '1e' || power)::numeric
+		FROM unnest(ARRAY['', '-']) AS sign, generate_series(-300, 300) AS power
+		UNION ALL VALUES ('NaN'::numeric), ('Infinity'), ('-Infinity'), (NULL)) AS x;
+INSERT INTO events SELECT new_events();
+SELECT count(*) AS same FROM events AS e JOIN n ON n.id = (e.event->'key'->>'id')::integer
+	WHERE (e.event->'new')::text = row_to_json(n)::text;
+SELECT e.event->'new' AS got, row_to_json(n) AS expected FROM events AS e JOIN n ON n.id = (e.event->'key'->>'id')::integer
+	WHERE (e.event->'new')::text <> row_to_json(n)::text LIMIT 10;
+SELECT count(*) AS compared FROM n;
+
 -- a type with a cast to json, by itself and nested
 CREATE TYPE celsius AS (degrees numeric);
 CREATE TYPE reading AS ENUM ('low', 'high');

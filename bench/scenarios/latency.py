@@ -17,7 +17,7 @@ INSERTED = ALONE % "INSERT into an unwatched table, sent to done"
 LISTENED = ALONE % "libpq LISTEN"
 FASTEST = "32 writers at full speed, 10 clients"
 SEEN = "half of that: commit to event, p99"
-GROWTH = "half of that: p99 of the last two windows to the first two"
+GROWTH = "half of that: p99 as a multiple of the INSERT's, the last two windows to the first two"
 INSERT = "INSERT INTO loaded (sent) VALUES (0);\n"
 
 
@@ -102,8 +102,9 @@ def loaded(bench, figures):
         bench.cluster.make_wal(bench.scale(128, 8))
         for i in range(WINDOWS):
             window(bench, figures, client, i)
-    windows = figures.samples[P99]
-    figures.add(GROWTH, "×", statistics.median(windows[-2:]) / statistics.median(windows[:2]))
+    # As a multiple, for what a disk that hesitates does to a window is no growth.
+    multiples = [a / b for a, b in zip(figures.samples[P99], figures.samples[INSERTED])]
+    figures.add(GROWTH, "×", statistics.median(multiples[-2:]) / statistics.median(multiples[:2]))
     figures.bar(P99, at_most=10)
     figures.compare(P99, INSERTED)
     figures.compare(P99, LISTENED)

@@ -87,8 +87,9 @@ json_kind(Oid type)
 			return JSON_INT8;
 		case FLOAT4OID:
 		case FLOAT8OID:
-		case NUMERICOID:
 			return JSON_NUMBER;
+		case NUMERICOID:
+			return json_knows_numeric() ? JSON_NUMERIC : JSON_NUMBER;
 		case DATEOID:
 			return JSON_DATE;
 		case TIMESTAMPOID:
@@ -119,9 +120,10 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	json->kind = json_kind(json->type);
 	json->careful = json->kind == JSON_NESTED && json_runs_cast(json->type, relations);
 	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
-					   json->kind == JSON_JSONB;
+					   json->kind == JSON_NUMERIC || json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
-	if (json->kind == JSON_NUMBER || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
+	if (json->kind == JSON_NUMBER || json->kind == JSON_NUMERIC || json->kind == JSON_OTHER ||
+		json->kind == JSON_NESTED)
 	{
 		json->output = palloc(sizeof(FmgrInfo));
 		fmgr_info(output, json->output);
@@ -214,13 +216,14 @@ json_append_text(StringInfo buf, Datum value, bool verbatim)
 }
 
 /* A number's text is one of JSON's too, unless it is NaN or an infinity. */
-static void
+void
 json_append_output(StringInfo buf, const JsonType *json, Datum value)
 {
 	char *output = OutputFunctionCall(json->output, value);
 	Size length = strlen(output);
+	bool number = json->kind == JSON_NUMBER || json->kind == JSON_NUMERIC;
 
-	if (json->kind == JSON_NUMBER && output[length - 1] >= '0' && output[length - 1] <= '9')
+	if (number && output[length - 1] >= '0' && output[length - 1] <= '9')
 		buffer_put(buf, output, (int) length);
 	else
 		json_append_string(buf, output, length);
@@ -361,6 +364,9 @@ json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
 				json_append_text(buf, nested, true);
 				pfree(DatumGetPointer(nested));
 			}
+			break;
+		case JSON_NUMERIC:
+			json_append_numeric(buf, json, value);
 			break;
 		case JSON_NUMBER:
 		case JSON_OTHER:

@@ -12,6 +12,7 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 
 typedef enum JsonKind
 {
@@ -19,7 +20,8 @@ typedef enum JsonKind
 	JSON_INT2,
 	JSON_INT4,
 	JSON_INT8,
-	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
+	JSON_NUMBER,  /* by the output function; a string where that is no JSON number */
+	JSON_NUMERIC, /* the same, but for those whose digits can be read */
 	JSON_DATE,
 	JSON_TIMESTAMP, /* with time zone or without */
 	JSON_TEXT,      /* text and what is stored like it */
@@ -68,6 +70,13 @@ extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool 
 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
 extern void json_append_string(StringInfo buf, const char *string, Size length);
+
+/* Append what the type's output function makes of it. */
+extern void json_append_output(StringInfo buf, const JsonType *json, Datum value);
+
+/* Append a numeric; only where its format is what json_numeric.c takes it for. */
+extern bool json_knows_numeric(void);
+extern void json_append_numeric(StringInfo buf, const JsonType *json, Datum value);
 
 /* The size in bytes of a value of this type, decompressed. */
 extern Size json_value_size(const JsonType *json, Datum value);
