@@ -101,7 +101,7 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
   neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
 - The write cost of 32 writers is measured in turns of 1,500 transactions, 75 ms: a table against itself differs by 6 %%
   from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  24 pairs. One writer has turns of half a second, and 8 pairs. Sessions stay connected, and have touched every shared
+  24 pairs. One writer has turns of half a second, and 12 pairs. Sessions stay connected, and have touched every shared
   buffer before, as those of a pool have after some minutes (a row tells what it is for sessions that have just connected);
   all tables have had as many transactions, WAL's files are there before, and the log grows and is rotated as it is by
   default.

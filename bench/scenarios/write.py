@@ -107,7 +107,7 @@ class Load:
         self.what = "%s, %d writer%s%s, " % (operation, writers, "s" if writers > 1 else "", who)
         # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
         # place on them: turns of half a second, where 32 writers, who keep them busy, need 75 ms.
-        self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(2000, 300), 8)
+        self.transactions, pairs = (1500, 24) if writers > 1 else (bench.scale(2000, 300), 12)
         self.pairs = bench.scale(pairs, 2)
         # A DELETE needs a row for each; the faster of the sessions have more than their share.
         self.each = 2 * self.transactions * (self.pairs + 2) // writers
