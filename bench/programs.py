@@ -56,7 +56,7 @@ class Writers(Program):
         """Touch all that the server's processes share for data and WAL: the table, which fills the shared buffers, and
         as much WAL as there are buffers for it. The kernel shows a process each page of shared memory when it first
         touches it, and a session that has been at work for a while, as a pool's are, has touched all of them."""
-        self.ask("each BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; SELECT count(id) FROM %s; "
+        self.ask("each BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SELECT count(id) FROM %s; "
                  "SELECT pg_logical_emit_message(false, '', repeat('x', pg_size_bytes(current_setting('wal_buffers'))::int)); "
                  "COMMIT" % table)
 

@@ -26,10 +26,8 @@ REQUIREMENTS = [
      "%s, %s, %s" % (operation, writers, NOBODY), "%s, %s, %s" % (operation, writers, UNWATCHED))
     for operation in ("INSERT", "UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
 ] + [
-    ("write cost with one client, as the plpgsql trigger has, INSERT, " + writers, "write",
-     "INSERT, %s, watched, 1 client" % writers, "INSERT, %s, %s" % (writers, UNWATCHED))
-    for writers in ("32 writers", "1 writer")
-] + [
+    ("write cost with one client, as the plpgsql trigger has, INSERT, 32 writers", "write", IN + "watched, 1 client",
+     IN + UNWATCHED),
     ("write cost with nobody connected, INSERT, 32 writers who have just connected", "write",
      "INSERT, 32 writers who have just connected, " + NOBODY, "INSERT, 32 writers who have just connected, " + UNWATCHED),
     ("bulk: INSERT … SELECT of 1,000,000 rows, time", "bulk", "watched, time", "unwatched, time"),
@@ -40,10 +38,18 @@ REQUIREMENTS = [
     ("latency, idle server, INSERT sent to event at the client, p50; to a libpq client that LISTENs",
      "latency", "pg_notifyd, idle, p50", "libpq LISTEN, idle, p50"),
     ("the same, p99", "latency", "pg_notifyd, idle, p99", "libpq LISTEN, idle, p99"),
-    ("latency at half of the maximum load, 10 clients: p99 of five windows of a minute, one after the other", "latency",
-     "half of that: p99 in each of 5 windows, one after the other", None),
-    ("the same: does it grow? p99 as a multiple of an INSERT's in the same window, the last two windows to the first two",
-     "latency", "half of that: p99 as a multiple of the INSERT's, the last two windows to the first two", None),
+    ("latency at half of the maximum load, 10 clients: p99 of five windows of 30 s, each at half of what was reached just "
+     "before", "latency", "half of that: p99 in each of 5 windows, pg_notifyd", None),
+    ("the same for five minutes without a break, at half of what was reached before the first: p99 of each minute", "latency",
+     "half of that for five minutes: p99 of each minute, pg_notifyd", None),
+    ("the same; to an INSERT alone, sent to done, in the same minutes", "latency",
+     "half of that for five minutes: p99 of each minute, pg_notifyd",
+     "half of that for five minutes: p99 of each minute, INSERT into an unwatched table, sent to done"),
+    ("the same: does it grow? p99 of the last two minutes to that of the first two", "latency",
+     "half of that for five minutes: p99 of the last two minutes to the first two, pg_notifyd", None),
+    ("of an INSERT alone, the last two minutes to the first two", "latency",
+     "half of that for five minutes: p99 of the last two minutes to the first two, INSERT into an unwatched table, sent to "
+     "done", None),
     ("end to end, 32 writers at full speed, 10 clients: delivered of committed", "endtoend",
      "pg_notifyd: delivered of committed", None),
     ("the same: INSERT sent to event, p99, which is how far clients lag", "endtoend",
@@ -90,7 +96,7 @@ HEAD = """# Benchmarks
 
 `make bench` runs all of them, `make bench-NAME` one: %s. Each prints a table and writes
 `results/NAME.json` and `results/NAME.svg`; this file is made from them by `bench/readme.py`, which `make bench` runs at
-its end. That takes about 25 minutes on two cores.
+its end. That takes about 35 minutes on two cores, with `ROUNDS=3` half an hour.
 `QUICK=1` runs everything small, in 2, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
 are. Nothing that is installed or runs on the machine is touched, except that packages are added.
 
@@ -99,9 +105,9 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
 - Each figure is the median of several short runs. Those that are compared take turns, every other round backwards;
   a ratio is the median of the rounds' own ratios, with the smallest and the largest. A machine's disk and its
   neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
-- The write cost of 32 writers is measured in turns of 1,500 transactions, 75 ms: a table against itself differs by 6 %%
+- The write cost of 32 writers is measured in turns of 3,000 transactions, 150 ms: a table against itself differs by 6 %%
   from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  24 pairs. One writer has turns of half a second, and 12 pairs. Sessions stay connected, and have touched every shared
+  16 pairs. One writer has turns of half a second, and 10 pairs. Sessions stay connected, and have touched every shared
   buffer before, as those of a pool have after some minutes (a row tells what it is for sessions that have just connected);
   all tables have had as many transactions, WAL's files are there before, and the log grows and is rotated as it is by
   default.
@@ -112,7 +118,7 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
   who write. In the fan-out the sender has one core and the clients the other; while events are spaced, PostgreSQL has
   the clients' core, and the clients do not sleep.
 - The load client (`client.c`) is C on epoll. Latency is taken from a time that the event carries and the same machine's
-  clock, into a histogram. What the load client itself takes for a message stands beside the figures of the fan-out,
+  clock when it was read, into a histogram. What the load client itself takes for a message stands beside the figures of the fan-out,
   where the bare loop shows what it can take in.
 - "processor, server" is the processor time of all processes of the server, those that have ended included, for a
   transaction, and "processor, writers' sessions" that of the backends alone: what writing would cost were there cores

@@ -11,13 +11,11 @@ TITLE = "Latency: INSERT sent to event at the client"
 TABLE = "CREATE TABLE %s (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, sent bigint NOT NULL)"
 NOTIFYING = TABLE % "probe" + "; CREATE TRIGGER push AFTER INSERT ON probe FOR EACH ROW EXECUTE FUNCTION push('probe')"
 WINDOWS = 5
-P99 = "half of that: p99 in each of %d windows, one after the other" % WINDOWS
-ALONE = "half of that: p99 in the same windows, %s"
-INSERTED = ALONE % "INSERT into an unwatched table, sent to done"
-LISTENED = ALONE % "libpq LISTEN"
-FASTEST = "32 writers at full speed, 10 clients"
-SEEN = "half of that: commit to event, p99"
-GROWTH = "half of that: p99 as a multiple of the INSERT's, the last two windows to the first two"
+INSERTED = "INSERT into an unwatched table, sent to done"
+LISTENED = "libpq LISTEN"
+EACH = "half of that: p99 in each of %d windows, %%s" % WINDOWS
+MINUTES = "half of that for five minutes: p99 of each minute, %s"
+GROWTH = "half of that for five minutes: p99 of the last two minutes to the first two, %s"
 INSERT = "INSERT INTO loaded (sent) VALUES (0);\n"
 
 
@@ -62,53 +60,67 @@ def idle(bench, figures):
 def probes(bench):
     """What measures each figure: programs of their own, so that none waits for another one's events."""
     own = bench.cluster.conninfo()
-    targets = {P99: ["pg_notifyd", own, "loaded", "ws:%d" % bench.cluster.port],
+    targets = {"pg_notifyd": ["pg_notifyd", own, "loaded", "ws:%d" % bench.cluster.port],
                INSERTED: ["INSERT", own, "plain", "none"],
                LISTENED: ["libpq LISTEN", bench.cluster.conninfo("libpq"), "probe", "listen:probe"]}
     return {label: [bench.program("probe"), "-s", SUBSCRIBE % "loaded"] + target for label, target in targets.items()}
 
 
-def window(bench, figures, client, i):
-    """32 writers at half of what they have just reached; a probe a hundred times a second in the same stream. What a
-    virtual machine can do changes by the minute, so that half of what it was some minutes ago may be all that it can."""
-    bench.progress("loaded, window %d of %d" % (i + 1, WINDOWS))
-    seconds = bench.scale(60, 1)
+@contextlib.contextmanager
+def load(bench, figures, client, fastest_label, seconds):
+    """32 writers for so long, at half of what they reach just before; and the probes."""
     fastest, _ = pgbench(bench, "bench", INSERT, 32, seconds=bench.scale(5, 1))
-    figures.add(FASTEST, "tps", fastest)
+    figures.add(fastest_label, "tps", fastest)
     client.ask("wait 1000000000 1")
-    load = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=seconds + bench.scale(6, 2),
-                                            rate=int(fastest / 2)))
+    running = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=seconds + bench.scale(6, 2),
+                                               rate=int(fastest / 2)))
+    # Not while its sessions begin. The probes connect only now: they do not read while they do not measure.
+    bench.sleep(bench.scale(3, 1))
     with contextlib.ExitStack() as stack:
-        # Not while its sessions begin. The probes connect only now: they do not read while they do not measure.
-        bench.sleep(bench.scale(3, 1))
-        programs = {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}
-        command = "pace %d 10000" % (seconds * 100)
-        client.ask("mark")
-        answers = {label: bench.background(lambda program=program: program.ask(command))
-                   for label, program in programs.items()}
-        for label, answer in answers.items():
-            (measured,) = answer.result().values()
-            figures.add(label, "ms", measured["p99"] / 1000)
-        figures.add(SEEN, "ms", client.ask("report")["latency"]["p99"] / 1000)
-    load.result()
+        yield {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}
+    running.result()
+
+
+def window(bench, figures, programs, seconds, label):
+    """A probe a hundred times a second in the same stream as the load."""
+    answers = {what: bench.background(lambda program=program: program.ask("pace %d 10000" % (seconds * 100)))
+               for what, program in programs.items()}
+    for what, answer in answers.items():
+        (measured,) = answer.result().values()
+        figures.add(label % what, "ms", measured["p99"] / 1000)
 
 
 def loaded(bench, figures):
     """Half of the load that the server can take, 10 clients. Beside it what the server alone takes for an INSERT at that
     load, commit included: a disk that hesitates is seen there, too. The files of WAL that all of it fills are there: to
-    make one takes tens of milliseconds, in which no commit ends."""
+    make one takes tens of milliseconds, in which no commit ends.
+
+    What a virtual machine can do changes by the minute, so that half of what it was some minutes ago may be all that it
+    can. So each window is at half of what was reached just before it. Then there are five minutes without a break, at
+    half of what was reached before the first, to see whether anything grows."""
+    seconds = bench.scale(30, 1)
     with Program([bench.program("client"), "-p", str(bench.cluster.port), "-n", "10", "-t", "at", "-s",
                   SUBSCRIBE % "loaded"]) as client:
         bench.cluster.make_wal(bench.scale(128, 8))
         for i in range(WINDOWS):
-            window(bench, figures, client, i)
-    # As a multiple, for what a disk that hesitates does to a window is no growth.
-    multiples = [a / b for a, b in zip(figures.samples[P99], figures.samples[INSERTED])]
-    figures.add(GROWTH, "×", statistics.median(multiples[-2:]) / statistics.median(multiples[:2]))
-    figures.bar(P99, at_most=10)
-    figures.compare(P99, INSERTED)
-    figures.compare(P99, LISTENED)
-    figures.bar(GROWTH, at_most=1.5)
+            bench.progress("loaded, window %d of %d" % (i + 1, WINDOWS))
+            with load(bench, figures, client, "32 writers at full speed, 10 clients", seconds) as programs:
+                window(bench, figures, programs, seconds, EACH)
+        seconds = bench.scale(60, 1)
+        bench.cluster.make_wal(bench.scale(128, 8))
+        with load(bench, figures, client, "32 writers at full speed, before five minutes", WINDOWS * seconds) as programs:
+            for i in range(WINDOWS):
+                bench.progress("loaded, minute %d of %d" % (i + 1, WINDOWS))
+                window(bench, figures, programs, seconds, MINUTES)
+    own = EACH % "pg_notifyd"
+    figures.bar(own, at_most=10)
+    for other in (INSERTED, LISTENED):
+        figures.compare(own, EACH % other)
+        figures.compare(MINUTES % "pg_notifyd", MINUTES % other)
+    for what in ("pg_notifyd", INSERTED):
+        minutes = figures.samples[MINUTES % what]
+        figures.add(GROWTH % what, "×", statistics.median(minutes[-2:]) / statistics.median(minutes[:2]))
+    figures.bar(GROWTH % "pg_notifyd", at_most=1.5)
 
 
 def run(bench, figures):

@@ -63,9 +63,10 @@
  * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
  * gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do not wait.
  *
- * No pause is longer than a limit, and what is still owed then is forgotten. The limit grows with what rounds take on
- * average: that is more where there are more events, and where processors are all at work. So events wait longer where that
- * leaves time to those who have none, and at half of that load only as long as it takes to gather a few.
+ * No pause is longer than a limit, and what is still owed then is forgotten. The limit grows with what the last rounds took:
+ * that is more where there are more events, and where processors are all at work. As a longer pause makes a longer round,
+ * it is mostly near the one end or the other: the upper one where a round takes a 17th of the time or more, which is where
+ * writers need what longer pauses leave them; the lower one at half of such a load.
  */
 #define FEED_GATHER_TIMES    32
 #define FEED_GATHER_LEAST_US 2000  /* the limit where rounds are short, */

@@ -107,7 +107,7 @@ struct Feed
 	int found;           /* live events that this round has read */
 	int64 began;         /* µs: when these could be read, being on disk */
 	int64 free_at;       /* µs: until then time is owed in which events gather, see feed.c */
-	int64 rounds_took;   /* µs: the time that the last rounds with events took, all together */
+	int64 rounds_took; /* µs: what the last rounds with events took, the more of it the later, see feed.c */
 	MemoryContext context;
 };
 

@@ -3,8 +3,8 @@
  * json_numeric.c
  *	  The text of a numeric, straight from where it is stored.
  *
- * numeric_out() copies the value, and then its digits, twice before it writes them: of all that a watch makes a transaction
- * touch, a tenth was that. The format is that of NumericShort in utils/adt/numeric.c, which databases that were upgraded in
+ * numeric_out() copies the value, and what it writes is copied again; that was a twentieth of all that a watch makes a
+ * transaction touch. The format is that of NumericShort in utils/adt/numeric.c, which databases that were upgraded in
  * place have on disk since 9.1; values that need the long one, NaN and the infinities are left to numeric_out(). It is
  * private to PostgreSQL all the same, so whether this server writes it is looked at once, with values made by it.
  *
@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
@@ -26,6 +27,7 @@
 #define NUMERIC_WEIGHT_SIGN   0x0040
 #define NUMERIC_WEIGHT_MASK   0x003F
 #define NUMERIC_GROUP         4 /* decimal digits in one of its own, which are to the base of 10,000 */
+#define NUMERIC_GROUP_MOST    5 /* but as many as this in what is no such digit, if a value is damaged */
 #define NUMERIC_DIGITS_OFFSET sizeof(uint16)
 
 /* Of the digits that are stored, from the one at this place on; there are none outside. */
@@ -52,7 +54,8 @@ json_append_short_numeric(StringInfo buf, Datum value)
 	int place = 0;
 	char *at;
 
-	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored))
+	if (VARATT_IS_EXTERNAL(stored) || VARATT_IS_COMPRESSED(stored) ||
+		VARSIZE_ANY_EXHDR(stored) < NUMERIC_DIGITS_OFFSET)
 		return false;
 	memcpy(&header, VARDATA_ANY(stored), sizeof(header));
 	if ((header & NUMERIC_KIND_MASK) != NUMERIC_KIND_SHORT)
@@ -65,7 +68,7 @@ json_append_short_numeric(StringInfo buf, Datum value)
 		weight -= NUMERIC_WEIGHT_MASK + 1;
 
 	/* A sign, a point, a zero before it, and what the last group has beyond the scale. */
-	buffer_reserve(buf, (Max(weight, 0) + 1) * NUMERIC_GROUP + dscale + NUMERIC_GROUP + 3);
+	buffer_reserve(buf, (Max(weight, 0) + 1) * NUMERIC_GROUP_MOST + dscale + NUMERIC_GROUP_MOST + 3);
 	at = buf->data + buf->len;
 	if (header & NUMERIC_NEGATIVE)
 		*at++ = '-';

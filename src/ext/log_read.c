@@ -289,8 +289,6 @@ log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapsho
 {
 	Relation table = table_open(log_table(segment), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
-	IndexFetchTableData *fetch =
-		table_index_fetch_begin(table); /* keeps its buffer from one row to the next */
 	LogPlaces places = {0};
 	bool go_on = true;
 
@@ -301,9 +299,7 @@ log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapsho
 
 		for (int i = 0; go_on && i < places.n; i++)
 		{
-			bool again = false;
-
-			if (table_index_fetch_tuple(fetch, &places.places[i].tid, snapshot, slot, &again, NULL))
+			if (table_tuple_fetch_row_version(table, &places.places[i].tid, snapshot, slot))
 				go_on = log_read_row(reader, slot, upto, rows, snapshot, callback, arg);
 		}
 		if (go_on)
@@ -311,7 +307,6 @@ log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapsho
 	}
 	if (places.places != NULL)
 		pfree(places.places);
-	table_index_fetch_end(fetch);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(table, AccessShareLock);
 	return go_on;

@@ -53,8 +53,8 @@ log_render_position(StringInfo buf, uint32 timeline, uint64 id)
 	buffer_put(buf, text, (int) wire_position_format(position, text));
 }
 
-/* ISO 8601 in UTC up to the seconds, whatever the session's settings are. */
-static void
+/* ISO 8601 in UTC up to the seconds, whatever the session's settings are. Returns the text's end. */
+static char *
 log_format_second(char *text, int64 second)
 {
 	struct pg_tm tm;
@@ -72,31 +72,33 @@ log_format_second(char *text, int64 second)
 	*text++ = ':';
 	text = pg_ultostr_zeropad(text, tm.tm_min, 2);
 	*text++ = ':';
-	text = pg_ultostr_zeropad(text, tm.tm_sec, 2);
-	*text = '.';
+	return pg_ultostr_zeropad(text, tm.tm_sec, 2);
 }
 
-/* With microseconds. Events of one second follow each other. */
+/* With microseconds. Events of one second follow each other, so its text is kept. */
 static void
 log_render_time(StringInfo buf, TimestampTz at)
 {
-	static int64 known = PG_INT64_MIN;
-	static char text[] = "0000-00-00T00:00:00.000000+00:00";
+	static char known[32];
+	static int known_length = 0;
+	static int64 known_second;
 	int64 second = at / USECS_PER_SEC;
 	int64 fraction = at % USECS_PER_SEC;
+	char text[] = ".000000+00:00";
 
 	if (fraction < 0)
 	{
 		second--;
 		fraction += USECS_PER_SEC;
 	}
-	if (second != known)
+	if (known_length == 0 || second != known_second)
 	{
-		known = PG_INT64_MIN;
-		log_format_second(text, second);
-		known = second;
+		known_length = 0;
+		known_length = (int) (log_format_second(known, second) - known);
+		known_second = second;
 	}
-	pg_ultostr_zeropad(text + strlen("0000-00-00T00:00:00."), (uint32) fraction, 6);
+	buffer_put(buf, known, known_length);
+	pg_ultostr_zeropad(text + 1, (uint32) fraction, 6);
 	buffer_put(buf, text, sizeof(text) - 1);
 }
 
