@@ -195,12 +195,12 @@ def measure(bench, figures, writers):
 
 def measure_just_connected(bench, figures, writers):
     """With sessions of each round's own, which touch every buffer for the first time."""
-    what = "INSERT, %d writers%s, " % (writers, JUST_CONNECTED)
-    for _ in bench.rounds(what.rstrip(", ")):
+    for _ in bench.rounds("INSERT, %d writers%s" % (writers, JUST_CONNECTED)):
         with contextlib.ExitStack() as stack:
             _, tables = connect(bench, stack, writers)
-            Load(bench, figures, "INSERT", writers, tables, JUST_CONNECTED).round(NOBODY)
-    figures.compare(what + NOBODY, what + UNWATCHED)
+            load = Load(bench, figures, "INSERT", writers, tables, JUST_CONNECTED)
+            load.round(NOBODY)
+    figures.compare(load.what + NOBODY, load.what + UNWATCHED)
 
 
 def run(bench, figures):

@@ -87,9 +87,8 @@ json_kind(Oid type)
 			return JSON_INT8;
 		case FLOAT4OID:
 		case FLOAT8OID:
-			return JSON_NUMBER;
 		case NUMERICOID:
-			return json_knows_numeric() ? JSON_NUMERIC : JSON_NUMBER;
+			return JSON_NUMBER;
 		case DATEOID:
 			return JSON_DATE;
 		case TIMESTAMPOID:
@@ -120,10 +119,10 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	json->kind = json_kind(json->type);
 	json->careful = json->kind == JSON_NESTED && json_runs_cast(json->type, relations);
 	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
-					   json->kind == JSON_NUMERIC || json->kind == JSON_JSONB;
+					   json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
-	if (json->kind == JSON_NUMBER || json->kind == JSON_NUMERIC || json->kind == JSON_OTHER ||
-		json->kind == JSON_NESTED)
+	json->numeric = json->type == NUMERICOID && json_knows_numeric();
+	if (json->kind == JSON_NUMBER || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
 	{
 		json->output = palloc(sizeof(FmgrInfo));
 		fmgr_info(output, json->output);
@@ -216,14 +215,13 @@ json_append_text(StringInfo buf, Datum value, bool verbatim)
 }
 
 /* A number's text is one of JSON's too, unless it is NaN or an infinity. */
-void
+static void
 json_append_output(StringInfo buf, const JsonType *json, Datum value)
 {
 	char *output = OutputFunctionCall(json->output, value);
 	Size length = strlen(output);
-	bool number = json->kind == JSON_NUMBER || json->kind == JSON_NUMERIC;
 
-	if (number && output[length - 1] >= '0' && output[length - 1] <= '9')
+	if (json->kind == JSON_NUMBER && output[length - 1] >= '0' && output[length - 1] <= '9')
 		buffer_put(buf, output, (int) length);
 	else
 		json_append_string(buf, output, length);
@@ -365,12 +363,10 @@ json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
 				pfree(DatumGetPointer(nested));
 			}
 			break;
-		case JSON_NUMERIC:
-			json_append_numeric(buf, json, value);
-			break;
 		case JSON_NUMBER:
 		case JSON_OTHER:
-			json_append_output(buf, json, value);
+			if (!json->numeric || !json_append_numeric(buf, value))
+				json_append_output(buf, json, value);
 			break;
 	}
 }

@@ -20,8 +20,7 @@ typedef enum JsonKind
 	JSON_INT2,
 	JSON_INT4,
 	JSON_INT8,
-	JSON_NUMBER,  /* by the output function; a string where that is no JSON number */
-	JSON_NUMERIC, /* the same, but for those whose digits can be read */
+	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
 	JSON_DATE,
 	JSON_TIMESTAMP, /* with time zone or without */
 	JSON_TEXT,      /* text and what is stored like it */
@@ -49,6 +48,7 @@ typedef struct JsonType
 	JsonKind kind;
 	bool varlena;
 	bool careful;       /* writing a value may run a user's cast to json, which may fail */
+	bool numeric;       /* json_append_numeric() is tried before the output function */
 	bool structured;    /* the text of a small value may be very much larger than it */
 	FmgrInfo *output;   /* where the output function is called */
 	FmgrInfo *to_json;  /* JSON_NESTED only */
@@ -71,12 +71,11 @@ extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
 extern void json_append_string(StringInfo buf, const char *string, Size length);
 
-/* Append what the type's output function makes of it. */
-extern void json_append_output(StringInfo buf, const JsonType *json, Datum value);
-
-/* Append a numeric; only where its format is what json_numeric.c takes it for. */
+/* Whether this server stores a numeric in the format that json_numeric.c reads. */
 extern bool json_knows_numeric(void);
-extern void json_append_numeric(StringInfo buf, const JsonType *json, Datum value);
+
+/* Append a numeric, only if it does. False: this value is for the output function, and nothing was appended. */
+extern bool json_append_numeric(StringInfo buf, Datum value);
 
 /* The size in bytes of a value of this type, decompressed. */
 extern Size json_value_size(const JsonType *json, Datum value);

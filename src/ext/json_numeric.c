@@ -41,9 +41,9 @@ json_numeric_digit(const char *digits, int ndigits, int place)
 	return digit;
 }
 
-/* Append it if it is stored in the short format; a short varlena is not aligned, and need not be. */
-static bool
-json_append_short_numeric(StringInfo buf, Datum value)
+/* Only what is stored in the short format; a short varlena is not aligned, and need not be. */
+bool
+json_append_numeric(StringInfo buf, Datum value)
 {
 	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
 	uint16 header;
@@ -98,7 +98,7 @@ json_append_short_numeric(StringInfo buf, Datum value)
 
 /* Whether it is as numeric_out() writes it. */
 static bool
-json_numeric_agrees(char *text)
+json_numeric_agrees(const char *text)
 {
 	Datum value = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
 									  Int32GetDatum(-1));
@@ -106,7 +106,7 @@ json_numeric_agrees(char *text)
 	bool agrees;
 
 	initStringInfo(&buf);
-	agrees = json_append_short_numeric(&buf, value) && buf.len == (int) strlen(text) &&
+	agrees = json_append_numeric(&buf, value) && buf.len == (int) strlen(text) &&
 			 memcmp(buf.data, text, buf.len) == 0;
 	pfree(buf.data);
 	return agrees;
@@ -118,15 +118,7 @@ json_knows_numeric(void)
 	static int known = -1;
 
 	if (known < 0)
-		known = json_numeric_agrees(pstrdup("-10203040506.07080910")) &&
-				json_numeric_agrees(pstrdup("0.00")) && json_numeric_agrees(pstrdup("0.0000000012345")) &&
-				json_numeric_agrees(pstrdup("120000000000"));
+		known = json_numeric_agrees("-10203040506.07080910") && json_numeric_agrees("0.00") &&
+				json_numeric_agrees("0.0000000012345") && json_numeric_agrees("120000000000");
 	return known > 0;
-}
-
-void
-json_append_numeric(StringInfo buf, const JsonType *json, Datum value)
-{
-	if (!json_append_short_numeric(buf, value))
-		json_append_output(buf, json, value);
 }
