@@ -108,7 +108,7 @@ class Load:
         # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
         # place on them: turns of half a second, where 32 writers, who keep them busy, need 150 ms:
         # the events that still gather when a turn ends, and those that need not at its beginning, are few of all by then.
-        self.transactions, pairs = (3000, 16) if writers > 1 else (bench.scale(2000, 300), 10)
+        self.transactions, pairs = (3000, 24) if writers > 1 else (bench.scale(2000, 300), 20)
         self.pairs = bench.scale(pairs, 2)
         # A DELETE needs a row for each; the faster of the sessions have more than their share.
         self.each = 2 * self.transactions * (self.pairs + 2) // writers

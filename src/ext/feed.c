@@ -62,18 +62,22 @@
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
  * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
  * gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do not wait.
+ * The multiple is larger where pauses have shown that several events gather in them: not where somebody waits for
+ * the event of one write before the next.
  *
- * No pause is longer than a limit, and what is still owed then is forgotten. The limit grows with what the last rounds took:
- * that is more where there are more events, and where processors are all at work. As a longer pause makes a longer round,
- * it is mostly near the one end or the other: the upper one where a round takes a 17th of the time or more, which is where
- * writers need what longer pauses leave them; the lower one at half of such a load.
+ * No pause is longer than a limit, and what is still owed then is forgotten: the time in which so many events come as
+ * make a round worth its while, or where processors are all at work, which is told by rounds that take long, a multiple
+ * of what a round takes.
  */
-#define FEED_GATHER_TIMES    32
-#define FEED_GATHER_LEAST_US 2000  /* the limit where rounds are short, */
-#define FEED_GATHER_ROUNDS   16    /* so many of them where they take long, */
-#define FEED_GATHER_MOST_US  6000  /* but no more than this */
-#define FEED_AVERAGE_OF      16    /* rounds that the average is about */
-#define FEED_SAVED_US        20000 /* so much of a quiet time counts */
+#define FEED_GATHER_TIMES      32
+#define FEED_GATHER_MOST_TIMES 128
+#define FEED_GATHER_FEW        2 /* events in a round, on average, from which on the multiple grows as they do */
+#define FEED_GATHER_EVENTS     16    /* the limit, as the last rounds were: the time of so many events, */
+#define FEED_GATHER_ROUNDS     16    /* or of so many rounds, */
+#define FEED_GATHER_LEAST_US   2000  /* but no less */
+#define FEED_GATHER_MOST_US    6000  /* and no more than this */
+#define FEED_AVERAGE_OF        16    /* rounds that the averages are about */
+#define FEED_SAVED_US          20000 /* so much of a quiet time counts */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -306,6 +310,19 @@ feed_clock(void)
 	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
+/* Note a round that took so long and ended now. */
+static void
+feed_note_round(Feed *feed, int64 took, int64 now)
+{
+	FeedPace *pace = &feed->pace;
+
+	/* One that stalls, or a long quiet time, is not to be seen for many rounds. */
+	pace->took += (Min(took, FEED_GATHER_MOST_US) - pace->took) / FEED_AVERAGE_OF;
+	pace->apart += (Min(now - pace->ended, FEED_SAVED_US) - pace->apart) / FEED_AVERAGE_OF;
+	pace->found += (feed->found - pace->found) / FEED_AVERAGE_OF;
+	pace->ended = now;
+}
+
 /*
  * Let events gather if time for it is owed, after a round that has sent some. What wakes the feed has to wait, but for
  * the postmaster's end. Returns whether it waited.
@@ -315,14 +332,18 @@ feed_gather(Feed *feed)
 {
 	int64 now = feed_clock();
 	int64 took = now - feed->began;
-	int64 limit;
+	double times;
+	double limit;
 	int64 owed;
 
-	feed->rounds_took += Min(took, FEED_GATHER_MOST_US) - feed->rounds_took / FEED_AVERAGE_OF;
-	limit = feed->rounds_took / FEED_AVERAGE_OF * FEED_GATHER_ROUNDS;
+	feed_note_round(feed, took, now);
+	times = feed->pace.found * FEED_GATHER_TIMES / FEED_GATHER_FEW;
+	times = Min(Max(times, FEED_GATHER_TIMES), FEED_GATHER_MOST_TIMES);
+	limit =
+		Max(feed->pace.took * FEED_GATHER_ROUNDS, feed->pace.apart / feed->pace.found * FEED_GATHER_EVENTS);
 	limit = Min(Max(limit, FEED_GATHER_LEAST_US), FEED_GATHER_MOST_US);
-	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + took * FEED_GATHER_TIMES;
-	owed = Min(feed->free_at - now, limit);
+	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + (int64) (took * times);
+	owed = Min(feed->free_at - now, (int64) limit);
 	if (owed <= 0)
 		return false;
 	feed->free_at = now + owed;

@@ -89,6 +89,15 @@ typedef struct FeedChannel
 	dlist_head streams;
 } FeedChannel;
 
+/* The last rounds with live events, on average, the later the more of each (feed.c). */
+typedef struct FeedPace
+{
+	double took;  /* µs */
+	double apart; /* µs from the end of one to the end of the next */
+	double found; /* live events */
+	int64 ended;  /* µs: the last of them */
+} FeedPace;
+
 struct Feed
 {
 	NotifydDatabase *database;
@@ -107,7 +116,7 @@ struct Feed
 	int found;           /* live events that this round has read */
 	int64 began;         /* µs: when these could be read, being on disk */
 	int64 free_at;       /* µs: until then time is owed in which events gather, see feed.c */
-	int64 rounds_took; /* µs: what the last rounds with events took, the more of it the later, see feed.c */
+	FeedPace pace;
 	MemoryContext context;
 };
 
