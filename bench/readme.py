@@ -40,11 +40,18 @@ REQUIREMENTS = [
     ("the same, p99", "latency", "pg_notifyd, idle, p99", "libpq LISTEN, idle, p99"),
     ("latency at half of the maximum load, 10 clients: p99 of five windows of 30 s, each at half of what was reached just "
      "before", "latency", "half of that: p99 in each of 5 windows, pg_notifyd", None),
+    ("the same; to an INSERT alone, sent to done, in the same windows", "latency",
+     "half of that: p99 in each of 5 windows, pg_notifyd",
+     "half of that: p99 in each of 5 windows, INSERT into an unwatched table, sent to done"),
+    ("the same; to a libpq client that LISTENs, in the same windows", "latency",
+     "half of that: p99 in each of 5 windows, pg_notifyd", "half of that: p99 in each of 5 windows, libpq LISTEN"),
     ("the same for five minutes without a break, at half of what was reached before the first: p99 of each minute", "latency",
      "half of that for five minutes: p99 of each minute, pg_notifyd", None),
     ("the same; to an INSERT alone, sent to done, in the same minutes", "latency",
      "half of that for five minutes: p99 of each minute, pg_notifyd",
      "half of that for five minutes: p99 of each minute, INSERT into an unwatched table, sent to done"),
+    ("the same; to a libpq client that LISTENs", "latency", "half of that for five minutes: p99 of each minute, pg_notifyd",
+     "half of that for five minutes: p99 of each minute, libpq LISTEN"),
     ("the same: does it grow? p99 of the last two minutes to that of the first two", "latency",
      "half of that for five minutes: p99 of the last two minutes to the first two, pg_notifyd", None),
     ("of an INSERT alone, the last two minutes to the first two", "latency",
@@ -96,7 +103,7 @@ HEAD = """# Benchmarks
 
 `make bench` runs all of them, `make bench-NAME` one: %s. Each prints a table and writes
 `results/NAME.json` and `results/NAME.svg`; this file is made from them by `bench/readme.py`, which `make bench` runs at
-its end. That takes about 35 minutes on two cores, with `ROUNDS=3` half an hour.
+its end. That takes about 50 minutes on two cores, with `ROUNDS=3` some 40.
 `QUICK=1` runs everything small, in 2, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
 are. Nothing that is installed or runs on the machine is touched, except that packages are added.
 
@@ -107,7 +114,7 @@ are. Nothing that is installed or runs on the machine is touched, except that pa
   neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
 - The write cost of 32 writers is measured in turns of 3,000 transactions, 150 ms: a table against itself differs by 6 %%
   from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  16 pairs. One writer has turns of half a second, and 10 pairs. Sessions stay connected, and have touched every shared
+  24 pairs. One writer has turns of half a second, and 20 pairs. Sessions stay connected, and have touched every shared
   buffer before, as those of a pool have after some minutes (a row tells what it is for sessions that have just connected);
   all tables have had as many transactions, WAL's files are there before, and the log grows and is rotated as it is by
   default.
