@@ -69,15 +69,15 @@
  * make a round worth its while, or where processors are all at work, which is told by rounds that take long, a multiple
  * of what a round takes.
  */
-#define FEED_GATHER_TIMES      32
-#define FEED_GATHER_MOST_TIMES 128
-#define FEED_GATHER_FEW        2 /* events in a round, on average, from which on the multiple grows as they do */
-#define FEED_GATHER_EVENTS     16    /* the limit, as the last rounds were: the time of so many events, */
-#define FEED_GATHER_ROUNDS     16    /* or of so many rounds, */
-#define FEED_GATHER_LEAST_US   2000  /* but no less */
-#define FEED_GATHER_MOST_US    6000  /* and no more than this */
-#define FEED_AVERAGE_OF        16    /* rounds that the averages are about */
-#define FEED_SAVED_US          20000 /* so much of a quiet time counts */
+#define FEED_GATHER_EACH_TIMES  16    /* the multiple, for each event that rounds find on average, */
+#define FEED_GATHER_LEAST_TIMES 32    /* but no less */
+#define FEED_GATHER_MOST_TIMES  128   /* and no more than this */
+#define FEED_GATHER_EVENTS      16    /* the limit, as the last rounds were: the time of so many events, */
+#define FEED_GATHER_ROUNDS      16    /* or of so many rounds, */
+#define FEED_GATHER_LEAST_US    2000  /* but no less */
+#define FEED_GATHER_MOST_US     6000  /* and no more than this */
+#define FEED_AVERAGE_OF         16    /* rounds that the averages are about */
+#define FEED_SAVED_US           20000 /* so much of a quiet time counts */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
 
@@ -337,8 +337,8 @@ feed_gather(Feed *feed)
 	int64 owed;
 
 	feed_note_round(feed, took, now);
-	times = feed->pace.found * FEED_GATHER_TIMES / FEED_GATHER_FEW;
-	times = Min(Max(times, FEED_GATHER_TIMES), FEED_GATHER_MOST_TIMES);
+	times = feed->pace.found * FEED_GATHER_EACH_TIMES;
+	times = Min(Max(times, FEED_GATHER_LEAST_TIMES), FEED_GATHER_MOST_TIMES);
 	limit =
 		Max(feed->pace.took * FEED_GATHER_ROUNDS, feed->pace.apart / feed->pace.found * FEED_GATHER_EVENTS);
 	limit = Min(Max(limit, FEED_GATHER_LEAST_US), FEED_GATHER_MOST_US);
