@@ -5,7 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "session.h"
+#include "session_internal.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -19,10 +19,6 @@
 
 /* Written to one client in one round; then it is the others' turn. */
 #define SESSION_ROUND (8 * FRAME_WRITE)
-
-/* What a ping carries, since the library reports a pong only if it carries something; and the whole of its frame. */
-#define SESSION_PING "pg_notifyd"
-static const uint8_t session_ping[] = "\x89\x0a" SESSION_PING;
 
 /* Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth 6.4, the golden ratio). */
 #define SESSION_SPREAD 2654435769u
@@ -38,66 +34,6 @@ sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, str
 		LIST_INIT(&sessions->due[i]);
 	sessions->keepalive_ms = config->keepalive_ms;
 	LIST_INIT(&sessions->cursors);
-}
-
-/* When is it to be pinged, or closed as it has not answered? */
-static uint64_t
-session_ping_due(const Session *session)
-{
-	uint64_t keepalive = session->sessions->config->keepalive_ms;
-	uint64_t ping = session->alive_at + keepalive - (keepalive * session->ping_share >> 32);
-
-	return session->pinged ? ping + keepalive : ping;
-}
-
-/* When is something of it next to be done? Not before that, and perhaps it turns out then that it is later. */
-static uint64_t
-session_due(const Session *session, uint64_t now)
-{
-	const Sessions *sessions = session->sessions;
-	uint64_t bookmark = session->sent_at + SESSION_BOOKMARK_MS;
-	uint64_t due = UINT64_MAX;
-
-	if (session->waking || session->fragments + session->partial_len > 0)
-		return now;
-	if (session->state != SESSION_OPEN)
-		return session->state == SESSION_CLOSING ? session->deadline : UINT64_MAX;
-	if (sessions->config->keepalive_ms > 0)
-		due = session_ping_due(session);
-	if (session->nsubscriptions == 0)
-		bookmark = now + SESSION_BOOKMARK_MS;
-	else if (now >= bookmark || session->told < session->database->renew)
-	{
-		bookmark = now;
-		/* One that knows the newest position is looked after when there is a newer one, see sessions_tick_database(). */
-		if (hub_session_live(session) && hub_session_position(session).id <= session->told)
-		{
-			session->database->bookmarked = true;
-			bookmark = UINT64_MAX;
-		}
-	}
-	return bookmark < due ? bookmark : due;
-}
-
-static void
-session_file(Session *session, uint64_t due)
-{
-	Sessions *sessions = session->sessions;
-	uint64_t second = due / 1000;
-
-	if (second < sessions->second)
-		second = sessions->second;
-	if (second >= sessions->second + SESSION_SECONDS)
-		second = sessions->second + SESSION_SECONDS - 1;
-	LIST_INSERT_HEAD(&sessions->due[second % SESSION_SECONDS], session, in_due);
-}
-
-/* Something has happened for which it may be due sooner: look after it at the next tick. */
-static void
-session_attend(Session *session)
-{
-	LIST_REMOVE(session, in_due);
-	session_file(session, 0);
 }
 
 _Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE, "see session_fetch()");
@@ -144,8 +80,7 @@ session_drop_queue(Session *session)
 	session->over_at = 0;
 }
 
-/* Bytes of events that are queued. A message of our own may be written in part, and still counts as a whole. */
-static size_t
+size_t
 session_events(const Session *session)
 {
 	return session->queue.bytes > session->own ? session->queue.bytes - session->own : 0;
@@ -202,8 +137,7 @@ session_queue(Session *session, Frame *frame, FrameNote note)
 	session_schedule(session);
 }
 
-/* Queue a frame that is no event, and is given away. */
-static void
+void
 session_queue_own(Session *session, Frame *frame, uint64_t before)
 {
 	FrameNote note = {.before = before, .credit = frame->len + (uint32_t) sizeof(QueueEntry)};
@@ -224,8 +158,7 @@ session_written(void *arg, const FrameNote *note)
 		session->own -= note->credit;
 }
 
-/* The connection is broken: forget what was to be written, and wait for session_closed(). */
-static void
+void
 session_broken(Session *session)
 {
 	session_leave_open(session, SESSION_LEAVING);
@@ -284,11 +217,7 @@ session_position(const Session *session)
 	return position;
 }
 
-/*
- * The client does not read. It is told from where it can go on: before everything that
- * is still queued, and not beyond what its subscriptions have got.
- */
-static void
+void
 session_too_slow(Session *session)
 {
 	char text[WIRE_POSITION_SIZE];
@@ -616,150 +545,6 @@ sessions_settle(Sessions *sessions)
 		LIST_REMOVE(session, in_all);
 		free(session);
 	}
-}
-
-/* Write a ping, or queue it behind what is still to be written. */
-static void
-session_send_ping(Session *session)
-{
-	const SessionIo *io = session->sessions->io;
-
-	session->pinged = true;
-	if (session->queue.count > 0 || !io->ready(session->io))
-		session_queue_own(session, frame_control(FRAME_OPCODE_PING, SESSION_PING, sizeof(SESSION_PING) - 1),
-						  FRAME_NO_POSITION);
-	else if (!io->write(session->io, session_ping, sizeof(session_ping) - 1))
-		session_broken(session);
-	else
-	{
-		session->sessions->stats.bytes += sizeof(session_ping) - 1;
-		session->bytes += sizeof(session_ping) - 1;
-	}
-}
-
-static void
-session_keepalive(Session *session, uint64_t now)
-{
-	if (session->sessions->config->keepalive_ms == 0 || now < session_ping_due(session))
-		return;
-	if (!session->pinged)
-		session_send_ping(session);
-	/* Its answer may only be stuck behind what it does not take: then it should know from where to go on. */
-	else if (session_events(session) > 0)
-		session_too_slow(session);
-	else
-		session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
-}
-
-/* A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is retained. */
-static void
-session_bookmark(Session *session, uint64_t now)
-{
-	WirePosition position;
-	bool due = now - session->sent_at >= SESSION_BOOKMARK_MS || session->told < session->database->renew;
-
-	if (session->nsubscriptions == 0 || !due || !hub_session_live(session))
-		return;
-	position = hub_session_position(session);
-	if (position.id <= session->told)
-		return;
-	session->told = position.id;
-	session_send_own(
-		session,
-		protocol_notification("position", json_pack("{s:o}", "position", protocol_position(position))),
-		FRAME_NO_POSITION);
-}
-
-static void
-session_tick(Session *session, uint64_t now)
-{
-	if (session->waking)
-		session->sessions->io->probe(session->io);
-	if (session->state == SESSION_CLOSING && now >= session->deadline)
-		session_broken(session);
-	if (session->state != SESSION_OPEN)
-		return;
-	if (session->fragments + session->partial_len > 0 && now - session->partial_at > SESSION_MESSAGE_MS)
-		session_close(session, SESSION_CLOSE_POLICY, "message not complete in time");
-	if (session->state == SESSION_OPEN && session->queue.count > 0 &&
-		now - session->taken_at >= SESSION_STALL_MS)
-		session_too_slow(session);
-	if (session->state == SESSION_OPEN)
-		session_keepalive(session, now);
-	if (session->state == SESSION_OPEN)
-		session_bookmark(session, now);
-}
-
-/* Go through a list of sessions, and file each anew. */
-static void
-sessions_tick_list(struct SessionList *list, uint64_t now)
-{
-	struct SessionList taken = *list;
-	Session *session;
-
-	/* The first one refers to its list's head. */
-	if (!LIST_EMPTY(&taken))
-		LIST_FIRST(&taken)->in_due.le_prev = &LIST_FIRST(&taken);
-	LIST_INIT(list);
-	while ((session = LIST_FIRST(&taken)) != NULL)
-	{
-		if (LIST_NEXT(session, in_due) != NULL)
-			__builtin_prefetch(LIST_NEXT(session, in_due));
-		session_tick(session, now);
-		LIST_REMOVE(session, in_due);
-		session_file(session, session_due(session, now));
-	}
-}
-
-/*
- * Sessions that have been quiet for long wait for the position to move, and others for renew, which may come to be due at any
- * time: when one of them does move, they are looked after.
- */
-static void
-sessions_tick_database(Database *database)
-{
-	Session *session;
-	bool moved = database->bookmarked && database->position.id != database->ticked_id;
-
-	if (!moved && database->renew == database->ticked_renew)
-		return;
-	database->bookmarked = false;
-	LIST_FOREACH(session, &database->sessions, in_database)
-	{
-		session_attend(session);
-	}
-	database->ticked_renew = database->renew;
-}
-
-void
-sessions_tick(Sessions *sessions)
-{
-	uint64_t now = sessions->io->now();
-	uint64_t second = now / 1000;
-	uint64_t done = sessions->second;
-	Database *database;
-	Session *session;
-
-	LIST_FOREACH(database, &sessions->hub->databases, in_hub)
-	{
-		sessions_tick_database(database);
-		database->ticked_id = database->position.id;
-	}
-	if (sessions->keepalive_ms != sessions->config->keepalive_ms)
-	{
-		sessions->keepalive_ms = sessions->config->keepalive_ms;
-		LIST_FOREACH(session, &sessions->all, in_all)
-		{
-			session_attend(session);
-		}
-	}
-	/* That of now as well, as it has only begun, and first, since those that are not due yet, or again, stay there. */
-	if (second - done >= SESSION_SECONDS)
-		done = second - SESSION_SECONDS + 1;
-	sessions->second = second;
-	sessions_tick_list(&sessions->due[second % SESSION_SECONDS], now);
-	for (; done < second; done++)
-		sessions_tick_list(&sessions->due[done % SESSION_SECONDS], now);
 }
 
 void
