@@ -3,6 +3,7 @@
 #	make, make install, make uninstall		PG_CONFIG=... chooses the PostgreSQL
 #	make installcheck						regression and isolation tests on a running server that preloads the library
 #	make test, make test-KIND				everything on a fresh machine, see test/run
+#	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
@@ -22,7 +23,7 @@ ISOLATION_OPTS = --inputdir=test/isolation
 BUILD = build
 EXTRA_CLEAN = build
 
-PG_CONFIG = $(or $(shell command -v pg_config),/usr/lib/postgresql/15/bin/pg_config)
+PG_CONFIG = $(or $(shell command -v pg_config),$(lastword $(sort $(wildcard /usr/lib/postgresql/*/bin/pg_config))),pg_config)
 WARNINGS = -Wall -Wextra $(if $(WERROR),-Werror)
 # PGXS passes the options that PostgreSQL was compiled with, some of which only gcc knows.
 ifneq ($(findstring clang,$(CC)),)
@@ -42,7 +43,7 @@ override with_llvm = no
 ifneq ($(filter-out test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
-$(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-15, or set PG_CONFIG)
+$(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-NN, or set PG_CONFIG)
 endif
 include $(PGXS)
 endif
@@ -125,6 +126,9 @@ $(BENCH_PROGRAMS): %: %.o $(addprefix $(BUILD)/bench/,ws.o histogram.o)
 # Tests, benchmarks and demo on a fresh machine
 test:
 	@test/run
+
+test-matrix:
+	@test/matrix $(VERSIONS)
 
 test-%:
 	@test/run $*

@@ -148,7 +148,9 @@ TRUNCATE seen;
 SELECT * FROM new_events();
 SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend AS d
 	WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_notifyd')
-		AND NOT EXISTS (SELECT FROM pg_description AS c WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0);
+		AND NOT EXISTS (SELECT FROM pg_description AS c WHERE c.classoid = d.classid AND c.objoid = d.objid AND c.objsubid = 0)
+		-- from PostgreSQL 17 on row and array types are members of their own
+		AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type AS t WHERE t.oid = d.objid AND (typrelid <> 0 OR typcategory = 'A')));
 SELECT p.oid::regprocedure AS not_safe FROM pg_proc AS p JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'
 	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_notifyd') AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') AND p.proconfig IS NULL;
 DROP EXTENSION pg_notifyd;

@@ -17,6 +17,7 @@
 #include "utils/relcache.h"
 #include "utils/reltrigger.h"
 
+#include "compat.h"
 #include "json.h"
 #include "pending.h"
 
@@ -88,7 +89,7 @@ typedef struct CaptureRow
 /* ---------------- capture.c ---------------- */
 
 /* A trigger that notify_watch() has not made like that: raises ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED. */
-extern void capture_protocol_error(const char *problem) pg_attribute_noreturn();
+COMPAT_NORETURN extern void capture_protocol_error(const char *problem);
 
 /*
  * Make an event of a change and append it to the transaction's. old and new are NULL where

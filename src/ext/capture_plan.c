@@ -344,7 +344,7 @@ static int64
 capture_watch_id(const Trigger *trigger)
 {
 	char *end = NULL;
-	int64 id = trigger->tgnargs == 1 ? strtoi64(trigger->tgargs[0], &end, 10) : 0;
+	int64 id = trigger->tgnargs == 1 ? strtoll(trigger->tgargs[0], &end, 10) : 0;
 
 	if (end == NULL || *end != '\0')
 		capture_protocol_error("must be called with the id of a watch");

@@ -79,7 +79,7 @@
 #define FEED_AVERAGE_OF         16    /* rounds that the averages are about */
 #define FEED_SAVED_US           20000 /* so much of a quiet time counts */
 
-PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg) pg_attribute_noreturn();
+COMPAT_NORETURN extern PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
 /* ---------------- coming and going ---------------- */
 

@@ -47,7 +47,7 @@ log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection 
 	scan->direction = direction;
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(low));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(high));
-	scan->scan = index_beginscan(scan->table, scan->index, snapshot, 2, 0);
+	scan->scan = compat_index_beginscan(scan->table, scan->index, snapshot, 2);
 	index_rescan(scan->scan, keys, 2, NULL, 0);
 }
 

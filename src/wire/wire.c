@@ -182,7 +182,7 @@ static void
 wire_list(WireCursor *c, WireBytes *list)
 {
 	WireBytes rest;
-	WireBytes item;
+	WireBytes item = {0};
 
 	wire_bytes(c, list);
 	if (c->in == NULL || c->bad)

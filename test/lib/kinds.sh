@@ -19,7 +19,8 @@ given_pg_config=$PG_CONFIG
 pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..
 unset LC_ALL PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGSERVICE PGDATA PGOPTIONS
 export LANG=C.UTF-8 TZ=UTC
-export TMPDIR=$work/tmp TESTDIR=$tree PG_REGRESS=$pgxs/src/test/regress/pg_regress
+export TMPDIR=$work/tmp TESTDIR=$tree TESTDATADIR=$tree/tmp_check TESTLOGDIR=$tree/tmp_check/log
+export PG_REGRESS=$pgxs/src/test/regress/pg_regress
 export PERL5LIB=$tree/test/lib:$pgxs/src/test/perl
 passed=0
 failed=0
@@ -82,8 +83,9 @@ regress()
 	start_cluster >"$output" 2>&1 &&
 		limited 900 make installcheck "$2=" PG_CONFIG="$PG_CONFIG" \
 			EXTRA_REGRESS_OPTS="--host=$work --port=5432 --user=postgres" >>"$output" 2>&1
-	good=$(grep -cE '^test .*\.\.\. ok' "$output")
-	bad=$(grep -cE '^test .*\.\.\. FAILED' "$output")
+	# pg_regress speaks TAP from PostgreSQL 16 on.
+	good=$(grep -cE '^(test .*\.\.\. ok|ok [0-9]+ )' "$output")
+	bad=$(grep -cE '^(test .*\.\.\. FAILED|not ok [0-9]+ )' "$output")
 	[ $((good + bad)) -gt 0 ] || bad=1
 	cp -r results "$log/regress-results" 2>/dev/null
 	cp -r output_iso/results "$log/isolation-results" 2>/dev/null

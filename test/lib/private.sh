@@ -4,9 +4,24 @@
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# Chosen by path, since the pg_config in PATH may be that of another version.
-PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
-export PG_CONFIG
+# debian_postgresql prints the major version of PostgreSQL that this release of Debian has.
+debian_postgresql()
+{
+	local VERSION_ID=
+	. /etc/os-release
+	case $VERSION_ID in
+		11) echo 13 ;;
+		12) echo 15 ;;
+		13) echo 17 ;;
+		*) echo 18 ;;
+	esac
+}
+
+# The version whose packages are installed, and whose pg_config is used unless PG_CONFIG names
+# one. It is found by path, since the pg_config in PATH may be that of another version.
+PG_MAJOR=${PG_MAJOR:-$(debian_postgresql)}
+PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$PG_MAJOR/bin/pg_config}
+export PG_MAJOR PG_CONFIG
 
 die()
 {
@@ -31,6 +46,7 @@ missing_packages()
 	local group package _
 	while read -r group package _; do
 		[[ " $* " == *" $group "* ]] || continue
+		package=${package/PG_MAJOR/$PG_MAJOR}
 		[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
 	done <"$top/.ci/packages"
 }

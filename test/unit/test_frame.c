@@ -75,7 +75,7 @@ test_cut(void **state)
 	{
 		size_t size = frame_cut(frame, offset, FRAME_WRITE);
 
-		assert_in_range(size, 1, FRAME_WRITE);
+		assert_between(size, 1, FRAME_WRITE);
 		assert_true(offset == 0 || frame->data[offset] == 0 || frame->data[offset] == 0x80);
 		offset += size;
 	}
@@ -179,7 +179,7 @@ test_queue_random(void **state)
 			{
 				const uint8_t *data = queue_peek(&queue, scratch, sizeof(scratch), &len);
 
-				assert_in_range(len, 1, FRAME_WRITE);
+				assert_between(len, 1, FRAME_WRITE);
 				memcpy(out + out_len, data, len);
 				out_len += len;
 				queue_consume(&queue, len, NULL, NULL);

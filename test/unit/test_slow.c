@@ -221,7 +221,7 @@ test_answers_not_taken(void **state)
 	play_event(database, 1, 110, play_text(EVENTS));
 	for (i = 0; session->state == SESSION_OPEN; i++)
 		play_receive(session, PING);
-	assert_in_range(i, 2, 5);
+	assert_between(i, 2, 5);
 	play_unblock(&pipe);
 	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-100");
 }
@@ -300,8 +300,8 @@ test_memory_shared(void **state)
 	for (uint64_t id = 101; id <= 108; id++)
 		play_event(database, 1, id, play_text(90000));
 	assert_int_equal(play_nsent, 0);
-	assert_in_range(play_sessions.stats.queued, CROWD * 8 * 90000, SIZE_MAX);
-	assert_in_range(frame_memory(), 8 * 90000, 8 * 90000 + 50000);
+	assert_between(play_sessions.stats.queued, CROWD * 8 * 90000, SIZE_MAX);
+	assert_between(frame_memory(), 8 * 90000, 8 * 90000 + 50000);
 }
 
 /* What is queued for each alone adds up, and there is a bound for all of it. */
@@ -316,8 +316,8 @@ test_memory_total(void **state)
 	start_crowd(database, pipes, false);
 	for (uint64_t id = 101; id <= 100 + 8 * CROWD; id++)
 		play_event(database, 1 + (uint32_t) (id - 101) / 8, id, play_text(90000));
-	assert_in_range(frame_memory(), total, total + CROWD * (SESSION_SCARCE + 100000));
-	assert_in_range(play_nsent, 10, CROWD / 2);
+	assert_between(frame_memory(), total, total + CROWD * (SESSION_SCARCE + 100000));
+	assert_between(play_nsent, 10, CROWD / 2);
 	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, database->last_number);
 
 	/* All that is back to normal with the last of them. */

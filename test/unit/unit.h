@@ -15,4 +15,7 @@
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* Bounds included. cmocka 2 has one name for it, older releases have another. */
+#define assert_between(value, least, most) assert_true((value) >= (least) && (value) <= (most))
+
 #endif /* UNIT_H */
