@@ -23,6 +23,7 @@
 
 #define FRAME_OPCODE_CLOSE 0x8
 #define FRAME_OPCODE_PING  0x9
+#define FRAME_OPCODE_PONG  0xa
 
 #define FRAME_CONTROL_MAX 125 /* payload of a control frame */
 

@@ -94,12 +94,6 @@ gateway_writable(void *session)
 }
 
 static void
-gateway_leaving(void *session)
-{
-	session_leaving(session);
-}
-
-static void
 gateway_closed(void *session)
 {
 	session_closed(session);
@@ -115,7 +109,6 @@ static const ListenerEvents gateway_events = {
 	.received = gateway_received,
 	.alive = gateway_alive,
 	.writable = gateway_writable,
-	.leaving = gateway_leaving,
 	.closed = gateway_closed,
 	.answer_close = gateway_answer_close,
 };

@@ -1,22 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * listener.c
- *	  The WebSocket library, behind a small table of functions.
+ *	  The clients' connections: the network library below, websocket.c's reader above.
  *
- * What to know of libwebsockets 4.1:
- *	- A write that the socket takes only in part is not an error: the library keeps a
- *	  copy of the rest and sends it before anything else. So nothing is written while
- *	  lws_partial_buffered(), and never more than FRAME_WRITE at once.
- *	- Its lws_write() has nothing to add where it keeps nothing, there is no TLS, and the
- *	  frames are ready: they go to the socket directly, and only what that does not take
- *	  goes to the library.
- *	- It answers pings and closes by itself, between two writes of ours: each of ours
- *	  therefore ends at the end of a fragment.
- *	- A write that fails does not close the connection, and closing it from outside of
- *	  its callbacks is fraught. Shutting the socket down is not: the library finds that
- *	  out like any other end of a connection, in its own time.
- *	- Where the client has shut down its side while a copy is kept, the library spins on
- *	  the readable socket until a timeout of its own: listener_probe() ends that.
+ * libwebsockets 4.1 watches the sockets and reads from them, in its role for raw sockets.
+ * Its own HTTP and WebSocket parsers are not used: it lets frames pass that RFC 6455
+ * forbids, and it answers, waits and closes when it wants to. What to know of the role:
+ *	- It reads only while it has nothing of ours to send. So it is never given anything:
+ *	  listener_send() writes to the socket, and keeps by itself what that does not take.
+ *	  Pings and closes are then read, and answered, whatever a client does not take.
+ *	- Closing a connection from outside of its callbacks is fraught. Shutting the socket
+ *	  down is not: the library finds that out like any other end of a connection.
+ *
+ * A pong and the last close frame do not go through a session's queue. They stand in
+ * between two writes of it, and each of those ends at the end of a fragment.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +21,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,96 +31,202 @@
 #include "frame.h"
 #include "http_head.h"
 #include "log.h"
+#include "memory.h"
+#include "websocket.h"
 
-/*
- * The library allocates this much for each connection, for control frames; payload is
- * handed on in pieces of this size.
- */
-#define LISTENER_RX_SIZE 256
+/* The library's name for what it calls back with. */
+#define LISTENER_PROTOCOL "client"
 
-typedef struct ListenerUser
+/* RFC 6455, 1.3 and 4.2.2 */
+#define LISTENER_GUID        "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#define LISTENER_KEY_LENGTH  24
+#define LISTENER_SHA1_LENGTH 20
+
+typedef struct Connection
 {
+	struct lws *wsi;
 	void *session;
-} ListenerUser;
+	uint8_t *rest; /* of what was written, this the socket has not taken yet; NULL: nothing */
+	size_t rest_len;
+	size_t rest_done; /* bytes of it that it has taken since */
+	bool ending;      /* the frame in control, or sent already, is our last one */
+	uint8_t control_len;
+	uint8_t control[2 + FRAME_CONTROL_MAX]; /* a control frame that goes behind the rest */
+	WebsocketReader reader;
+} Connection;
 
 static struct lws_context *listener_context;
 static const ListenerEvents *listener_events;
-static const ListenerRequest *listener_adopting; /* within listener_adopt() */
 
-/* Only what listener_adopt() has written may be upgraded. */
+/* Write as much as the socket takes; *sent is how much. False: the connection is broken. */
 static bool
-listener_upgrade_ok(struct lws *wsi)
+listener_push(const Connection *connection, const uint8_t *data, size_t len, size_t *sent)
 {
-	char upgrade[sizeof("websocket")];
+	ssize_t n = send(lws_get_socket_fd(connection->wsi), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-	return listener_adopting != NULL &&
-		   lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == (int) sizeof(upgrade) - 1 &&
-		   lws_hdr_copy(wsi, upgrade, sizeof(upgrade), WSI_TOKEN_UPGRADE) == (int) sizeof(upgrade) - 1 &&
-		   strcmp(upgrade, "websocket") == 0;
+	*sent = n > 0 ? (size_t) n : 0;
+	return n >= 0 || errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-static int
-listener_established(struct lws *wsi, ListenerUser *user)
+/* Write, and keep what the socket does not take. Nothing may be kept already. */
+static bool
+listener_send(Connection *connection, const uint8_t *data, size_t len)
 {
-	const ListenerRequest *request = listener_adopting;
+	size_t sent;
 
-	if (request == NULL)
-		return -1;
-	listener_adopting = NULL;
-	user->session = request->opened(request->arg, wsi);
-	return user->session != NULL ? 0 : -1;
+	if (!listener_push(connection, data, len, &sent))
+		return false;
+	if (sent == len)
+		return true;
+	connection->rest_len = len - sent;
+	connection->rest_done = 0;
+	connection->rest = memory_new(connection->rest_len);
+	memcpy(connection->rest, data + sent, connection->rest_len);
+	lws_callback_on_writable(connection->wsi);
+	return true;
 }
 
-/* Events of an established connection. */
-static int
-listener_dispatch(struct lws *wsi, enum lws_callback_reasons reason, void *session, void *in, size_t len)
+/* Write what was kept, then the control frame that waits for it; behind our last one the client gets the end. */
+static bool
+listener_flush(Connection *connection)
 {
-	switch (reason)
+	if (connection->rest != NULL)
 	{
-		case LWS_CALLBACK_RECEIVE:
-			listener_events->received(session, len > 0 ? in : "", len, lws_remaining_packet_payload(wsi),
-									  lws_is_final_fragment(wsi) != 0, lws_frame_is_binary(wsi) != 0);
-			return 0;
-		case LWS_CALLBACK_RECEIVE_PONG:
-			listener_events->alive(session);
-			return 0;
-		case LWS_CALLBACK_SERVER_WRITEABLE:
-			listener_events->writable(session);
-			return 0;
-		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-			return listener_events->answer_close(session) ? 0 : -1;
-		case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-			listener_events->leaving(session);
-			return 0;
-		default:
-			return 0;
+		size_t sent;
+
+		if (!listener_push(connection, connection->rest + connection->rest_done,
+						   connection->rest_len - connection->rest_done, &sent))
+			return false;
+		connection->rest_done += sent;
+		if (connection->rest_done < connection->rest_len)
+		{
+			lws_callback_on_writable(connection->wsi);
+			return true;
+		}
+		free(connection->rest);
+		connection->rest = NULL;
 	}
+	if (connection->control_len > 0)
+	{
+		size_t len = connection->control_len;
+
+		connection->control_len = 0;
+		if (!listener_send(connection, connection->control, len))
+			return false;
+	}
+	if (connection->ending && connection->rest == NULL)
+		(void) shutdown(lws_get_socket_fd(connection->wsi), SHUT_WR);
+	return true;
+}
+
+/*
+ * Send a control frame, which is given away. One that still waits is replaced: only the last of several pings has
+ * to be answered (RFC 6455, 5.5.3), and behind a close there is nothing.
+ */
+static void
+listener_control(Connection *connection, Frame *frame)
+{
+	memcpy(connection->control, frame->data, frame->len);
+	connection->control_len = (uint8_t) frame->len;
+	frame_unref(frame);
+	if (connection->rest == NULL && !listener_flush(connection))
+		listener_drop(connection);
+}
+
+/*
+ * The client has closed, or has broken the protocol: tell it so at once, then our side is shut down. Where it answers our
+ * own close frame, that was the last one already. The session sees to it that it does not take for ever.
+ */
+static void
+listener_end(Connection *connection, const WebsocketPiece *piece)
+{
+	if (!listener_events->answer_close(connection->session))
+	{
+		listener_drop(connection);
+		return;
+	}
+	connection->ending = true;
+	listener_control(connection, piece->code == 0
+									 ? frame_control(FRAME_OPCODE_CLOSE, NULL, 0)
+									 : frame_close(piece->code, piece->reason != NULL ? piece->reason : ""));
+}
+
+static void
+listener_piece(Connection *connection, const WebsocketPiece *piece)
+{
+	switch (piece->kind)
+	{
+		case WEBSOCKET_MORE:
+			break;
+		case WEBSOCKET_DATA:
+			listener_events->received(connection->session, piece->data, piece->len, piece->remaining,
+									  piece->final, piece->binary);
+			break;
+		case WEBSOCKET_PING:
+			listener_events->alive(connection->session);
+			listener_control(connection, frame_control(FRAME_OPCODE_PONG, piece->data, piece->len));
+			break;
+		case WEBSOCKET_PONG:
+			listener_events->alive(connection->session);
+			break;
+		case WEBSOCKET_CLOSE:
+		case WEBSOCKET_ERROR:
+			listener_end(connection, piece);
+			break;
+	}
+}
+
+/* Bytes have come from the client. */
+static void
+listener_read(Connection *connection, char *data, size_t len)
+{
+	while (len > 0)
+	{
+		WebsocketPiece piece;
+		size_t used = websocket_read(&connection->reader, data, len, &piece);
+
+		listener_piece(connection, &piece);
+		data += used;
+		len -= used;
+	}
+}
+
+static void
+listener_on_writable(Connection *connection)
+{
+	if (!listener_flush(connection))
+		listener_drop(connection);
+	else if (listener_ready(connection) && !connection->ending)
+		listener_events->writable(connection->session);
+}
+
+static void
+listener_on_closed(Connection *connection)
+{
+	void *session = connection->session;
+
+	free(connection->rest);
+	connection->rest = NULL;
+	connection->session = NULL;
+	listener_events->closed(session);
 }
 
 static int
 listener_callback(struct lws *wsi, enum lws_callback_reasons reason, void *data, void *in, size_t len)
 {
-	ListenerUser *user = data;
-	void *session = user != NULL ? user->session : NULL;
+	Connection *connection = data;
 
-	switch (reason)
-	{
-		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-			return listener_upgrade_ok(wsi) ? 0 : -1;
-		case LWS_CALLBACK_HTTP:
-			return -1;
-		case LWS_CALLBACK_ESTABLISHED:
-			return listener_established(wsi, user);
-		case LWS_CALLBACK_CLOSED:
-			if (session != NULL)
-			{
-				user->session = NULL;
-				listener_events->closed(session);
-			}
-			return 0;
-		default:
-			return session != NULL ? listener_dispatch(wsi, reason, session, in, len) : 0;
-	}
+	(void) wsi;
+	/* Before listener_adopt() has come to that, and for what is about no connection. */
+	if (connection == NULL || connection->session == NULL)
+		return 0;
+	if (reason == LWS_CALLBACK_RAW_RX)
+		listener_read(connection, in, len);
+	else if (reason == LWS_CALLBACK_RAW_WRITEABLE)
+		listener_on_writable(connection);
+	else if (reason == LWS_CALLBACK_RAW_CLOSE)
+		listener_on_closed(connection);
+	return 0;
 }
 
 static void
@@ -137,11 +241,9 @@ listener_start(uv_loop_t *loop, const ListenerEvents *events)
 {
 	static const struct lws_protocols protocols[] = {
 		{
-			.name = HTTP_HEAD_SUBPROTOCOL,
+			.name = LISTENER_PROTOCOL,
 			.callback = listener_callback,
-			.per_session_data_size = sizeof(ListenerUser),
-			.rx_buffer_size = LISTENER_RX_SIZE,
-			.tx_packet_size = FRAME_WRITE,
+			.per_session_data_size = sizeof(Connection),
 		},
 		{0},
 	};
@@ -161,76 +263,84 @@ listener_start(uv_loop_t *loop, const ListenerEvents *events)
 	listener_events = events;
 	lws_set_log_level(LLL_ERR, listener_emit);
 	listener_context = lws_create_context(&info);
-	/* From here on it would report every handshake as an error. */
+	/* From here on it would report what clients do as errors. */
 	lws_set_log_level(0, NULL);
 	return listener_context != NULL;
+}
+
+/* The answer to a handshake (RFC 6455, 4.2.2); returns its length. */
+static size_t
+listener_answer(const ListenerRequest *request, char *buf, size_t size)
+{
+	char key[LISTENER_KEY_LENGTH + sizeof(LISTENER_GUID)];
+	unsigned char hash[LISTENER_SHA1_LENGTH];
+	char accept[2 * LISTENER_SHA1_LENGTH];
+	int len = snprintf(key, sizeof(key), "%.*s" LISTENER_GUID, LISTENER_KEY_LENGTH, request->key);
+
+	(void) lws_SHA1((unsigned char *) key, (size_t) len, hash);
+	(void) lws_b64_encode_string((char *) hash, sizeof(hash), accept, sizeof(accept));
+	len =
+		snprintf(buf, size,
+				 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+				 "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+				 accept, request->subprotocol ? "Sec-WebSocket-Protocol: " HTTP_HEAD_SUBPROTOCOL "\r\n" : "");
+	return (size_t) len;
 }
 
 bool
 listener_adopt(int fd, const ListenerRequest *request)
 {
-	static const char format[] =
-		"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.24s\r\n%s\r\n";
-	char buf[512 + HTTP_HEAD_MAX];
-	int len = snprintf(buf, sizeof(buf), format, request->key,
-					   request->subprotocol ? "Sec-WebSocket-Protocol: " HTTP_HEAD_SUBPROTOCOL "\r\n" : "");
-	bool established;
+	lws_sock_file_fd_type descriptor = {.sockfd = fd};
+	struct lws_vhost *vhost = lws_get_vhost_by_name(listener_context, "default");
+	struct lws *wsi =
+		lws_adopt_descriptor_vhost(vhost, LWS_ADOPT_SOCKET, descriptor, LISTENER_PROTOCOL, NULL);
+	char answer[256];
+	Connection *connection;
 
-	if (request->rest_len > sizeof(buf) - (size_t) len)
-	{
-		close(fd);
+	if (wsi == NULL)
 		return false;
-	}
-	if (request->rest_len > 0)
-		memcpy(buf + len, request->rest, request->rest_len);
-	listener_adopting = request;
-	(void) lws_adopt_socket_readbuf(listener_context, fd, buf, (size_t) len + request->rest_len);
-	established = listener_adopting == NULL;
-	listener_adopting = NULL;
-	return established;
+	connection = lws_wsi_user(wsi);
+	connection->wsi = wsi;
+	connection->session = request->opened(request->arg, connection);
+	if (!listener_send(connection, (const uint8_t *) answer,
+					   listener_answer(request, answer, sizeof(answer))))
+		listener_drop(connection);
+	else
+		listener_read(connection, request->rest, request->rest_len);
+	return true;
 }
 
 bool
 listener_ready(void *io)
 {
-	return lws_partial_buffered(io) == 0;
+	const Connection *connection = io;
+
+	return connection->rest == NULL && connection->control_len == 0;
 }
 
 bool
 listener_write(void *io, const uint8_t *data, size_t len)
 {
-	ssize_t sent = send(lws_get_socket_fd(io), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (sent == (ssize_t) len)
-		return true;
-	if (sent < 0)
-	{
-		if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-			return false;
-		sent = 0;
-	}
-	/* The library's interface is not const, but raw data is only read. */
-	return lws_write(io, (unsigned char *) data + sent, len - (size_t) sent, LWS_WRITE_RAW) >= 0;
+	return listener_send(io, data, len);
 }
 
 void
 listener_wake(void *io)
 {
-	lws_callback_on_writable(io);
+	lws_callback_on_writable(((Connection *) io)->wsi);
 }
 
 void
 listener_drop(void *io)
 {
-	(void) shutdown(lws_get_socket_fd(io), SHUT_RDWR);
+	(void) shutdown(lws_get_socket_fd(((Connection *) io)->wsi), SHUT_RDWR);
 }
 
 void
 listener_probe(void *io)
 {
 	char byte;
-	ssize_t n = recv(lws_get_socket_fd(io), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = recv(lws_get_socket_fd(((Connection *) io)->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
 		listener_drop(io);

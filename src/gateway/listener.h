@@ -1,12 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * listener.h
- *	  The WebSocket library, behind a small table of functions.
+ *	  The clients' connections, behind a small table of functions.
  *
- * listener.c is the only file with libwebsockets.h. What the library gets to see of a
- * handshake is never the client's: handshake.c has read and checked the request, and
- * listener_adopt() hands the library one that we wrote ourselves. So its HTTP parser,
- * HTTP/2 included, is out of the clients' reach.
+ * listener.c is the only file with libwebsockets.h. handshake.c has read and checked the
+ * client's request, and websocket.c reads its frames: so the library's parsers, HTTP/2
+ * included, are out of the clients' reach.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,9 +24,11 @@ typedef struct ListenerEvents
 	void (*received)(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary);
 	void (*alive)(void *session);
 	void (*writable)(void *session);
-	void (*leaving)(void *session);
 	void (*closed)(void *session);
-	/* A close frame has come: does the library have to answer it, or is it the answer to ours? */
+	/*
+	 * The client has sent a close frame, or what it must not send: does it get a close frame from the listener, or
+	 * has it had the session's? Nothing more is received, and the session writes nothing more.
+	 */
 	bool (*answer_close)(void *session);
 } ListenerEvents;
 
@@ -36,19 +37,19 @@ typedef struct ListenerRequest
 {
 	const char *key;  /* Sec-WebSocket-Key, 24 characters */
 	bool subprotocol; /* select pg_notifyd.v1 */
-	const char *rest; /* what the client has sent behind the head */
+	char *rest;       /* what the client has sent behind the head; it is unmasked in place */
 	size_t rest_len;
 	/* The connection is established: gives the session. io is for the functions below. */
 	void *(*opened)(void *arg, void *io);
 	void *arg;
 } ListenerRequest;
 
-/* Start the library on this loop. Descriptors are limited to RLIMIT_NOFILE as it is now. */
+/* Start on this loop. Descriptors are limited to RLIMIT_NOFILE as it is now. */
 extern bool listener_start(uv_loop_t *loop, const ListenerEvents *events) __attribute__((warn_unused_result));
 
 /*
- * Hand a socket over, which then belongs to the library. opened() is called within, and
- * received() may be. False: it did not come to that, and the socket is closed.
+ * Hand a socket over and answer the handshake. opened() is called within, and the other events may be, closed()
+ * excepted. False: it did not come to that, and the socket is closed.
  */
 extern bool listener_adopt(int fd, const ListenerRequest *request) __attribute__((warn_unused_result));
 

@@ -105,10 +105,15 @@ session_note_level(Session *session)
 		session->over_at = session->sessions->io->now();
 }
 
-/* Leave OPEN: no subscriptions, no database, nothing more is read. */
+/* Leave OPEN: no subscriptions, no database, nothing more is read, and an end of the time that is left. */
 static void
 session_leave_open(Session *session, SessionState state)
 {
+	if (session->state == SESSION_OPEN)
+	{
+		session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
+		session_attend(session);
+	}
 	hub_leave(session->sessions->hub, session);
 	session_drop_partial(session);
 	session->state = (uint8_t) state;
@@ -313,8 +318,6 @@ session_close(Session *session, uint16_t code, const char *reason)
 	if (session->state != SESSION_OPEN)
 		return;
 	session_leave_open(session, SESSION_CLOSING);
-	session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
-	session_attend(session);
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
@@ -435,7 +438,8 @@ session_writable(Session *session)
 	session_write(session);
 }
 
-void
+/* Nothing more is written. */
+static void
 session_leaving(Session *session)
 {
 	if (session->state == SESSION_LEAVING || session->state == SESSION_GONE)

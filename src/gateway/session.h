@@ -51,7 +51,7 @@
 #define SESSION_MAX_SUBSCRIPTIONS 100   /* of one connection */
 #define SESSION_MAX_FRAGMENTS     1000  /* of one message */
 #define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
-#define SESSION_CLOSE_MS          5000  /* from our close frame to the client's */
+#define SESSION_CLOSE_MS          5000  /* from the first close frame to the connection's end */
 #define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
 #define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages */
 #define SESSION_TOTAL             32    /* so many times client_buffer is for all clients together */
@@ -156,7 +156,7 @@ typedef struct Session
 	uint32_t nsubscriptions;
 	uint64_t alive_at;   /* when the client last gave a sign of life */
 	uint32_t ping_share; /* the first ping is sent early, by this share of keepalive, of 2^32 */
-	uint64_t deadline;   /* CLOSING: when the connection is dropped */
+	uint64_t deadline;   /* once it is not OPEN: when the connection is dropped */
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
@@ -189,10 +189,10 @@ extern void session_alive(Session *session);
 /* The socket takes more. */
 extern void session_writable(Session *session);
 
-/* The library closes the connection: write nothing more. */
-extern void session_leaving(Session *session);
-
-/* The client has sent a close frame: is it to be answered (or is it the answer to ours)? Nothing more is written. */
+/*
+ * The client has sent a close frame, or has broken the protocol: is it to be told so, or has it had our close frame? Nothing
+ * more is written here, and the connection is dropped if it does not end by itself soon (SESSION_CLOSE_MS).
+ */
 extern bool session_answer_close(Session *session);
 
 /* The connection is no more; neither is io. */

@@ -34,7 +34,7 @@ session_due(const Session *session, uint64_t now)
 	if (session->waking || session->fragments + session->partial_len > 0)
 		return now;
 	if (session->state != SESSION_OPEN)
-		return session->state == SESSION_CLOSING ? session->deadline : UINT64_MAX;
+		return session->deadline;
 	if (sessions->config->keepalive_ms > 0)
 		due = session_ping_due(session);
 	if (session->nsubscriptions == 0)
@@ -129,7 +129,7 @@ session_tick(Session *session, uint64_t now)
 {
 	if (session->waking)
 		session->sessions->io->probe(session->io);
-	if (session->state == SESSION_CLOSING && now >= session->deadline)
+	if (session->state != SESSION_OPEN && now >= session->deadline)
 		session_broken(session);
 	if (session->state != SESSION_OPEN)
 		return;
