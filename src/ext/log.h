@@ -165,6 +165,9 @@ typedef struct LogRow
 extern LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at);
 
+/* Take the lock that log_write() needs, for whoever takes others before it. */
+extern void log_lock(NotifydDatabase *database);
+
 /* Insert members of a bulk write, in order, into the table of a segment. */
 typedef struct LogBulkWriter LogBulkWriter;
 

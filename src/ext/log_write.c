@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -82,15 +83,26 @@ log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
 
 /* ---------------- rows of ids that were reserved ---------------- */
 
+void
+log_lock(NotifydDatabase *database)
+{
+	LockRelationOid(log_table(database->segment), RowExclusiveLock);
+}
+
 LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at)
 {
+	/* Before ids are taken, which the feed rarely makes be of another segment meanwhile: opening it may take long. */
+	Relation table = table_open(log_table(database->segment), RowExclusiveLock);
 	LogReservation reservation = log_reserve(database, of, tuples, n);
-	Relation table;
 	LogSign sign;
 
 	FAIL_POINT("pending-reserved");
-	table = table_open(log_table(reservation.segment), RowExclusiveLock);
+	if (RelationGetRelid(table) != log_table(reservation.segment))
+	{
+		table_close(table, NoLock);
+		table = table_open(log_table(reservation.segment), RowExclusiveLock);
+	}
 	FAIL_POINT("log-aim");
 	sign = log_aim(database, &reservation, table);
 	for (int i = 0; i < n; i++)

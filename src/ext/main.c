@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "hooks.h"
 #include "launcher.h"
+#include "pending.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -31,5 +32,6 @@ _PG_init(void)
 		return;
 	shared_init();
 	hooks_init();
+	pending_register();
 	launcher_register();
 }

@@ -19,14 +19,20 @@
  *								are no longer in flight and the feed is woken. Must not fail.
  *	  XACT_EVENT_ABORT			the same, without the wake.
  *
+ * Between the two, everybody else's later events wait for this transaction (log.c). So whatever may wait or
+ * take long comes before the ids are taken: see pending_wait_first(), and src/README.md for what cannot.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "commands/async.h"
+#include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "storage/buffile.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -416,6 +422,57 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 	MemoryContextDelete(each);
 }
 
+/*
+ * Whether the transaction has executed NOTIFY, or LISTEN or UNLISTEN. Only async.c knows, and tells in one way:
+ * AtPrepare_Notify() does nothing but raise an error where that is so (PostgreSQL 14 to 18). It leaves nothing to
+ * clean up behind, so no subtransaction is needed to catch it.
+ */
+static bool
+pending_transaction_notifies(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool notifies = false;
+
+	PG_TRY();
+	{
+		AtPrepare_Notify();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		notifies = true;
+	}
+	PG_END_TRY();
+	return notifies;
+}
+
+/*
+ * Do now what the commit would wait for after our callback, while this transaction holds up nobody.
+ *
+ * ON COMMIT actions of temporary tables take locks on them that other sessions can hold. What was done is not done
+ * again: a dropped table is passed over, and none is emptied without the flag, which says that temporary tables have
+ * been accessed (PreCommit_on_commit_actions() in commands/tablecmds.c).
+ *
+ * A commit with notifications waits for those that have notified before it, up to their end. PreCommit_Notify() in
+ * commands/async.c takes the same lock, and finds it taken. It comes last, as it does there, because nobody who has
+ * notified should wait for anything else.
+ */
+static void
+pending_wait_first(void)
+{
+	if (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)
+	{
+		PreCommit_on_commit_actions();
+		MyXactFlags &= ~XACT_FLAGS_ACCESSEDTEMPNAMESPACE;
+	}
+	if (pending.notifies > 0 || pending_transaction_notifies())
+	{
+		log_lock(pending.database);
+		LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
+	}
+}
+
 /* The usual case: few events, inserted from where they are, under the ids that they keep. */
 static void
 pending_commit_small(uint64 tx, TimestampTz at)
@@ -439,6 +496,7 @@ pending_commit_small(uint64 tx, TimestampTz at)
 		ItemPointerSetInvalid(&rows[i].t_self);
 		tuples[i] = &rows[i];
 	}
+	pending_wait_first();
 	reservation = log_write(pending.database, tuples, n, n, tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
@@ -458,6 +516,7 @@ pending_commit_bulk(uint64 tx, TimestampTz at)
 	pending_walk(writer, bulk.first_key, tx, at);
 	log_close_bulk_writer(writer);
 
+	pending_wait_first();
 	reservation = log_write_marker(pending.database, &bulk, (int32) pending.count, tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
@@ -493,49 +552,66 @@ pending_pre_commit(void)
 		pending_commit_bulk(tx, at);
 	log_wrote(pending.database, pending_bytes());
 	MemoryContextSwitchTo(context);
-	pending_drop_file();
 	FAIL_POINT("commit-before");
 }
 
 static void
-pending_xact_callback(XactEvent event, void *arg pg_attribute_unused())
+pending_pre_prepare(void)
+{
+	capture_flush_moved();
+	if (pending.count > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
+				 errdetail("The events of a transaction get their place in the order when it commits."),
+				 errhint("Use COMMIT, or notify_unwatch() the table.")));
+	pending_drop_file();
+}
+
+/*
+ * PostgreSQL calls those callbacks first that were registered last (CallXactCallbacks() in access/transam/xact.c). So
+ * there are two: this one, registered when the library is loaded, is called behind those of other libraries, which may
+ * wait for anything. postgres_fdw commits on another server there.
+ */
+static void
+pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 {
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			pending_pre_commit();
 			break;
+		case XACT_EVENT_PRE_PREPARE:
+			pending_pre_prepare();
+			break;
 		case XACT_EVENT_COMMIT:
-			if (pending.count > 0)
-			{
-				FAIL_POINT("commit-after");
-				pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
-				log_decided(pending.database, true);
-			}
+			/* Only now: to remove a large file takes its time. */
+			pending_drop_file();
 			pending_forget();
 			break;
 		case XACT_EVENT_ABORT:
-			if (pending.committing && pending.count > 0)
-				log_decided(pending.database, false);
-			pending_forget();
-			break;
-		case XACT_EVENT_PRE_PREPARE:
-			capture_flush_moved();
-			if (pending.count > 0)
-				ereport(
-					ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
-					 errdetail("The events of a transaction get their place in the order when it commits."),
-					 errhint("Use COMMIT, or notify_unwatch() the table.")));
-			pending_drop_file();
-			break;
 		case XACT_EVENT_PREPARE:
 			pending_forget();
 			break;
 		default: /* parallel workers write nothing */
 			break;
 	}
+}
+
+/* And this one, registered with the session's first event, before those that were there: others' events wait no longer. */
+static void
+pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (!pending.committing || pending.count == 0)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		FAIL_POINT("commit-after");
+		pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
+	}
+	log_decided(pending.database, event == XACT_EVENT_COMMIT);
 }
 
 /*
@@ -602,13 +678,19 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 }
 
 void
+pending_register(void)
+{
+	RegisterXactCallback(pending_last_callback, NULL);
+}
+
+void
 pending_init(void)
 {
 	static bool registered = false;
 
 	if (registered)
 		return;
-	RegisterXactCallback(pending_xact_callback, NULL);
+	RegisterXactCallback(pending_first_callback, NULL);
 	RegisterSubXactCallback(pending_subxact_callback, NULL);
 	registered = true;
 }

@@ -66,7 +66,10 @@ extern int64 pending_append(const PendingHead *head, const char *text, Size head
 extern StringInfo pending_begin(const PendingHead *head);
 extern int64 pending_end(int head_end);
 
-/* Register the transaction callbacks; once per backend, called by pending_begin itself. */
+/* When the library is preloaded: register the callback that writes the events. */
+extern void pending_register(void);
+
+/* Register the other callbacks; once per backend, called by pending_begin itself. */
 extern void pending_init(void);
 
 #endif /* PG_NOTIFYD_PENDING_H */
