@@ -11,6 +11,8 @@
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
 
 EXTENSION = pg_notifyd
+# Of the library and the gateway, as the extension's script has it.
+NOTIFYD_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
 MODULE_big = pg_notifyd
 GATEWAY = pg_notifyd-gateway
 DATA = $(wildcard sql/pg_notifyd--*.sql)
@@ -31,7 +33,8 @@ WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
 # The headers of PostgreSQL are the system's: their warnings are not ours.
-PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc $(if $(FAIL_POINTS),-DNOTIFYD_FAIL_POINTS)
+PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc $(if $(FAIL_POINTS),-DNOTIFYD_FAIL_POINTS) \
+	-DNOTIFYD_VERSION='"$(NOTIFYD_VERSION)"'
 # Called without a detour through a table of jumps: with many backends on few cores every line of code that is touched counts.
 PG_CFLAGS = $(WARNINGS) -MMD -MP -fno-plt
 
@@ -53,6 +56,8 @@ EXPORTS = $(BUILD)/exports.map
 SHLIB_LINK += -Wl,--version-script=$(EXPORTS)
 
 $(MODULE_big).so: $(EXPORTS)
+
+$(OBJS): $(EXTENSION).control
 
 $(EXPORTS): $(OBJS)
 	@mkdir -p $(@D)

@@ -258,11 +258,17 @@ SELECT notify_send(repeat('x', 64), '1');
 BEGIN READ ONLY;
 SELECT notify_send('chat', '1');
 ROLLBACK;
-CREATE ROLE regress_notifyd_anyone;
-SET ROLE regress_notifyd_anyone;
-SELECT notify_send('chat', '"anyone"');
+CREATE ROLE "regress ""notifyd\ {by}";
+SET ROLE "regress ""notifyd\ {by}";
+SELECT notify_send('chat', '"refused"');
 RESET ROLE;
-DROP ROLE regress_notifyd_anyone;
+SELECT notify_grant('chat', '"regress ""notifyd\ {by}"', 'publish');
+SET ROLE "regress ""notifyd\ {by}";
+SELECT notify_send('chat', '{"by": "postgres"}');
+RESET ROLE;
+SELECT event::text FROM new_events() AS event;
+SELECT notify_revoke('chat', '"regress ""notifyd\ {by}"');
+DROP ROLE "regress ""notifyd\ {by}";
 
 -- a writer without any privilege on notifyd, an apply worker's role
 CREATE ROLE regress_notifyd_writer;

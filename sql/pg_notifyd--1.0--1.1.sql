@@ -4,3 +4,89 @@
 \echo Use "ALTER EXTENSION pg_notifyd UPDATE TO '1.1'" to load this file. \quit
 
 -- CREATE EXTENSION runs this script behind that of 1.0, so a fresh and an updated installation are the same.
+
+/* ---------------- watches: every operation by default, and what NOTIFY carries ---------------- */
+
+-- Columns behind the tenth are looked up by name: a database of version 1.0 lacks them.
+ALTER TABLE notifyd.watch ADD COLUMN notify_rows boolean NOT NULL DEFAULT false;
+
+-- Channels are looked up by whoever joins one, sends to one or subscribes to one.
+CREATE INDEX watch_channel_idx ON notifyd.watch (channel COLLATE pg_catalog."C");
+
+DROP FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean);
+CREATE FUNCTION @extschema@.notify_watch(
+	relation regclass,
+	op text DEFAULT 'insert,update,delete,truncate',
+	cols name[] DEFAULT NULL,
+	channel text DEFAULT NULL,
+	update_of name[] DEFAULT NULL,
+	key name[] DEFAULT NULL,
+	condition text DEFAULT NULL,
+	old_values boolean DEFAULT true,
+	notify boolean DEFAULT false,
+	notify_rows boolean DEFAULT false
+) RETURNS bigint
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_watch';
+COMMENT ON FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean, boolean) IS
+	'watch a table, or alter the watch that this table and channel have; returns its id';
+
+DROP VIEW notifyd.watches;
+CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
+	SELECT w.id, w.relation, w.channel, w.ops,
+		notifyd.column_names(w.cols) AS cols,
+		notifyd.column_names(w.key) AS key,
+		notifyd.column_names(w.update_of) AS update_of,
+		w.condition, w.old_values, w.notify, w.notify_rows
+	FROM notifyd.watch AS w
+		JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
+	WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')
+		OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
+		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
+COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
+GRANT SELECT ON notifyd.watches TO PUBLIC;
+
+/* ---------------- channels: who may subscribe and who may publish ---------------- */
+
+ALTER TABLE notifyd.channel_grant ADD COLUMN privilege text NOT NULL DEFAULT 'subscribe';
+ALTER TABLE notifyd.channel_grant DROP CONSTRAINT channel_grant_pkey;
+ALTER TABLE notifyd.channel_grant ADD CONSTRAINT channel_grant_pkey PRIMARY KEY (channel, role, privilege);
+COMMENT ON TABLE notifyd.channel_grant IS
+	'who may subscribe or publish to channels, kept by notify_grant(); to be read through notifyd.grants';
+
+CREATE VIEW notifyd.grants WITH (security_barrier = true) AS
+	SELECT g.channel, g.role, g.privilege
+	FROM notifyd.channel_grant AS g
+		JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.role
+	WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')
+		OR EXISTS (SELECT FROM pg_catalog.pg_extension AS e
+			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_notifyd' AND pg_catalog.pg_has_role(e.extowner, 'USAGE'));
+COMMENT ON VIEW notifyd.grants IS
+	'who may subscribe or publish to channels: all grants for those who may grant, their own for others';
+GRANT SELECT ON notifyd.grants TO PUBLIC;
+
+DROP FUNCTION @extschema@.notify_grant(text, regrole);
+CREATE FUNCTION @extschema@.notify_grant(channel text, role regrole, privilege text DEFAULT 'subscribe') RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_grant';
+COMMENT ON FUNCTION @extschema@.notify_grant(text, regrole, text) IS
+	'let a role subscribe to a channel, or publish to it';
+
+DROP FUNCTION @extschema@.notify_revoke(text, regrole);
+CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege text DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_revoke';
+COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
+	'undo notify_grant(): one privilege, or all of them';
+
+-- Who upgrades should know that LISTEN clients get less from now on.
+DO $$
+DECLARE
+	n bigint := (SELECT pg_catalog.count(*) FROM notifyd.watch WHERE notify);
+BEGIN
+	IF n OPERATOR(pg_catalog.>) 0 THEN
+		RAISE WARNING USING
+			MESSAGE = pg_catalog.format('%s watches with "notify" send {"id": ...} by NOTIFY from now on instead of whole events', n),
+			HINT = 'LISTEN checks no privilege. Call notify_watch() with notify_rows => true for those whose rows every role may see.';
+	END IF;
+END
+$$;
+
+/* ---------------- end of watches and channels ---------------- */

@@ -7,39 +7,32 @@
  * the schema, SELECT on the table or on each of the columns, and no row security that applies to it. An
  * event is judged by the columns in its log row, not by its watch as it is now.
  *
- * Which watches and grants a channel has is read from the catalog tables each time; they are small, and
- * callers keep the answers (feed_stream.c).
+ * A channel belongs to the owners of the tables that are watched on it. They may publish to it and watch further tables
+ * on it. Others need a grant to publish, and cannot watch a table on it, so that nobody's events can pass for those of
+ * another owner. The owner of the extension and superusers may do both on every channel.
+ *
+ * Which watches and grants a channel has is read from their tables each time, and callers keep the answers
+ * (feed_stream.c, send.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "catalog/index.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "commands/dbcommands.h"
-#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "access.h"
 #include "compat.h"
+#include "extension.h"
+#include "grant.h"
 #include "settings.h"
 #include "watch.h"
 
@@ -129,50 +122,12 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	return true;
 }
 
-/* A member of a role has what was granted to the role, as with other privileges. */
-static bool
-access_channel_granted(Oid role, const char *channel, int length, Snapshot snapshot)
-{
-	Relation table = table_open(log_relation("channel_grant"), AccessShareLock);
-	Oid index = log_relation("channel_grant_pkey");
-	text *name = cstring_to_text_with_len(channel, length);
-	bool granted = false;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, DEFAULT_COLLATION_OID, F_TEXTEQ,
-						   PointerGetDatum(name));
-	scan = systable_beginscan(table, index, true, snapshot, 1, &key);
-	while (!granted && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool isnull;
-		Oid grantee = DatumGetObjectId(heap_getattr(tuple, 2, RelationGetDescr(table), &isnull));
-
-		granted =
-			SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(grantee)) && has_privs_of_role(role, grantee);
-	}
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
-	pfree(name);
-	return granted;
-}
-
 bool
 access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 {
-	bool granted;
-	Snapshot snapshot;
-
 	if (OidIsValid(event->relation))
 		return access_relation_allowed(role, event->relation, event->ncolumns, event->columns, reason);
-	if (superuser_arg(role))
-		return true;
-
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	granted = access_channel_granted(role, event->channel, event->channel_length, snapshot);
-	UnregisterSnapshot(snapshot);
-	if (!granted)
+	if (!superuser_arg(role) && !grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
 							 event->channel_length, event->channel);
 	return true;
@@ -199,66 +154,94 @@ access_watch_columns(const Watch *watch, int16 **columns)
 	return n;
 }
 
-/* The ids of the watches of a channel. */
-static List *
-access_watches_of(const char *channel, Snapshot snapshot)
+/* Whether a role is, or has the privileges of, the owner of a watched table. */
+static bool
+access_owns(Oid role, const Watch *watch)
 {
-	Relation table = table_open(log_relation("watch"), AccessShareLock);
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(table, NULL);
-	List *ids = NIL;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
+	bool owns = false;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	if (HeapTupleIsValid(tuple))
 	{
-		slot_getallattrs(slot);
-		if (strcmp(TextDatumGetCString(slot->tts_values[2]), channel) == 0)
-		{
-			int64 *id = palloc(sizeof(int64));
-
-			*id = DatumGetInt64(slot->tts_values[0]);
-			ids = lappend(ids, id);
-		}
+		owns = has_privs_of_role(role, ((Form_pg_class) GETSTRUCT(tuple))->relowner);
+		ReleaseSysCache(tuple);
 	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(table, AccessShareLock);
-	return ids;
+	return owns;
 }
 
+/*
+ * A watch that the role may not read contributes nothing: it makes the channel neither one that the role may subscribe
+ * to, nor one that it may not. Only its NOTIFYs are told from raw notifications, whoever may read it.
+ */
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
 {
-	Snapshot snapshot;
-	bool refused = false;
+	AccessReason refusal = {.code = 0};
 	ListCell *cell;
 
 	memset(found, 0, sizeof(*found));
 	if (!COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, role))
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for database \"%s\"",
 							 get_database_name(MyDatabaseId));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	foreach (cell, access_watches_of(channel, snapshot))
+	foreach (cell, watch_list_channel(channel))
 	{
-		Watch *watch = watch_find(*(int64 *) lfirst(cell));
+		Watch *watch = lfirst(cell);
 		int16 *columns = NULL;
-		int n;
+		int n = access_watch_columns(watch, &columns);
 
-		if (watch == NULL)
-			continue;
-		found->watched = true;
 		found->notifies |= watch->notify;
-		n = access_watch_columns(watch, &columns);
-		if (!refused && !access_relation_allowed(role, watch->relation, n, columns, reason))
-			refused = true;
+		found->watched |= access_relation_allowed(role, watch->relation, n, columns, &refusal);
 	}
-	found->granted = access_channel_granted(role, channel, (int) strlen(channel), snapshot);
-	UnregisterSnapshot(snapshot);
-
-	if (refused)
-		return false;
-	if (!found->watched && !found->granted)
+	found->granted = grant_exists(role, channel, (int) strlen(channel), GRANT_SUBSCRIBE);
+	if (found->watched || found->granted)
+		return true;
+	if (refusal.code == 0)
 		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);
-	return true;
+	*reason = refusal;
+	return false;
+}
+
+bool
+access_may_publish(Oid role, const char *channel)
+{
+	ListCell *cell;
+
+	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()) ||
+		grant_exists(role, channel, (int) strlen(channel), GRANT_PUBLISH))
+		return true;
+	foreach (cell, watch_list_channel(channel))
+	{
+		if (access_owns(role, lfirst(cell)))
+			return true;
+	}
+	return false;
+}
+
+void
+access_check_join(Oid role, const char *channel)
+{
+	const char *detail = NULL;
+	bool owned = false;
+	ListCell *cell;
+
+	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()))
+		return;
+	foreach (cell, watch_list_channel(channel))
+	{
+		if (access_owns(role, lfirst(cell)))
+			owned = true;
+		else
+			detail = "Tables of another owner are watched on it.";
+	}
+	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
+		detail = "Roles have been granted it.";
+	if (detail != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
+				 errhint("Name another channel in the parameter channel. Only a superuser, or a member of "
+						 "the roles that own these tables or of the one that owns the extension, may "
+						 "watch a table on this one.")));
 }
 
 Oid

@@ -37,17 +37,31 @@ extern bool access_event_allowed(Oid role, const LogEvent *event, AccessReason *
 /* What a channel has for a role. */
 typedef struct AccessChannel
 {
-	bool watched;  /* events of watched tables */
+	bool watched;  /* events of watched tables that the role may read */
 	bool granted;  /* messages and raw notifications */
 	bool notifies; /* a watch with notify => true sends by NOTIFY on it: those are not raw notifications */
 } AccessChannel;
 
 /*
- * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it: if it
- * may not connect to the database, if one of the channel's watches carries what it may not read, or if the
- * channel is neither watched nor granted. Needs a transaction with a snapshot.
+ * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it: if it may not connect
+ * to the database, or if it may read none of the channel's watches and has not been granted the channel. Needs a
+ * transaction.
  */
 extern bool access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
+
+/*
+ * Whether a role may send messages to a channel: a superuser, a member of the role that owns the extension, an owner of
+ * a table that is watched on the channel, or who was granted it. Needs a transaction.
+ */
+extern bool access_may_publish(Oid role, const char *channel);
+
+/*
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the role may watch one more table on a channel: a superuser or a member of
+ * the role that owns the extension always, others if they have the privileges of all owners of the tables that are
+ * watched on it, and where none is, if nobody has been granted the channel. Whoever relies on the answer until the end
+ * of the transaction holds the channel's lock, see watch.c.
+ */
+extern void access_check_join(Oid role, const char *channel);
 
 /* The role that a client without a token is; InvalidOid with *reason if there is none. */
 extern Oid access_anonymous_role(AccessReason *reason);

@@ -252,6 +252,7 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 {
 	AttrNumber *columns = palloc(Max(plan->ncolumns, 1) * sizeof(AttrNumber));
 	PendingEvent event = {.notify = watch->notify,
+						  .notify_rows = watch->notify_rows,
 						  .relation = plan->watched,
 						  .ncolumns = watch->cols.given ? plan->ncolumns : -1,
 						  .columns = columns,

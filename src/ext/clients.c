@@ -26,6 +26,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
+#include "extension.h"
 #include "feed.h"
 #include "fmgr.h"
 #include "portability/instr_time.h"
@@ -369,6 +370,8 @@ notifyd_client_rows(PG_FUNCTION_ARGS)
 	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
 	reader->row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "notifyd.clients row", ALLOCSET_DEFAULT_SIZES);
+	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
+		extension_require_version();
 	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
 		elog(ERROR, "unexpected number of columns: %d", reader->result->setDesc->natts);
 

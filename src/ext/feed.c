@@ -50,6 +50,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "extension.h"
 #include "feed.h"
 #include "launcher.h"
 #include "settings.h"
@@ -111,7 +112,10 @@ feed_check_extension(Feed *feed)
 	bool there = OidIsValid(get_extension_oid(WATCH_EXTENSION, true));
 
 	if (there && log_table(0) == feed->incarnation)
+	{
+		extension_report_version();
 		return;
+	}
 	CommitTransactionCommand();
 	if (there)
 		feed_leave(feed, FEED_WANTED, NULL);
@@ -211,6 +215,7 @@ feed_begin(Oid database)
 
 	StartTransactionCommand();
 	log_attach();
+	extension_report_version();
 	feed->incarnation = log_table(0);
 	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
 	CommitTransactionCommand();

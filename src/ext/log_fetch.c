@@ -13,6 +13,7 @@
 #include "utils/snapmgr.h"
 
 #include "access.h"
+#include "extension.h"
 #include "log.h"
 
 typedef struct FetchState
@@ -31,9 +32,7 @@ fetch_callback(const LogEvent *event, void *arg)
 	if (event->id != state->id)
 		return false;
 	if (!access_event_allowed(GetUserId(), event, &reason))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied for event " UINT64_FORMAT, event->id),
-						errdetail("%s", reason.message)));
+		return false;
 	initStringInfo(&buf);
 	log_render_prefix(&buf, event->id, event->tx, event->seq, event->of, event->at);
 	log_append_text(&buf, event, event->event_length);
@@ -48,8 +47,8 @@ PG_FUNCTION_INFO_V1(notify_fetch);
  * notify_fetch(id bigint) -> json
  *
  * The event with that id, whole, as a client would get it in "params" if no limit of size were in its
- * way; NULL if the log does not have it. Raises ERRCODE_INSUFFICIENT_PRIVILEGE if the caller may not
- * read what the event carries.
+ * way; NULL if the log does not have it, or if the caller may not read what the event carries: ids can be guessed, and
+ * an error would tell that there is such an event, and of what.
  */
 Datum
 notify_fetch(PG_FUNCTION_ARGS)
@@ -60,6 +59,7 @@ notify_fetch(PG_FUNCTION_ARGS)
 
 	/* Not log_attach(): on a standby there are no counters yet, and what it set would be outdated at promotion. */
 	shared_require();
+	extension_require_version();
 	if (id <= 0)
 		PG_RETURN_NULL();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());

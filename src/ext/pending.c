@@ -54,8 +54,9 @@
  */
 typedef struct PendingEntry
 {
-	uint32 length; /* of the row, without what is added to it so that the next entry is aligned */
-	bool notify;   /* also send it by NOTIFY on the channel */
+	uint32 length;    /* of the row, without what is added to it so that the next entry is aligned */
+	bool notify;      /* also send its id by NOTIFY on the channel, */
+	bool notify_rows; /* or the whole event */
 } PendingEntry;
 
 #define PENDING_HEADER MAXALIGN(sizeof(PendingEntry))
@@ -227,7 +228,7 @@ pending_prepare(void)
 void
 pending_make_head(PendingHead *head, const PendingEvent *event)
 {
-	PendingEntry entry = {.notify = event->notify};
+	PendingEntry entry = {.notify = event->notify, .notify_rows = event->notify_rows};
 	LogRow row = {.op = event->op,
 				  .relation = event->relation,
 				  .columns = (const char *) event->columns,
@@ -369,15 +370,15 @@ pending_next(uint64 *offset, char **row)
 
 /* ---------------- commit ---------------- */
 
-/* Send an event by NOTIFY as well, whole where it fits and as its id where not. */
+/* Send an event by NOTIFY as well: its id, or where it is to be whole and fits, the whole. */
 static void
-pending_notify(const LogRow *row, uint64 id)
+pending_notify(const LogRow *row, uint64 id, bool whole)
 {
 	StringInfoData payload;
 	char *channel;
 
 	initStringInfo(&payload);
-	if (row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
+	if (whole && row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
 		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, row->event, row->event_length,
 						  false);
 	if (payload.len == 0 || payload.len >= COMPAT_NOTIFY_PAYLOAD_MAX)
@@ -415,7 +416,7 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 		if (writer != NULL)
 			log_write_member(writer, &row);
 		else if (entry.notify)
-			pending_notify(&row, (uint64) row.id);
+			pending_notify(&row, (uint64) row.id, entry.notify_rows);
 		MemoryContextSwitchTo(context);
 		MemoryContextReset(each);
 	}

@@ -23,9 +23,10 @@
 typedef struct PendingEvent
 {
 	char op;
-	bool notify;  /* also send it by NOTIFY on the channel */
-	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
-	int ncolumns; /* columns whose values text carries, for the privilege check; */
+	bool notify;      /* also send its id by NOTIFY on the channel, */
+	bool notify_rows; /* or the whole event */
+	Oid relation;     /* the watched table (of a partition: the watched parent); InvalidOid for a message */
+	int ncolumns;     /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
 	const char *channel;
 	int channel_length;

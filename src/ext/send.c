@@ -12,9 +12,14 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
+#include "access.h"
 #include "capture.h"
+#include "extension.h"
+#include "grant.h"
 #include "json.h"
 #include "pending.h"
 #include "shared.h"
@@ -23,15 +28,72 @@
 PG_FUNCTION_INFO_V1(notify_send);
 
 /*
- * Any role may publish on any channel, as with NOTIFY; EXECUTE may be revoked. Returns the
- * message's place among the events of the transaction: its id is given at commit only.
+ * What the last call found out, so that a role that sends many messages to one channel does
+ * not have its right looked up for each. Whatever the answer depends on is in a relation or a
+ * role, and each change of one of them clears it.
  */
+static struct
+{
+	Oid role; /* may publish to the channel; InvalidOid: nothing is known */
+	char channel[NAMEDATALEN];
+	uint64 changes; /* how often anything has changed */
+} send_known;
+
+static void
+send_relation_changed(Datum arg pg_attribute_unused(), Oid relation pg_attribute_unused())
+{
+	send_known.role = InvalidOid;
+	send_known.changes++;
+}
+
+static void
+send_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+				  uint32 hash pg_attribute_unused())
+{
+	send_known.role = InvalidOid;
+	send_known.changes++;
+}
+
+/* Error unless the user may publish to the channel, and the extension is of our version. */
+static void
+send_check_right(const char *channel)
+{
+	static bool registered = false;
+	Oid role = GetUserId();
+	uint64 before;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(send_relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, send_role_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, send_role_changed, (Datum) 0);
+		registered = true;
+	}
+	if (send_known.role == role && strcmp(send_known.channel, channel) == 0)
+		return;
+	before = send_known.changes;
+	extension_require_version();
+	if (!access_may_publish(role, channel))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for channel \"%s\"", channel),
+			 errhint("The owner of a table that is watched on the channel may publish to it, and whom a "
+					 "superuser or the extension's owner allowed it by notify_grant(channel, role, '%s').",
+					 GRANT_PUBLISH)));
+
+	/* A change that came in meanwhile may be one of what was read. */
+	send_known.role = before == send_known.changes ? role : InvalidOid;
+	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
+}
+
+/* Returns the message's place among the events of the transaction: its id is given at commit only. */
 Datum
 notify_send(PG_FUNCTION_ARGS)
 {
 	PendingEvent event = {.op = PENDING_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
 	PendingHead head;
 	StringInfoData payload;
+	char *sender = GetUserNameFromId(GetUserId(), false);
 	char *channel;
 	text *json;
 	int64 place;
@@ -42,6 +104,7 @@ notify_send(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
 	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	watch_check_channel(channel, NULL);
+	send_check_right(channel);
 	json = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)
 		ereport(ERROR,
@@ -53,6 +116,8 @@ notify_send(PG_FUNCTION_ARGS)
 	pending_make_head(&head, &event);
 	appendStringInfoString(&head.buf, "\"op\":\"MESSAGE\",\"channel\":");
 	json_append_string(&head.buf, channel, strlen(channel));
+	appendStringInfoString(&head.buf, ",\"by\":");
+	json_append_string(&head.buf, sender, strlen(sender));
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, ",\"payload\":");
 	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));

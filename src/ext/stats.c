@@ -18,6 +18,7 @@
 #include "catalog/pg_authid.h"
 #include "commands/dbcommands.h"
 #include "compat.h"
+#include "extension.h"
 #include "fmgr.h"
 #include "log.h"
 #include "settings.h"
@@ -271,6 +272,8 @@ notifyd_stats_rows(PG_FUNCTION_ARGS)
 	compat_materialized_srf(fcinfo);
 	if (notifyd_shared == NULL)
 		return (Datum) 0;
+	if (rsinfo->setDesc->natts != STATS_NCOLUMNS)
+		extension_require_version();
 	if (rsinfo->setDesc->natts != STATS_NCOLUMNS)
 		elog(ERROR, "unexpected number of columns: %d", rsinfo->setDesc->natts);
 

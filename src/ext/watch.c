@@ -11,12 +11,18 @@
  * them conflicts with itself and the others. A call that finds everything as it should be
  * takes none. What was read before a lock was had is read again under it.
  *
+ * A call that makes a new watch first takes a lock that stands for the channel, so that of two
+ * owners who make the first watches of a channel at the same time the second sees the watch of
+ * the first. It comes before the table's, because nobody who only reads or writes the table is to
+ * wait for it. It is one on an object that does not exist, which no command locks.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -24,6 +30,9 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "access.h"
+#include "extension.h"
+#include "log.h"
 #include "shared.h"
 #include "watch.h"
 
@@ -45,7 +54,7 @@ watch_equal(const Watch *a, const Watch *b)
 		   watch_columns_equal(&a->key, &b->key) && watch_columns_equal(&a->update_of, &b->update_of) &&
 		   strcmp(a->condition ? a->condition : "", b->condition ? b->condition : "") == 0 &&
 		   (a->condition == NULL) == (b->condition == NULL) && a->old_values == b->old_values &&
-		   a->notify == b->notify;
+		   a->notify == b->notify && a->notify_rows == b->notify_rows;
 }
 
 /*
@@ -71,6 +80,16 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
 }
 
+/* Whether the user may make a new watch of this channel. The answer is good until the end of the transaction. */
+static void
+watch_join_channel(const char *channel)
+{
+	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
+
+	LockDatabaseObject(log_relation("watch"), hash, 0, ExclusiveLock);
+	access_check_join(GetUserId(), channel);
+}
+
 /*
  * Look at the watch there is until the lock that it needs is held. Sets *have, and returns
  * what there is to do, as that lock.
@@ -80,10 +99,17 @@ watch_lock(const Watch *want, Watch **have)
 {
 	LOCKMODE held = NoLock;
 	LOCKMODE needed;
+	bool joined = false;
 
 	for (;;)
 	{
 		*have = watch_find_channel(want->relation, want->channel);
+		if (*have == NULL && !joined)
+		{
+			watch_join_channel(want->channel);
+			joined = true;
+			continue;
+		}
 		needed = watch_lock_needed(*have, want);
 		if (needed <= held)
 			return needed;
@@ -114,6 +140,7 @@ notify_watch(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("notify_watch()");
 	shared_require();
+	extension_require_version();
 	want = watch_from_arguments(fcinfo);
 	needed = watch_lock(want, &have);
 	if (have != NULL)
@@ -155,6 +182,7 @@ notify_unwatch(PG_FUNCTION_ARGS)
 	ListCell *cell;
 
 	PreventCommandIfReadOnly("notify_unwatch()");
+	extension_require_version();
 	if (PG_ARGISNULL(0))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
 	relation = PG_GETARG_OID(0);

@@ -45,7 +45,8 @@ typedef struct Watch
 	WatchColumns update_of; /* not given: every UPDATE counts */
 	char *condition;        /* NULL: none */
 	bool old_values;
-	bool notify;
+	bool notify;      /* send each event's id by NOTIFY too, */
+	bool notify_rows; /* or the whole event: with notify only */
 } Watch;
 
 /* ---------------- rows (watch_catalog.c) ---------------- */
@@ -58,6 +59,7 @@ typedef struct Watch
 extern Watch *watch_find(int64 id);
 extern Watch *watch_find_channel(Oid relation, const char *channel);
 extern List *watch_list(Oid relation);
+extern List *watch_list_channel(const char *channel);
 
 /* These need no privilege of the user. Caches that depend on the watch are told. */
 extern void watch_insert(Watch *watch); /* sets watch->id */

@@ -45,7 +45,8 @@ enum WatchArgument
 	ARG_KEY,
 	ARG_CONDITION,
 	ARG_OLD_VALUES,
-	ARG_NOTIFY
+	ARG_NOTIFY,
+	ARG_NOTIFY_ROWS
 };
 
 static void
@@ -248,6 +249,9 @@ watch_check_combination(const Watch *watch)
 							   get_rel_name(watch->relation)),
 						errhint("Name the columns that identify a row in the parameter key, or those to be "
 								"reported in cols.")));
+	if (watch->notify_rows && !watch->notify)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("notify_rows needs notify"),
+						errhint("Give notify => true as well.")));
 }
 
 Watch *
@@ -259,6 +263,7 @@ watch_from_arguments(FunctionCallInfo fcinfo)
 	watch_require_argument(fcinfo, ARG_OP, "op");
 	watch_require_argument(fcinfo, ARG_OLD_VALUES, "old_values");
 	watch_require_argument(fcinfo, ARG_NOTIFY, "notify");
+	watch_require_argument(fcinfo, ARG_NOTIFY_ROWS, "notify_rows");
 
 	watch->relation = PG_GETARG_OID(ARG_RELATION);
 	watch_check_relation(watch->relation);
@@ -277,6 +282,7 @@ watch_from_arguments(FunctionCallInfo fcinfo)
 		watch->condition = text_to_cstring(PG_GETARG_TEXT_PP(ARG_CONDITION));
 	watch->old_values = PG_GETARG_BOOL(ARG_OLD_VALUES);
 	watch->notify = PG_GETARG_BOOL(ARG_NOTIFY);
+	watch->notify_rows = PG_GETARG_BOOL(ARG_NOTIFY_ROWS);
 	watch_check_combination(watch);
 	return watch;
 }

@@ -23,7 +23,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_extension.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -39,9 +39,13 @@
 #include "utils/syscache.h"
 
 #include "column_ref.h"
+#include "extension.h"
 #include "watch.h"
 
-/* The columns of notifyd.watch, as in the extension's script. */
+/*
+ * The columns of notifyd.watch that every version has, in their order. Those that came later are found by name
+ * (watch_later_column()), because a database keeps the table of an earlier version until ALTER EXTENSION UPDATE.
+ */
 enum WatchAttribute
 {
 	WATCH_ID = 1,
@@ -54,7 +58,7 @@ enum WatchAttribute
 	WATCH_CONDITION,
 	WATCH_OLD_VALUES,
 	WATCH_NOTIFY,
-	WATCH_NATTRIBUTES = WATCH_NOTIFY
+	WATCH_FIRST_LATER
 };
 
 static const struct
@@ -108,6 +112,20 @@ watch_relation(const char *name)
 	return relation;
 }
 
+/* The number of a column that version 1.0 has not; InvalidAttrNumber where the table lacks it. */
+static AttrNumber
+watch_later_column(TupleDesc desc, const char *name)
+{
+	for (int attnum = WATCH_FIRST_LATER; attnum <= desc->natts; attnum++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return (AttrNumber) attnum;
+	}
+	return InvalidAttrNumber;
+}
+
 static void
 watch_read_columns(WatchColumns *columns, Datum value, bool isnull)
 {
@@ -122,8 +140,9 @@ static Watch *
 watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 {
 	Watch *watch = palloc0(sizeof(Watch));
-	Datum values[WATCH_NATTRIBUTES];
-	bool nulls[WATCH_NATTRIBUTES];
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	watch->id = DatumGetInt64(values[WATCH_ID - 1]);
@@ -137,16 +156,20 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 		watch->condition = TextDatumGetCString(values[WATCH_CONDITION - 1]);
 	watch->old_values = DatumGetBool(values[WATCH_OLD_VALUES - 1]);
 	watch->notify = DatumGetBool(values[WATCH_NOTIFY - 1]);
+
+	/* Version 1.0 sent whole events, and goes on with it until the extension is updated. */
+	watch->notify_rows =
+		notify_rows == InvalidAttrNumber ? watch->notify : DatumGetBool(values[notify_rows - 1]);
 	return watch;
 }
 
-/* The watches that match the keys, by that index. *tid: where the last one is stored. */
+/* The watches that match the keys, by that index if there is one. *tid: where the last one is stored. */
 static List *
-watch_scan(const char *index, ScanKey keys, int nkeys, ItemPointer tid)
+watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 {
 	Relation table = table_open(watch_relation("watch"), AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(table, watch_relation(index), true, snapshot, nkeys, keys);
+	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, nkeys, keys);
 	List *watches = NIL;
 	HeapTuple tuple;
 
@@ -169,7 +192,7 @@ watch_find_tid(int64 id, ItemPointer tid)
 	List *watches;
 
 	ScanKeyInit(&key, WATCH_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	watches = watch_scan("watch_pkey", &key, 1, tid);
+	watches = watch_scan(watch_relation("watch_pkey"), &key, 1, tid);
 	return watches != NIL ? linitial(watches) : NULL;
 }
 
@@ -200,7 +223,19 @@ watch_list(Oid relation)
 	ScanKeyData key;
 
 	ScanKeyInit(&key, WATCH_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	return watch_scan("watch_relation_channel_key", &key, 1, NULL);
+	return watch_scan(watch_relation("watch_relation_channel_key"), &key, 1, NULL);
+}
+
+List *
+watch_list_channel(const char *channel)
+{
+	Oid index = get_relname_relid("watch_channel_idx", get_namespace_oid(WATCH_SCHEMA, false));
+	ScanKeyData key;
+
+	/* Version 1.0 has no such index. */
+	ScanKeyEntryInitialize(&key, 0, WATCH_CHANNEL, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(channel));
+	return watch_scan(index, &key, 1, NULL);
 }
 
 static Datum
@@ -217,9 +252,12 @@ watch_columns_datum(TupleDesc desc, int attribute, const Watch *watch, const Wat
 static HeapTuple
 watch_to_tuple(const Watch *watch, TupleDesc desc)
 {
-	Datum values[WATCH_NATTRIBUTES];
-	bool nulls[WATCH_NATTRIBUTES] = {false};
+	Datum *values = palloc0(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
 
+	memset(nulls, false, WATCH_FIRST_LATER - 1);
+	memset(nulls + WATCH_FIRST_LATER - 1, true, desc->natts - (WATCH_FIRST_LATER - 1));
 	values[WATCH_ID - 1] = Int64GetDatum(watch->id);
 	values[WATCH_RELATION - 1] = ObjectIdGetDatum(watch->relation);
 	values[WATCH_CHANNEL - 1] = CStringGetTextDatum(watch->channel);
@@ -233,6 +271,11 @@ watch_to_tuple(const Watch *watch, TupleDesc desc)
 	values[WATCH_CONDITION - 1] = watch->condition ? CStringGetTextDatum(watch->condition) : (Datum) 0;
 	values[WATCH_OLD_VALUES - 1] = BoolGetDatum(watch->old_values);
 	values[WATCH_NOTIFY - 1] = BoolGetDatum(watch->notify);
+	if (notify_rows != InvalidAttrNumber)
+	{
+		values[notify_rows - 1] = BoolGetDatum(watch->notify_rows);
+		nulls[notify_rows - 1] = false;
+	}
 	return heap_form_tuple(desc, values, nulls);
 }
 
@@ -308,19 +351,5 @@ watch_capture_function(void)
 bool
 watch_user_is_admin(void)
 {
-	Relation table = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	bool admin = superuser();
-
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(watch_extension()));
-	scan = systable_beginscan(table, ExtensionOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		admin = admin || has_privs_of_role(GetUserId(), ((Form_pg_extension) GETSTRUCT(tuple))->extowner);
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
-	return admin;
+	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
 }

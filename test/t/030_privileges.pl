@@ -130,8 +130,8 @@ my $id = $event->{id};
 is($out, 'UPDATE', 'notify_fetch of an event that one may read');
 sql('REVOKE ALL ON public_menu FROM guest');
 sql('REVOKE ALL (id, name) ON public_menu FROM guest');
-($status, $out, $err) = $node->psql('postgres', "SET ROLE guest; SELECT notify_fetch($id)->>'op'");
-like($err, qr/permission denied for event/, 'and of one that one may not');
+($status, $out, $err) = $node->psql('postgres', "SET ROLE guest; SELECT notify_fetch($id) IS NULL");
+is_deeply([ $out, $err ], [ 't', '' ], 'one that one may not read is as if there were none');
 
 # Nobody anonymous.
 sql(q{ALTER SYSTEM SET pg_notifyd.anonymous_role = ''});

@@ -69,19 +69,28 @@ $client->close;
 fill_queue();
 ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and when nobody listens');
 
-# notify => true: a watch's events for plain LISTEN clients, which subscribers do not get twice.
+# notify => true: the ids of a watch's events for plain LISTEN clients; with notify_rows the whole events, which
+# subscribers do not get twice.
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, name text);
 	GRANT SELECT ON orders TO guest;
-	SELECT notify_watch('orders', notify => true), notify_grant('orders', 'guest');
+	SELECT notify_watch('orders', notify => true);
+	SELECT notify_grant('orders', 'guest');
 });
 $client = notifyd_client($node);
 $client->subscribe('orders');
 my $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders VALUES (1, 'Wrap')});
-like($heard, qr/Asynchronous notification "orders" with payload ".*Wrap.*" received/, 'a plain LISTEN client');
-$node->safe_psql('postgres', q{INSERT INTO orders VALUES (2, 'Lemonade')});
-is_deeply([ map { [ $_->{op}, $_->{key}{id} ] } $client->next_events(2) ], [ [ 'INSERT', 1 ], [ 'INSERT', 2 ] ],
+like($heard, qr/Asynchronous notification "orders" with payload "\{"id":\s*\d+\}" received/, 'LISTEN gets ids alone');
+unlike($heard, qr/Wrap|INSERT/, 'because everybody may LISTEN');
+$heard = $node->safe_psql('postgres', q{
+	SELECT notify_watch('orders', notify => true, notify_rows => true) > 0;
+	LISTEN orders;
+	UPDATE orders SET name = 'Taco'});
+like($heard, qr/Asynchronous notification "orders" with payload ".*Taco.*" received/, 'with notify_rows the whole');
+is_deeply([ map { [ $_->{op}, $_->{key}{id} ] } $client->next_events(2) ], [ [ 'INSERT', 1 ], [ 'UPDATE', 1 ] ],
 	'a subscriber gets each once');
+$node->safe_psql('postgres', q{INSERT INTO orders VALUES (2, 'Lemonade')});
+is_deeply([ $client->next_event->{key}{id} ], [2], 'and the next');
 $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders VALUES (3, repeat('x', 9000))});
 like($heard, qr/with payload "\{"id":\s*\d+\}"/, 'one too large for NOTIFY has its id alone');
 my ($id) = $heard =~ /"id":\s*(\d+)/;
