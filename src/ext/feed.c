@@ -55,6 +55,7 @@
 #include "launcher.h"
 #include "settings.h"
 #include "watch.h"
+#include "worker.h"
 
 #define FEED_TICK_MS    1000 /* it looks by itself at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
@@ -172,27 +173,6 @@ feed_timeline_has(WirePosition position)
 	return has;
 }
 
-/*
- * Nothing that an administrator sets for a role or database may stop or change what we do. Not obvious are
- * role, which may be set there too; client_encoding, to which the notifications that listen.c takes are
- * converted, if they can be; and synchronous_commit, because retention must not wait for a standby: "local"
- * still has what we write on disk before anything is built on it.
- */
-static void
-feed_settle_settings(void)
-{
-	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("client_encoding", GetDatabaseEncodingName(), PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("search_path", "pg_catalog", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("row_security", "on", PGC_SUSET, PGC_S_OVERRIDE);
-}
-
 static Feed *
 feed_begin(Oid database)
 {
@@ -202,8 +182,7 @@ feed_begin(Oid database)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	feed_settle_settings();
+	worker_connect(database);
 
 	context = AllocSetContextCreate(TopMemoryContext, "pg_notifyd feed", ALLOCSET_DEFAULT_SIZES);
 	feed = MemoryContextAllocZero(context, sizeof(Feed));
@@ -237,7 +216,6 @@ feed_reload(void)
 {
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
-	feed_settle_settings();
 
 	/* pg_notifyd.anonymous_role may be another one. */
 	stream_invalidate();

@@ -8,8 +8,9 @@
  * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE
  * RENAME and SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the
  * feed. It marks the database as held and wakes the feed, which leaves; PostgreSQL waits
- * for that by itself, for 5 s (CountOtherDBBackends). The hold ends with the transaction,
- * not before: a feed that comes back to a database that is about to be gone would fail.
+ * for that by itself, for 5 s (CountOtherDBBackends). The hold ends with the transaction, or when the
+ * savepoint in which it began is rolled back, not before: a feed that comes back to a database that is
+ * about to be gone would fail.
  * Only who may run the command may hold the database: others must not be able to stop a
  * feed.
  *
@@ -24,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "compat.h"
@@ -41,18 +43,54 @@ static ProcessUtility_hook_type hooks_prev_utility = NULL;
 static int hooks_pending = 0;
 static bool hooks_holding = false; /* some entries have our pid as their hold_pid */
 
-/* Let feeds come back to the databases that we hold. */
+/* Let feeds come back to the databases that we hold since this nesting level of transactions, or a deeper one. */
 static void
-hooks_end_hold(void)
+hooks_end_hold(int level)
+{
+	hooks_holding = false;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		if (database->hold_pid != MyProcPid)
+			continue;
+		if (database->hold_level >= level)
+			database->hold_pid = 0;
+		else
+			hooks_holding = true;
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	shared_wake_launcher();
+}
+
+/* A savepoint is released: what was held in it is held by what is around it. */
+static void
+hooks_raise_hold(int level)
 {
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
-		if (notifyd_shared->databases[i].hold_pid == MyProcPid)
-			notifyd_shared->databases[i].hold_pid = 0;
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		if (database->hold_pid == MyProcPid && database->hold_level == level)
+			database->hold_level--;
 	}
 	LWLockRelease(&notifyd_shared->lock);
-	shared_wake_launcher();
+}
+
+static void
+hooks_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) mine;
+	(void) parent;
+	(void) arg;
+	if (!hooks_holding)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		hooks_end_hold(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		hooks_raise_hold(GetCurrentTransactionNestLevel());
 }
 
 /* The end of a transaction, at a point where a commit can no longer be undone: nothing here may fail. */
@@ -70,8 +108,7 @@ hooks_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *
 	if (isCommit && (what & HOOKS_SCAN_DATABASES))
 		(void) pg_atomic_fetch_add_u32(&notifyd_shared->database_generation, 1);
 	if (hooks_holding)
-		hooks_end_hold();
-	hooks_holding = false;
+		hooks_end_hold(0);
 	if (!isCommit || what == 0)
 		return;
 
@@ -95,8 +132,10 @@ hooks_register_release(void)
 {
 	static bool registered = false;
 
-	if (!registered)
-		RegisterResourceReleaseCallback(hooks_release, NULL);
+	if (registered)
+		return;
+	RegisterResourceReleaseCallback(hooks_release, NULL);
+	RegisterSubXactCallback(hooks_subtransaction, NULL);
 	registered = true;
 }
 
@@ -169,7 +208,12 @@ hooks_hold(NotifydDatabase *database)
 	hooks_register_release();
 	hooks_holding = true;
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	database->hold_pid = MyProcPid;
+	/* One that we hold already stays held until what holds it ends. */
+	if (database->hold_pid != MyProcPid)
+	{
+		database->hold_pid = MyProcPid;
+		database->hold_level = GetCurrentTransactionNestLevel();
+	}
 	LWLockRelease(&notifyd_shared->lock);
 	shared_wake_feed(database);
 }

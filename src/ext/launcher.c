@@ -50,6 +50,7 @@
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "worker.h"
 
 #define LAUNCHER_MAX_STARTING 3     /* feeds that are being started at one time */
 #define LAUNCHER_STARTING_MS  10000 /* one that takes longer (a locked database) is not counted among them */
@@ -547,7 +548,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	worker_connect(InvalidOid);
 
 	launcher_attach();
 	supervisor_start();

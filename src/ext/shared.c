@@ -37,6 +37,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->feed_pid = 0;
 	database->feed_latch = NULL;
 	database->hold_pid = 0;
+	database->hold_level = 0;
 	database->retry_at = 0;
 	database->failures = 0;
 	database->started_at = 0;

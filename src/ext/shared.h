@@ -58,6 +58,7 @@ typedef struct NotifydDatabase
 	pid_t feed_pid;
 	Latch *feed_latch;      /* of the running feed, else NULL */
 	pid_t hold_pid;         /* a backend that needs the database without us: the feed leaves and stays away */
+	int hold_level;         /* nesting level of the (sub)transaction in which it does */
 	TimestampTz retry_at;   /* not started again before */
 	int failures;           /* starts that ended at once, in a row */
 	TimestampTz started_at; /* when the feed was registered, then when it attached */
