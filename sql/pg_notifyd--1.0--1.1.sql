@@ -90,3 +90,39 @@ END
 $$;
 
 /* ---------------- end of watches and channels ---------------- */
+
+/* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
+
+-- Logical replication. A publication FOR ALL TABLES has the tables of this schema, too. PostgreSQL refuses UPDATE and DELETE
+-- on a published table that has no replica identity, and a subscriber with the extension has tables of the same names, which
+-- must keep what is its own.
+
+ALTER TABLE notifyd.log_pin REPLICA IDENTITY FULL;
+
+CREATE FUNCTION notifyd.keep_own() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_keep_own';
+COMMENT ON FUNCTION notifyd.keep_own() IS 'keeps what logical replication brings out of pg_notifyd''s tables';
+
+DO $$
+DECLARE
+	name text;
+BEGIN
+	FOR name IN
+		SELECT c.relname
+		FROM pg_catalog.pg_class AS c
+		WHERE c.relkind OPERATOR(pg_catalog.=) 'r'
+			AND c.relnamespace OPERATOR(pg_catalog.=) 'notifyd'::pg_catalog.regnamespace
+	LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER keep_own BEFORE INSERT OR UPDATE OR DELETE ON notifyd.%I'
+			' FOR EACH ROW EXECUTE FUNCTION notifyd.keep_own()', name);
+		EXECUTE pg_catalog.format('CREATE TRIGGER keep_own_truncate BEFORE TRUNCATE ON notifyd.%I'
+			' FOR EACH STATEMENT EXECUTE FUNCTION notifyd.keep_own()', name);
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I ENABLE REPLICA TRIGGER keep_own,'
+			' ENABLE REPLICA TRIGGER keep_own_truncate', name);
+		EXECUTE pg_catalog.format('COMMENT ON TRIGGER keep_own ON notifyd.%I IS'
+			' ''discards rows that logical replication brings''', name);
+		EXECUTE pg_catalog.format('COMMENT ON TRIGGER keep_own_truncate ON notifyd.%I IS'
+			' ''refuses TRUNCATE by logical replication''', name);
+	END LOOP;
+END
+$$;

@@ -15,6 +15,7 @@
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/index.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "commands/trigger.h"
@@ -31,6 +32,8 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM >= 150000
@@ -210,6 +213,30 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #else
 #define COMPAT_RELATION_FILE(relation) ((relation)->rd_node.relNode)
 #endif
+
+/* Give a relation an empty file; the old one goes when the transaction commits. Its lock is held. */
+static inline void
+compat_set_new_file(Relation relation)
+{
+#if PG_VERSION_NUM >= 160000
+	RelationSetNewRelfilenumber(relation, relation->rd_rel->relpersistence);
+#else
+	RelationSetNewRelfilenode(relation, relation->rd_rel->relpersistence);
+#endif
+}
+
+/* Build the indexes of a table and of its TOAST table anew. */
+static inline void
+compat_reindex_relation(Oid relation)
+{
+	ReindexParams params = {0};
+
+#if PG_VERSION_NUM >= 170000
+	reindex_relation(NULL, relation, REINDEX_REL_PROCESS_TOAST, &params);
+#else
+	reindex_relation(relation, REINDEX_REL_PROCESS_TOAST, &params);
+#endif
+}
 
 /* What has been flushed of WAL. */
 #if PG_VERSION_NUM >= 150000

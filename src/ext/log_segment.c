@@ -27,6 +27,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -34,6 +35,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "log_place.h"
 #include "settings.h"
 
@@ -162,7 +164,7 @@ log_end_work(void)
 	CommitTransactionCommand();
 }
 
-/* Lock a log table for TRUNCATE, with its TOAST table, which a vacuum may hold. Returns false rather than wait. */
+/* Lock a log table to empty it, with its TOAST table, which a vacuum may hold. Returns false rather than wait. */
 static bool
 log_lock_table(Oid oid)
 {
@@ -177,6 +179,25 @@ log_lock_table(Oid oid)
 	return ConditionalLockRelationOid(toast, AccessExclusiveLock);
 }
 
+/*
+ * What TRUNCATE does to a table (ExecuteTruncateGuts() in commands/tablecmds.c), but for the WAL record that tells
+ * subscribers to do the same: their log is not ours. The table is locked.
+ */
+static void
+log_empty_table(Oid oid)
+{
+	Relation table = table_open(oid, NoLock);
+	Oid toast_oid = table->rd_rel->reltoastrelid;
+	Relation toast = table_open(toast_oid, NoLock);
+
+	compat_set_new_file(table);
+	compat_set_new_file(toast);
+	pgstat_count_truncate(table);
+	table_close(toast, NoLock);
+	table_close(table, NoLock);
+	compat_reindex_relation(oid);
+}
+
 /* Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it. */
 static bool
 log_truncate_oldest(NotifydDatabase *database, LogMap *map)
@@ -189,9 +210,8 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 	locked = log_lock_table(log_table(segment)) && log_lock_table(log_bulk_table(segment));
 	if (locked)
 	{
-		char *truncate = psprintf("TRUNCATE TABLE notifyd.log_%d, notifyd.bulk_%d", segment, segment);
-
-		log_execute(truncate, 0, 0);
+		log_empty_table(log_table(segment));
+		log_empty_table(log_bulk_table(segment));
 		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
 		log_execute("UPDATE notifyd.log_pin SET segment = -1 WHERE segment = $1", segment, 0);
 		log_execute("DELETE FROM notifyd.log_pin WHERE last_id <= $1", (int64) oldest, 0);

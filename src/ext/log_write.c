@@ -15,6 +15,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "storage/lmgr.h"
@@ -68,17 +69,23 @@ log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int 
 	pfree(slots);
 }
 
-/* Past SQL and the executor. */
+/*
+ * Past SQL and the executor, and without what logical decoding would need of the row: it is no part of any publication.
+ * table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c), so it is for where there is none.
+ */
 static void
 log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options, BulkInsertState bulk)
 {
 	FAIL_POINT("log-insert");
 
 	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
-	if (n == 1)
-		heap_insert(table, tuples[0], cid, options, bulk);
-	else
+	if (n > 1 && !XLogLogicalInfoActive())
 		log_insert_several(table, tuples, n, cid, options, bulk);
+	else
+	{
+		for (int i = 0; i < n; i++)
+			heap_insert(table, tuples[i], cid, options | HEAP_INSERT_NO_LOGICAL, bulk);
+	}
 }
 
 /* ---------------- rows of ids that were reserved ---------------- */
