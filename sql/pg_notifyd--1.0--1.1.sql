@@ -30,19 +30,27 @@ CREATE FUNCTION @extschema@.notify_watch(
 COMMENT ON FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean, boolean) IS
 	'watch a table, or alter the watch that this table and channel have; returns its id';
 
+CREATE FUNCTION notifyd.watch_state(id bigint) RETURNS text
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_state';
+COMMENT ON FUNCTION notifyd.watch_state(bigint) IS
+	'whether the triggers of a watch capture everything, as notifyd.watches shows it';
+
 DROP VIEW notifyd.watches;
 CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 	SELECT w.id, w.relation, w.channel, w.ops,
 		notifyd.column_names(w.cols) AS cols,
 		notifyd.column_names(w.key) AS key,
 		notifyd.column_names(w.update_of) AS update_of,
-		w.condition, w.old_values, w.notify, w.notify_rows
+		w.condition, w.old_values, w.notify, w.notify_rows,
+		notifyd.watch_state(w.id) AS state
 	FROM notifyd.watch AS w
 		JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
 	WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')
 		OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
+COMMENT ON COLUMN notifyd.watches.state IS
+	'active; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
 /* ---------------- channels: who may subscribe and who may publish ---------------- */
@@ -90,6 +98,13 @@ END
 $$;
 
 /* ---------------- end of watches and channels ---------------- */
+
+/* ---------------- unlogged tables ---------------- */
+
+-- Recovery empties this one together with all others that are unlogged, and so the feed notices that it did.
+CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
+INSERT INTO notifyd.unlogged_mark VALUES (true);
+COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since a feed looked';
 
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 

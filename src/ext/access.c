@@ -133,27 +133,6 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 	return true;
 }
 
-/* Columns that events of a watch carry, for access_relation_allowed(): n, and the numbers at *columns. */
-static int
-access_watch_columns(const Watch *watch, int16 **columns)
-{
-	List *key;
-	ListCell *cell;
-	int n = 0;
-
-	if (!watch->cols.given)
-		return -1;
-	key = watch->key.given ? NIL : watch_table_key(watch->relation, false);
-	*columns = palloc((watch->cols.n + watch->key.n + list_length(key) + 1) * sizeof(int16));
-	for (int i = 0; i < watch->cols.n; i++)
-		(*columns)[n++] = watch->cols.attnums[i];
-	for (int i = 0; i < watch->key.n; i++)
-		(*columns)[n++] = watch->key.attnums[i];
-	foreach (cell, key)
-		(*columns)[n++] = (int16) lfirst_int(cell);
-	return n;
-}
-
 /* Whether a role is, or has the privileges of, the owner of a watched table. */
 static bool
 access_owns(Oid role, const Watch *watch)
@@ -187,7 +166,7 @@ access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason
 	{
 		Watch *watch = lfirst(cell);
 		int16 *columns = NULL;
-		int n = access_watch_columns(watch, &columns);
+		int n = watch_event_columns(watch, &columns);
 
 		found->notifies |= watch->notify;
 		found->watched |= access_relation_allowed(role, watch->relation, n, columns, &refusal);

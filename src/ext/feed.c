@@ -200,6 +200,7 @@ feed_begin(Oid database)
 	CommitTransactionCommand();
 	log_begin(feed->database, &feed->map);
 	feed_begin_timeline(feed);
+	watch_reset_unlogged();
 
 	MemoryContextSwitchTo(context);
 	initStringInfo(&feed->text);

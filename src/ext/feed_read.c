@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "failpoint.h"
 #include "feed.h"
+#include "pending.h"
 #include "settings.h"
 
 #define FEED_LIVE_ROWS   1000 /* rows of the log looked at in one round, for all links that are level */
@@ -127,6 +128,51 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 		feed_count_sent(feed);
 }
 
+/* ---------------- resets ---------------- */
+
+/* A reset concerns who wants to hear of a table's rows. */
+#define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
+
+/* Pass a reset that a writer put into the log on to one subscription, see watch_reset.c. */
+static void
+feed_send_reset(Sub *sub, const LogEvent *event)
+{
+	StringInfo text = &sub->link->feed->text;
+
+	if ((sub->ops & FEED_RESET_OPS) == 0)
+		return;
+
+	/* What is behind the head is the reason and a quote. */
+	resetStringInfo(text);
+	log_append_text(text, event, event->event_length);
+	text->data[text->len - 1] = '\0';
+	stream_send_reset(sub, event->id, text->data + event->head_length);
+	resetStringInfo(text);
+}
+
+/* The same for all live subscriptions of a link. */
+static void
+feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
+{
+	dlist_iter in_channel;
+
+	dlist_foreach (in_channel, &channel->streams)
+	{
+		Stream *stream = dlist_container(Stream, in_channel, in_channel.cur);
+		dlist_iter in_stream;
+
+		if (stream->live[link->gateway] == 0 || !stream_event_allowed(stream, event))
+			continue;
+		dlist_foreach (in_stream, &stream->subs)
+		{
+			Sub *sub = dlist_container(Sub, in_stream, in_stream.cur);
+
+			if (sub->link == link && !sub->replaying)
+				feed_send_reset(sub, event);
+		}
+	}
+}
+
 /* ---------------- positions ---------------- */
 
 /*
@@ -199,7 +245,9 @@ feed_live_callback(const LogEvent *event, void *arg)
 	{
 		Link *link = batch->links[i];
 
-		if (channel != NULL)
+		if (channel != NULL && event->op == PENDING_RESET)
+			feed_queue_reset(link, channel, event);
+		else if (channel != NULL)
 			feed_queue_event(link, channel, event->id, stream_op(event->op), event);
 		link->last_event_at = event->at;
 		feed_set_position(link, event->id);
@@ -287,7 +335,14 @@ feed_replay_callback(const LogEvent *event, void *arg)
 
 	if (event->channel_length != (int) strlen(stream->key.channel) ||
 		memcmp(event->channel, stream->key.channel, event->channel_length) != 0 ||
-		(sub->ops & stream_op(event->op)) == 0 || !stream_event_allowed(stream, event))
+		!stream_event_allowed(stream, event))
+		return true;
+	if (event->op == PENDING_RESET)
+	{
+		feed_send_reset(sub, event);
+		return link_ready(sub->link);
+	}
+	if ((sub->ops & stream_op(event->op)) == 0)
 		return true;
 	feed_build_text(feed, event);
 	message.u.replay_event.sub = sub->number;

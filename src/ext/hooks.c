@@ -3,7 +3,7 @@
  * hooks.c
  *	  DDL that concerns the workers.
  *
- * Two things are done around utility commands:
+ * Three things are done around utility commands:
  *
  * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE
  * RENAME and SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the
@@ -21,6 +21,8 @@
  * callback instead: its phase AFTER_LOCKS comes after them (CommitTransaction in xact.c).
  * It is called at every end of a transaction, be it by an error or the process's exit.
  *
+ * And watches follow what a command does to their tables and triggers: watch_ddl.c.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -37,6 +39,7 @@
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
+#include "watch.h"
 
 static ProcessUtility_hook_type hooks_prev_utility = NULL;
 
@@ -276,6 +279,7 @@ hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, Pr
 			  ParamListInfo params, QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	ProcessUtility_hook_type run = hooks_prev_utility ? hooks_prev_utility : standard_ProcessUtility;
+	WatchDdl *ddl = NULL;
 	int after = 0;
 
 	if (notifyd_shared != NULL)
@@ -286,10 +290,13 @@ hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, Pr
 		after = hooks_after(pstmt->utilityStmt);
 		if (database != NULL)
 			hooks_hold(database);
+		ddl = watch_ddl_before(pstmt->utilityStmt);
 	}
 
 	run(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 
+	if (ddl != NULL)
+		watch_ddl_after(ddl);
 	if (after != 0)
 		hooks_at_commit(after);
 }

@@ -35,7 +35,7 @@ typedef enum LogColumn
 	LOG_OF,      /* int4: how many events the transaction has */
 	LOG_HEAD,    /* int4: how much of event is left where the whole is too large, see pending.h */
 	LOG_REL,     /* oid: the watched table, 0 for a message */
-	LOG_OP,      /* "char": I U D T M, or B for a bulk marker, C for a chunk of bulk members */
+	LOG_OP,      /* "char": I U D T M, R for a reset, B for a bulk marker, C for a chunk of bulk members */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
 	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */

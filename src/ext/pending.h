@@ -19,6 +19,7 @@
 #define PENDING_DELETE   'D'
 #define PENDING_TRUNCATE 'T'
 #define PENDING_MESSAGE  'M'
+#define PENDING_RESET    'R' /* no event: subscribers are to load their state anew, see watch_reset.c */
 
 typedef struct PendingEvent
 {
@@ -50,6 +51,8 @@ extern void pending_make_head(PendingHead *head, const PendingEvent *event);
  * and, where it is larger than a client may get, <the head>,"truncated":true instead of
  * <text>. An event that could not be built whole because of its size is given with
  * a head that is all of a text, which ends in ,"truncated":true itself.
+ *
+ * A reset's text is "op":"RESET","channel":"orders","reason":"...", and its head ends before the reason.
  *
  * Append an event; everything is copied. The text is what the head has of it, and text behind that, head_length bytes of which
  * belong to its head. Returns the event's place in the transaction, from 1.

@@ -69,13 +69,12 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	if (have == NULL)
 		return ShareRowExclusiveLock;
 	triggers = watch_find_triggers(want->relation, have->id);
-	if (!watch_triggers_complete(want, triggers))
-		return (OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
-					   (OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE))
-				   ? AccessExclusiveLock
-				   : ShareRowExclusiveLock;
+	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
+		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
+		return AccessExclusiveLock;
 	if (have->ops != want->ops || (have->condition == NULL) != (want->condition == NULL) ||
-		(have->condition != NULL && strcmp(have->condition, want->condition) != 0))
+		(have->condition != NULL && strcmp(have->condition, want->condition) != 0) ||
+		watch_state(have) != WATCH_ACTIVE)
 		return ShareRowExclusiveLock;
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
 }
@@ -131,6 +130,21 @@ watch_warn_of_children(const Watch *watch)
 						 errhint("Watch each of them, with the same channel if you like.")));
 }
 
+/*
+ * Make the triggers of a watch anew, or make those of the watch there was (NULL: none) fit. Where
+ * these did not capture everything, subscribers are told to load their state anew.
+ */
+static void
+watch_make_triggers(const Watch *want, const Watch *have)
+{
+	bool captured = have == NULL || watch_state(have) == WATCH_ACTIVE;
+
+	watch_create_triggers(want);
+	watch_enable_triggers(want);
+	if (!captured)
+		watch_reset(want, WATCH_RESET_CAPTURED_AGAIN);
+}
+
 Datum
 notify_watch(PG_FUNCTION_ARGS)
 {
@@ -156,7 +170,7 @@ notify_watch(PG_FUNCTION_ARGS)
 	else
 		watch_update(want);
 	if (needed > ShareUpdateExclusiveLock)
-		watch_create_triggers(want);
+		watch_make_triggers(want, have);
 	PG_RETURN_INT64(want->id);
 }
 

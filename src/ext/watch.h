@@ -61,6 +61,9 @@ extern Watch *watch_find_channel(Oid relation, const char *channel);
 extern List *watch_list(Oid relation);
 extern List *watch_list_channel(const char *channel);
 
+/* Every watch of the database. */
+extern List *watch_list_all(void);
+
 /* These need no privilege of the user. Caches that depend on the watch are told. */
 extern void watch_insert(Watch *watch); /* sets watch->id */
 extern void watch_update(const Watch *watch);
@@ -75,9 +78,12 @@ extern char *watch_ops_text(int ops);
  */
 extern bool watch_user_is_admin(void);
 
-/* OIDs; error with ERRCODE_UNDEFINED_OBJECT where the extension is not there. */
+/*
+ * OIDs. Error with ERRCODE_UNDEFINED_OBJECT where the extension is not there; with missing_ok
+ * the result is InvalidOid then.
+ */
 extern Oid watch_extension(void);
-extern Oid watch_capture_function(void);
+extern Oid watch_capture_function(bool missing_ok);
 
 /* ---------------- triggers (watch_trigger.c) ---------------- */
 
@@ -106,6 +112,69 @@ extern void watch_drop_triggers(WatchTriggers triggers);
 /* Check that the text is one SQL expression. Raises ERRCODE_SYNTAX_ERROR. */
 extern Node *watch_parse_condition(const char *condition);
 
+/* ---------------- what the triggers do (watch_state.c) ---------------- */
+
+/* From best to worst: a watch is as its worst trigger is. */
+typedef enum WatchState
+{
+	WATCH_ACTIVE,
+	WATCH_ORIGIN_ONLY,  /* what a logical subscription applies is not captured */
+	WATCH_REPLICA_ONLY, /* nothing but that is captured */
+	WATCH_DISABLED,
+	WATCH_MISSING /* a trigger is not there */
+} WatchState;
+
+/* How a watch's triggers are, those of partitions too. Takes no lock. */
+extern WatchState watch_state(const Watch *watch);
+
+/* As notifyd.watches shows it. */
+extern const char *watch_state_name(WatchState state);
+
+/* A trigger that calls notifyd.capture(). */
+typedef struct WatchTrigger
+{
+	Oid oid;
+	int64 id;     /* its watch's, which need not be there; 0: none */
+	char enabled; /* tgenabled */
+	bool row;     /* fires for each row, else for TRUNCATE */
+} WatchTrigger;
+
+/* The triggers of one table or partition that are ours, as WatchTriggers. Takes no lock. */
+extern List *watch_triggers_of(Oid relation);
+
+/* Make a trigger of this relation ENABLE ALWAYS. The caller holds ShareRowExclusiveLock. */
+extern void watch_enable_trigger(Oid relation, Oid trigger);
+
+/* The same for all triggers of a watch. Takes ShareRowExclusiveLock on its partitions. */
+extern void watch_enable_triggers(const Watch *watch);
+
+/* ---------------- resets (watch_reset.c) ---------------- */
+
+/*
+ * Tell the subscribers of a watch's channel, when this transaction commits, that the table changed
+ * without events: they get a reset with this reason, which is constant ASCII without quotes.
+ */
+extern void watch_reset(const Watch *watch, const char *reason);
+
+#define WATCH_RESET_CAPTURED_AGAIN "some changes of the table were not captured before this position"
+
+/*
+ * For the feed at its start, outside a transaction: if unlogged tables were emptied by recovery
+ * since the last feed of this database, reset the channels on which one is watched.
+ */
+extern void watch_reset_unlogged(void);
+
+/* ---------------- commands (watch_ddl.c) ---------------- */
+
+typedef struct WatchDdl WatchDdl;
+
+/*
+ * Before and after a utility command, in the same memory context. before returns NULL where the
+ * command does not concern watches. It may take the command's locks on the command's tables.
+ */
+extern WatchDdl *watch_ddl_before(Node *statement);
+extern void watch_ddl_after(WatchDdl *ddl);
+
 /* ---------------- arguments (watch_arguments.c) ---------------- */
 
 /*
@@ -130,5 +199,8 @@ extern Watch *watch_from_arguments(FunctionCallInfo fcinfo);
  * replica identity index. NIL where there is neither. Takes no lock.
  */
 extern List *watch_table_key(Oid relation, bool primary_only);
+
+/* The columns that a watch's events carry: how many, and their numbers in *columns; -1: the whole row. */
+extern int watch_event_columns(const Watch *watch, int16 **columns);
 
 #endif /* PG_NOTIFYD_WATCH_H */

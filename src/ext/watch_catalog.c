@@ -238,6 +238,12 @@ watch_list_channel(const char *channel)
 	return watch_scan(index, &key, 1, NULL);
 }
 
+List *
+watch_list_all(void)
+{
+	return watch_scan(InvalidOid, NULL, 0, NULL);
+}
+
 static Datum
 watch_columns_datum(TupleDesc desc, int attribute, const Watch *watch, const WatchColumns *columns,
 					bool *isnull)
@@ -334,14 +340,14 @@ watch_extension(void)
 }
 
 Oid
-watch_capture_function(void)
+watch_capture_function(bool missing_ok)
 {
 	Oid schema = get_namespace_oid(WATCH_SCHEMA, true);
 	oidvector *no_arguments = buildoidvector(NULL, 0);
 	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
 								   PointerGetDatum(no_arguments), ObjectIdGetDatum(schema));
 
-	if (!OidIsValid(function))
+	if (!OidIsValid(function) && !missing_ok)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 						errmsg("function %s.capture() does not exist", WATCH_SCHEMA),
 						errhint("CREATE EXTENSION %s makes it.", WATCH_EXTENSION)));

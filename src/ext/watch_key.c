@@ -69,3 +69,23 @@ watch_table_key(Oid relation, bool primary_only)
 	}
 	return primary_only ? NIL : identity_columns;
 }
+
+int
+watch_event_columns(const Watch *watch, int16 **columns)
+{
+	List *key;
+	ListCell *cell;
+	int n = 0;
+
+	if (!watch->cols.given)
+		return -1;
+	key = watch->key.given ? NIL : watch_table_key(watch->relation, false);
+	*columns = palloc((watch->cols.n + watch->key.n + list_length(key) + 1) * sizeof(int16));
+	for (int i = 0; i < watch->cols.n; i++)
+		(*columns)[n++] = watch->cols.attnums[i];
+	for (int i = 0; i < watch->key.n; i++)
+		(*columns)[n++] = watch->key.attnums[i];
+	foreach (cell, key)
+		(*columns)[n++] = (int16) lfirst_int(cell);
+	return n;
+}

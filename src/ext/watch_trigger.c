@@ -42,47 +42,23 @@
 #include "compat.h"
 #include "watch.h"
 
-/* Whether a trigger's only argument is this id. Arguments are stored one after the other, each with a NUL. */
-static bool
-watch_trigger_is_of(HeapTuple tuple, TupleDesc desc, int64 id)
-{
-	bool isnull;
-	Datum args = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
-	char expected[32];
-	int length = snprintf(expected, sizeof(expected), INT64_FORMAT, id) + 1;
-	bytea *stored;
-
-	if (isnull)
-		return false;
-	stored = DatumGetByteaPP(args);
-	return VARSIZE_ANY_EXHDR(stored) == (Size) length && memcmp(VARDATA_ANY(stored), expected, length) == 0;
-}
-
 WatchTriggers
 watch_find_triggers(Oid relation, int64 id)
 {
 	WatchTriggers found = {InvalidOid, InvalidOid};
-	Oid function = watch_capture_function();
-	Relation table = table_open(TriggerRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
+	ListCell *cell;
 
-	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	scan = systable_beginscan(table, TriggerRelidNameIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach (cell, watch_triggers_of(relation))
 	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+		WatchTrigger *trigger = lfirst(cell);
 
-		if (trigger->tgfoid != function || !watch_trigger_is_of(tuple, RelationGetDescr(table), id))
+		if (trigger->id != id)
 			continue;
-		if (TRIGGER_FOR_ROW(trigger->tgtype))
+		if (trigger->row)
 			found.row = trigger->oid;
 		else
 			found.truncate = trigger->oid;
 	}
-	systable_endscan(scan);
-	table_close(table, AccessShareLock);
 	return found;
 }
 
@@ -177,7 +153,7 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 		error_context_stack = &context;
 		stmt->whenClause = watch_parse_condition(watch->condition);
 	}
-	trigger = compat_create_trigger(stmt, watch->condition, watch->relation, watch_capture_function());
+	trigger = compat_create_trigger(stmt, watch->condition, watch->relation, watch_capture_function(false));
 	if (stmt->whenClause != NULL)
 		error_context_stack = context.previous;
 
