@@ -3,10 +3,12 @@
 #	make, make install, make uninstall		PG_CONFIG=... chooses the PostgreSQL
 #	make installcheck						regression and isolation tests on a running server that preloads the library
 #	make test, make test-KIND				everything on a fresh machine, see test/run
+#	make test-packages						Debian packages in a chroot, see test/packages
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
+#	make deb								Debian packages into build-deb/, see debian/build
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
 
@@ -42,8 +44,15 @@ PG_CFLAGS = $(WARNINGS) -MMD -MP -fno-plt
 # without it no clang is needed.
 override with_llvm = no
 
+# What the caller's environment or command line says of these is for the gateway too; PGXS replaces
+# it by what PostgreSQL was compiled with.
+given = $(if $(filter environment command,$(firstword $(origin $1))),$($1))
+GIVEN_CFLAGS := $(call given,CFLAGS)
+GIVEN_CPPFLAGS := $(call given,CPPFLAGS)
+GIVEN_LDFLAGS := $(call given,LDFLAGS)
+
 # These targets must work before there is a pg_config.
-ifneq ($(filter-out test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deb test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 $(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-NN, or set PG_CONFIG)
@@ -70,10 +79,12 @@ GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c
 NET_LIBS = libuv jansson libwebsockets
 NET_CFLAGS = $(shell pkg-config --cflags $(NET_LIBS))
 NET_LDLIBS = $(shell pkg-config --libs $(NET_LIBS))
-NET_OPT = $(if $(SANITIZE),-O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,-O2 -D_FORTIFY_SOURCE=2)
+NET_OPT = $(if $(SANITIZE),-O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,\
+	-O2 $(if $(findstring FORTIFY,$(GIVEN_CPPFLAGS)),,-D_FORTIFY_SOURCE=2))
 NET_COMPILE = $(CC) -std=gnu11 -g -D_GNU_SOURCE -Isrc $(NET_CFLAGS) $(NET_OPT) -fPIE -fno-omit-frame-pointer \
-	-fstack-protector-strong -Wmissing-prototypes -Wpointer-arith -Wformat=2 $(WARNINGS) -MMD -MP $(COPT)
-NET_LINK = $(CC) $(NET_OPT) -pie -Wl,-z,relro,-z,now
+	-fstack-protector-strong -Wmissing-prototypes -Wpointer-arith -Wformat=2 $(GIVEN_CPPFLAGS) $(GIVEN_CFLAGS) \
+	$(WARNINGS) -MMD -MP $(COPT)
+NET_LINK = $(CC) $(NET_OPT) $(GIVEN_CFLAGS) -pie -Wl,-z,relro,-z,now $(GIVEN_LDFLAGS)
 comma = ,
 
 all: $(BUILD)/$(GATEWAY)
@@ -128,12 +139,19 @@ $(BUILD)/bench/%.o: bench/%.c
 $(BENCH_PROGRAMS): %: %.o $(addprefix $(BUILD)/bench/,ws.o histogram.o)
 	$(CC) -o $@ $^ -L$(shell $(PG_CONFIG) --libdir) -lpq
 
+# Debian packages, for each PostgreSQL that has its development files here
+deb:
+	@debian/build
+
 # Tests, benchmarks and demo on a fresh machine
 test:
 	@test/run
 
 test-matrix:
 	@test/matrix $(VERSIONS)
+
+test-packages:
+	@test/packages
 
 test-%:
 	@test/run $*
@@ -154,6 +172,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all install-gateway uninstall-gateway unit-tests bench-programs test faults bench demo clean-deps
+.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults bench demo clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d)

@@ -170,7 +170,7 @@ class Client:
         self.last_id += 1
         text = json.dumps({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
         websocket = self.websocket
-        if websocket is None or not websocket.open:
+        if websocket is None or websocket.close_code is not None:
             return
         self.requests[self.last_id] = (method, params, time.monotonic())
         self.timers.append(asyncio.ensure_future(self.send_text(websocket, text)))

@@ -82,7 +82,7 @@ install_packages()
 copy_tree()
 {
 	mkdir -p "$1"
-	tar -C "$top" --exclude=./.git --exclude=./build --exclude=./log --exclude='*.o' --exclude='*.d' \
+	tar -C "$top" --exclude=./.git --exclude=./build --exclude=./build-deb --exclude=./log --exclude='*.o' --exclude='*.d' \
 		--exclude='*.so' --exclude=tmp_check -cf - . | tar -C "$1" -xf - --no-same-owner
 }
 

@@ -5,6 +5,7 @@ use warnings;
 use IO::Socket::INET;
 use NotifydTest;
 use PostgreSQL::Test::Utils;
+use Socket qw(getaddrinfo SOCK_STREAM);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -44,6 +45,13 @@ sub descriptors
 {
 	my $pid = shift;
 	return map { m{/(\d+)$} ? ($1 => readlink($_) // '') : () } glob "/proc/$pid/fd/*";
+}
+
+# How many addresses localhost has here, each with a listening socket.
+sub localhost_addresses
+{
+	my ($error, @addresses) = getaddrinfo('localhost', '', { socktype => SOCK_STREAM });
+	return scalar @addresses;
 }
 
 sub log_since
@@ -107,7 +115,8 @@ works('it works')->close;
 	delete @fd{ 0, 1, 2 };
 	is(join(' ', grep { m{^/} && !m{^/dev/} } values %fd), '', 'no file is open but standard error and devices');
 	is(join(' ', grep { $fd{$_} =~ /^(socket|pipe):/ && $launcher{ $fd{$_} } } sort keys %fd),
-		'4', 'it shares the listening socket with the launcher, and no other socket or pipe');
+		join(' ', 4 .. 3 + localhost_addresses()),
+		'it shares the listening sockets with the launcher, and no other socket or pipe');
 	$times{$_}++ foreach grep { /^socket:/ } values %fd;
 	is(join(' ', grep { $times{$_} > 1 } keys %times), '', 'it has no socket twice');
 	ok(!(grep { /PostgreSQL|zero/ } split /\n/, slurp_file("/proc/$gateway/maps")), 'no shared memory is attached');
