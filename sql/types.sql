@@ -1,4 +1,4 @@
--- Values of every type are written as row_to_json writes them.
+-- Values of every type are written as row_to_json writes them under the settings that events have, see settings.sql.
 CREATE EXTENSION pg_notifyd;
 SET client_min_messages = warning;
 SET timezone = 'Asia/Kolkata';
@@ -53,7 +53,9 @@ UPDATE t SET i2 = i2;
 
 -- each row was inserted, then updated to the same: new, new and old are what row_to_json says
 CREATE TABLE events (event json);
-CREATE FUNCTION differences(op text, member text) RETURNS TABLE (id integer, got text, expected text) LANGUAGE sql AS $$
+CREATE FUNCTION differences(op text, member text) RETURNS TABLE (id integer, got text, expected text) LANGUAGE sql
+SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex' SET timezone = 'UTC'
+SET lc_monetary = 'C' AS $$
 	SELECT r.id, left(e.event->>member, 2000), left(row_to_json(r)::text, 2000)
 	FROM events AS e JOIN t AS r ON r.id = (e.event->'key'->>'id')::integer
 	WHERE e.event->>'op' = op AND (e.event->member)::text COLLATE "C" IS DISTINCT FROM row_to_json(r)::text COLLATE "C"
@@ -94,11 +96,13 @@ CREATE FUNCTION fill_seconds(zone text, first integer) RETURNS void LANGUAGE sql
 $$;
 TRUNCATE events;
 SELECT fill_seconds('UTC', 0);
+SET timezone = 'UTC';
 INSERT INTO events SELECT new_events();
 SELECT count(*) AS same FROM events AS e JOIN s ON s.id = (e.event->'key'->>'id')::integer
 	WHERE (e.event->'new')::text = row_to_json(s)::text;
 TRUNCATE events;
 SELECT fill_seconds('Europe/Berlin', 1000);
+SET timezone = 'UTC';
 INSERT INTO events SELECT new_events();
 SELECT count(*) AS same FROM events AS e JOIN s ON s.id = (e.event->'key'->>'id')::integer
 	WHERE (e.event->'new')::text = row_to_json(s)::text;

@@ -57,6 +57,7 @@ typedef struct CapturePlan
 	bool old_values;
 	bool track_moves; /* a row that moves between partitions is one UPDATE */
 	int ops;          /* WATCH_OP_ bits */
+	int pins;         /* JSON_PIN_ bits: settings that the columns' texts depend on */
 	int natts;        /* highest attribute number that is needed */
 	int ncolumns;     /* those of the key first, in its order, then the others */
 	int nkey;

@@ -201,32 +201,48 @@ capture_head(const CapturePlan *plan, char op)
 	}
 }
 
-/* Append the text behind what all events have. Returns where its head ends, see pending.h. */
+/* Append key, new and old, or less of them. Returns where the text's head ends, see pending.h. */
 static int
-capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
 {
-	static uint64 writings = 0;
-
-	CapturePlan *plan = new ? new->plan : old->plan;
-	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
+	StringInfo buf = writing->buf;
 	int head_end;
 
-	if (op == PENDING_TRUNCATE)
-		return buf->len;
 	if (detail == CAPTURE_NOTHING)
 		buffer_put_literal(buf, ",\"key\":{}");
 	else
-		capture_append_key(&writing, new ? new : old);
+		capture_append_key(writing, new ? new : old);
 	if (detail >= CAPTURE_KEY_ONLY)
 	{
 		buffer_put_literal(buf, ",\"truncated\":true");
 		return buf->len;
 	}
 	head_end = buf->len;
-	if (new != NULL && plan->norder > 0)
-		capture_append_new(&writing, new);
+	if (new != NULL &&new->plan->norder > 0)
+		capture_append_new(writing, new);
 	if (old != NULL)
-		capture_append_old(&writing, old, new);
+		capture_append_old(writing, old, new);
+	return head_end;
+}
+
+/* Append the text behind what all events have. Returns where its head ends. */
+static int
+capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	static uint64 writings = 0;
+
+	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
+	int pins = (old ? old->plan->pins : 0) | (new ? new->plan->pins : 0);
+	int pinned;
+	int head_end;
+
+	if (op == PENDING_TRUNCATE)
+		return buf->len;
+	if (pins == 0)
+		return capture_write_members(&writing, old, new, detail);
+	pinned = json_pin(pins);
+	head_end = capture_write_members(&writing, old, new, detail);
+	json_unpin(pinned);
 	return head_end;
 }
 

@@ -156,6 +156,7 @@ capture_add_column(CapturePlan *plan, TupleDesc desc, AttrNumber watched_attnum)
 	}
 	capture_prepare_column(plan, desc, attnum, &plan->columns[plan->ncolumns]);
 	plan->columns[plan->ncolumns].watched_attnum = watched_attnum;
+	plan->pins |= plan->columns[plan->ncolumns].json.pins;
 	return plan->ncolumns++;
 }
 

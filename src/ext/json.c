@@ -6,11 +6,14 @@
  * The rules are those of datum_to_json() in utils/adt/json.c, which is not to be had from
  * outside except through to_json(), whose every call looks up the type anew and copies
  * the result. So the scalar kinds are written here, straight into the buffer, and to_json()
- * is called for what is nested.
+ * is called for what is nested. And a value has one text, whatever the settings of the session are: what depends on
+ * them is written here, or with the settings pinned (json_pin.c).
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
@@ -18,10 +21,10 @@
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
 #include "common/jsonapi.h"
+#include "common/shortest_dec.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
-#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -45,31 +48,48 @@ json_has_cast(Oid type)
 		   OidIsValid(function);
 }
 
-/* Whether writing a value of the type may run a cast, at any depth. */
-static bool
-json_runs_cast(Oid type, List **relations)
+static void json_explore(JsonType *json, Oid type, List **relations);
+
+static void
+json_explore_row(JsonType *json, Oid type, List **relations)
 {
-	Oid element;
-	TupleDesc tupdesc;
-	bool found = false;
+	TupleDesc tupdesc = lookup_rowtype_tupdesc_copy(type, -1);
+
+	*relations = list_append_unique_oid(*relations, get_typ_typrelid(type));
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		if (!TupleDescAttr(tupdesc, i)->attisdropped)
+			json_explore(json, TupleDescAttr(tupdesc, i)->atttypid, relations);
+	}
+}
+
+/* Find out whether writing a value of the type may run a cast, and which settings matter, at any depth. */
+static void
+json_explore(JsonType *json, Oid type, List **relations)
+{
+	Oid inner;
 
 	check_stack_depth();
 	type = getBaseType(type);
 	if (type == RECORDOID || type == RECORDARRAYOID)
-		return true; /* anything may be in it */
-	if (OidIsValid(element = get_element_type(type)))
-		return json_runs_cast(element, relations);
-	if (!type_is_rowtype(type))
-		return json_has_cast(type);
-
-	*relations = list_append_unique_oid(*relations, get_typ_typrelid(type));
-	tupdesc = lookup_rowtype_tupdesc_copy(type, -1);
-	for (int i = 0; i < tupdesc->natts && !found; i++)
 	{
-		if (!TupleDescAttr(tupdesc, i)->attisdropped)
-			found = json_runs_cast(TupleDescAttr(tupdesc, i)->atttypid, relations);
+		/* Anything may be in it. */
+		json->careful = true;
+		json->pins |= JSON_PIN_UNKNOWN | JSON_PIN_MONEY | JSON_PIN_SEARCH_PATH;
 	}
-	return found;
+	else if (OidIsValid(inner = get_element_type(type)))
+		json_explore(json, inner, relations);
+	else if (type_is_multirange(type))
+		json_explore(json, get_multirange_range(type), relations);
+	else if (OidIsValid(inner = get_range_subtype(type)))
+		json_explore(json, inner, relations);
+	else if (type_is_rowtype(type))
+		json_explore_row(json, type, relations);
+	else
+	{
+		json->careful = json->careful || json_has_cast(type);
+		json->pins |= json_pins_of(type);
+	}
 }
 
 static JsonKind
@@ -86,9 +106,11 @@ json_kind(Oid type)
 		case INT8OID:
 			return JSON_INT8;
 		case FLOAT4OID:
+			return JSON_FLOAT4;
 		case FLOAT8OID:
+			return JSON_FLOAT8;
 		case NUMERICOID:
-			return JSON_NUMBER;
+			return JSON_NUMERIC;
 		case DATEOID:
 			return JSON_DATE;
 		case TIMESTAMPOID:
@@ -117,12 +139,14 @@ json_prepare(JsonType *json, Oid type, List **relations)
 
 	json->type = getBaseType(type);
 	json->kind = json_kind(json->type);
-	json->careful = json->kind == JSON_NESTED && json_runs_cast(json->type, relations);
-	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMBER ||
+	if (json->kind == JSON_NESTED || json->kind == JSON_OTHER)
+		json_explore(json, json->type, relations);
+	json->careful = json->careful && json->kind == JSON_NESTED;
+	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMERIC ||
 					   json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
 	json->numeric = json->type == NUMERICOID && json_knows_numeric();
-	if (json->kind == JSON_NUMBER || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
+	if (json->kind == JSON_NUMERIC || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
 	{
 		json->output = palloc(sizeof(FmgrInfo));
 		fmgr_info(output, json->output);
@@ -221,7 +245,7 @@ json_append_output(StringInfo buf, const JsonType *json, Datum value)
 	char *output = OutputFunctionCall(json->output, value);
 	Size length = strlen(output);
 
-	if (json->kind == JSON_NUMBER && output[length - 1] >= '0' && output[length - 1] <= '9')
+	if (json->kind == JSON_NUMERIC && output[length - 1] >= '0' && output[length - 1] <= '9')
 		buffer_put(buf, output, (int) length);
 	else
 		json_append_string(buf, output, length);
@@ -245,13 +269,36 @@ json_append_number(StringInfo buf, int64 number)
 	buf->len += pg_lltoa(number, buf->data + buf->len);
 }
 
-/* As JsonEncodeDateTime() writes it; there is nothing in it to be escaped. */
+/* The shortest text that gives the same value back, as the output functions write it where extra_float_digits is 1. */
+static void
+json_append_float(StringInfo buf, double number, bool single)
+{
+	char small[DOUBLE_SHORTEST_DECIMAL_LEN];
+	int length = single ? float_to_shortest_decimal_bufn((float) number, small)
+						: double_to_shortest_decimal_bufn(number, small);
+
+	if (isfinite(number))
+		buffer_put(buf, small, length);
+	else
+		json_append_string(buf, small, length);
+}
+
+/* JsonEncodeDateTime() for UTC, whatever the session's time zone is. */
+static void
+json_encode_datetime(char *text, const JsonType *json, Datum value)
+{
+	static const int utc = 0;
+
+	JsonEncodeDateTime(text, value, json->type, json->type == TIMESTAMPTZOID ? &utc : NULL);
+}
+
+/* There is nothing in it to be escaped. */
 static void
 json_append_datetime(StringInfo buf, const JsonType *json, Datum value)
 {
 	char small[MAXDATELEN + 1];
 
-	JsonEncodeDateTime(small, value, json->type, NULL);
+	json_encode_datetime(small, json, value);
 	buffer_put_literal(buf, "\"");
 	buffer_put(buf, small, (int) strlen(small));
 	buffer_put_literal(buf, "\"");
@@ -264,10 +311,9 @@ json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
 	char small[MAXDATELEN + 1];
 	const char *after;
 
-	JsonEncodeDateTime(small, TimestampGetDatum(second * USECS_PER_SEC), json->type, NULL);
+	json_encode_datetime(small, json, TimestampGetDatum(second * USECS_PER_SEC));
 	after = strchr(small, 'T') + strlen("Thh:mm:ss");
 	known->second = second;
-	known->zone = session_timezone;
 	known->before_length = (int) (after - small);
 	known->after_length = (int) strlen(after);
 	Assert(known->before_length <= (int) sizeof(known->before) &&
@@ -307,7 +353,7 @@ json_append_timestamp(StringInfo buf, const JsonType *json, Datum value)
 		second--;
 		fraction += USECS_PER_SEC;
 	}
-	if (second != known->second || known->zone != session_timezone)
+	if (second != known->second || known->before_length == 0)
 		json_learn_second(known, json, second);
 	buffer_put_literal(buf, "\"");
 	buffer_put(buf, known->before, known->before_length);
@@ -363,7 +409,13 @@ json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
 				pfree(DatumGetPointer(nested));
 			}
 			break;
-		case JSON_NUMBER:
+		case JSON_FLOAT4:
+			json_append_float(buf, DatumGetFloat4(value), true);
+			break;
+		case JSON_FLOAT8:
+			json_append_float(buf, DatumGetFloat8(value), false);
+			break;
+		case JSON_NUMERIC:
 		case JSON_OTHER:
 			if (!json->numeric || !json_append_numeric(buf, value))
 				json_append_output(buf, json, value);

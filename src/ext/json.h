@@ -20,7 +20,9 @@ typedef enum JsonKind
 	JSON_INT2,
 	JSON_INT4,
 	JSON_INT8,
-	JSON_NUMBER, /* by the output function; a string where that is no JSON number */
+	JSON_FLOAT4,
+	JSON_FLOAT8,
+	JSON_NUMERIC, /* by the output function; a string where that is no JSON number */
 	JSON_DATE,
 	JSON_TIMESTAMP, /* with time zone or without */
 	JSON_TEXT,      /* text and what is stored like it */
@@ -33,13 +35,30 @@ typedef enum JsonKind
 /* The text of a second, but for its fraction: timestamps of one column mostly are of the second that the last one was of. */
 typedef struct JsonSecond
 {
-	int64 second;       /* since 2000 */
-	struct pg_tz *zone; /* that it was written for; NULL: none is known */
-	int before_length;
-	int after_length; /* from the time zone on */
+	int64 second;      /* since 2000 */
+	int before_length; /* 0: none is known */
+	int after_length;  /* from the time zone on */
 	char before[32];
 	char after[32];
 } JsonSecond;
+
+/*
+ * Settings of the session that the text of a value depends on, where PostgreSQL's own functions make it. While these
+ * run, the settings have the value that stands here, so that a row has one text whoever writes it.
+ */
+typedef enum JsonPin
+{
+	JSON_PIN_DATE = 1,         /* DateStyle = ISO */
+	JSON_PIN_INTERVAL = 2,     /* IntervalStyle = postgres */
+	JSON_PIN_FLOAT = 4,        /* extra_float_digits = 1: the shortest text that gives the same value back */
+	JSON_PIN_BYTEA = 8,        /* bytea_output = hex */
+	JSON_PIN_ZONE = 16,        /* TimeZone = UTC */
+	JSON_PIN_MONEY = 32,       /* lc_monetary = C */
+	JSON_PIN_SEARCH_PATH = 64, /* search_path = pg_catalog, pg_temp; quote_all_identifiers = off */
+} JsonPin;
+
+/* Those that a type of which nothing is known may depend on. */
+#define JSON_PIN_UNKNOWN (JSON_PIN_DATE | JSON_PIN_INTERVAL | JSON_PIN_FLOAT | JSON_PIN_BYTEA | JSON_PIN_ZONE)
 
 /* How values of a type are written. What only some kinds need is elsewhere, so that the others touch less memory. */
 typedef struct JsonType
@@ -50,6 +69,7 @@ typedef struct JsonType
 	bool careful;       /* writing a value may run a user's cast to json, which may fail */
 	bool numeric;       /* json_append_numeric() is tried before the output function */
 	bool structured;    /* the text of a small value may be very much larger than it */
+	uint8 pins;         /* JSON_PIN_ bits: what has to be pinned for json_append() */
 	FmgrInfo *output;   /* where the output function is called */
 	FmgrInfo *to_json;  /* JSON_NESTED only */
 	JsonSecond *second; /* JSON_TIMESTAMP only */
@@ -67,6 +87,17 @@ extern void json_prepare(JsonType *json, Oid type, List **relations);
  * ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond 1 GB. May leave garbage in the current context.
  */
 extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text);
+
+/*
+ * Give these settings their values, where they have others, and take that back (json_pin.c). In between only
+ * json_append() is to be called. After an error the end of the (sub)transaction takes it back. Never raises an error
+ * but for lack of memory.
+ */
+extern int json_pin(int pins);
+extern void json_unpin(int pinned);
+
+/* What the text of a type depends on that is no array, composite, range or domain. */
+extern int json_pins_of(Oid type);
 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
 extern void json_append_string(StringInfo buf, const char *string, Size length);
