@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""readme.py: writes README.md from what results/ has, so that no figure there is copied by hand."""
+"""readme.py: writes README.md from the files in results/, so that no figure there is copied by hand."""
 
 import json
 import os
@@ -101,44 +101,18 @@ NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "
 
 HEAD = """# Benchmarks
 
-`make bench` runs all of them, `make bench-NAME` one: %s. Each prints a table and writes
-`results/NAME.json` and `results/NAME.svg`; this file is made from them by `bench/readme.py`, which `make bench` runs at
-its end. That takes about 50 minutes on two cores, with `ROUNDS=3` some 40.
-`QUICK=1` runs everything small, in 2, to see that it works, and keeps no figure; `ROUNDS=n` changes how many runs there
-are. Nothing that is installed or runs on the machine is touched, except that packages are added.
+`make bench` runs all benchmarks, `make bench-NAME` runs one: %s. They take about 50 minutes on two
+cores. `QUICK=1` runs everything small in 2 minutes, to see that it works, and keeps no figure; `ROUNDS=n` sets the
+number of runs. Each prints all of its figures and writes `results/NAME.json` and `results/NAME.svg`. `bench/readme.py`
+makes this page from them.
 
-## How it is measured
+Each figure is the median of several short runs. The runs that are compared take turns, and a ratio is the median of the
+rounds' own ratios. [doc/performance.md](../doc/performance.md) says how each figure is measured, what limits it, and
+why a bar is missed.
 
-- Each figure is the median of several short runs. Those that are compared take turns, every other round backwards;
-  a ratio is the median of the rounds' own ratios, with the smallest and the largest. A machine's disk and its
-  neighbours change from one second to the next: where minimum and maximum are far apart, the median says little.
-- The write cost of 32 writers is measured in turns of 3,000 transactions, 150 ms: a table against itself differs by 6 %%
-  from one turn to the next, however long they are, so there are many of them, and a round's ratio is the median of its
-  24 pairs. One writer has turns of half a second, and 20 pairs. Sessions stay connected, and have touched every shared
-  buffer before, as those of a pool have after some minutes (a row tells what it is for sessions that have just connected);
-  all tables have had as many transactions, WAL's files are there before, and the log grows and is rotated as it is by
-  default.
-- All have the same settings: `fsync` and `synchronous_commit` on, a checkpoint before each run and none within it,
-  autovacuum off. Peers and product are never at work at the same time, and each peer has a database of its own, as
-  a NOTIFY wakes all that listen in its database.
-- Server, writers and clients share the machine's cores, so that what the clients of an event take is taken from those
-  who write. In the fan-out the sender has one core and the clients the other; while events are spaced, PostgreSQL has
-  the clients' core, and the clients do not sleep.
-- The load client (`client.c`) is C on epoll. Latency is taken from a time that the event carries and the same machine's
-  clock when it was read, into a histogram. What the load client itself takes for a message stands beside the figures of the fan-out,
-  where the bare loop shows what it can take in.
-- "processor, server" is the processor time of all processes of the server, those that have ended included, for a
-  transaction, and "processor, writers' sessions" that of the backends alone: what writing would cost were there cores
-  enough for feed and gateway.
+## Summary
 
-Peers (`peers/`), as their users would write them: a plpgsql trigger that calls `pg_notify`, with a bridge in Node (`pg`,
-`ws`), and the same with Python (FastAPI on uvicorn, asyncpg). Limits: the table without a trigger; a libpq client that
-LISTENs (`listen.c`, `probe.c`); a bare loop that writes ready-made frames, one or several with a write (`loop.c`);
-`COPY` of the same log rows.
-
-## What has to be reached, and what is
-
-%sA dash in place of the bar: a figure that is told without one.
+%sA dash stands for a figure without a bar.
 
 | what | bar | measured | min … max | runs | reached |
 |---|---|--:|---|--:|---|
@@ -198,34 +172,12 @@ def origin(results):
         "%s of commit %s" % (", ".join(names), commit) for commit, names in commits.items())
 
 
-def section(result):
-    """All figures of a benchmark."""
+def chart(result):
+    """The chart of a benchmark, with the machine and the commit it was measured on."""
     about = result["about"]
-    out = ["\n### %s\n\n" % result["title"],
-           "![%s](results/%s.svg)\n\n" % (result["title"], result["name"]),
-           "%s, %d MB; %s, Linux %s; PostgreSQL %s, libwebsockets %s, libuv %s, Node %s, Python %s; commit %s; %s, the "
-           "load was %.1f before; %d rounds.\n\n" % (
-               about["machine"], about["memory_kB"] // 1024, about["system"], about["kernel"], about["postgresql"],
-               about["libwebsockets"], about["libuv"], about["node"], about["python"], about["commit"], about["date"],
-               about["load_before"], about["rounds"]),
-           "| | median | min … max | bar | reached |\n|---|--:|--:|---|---|\n"]
-    for figure in result["figures"]:
-        out.append("| %s | %s %s | %s | %s | %s |\n" % (
-            figure["label"], rounded(figure["median"]), figure["unit"], spread(figure), bar(figure["bar"]),
-            verdict(figure["bar"])))
-        for ratio in figure["ratios"]:
-            out.append("| … to %s | × %s | %s | %s | %s |\n" % (ratio["to"], rounded(ratio["median"]), spread(ratio),
-                                                               bar(ratio), verdict(ratio)))
-    return "".join(out)
-
-
-def notes():
-    """What is said about the figures by hand: why a bar is missed, for one."""
-    path = os.path.join(HERE, "notes.md")
-    if not os.path.exists(path):
-        return ""
-    with open(path, encoding="utf-8") as file:
-        return "\n" + file.read()
+    return "\n### %s\n\n![%s](results/%s.svg)\n\n%s; PostgreSQL %s; commit %s; %s; %d rounds.\n" % (
+        result["title"], result["title"], result["name"], about["machine"], about["postgresql"], about["commit"],
+        about["date"][:10], about["rounds"])
 
 
 def main():
@@ -234,10 +186,9 @@ def main():
         file.write(HEAD % (", ".join("`%s`" % name for name in NAMES), origin(results)))
         for row in REQUIREMENTS:
             file.write(requirement(results, *row))
-        file.write(notes())
-        file.write("\n## All figures\n")
+        file.write("\n## Charts\n")
         for result in results.values():
-            file.write(section(result))
+            file.write(chart(result))
 
 
 if __name__ == "__main__":
