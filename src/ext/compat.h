@@ -27,6 +27,8 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "storage/smgr.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
@@ -122,6 +124,19 @@ compat_create_wait_event_set(int nevents)
 #else
 	return CreateWaitEventSet(TopMemoryContext, nevents);
 #endif
+}
+
+/* The process that has a virtual transaction; 0 where it has ended, or is a prepared transaction. */
+static inline int
+compat_vxid_pid(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	PGPROC *proc = vxid.procNumber != INVALID_PROC_NUMBER ? ProcNumberGetProc(vxid.procNumber) : NULL;
+#else
+	PGPROC *proc = vxid.backendId != InvalidBackendId ? BackendIdGetProc(vxid.backendId) : NULL;
+#endif
+
+	return proc != NULL ? proc->pid : 0;
 }
 
 /* Does role own the database? */

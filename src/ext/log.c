@@ -357,21 +357,25 @@ log_report_in_flight(NotifydDatabase *database)
 				  errhint("A commit waits for synchronous standbys, if there are any.")));
 }
 
-bool
-log_segment_in_use(NotifydDatabase *database, int segment, uint64 first)
+int
+log_segment_writer(NotifydDatabase *database, int segment, uint64 first)
 {
 	uint32 index = shared_database_index(database);
-	XLogRecPtr lsn;
+	uint64 smallest;
+	int pid = 0;
 
-	if (log_watermark(database, &lsn) + 1 < first)
-		return true;
+	LWLockAcquire(&database->lock, LW_SHARED);
+	smallest = log_smallest_in_flight(database, &pid);
+	LWLockRelease(&database->lock);
+	if (smallest != 0 && smallest < first)
+		return pid;
 	for (int i = 0; i < notifyd_shared->nbackends; i++)
 	{
 		NotifydBackend *backend = &notifyd_shared->backends[i];
 
 		if (pg_atomic_read_u32(&backend->bulk_segment) == (uint32) segment + 1 &&
 			pg_atomic_read_u32(&backend->database) == index)
-			return true;
+			return backend->pid;
 	}
-	return false;
+	return 0;
 }

@@ -124,8 +124,8 @@ extern void log_decided(NotifydDatabase *database, bool committed);
  */
 extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 
-/* Whether a backend may still write rows to a segment whose ids end before first. */
-extern bool log_segment_in_use(NotifydDatabase *database, int segment, uint64 first);
+/* The process id of a backend that may still write rows to a segment whose ids end before first; 0: there is none. */
+extern int log_segment_writer(NotifydDatabase *database, int segment, uint64 first);
 
 /* For the feed, now and then: tell the server's log, once for each, which backend has held up the watermark for seconds. */
 extern void log_report_in_flight(NotifydDatabase *database);
@@ -289,6 +289,12 @@ extern void log_begin(NotifydDatabase *database, LogMap *map);
  * read. Never waits for a lock. Returns the time in ms after which it wants to be called again.
  */
 extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read);
+
+/*
+ * For log_retain(), when the log takes total bytes although it is to take no more than limit (log_pin.c): beyond twice
+ * the limit tell the server's log, once for each, which process keeps the oldest segment from being truncated.
+ */
+extern void log_report_pinned(NotifydDatabase *database, const LogMap *map, int64 total, int64 limit);
 
 /* For writers: so many bytes of events have been written. Wakes the feed where retention has to look. */
 extern void log_wrote(NotifydDatabase *database, uint64 bytes);

@@ -13,7 +13,7 @@
  * passed that id meanwhile, the row is written anew. If the server or the feed ends in between, the next
  * feed finishes it: it switches, or takes the row back (log_finish_rotation()).
  *
- * Truncating: never a table that a transaction may still write (log_segment_in_use()), never waiting for
+ * Truncating: never a table that a transaction may still write (log_segment_writer()), never waiting for
  * a lock (so nobody ever queues behind us), and readers in this process find out by the map.
  *
  *-------------------------------------------------------------------------
@@ -425,7 +425,7 @@ log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
 
 		if (!old && !needed && total <= size_limit)
 			break;
-		if (log_segment_in_use(database, map->segments[0].segment, map->segments[1].first) ||
+		if (log_segment_writer(database, map->segments[0].segment, map->segments[1].first) != 0 ||
 			(!old && log_is_being_read(map, bytes[i], size_limit, read, now)) ||
 			!log_truncate_oldest(database, map))
 			break;
@@ -433,6 +433,7 @@ log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
 	}
 	if (rotate && map->n < LOG_SEGMENTS)
 		log_rotate(database, map);
+	log_report_pinned(database, map, total, size_limit);
 	pg_atomic_write_u64(&database->log_bytes, total);
 	pg_atomic_write_u32(&database->segments, map->n);
 	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
