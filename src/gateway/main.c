@@ -13,6 +13,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -40,6 +41,24 @@ main_signal(int signum, void (*handler)(int))
 	(void) sigaction(signum, &action, NULL);
 }
 
+/*
+ * Where memory is used up the kernel ends whatever has the highest score (proc(5)). Without us nothing is lost, and
+ * PostgreSQL has to restart when it loses a process. What we have inherited may be the postmaster's protection from that; to raise
+ * the score takes no privilege.
+ */
+static void
+main_offer_ourselves(void)
+{
+	static const char highest[] = "1000";
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	/* Where it cannot be written, as in some containers, the score stays as it is. */
+	(void) !write(fd, highest, sizeof(highest) - 1);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -57,6 +76,7 @@ main(void)
 						"the server starts it by itself.\n");
 		return MAIN_USAGE;
 	}
+	main_offer_ourselves();
 	sigemptyset(&none);
 	(void) sigprocmask(SIG_SETMASK, &none, NULL);
 	main_signal(SIGINT, SIG_IGN);
