@@ -22,6 +22,7 @@ char *notifyd_anonymous_role = NULL;
 char *notifyd_allowed_origins = NULL;
 int notifyd_gateways = 1;
 int notifyd_max_clients = 10000;
+int notifyd_max_clients_per_address = 0;
 int notifyd_max_message_size = 64 * 1024;
 int notifyd_max_event_size = 4 * 1024 * 1024;
 int notifyd_client_buffer = 8 * 1024;
@@ -209,6 +210,11 @@ settings_define_limits(void)
 	DefineCustomIntVariable("pg_notifyd.max_clients", "Maximum number of connected clients.",
 							"Divided between the gateways.", &notifyd_max_clients, 10000, 1, 1000000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_clients_per_address",
+							"Maximum number of connected clients from one address.",
+							"Divided between the gateways. An IPv6 network of 64 bits counts as one address. "
+							"0: no limit.",
+							&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.max_message_size", "Maximum size of a message from a client.", NULL,
 							&notifyd_max_message_size, 64 * 1024, 1024, 16 * 1024 * 1024, PGC_SIGHUP,
 							GUC_UNIT_BYTE, NULL, NULL, NULL);

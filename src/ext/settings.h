@@ -15,12 +15,13 @@ extern char *notifyd_anonymous_role;
 extern char *notifyd_allowed_origins;
 extern int notifyd_gateways;
 extern int notifyd_max_clients;
-extern int notifyd_max_message_size; /* bytes, from a client */
-extern int notifyd_max_event_size;   /* bytes, to a client */
-extern int notifyd_client_buffer;    /* kB */
-extern int notifyd_keepalive;        /* ms; 0: none */
-extern double notifyd_retention;     /* s */
-extern int notifyd_retention_size;   /* MB */
+extern int notifyd_max_clients_per_address; /* 0: no limit */
+extern int notifyd_max_message_size;        /* bytes, from a client */
+extern int notifyd_max_event_size;          /* bytes, to a client */
+extern int notifyd_client_buffer;           /* kB */
+extern int notifyd_keepalive;               /* ms; 0: none */
+extern double notifyd_retention;            /* s */
+extern int notifyd_retention_size;          /* MB */
 
 /* Define them all; called once, from _PG_init. */
 extern void settings_define(void);

@@ -270,6 +270,9 @@ supervisor_send_config(Gateway *gateway)
 	config->port = (uint16) sockets_bound.port;
 	config->anonymous = notifyd_anonymous_role[0] != '\0';
 	config->max_clients = (uint32) share;
+	/* Rounded up, so that there is no gateway that lets nobody in. */
+	config->max_per_address =
+		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
 	config->max_message = (uint32) notifyd_max_message_size;
 	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
 	config->keepalive_ms = (uint32) notifyd_keepalive;

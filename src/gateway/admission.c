@@ -122,8 +122,8 @@ admission_health(const HttpHead *head, Hub *hub, Admission *admission)
 }
 
 static void
-admission_connect(const HttpHead *head, const Config *config, Hub *hub, const Sessions *sessions,
-				  Admission *admission)
+admission_connect(const HttpHead *head, const Address *from, const Config *config, Hub *hub,
+				  const Sessions *sessions, Admission *admission)
 {
 	char name[HTTP_HEAD_MAX];
 	size_t len;
@@ -143,13 +143,15 @@ admission_connect(const HttpHead *head, const Config *config, Hub *hub, const Se
 		admission_refuse(admission, 503, "this database is not served at present");
 	else if (sessions->count >= config->max_clients)
 		admission_refuse(admission, 503, "too many clients");
+	else if (config->max_per_address > 0 && from->nclients >= config->max_per_address)
+		admission_refuse(admission, 503, "too many clients from this address");
 	else
 		admission->status = ADMISSION_UPGRADE;
 }
 
 void
-admission_decide(const HttpHead *head, const Config *config, Hub *hub, const Sessions *sessions,
-				 Admission *admission)
+admission_decide(const HttpHead *head, const Address *from, const Config *config, Hub *hub,
+				 const Sessions *sessions, Admission *admission)
 {
 	bool health = http_slice_is(head->path, "/healthz");
 
@@ -163,7 +165,7 @@ admission_decide(const HttpHead *head, const Config *config, Hub *hub, const Ses
 	else if (health)
 		admission_health(head, hub, admission);
 	else
-		admission_connect(head, config, hub, sessions, admission);
+		admission_connect(head, from, config, hub, sessions, admission);
 }
 
 size_t

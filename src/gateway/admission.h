@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "address.h"
 #include "config.h"
 #include "http_head.h"
 #include "hub.h"
@@ -29,12 +30,12 @@ typedef struct Admission
 } Admission;
 
 /*
- * Decide on a request whose head is well-formed. The order of the checks is what a
+ * Decide on a request, from an address, whose head is well-formed. The order of the checks is what a
  * client that fails several is told: what it asks for, how, from where, who it is, and
  * only then what we can do at present.
  */
-extern void admission_decide(const HttpHead *head, const Config *config, Hub *hub, const Sessions *sessions,
-							 Admission *admission);
+extern void admission_decide(const HttpHead *head, const Address *from, const Config *config, Hub *hub,
+							 const Sessions *sessions, Admission *admission);
 
 /* A refusal before that. */
 extern void admission_refuse(Admission *admission, int status, const char *reason);

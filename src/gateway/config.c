@@ -29,6 +29,7 @@ config_set(Config *config, const WireConfig *from)
 	}
 	config->anonymous = from->anonymous != 0;
 	config->max_clients = from->max_clients;
+	config->max_per_address = from->max_per_address;
 	config->max_message = from->max_message;
 	config->client_buffer = from->client_buffer;
 	config->keepalive_ms = from->keepalive_ms;

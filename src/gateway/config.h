@@ -17,6 +17,7 @@ typedef struct Config
 	uint16_t listeners;
 	bool anonymous;
 	uint32_t max_clients;
+	uint32_t max_per_address; /* 0: no limit */
 	uint32_t max_message;
 	uint64_t client_buffer;
 	uint32_t keepalive_ms;

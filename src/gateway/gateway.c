@@ -29,11 +29,13 @@
 #define GATEWAY_TICK_MS 1000
 
 /*
- * Descriptors: two for a connection that is just being handed over, and some for ourselves. The library's
- * tables have an entry for each that there may be, so the limit is not simply raised to the highest.
+ * Descriptors. Clients, and connections that are none yet, leave some for ourselves and for feeds and backends, so
+ * that these can connect when the port is full. The library's tables have an entry for each descriptor that there may be, so the
+ * limit is not simply raised to the highest.
  */
 #define GATEWAY_MIN_DESCRIPTORS 65536
-#define GATEWAY_OWN_DESCRIPTORS 2048
+#define GATEWAY_OWN_DESCRIPTORS 32
+#define GATEWAY_LINKS           512 /* kept for feeds and backends, where the limit is large enough */
 
 static struct
 {
@@ -43,6 +45,8 @@ static struct
 	Hub hub;
 	Sessions sessions;
 	WireStats reported;
+	uint32_t room;    /* clients that there are descriptors for */
+	uint32_t pending; /* connections that are no clients yet, likewise */
 	bool serving;
 	bool stopping;
 	int status;
@@ -96,6 +100,7 @@ gateway_writable(void *session)
 static void
 gateway_closed(void *session)
 {
+	handshake_left(session);
 	session_closed(session);
 }
 
@@ -200,21 +205,39 @@ gateway_on_settle(uv_prepare_t *handle)
 		gateway_finish(0);
 }
 
+/* Raise the limit of descriptors to what is wanted, and divide what there is. */
 static void
-gateway_raise_limit(void)
+gateway_divide_descriptors(void)
 {
-	rlim_t wanted = GATEWAY_OWN_DESCRIPTORS + 2 * (rlim_t) gateway.config.max_clients;
-	struct rlimit limit;
+	rlim_t wanted =
+		GATEWAY_OWN_DESCRIPTORS + GATEWAY_LINKS + HANDSHAKE_MAX + (rlim_t) gateway.config.max_clients;
+	struct rlimit limit = {.rlim_cur = GATEWAY_MIN_DESCRIPTORS};
+	rlim_t left;
+	rlim_t links;
 
 	if (wanted < GATEWAY_MIN_DESCRIPTORS)
 		wanted = GATEWAY_MIN_DESCRIPTORS;
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+	{
+		limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+		(void) setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	left = limit.rlim_cur > 2 * GATEWAY_OWN_DESCRIPTORS ? limit.rlim_cur - GATEWAY_OWN_DESCRIPTORS
+														: GATEWAY_OWN_DESCRIPTORS;
+	links = left / 4 < GATEWAY_LINKS ? left / 4 : GATEWAY_LINKS;
+	gateway.pending = (uint32_t) (left / 4 < HANDSHAKE_MAX ? left / 4 : HANDSHAKE_MAX);
+	gateway.room = (uint32_t) (left - links) - gateway.pending;
+}
+
+/* No more clients than there are descriptors for. */
+static void
+gateway_limit_clients(void)
+{
+	if (gateway.config.max_clients <= gateway.room)
 		return;
-	limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
-	(void) setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < gateway.config.max_clients)
-		log_write(WIRE_LOG_WARNING, "%u clients need more descriptors than the limit of %llu",
-				  gateway.config.max_clients, (unsigned long long) limit.rlim_cur);
+	log_write(WIRE_LOG_WARNING, "%u clients need more file descriptors than there are; %u are let in",
+			  gateway.config.max_clients, gateway.room);
+	gateway.config.max_clients = gateway.room;
 }
 
 static void
@@ -234,12 +257,13 @@ gateway_serve(void)
 	WireMessage ready = {.type = WIRE_READY};
 
 	log_to(gateway_log);
-	gateway_raise_limit();
+	gateway_divide_descriptors();
+	gateway_limit_clients();
 	gateway_check_config();
 	if (!listener_start(gateway.loop, &gateway_events) ||
 		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway, &gateway.hub) ||
-		!handshake_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.config,
-						 &gateway.hub, &gateway.sessions))
+		!handshake_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, gateway.pending,
+						 &gateway.config, &gateway.hub, &gateway.sessions))
 		return false;
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
 	gateway.serving = true;
@@ -257,6 +281,7 @@ gateway_configure(const WireConfig *config)
 			gateway_finish(1);
 		return;
 	}
+	gateway_limit_clients();
 	gateway_check_config();
 	if (!gateway.config.anonymous)
 		sessions_close_anonymous(&gateway.sessions);

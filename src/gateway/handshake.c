@@ -3,6 +3,11 @@
  * handshake.c
  *	  From an accepted TCP connection to a session, or to an answer of ours.
  *
+ * The kernel keeps a connection back until the client has sent something
+ * (TCP_DEFER_ACCEPT), so those that only connect take nothing of ours. A request that
+ * has come as a whole is then read, and answered, at once. Of the others, and of those that
+ * linger, there is a limited number: see address.h for who has to go.
+ *
  *	  READING ──► handed over to the library, a session from then on
  *		 └──────► LINGERING (answered; the client's rest is read and thrown away, so
  *				  that no reset overtakes the answer) ──► closed
@@ -22,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "address.h"
 #include "admission.h"
 #include "http_head.h"
 #include "listener.h"
@@ -48,6 +54,7 @@
 typedef struct Handshake
 {
 	TAILQ_ENTRY(Handshake) in_all;
+	Pending pending;
 	uv_poll_t poll;
 	int fd; /* -1: not ours any more */
 	bool lingering;
@@ -58,7 +65,7 @@ typedef struct Handshake
 	bool anonymous;
 	bool subprotocol;
 	char address[HANDSHAKE_ADDRESS];
-	char buf[HTTP_HEAD_MAX];
+	char buf[HTTP_HEAD_MAX]; /* last, since it is not cleared */
 } Handshake;
 
 TAILQ_HEAD(HandshakeQueue, Handshake);
@@ -72,11 +79,12 @@ static struct
 	uv_poll_t listeners[HANDSHAKE_MAX_LISTENERS];
 	int fds[HANDSHAKE_MAX_LISTENERS];
 	int count;
-	bool paused;                   /* descriptors are used up */
+	bool paused;                   /* the system has no descriptors or memory for more */
 	struct HandshakeQueue reading; /* oldest first, both */
 	struct HandshakeQueue lingering;
-	int nreading;
-	int nlingering;
+	uint32_t count_pending; /* in both */
+	uint32_t max_pending;
+	Addresses addresses;
 } handshake;
 
 static void handshake_on_readable(uv_poll_t *poll, int status, int events);
@@ -92,16 +100,9 @@ handshake_on_closed(uv_handle_t *handle)
 static void
 handshake_free(Handshake *h)
 {
-	if (h->lingering)
-	{
-		TAILQ_REMOVE(&handshake.lingering, h, in_all);
-		handshake.nlingering--;
-	}
-	else
-	{
-		TAILQ_REMOVE(&handshake.reading, h, in_all);
-		handshake.nreading--;
-	}
+	TAILQ_REMOVE(h->lingering ? &handshake.lingering : &handshake.reading, h, in_all);
+	handshake.count_pending--;
+	address_remove_pending(&handshake.addresses, &h->pending);
 	(void) uv_poll_stop(&h->poll);
 	uv_close((uv_handle_t *) &h->poll, handshake_on_closed);
 	if (h->fd >= 0)
@@ -125,12 +126,8 @@ handshake_answer(Handshake *h, const Admission *admission)
 		handshake_free(h);
 		return;
 	}
-	if (handshake.nlingering >= HANDSHAKE_MAX)
-		handshake_free(TAILQ_FIRST(&handshake.lingering));
 	TAILQ_REMOVE(&handshake.reading, h, in_all);
-	handshake.nreading--;
 	TAILQ_INSERT_TAIL(&handshake.lingering, h, in_all);
-	handshake.nlingering++;
 	h->lingering = true;
 	h->len = 0;
 	h->deadline = uv_now(handshake.loop) + HANDSHAKE_LINGER_MS;
@@ -155,6 +152,7 @@ handshake_opened(void *arg, void *io)
 	(void) clock_gettime(CLOCK_REALTIME, &now);
 	session->connected_at = (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 	session->subprotocol = h->subprotocol;
+	session->from = h->pending.address;
 	return session;
 }
 
@@ -170,15 +168,20 @@ handshake_upgrade(Handshake *h, const HttpHead *head, size_t size, const Admissi
 		.opened = handshake_opened,
 		.arg = h,
 	};
+	Address *from = h->pending.address;
 	int fd = h->fd;
 
+	/* First, so that the address outlives the handshake. */
+	address_add_client(from);
 	h->database = admission->database;
 	h->anonymous = admission->anonymous;
 	h->subprotocol = head->subprotocol;
 	h->fd = -1;
 	handshake_free(h); /* freed by the loop, so it is still there for opened() */
-	if (!listener_adopt(fd, &request))
-		handshake.sessions->stats.refused++;
+	if (listener_adopt(fd, &request))
+		return;
+	address_remove_client(&handshake.addresses, from);
+	handshake.sessions->stats.refused++;
 }
 
 /* The head is complete. */
@@ -194,7 +197,8 @@ handshake_decide(Handshake *h, size_t size)
 		handshake_refuse(h, 400, problem);
 		return;
 	}
-	admission_decide(&head, handshake.config, handshake.hub, handshake.sessions, &admission);
+	admission_decide(&head, h->pending.address, handshake.config, handshake.hub, handshake.sessions,
+					 &admission);
 	if (admission.status == ADMISSION_UPGRADE)
 		handshake_upgrade(h, &head, size, &admission);
 	else
@@ -271,6 +275,16 @@ handshake_address(const struct sockaddr_storage *address, socklen_t size, char *
 	snprintf(text, HANDSHAKE_ADDRESS, address->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* Make room for one more. */
+static void
+handshake_evict(void)
+{
+	Pending *pending = address_first_to_lose(&handshake.addresses);
+
+	if (pending != NULL)
+		handshake_free((Handshake *) ((char *) pending - offsetof(Handshake, pending)));
+}
+
 static void
 handshake_open(int fd, const struct sockaddr_storage *address, socklen_t size)
 {
@@ -278,12 +292,13 @@ handshake_open(int fd, const struct sockaddr_storage *address, socklen_t size)
 	int on = 1;
 	int not_sent = HANDSHAKE_NOT_SENT;
 
-	if (handshake.nreading >= HANDSHAKE_MAX)
-		handshake_free(TAILQ_FIRST(&handshake.reading));
+	if (handshake.count_pending >= handshake.max_pending)
+		handshake_evict();
 	/* What is written is gathered by ourselves. */
 	(void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void) setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
-	h = memory_zeroed(sizeof(Handshake));
+	h = memory_new(sizeof(Handshake));
+	memset(h, 0, offsetof(Handshake, buf));
 	h->fd = fd;
 	h->deadline = uv_now(handshake.loop) + HANDSHAKE_MS;
 	handshake_address(address, size, h->address);
@@ -295,12 +310,15 @@ handshake_open(int fd, const struct sockaddr_storage *address, socklen_t size)
 	}
 	h->poll.data = h;
 	TAILQ_INSERT_TAIL(&handshake.reading, h, in_all);
-	handshake.nreading++;
+	handshake.count_pending++;
+	address_add_pending(&handshake.addresses, &h->pending, address);
 	if (uv_poll_start(&h->poll, UV_READABLE, handshake_on_readable) != 0)
 		handshake_free(h);
+	else
+		handshake_read(h);
 }
 
-/* Descriptors are used up: wait for some to be freed instead of turning in circles. */
+/* The system has no descriptors or memory: wait for some to be freed instead of turning in circles. */
 static void
 handshake_pause(int error)
 {
@@ -343,8 +361,22 @@ handshake_on_connection(uv_poll_t *poll, int status, int events)
 	}
 }
 
+/*
+ * Accept only what has sent something. For so long, and then a little: when the time is over the kernel sends its part of TCP's
+ * handshake again, and with the answer to that it is accepted like any other (tcp(7)). Where that is not to be had,
+ * all are accepted at once.
+ */
+static void
+handshake_defer(int listener)
+{
+	int seconds = HANDSHAKE_MS / 1000;
+
+	(void) setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+}
+
 bool
-handshake_start(uv_loop_t *loop, int first_fd, int count, const Config *config, Hub *hub, Sessions *sessions)
+handshake_start(uv_loop_t *loop, int first_fd, int count, uint32_t pending, const Config *config, Hub *hub,
+				Sessions *sessions)
 {
 	handshake.loop = loop;
 	handshake.config = config;
@@ -352,6 +384,8 @@ handshake_start(uv_loop_t *loop, int first_fd, int count, const Config *config, 
 	handshake.sessions = sessions;
 	TAILQ_INIT(&handshake.reading);
 	TAILQ_INIT(&handshake.lingering);
+	addresses_init(&handshake.addresses);
+	handshake.max_pending = pending < HANDSHAKE_MAX ? pending : HANDSHAKE_MAX;
 	if (count > HANDSHAKE_MAX_LISTENERS)
 		count = HANDSHAKE_MAX_LISTENERS;
 	for (int i = 0; i < count; i++)
@@ -367,10 +401,18 @@ handshake_start(uv_loop_t *loop, int first_fd, int count, const Config *config, 
 			return false;
 		}
 		handshake.listeners[i].data = &handshake.fds[i];
+		handshake_defer(handshake.fds[i]);
 		handshake.count++;
 	}
 	handshake_resume();
 	return true;
+}
+
+void
+handshake_left(Session *session)
+{
+	address_remove_client(&handshake.addresses, session->from);
+	session->from = NULL;
 }
 
 void
@@ -390,7 +432,7 @@ handshake_tick(void)
 bool
 handshake_waits(void)
 {
-	return handshake.paused || handshake.nreading > 0 || handshake.nlingering > 0;
+	return handshake.paused || handshake.count_pending > 0;
 }
 
 void

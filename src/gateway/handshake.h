@@ -21,19 +21,23 @@
 
 #define HANDSHAKE_MS        10000 /* for the whole head */
 #define HANDSHAKE_LINGER_MS 2000  /* for the client to take an answer */
-#define HANDSHAKE_MAX       1024  /* at a time; for one more, the oldest has to go */
+#define HANDSHAKE_MAX       4096  /* at a time; for one more, one of the address with most has to go */
 
 /*
  * Accept on count listening sockets, the descriptors from first_fd on. They are shared
- * with other gateways. What is let in becomes a session of sessions.
+ * with other gateways. At most pending connections are held that are no sessions (any more), and never more than
+ * HANDSHAKE_MAX. What is let in becomes a session of sessions.
  */
-extern bool handshake_start(uv_loop_t *loop, int first_fd, int count, const Config *config, Hub *hub,
-							Sessions *sessions) __attribute__((warn_unused_result));
+extern bool handshake_start(uv_loop_t *loop, int first_fd, int count, uint32_t pending, const Config *config,
+							Hub *hub, Sessions *sessions) __attribute__((warn_unused_result));
+
+/* A session that was let in here is about to be closed: its address has a client less. */
+extern void handshake_left(Session *session);
 
 /* Once a second, while there is anything that waits for it: see handshake_waits(). */
 extern void handshake_tick(void);
 
-/* Does a connection that is no session yet have a time limit, or accepting have to be tried again? */
+/* Does a connection that is no session have a time limit, or accepting have to be tried again? */
 extern bool handshake_waits(void);
 
 /* Accept no more: close the listening sockets and whatever is no session yet. */

@@ -69,6 +69,7 @@
 #define SESSION_CLOSE_RESTART     1012
 #define SESSION_CLOSE_TOO_SLOW    4008
 
+struct Address;
 struct Database;
 struct Hub;
 struct Subscription;
@@ -160,6 +161,7 @@ typedef struct Session
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
+	struct Address *from;  /* whose clients it is one of; kept by whoever opens the session */
 	/* A message of which more fragments are to come. */
 	char *partial;
 	uint32_t partial_len;

@@ -203,6 +203,7 @@ wire_config(WireCursor *c, WireConfig *config)
 	wire_u16(c, &config->port);
 	wire_u8(c, &config->anonymous);
 	wire_u32(c, &config->max_clients);
+	wire_u32(c, &config->max_per_address);
 	wire_u32(c, &config->max_message);
 	wire_u64(c, &config->client_buffer);
 	wire_u32(c, &config->keepalive_ms);

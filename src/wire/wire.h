@@ -32,7 +32,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WIRE_VERSION     1
+#define WIRE_VERSION     2
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
 #define WIRE_MAX_STREAMS 65535 /* streams one EVENT frame may name: all there are */
@@ -108,6 +108,7 @@ typedef struct WireConfig
 	uint16_t port;
 	uint8_t anonymous;          /* 1: a client without a token is let in */
 	uint32_t max_clients;       /* for this gateway */
+	uint32_t max_per_address;   /* of these, from one address; 0: no limit */
 	uint32_t max_message;       /* bytes, from a client */
 	uint64_t client_buffer;     /* bytes queued for one client */
 	uint32_t keepalive_ms;      /* 0: no pings */

@@ -36,8 +36,8 @@ sub new
 		directory => $directory,
 		port => $listener->sockport,
 		settings => {
-			version => 1, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
-			max_clients => 1000, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0,
+			version => 2, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
+			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0,
 			feed_socket => 'gateway.0.sock', database => 'postgres', origins => '', addresses => 'localhost',
 			%settings
 		},
@@ -87,7 +87,7 @@ sub configure
 	@$s{keys %settings} = values %settings;
 	$self->{channel}->send(
 		1,
-		pack('v4CVVQ<V', @$s{qw(version gateway listeners port anonymous max_clients max_message client_buffer keepalive)})
+		pack('v4CV3Q<V', @$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive)})
 		  . join('', map { pack('V/a*', $_) } @$s{qw(feed_socket database origins addresses)}));
 }
 
@@ -188,7 +188,7 @@ sub feed
 	my $feed = Gateway::Feed->new($socket);
 
 	$feed->{timeline} = $options{timeline} // 1;
-	$feed->send(20, pack('vvVVQ<V/a*', $options{version} // 1, 0, 5, $feed->{timeline}, $options{id} // 100, $database));
+	$feed->send(20, pack('vvVVQ<V/a*', $options{version} // 2, 0, 5, $feed->{timeline}, $options{id} // 100, $database));
 	$feed->expect('HELLO') unless $options{no_answer};
 	$feed->position($options{id} // 100);
 	return $feed;
@@ -202,7 +202,7 @@ sub backend
 	  or die "connect: $!";
 	my $backend = Gateway::Peer->new($socket);
 
-	$backend->send(20, pack('vvVVQ<V', 1, 0, 0, 0, 0, 0));
+	$backend->send(20, pack('vvVVQ<V', 2, 0, 0, 0, 0, 0));
 	return $backend;
 }
 
@@ -225,17 +225,19 @@ sub clients
 	die 'the list does not end';
 }
 
+# A connection, from another address of this host if one is given.
 sub connect
 {
-	my ($self) = @_;
-	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}) // die "connect: $!";
+	my ($self, $from) = @_;
+	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, $from ? (LocalAddr => $from) : ())
+	  // die "connect: $!";
 }
 
 # Send this request (line ends are CR LF) on a connection of its own; the whole answer.
 sub request
 {
 	my ($self, $text, %options) = @_;
-	my $socket = $self->connect;
+	my $socket = $self->connect($options{from});
 
 	$text =~ s/\r?\n/\r\n/g unless $options{raw};
 	syswrite $socket, $text;
@@ -443,7 +445,7 @@ use Time::HiRes qw(time);
 sub new
 {
 	my ($class, $gateway, %options) = @_;
-	my $self = bless { socket => $options{socket} // $gateway->connect, buffer => '' }, $class;
+	my $self = bless { socket => $options{socket} // $gateway->connect($options{from}), buffer => '' }, $class;
 	my $request = $gateway->handshake(%options);
 
 	if (my $size = $options{receive_buffer})

@@ -126,7 +126,30 @@ works('it works')->close;
 	my ($status) = slurp_file("/proc/$gateway/status") =~ /^SigBlk:\s*(\w+)/m;
 	is(hex $status, 0, 'no signal is blocked');
 
+	is(slurp_file("/proc/$gateway/oom_score_adj"), "1000\n", 'out of memory, the kernel ends the gateway first');
+	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid') =~ s/\n.*//sr;
+	cmp_ok(slurp_file("/proc/$_/oom_score_adj"), '<', 1000, "process $_ of PostgreSQL comes later")
+	  foreach $postmaster, worker('pg_notifyd launcher'), worker('pg_notifyd feed');
+
 	is((stat $node->data_dir . '/pg_notifyd')[2] & 07777, 0700, 'the directory of its socket is private');
+}
+
+# A limit for each address, from a reload on.
+{
+	my @clients = map { works("client $_") } 1, 2;
+	my $refused = sub {
+		my ($socket, $answer) = raw_handshake($node);
+		close $socket;
+		return $answer =~ /^HTTP\/1\.1 503 /;
+	};
+
+	reload(max_clients_per_address => 2);
+	wait_for($refused, 'a third client to be refused');
+	pass('a third client of an address is refused where 2 are allowed');
+	reload(max_clients_per_address => 0);
+	wait_for(sub { !$refused->() }, 'a third client to be let in');
+	pass('and let in where there is no limit');
+	$_->close foreach @clients;
 }
 
 # kill -9 of a gateway is no matter for the server.

@@ -24,6 +24,7 @@ static const WireMessage messages[] = {
 				  .port = 7432,
 				  .anonymous = 1,
 				  .max_clients = 10000,
+				  .max_per_address = 100,
 				  .max_message = 65536,
 				  .client_buffer = 8388608,
 				  .keepalive_ms = 30000,
