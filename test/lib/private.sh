@@ -56,9 +56,12 @@ apt_get()
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
+# apt_install PACKAGE... updates the package lists first where they are empty, or too old to be of use.
 apt_install()
 {
-	apt_get install -y --no-install-recommends "$@" >/dev/null
+	apt_get -s install "$@" >/dev/null 2>&1 || apt_get update || return 1
+	apt_get install -y --no-install-recommends "$@" >/dev/null ||
+		{ apt_get update && apt_get install -y --no-install-recommends "$@" >/dev/null; }
 }
 
 # install_packages GROUP... does nothing, and needs no network, where all of them are there.
@@ -72,7 +75,7 @@ install_packages()
 
 	# The server's package would make and start a cluster on port 5432, which nobody asked for.
 	as_root sh -c "mkdir -p $(dirname "$drop_in") && echo 'create_main_cluster = false' >$drop_in"
-	apt_install "${missing[@]}" || { apt_get update && apt_install "${missing[@]}"; }
+	apt_install "${missing[@]}"
 	local status=$?
 	as_root sh -c "rm -f $drop_in; rmdir --ignore-fail-on-non-empty $(dirname "$drop_in")"
 	[ $status -eq 0 ] || die "apt-get could not install ${missing[*]}"
