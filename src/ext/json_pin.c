@@ -23,7 +23,6 @@
 #include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 
 #include "json.h"
 
@@ -105,7 +104,7 @@ json_unsettled(int pins)
 		unsettled |= JSON_PIN_BYTEA;
 	if ((pins & JSON_PIN_ZONE) && strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0)
 		unsettled |= JSON_PIN_ZONE;
-	if ((pins & JSON_PIN_MONEY) && strcmp(locale_monetary, "C") != 0)
+	if ((pins & JSON_PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		unsettled |= JSON_PIN_MONEY;
 	if (pins & JSON_PIN_SEARCH_PATH)
 		unsettled |= JSON_PIN_SEARCH_PATH;

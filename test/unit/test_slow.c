@@ -300,7 +300,7 @@ test_memory_shared(void **state)
 	for (uint64_t id = 101; id <= 108; id++)
 		play_event(database, 1, id, play_text(90000));
 	assert_int_equal(play_nsent, 0);
-	assert_between(play_sessions.stats.queued, CROWD * 8 * 90000, SIZE_MAX);
+	assert_true(play_sessions.stats.queued >= CROWD * 8 * 90000);
 	assert_between(frame_memory(), 8 * 90000, 8 * 90000 + 50000);
 }
 

@@ -19,7 +19,7 @@ found_add(Found *found, const char *format, ...)
 	va_start(args, format);
 	n = vsnprintf(found->text + found->len, sizeof(found->text) - found->len, format, args);
 	va_end(args);
-	assert_in_range(n, 0, sizeof(found->text) - found->len - 1);
+	assert_between(n, 0, sizeof(found->text) - found->len - 1);
 	found->len += (size_t) n;
 }
 
@@ -72,7 +72,7 @@ read_all(const void *bytes, size_t len, size_t step, Found *found)
 
 	found->len = 0;
 	found->text[0] = '\0';
-	assert_in_range(len, 0, sizeof(copy));
+	assert_between(len, 0, sizeof(copy));
 	if (len > 0)
 		memcpy(copy, bytes, len);
 	for (size_t done = 0; done < len;)
@@ -86,7 +86,7 @@ read_all(const void *bytes, size_t len, size_t step, Found *found)
 		assert_non_null(given);
 		memcpy(given, copy + done, room);
 		used = websocket_read(&reader, given, room, &piece);
-		assert_in_range(used, 1, room);
+		assert_between(used, 1, room);
 		if (piece.kind == WEBSOCKET_DATA && piece.len > 0)
 			assert_true(piece.data >= given && piece.data + piece.len <= given + room);
 		found_piece(found, &piece);
