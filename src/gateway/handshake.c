@@ -80,6 +80,7 @@ static struct
 	int fds[HANDSHAKE_MAX_LISTENERS];
 	int count;
 	bool paused;                   /* the system has no descriptors or memory for more */
+	bool complained;               /* that was logged, and nothing has been accepted since */
 	struct HandshakeQueue reading; /* oldest first, both */
 	struct HandshakeQueue lingering;
 	uint32_t count_pending; /* in both */
@@ -322,7 +323,9 @@ handshake_open(int fd, const struct sockaddr_storage *address, socklen_t size)
 static void
 handshake_pause(int error)
 {
-	log_write(WIRE_LOG_WARNING, "could not accept a connection: %s", strerror(error));
+	if (!handshake.complained)
+		log_write(WIRE_LOG_WARNING, "could not accept a connection: %s", strerror(error));
+	handshake.complained = true;
 	handshake.paused = true;
 	for (int i = 0; i < handshake.count; i++)
 		(void) uv_poll_stop(&handshake.listeners[i]);
@@ -349,7 +352,10 @@ handshake_on_connection(uv_poll_t *poll, int status, int events)
 		int fd = accept4(listener, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
+		{
+			handshake.complained = false;
 			handshake_open(fd, &address, size);
+		}
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 		{
 			handshake_pause(errno);

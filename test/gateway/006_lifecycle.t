@@ -104,6 +104,7 @@ ok($gateway->until(sub { $gateway->{channel}->next(0); grep {/could not accept a
 my $cpu = $gateway->cpu;
 $gateway->{channel}->next(2);
 cmp_ok($gateway->cpu - $cpu, '<', 1, 'and does not turn in circles');
+is(scalar(grep {/could not accept a connection/} @{ $gateway->{channel}{log} }), 1, 'nor says it again and again');
 @sockets = ();
 system('prlimit', "--pid=$gateway->{pid}", '--nofile=100:100') == 0 or die 'prlimit';
 is($gateway->status($gateway->handshake), 101, 'it accepts again when some are free');
