@@ -99,6 +99,11 @@ $$;
 
 /* ---------------- end of watches and channels ---------------- */
 
+/* ---------------- statistics ---------------- */
+
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; held: a command such as DROP DATABASE needs the database';
+COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
+
 /* ---------------- unlogged tables ---------------- */
 
 -- Recovery empties this one together with all others that are unlogged, and so the feed notices that it did.

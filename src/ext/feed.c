@@ -232,6 +232,7 @@ feed_look(Feed *feed)
 	FeedProgress progress = FEED_IDLE;
 	XLogRecPtr lsn;
 
+	lag_begin_round(feed->database);
 	feed->watermark = log_watermark(feed->database, &lsn);
 	StartTransactionCommand();
 	if (stream_stale())
@@ -245,6 +246,30 @@ feed_look(Feed *feed)
 		feed_jump_all(feed);
 	CommitTransactionCommand();
 	return progress;
+}
+
+/* Note, for whoever reads the statistics, what has been delivered and that we are alive. */
+static void
+feed_note_delivered(Feed *feed, TimestampTz now)
+{
+	uint64 delivered = PG_UINT64_MAX;
+	TimestampTz last_at = 0;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || !link->greeted)
+			continue;
+		link_note_delivered(link);
+		if (link->delivered >= delivered)
+			continue;
+		delivered = link->delivered;
+		last_at = link->last_event_at;
+	}
+	if (delivered != PG_UINT64_MAX)
+		lag_end_round(feed->database, delivered, last_at);
+	pg_atomic_write_u64(&feed->database->alive_at, (uint64) now);
 }
 
 static void
@@ -384,10 +409,11 @@ pg_notifyd_feed_main(Datum main_arg)
 			progress = FEED_MORE;
 		feed_tell_positions(feed);
 		link_send_all(feed);
+		feed_note_delivered(feed, now);
 		timeout = feed_retain(feed);
 		if (tick)
 		{
-			log_report_in_flight(feed->database);
+			feed->held_ms = log_report_in_flight(feed->database);
 			looked = now;
 		}
 

@@ -55,6 +55,11 @@ struct Link
 	uint64 told;      /* position of the last POSITION frame */
 	TimestampTz told_at;
 	TimestampTz last_event_at; /* of the event read last: how far behind we are */
+	uint64 queued;             /* bytes ever queued, */
+	uint64 sent;               /* and taken by the socket */
+	uint64 delivered;          /* events up to this id have been taken by the socket */
+	uint64 mark;               /* so will be those up to this one, */
+	uint64 mark_bytes;         /* once so many bytes have been */
 	HTAB *subs;
 	dlist_head replays;
 };
@@ -112,6 +117,7 @@ struct Feed
 	uint32 next_stream;
 	int nsubs;
 	uint64 watermark;    /* as it was when this round began */
+	uint32 held_ms;      /* for how long the same commit has held it up */
 	StringInfoData text; /* the event being built */
 	int found;           /* live events that this round has read */
 	int64 began;         /* µs: when these could be read, being on disk */
@@ -142,6 +148,9 @@ extern void link_send(Link *link, const WireMessage *message);
 
 /* Whether it is connected, greeted, and not too full to take events. */
 extern bool link_ready(const Link *link);
+
+/* Note what the socket has taken of the events that were queued, as link->delivered. */
+extern void link_note_delivered(Link *link);
 
 /* Queue POSITION where one is due; behind: there is more to read for this link. */
 extern void link_tell_position(Link *link, bool behind);

@@ -50,6 +50,7 @@
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "watchdog.h"
 #include "worker.h"
 
 #define LAUNCHER_MAX_STARTING 3     /* feeds that are being started at one time */
@@ -101,6 +102,20 @@ launcher_ms_until(TimestampTz then, TimestampTz now)
 	if (then <= now || then > TimestampTzPlusMilliseconds(now, LAUNCHER_SCAN_MS))
 		return 0;
 	return (long) ((then - now) / 1000) + 1;
+}
+
+const char *
+launcher_database_name(int index)
+{
+	const LauncherDatabase *mine = &launcher_databases[index];
+
+	return OidIsValid(mine->oid) && mine->connectable ? NameStr(mine->name) : NULL;
+}
+
+bool
+launcher_feed_expected(FeedState state)
+{
+	return state != FEED_ABSENT;
 }
 
 /*
@@ -163,6 +178,7 @@ launcher_feed_attached(NotifydDatabase *database)
 		database->feed_pid = MyProcPid;
 		database->feed_latch = MyLatch;
 		database->started_at = GetCurrentTimestamp();
+		pg_atomic_write_u64(&database->alive_at, 0);
 	}
 	LWLockRelease(&notifyd_shared->lock);
 
@@ -568,6 +584,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 		}
 		timeout = launcher_tend_feeds();
 		timeout = Min(timeout, supervisor_tend());
+		timeout = Min(timeout, watchdog_tend());
 		MemoryContextSwitchTo(context); /* a transaction has left us elsewhere */
 		MemoryContextReset(context);
 		if (!ProcDiePending)

@@ -45,6 +45,13 @@ extern void launcher_extension_created(void);
 /* At that commit, from hooks.c. Cannot fail. */
 extern void launcher_database_wanted(Oid oid);
 
+/*
+ * For the launcher's other parts. The name of the database at this index in shared memory, or NULL where there is none
+ * that may have a feed. Whether one in this state is to have one and has not.
+ */
+extern const char *launcher_database_name(int index);
+extern bool launcher_feed_expected(FeedState state);
+
 /* How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to 10 s. */
 extern int launcher_backoff(int failures);
 

@@ -67,6 +67,11 @@ link_close(Link *link, const char *why)
 	link->greeted = false;
 	link->notifies_lost = false;
 	link->out_sent = 0;
+	link->queued = 0;
+	link->sent = 0;
+	link->delivered = 0;
+	link->mark = 0;
+	link->mark_bytes = 0;
 	resetStringInfo(&link->in);
 	resetStringInfo(&link->out);
 	stream_drop_link(link);
@@ -94,6 +99,7 @@ link_send(Link *link, const WireMessage *message)
 		size = wire_encode(message, link->out.data + link->out.len, size);
 	}
 	link->out.len += (int) size;
+	link->queued += size;
 }
 
 static void
@@ -294,6 +300,7 @@ link_flush(Link *link)
 			break;
 		}
 		link->out_sent += (int) sent;
+		link->sent += (uint64) sent;
 	}
 	if (link_unsent(link) == 0)
 	{
@@ -326,6 +333,32 @@ link_ready(const Link *link)
 }
 
 void
+link_note_delivered(Link *link)
+{
+	if (link->sent < link->mark_bytes)
+		return;
+	link->delivered = Max(link->delivered, link->mark);
+	link->mark = link->reader.after;
+	link->mark_bytes = link->queued;
+	if (link->sent == link->queued)
+		link->delivered = Max(link->delivered, link->mark);
+}
+
+/* For how long the oldest event that the link has not been sent has waited, or the commit that it waits for. In ms. */
+static uint32
+link_behind_ms(Link *link, bool behind, TimestampTz now)
+{
+	NotifydDatabase *database = link->feed->database;
+	TimestampTz since;
+
+	if (!behind)
+		return link->feed->held_ms;
+	/* Where the event read last is from long ago, what has come since is younger. */
+	since = Max(link->last_event_at, (TimestampTz) pg_atomic_read_u64(&database->reading_since));
+	return Max(link->feed->held_ms, (uint32) TimestampDifferenceMilliseconds(since, now));
+}
+
+void
 link_tell_position(Link *link, bool behind)
 {
 	TimestampTz now = GetCurrentTimestamp();
@@ -335,9 +368,7 @@ link_tell_position(Link *link, bool behind)
 		return;
 	message.u.position.id = link->position;
 	message.u.position.renew = log_middle(&link->feed->map);
-	if (behind)
-		message.u.position.behind_ms = (uint32) TimestampDifferenceMilliseconds(link->last_event_at, now);
-	pg_atomic_write_u32(&link->feed->database->behind_ms, message.u.position.behind_ms);
+	message.u.position.behind_ms = link_behind_ms(link, behind, now);
 	link_send(link, &message);
 	link->told = link->position;
 	link->told_at = now;

@@ -303,6 +303,8 @@ log_decided(NotifydDatabase *database, bool committed)
 	 * Also after an abort: its ids may be all that the watermark waited for. The barrier pairs with
 	 * the one that the feed has between lying down and its last look.
 	 */
+	if (committed)
+		lag_committed(database);
 	pg_memory_barrier();
 	if (pg_atomic_read_u32(&database->feed_asleep) != 0 &&
 		pg_atomic_exchange_u32(&database->feed_asleep, 0) != 0)
@@ -329,7 +331,7 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 	return next_id - 1;
 }
 
-void
+uint32
 log_report_in_flight(NotifydDatabase *database)
 {
 	static uint64 held_id = 0; /* the smallest id in flight when it was looked last, and since when */
@@ -349,12 +351,15 @@ log_report_in_flight(NotifydDatabase *database)
 		held_since = now;
 		reported = false;
 	}
-	if (id == 0 || reported || !TimestampDifferenceExceeds(held_since, now, LOG_HELD_MS))
-		return;
+	if (id == 0)
+		return 0;
+	if (reported || !TimestampDifferenceExceeds(held_since, now, LOG_HELD_MS))
+		return (uint32) TimestampDifferenceMilliseconds(held_since, now);
 	reported = true;
 	ereport(LOG, (errmsg("the commit of process %d holds up the events of later ones", pid),
 				  errdetail("It has not ended for %d seconds.", LOG_HELD_MS / 1000),
 				  errhint("A commit waits for synchronous standbys, if there are any.")));
+	return (uint32) TimestampDifferenceMilliseconds(held_since, now);
 }
 
 int

@@ -127,8 +127,26 @@ extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 /* The process id of a backend that may still write rows to a segment whose ids end before first; 0: there is none. */
 extern int log_segment_writer(NotifydDatabase *database, int segment, uint64 first);
 
-/* For the feed, now and then: tell the server's log, once for each, which backend has held up the watermark for seconds. */
-extern void log_report_in_flight(NotifydDatabase *database);
+/*
+ * For the feed, once a second: tell the server's log, once for each, which backend has held up the watermark for
+ * seconds. Returns for how many ms the one that holds it up now has done so; 0: none does.
+ */
+extern uint32 log_report_in_flight(NotifydDatabase *database);
+
+/* ---------------- what waits to be delivered (log_lag.c) ---------------- */
+
+/* For writers, in log_decided(): a commit with events. Cannot fail. */
+extern void lag_committed(NotifydDatabase *database);
+
+/*
+ * For the feed: before it takes the watermark; and when it has sent what it can: all links have been sent everything
+ * up to delivered, and the slowest of them an event of last_at at last.
+ */
+extern void lag_begin_round(NotifydDatabase *database);
+extern void lag_end_round(NotifydDatabase *database, uint64 delivered, TimestampTz last_at);
+
+/* When the oldest commit ended that has not been delivered; 0: there is none. For whoever wants to know. */
+extern TimestampTz lag_since(NotifydDatabase *database);
 
 /* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
 extern Oid log_relation(const char *name);

@@ -64,7 +64,10 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u64(&database->oldest, 0);
 	pg_atomic_write_u64(&database->log_bytes, 0);
 	pg_atomic_write_u32(&database->segments, 0);
-	pg_atomic_write_u32(&database->behind_ms, 0);
+	pg_atomic_write_u64(&database->waiting_since, 0);
+	pg_atomic_write_u64(&database->reading_since, 0);
+	pg_atomic_write_u64(&database->delivered, 0);
+	pg_atomic_write_u64(&database->alive_at, 0);
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
 
@@ -91,7 +94,10 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->unmeasured, 0);
 	pg_atomic_init_u64(&database->log_bytes, 0);
 	pg_atomic_init_u32(&database->segments, 0);
-	pg_atomic_init_u32(&database->behind_ms, 0);
+	pg_atomic_init_u64(&database->waiting_since, 0);
+	pg_atomic_init_u64(&database->reading_since, 0);
+	pg_atomic_init_u64(&database->delivered, 0);
+	pg_atomic_init_u64(&database->alive_at, 0);
 	pg_atomic_init_u32(&database->subscriptions, 0);
 	pg_atomic_init_u32(&database->links, 0);
 	shared_reset_database(database, InvalidOid);

@@ -34,6 +34,9 @@
 #define NOTIFYD_LOG_SEGMENTS  8
 #define NOTIFYD_MAX_GATEWAYS  64
 
+/* A feed that has not gone through its loop for so long, in ms, is said not to respond. It does so once a second at least. */
+#define NOTIFYD_SILENT_MS 5000
+
 /* What the launcher knows about a database's feed. Guarded by NotifydShared.lock. */
 typedef enum FeedState
 {
@@ -79,6 +82,7 @@ typedef struct NotifydDatabase
 	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
 	pg_atomic_uint64 unmeasured;     /* bytes written to the log since retention looked at it */
 	pg_atomic_uint64 events_written; /* counter for notifyd.stats, as below */
+	pg_atomic_uint64 waiting_since;  /* see log_lag.c; 0: no commit waits */
 	pg_atomic_uint32 feed_asleep;    /* 1: whoever commits has to set the feed's latch */
 
 	/* Set from the log with the incarnation. */
@@ -90,11 +94,14 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 events_sent;
 	pg_atomic_uint64 bytes_sent;
 	pg_atomic_uint64 notifies_sent;
-	pg_atomic_uint64 position;  /* id up to which the slowest link has been sent everything */
-	pg_atomic_uint64 oldest;    /* events up to and with this id can no longer be had */
-	pg_atomic_uint64 log_bytes; /* of all segments, measured now and then */
-	pg_atomic_uint32 segments;  /* how many are in use */
-	pg_atomic_uint32 behind_ms; /* how far the slowest link is behind, as in WirePositionMsg */
+	pg_atomic_uint64 position;      /* id up to which the slowest link has been sent everything */
+	pg_atomic_uint64 oldest;        /* events up to and with this id can no longer be had */
+	pg_atomic_uint64 log_bytes;     /* of all segments, measured now and then */
+	pg_atomic_uint32 segments;      /* how many are in use */
+	pg_atomic_uint64 reading_since; /* see log_lag.c, as the next one */
+	pg_atomic_uint64
+		delivered;             /* id up to which the slowest link has been sent everything that was decided */
+	pg_atomic_uint64 alive_at; /* when the feed last went through its loop; 0: not yet */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
 } NotifydDatabase;
@@ -112,6 +119,7 @@ typedef struct NotifydGateway
 {
 	pid_t pid; /* 0: not running. Under NotifydShared.lock, as all below */
 	bool ready;
+	bool silent; /* it does not answer */
 	TimestampTz started_at;
 	int restarts;
 	uint32 clients;

@@ -140,15 +140,24 @@ stats_in_flight(int index, int *oldest_pid)
 	return count;
 }
 
+/* Has a running feed not gone through its loop for long? Whoever stops it does not stop us from noticing. */
+static bool
+stats_feed_silent(NotifydDatabase *database)
+{
+	TimestampTz alive_at = (TimestampTz) pg_atomic_read_u64(&database->alive_at);
+
+	return alive_at != 0 && TimestampDifferenceExceeds(alive_at, GetCurrentTimestamp(), NOTIFYD_SILENT_MS);
+}
+
 static const char *
-stats_feed_state(FeedState state, bool held)
+stats_feed_state(FeedState state, bool held, bool silent)
 {
 	switch (state)
 	{
 		case FEED_STARTING:
 			return "starting";
 		case FEED_RUNNING:
-			return "running";
+			return silent ? "not responding" : "running";
 		case FEED_ABSENT:
 			return "absent";
 		case FEED_WANTED:
@@ -173,7 +182,7 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	started_at = database->started_at;
 	LWLockRelease(&notifyd_shared->lock);
 
-	stats_set_text(row, STATS_STATE, stats_feed_state(state, hold_pid != 0));
+	stats_set_text(row, STATS_STATE, stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
 	if (state != FEED_RUNNING)
 		return;
 	if (all)
@@ -184,8 +193,10 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	if (pg_atomic_read_u32(&database->links) > 0)
 	{
 		Interval *lag = palloc0(sizeof(Interval));
+		TimestampTz since = lag_since(database);
 
-		lag->time = (TimeOffset) pg_atomic_read_u32(&database->behind_ms) * 1000;
+		if (since != 0)
+			lag->time = Max(GetCurrentTimestamp() - since, 0);
 		stats_set(row, STATS_LAG, IntervalPGetDatum(lag));
 	}
 }
@@ -235,7 +246,12 @@ stats_gateway(StatsRow *row, int number)
 		stats_set(row, STATS_PID, Int32GetDatum(gateway.pid));
 		stats_set_started(row, gateway.started_at);
 	}
-	stats_set_text(row, STATS_STATE, gateway.ready ? "running" : (gateway.pid != 0 ? "starting" : "waiting"));
+	if (gateway.silent)
+		stats_set_text(row, STATS_STATE, "not responding");
+	else if (gateway.ready)
+		stats_set_text(row, STATS_STATE, "running");
+	else
+		stats_set_text(row, STATS_STATE, gateway.pid != 0 ? "starting" : "waiting");
 	stats_set(row, STATS_RESTARTS, Int32GetDatum(gateway.restarts));
 	stats_set(row, STATS_SUBSCRIPTIONS, Int32GetDatum((int32) gateway.subscriptions));
 	stats_set(row, STATS_CLIENTS, Int32GetDatum((int32) gateway.clients));

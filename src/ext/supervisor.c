@@ -55,6 +55,10 @@
 #define SUPERVISOR_GOOD_TIME    5000  /* one that ran this long has not failed at its start */
 #define SUPERVISOR_LONGEST_WAIT 3600000
 
+/* Questions in a row that a gateway has not answered: it is said not to respond, then killed. */
+#define SUPERVISOR_SILENT 3
+#define SUPERVISOR_DEAD   5
+
 /* WebSocket close codes, RFC 6455 section 7.4.1 and the IANA registry. */
 #define SUPERVISOR_GOING_AWAY 1001
 #define SUPERVISOR_RESTART    1012
@@ -75,6 +79,7 @@ typedef struct Gateway
 	pid_t pid; /* 0 in DOWN alone */
 	Channel channel;
 	bool asked;        /* we told it to end */
+	int unanswered;    /* questions how it is, since its last answer */
 	uint32 generation; /* of the sockets that it has */
 	int64 started;
 	int64 deadline;    /* STARTING, STOPPING: then it is killed */
@@ -130,6 +135,7 @@ supervisor_publish(const Gateway *gateway)
 	}
 	if (gateway->state == GATEWAY_DOWN)
 	{
+		entry->silent = false;
 		entry->clients = 0;
 		entry->subscriptions = 0;
 		entry->queued = 0;
@@ -342,6 +348,21 @@ supervisor_stats(const Gateway *gateway, const WireStats *stats)
 	LWLockRelease(&notifyd_shared->lock);
 }
 
+/* So many questions have not been answered. */
+static void
+supervisor_note_answer(Gateway *gateway, int unanswered)
+{
+	bool was_silent = gateway->unanswered >= SUPERVISOR_SILENT;
+	bool silent = unanswered >= SUPERVISOR_SILENT;
+
+	gateway->unanswered = unanswered;
+	if (silent == was_silent)
+		return;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	notifyd_shared->gateways[gateway->number].silent = silent;
+	LWLockRelease(&notifyd_shared->lock);
+}
+
 /* Handle one frame; false if a gateway must not send such a one. */
 static bool
 supervisor_frame(Gateway *gateway, const WireMessage *message)
@@ -362,6 +383,9 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 			return true;
 		case WIRE_STATS:
 			supervisor_stats(gateway, &message->u.stats);
+			return true;
+		case WIRE_ALIVE:
+			supervisor_note_answer(gateway, 0);
 			return true;
 		default:
 			return false;
@@ -480,6 +504,7 @@ supervisor_start_gateway(Gateway *gateway)
 	supervisor_start_problem[0] = '\0';
 	gateway->state = GATEWAY_STARTING;
 	gateway->asked = false;
+	gateway->unanswered = 0;
 	gateway->generation = sockets_bound.generation;
 	gateway->started = supervisor_now();
 	gateway->deadline = gateway->started + SUPERVISOR_READY_TIME;
@@ -519,11 +544,51 @@ supervisor_database_gone(const char *name)
 static void
 supervisor_kill_gateway(Gateway *gateway)
 {
+	const char *what = "end";
+
+	if (gateway->state == GATEWAY_STARTING)
+		what = "become ready";
+	if (gateway->state == GATEWAY_RUNNING)
+		what = "respond";
 	ereport(LOG, (errmsg("gateway %d (PID %d) is killed, because it did not %s in time", gateway->number,
-						 (int) gateway->pid, gateway->state == GATEWAY_STARTING ? "become ready" : "end")));
+						 (int) gateway->pid, what)));
 	kill(gateway->pid, SIGKILL);
 	gateway->state = GATEWAY_KILLED;
 	supervisor_publish(gateway);
+}
+
+int
+supervisor_check_gateways(void)
+{
+	int silent = 0;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Gateway *gateway = &supervisor_gateways[i];
+
+		if (gateway->state != GATEWAY_RUNNING || gateway->unanswered < SUPERVISOR_SILENT)
+			continue;
+		silent++;
+		if (gateway->unanswered >= SUPERVISOR_DEAD)
+			supervisor_kill_gateway(gateway);
+	}
+	return silent;
+}
+
+void
+supervisor_tell_health(const char *trouble)
+{
+	WireMessage health = {.type = WIRE_HEALTH, .u.health.trouble = supervisor_bytes(trouble)};
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Gateway *gateway = &supervisor_gateways[i];
+
+		if (gateway->state != GATEWAY_RUNNING)
+			continue;
+		(void) channel_send(&gateway->channel, &health); /* if it is broken, the next read shows it */
+		supervisor_note_answer(gateway, gateway->unanswered + 1);
+	}
 }
 
 /* waitpid() has returned the process. */

@@ -24,6 +24,13 @@ extern void supervisor_reload(void);
 /* Tell the gateways that there is no database of this name any more. */
 extern void supervisor_database_gone(const char *name);
 
+/*
+ * Every few seconds: kill the gateways that have not answered for long, and return how many do not answer; then tell all
+ * of them what is wrong (empty: nothing), and wait for their answers.
+ */
+extern int supervisor_check_gateways(void);
+extern void supervisor_tell_health(const char *trouble);
+
 /* Do everything that is due. Returns after how many ms something is due again. */
 extern long supervisor_tend(void);
 

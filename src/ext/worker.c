@@ -45,6 +45,7 @@ static const struct
 	{"default_transaction_read_only", "off"},
 	{"default_transaction_deferrable", "off"},
 	{"row_security", "on"},
+	{"session_replication_role", "origin"},
 	{"exit_on_error", "off"},
 	{"max_parallel_workers_per_gather", "0"},
 	{"jit", "off"},

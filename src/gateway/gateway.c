@@ -302,6 +302,14 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		gateway_stop(message->u.stop.code);
 		return true;
 	}
+	if (message->type == WIRE_HEALTH)
+	{
+		WireMessage alive = {.type = WIRE_ALIVE};
+
+		hub_trouble(&gateway.hub, message->u.health.trouble);
+		peer_send(gateway.channel, &alive);
+		return true;
+	}
 	if (message->type == WIRE_GONE)
 	{
 		link_database_gone(message->u.gone.database);

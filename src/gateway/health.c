@@ -9,30 +9,26 @@
 
 #include <stdio.h>
 
+/* Is one database served and current? Whoever asks has named it. */
 static bool
-health_database(const Database *database, uint64_t now, char *reason, size_t size)
+health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
 {
-	const char *why;
+	const Database *database = hub_find(hub, name, name_len);
+	const char *why = "it is not served";
 
-	if (hub_database_current(database, now, &why))
+	if (database != NULL && hub_database_current(database, now, &why))
 		return true;
-	snprintf(reason, size, "database \"%s\": %s", database->name, why);
+	snprintf(reason, size, "this database: %s", why);
 	return false;
 }
 
-bool
-health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
+/* Are all of them? Whoever asks may be a stranger: no database is named. */
+static bool
+health_all(Hub *hub, uint64_t now, char *reason, size_t size)
 {
-	Database *database;
+	const Database *database;
+	const char *why;
 
-	if (name != NULL)
-	{
-		database = hub_find(hub, name, name_len);
-		if (database != NULL)
-			return health_database(database, now, reason, size);
-		snprintf(reason, size, "this database is not served");
-		return false;
-	}
 	if (LIST_EMPTY(&hub->databases))
 	{
 		snprintf(reason, size, "no database is served");
@@ -40,8 +36,29 @@ health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *re
 	}
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
-		if (!health_database(database, now, reason, size))
+		if (!hub_database_current(database, now, &why))
+		{
+			snprintf(reason, size, "a database: %s", why);
 			return false;
+		}
 	}
 	return true;
+}
+
+bool
+health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
+{
+	if (name != NULL)
+		return health_named(hub, name, name_len, now, reason, size);
+	if (hub->told_at != 0 && now - hub->told_at > HUB_LAUNCHER_MS)
+	{
+		snprintf(reason, size, "the launcher is silent");
+		return false;
+	}
+	if (hub->trouble != NULL)
+	{
+		snprintf(reason, size, "%s", hub->trouble);
+		return false;
+	}
+	return health_all(hub, now, reason, size);
 }

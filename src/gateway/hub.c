@@ -40,6 +40,16 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	hub->send = send;
 	hub->sessions = sessions;
 	LIST_INIT(&hub->databases);
+	hub->trouble = NULL;
+	hub->told_at = 0;
+}
+
+void
+hub_trouble(Hub *hub, WireBytes trouble)
+{
+	free(hub->trouble);
+	hub->trouble = trouble.len > 0 ? memory_string(trouble.data, trouble.len) : NULL;
+	hub->told_at = hub->sessions->io->now();
 }
 
 Database *
@@ -637,7 +647,7 @@ hub_database_current(const Database *database, uint64_t now, const char **why)
 	else if (database->heard_at == 0 || now - database->heard_at > HUB_CURRENT_MS)
 		reason = "its feed is silent";
 	else if (database->behind_ms > HUB_BEHIND_MS)
-		reason = "its feed is behind";
+		reason = "its events are late";
 	if (why != NULL)
 		*why = reason;
 	return reason == NULL;
@@ -648,6 +658,7 @@ hub_free(Hub *hub)
 {
 	Database *database;
 
+	free(hub->trouble);
 	while ((database = LIST_FIRST(&hub->databases)) != NULL)
 	{
 		LIST_REMOVE(database, in_hub);

@@ -49,6 +49,9 @@
 #define HUB_CURRENT_MS 5000
 #define HUB_BEHIND_MS  10000
 
+/* The launcher says how it is every other second. */
+#define HUB_LAUNCHER_MS 10000
+
 typedef enum SubscriptionState
 {
 	SUBSCRIPTION_WAITING,
@@ -118,6 +121,9 @@ typedef struct Hub
 	HubSend send;
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
+	/* What the launcher says: see WIRE_HEALTH. */
+	char *trouble;    /* NULL: nothing is wrong */
+	uint64_t told_at; /* when it last said anything; 0: not yet */
 } Hub;
 
 extern void hub_init(Hub *hub, HubSend send, Sessions *sessions);
@@ -178,6 +184,9 @@ extern void hub_catch_up(Hub *hub, Session *session);
 /* So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once if flush. */
 extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
 extern void hub_flush_credit(Hub *hub, Session *session);
+
+/* The launcher says what is wrong, as far as it knows. */
+extern void hub_trouble(Hub *hub, WireBytes trouble);
 
 /* Is the link there, and does the feed say that it keeps up? If not, *why (if not NULL) says what is wrong. */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);

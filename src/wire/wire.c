@@ -328,6 +328,11 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 		case WIRE_GOODBYE:
 			wire_bytes(c, &m->u.goodbye.reason);
 			return true;
+		case WIRE_HEALTH:
+			wire_bytes(c, &m->u.health.trouble);
+			return true;
+		case WIRE_ALIVE:
+			return true;
 		default:
 			return false;
 	}

@@ -52,10 +52,12 @@ typedef enum WireType
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
 	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
+	WIRE_HEALTH = 4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
 	/* channel, gateway to launcher */
 	WIRE_READY = 10, /* clients are being accepted */
 	WIRE_LOG = 11,
 	WIRE_STATS = 12, /* at most once a second, only when something changed */
+	WIRE_ALIVE = 13, /* the answer to HEALTH */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
@@ -127,6 +129,11 @@ typedef struct WireGone
 {
 	WireBytes database;
 } WireGone;
+
+typedef struct WireHealth
+{
+	WireBytes trouble; /* what is wrong, naming no database; empty: nothing */
+} WireHealth;
 
 typedef enum WireLogLevel
 {
@@ -300,6 +307,7 @@ typedef struct WireMessage
 		WireConfig config;
 		WireStop stop;
 		WireGone gone;
+		WireHealth health;
 		WireLog log;
 		WireStats stats;
 		WireHello hello;

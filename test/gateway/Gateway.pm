@@ -91,6 +91,20 @@ sub configure
 		  . join('', map { pack('V/a*', $_) } @$s{qw(feed_socket database origins addresses)}));
 }
 
+# What the launcher finds wrong; empty: nothing. Returns whether it is answered.
+sub health
+{
+	my ($self, $trouble) = @_;
+
+	$self->{channel}->send(4, pack('V/a*', $trouble));
+	while (my $message = $self->{channel}->next($TIMEOUT))
+	{
+		$self->{stats} = $message if $message->{type} eq 'STATS';
+		return 1 if $message->{type} eq 'ALIVE';
+	}
+	return 0;
+}
+
 sub stop
 {
 	my ($self, $code) = @_;
@@ -322,6 +336,7 @@ my %messages = (
 	10 => ['READY', '', []],
 	11 => ['LOG', 'CV/a*', [qw(level message)]],
 	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
+	13 => ['ALIVE', '', []],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
 	30 => ['SUBSCRIBE', 'VCCVQ<VV/a*V/a*', [qw(sub ops has_since timeline id window role channel)]],
 	31 => ['UNSUBSCRIBE', 'V', ['sub']],

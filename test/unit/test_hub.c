@@ -454,7 +454,7 @@ test_current(void **state)
 	play_frame(database, (WireMessage){.type = WIRE_POSITION,
 									   .u.position = {.id = 100, .behind_ms = HUB_BEHIND_MS + 1}});
 	assert_false(hub_database_current(database, play_clock, &why));
-	assert_string_equal(why, "its feed is behind");
+	assert_string_equal(why, "its events are late");
 	hub_lost(database);
 	assert_false(hub_database_current(database, play_clock, NULL));
 }
