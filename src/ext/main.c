@@ -14,6 +14,7 @@
 #include "pending.h"
 #include "settings.h"
 #include "shared.h"
+#include "spawn.h"
 
 PG_MODULE_MAGIC;
 
@@ -34,4 +35,7 @@ _PG_init(void)
 	hooks_init();
 	pending_register();
 	launcher_register();
+
+	/* Should it not be there, the launcher looks again, and says so. */
+	(void) spawn_open_program();
 }

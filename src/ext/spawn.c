@@ -18,19 +18,56 @@
 #include <unistd.h>
 
 #include "bind.h"
+#include "miscadmin.h"
 #include "spawn.h"
 
-/* Where close_range() is not to be had (kernels before 5.9, some sandboxes), go up to here. */
+#define SPAWN_PROGRAM "pg_notifyd-gateway"
+
+static int spawn_program_fd = -1; /* -1: not open */
+
+const char *
+spawn_program_path(void)
+{
+	static char path[MAXPGPATH];
+
+	strlcpy(path, my_exec_path, MAXPGPATH);
+	get_parent_directory(path);
+	join_path_components(path, path, SPAWN_PROGRAM);
+	return path;
+}
+
+bool
+spawn_open_program(void)
+{
+	if (spawn_program_fd < 0 && access(spawn_program_path(), X_OK) == 0)
+		spawn_program_fd = open(spawn_program_path(), O_PATH | O_CLOEXEC);
+	return spawn_program_fd >= 0;
+}
+
+void
+spawn_close_program(void)
+{
+	close(spawn_program_fd);
+	spawn_program_fd = -1;
+}
+
+/*
+ * All descriptors from first on end with execve(), as that of the program has to: it is needed until then. Where
+ * close_range() cannot do that (kernels before 5.11, some sandboxes), go up to limit.
+ */
 static void
 spawn_close_from(int first, int limit)
 {
-	if (close_range(first, ~0U, 0) == 0)
+	if (close_range(first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
 		return;
 	for (int fd = first; fd < limit; fd++)
-		close(fd);
+		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* Give the child its descriptors. The ones it has may lie where the new ones go: so up first, then down. */
+/*
+ * Give the child its descriptors. The ones it has, the program's too, may lie where the new ones go: so up first, then
+ * down.
+ */
 static bool
 spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)
 {
@@ -39,7 +76,8 @@ spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)
 	int null;
 
 	channel = fcntl(channel, F_DUPFD, above);
-	if (channel < 0)
+	spawn_program_fd = fcntl(spawn_program_fd, F_DUPFD, above);
+	if (channel < 0 || spawn_program_fd < 0)
 		return false;
 	for (int i = 0; i < nlisteners; i++)
 	{
@@ -73,7 +111,7 @@ spawn_reset_signals(void)
 }
 
 pid_t
-spawn_program(const char *path, const char *title, int channel, const int *listeners, int nlisteners)
+spawn_program(const char *title, int channel, const int *listeners, int nlisteners)
 {
 	char *const argv[] = {unconstify(char *, title), NULL};
 	char *const envp[] = {NULL};
@@ -109,6 +147,6 @@ spawn_program(const char *path, const char *title, int channel, const int *liste
 	if (!spawn_arrange(channel, listeners, nlisteners, limit))
 		_exit(SPAWN_NOT_EXECUTABLE);
 	spawn_reset_signals();
-	execve(path, argv, envp);
-	_exit(errno == ENOENT ? SPAWN_NOT_FOUND : SPAWN_NOT_EXECUTABLE);
+	fexecve(spawn_program_fd, argv, envp);
+	_exit(SPAWN_NOT_EXECUTABLE);
 }

@@ -19,6 +19,11 @@
  * waitpid() may say at any time that the process is gone; every state leads back to
  * DOWN then, and from there on again, at once or after a backoff.
  *
+ * The program is opened when the server starts, and run from that descriptor: a gateway that is started after other files
+ * were installed is still the one that the loaded library was installed with. A server that was started with files of
+ * two versions cannot be helped so. Such a gateway ends at once, which is told once, and then the file is opened anew
+ * each time, because the right one may be there by now.
+ *
  * Nothing here waits but supervisor_wait() and the end, supervisor_exit(). Times are in
  * ms of a clock that nobody sets.
  *
@@ -45,8 +50,6 @@
 #include "storage/pmsignal.h"
 #include "supervisor.h"
 #include "utils/timestamp.h"
-
-#define SUPERVISOR_PROGRAM "pg_notifyd-gateway"
 
 /* In ms. */
 #define SUPERVISOR_READY_TIME   10000 /* from start to READY */
@@ -80,6 +83,7 @@ typedef struct Gateway
 	Channel channel;
 	bool asked;        /* we told it to end */
 	int unanswered;    /* questions how it is, since its last answer */
+	bool ready;        /* it was RUNNING */
 	uint32 generation; /* of the sockets that it has */
 	int64 started;
 	int64 deadline;    /* STARTING, STOPPING: then it is killed */
@@ -373,6 +377,8 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 			if (gateway->state == GATEWAY_STARTING)
 			{
 				gateway->state = GATEWAY_RUNNING;
+				gateway->ready = true;
+				supervisor_start_problem[0] = '\0';
 				supervisor_publish(gateway);
 				ereport(DEBUG1, (errmsg_internal("gateway %d (PID %d) is ready", gateway->number,
 												 (int) gateway->pid)));
@@ -428,29 +434,24 @@ supervisor_read(Gateway *gateway)
 
 /* A gateway could not be started. Logged once, and again only when it is for another reason. */
 static void
-supervisor_start_failed(Gateway *gateway, const char *problem)
+supervisor_start_failed(Gateway *gateway, const char *problem, const char *hint)
 {
 	gateway->failures++;
 	gateway->retry = supervisor_now() + launcher_backoff(gateway->failures);
 	if (strcmp(supervisor_start_problem, problem) == 0)
 		return;
 	strlcpy(supervisor_start_problem, problem, sizeof(supervisor_start_problem));
-	ereport(LOG, (errmsg("could not start a gateway of pg_notifyd: %s", problem),
-				  errhint("It is tried again until it works.")));
+	ereport(LOG, (errmsg("could not start a gateway of pg_notifyd: %s", problem), errhint("%s", hint)));
 }
 
 /* What a gateway needs before it can be started. False, and problem, if it is not there. */
 static bool
-supervisor_prepare(char *program, char *problem, size_t size)
+supervisor_prepare(char *problem, size_t size)
 {
-	strlcpy(program, my_exec_path, MAXPGPATH);
-	get_parent_directory(program);
-	join_path_components(program, program, SUPERVISOR_PROGRAM);
-
 	if (mkdir(NOTIFYD_SOCKET_DIR, S_IRWXU) != 0 && errno != EEXIST)
 		snprintf(problem, size, "could not create directory \"%s\": %m", NOTIFYD_SOCKET_DIR);
-	else if (access(program, X_OK) != 0)
-		snprintf(problem, size, "could not execute \"%s\": %m", program);
+	else if (!spawn_open_program())
+		snprintf(problem, size, "could not execute \"%s\": %m", spawn_program_path());
 	else
 		return true;
 	return false;
@@ -460,12 +461,11 @@ supervisor_prepare(char *program, char *problem, size_t size)
 static bool
 supervisor_spawn(Gateway *gateway, pgsocket *channel, char *problem, size_t size)
 {
-	char program[MAXPGPATH];
 	char title[NAMEDATALEN + 64];
 	int listeners[BIND_MAX];
 	int pair[2];
 
-	if (!supervisor_prepare(program, problem, size))
+	if (!supervisor_prepare(problem, size))
 		return false;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
 	{
@@ -477,7 +477,7 @@ supervisor_spawn(Gateway *gateway, pgsocket *channel, char *problem, size_t size
 	snprintf(title, sizeof(title), "pg_notifyd: %s%sgateway %d", cluster_name,
 			 cluster_name[0] != '\0' ? ": " : "", gateway->number);
 
-	gateway->pid = spawn_program(program, title, pair[1], listeners, sockets_bound.set.n);
+	gateway->pid = spawn_program(title, pair[1], listeners, sockets_bound.set.n);
 	close(pair[1]);
 	if (gateway->pid < 0)
 	{
@@ -498,13 +498,13 @@ supervisor_start_gateway(Gateway *gateway)
 
 	if (!supervisor_spawn(gateway, &channel, problem, sizeof(problem)))
 	{
-		supervisor_start_failed(gateway, problem);
+		supervisor_start_failed(gateway, problem, "pg_notifyd will retry until it works.");
 		return;
 	}
-	supervisor_start_problem[0] = '\0';
 	gateway->state = GATEWAY_STARTING;
 	gateway->asked = false;
 	gateway->unanswered = 0;
+	gateway->ready = false;
 	gateway->generation = sockets_bound.generation;
 	gateway->started = supervisor_now();
 	gateway->deadline = gateway->started + SUPERVISOR_READY_TIME;
@@ -591,6 +591,26 @@ supervisor_tell_health(const char *trouble)
 	}
 }
 
+/* Whether a gateway ended because it did not understand the library, or the library is of a version that it is too old for. */
+static bool
+supervisor_is_of_other_version(const Gateway *gateway, int status)
+{
+	return !gateway->asked && !gateway->ready && WIFEXITED(status) &&
+		   (WEXITSTATUS(status) == WIRE_EXIT_VERSION || WEXITSTATUS(status) == 0);
+}
+
+static void
+supervisor_other_version(Gateway *gateway)
+{
+	char problem[sizeof(supervisor_start_problem)];
+
+	snprintf(problem, sizeof(problem),
+			 "\"%s\" is of another version than the loaded library, which is of version %s",
+			 spawn_program_path(), NOTIFYD_VERSION);
+	supervisor_start_failed(gateway, problem, "Install the files of one version and restart the server.");
+	spawn_close_program();
+}
+
 /* waitpid() has returned the process. */
 static void
 supervisor_gateway_ended(Gateway *gateway, int status)
@@ -602,15 +622,19 @@ supervisor_gateway_ended(Gateway *gateway, int status)
 	channel_close(&gateway->channel);
 	supervisor_wait_stale = true;
 
-	ereport(
-		gateway->asked && status == 0 ? DEBUG1 : LOG,
-		(errmsg("gateway %d (PID %d): %s", gateway->number, (int) gateway->pid, wait_result_to_str(status))));
-
-	if (gateway->asked || now - gateway->started >= SUPERVISOR_GOOD_TIME)
-		gateway->failures = 0;
-	if (!gateway->asked)
-		gateway->failures++;
-	gateway->retry = now + launcher_restart_backoff(gateway->failures);
+	if (supervisor_is_of_other_version(gateway, status))
+		supervisor_other_version(gateway);
+	else
+	{
+		ereport(gateway->asked && status == 0 ? DEBUG1 : LOG,
+				(errmsg("gateway %d (PID %d): %s", gateway->number, (int) gateway->pid,
+						wait_result_to_str(status))));
+		if (gateway->asked || now - gateway->started >= SUPERVISOR_GOOD_TIME)
+			gateway->failures = 0;
+		if (!gateway->asked)
+			gateway->failures++;
+		gateway->retry = now + launcher_restart_backoff(gateway->failures);
+	}
 	gateway->state = GATEWAY_DOWN;
 	gateway->pid = 0;
 	supervisor_publish(gateway);

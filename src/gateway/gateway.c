@@ -315,17 +315,21 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		link_database_gone(message->u.gone.database);
 		return true;
 	}
-	log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher", (int) message->type);
+	if (gateway.serving)
+		log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher", (int) message->type);
 	return false;
 }
 
-/* Without the launcher nobody would ever stop us. */
+/*
+ * Without the launcher nobody would ever stop us. Where it has said nothing that we understand, it is of another version
+ * than this program, and tells that itself.
+ */
 static void
 gateway_on_closed(void *arg, const char *why)
 {
 	(void) arg;
 	(void) why;
-	_exit(0);
+	_exit(gateway.serving ? 0 : WIRE_EXIT_VERSION);
 }
 
 static const PeerEvents gateway_channel_events = {.message = gateway_on_message, .closed = gateway_on_closed};

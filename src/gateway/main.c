@@ -77,6 +77,9 @@ main(void)
 		return MAIN_USAGE;
 	}
 	main_offer_ourselves();
+
+	/* Run from a descriptor, we would be called by its number in ps and top. */
+	(void) prctl(PR_SET_NAME, "pg_notifyd-gateway");
 	sigemptyset(&none);
 	(void) sigprocmask(SIG_SETMASK, &none, NULL);
 	main_signal(SIGINT, SIG_IGN);

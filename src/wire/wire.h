@@ -79,6 +79,12 @@ typedef enum WireType
 	WIRE_CLIENTS_END = 51, /* that were all of them */
 } WireType;
 
+/*
+ * A gateway that is not given a CONFIG of its own version first ends with this code, EX_PROTOCOL of sysexits.h. The
+ * gateway of 1.0 ends with 0.
+ */
+#define WIRE_EXIT_VERSION 76
+
 #define WIRE_HEARTBEAT_MS 1000
 
 /*

@@ -26,7 +26,8 @@ sub program
 	return abs_path($program);
 }
 
-sub new
+# Start the program, and say nothing to it.
+sub start
 {
 	my ($class, %settings) = @_;
 	my $directory = File::Temp->newdir('gatewayXXXXXX', TMPDIR => 1);
@@ -48,6 +49,13 @@ sub new
 	close $theirs;
 	close $listener;
 	$self->{channel} = Gateway::Peer->new($ours);
+	return $self;
+}
+
+sub new
+{
+	my $self = start(@_);
+
 	$self->configure;
 	$self->{channel}->expect('READY');
 	return $self;
