@@ -12,7 +12,7 @@
  * another owner. The owner of the extension and superusers may do both on every channel.
  *
  * Which watches and grants a channel has is read from their tables each time, and callers keep the answers
- * (feed_stream.c, send.c).
+ * (feed_recheck.c, send.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +33,6 @@
 #include "compat.h"
 #include "extension.h"
 #include "grant.h"
-#include "settings.h"
 #include "watch.h"
 
 static bool
@@ -221,20 +220,4 @@ access_check_join(Oid role, const char *channel)
 				 errhint("Name another channel in the parameter channel. Only a superuser, or a member of "
 						 "the roles that own these tables or of the one that owns the extension, may "
 						 "watch a table on this one.")));
-}
-
-Oid
-access_anonymous_role(AccessReason *reason)
-{
-	Oid role = InvalidOid;
-
-	if (notifyd_anonymous_role[0] == '\0')
-		access_refuse(reason, ACCESS_NOT_PERMITTED, "clients without a token are not admitted");
-	else
-	{
-		role = get_role_oid(notifyd_anonymous_role, true);
-		if (!OidIsValid(role))
-			access_refuse(reason, ACCESS_NOT_PERMITTED, "role \"%s\" does not exist", notifyd_anonymous_role);
-	}
-	return role;
 }

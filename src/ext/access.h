@@ -63,7 +63,33 @@ extern bool access_may_publish(Oid role, const char *channel);
  */
 extern void access_check_join(Oid role, const char *channel);
 
-/* The role that a client without a token is; InvalidOid with *reason if there is none. */
-extern Oid access_anonymous_role(AccessReason *reason);
+/*
+ * OID of a role; an empty name is the role of a client without a token. InvalidOid with *reason if there is none. Needs a
+ * transaction.
+ */
+extern Oid access_role(const char *name, AccessReason *reason);
+
+/*
+ * Everything about roles and the database that decisions about a role depend on. What else they depend on (relations,
+ * schemas, watches, grants of channels) is not in it.
+ */
+typedef struct AccessStanding
+{
+	Oid role; /* InvalidOid: there is no such role */
+	bool superuser;
+	bool bypasses_rls;
+	bool connects; /* to this database */
+	int n;
+	Oid roles[FLEXIBLE_ARRAY_MEMBER]; /* whose privileges the role has */
+} AccessStanding;
+
+/*
+ * The standing of a role, its name as above, in the current context. Whatever it was made from stays in PostgreSQL's caches
+ * until an invalidation tells of a change. Needs a transaction.
+ */
+extern AccessStanding *access_standing(const char *name);
+
+/* Whether all decisions that were right with one are right with the other. */
+extern bool access_standing_same(const AccessStanding *a, const AccessStanding *b);
 
 #endif /* PG_NOTIFYD_ACCESS_H */

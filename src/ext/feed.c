@@ -8,6 +8,7 @@
  *	  feed.c			life, main loop, retention
  *	  link.c			sockets to the gateways, one link each
  *	  feed_stream.c		subscriptions, and what a role may see of a channel
+ *	  feed_recheck.c	when that is decided anew
  *	  feed_read.c		from log rows to frames: live and replay
  *	  listen.c			raw notifications
  *
@@ -205,6 +206,7 @@ feed_begin(Oid database)
 	MemoryContextSwitchTo(context);
 	initStringInfo(&feed->text);
 	stream_init(feed);
+	recheck_init(feed);
 	listen_init(feed);
 	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
 	return feed;
@@ -219,7 +221,7 @@ feed_reload(void)
 	ProcessConfigFile(PGC_SIGHUP);
 
 	/* pg_notifyd.anonymous_role may be another one. */
-	stream_invalidate();
+	recheck_all();
 }
 
 /*
@@ -235,10 +237,10 @@ feed_look(Feed *feed)
 	lag_begin_round(feed->database);
 	feed->watermark = log_watermark(feed->database, &lsn);
 	StartTransactionCommand();
-	if (stream_stale())
+	if (recheck_due())
 	{
 		feed_check_extension(feed);
-		stream_recheck(feed);
+		recheck_look(feed);
 	}
 	if (feed->nsubs > 0)
 		progress = feed_read(feed, lsn);

@@ -77,6 +77,7 @@ struct Stream
 	uint32 number;
 	Oid role;
 	AccessChannel channel;
+	bool due; /* to be decided anew at the next look, see feed_recheck.c */
 	MemoryContext decisions_context;
 	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
 	dlist_head subs;
@@ -179,13 +180,12 @@ extern void stream_credit(Link *link, const WireReplayCredit *credit);
 /* Drop all subscriptions of a link that is gone. */
 extern void stream_drop_link(Link *link);
 
-/* Something that decisions depend on may have changed since they were made. */
-extern bool stream_stale(void);
+/* Decide anew what the role may see of the channel; ends the stream if it is no longer allowed. Needs a transaction. */
+extern void stream_decide_anew(Feed *feed, Stream *stream);
 
-extern void stream_invalidate(void);
-
-/* Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a transaction. */
-extern void stream_recheck(Feed *feed);
+/* What was decided about events: whether there is anything about those of a relation; make it anew when it is asked for. */
+extern bool stream_has_decision(Stream *stream, Oid relation);
+extern void stream_forget_decisions(Stream *stream);
 
 extern FeedChannel *stream_channel(Feed *feed, const char *name, int length);
 extern bool stream_event_allowed(Stream *stream, const LogEvent *event);
@@ -201,6 +201,22 @@ extern void stream_tell_notifies_lost(Link *link);
 
 /* The WIRE_OP_ bit of an operation of the log. */
 extern uint8 stream_op(char op);
+
+/* ---------------- when decisions are made anew (feed_recheck.c) ---------------- */
+
+extern void recheck_init(Feed *feed);
+
+/* Something has changed since the last look: there may be decisions that are no longer right. */
+extern bool recheck_due(void);
+
+/* Every decision counts as changed. */
+extern void recheck_all(void);
+
+/* Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a transaction. */
+extern void recheck_look(Feed *feed);
+
+/* Something has just been decided for a stream. */
+extern void recheck_decided(Stream *stream);
 
 /* ---------------- reading (feed_read.c) ---------------- */
 

@@ -4,10 +4,8 @@
  *	  Streams and subscriptions: who is sent what.
  *
  * A stream is one role's view of one channel, and every decision about privileges is made per stream.
- * Decisions are kept until PostgreSQL says, by an invalidation of a relation, role, membership,
- * schema or database, that one may have changed; then all are made anew, before the next event is sent. A stream
- * that is no longer allowed ends, with all its subscriptions. Relations that no decision depends on, such
- * as everybody's temporary tables, are sorted out first.
+ * Decisions are kept until something that they depend on may have changed (feed_recheck.c). A stream that is no
+ * longer allowed ends, with all its subscriptions.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,16 +14,10 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "mb/pg_wchar.h"
-#include "utils/acl.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "feed.h"
 #include "pending.h"
-#include "settings.h"
-#include "watch.h"
 
 /* What was decided about events with these columns of this relation. */
 typedef struct StreamDecision
@@ -37,36 +29,6 @@ typedef struct StreamDecision
 	int16 columns[FLEXIBLE_ARRAY_MEMBER];
 } StreamDecision;
 
-#define STREAM_MAX_CHANGED 64
-
-static bool stream_is_stale = false;
-
-/* Relations that were invalidated since the last look. Beyond this many, everything counts as changed. */
-static Oid stream_changed[STREAM_MAX_CHANGED];
-static int stream_nchanged = 0;
-
-/* Also when a column changes, with its privileges: that invalidates the relation (inval.c). */
-static void
-stream_relation_callback(Datum arg pg_attribute_unused(), Oid relation)
-{
-	for (int i = 0; i < stream_nchanged; i++)
-	{
-		if (stream_changed[i] == relation)
-			return;
-	}
-	if (!OidIsValid(relation) || stream_nchanged == STREAM_MAX_CHANGED)
-		stream_is_stale = true;
-	else
-		stream_changed[stream_nchanged++] = relation;
-}
-
-static void
-stream_syscache_callback(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
-						 uint32 hash pg_attribute_unused())
-{
-	stream_is_stale = true;
-}
-
 void
 stream_init(Feed *feed)
 {
@@ -76,23 +38,6 @@ stream_init(Feed *feed)
 	feed->streams = hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	feed->channels =
 		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(stream_relation_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHOID, stream_syscache_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, stream_syscache_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, stream_syscache_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(DATABASEOID, stream_syscache_callback, (Datum) 0);
-}
-
-bool
-stream_stale(void)
-{
-	return stream_is_stale || stream_nchanged > 0;
-}
-
-void
-stream_invalidate(void)
-{
-	stream_is_stale = true;
 }
 
 /* ---------------- channels ---------------- */
@@ -138,7 +83,7 @@ stream_adjust_listen(FeedChannel *channel)
 
 /* ---------------- streams ---------------- */
 
-static void
+void
 stream_forget_decisions(Stream *stream)
 {
 	MemoryContextReset(stream->decisions_context);
@@ -149,17 +94,7 @@ stream_forget_decisions(Stream *stream)
 static bool
 stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessReason *reason)
 {
-	if (key->role[0] == '\0')
-		*role = access_anonymous_role(reason);
-	else
-	{
-		*role = get_role_oid(key->role, true);
-		if (!OidIsValid(*role))
-		{
-			reason->code = ACCESS_NOT_PERMITTED;
-			snprintf(reason->message, sizeof(reason->message), "role \"%s\" does not exist", key->role);
-		}
-	}
+	*role = access_role(key->role, reason);
 	return OidIsValid(*role) && access_channel(*role, key->channel, channel, reason);
 }
 
@@ -409,6 +344,7 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 	StartTransactionCommand();
 	if (feed->nsubs == 0)
 		feed_jump_all(feed);
+	recheck_look(feed);
 	memset(&key, 0, sizeof(key));
 	if (!stream_copy_name(key.role, request->role) || !stream_copy_name(key.channel, request->channel) ||
 		!stream_decide(&key, &role, &channel, &reason))
@@ -419,6 +355,7 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 
 		stream->role = role;
 		stream->channel = channel;
+		recheck_decided(stream);
 		stream_adjust_listen(stream_channel(feed, key.channel, (int) strlen(key.channel)));
 		stream_start(link, stream, request);
 	}
@@ -505,74 +442,33 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 	stream_remove(feed, stream);
 }
 
-static bool
-stream_has_decision(Feed *feed, Oid relation)
+void
+stream_decide_anew(Feed *feed, Stream *stream)
 {
-	HASH_SEQ_STATUS status;
-	Stream *stream;
+	AccessReason reason;
 
-	hash_seq_init(&status, feed->streams);
-	while ((stream = hash_seq_search(&status)) != NULL)
+	stream_forget_decisions(stream);
+	stream->due = false;
+	if (!stream_decide(&stream->key, &stream->role, &stream->channel, &reason))
 	{
-		dlist_iter iter;
+		stream_end(feed, stream, &reason);
+		return;
+	}
+	recheck_decided(stream);
+	stream_adjust_listen(hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL));
+}
 
-		dlist_foreach (iter, &stream->decisions)
-		{
-			if (dlist_container(StreamDecision, node, iter.cur)->relation == relation)
-			{
-				hash_seq_term(&status);
-				return true;
-			}
-		}
+bool
+stream_has_decision(Stream *stream, Oid relation)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &stream->decisions)
+	{
+		if (dlist_container(StreamDecision, node, iter.cur)->relation == relation)
+			return true;
 	}
 	return false;
-}
-
-/* Whether any decision may depend on what has changed; everything that comes in from now on is new. */
-static bool
-stream_take_changes(Feed *feed)
-{
-	Oid changed[STREAM_MAX_CHANGED];
-	int n = stream_nchanged;
-	bool stale = stream_is_stale;
-
-	memcpy(changed, stream_changed, n * sizeof(Oid));
-	stream_nchanged = 0;
-	stream_is_stale = false;
-	for (int i = 0; i < n && !stale; i++)
-		stale = changed[i] == log_relation("watch") || changed[i] == log_relation("channel_grant") ||
-				watch_list(changed[i]) != NIL || stream_has_decision(feed, changed[i]);
-	return stale;
-}
-
-void
-stream_recheck(Feed *feed)
-{
-	MemoryContext context = CurrentMemoryContext;
-	MemoryContext each;
-	HASH_SEQ_STATUS status;
-	Stream *stream;
-
-	if (!stream_take_changes(feed))
-		return;
-	each = AllocSetContextCreate(context, "pg_notifyd recheck", ALLOCSET_DEFAULT_SIZES);
-	hash_seq_init(&status, feed->streams);
-	while ((stream = hash_seq_search(&status)) != NULL)
-	{
-		AccessReason reason;
-		bool allowed;
-
-		stream_forget_decisions(stream);
-		MemoryContextSwitchTo(each);
-		allowed = stream_decide(&stream->key, &stream->role, &stream->channel, &reason);
-		MemoryContextSwitchTo(context);
-		MemoryContextReset(each);
-		if (!allowed)
-			stream_end(feed, stream, &reason);
-		else
-			stream_adjust_listen(hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL));
-	}
-	MemoryContextDelete(each);
 }
 
 void
@@ -623,6 +519,7 @@ stream_event_allowed(Stream *stream, const LogEvent *event)
 	decision->allowed =
 		access_relation_allowed(stream->role, event->relation, event->ncolumns, event->columns, &reason);
 	dlist_push_head(&stream->decisions, &decision->node);
+	recheck_decided(stream);
 	return decision->allowed;
 }
 
