@@ -79,6 +79,14 @@ ALTER TABLE c DROP COLUMN y;
 ALTER TABLE c ALTER COLUMN y TYPE bigint;
 \set VERBOSITY default
 SELECT condition FROM w WHERE channel = 'c';
+-- the trigger's expression counts, not the text that it was made of
+SELECT notify_watch('c', 'insert,truncate', condition => 'new.x > 0');
+SELECT notify_watch('c', 'insert,truncate', condition => 'NEW.y>0') IS NOT NULL AS same;
+SELECT condition FROM w WHERE channel = 'c';
+ALTER TABLE c ADD COLUMN x integer;
+SELECT notify_watch('c', 'insert,truncate', condition => 'new.x > 0') IS NOT NULL AS another;
+SELECT condition FROM w WHERE channel = 'c';
+SELECT notify_watch('c', 'insert,truncate', condition => 'new.y > 0') IS NOT NULL AS back;
 SET client_min_messages = warning;
 ALTER TABLE c DROP COLUMN y CASCADE;
 RESET client_min_messages;

@@ -35,13 +35,18 @@ CREATE FUNCTION notifyd.watch_state(id bigint) RETURNS text
 COMMENT ON FUNCTION notifyd.watch_state(bigint) IS
 	'whether the triggers of a watch capture everything, as notifyd.watches shows it';
 
+CREATE FUNCTION notifyd.watch_condition(id bigint, stored text) RETURNS text
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_condition';
+COMMENT ON FUNCTION notifyd.watch_condition(bigint, text) IS
+	'the condition of a watch with the names that columns have now, as notifyd.watches shows it';
+
 DROP VIEW notifyd.watches;
 CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 	SELECT w.id, w.relation, w.channel, w.ops,
 		notifyd.column_names(w.cols) AS cols,
 		notifyd.column_names(w.key) AS key,
 		notifyd.column_names(w.update_of) AS update_of,
-		w.condition, w.old_values, w.notify, w.notify_rows,
+		notifyd.watch_condition(w.id, w.condition) AS condition, w.old_values, w.notify, w.notify_rows,
 		notifyd.watch_state(w.id) AS state
 	FROM notifyd.watch AS w
 		JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation

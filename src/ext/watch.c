@@ -9,7 +9,7 @@
  * notifyd.watch says takes ShareUpdateExclusiveLock, which no reader or writer notices,
  * and one that removes triggers takes AccessExclusiveLock, as DROP TRIGGER does. Each of
  * them conflicts with itself and the others. A call that finds everything as it should be
- * takes none. What was read before a lock was had is read again under it.
+ * takes none, but for AccessShareLock for a moment to read a condition. What was read before a lock was had is read again under it.
  *
  * A call that makes a new watch first takes a lock that stands for the channel, so that of two
  * owners who make the first watches of a channel at the same time the second sees the watch of
@@ -46,15 +46,13 @@ watch_columns_equal(const WatchColumns *a, const WatchColumns *b)
 		   (a->n == 0 || memcmp(a->attnums, b->attnums, a->n * sizeof(AttrNumber)) == 0);
 }
 
-/* Whether two watches of one table and channel say the same. */
+/* Whether two watches of one table and channel say the same, but for the condition. */
 static bool
 watch_equal(const Watch *a, const Watch *b)
 {
 	return a->ops == b->ops && watch_columns_equal(&a->cols, &b->cols) &&
 		   watch_columns_equal(&a->key, &b->key) && watch_columns_equal(&a->update_of, &b->update_of) &&
-		   strcmp(a->condition ? a->condition : "", b->condition ? b->condition : "") == 0 &&
-		   (a->condition == NULL) == (b->condition == NULL) && a->old_values == b->old_values &&
-		   a->notify == b->notify && a->notify_rows == b->notify_rows;
+		   a->old_values == b->old_values && a->notify == b->notify && a->notify_rows == b->notify_rows;
 }
 
 /*
@@ -72,8 +70,7 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
 		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
 		return AccessExclusiveLock;
-	if (have->ops != want->ops || (have->condition == NULL) != (want->condition == NULL) ||
-		(have->condition != NULL && strcmp(have->condition, want->condition) != 0) ||
+	if (have->ops != want->ops || !watch_condition_is(want->relation, triggers.row, want->condition) ||
 		watch_state(have) != WATCH_ACTIVE)
 		return ShareRowExclusiveLock;
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;

@@ -109,8 +109,20 @@ extern void watch_create_triggers(const Watch *watch);
 /* Drop them. Takes AccessExclusiveLock on the table. */
 extern void watch_drop_triggers(WatchTriggers triggers);
 
+/* ---------------- conditions (watch_condition.c) ---------------- */
+
 /* Check that the text is one SQL expression. Raises ERRCODE_SYNTAX_ERROR. */
 extern Node *watch_parse_condition(const char *condition);
+
+/* Have errors tell that they are in the condition, until the caller takes the context off the stack. */
+extern void watch_condition_push(ErrorContextCallback *context, const char *condition);
+
+/*
+ * Whether a trigger (InvalidOid: none) of the relation has this condition (NULL: none) as its
+ * expression. Raises the errors of CREATE TRIGGER. Takes AccessShareLock for a moment where there
+ * are both.
+ */
+extern bool watch_condition_is(Oid relation, Oid trigger, const char *condition);
 
 /* ---------------- what the triggers do (watch_state.c) ---------------- */
 

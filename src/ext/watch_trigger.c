@@ -33,7 +33,6 @@
 #include "commands/trigger.h"
 #include "nodes/makefuncs.h"
 #include "nodes/parsenodes.h"
-#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -69,45 +68,6 @@ watch_triggers_complete(const Watch *watch, WatchTriggers triggers)
 		   OidIsValid(triggers.truncate) == ((watch->ops & WATCH_OP_TRUNCATE) != 0);
 }
 
-/* A bare star may stand in a list of columns only. */
-static bool
-watch_is_star(Node *node)
-{
-	return IsA(node, ColumnRef) && IsA(linitial(((ColumnRef *) node)->fields), A_Star);
-}
-
-Node *
-watch_parse_condition(const char *condition)
-{
-	List *statements = raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
-	SelectStmt *select = castNode(SelectStmt, linitial_node(RawStmt, statements)->stmt);
-	SelectStmt *bare = makeNode(SelectStmt);
-	ResTarget *target = list_length(select->targetList) == 1 ? linitial(select->targetList) : NULL;
-
-	/* What was parsed is all that may stand behind SELECT: it must be an expression and nothing else. */
-	bare->targetList = select->targetList;
-	if (target == NULL || target->name != NULL || watch_is_star(target->val) || !equal(select, bare))
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("condition must be an SQL expression"),
-						errdetail("The condition is \"%s\".", condition)));
-	return target->val;
-}
-
-/* Errors in the condition: say so, and let the position be one in its text. */
-static void
-watch_condition_error(void *arg)
-{
-	const char *condition = arg;
-	int position = geterrposition();
-
-	if (position > 0)
-	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(condition);
-	}
-	errcontext("parameter \"%s\" of %s()", "condition", "notify_watch");
-}
-
 /*
  * The events for the row trigger. A row that moves between partitions is deleted from the
  * one and inserted into the other; capture makes an UPDATE of that, so on a partitioned
@@ -136,7 +96,7 @@ static void
 watch_create_trigger(const Watch *watch, const char *name, bool row, int16 events)
 {
 	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
-	ErrorContextCallback context = {.callback = watch_condition_error, .arg = watch->condition};
+	ErrorContextCallback context;
 	ObjectAddress trigger;
 	ObjectAddress extension;
 
@@ -149,8 +109,7 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 	stmt->events = events;
 	if (row && watch->condition != NULL)
 	{
-		context.previous = error_context_stack;
-		error_context_stack = &context;
+		watch_condition_push(&context, watch->condition);
 		stmt->whenClause = watch_parse_condition(watch->condition);
 	}
 	trigger = compat_create_trigger(stmt, watch->condition, watch->relation, watch_capture_function(false));
