@@ -40,13 +40,42 @@ RESET ROLE;
 SELECT * FROM new_events();
 SET ROLE regress_notifyd_user;
 
--- a column that no watch names goes without a word, even one of the key
+-- the last column of the key takes the watch along, also where no watch names it
 SELECT notify_watch('t') IS NOT NULL AS watched;
 ALTER TABLE t DROP COLUMN id;
 INSERT INTO t (f) VALUES ('h');
 RESET ROLE;
 SELECT * FROM new_events();
 SET ROLE regress_notifyd_user;
+
+-- but not where another key takes its place, nor a column that is no part of the key
+DELETE FROM t;
+ALTER TABLE t ADD COLUMN id integer PRIMARY KEY, ADD COLUMN g integer;
+SELECT notify_watch('t') IS NOT NULL AS watched;
+ALTER TABLE t DROP COLUMN id, ADD COLUMN new_id bigint PRIMARY KEY;
+ALTER TABLE t DROP COLUMN g;
+INSERT INTO t (new_id, f) VALUES (2, 'i');
+RESET ROLE;
+SELECT * FROM new_events();
+SET ROLE regress_notifyd_user;
+
+-- tables that are swapped by renaming them: the watch has to be moved
+CREATE TABLE swap (id integer PRIMARY KEY, a integer);
+SELECT notify_watch('swap') IS NOT NULL AS watched;
+CREATE TABLE swap_new (LIKE swap INCLUDING ALL, b integer);
+BEGIN;
+ALTER TABLE swap RENAME TO swap_old;
+ALTER TABLE swap_new RENAME TO swap;
+SELECT notify_watch('swap') IS NOT NULL AS watched;
+SELECT notify_unwatch('swap_old');
+COMMIT;
+INSERT INTO swap_old VALUES (1);
+INSERT INTO swap VALUES (2);
+RESET ROLE;
+SELECT * FROM new_events();
+SET ROLE regress_notifyd_user;
+SELECT relation, channel FROM w WHERE channel = 'swap';
+DROP TABLE swap, swap_old;
 
 -- a key without a primary key to take its place keeps what is left of it
 CREATE TABLE k (a integer, b integer, c integer);

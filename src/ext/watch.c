@@ -210,6 +210,10 @@ notify_unwatch(PG_FUNCTION_ARGS)
 
 		watch_drop_triggers(watch_find_triggers(relation, watch->id));
 		watch_delete(watch);
+
+		/* The channel lives on where another table has taken this one's place, or shares it. */
+		if (notifyd_shared != NULL && watch_list_channel(watch->channel) != NIL)
+			watch_reset(watch, "a table is no longer watched on the channel");
 	}
 	PG_RETURN_INT32(list_length(watches));
 }

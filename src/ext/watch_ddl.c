@@ -6,6 +6,7 @@
  *	  DISABLE TRIGGER		changes are not captured from now on: a warning, and a reset
  *	  ENABLE TRIGGER		they are again: a reset, because of those that were not, and our triggers
  *							are made ENABLE ALWAYS again, which ENABLE TRIGGER USER and ALL do not do
+ *	  RENAME, SET SCHEMA	watches go along: a notice
  *	  a rewrite				every row may be another one now: a reset
  *
  * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
@@ -43,9 +44,13 @@ typedef struct WatchedTable
 
 struct WatchDdl
 {
+	/* ALTER TABLE */
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
 	List *tables;  /* WatchedTable, before */
+
+	/* RENAME TO, SET SCHEMA */
+	Oid moved; /* the table, which has watches; InvalidOid: none */
 };
 
 static WatchedTable *
@@ -133,18 +138,32 @@ watch_ddl_tables(const AlterTableStmt *statement)
 	return tables;
 }
 
+/* The table that RENAME TO or SET SCHEMA moves; NULL where the command is another one. */
+static const RangeVar *
+watch_ddl_moved(Node *statement)
+{
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_TABLE)
+		return ((RenameStmt *) statement)->relation;
+	if (IsA(statement, AlterObjectSchemaStmt) &&
+		((AlterObjectSchemaStmt *) statement)->objectType == OBJECT_TABLE)
+		return ((AlterObjectSchemaStmt *) statement)->relation;
+	return NULL;
+}
+
 WatchDdl *
 watch_ddl_before(Node *statement)
 {
 	WatchDdl *ddl;
+	const RangeVar *moved = watch_ddl_moved(statement);
 
-	if (!IsA(statement, AlterTableStmt))
+	if (moved == NULL && !IsA(statement, AlterTableStmt))
 		return NULL;
 	ddl = palloc0(sizeof(WatchDdl));
-	if (!watch_ddl_concerns((AlterTableStmt *) statement, ddl))
-		return NULL;
-	ddl->tables = watch_ddl_tables((AlterTableStmt *) statement);
-	return ddl->tables != NIL ? ddl : NULL;
+	if (moved != NULL)
+		ddl->moved = RangeVarGetRelid(moved, NoLock, true);
+	else if (watch_ddl_concerns((AlterTableStmt *) statement, ddl))
+		ddl->tables = watch_ddl_tables((AlterTableStmt *) statement);
+	return ddl->tables != NIL || OidIsValid(ddl->moved) ? ddl : NULL;
 }
 
 static WatchTrigger *
@@ -246,12 +265,31 @@ watch_ddl_tell(const WatchEffect *effect)
 		watch_reset(watch, "the table was rewritten by ALTER TABLE");
 }
 
+/* Somebody who swaps two tables by renaming them has to know whose the watch is. */
+static void
+watch_ddl_tell_moved(Oid relation)
+{
+	char *schema = get_namespace_name(get_rel_namespace(relation));
+	char *name = get_rel_name(relation);
+	ListCell *cell;
+
+	if (schema == NULL || name == NULL || !OidIsValid(watch_capture_function(true)))
+		return;
+	foreach (cell, watch_list(relation))
+		ereport(NOTICE, (errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
+								((Watch *) lfirst(cell))->channel, schema, name),
+						 errhint("If another table takes its place, call notify_watch() for that one and "
+								 "notify_unwatch() for this one, in this order and in one transaction.")));
+}
+
 void
 watch_ddl_after(WatchDdl *ddl)
 {
 	List *effects = NIL;
 	ListCell *cell;
 
+	if (OidIsValid(ddl->moved))
+		watch_ddl_tell_moved(ddl->moved);
 	foreach (cell, ddl->tables)
 	{
 		WatchedTable *before = lfirst(cell);

@@ -4,7 +4,8 @@
  *	  Keeping watches in step with what is dropped: the event trigger for sql_drop.
  *
  *	  a table			its watches go
- *	  a column			that a watch names: an error, unless with CASCADE; then it leaves the watch
+ *	  a column			that a watch names: an error, unless with CASCADE; then it leaves the watch.
+ *						The last one of a watch's key, be it named or the primary key's: the watch goes
  *	  a trigger			of a watch, by hand or because the condition uses a dropped column: the watch goes
  *
  * It runs as whoever drops something, in a command that may have nothing to do with us, so
@@ -17,6 +18,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -32,14 +34,14 @@
 
 PG_FUNCTION_INFO_V1(notifyd_on_drop);
 
-/* A table, column or trigger that was dropped. */
+/* A table, column, constraint or trigger that was dropped. */
 typedef struct DroppedObject
 {
 	Oid class_id;
 	Oid object_id;
 	int32 column; /* 0: not a column */
 	int nnames;
-	Datum *names; /* text: schema, table, column or trigger */
+	Datum *names; /* text: schema, table, column, constraint or trigger */
 } DroppedObject;
 
 /* The dropped objects that may concern a watch, allocated in the current context. */
@@ -53,7 +55,7 @@ watch_dropped_objects(void)
 	if (SPI_execute("SELECT classid, objid, objsubid, address_names "
 					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
 					"WHERE object_type OPERATOR(pg_catalog.=) ANY "
-					"(ARRAY['table', 'table column', 'trigger']::pg_catalog.text[])",
+					"(ARRAY['table', 'table column', 'table constraint', 'trigger']::pg_catalog.text[])",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the dropped objects");
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -115,14 +117,40 @@ watch_remove_column(WatchColumns *columns, AttrNumber attnum)
 	return true;
 }
 
+/* The relation that the names of a dropped column, constraint or trigger begin with; InvalidOid: it is gone too. */
+static Oid
+watch_dropped_from(const DroppedObject *object)
+{
+	Oid schema =
+		object->nnames == 3 ? get_namespace_oid(TextDatumGetCString(object->names[0]), true) : InvalidOid;
+
+	return OidIsValid(schema) ? get_relname_relid(TextDatumGetCString(object->names[1]), schema) : InvalidOid;
+}
+
+/* Whether a constraint of this table, as its primary key is one, was dropped. */
+static bool
+watch_constraint_dropped(List *dropped, Oid relation)
+{
+	ListCell *cell;
+
+	foreach (cell, dropped)
+	{
+		DroppedObject *object = lfirst(cell);
+
+		if (object->class_id == ConstraintRelationId && watch_dropped_from(object) == relation)
+			return true;
+	}
+	return false;
+}
+
 /*
- * A column was dropped: take it out of the watch. What is left of a key is none any more:
- * the primary key takes its place where there is one. Where no column of update_of is left,
- * every UPDATE counts: rather too many events than too few. Where none of cols is left,
- * events carry the key alone.
+ * Take a dropped column out of a watch; returns whether the watch named it. What is left of a
+ * key is none any more: the primary key takes its place where there is one. Where no column of
+ * update_of is left, every UPDATE counts: rather too many events than too few. Where none of cols
+ * is left, events carry the key alone.
  */
-static void
-watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, Node *command)
+static bool
+watch_forget_column(Watch *watch, AttrNumber attnum)
 {
 	bool named = watch_remove_column(&watch->cols, attnum);
 
@@ -138,19 +166,50 @@ watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, Node *
 		named = true;
 		watch->update_of.given = watch->update_of.n > 0;
 	}
-	if (!named)
-		return;
+	return named;
+}
 
-	if (watch_drop_is_restricted(command, column))
+/* A watch goes, because of what is told. */
+static void
+watch_end(Watch *watch, const char *format)
+{
+	watch_drop_triggers(watch_find_triggers(watch->relation, watch->id));
+	watch_delete(watch);
+	ereport(NOTICE, (errmsg(format, get_rel_name(watch->relation), watch->channel)));
+}
+
+static void
+watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *dropped, Node *command)
+{
+	bool had_key = watch->key.given || watch_constraint_dropped(dropped, watch->relation);
+	bool named = watch_forget_column(watch, attnum);
+	bool keyless = had_key && !watch->key.given && watch_table_key(watch->relation, false) == NIL;
+
+	if (named && watch_drop_is_restricted(command, column))
 		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 						errmsg("cannot drop column %s of table %s because a watch names it", column,
 							   get_rel_name(watch->relation)),
 						errdetail("The watch on channel \"%s\" depends on the column.", watch->channel),
 						errhint("Use DROP ... CASCADE to take the column out of the watch too, or alter the "
 								"watch by notify_watch() first.")));
-	watch_update(watch);
-	ereport(NOTICE, (errmsg("column %s of table %s leaves the watch on channel \"%s\"", column,
-							get_rel_name(watch->relation), watch->channel)));
+	if (keyless)
+		watch_end(watch, "the watch of table %s on channel \"%s\" goes with the last column of its key");
+	else if (named)
+	{
+		watch_update(watch);
+		ereport(NOTICE, (errmsg("column %s of table %s leaves the watch on channel \"%s\"", column,
+								get_rel_name(watch->relation), watch->channel)));
+	}
+}
+
+/* A table was dropped, and its triggers with it. */
+static void
+watch_table_dropped(Watch *watch, const DroppedObject *object)
+{
+	watch_delete(watch);
+	ereport(NOTICE, (errmsg("the watch of table %s on channel \"%s\" goes with the table",
+							object->nnames > 0 ? TextDatumGetCString(object->names[object->nnames - 1]) : "",
+							watch->channel)));
 }
 
 /* A trigger of this table was dropped: a watch that lacks one of its triggers now goes. */
@@ -164,41 +223,25 @@ watch_trigger_dropped(Oid relation)
 		Watch *watch = lfirst(cell);
 		WatchTriggers triggers = watch_find_triggers(relation, watch->id);
 
-		if (watch_triggers_complete(watch, triggers))
-			continue;
-		watch_drop_triggers(triggers);
-		watch_delete(watch);
-		ereport(NOTICE, (errmsg("the watch of table %s on channel \"%s\" goes with its trigger",
-								get_rel_name(relation), watch->channel)));
+		if (!watch_triggers_complete(watch, triggers))
+			watch_end(watch, "the watch of table %s on channel \"%s\" goes with its trigger");
 	}
 }
 
 static void
-watch_object_dropped(const DroppedObject *object, Node *command)
+watch_relation_dropped(const DroppedObject *object, List *dropped, Node *command)
 {
 	ListCell *cell;
 
-	if (object->class_id == TriggerRelationId && object->nnames == 3)
-	{
-		Oid schema = get_namespace_oid(TextDatumGetCString(object->names[0]), true);
-		Oid relation = OidIsValid(schema) ? get_relname_relid(TextDatumGetCString(object->names[1]), schema)
-										  : InvalidOid;
-
-		if (OidIsValid(relation))
-			watch_trigger_dropped(relation);
-		return;
-	}
-	if (object->class_id != RelationRelationId)
-		return;
 	foreach (cell, watch_list(object->object_id))
 	{
 		Watch *watch = lfirst(cell);
 
 		if (object->column == 0)
-			watch_delete(watch);
+			watch_table_dropped(watch, object);
 		else if (object->nnames == 3)
 			watch_column_dropped(watch, (AttrNumber) object->column, TextDatumGetCString(object->names[2]),
-								 command);
+								 dropped, command);
 	}
 }
 
@@ -219,12 +262,15 @@ notifyd_on_drop(PG_FUNCTION_ARGS)
 	foreach (cell, dropped)
 	{
 		if (((DroppedObject *) lfirst(cell))->class_id == RelationRelationId)
-			watch_object_dropped(lfirst(cell), command);
+			watch_relation_dropped(lfirst(cell), dropped, command);
 	}
 	foreach (cell, dropped)
 	{
-		if (((DroppedObject *) lfirst(cell))->class_id == TriggerRelationId)
-			watch_object_dropped(lfirst(cell), command);
+		DroppedObject *object = lfirst(cell);
+		Oid relation = object->class_id == TriggerRelationId ? watch_dropped_from(object) : InvalidOid;
+
+		if (OidIsValid(relation))
+			watch_trigger_dropped(relation);
 	}
 	PG_RETURN_NULL();
 }
