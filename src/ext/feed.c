@@ -42,6 +42,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -60,6 +61,7 @@
 
 #define FEED_TICK_MS    1000 /* it looks by itself at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
+#define FEED_LOCKED_MS  20   /* or while somebody has the extension's tables to himself */
 
 /*
  * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
@@ -122,6 +124,36 @@ feed_check_extension(Feed *feed)
 	if (there)
 		feed_leave(feed, FEED_WANTED, NULL);
 	feed_leave(feed, FEED_ABSENT, "the extension has been dropped from this database");
+}
+
+/*
+ * The feed touches the extension's tables only between these two. DROP EXTENSION waits for it to
+ * leave (watch_uninstall.c), and while a command has the tables to itself, or is about to, the
+ * feed does not enter: false. Otherwise one of both could meet a deadlock, or the feed a table that
+ * is gone. The lock is held by the session, because a round may have several transactions.
+ */
+static void
+feed_lock_tag(Feed *feed, LOCKTAG *tag)
+{
+	SET_LOCKTAG_RELATION(*tag, MyDatabaseId, feed->incarnation);
+}
+
+static bool
+feed_enter(Feed *feed)
+{
+	LOCKTAG tag;
+
+	feed_lock_tag(feed, &tag);
+	return LockAcquire(&tag, AccessShareLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+feed_exit(Feed *feed)
+{
+	LOCKTAG tag;
+
+	feed_lock_tag(feed, &tag);
+	LockRelease(&tag, AccessShareLock, true);
 }
 
 /*
@@ -194,14 +226,20 @@ feed_begin(Oid database)
 		feed_leave(feed, FEED_ABSENT, NULL);
 
 	StartTransactionCommand();
+	feed->incarnation = log_table(0);
+	if (!feed_enter(feed))
+	{
+		CommitTransactionCommand();
+		feed_leave(feed, FEED_WANTED, NULL);
+	}
 	log_attach();
 	extension_report_version();
-	feed->incarnation = log_table(0);
 	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
 	CommitTransactionCommand();
 	log_begin(feed->database, &feed->map);
 	feed_begin_timeline(feed);
 	watch_reset_unlogged();
+	feed_exit(feed);
 
 	MemoryContextSwitchTo(context);
 	initStringInfo(&feed->text);
@@ -401,6 +439,11 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (launcher_database_held(feed->database))
 			feed_leave(feed, FEED_WANTED, NULL);
 
+		if (!feed_enter(feed))
+		{
+			link_wait(feed, FEED_LOCKED_MS);
+			continue;
+		}
 		now = GetCurrentTimestamp();
 		tick = now < looked || TimestampDifferenceExceeds(looked, now, FEED_TICK_MS);
 		listen_drain();
@@ -418,6 +461,7 @@ pg_notifyd_feed_main(Datum main_arg)
 			feed->held_ms = log_report_in_flight(feed->database);
 			looked = now;
 		}
+		feed_exit(feed);
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed->found > 0)

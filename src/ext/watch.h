@@ -187,6 +187,17 @@ typedef struct WatchDdl WatchDdl;
 extern WatchDdl *watch_ddl_before(Node *statement);
 extern void watch_ddl_after(WatchDdl *ddl);
 
+/* ---------------- DROP EXTENSION (watch_uninstall.c) ---------------- */
+
+/* Whether a command drops the extension. */
+extern bool watch_is_uninstall(Node *statement);
+
+/*
+ * Wait for those who write to watched tables and for the feed, and keep others from beginning
+ * to, until the end of the transaction. Does nothing for who may not drop the extension.
+ */
+extern void watch_lock_for_uninstall(void);
+
 /* ---------------- arguments (watch_arguments.c) ---------------- */
 
 /*

@@ -156,6 +156,8 @@ watch_ddl_before(Node *statement)
 	WatchDdl *ddl;
 	const RangeVar *moved = watch_ddl_moved(statement);
 
+	if (watch_is_uninstall(statement))
+		watch_lock_for_uninstall();
 	if (moved == NULL && !IsA(statement, AlterTableStmt))
 		return NULL;
 	ddl = palloc0(sizeof(WatchDdl));
