@@ -1,0 +1,135 @@
+# A database that has the objects of 1.0 under the library of 1.1: changes are captured and sent, the SQL functions say what
+# to do, and ALTER EXTENSION UPDATE loses nothing under a connected client and a writer. Afterwards the database is the
+# same as one that never had 1.0.
+use strict;
+use warnings;
+
+use NotifydTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = notifyd_node('main', extension => 0);
+$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+my $from = -s $node->logfile;
+
+# What notify_watch() and notify_grant() of 1.0 have left in a database.
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pg_notifyd VERSION '1.0';
+	CREATE ROLE reader;
+	CREATE TABLE orders (id serial PRIMARY KEY, name text);
+	CREATE TABLE late (id int PRIMARY KEY);
+	GRANT SELECT ON orders, late TO guest;
+	INSERT INTO notifyd.watch VALUES
+		(nextval('notifyd.watch_id_seq'), 'orders', 'orders', 'insert,update,delete', NULL, NULL, NULL, NULL, true, true);
+	CREATE TRIGGER notifyd_1_row AFTER INSERT OR UPDATE OR DELETE ON orders FOR EACH ROW EXECUTE FUNCTION notifyd.capture('1');
+	ALTER TABLE orders ENABLE ALWAYS TRIGGER notifyd_1_row;
+	ALTER TRIGGER notifyd_1_row ON orders DEPENDS ON EXTENSION pg_notifyd;
+	INSERT INTO notifyd.channel_grant VALUES ('lobby', 'guest');
+});
+wait_healthy($node);
+
+# The SQL functions, one of whose arguments are fewer than the library's.
+foreach my $call (
+	q{notify_watch('late')},
+	q{notify_watch('late', 'insert', NULL, NULL, NULL, NULL, NULL, true, false)},
+	q{notify_unwatch('orders')},
+	q{notify_send('lobby', '1')},
+	q{notify_fetch(1)},
+	q{notify_grant('lobby', 'reader')},
+	q{notify_revoke('lobby', 'guest')})
+{
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
+	like($err,
+		qr/ERROR:  55000: extension pg_notifyd is of version 1\.0 in this database, but the loaded library is of version 1\.\d+\n.*HINT:  Run "ALTER EXTENSION pg_notifyd UPDATE"/s,
+		"$call says what to do");
+}
+
+# Capture, feed, views and LISTEN go on as they were.
+my $client = notifyd_client($node);
+$client->subscribe($_) foreach 'orders', 'lobby';
+my $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders (name) VALUES ('whole')});
+like($heard, qr/with payload ".*"name": ?"whole"/, 'NOTIFY carries the whole, as in 1.0');
+$node->safe_psql('postgres', q{NOTIFY lobby, 'raw'});
+is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'INSERT', 'NOTIFY' ], 'the client gets what it got');
+is($node->safe_psql('postgres', q{SELECT channel FROM notifyd.watches}), 'orders', 'notifyd.watches');
+wait_for(
+	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version 1\.0 in database "postgres"/ },
+	'the log line');
+$node->safe_psql('postgres', 'CREATE TABLE any_ddl (); DROP TABLE any_ddl');
+
+# The update, while somebody writes.
+$node->safe_psql('postgres', q{
+	CREATE TABLE stop ();
+	CREATE PROCEDURE write() LANGUAGE plpgsql AS $$
+	BEGIN
+		WHILE NOT EXISTS (SELECT FROM stop) LOOP
+			INSERT INTO orders (name) VALUES ('written');
+			COMMIT;
+		END LOOP;
+	END $$});
+my @writers = map { $node->background_psql('postgres') } 1 .. 2;
+$_->query_until(qr/begun/, "\\echo begun\nCALL write();\n") foreach @writers;
+$client->next_events(200);
+my ($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION pg_notifyd UPDATE');
+is($status, 0, 'ALTER EXTENSION UPDATE under a writer');
+like($err, qr/WARNING:  1 watches with "notify" send \{"id": \.\.\.\} by NOTIFY from now on.*HINT:/s, 'it says what LISTEN clients lose');
+$client->next_events(200);
+$node->safe_psql('postgres', 'INSERT INTO stop DEFAULT VALUES');
+$_->quit foreach @writers;
+my $last = $node->safe_psql('postgres', 'SELECT max(id) FROM orders');
+wait_for(sub { ($client->events)[-1]{key}{id} == $last || grep { ($_->{key}{id} // 0) == $last } $client->events }, 'the last event');
+my %seen;
+$seen{ $_->{key}{id} }++ foreach grep { $_->{op} eq 'INSERT' } $client->events;
+is(scalar keys %seen, $node->safe_psql('postgres', 'SELECT count(*) FROM orders'), 'the connected client has everything');
+is_deeply([ grep { $seen{$_} != 1 } keys %seen ], [], 'and nothing twice');
+is(scalar(grep { ($_->{method} // '') =~ /^(reset|error)$/ } $client->received), 0, 'and was told of no loss');
+
+# What was there is still there, with the functions of now.
+is($node->safe_psql('postgres', q{SELECT notify_watch('orders', 'insert,update,delete', notify => true)}), 1, 'the watch is the same');
+is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', channel, role, privilege), ',') FROM notifyd.grants}),
+	'lobby guest subscribe', 'and so are grants');
+$heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders (name) VALUES ('id alone'); SELECT notify_send('lobby', '"new"')});
+like($heard, qr/with payload "\{"id":\s*\d+\}"/, 'NOTIFY carries the id');
+wait_for(sub { grep { ($_->{payload} // '') eq 'new' } $client->events }, 'the message');
+my @lines = slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version/g;
+is(scalar @lines, 1, 'the server log said once that the versions differ');
+
+# Updated and fresh are the same.
+$node->safe_psql('fresh', 'CREATE EXTENSION pg_notifyd');
+foreach my $what ('\dp notifyd.*', '\df+ notifyd.*', '\df+ notify_*', '\d+ notifyd.*', '\dT+ notifyd.*', '\dx+ pg_notifyd',
+	'\dn+ notifyd', '\dy+',
+	q{SELECT pg_describe_object(classoid, objoid, objsubid), initprivs FROM pg_init_privs WHERE privtype = 'e' ORDER BY 1},
+	q{SELECT pg_describe_object(classid, objid, objsubid), pg_describe_object(refclassid, refobjid, refobjsubid), deptype
+		FROM pg_depend WHERE pg_describe_object(classid, objid, objsubid) ~ 'notif' AND
+			pg_describe_object(classid, objid, objsubid) !~ 'orders' ORDER BY 1, 2, 3},
+	q{SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description
+		WHERE pg_describe_object(classoid, objoid, objsubid) ~ 'notif' ORDER BY 1},
+	q{SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE tgrelid::regclass::text ~ 'notifyd' ORDER BY 1},
+	q{SELECT extversion, extnamespace::regnamespace, extconfig::regclass[], extcondition FROM pg_extension WHERE extname = 'pg_notifyd'})
+{
+	my ($updated, $fresh) = map { my (undef, $out) = $node->psql($_, $what, extra_params => [ '-P', 'format=aligned' ]); $out =~ s/(?<=pg_toast_)\d+/N/g; $out } 'postgres', 'fresh';
+	my ($title) = $what =~ /^(\\\S+ ?\S*|.*FROM \S+)/s;
+	$title =~ s/\s+/ /g;
+	cmp_ok(length $fresh, '>', 20, "$title shows something");
+	is($updated, $fresh, "$title is the same of an updated database and a fresh one");
+}
+
+# A database whose extension is later than the library.
+$node->safe_psql('fresh', q{
+	CREATE TABLE t (id int PRIMARY KEY);
+	GRANT SELECT ON t TO guest;
+	SELECT notify_watch('t');
+	UPDATE pg_extension SET extversion = '9.10' WHERE extname = 'pg_notifyd'});
+(undef, undef, $err) = $node->psql('fresh', q{SELECT notify_unwatch('t')});
+like($err, qr/is of version 9\.10 in this database.*HINT:  Install the files of version 9\.10 and restart the server/s, 'it is told what to do');
+wait_healthy($node, 'fresh');
+my $ahead = notifyd_client($node, database => 'fresh');
+$ahead->subscribe('t');
+$node->safe_psql('fresh', 'INSERT INTO t VALUES (1)');
+is($ahead->next_event->{key}{id}, 1, 'and no writer fails');
+$node->restart;
+wait_for(
+	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version 9\.10 in database "fresh".*\n.*\n.*HINT:  Install the files/ },
+	'the log line');
+
+done_testing();
