@@ -591,7 +591,7 @@ supervisor_tell_health(const char *trouble)
 	}
 }
 
-/* Whether a gateway ended because it did not understand the library, or the library is of a version that it is too old for. */
+/* Whether a gateway ended because it is of another version than the library, see WIRE_EXIT_VERSION. */
 static bool
 supervisor_is_of_other_version(const Gateway *gateway, int status)
 {
