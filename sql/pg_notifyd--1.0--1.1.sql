@@ -116,6 +116,15 @@ CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
 INSERT INTO notifyd.unlogged_mark VALUES (true);
 COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since a feed looked';
 
+/* ---------------- timelines: which histories positions are of, see src/ext/log_timeline.c ---------------- */
+
+ALTER TABLE notifyd.timeline ADD COLUMN first_id bigint NOT NULL DEFAULT 0;
+COMMENT ON TABLE notifyd.timeline IS 'timelines that positions may be of: one for each start of the server';
+COMMENT ON COLUMN notifyd.timeline.timeline IS 'number of the timeline, drawn at random';
+COMMENT ON COLUMN notifyd.timeline.last_id IS 'positions of the timeline up to this id are part of this history';
+COMMENT ON COLUMN notifyd.timeline.at IS 'when it began';
+COMMENT ON COLUMN notifyd.timeline.first_id IS 'the first id that could be given out then';
+
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 
 -- Logical replication. A publication FOR ALL TABLES has the tables of this schema, too. PostgreSQL refuses UPDATE and DELETE

@@ -35,7 +35,6 @@
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -156,56 +155,6 @@ feed_exit(Feed *feed)
 	LockRelease(&tag, AccessShareLock, true);
 }
 
-/*
- * notifyd.timeline has, for each timeline that this database has had a feed on, the last id in the log
- * when it began: what is later than that on an earlier timeline is not part of our history.
- */
-static void
-feed_begin_timeline(Feed *feed)
-{
-	Oid types[2] = {INT4OID, INT8OID};
-	Datum values[2];
-
-	feed->timeline = log_timeline();
-	values[0] = Int32GetDatum((int32) feed->timeline);
-	values[1] = Int64GetDatum((int64) feed->database->last_at_start);
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute_with_args(
-			"INSERT INTO notifyd.timeline (timeline, last_id, at) "
-			"VALUES ($1, $2, pg_catalog.clock_timestamp()) ON CONFLICT (timeline) DO NOTHING",
-			2, types, values, NULL, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not note the timeline");
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
-bool
-feed_timeline_has(WirePosition position)
-{
-	Oid types[1] = {INT4OID};
-	Datum values[1] = {Int32GetDatum((int32) position.timeline)};
-	bool has = false;
-
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-	if (SPI_execute_with_args(
-			"SELECT last_id FROM notifyd.timeline WHERE timeline > $1 ORDER BY timeline LIMIT 1", 1, types,
-			values, NULL, true, 1) == SPI_OK_SELECT &&
-		SPI_processed == 1)
-	{
-		bool isnull;
-		Datum last = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-
-		has = position.id <= (uint64) DatumGetInt64(last);
-	}
-	SPI_finish();
-	PopActiveSnapshot();
-	return has;
-}
-
 static Feed *
 feed_begin(Oid database)
 {
@@ -237,7 +186,8 @@ feed_begin(Oid database)
 	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
 	CommitTransactionCommand();
 	log_begin(feed->database, &feed->map);
-	feed_begin_timeline(feed);
+	log_begin_timeline(feed->database, &feed->map);
+	feed->timeline = feed->database->timeline;
 	watch_reset_unlogged();
 	feed_exit(feed);
 

@@ -249,9 +249,6 @@ extern void feed_jump_all(Feed *feed);
 /* Microseconds that pass evenly, from some point in time. */
 extern int64 feed_clock(void);
 
-/* Whether a position of an earlier timeline lies in the history that this server has. */
-extern bool feed_timeline_has(WirePosition position);
-
 /* Pass a raw notification on. Arguments in the server's encoding. */
 extern void feed_notify(Feed *feed, const char *channel, const char *payload);
 

@@ -254,25 +254,26 @@ stream_resume(Link *link, WirePosition since, const char **reason)
 	WirePosition oldest = {.timeline = feed->timeline, .id = feed->map.oldest};
 	WirePosition now = {.timeline = feed->timeline, .id = link->position};
 	uint64 issued;
+	uint64 last;
 
 	LWLockAcquire(&feed->database->lock, LW_SHARED);
 	issued = feed->database->next_id - 1;
 	LWLockRelease(&feed->database->lock);
 
 	*reason = NULL;
-	if (since.timeline > feed->timeline)
-		*reason = "the position is of a timeline that this server has not had";
-	else if (since.timeline < feed->timeline && !feed_timeline_has(since))
-		*reason = "the position is of a part of an earlier timeline that this server has not had";
-	else if (since.id > issued)
-		*reason = "the position is ahead of this server";
-	if (*reason != NULL)
-		return now;
 	if (since.id < feed->map.oldest)
 	{
 		*reason = "events after the position are no longer retained";
 		return oldest;
 	}
+	if (!log_timeline_end(since.timeline, &last))
+		*reason = "the position is of a timeline that this server has not had";
+	else if (since.id > last)
+		*reason = "the position is of a part of an earlier timeline that this server has not had";
+	else if (since.id > issued)
+		*reason = "the position is ahead of this server";
+	if (*reason != NULL)
+		return now;
 	return (WirePosition){.timeline = feed->timeline, .id = since.id};
 }
 

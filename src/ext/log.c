@@ -20,7 +20,8 @@
  * will. Why it is in order: if A had ended before B began to commit, A's ids were taken before B's.
  *
  * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so a
- * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends.
+ * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends. An abort is
+ * published likewise, so that after a crash it can be told from what was under way (log_timeline.c).
  *
  * Bulk: a transaction with many events would hold the watermark while it inserts them all. It inserts
  * them first, in a table of their own with an index, under negative keys from a second counter, and takes its
@@ -39,6 +40,7 @@
 
 #include "access/relation.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
@@ -162,12 +164,14 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 	LogMap map;
 	uint64 last_id;
 	int segment;
+	uint64 decided;
 	int64 smallest_key;
+	uint32 timeline = log_draw_timeline();
 	uint64 next_id = log_clock();
 
 	Assert(!RecoveryInProgress());
 	log_load_map(&map);
-	log_extremes(&last_id, &segment, &smallest_key);
+	log_extremes(&last_id, &segment, &decided, &smallest_key);
 
 	/* Normally the newest segment is being written. It is not if ids have passed it by, see log_segment.c. */
 	if (map.n > 0 && last_id < map.segments[map.n - 1].first)
@@ -184,7 +188,8 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 		database->next_id = Max(database->next_id, next_id);
 		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
 		database->first_at_start = database->next_id;
-		database->last_at_start = last_id;
+		database->decided_at_start = decided;
+		database->timeline = timeline;
 		database->segment = segment;
 		log_forget_tail(database);
 		database->incarnation = incarnation;
@@ -282,19 +287,33 @@ log_begin_bulk(NotifydDatabase *database, int64 n)
 	return bulk;
 }
 
+/*
+ * The end of what has been written of WAL. Where that is a page's begin, PostgreSQL says where the next record would begin, behind
+ * the page's header, which is not there yet (XLogBytePosToRecPtr() in xlog.c).
+ */
+static XLogRecPtr
+log_wal_end(void)
+{
+	XLogRecPtr end = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		return end - SizeOfXLogLongPHD;
+	if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return end - SizeOfXLogShortPHD;
+	return end;
+}
+
 void
 log_decided(NotifydDatabase *database, bool committed)
 {
 	NotifydBackend *me = shared_my_backend();
+	uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
 
-	if (committed)
-	{
-		uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
+	/* What an abort wrote is in no variable. It has to be on disk as well before later events are sent, see log_timeline.c. */
+	XLogRecPtr end = committed ? XactLastCommitEnd : log_wal_end();
 
-		while (seen < XactLastCommitEnd &&
-			   !pg_atomic_compare_exchange_u64(&database->commit_lsn, &seen, XactLastCommitEnd))
-			;
-	}
+	while (seen < end && !pg_atomic_compare_exchange_u64(&database->commit_lsn, &seen, end))
+		;
 	pg_memory_barrier();
 	pg_atomic_write_u64(&me->first_id, 0);
 	pg_atomic_write_u32(&me->bulk_segment, 0);

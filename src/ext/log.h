@@ -14,6 +14,7 @@
 
 #include "access/genam.h"
 #include "access/htup.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -263,8 +264,14 @@ typedef bool (*LogCallback)(const LogEvent *event, void *arg);
 extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
 					 LogCallback callback, void *arg);
 
-/* The last id in the log, dead rows included, which segment it is in, and the smallest key (0: none). */
-extern void log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key);
+/*
+ * The last id in the log, dead rows included, which segment it is in, the last watermark that a row tells of (0: none does),
+ * and the smallest key (0: none).
+ */
+extern void log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smallest_key);
+
+/* The last id that a row stands for. */
+extern uint64 log_last_id_of(TupleTableSlot *slot);
 
 /* The last id of an event at or below upto that is visible to the snapshot, or map->oldest. */
 extern uint64 log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot);
@@ -287,10 +294,40 @@ extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, i
 /* The part of it before the text; there is no NUL behind it. */
 extern void log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
 
-/* This server's timeline, as positions carry it. */
+/* ---------------- timelines (log_timeline.c) ---------------- */
+
+/*
+ * The timeline of this database, as positions carry it. Needs a transaction, unless log_attach() has been called by this
+ * process.
+ */
 extern uint32 log_timeline(void);
 
+/* The timeline in the position of an event: always the same. Needs a transaction. */
+extern uint32 log_timeline_of(uint64 id);
+
+/* A number for a new timeline. Needs a transaction. */
+extern uint32 log_draw_timeline(void);
+
+/*
+ * Note this start's timeline, and where the earlier ones end, if that has not been done. Called by the feed before it
+ * hands out a position, outside a transaction.
+ */
+extern void log_begin_timeline(NotifydDatabase *database, const LogMap *map);
+
+/* For the feed: up to which id positions of a timeline are good. False: the timeline is no part of this history. */
+extern bool log_timeline_end(uint32 timeline, uint64 *last);
+
 /* ---------------- segments and retention (log_segment.c) ---------------- */
+
+/*
+ * Call a function with the columns of each row of a small table of ours that a snapshot sees, and run a statement of our
+ * own that takes up to two numbers, which the latter needs to be between the other two.
+ */
+typedef void (*LogRowFunction)(void *arg, Datum *values);
+extern void log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg);
+extern void log_begin_work(void);
+extern void log_execute(const char *sql, int64 first, int64 second);
+extern void log_end_work(void);
 
 /* A position in the middle of what is retained: by segments, the older half is up to and with it. */
 extern uint64 log_middle(const LogMap *map);

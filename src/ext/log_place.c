@@ -575,7 +575,7 @@ log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slo
 }
 
 uint64
-log_last_in(Relation table)
+log_last_in(Relation table, uint64 *decided)
 {
 	LogPageRow rows[MaxHeapTuplesPerPage];
 	Oid file = COMPAT_RELATION_FILE(table);
@@ -600,7 +600,11 @@ log_last_in(Relation table)
 		int n = log_read_page(table, block, rows);
 
 		for (int i = 0; i < n; i++)
+		{
 			last = Max(last, rows[i].last);
+			if (rows[i].behind < PG_INT32_MAX)
+				*decided = Max(*decided, rows[i].id - rows[i].behind);
+		}
 	}
 	return last;
 }

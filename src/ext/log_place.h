@@ -89,7 +89,10 @@ log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, u
 /* Get the visible row of the greatest id at or below upto, which must be at or below a watermark. False: none. */
 extern bool log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slot);
 
-/* The last id that rows of a table stand for, dead ones too; 0: there are none. For a table that is not written to. */
-extern uint64 log_last_in(Relation table);
+/*
+ * The last id that rows of a table stand for, dead ones too; 0: there are none. *decided grows to the last watermark that the
+ * last rows tell of. For a table that is not written to.
+ */
+extern uint64 log_last_in(Relation table, uint64 *decided);
 
 #endif /* PG_NOTIFYD_LOG_PLACE_H */

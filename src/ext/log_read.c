@@ -341,15 +341,16 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 /* ---------------- single look-ups ---------------- */
 
 void
-log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key)
+log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smallest_key)
 {
+	*decided = 0;
 	*last_id = 0;
 	*last_segment = 0;
 	*smallest_key = 0;
 	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
 	{
 		Relation table = table_open(log_table(segment), AccessShareLock);
-		uint64 last = log_last_in(table);
+		uint64 last = log_last_in(table, decided);
 		LogScan scan;
 
 		/* Dead rows count too: their ids may have been given out and must not be again. */
@@ -367,8 +368,7 @@ log_extremes(uint64 *last_id, int *last_segment, int64 *smallest_key)
 	}
 }
 
-/* The last id that a row stands for. */
-static uint64
+uint64
 log_last_id_of(TupleTableSlot *slot)
 {
 	uint64 id = (uint64) DatumGetInt64(slot->tts_values[LOG_ID - 1]);

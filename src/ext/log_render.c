@@ -18,25 +18,6 @@
 #include "log.h"
 #include "../wire/wire.h"
 
-uint32
-log_timeline(void)
-{
-	/* Once there is no recovery, it stays what it is until the server's end. */
-	static uint32 timeline = 0;
-
-	uint32 now = timeline;
-
-	if (now == 0)
-	{
-		bool final = !RecoveryInProgress();
-
-		now = compat_timeline();
-		if (final)
-			timeline = now;
-	}
-	return now;
-}
-
 static void
 log_render_number(StringInfo buf, uint64 number)
 {
@@ -107,7 +88,7 @@ void
 log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at)
 {
 	buffer_put_literal(buf, "{\"position\":\"");
-	log_render_position(buf, log_timeline(), id);
+	log_render_position(buf, log_timeline_of(id), id);
 	buffer_put_literal(buf, "\",\"id\":");
 	log_render_number(buf, id);
 	buffer_put_literal(buf, ",\"tx\":");

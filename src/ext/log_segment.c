@@ -65,11 +65,10 @@ log_compare_segments(const void *a, const void *b)
 	return first < second ? -1 : first > second;
 }
 
-typedef void (*LogRowFunction)(LogMap *map, Datum *values);
-
 static void
-log_map_segment(LogMap *map, Datum *values)
+log_map_segment(void *arg, Datum *values)
 {
+	LogMap *map = arg;
 	LogSegment *segment = &map->segments[map->n++];
 
 	if (map->n > LOG_SEGMENTS)
@@ -81,8 +80,9 @@ log_map_segment(LogMap *map, Datum *values)
 
 /* Ids up to that of a marker whose members are gone can no longer be had either. */
 static void
-log_map_pin(LogMap *map, Datum *values)
+log_map_pin(void *arg, Datum *values)
 {
+	LogMap *map = arg;
 	int segment = DatumGetInt32(values[0]);
 	uint64 last_id = (uint64) DatumGetInt64(values[1]);
 
@@ -95,8 +95,8 @@ log_map_pin(LogMap *map, Datum *values)
 	}
 }
 
-static void
-log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, LogMap *map)
+void
+log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg)
 {
 	Relation table = table_open(log_relation(name), AccessShareLock);
 	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
@@ -105,7 +105,7 @@ log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, L
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		slot_getallattrs(slot);
-		function(map, slot->tts_values);
+		function(arg, slot->tts_values);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -132,8 +132,7 @@ log_middle(const LogMap *map)
 	return map->n > 1 ? map->segments[map->n / 2].first - 1 : 0;
 }
 
-/* Run a statement of our own that takes up to two numbers. */
-static void
+void
 log_execute(const char *sql, int64 first, int64 second)
 {
 	Oid types[2] = {INT8OID, INT8OID};
@@ -148,7 +147,7 @@ log_execute(const char *sql, int64 first, int64 second)
 		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
 }
 
-static void
+void
 log_begin_work(void)
 {
 	StartTransactionCommand();
@@ -156,7 +155,7 @@ log_begin_work(void)
 	SPI_connect();
 }
 
-static void
+void
 log_end_work(void)
 {
 	SPI_finish();

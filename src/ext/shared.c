@@ -48,7 +48,8 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->next_bulk = 0;
 	database->segment = 0;
 	database->first_at_start = 0;
-	database->last_at_start = 0;
+	database->decided_at_start = 0;
+	database->timeline = 0;
 
 	pg_atomic_write_u64(&database->decided, 0);
 	pg_atomic_write_u64(&database->tail, 0);

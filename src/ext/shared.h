@@ -87,7 +87,8 @@ typedef struct NotifydDatabase
 
 	/* Set from the log with the incarnation. */
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
-	uint64 last_at_start;                     /* the last id in the log then */
+	uint64 decided_at_start;                  /* the last watermark that the log told of then */
+	uint32 timeline;                          /* of this start, see log_timeline.c; 0: none yet */
 	uint64 next_bulk;                         /* the next provisional number of a bulk write, under lock */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */

@@ -89,12 +89,12 @@ stats_set_count(StatsRow *row, StatsColumn column, uint64 count)
 }
 
 static void
-stats_set_position(StatsRow *row, StatsColumn column, uint64 id)
+stats_set_position(StatsRow *row, StatsColumn column, const NotifydDatabase *database, uint64 id)
 {
-	WirePosition position = {.timeline = log_timeline(), .id = id};
+	WirePosition position = {.timeline = database->timeline, .id = id};
 	char text[WIRE_POSITION_SIZE];
 
-	if (id == 0)
+	if (id == 0 || position.timeline == 0)
 		return;
 	(void) wire_position_format(position, text);
 	stats_set_text(row, column, text);
@@ -214,10 +214,10 @@ stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool 
 
 	stats_begin(row, "database", name);
 	stats_feed(row, database, all);
-	stats_set_position(row, STATS_POSITION, pg_atomic_read_u64(&database->position));
-	stats_set_position(row, STATS_OLDEST, pg_atomic_read_u64(&database->oldest));
+	stats_set_position(row, STATS_POSITION, database, pg_atomic_read_u64(&database->position));
+	stats_set_position(row, STATS_OLDEST, database, pg_atomic_read_u64(&database->oldest));
 	if (next_id > 0)
-		stats_set_position(row, STATS_NEWEST, next_id - 1);
+		stats_set_position(row, STATS_NEWEST, database, next_id - 1);
 	stats_set_count(row, STATS_EVENTS_WRITTEN, pg_atomic_read_u64(&database->events_written));
 	stats_set_count(row, STATS_EVENTS_SENT, pg_atomic_read_u64(&database->events_sent));
 	stats_set_count(row, STATS_NOTIFIES_SENT, pg_atomic_read_u64(&database->notifies_sent));

@@ -17,8 +17,7 @@ NOTIFY = '{"jsonrpc":"2.0","method":"event","params":{"op":"NOTIFY"'
 
 
 def position_id(position):
-    timeline, _, number = position.partition("-")
-    return int(timeline), int(number)
+    return int(position.partition("-")[2])
 
 
 class Seen:
@@ -58,7 +57,8 @@ class Client:
         self.urls = urls
         self.seen = seen
         self.connections = 0
-        self.positions = {}         # channel -> position from which to go on
+        self.texts = {}             # id of a position -> its text, as it was told last
+        self.positions = {}         # channel -> id of the position from which to go on
         self.past = {}              # channel -> some positions before that
         self.subscriptions = []     # all there ever were
         self.active = {}            # channel -> Subscription, after its reply
@@ -191,7 +191,7 @@ class Client:
             past = self.past.get(channel)
             if past and not self.calm and self.random.random() < self.manner["rewind"]:
                 since = self.random.choice(past)
-            params["since"] = "1-%d" % since
+            params["since"] = self.texts[since]
         self.send("subscribe", **params)
 
     def resubscribe(self, channel):
@@ -241,6 +241,7 @@ class Client:
         subscription.receive(event, now)
         if event.tag.startswith("fence"):
             self.fences.add(event.tag)
+        self.texts[event.id] = event.position
         self.advance(event.channel, event.id)
 
     def notice(self, params):
@@ -260,10 +261,13 @@ class Client:
         if old is None or number > old:
             self.positions[channel] = number
 
+    def note(self, position):
+        number = position_id(position)
+        self.texts[number] = position
+        return number
+
     def bookmark(self, position):
-        timeline, number = position_id(position)
-        if timeline != 1:
-            self.unexpected.append("position %s" % position)
+        number = self.note(position)
         for channel, subscription in self.active.items():
             subscription.cover(number)
             self.advance(channel, number)
@@ -271,7 +275,7 @@ class Client:
     def reset(self, params):
         channel = params["channel"]
         subscription = self.active.get(channel)
-        number = position_id(params["position"])[1]
+        number = self.note(params["position"])
         if subscription is None:
             self.unexpected.append("reset of %s, to which we are not subscribed" % channel)
             return
@@ -304,8 +308,8 @@ class Client:
         elif method is None or error is not None:
             self.unexpected.append("reply %s to %s %s" % (message, method, params))
         elif method == "subscribe":
-            since = position_id(params["since"])[1] if "since" in params else None
-            start = position_id(message["result"]["position"])[1]
+            since = position_id(params["since"]) if "since" in params else None
+            start = self.note(message["result"]["position"])
             subscription = Subscription(self.name, self.connections, channel, self.ops, since, start, sent, now)
             self.subscriptions.append(subscription)
             self.active[channel] = subscription

@@ -187,8 +187,8 @@ def check_events(history):
             history.violation("undone", "%s, id %d, tx %d, %d of %d, is not committed", event.ident(), event.id,
                               event.tx, event.seq, event.of)
             continue
-        said = (event.tx, event.of, event.key, event.position, event.new, event.old)
-        true = (change.xid, change.of, change.key, "1-%d" % event.id, visible(change.channel, change.new),
+        said = (event.tx, event.of, event.key, event.position.partition("-")[2], event.new, event.old)
+        true = (change.xid, change.of, change.key, str(event.id), visible(change.channel, change.new),
                 visible(change.channel, change.old))
         if said != true:
             history.violation("corrupt", "id %d says %s, it was %s", event.id, said, true)

@@ -75,7 +75,7 @@ my ($id) = $two->next_event->{position} =~ /-(\d+)$/;
 is(row($two, 'lag, queued_bytes, messages'), '0|0|2', 'an answer and an event to the one');
 is(row($one, 'messages, bytes_sent > (SELECT min(bytes_sent) FROM notifyd.clients)'), '5|t',
 	'three answers and two events to the other');
-is(row($two, "split_part(position, '-', 2)::int8 >= $id AND position LIKE '1-%'"), 't', 'the position is that of the event');
+is(row($two, "split_part(position, '-', 2)::int8 >= $id AND position ~ '^[1-9][0-9]*-'"), 't', 'the position is that of the event');
 
 # The same seen from a database of another encoding: what that has not is replaced.
 is(row($one, 'channels[1] = U&\'caf\00e9?\', channels[2:3], role', database => 'latin1'), 't|{items,orders}|guest',

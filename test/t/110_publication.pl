@@ -93,7 +93,7 @@ is($still->next_event->{key}{id}, -1, 'the log is still there');
 
 is($publisher->safe_psql('postgres', q{
 	SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
-	WHERE relnamespace = 'notifyd'::regnamespace AND relkind = 'r' AND NOT relname ~ '^(log|bulk)_[0-7]$'
+	WHERE relnamespace = 'notifyd'::regnamespace AND relkind = 'r' AND relpersistence = 'p' AND NOT relname ~ '^(log|bulk)_[0-7]$'
 		AND relreplident <> 'f' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)
 }), '', 'every table that is updated or deleted from has a replica identity');
 is($publisher->safe_psql('postgres', q{
