@@ -202,7 +202,7 @@ extern void watch_lock_for_uninstall(void);
 
 /*
  * Error with ERRCODE_INVALID_NAME, with the hint if there is one, unless the name can be a
- * channel: 1 to 63 bytes, no control characters.
+ * channel: 1 to 63 bytes in UTF-8, no control characters.
  */
 extern void watch_check_channel(const char *channel, const char *hint);
 

@@ -22,7 +22,9 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "common/string.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -56,17 +58,40 @@ watch_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
+/*
+ * How long a name is in UTF-8, in bytes, because that is how clients give it; or in the database's encoding, where that
+ * takes more. An encoding that cannot be converted counts as it is. Errors where a character is not in UTF-8.
+ */
+static size_t
+watch_length_in_utf8(const char *name)
+{
+	int length = (int) strlen(name);
+	char *converted;
+	size_t result = (size_t) length;
+
+	if (GetDatabaseEncoding() == PG_UTF8 || pg_is_ascii(name))
+		return result;
+	converted = pg_server_to_any(name, length, PG_UTF8);
+	if (converted != name)
+	{
+		result = strlen(converted);
+		pfree(converted);
+	}
+	return Max(result, (size_t) length);
+}
+
 void
 watch_check_channel(const char *channel, const char *hint)
 {
 	size_t length = strlen(channel);
+	size_t clients_length = watch_length_in_utf8(channel);
 	const char *detail = NULL;
 
 	if (length == 0)
 		detail = "A channel's name must not be empty.";
-	else if (length >= NAMEDATALEN)
-		detail = psprintf("A channel's name must not be longer than %d bytes, and this one has %zu.",
-						  NAMEDATALEN - 1, length);
+	else if (clients_length >= NAMEDATALEN)
+		detail = psprintf("A channel's name must not be longer than %d bytes in UTF-8, and this one has %zu.",
+						  NAMEDATALEN - 1, clients_length);
 	for (size_t i = 0; i < length; i++)
 	{
 		if ((unsigned char) channel[i] < ' ' || channel[i] == 0x7f)
