@@ -167,7 +167,10 @@ protocol_parse_ops(const json_t *value, Request *request, ProtocolError *error)
 static bool
 protocol_parse_since(const json_t *value, Request *request, ProtocolError *error)
 {
-	request->has_since = true;
+	/* null is as if it were not there. */
+	request->has_since = !json_is_null(value);
+	if (!request->has_since)
+		return true;
 	if (json_is_string(value) &&
 		wire_position_parse(json_string_value(value), json_string_length(value), &request->since))
 		return true;
