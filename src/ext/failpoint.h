@@ -20,9 +20,13 @@
 #define FAIL_POINT(name) failpoint_reach(name)
 extern void failpoint_reach(const char *name);
 extern void failpoint_define(void);
+
+/* Counters that may come around begin near their end in these builds. */
+#define FAIL_COUNTER_START (PG_UINT32_MAX - 20)
 #else
 #define FAIL_POINT(name)   ((void) 0)
 #define failpoint_define() ((void) 0)
+#define FAIL_COUNTER_START 0
 #endif
 
 #endif /* PG_NOTIFYD_FAILPOINT_H */

@@ -85,6 +85,7 @@ struct Stream
 	int live[NOTIFYD_MAX_GATEWAYS];
 	int notified[NOTIFYD_MAX_GATEWAYS];
 	dlist_node in_channel; /* FeedChannel.streams */
+	dlist_node in_idle;    /* Feed.idle, while it has no subscriptions */
 };
 
 /* A channel with at least one stream. */
@@ -115,7 +116,9 @@ struct Feed
 	uint32 gateway_generation; /* of the last attempt to connect */
 	HTAB *streams;             /* StreamKey -> Stream */
 	HTAB *channels;            /* name -> FeedChannel */
-	uint32 next_stream;
+	HTAB *stream_numbers;      /* those in use */
+	uint32 next_stream;        /* the number given last */
+	dlist_head idle;           /* streams without subscriptions, until stream_settle() */
 	int nsubs;
 	uint64 watermark;    /* as it was when this round began */
 	uint32 held_ms;      /* for how long the same commit has held it up */
@@ -172,10 +175,19 @@ extern WireBytes link_bytes(const char *string);
 
 extern void stream_init(Feed *feed);
 
-/* Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. Subscribe needs to be outside a transaction. */
+/*
+ * Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. The first two begin a transaction where there is none, and leave it
+ * open for the next: stream_settle() ends it.
+ */
 extern void stream_subscribe(Link *link, const WireSubscribe *request);
 extern void stream_unsubscribe(Link *link, uint32 number);
 extern void stream_credit(Link *link, const WireReplayCredit *credit);
+
+/*
+ * All frames that came together are handled: streams without subscriptions go, and what was begun for the frames is
+ * committed. Before anything is sent, since only the commit makes us listen. Cheap where there is nothing to do.
+ */
+extern void stream_settle(Feed *feed);
 
 /* Drop all subscriptions of a link that is gone. */
 extern void stream_drop_link(Link *link);

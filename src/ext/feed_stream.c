@@ -16,6 +16,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "failpoint.h"
 #include "feed.h"
 #include "pending.h"
 
@@ -33,9 +34,14 @@ void
 stream_init(Feed *feed)
 {
 	HASHCTL streams = {.keysize = sizeof(StreamKey), .entrysize = sizeof(Stream), .hcxt = feed->context};
+	HASHCTL numbers = {.keysize = sizeof(uint32), .entrysize = sizeof(uint32), .hcxt = feed->context};
 	HASHCTL channels = {.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
 
 	feed->streams = hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	feed->next_stream = FAIL_COUNTER_START;
+	feed->stream_numbers =
+		hash_create("pg_notifyd stream numbers", 64, &numbers, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&feed->idle);
 	feed->channels =
 		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
@@ -98,6 +104,23 @@ stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessRea
 	return OidIsValid(*role) && access_channel(*role, key->channel, channel, reason);
 }
 
+/*
+ * A number for a new stream. Each comes again after 2^32 others; one that is still in use then is passed over. A
+ * gateway cannot take the frames of the stream that had it before for the new one's: they came before its SUBSCRIBED.
+ */
+static uint32
+stream_new_number(Feed *feed)
+{
+	bool in_use;
+
+	do
+	{
+		feed->next_stream++;
+		hash_search(feed->stream_numbers, &feed->next_stream, HASH_ENTER, &in_use);
+	} while (in_use);
+	return feed->next_stream;
+}
+
 static Stream *
 stream_find_or_create(Feed *feed, const StreamKey *key)
 {
@@ -109,7 +132,7 @@ stream_find_or_create(Feed *feed, const StreamKey *key)
 		FeedChannel *channel;
 
 		memset((char *) stream + sizeof(StreamKey), 0, sizeof(Stream) - sizeof(StreamKey));
-		stream->number = ++feed->next_stream;
+		stream->number = stream_new_number(feed);
 		stream->decisions_context =
 			AllocSetContextCreate(feed->context, "pg_notifyd decisions", ALLOCSET_SMALL_SIZES);
 		dlist_init(&stream->decisions);
@@ -121,6 +144,7 @@ stream_find_or_create(Feed *feed, const StreamKey *key)
 			dlist_init(&channel->streams);
 		}
 		dlist_push_tail(&channel->streams, &stream->in_channel);
+		dlist_push_tail(&feed->idle, &stream->in_idle);
 	}
 	return stream;
 }
@@ -132,11 +156,13 @@ stream_remove(Feed *feed, Stream *stream)
 	FeedChannel *channel = hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL);
 
 	Assert(dlist_is_empty(&stream->subs));
+	dlist_delete(&stream->in_idle);
 	dlist_delete(&stream->in_channel);
 	stream_adjust_listen(channel);
 	if (dlist_is_empty(&channel->streams))
 		hash_search(feed->channels, channel->name, HASH_REMOVE, NULL);
 	MemoryContextDelete(stream->decisions_context);
+	hash_search(feed->stream_numbers, &stream->number, HASH_REMOVE, NULL);
 	hash_search(feed->streams, &stream->key, HASH_REMOVE, NULL);
 }
 
@@ -171,6 +197,8 @@ stream_remove_sub(Sub *sub)
 	Link *link = sub->link;
 
 	dlist_delete(&sub->in_stream);
+	if (dlist_is_empty(&sub->stream->subs))
+		dlist_push_tail(&link->feed->idle, &sub->stream->in_idle);
 	if (sub->replaying)
 		dlist_delete(&sub->in_replays);
 	stream_count_live(sub, -1);
@@ -179,23 +207,21 @@ stream_remove_sub(Sub *sub)
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
 }
 
-/* Remove the streams that have lost their last subscription. */
 static void
-stream_sweep(Feed *feed)
+stream_begin(void)
 {
-	bool own = !IsTransactionState();
-	HASH_SEQ_STATUS status;
-	Stream *stream;
-
-	if (own)
+	if (!IsTransactionState())
 		StartTransactionCommand();
-	hash_seq_init(&status, feed->streams);
-	while ((stream = hash_seq_search(&status)) != NULL)
-	{
-		if (dlist_is_empty(&stream->subs))
-			stream_remove(feed, stream);
-	}
-	if (own)
+}
+
+void
+stream_settle(Feed *feed)
+{
+	if (!dlist_is_empty(&feed->idle))
+		stream_begin();
+	while (!dlist_is_empty(&feed->idle))
+		stream_remove(feed, dlist_head_element(Stream, in_idle, &feed->idle));
+	if (IsTransactionState())
 		CommitTransactionCommand();
 }
 
@@ -324,6 +350,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	}
 	stream_count_live(sub, 1);
 	stream_count_notified(sub, 1);
+	if (dlist_is_empty(&stream->subs))
+		dlist_delete(&stream->in_idle);
 	dlist_push_tail(&stream->subs, &sub->in_stream);
 	stream_count_subs(link->feed, 1);
 	stream_send_subscribed(sub, position);
@@ -331,56 +359,68 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 		stream_send_reset(sub, position.id, reset);
 }
 
+/*
+ * The stream that a SUBSCRIBE is for, or NULL with the reason. One that is there has been decided about, and is decided
+ * anew here if a change that concerns it has come in since.
+ */
+static Stream *
+stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason)
+{
+	StreamKey key;
+	Stream *stream;
+	AccessChannel channel;
+	Oid role;
+
+	memset(&key, 0, sizeof(key));
+	if (!stream_copy_name(key.role, request->role) || !stream_copy_name(key.channel, request->channel))
+		return NULL;
+	recheck_look(feed);
+	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
+	if (stream != NULL && !stream->due && !recheck_due())
+		return stream;
+	if (!stream_decide(&key, &role, &channel, reason))
+		return NULL;
+	stream = stream_find_or_create(feed, &key);
+	stream->role = role;
+	stream->channel = channel;
+	recheck_decided(stream);
+	stream_adjust_listen(stream_channel(feed, key.channel, (int) strlen(key.channel)));
+	return stream;
+}
+
 void
 stream_subscribe(Link *link, const WireSubscribe *request)
 {
 	Feed *feed = link->feed;
-	StreamKey key;
 	AccessReason reason = {.code = ACCESS_NO_SUCH_CHANNEL, .message = "no such channel"};
-	AccessChannel channel;
-	Oid role;
+	MemoryContext context;
+	MemoryContext outer;
+	Stream *stream;
 
 	if (hash_search(link->subs, &request->sub, HASH_FIND, NULL) != NULL)
 		return;
-	StartTransactionCommand();
+	stream_begin();
+	/* Not all of what came together is to be kept until the end of the transaction. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
+	outer = MemoryContextSwitchTo(context);
 	if (feed->nsubs == 0)
 		feed_jump_all(feed);
-	recheck_look(feed);
-	memset(&key, 0, sizeof(key));
-	if (!stream_copy_name(key.role, request->role) || !stream_copy_name(key.channel, request->channel) ||
-		!stream_decide(&key, &role, &channel, &reason))
+	stream = stream_of_request(feed, request, &reason);
+	if (stream == NULL)
 		stream_refuse(link, request->sub, &reason);
 	else
-	{
-		Stream *stream = stream_find_or_create(feed, &key);
-
-		stream->role = role;
-		stream->channel = channel;
-		recheck_decided(stream);
-		stream_adjust_listen(stream_channel(feed, key.channel, (int) strlen(key.channel)));
 		stream_start(link, stream, request);
-	}
-
-	/* Commit before anything is sent: only then are we listening. */
-	CommitTransactionCommand();
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
 }
 
 void
 stream_unsubscribe(Link *link, uint32 number)
 {
 	Sub *sub = hash_search(link->subs, &number, HASH_FIND, NULL);
-	Stream *stream;
 
-	if (sub == NULL)
-		return;
-	stream = sub->stream;
-	stream_remove_sub(sub);
-	if (dlist_is_empty(&stream->subs))
-	{
-		StartTransactionCommand();
-		stream_remove(link->feed, stream);
-		CommitTransactionCommand();
-	}
+	if (sub != NULL)
+		stream_remove_sub(sub);
 }
 
 void
@@ -412,7 +452,6 @@ stream_drop_link(Link *link)
 	hash_seq_init(&status, link->subs);
 	while ((sub = hash_seq_search(&status)) != NULL)
 		stream_remove_sub(sub);
-	stream_sweep(link->feed);
 }
 
 /* ---------------- decisions ---------------- */

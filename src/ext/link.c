@@ -26,6 +26,10 @@
 #include "settings.h"
 
 #define LINK_READ_SIZE (16 * 1024)
+#define LINK_READS     4 /* of a link in one round */
+
+/* A buffer that has grown beyond this is given back when it is empty. */
+#define LINK_RETAIN (4 * LINK_HIGH_WATER)
 
 /* What the latch is waited for with; made anew whenever the set of sockets changes. */
 static WaitEventSet *link_wait_set;
@@ -50,6 +54,21 @@ link_version_ok(int gateway, int version, int elevel)
 	return false;
 }
 
+/* Nothing is in the buffer any more. */
+static void
+link_empty(StringInfo buffer)
+{
+	MemoryContext context;
+
+	resetStringInfo(buffer);
+	if (buffer->maxlen <= LINK_RETAIN)
+		return;
+	context = MemoryContextSwitchTo(GetMemoryChunkContext(buffer->data));
+	pfree(buffer->data);
+	initStringInfo(buffer);
+	MemoryContextSwitchTo(context);
+}
+
 static int
 link_unsent(const Link *link)
 {
@@ -72,8 +91,8 @@ link_close(Link *link, const char *why)
 	link->delivered = 0;
 	link->mark = 0;
 	link->mark_bytes = 0;
-	resetStringInfo(&link->in);
-	resetStringInfo(&link->out);
+	link_empty(&link->in);
+	link_empty(&link->out);
 	stream_drop_link(link);
 	link_wait_set_stale = true;
 }
@@ -243,7 +262,7 @@ link_receive(Link *link)
 {
 	bool received = false;
 
-	while (link->fd != PGINVALID_SOCKET)
+	for (int reads = 0; reads < LINK_READS && link->fd != PGINVALID_SOCKET; reads++)
 	{
 		ssize_t got;
 
@@ -278,6 +297,7 @@ link_receive_all(Feed *feed)
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
+	stream_settle(feed);
 	return received;
 }
 
@@ -304,7 +324,7 @@ link_flush(Link *link)
 	}
 	if (link_unsent(link) == 0)
 	{
-		resetStringInfo(&link->out);
+		link_empty(&link->out);
 		link->out_sent = 0;
 	}
 	else if (link->out_sent > LINK_HIGH_WATER)
