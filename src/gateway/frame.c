@@ -60,7 +60,7 @@ frame_new(size_t size)
 static Frame *
 frame_done(Frame *frame)
 {
-	frame_total += sizeof(Frame) + frame->len;
+	frame_total += memory_taken(frame);
 	return frame;
 }
 
@@ -126,7 +126,7 @@ frame_unref(Frame *frame)
 {
 	if (--frame->refs > 0)
 		return;
-	frame_total -= sizeof(Frame) + frame->len;
+	frame_total -= memory_taken(frame);
 	free(frame);
 }
 
@@ -156,8 +156,8 @@ queue_grow(Queue *queue)
 
 	for (uint32_t i = 0; i < queue->count; i++)
 		ring[i] = *queue_at(queue, i);
+	frame_total += memory_taken(ring) - memory_taken(queue->ring);
 	free(queue->ring);
-	frame_total += (capacity - queue->capacity) * sizeof(QueueEntry);
 	queue->ring = ring;
 	queue->capacity = capacity;
 	queue->head = 0;
@@ -239,8 +239,8 @@ queue_clear(Queue *queue)
 {
 	for (uint32_t i = 0; i < queue->count; i++)
 		frame_unref(queue_at(queue, i)->frame);
+	frame_total -= memory_taken(queue->ring);
 	free(queue->ring);
-	frame_total -= queue->capacity * sizeof(QueueEntry);
 	*queue = (Queue){0};
 }
 

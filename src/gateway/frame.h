@@ -46,7 +46,10 @@ extern Frame *frame_close(uint16_t code, const char *reason);
 extern Frame *frame_ref(Frame *frame);
 extern void frame_unref(Frame *frame);
 
-/* Bytes that all frames and all queues take now; a frame counts once, however many queues it is in. */
+/*
+ * Bytes that all frames and all queues take now, with what the allocator needs for them; a frame counts once, however
+ * many queues it is in.
+ */
 extern size_t frame_memory(void);
 
 /*

@@ -22,6 +22,7 @@
 #include "link.h"
 #include "listener.h"
 #include "log.h"
+#include "memory.h"
 #include "origin.h"
 #include "peer.h"
 #include "session.h"
@@ -74,6 +75,7 @@ static const SessionIo gateway_io = {
 	.now = gateway_now,
 	.ready = listener_ready,
 	.write = listener_write,
+	.pause = listener_pause,
 	.wake = listener_wake,
 	.drop = listener_drop,
 	.probe = listener_probe,
@@ -122,6 +124,7 @@ static void
 gateway_finish(int status)
 {
 	gateway.status = status;
+	peer_flush_all();
 	uv_stop(gateway.loop);
 }
 
@@ -201,6 +204,7 @@ gateway_on_settle(uv_prepare_t *handle)
 	sessions_settle(&gateway.sessions);
 	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
+	peer_flush_all();
 	if (gateway.stopping && gateway.sessions.count == 0)
 		gateway_finish(0);
 }
@@ -337,6 +341,7 @@ static const PeerEvents gateway_channel_events = {.message = gateway_on_message,
 int
 gateway_run(void)
 {
+	memory_start();
 	gateway.loop = uv_default_loop();
 	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &gateway.hub);
 	hub_init(&gateway.hub, link_send, &gateway.sessions);

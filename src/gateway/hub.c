@@ -16,22 +16,12 @@
 #include "memory.h"
 #include "text.h"
 
-/* Added to a subscription's number it is that of its companion. */
-#define HUB_COMPANION 1u
-
-static int
-hub_compare_subscriptions(const Subscription *a, const Subscription *b)
-{
-	return a->number < b->number ? -1 : a->number > b->number;
-}
-
 static int
 hub_compare_streams(const Stream *a, const Stream *b)
 {
 	return a->number < b->number ? -1 : a->number > b->number;
 }
 
-RB_GENERATE_STATIC(SubscriptionTree, Subscription, in_database, hub_compare_subscriptions)
 RB_GENERATE_STATIC(StreamTree, Stream, in_database, hub_compare_streams)
 
 void
@@ -75,24 +65,9 @@ hub_new_database(Hub *hub, WireBytes name)
 	RB_INIT(&database->subscriptions);
 	RB_INIT(&database->streams);
 	LIST_INIT(&database->sessions);
+	TAILQ_INIT(&database->asking);
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
 	return database;
-}
-
-Subscription *
-hub_subscription(Database *database, uint32_t number)
-{
-	Subscription key = {.number = number & ~HUB_COMPANION};
-
-	return RB_FIND(SubscriptionTree, &database->subscriptions, &key);
-}
-
-void
-hub_file(Database *database, Subscription *sub)
-{
-	do
-		sub->number = database->last_number += 2;
-	while (sub->number == 0 || RB_INSERT(SubscriptionTree, &database->subscriptions, sub) != NULL);
 }
 
 static Stream *
@@ -155,12 +130,10 @@ hub_free_subscription(Hub *hub, Subscription *sub)
 	Database *database = session->database;
 
 	hub_part(database, sub);
-	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
-	LIST_REMOVE(sub, in_session);
 	session->nsubscriptions--;
 	hub->sessions->stats.subscriptions--;
 	protocol_release(&sub->id);
-	free(sub);
+	hub_drop_subscription(database, sub);
 }
 
 WirePosition
@@ -169,25 +142,6 @@ hub_position(const Database *database, const Subscription *sub)
 	if (sub->state == SUBSCRIPTION_LIVE && database->position.id > sub->position.id)
 		return database->position;
 	return sub->position;
-}
-
-void
-hub_ask(Hub *hub, Database *database, Subscription *sub)
-{
-	WireMessage message = {.type = WIRE_SUBSCRIBE};
-
-	if (database->link == NULL)
-		return;
-	message.u.subscribe = (WireSubscribe){
-		.sub = sub->number,
-		.ops = sub->ops,
-		.has_since = sub->has_position,
-		.since = sub->position,
-		.window = hub_window(sub->session),
-		.role = {.data = "", .len = 0},
-		.channel = {.data = sub->channel, .len = sub->channel_len},
-	};
-	hub->send(database->link, &message);
 }
 
 static void
@@ -202,7 +156,7 @@ hub_tell_end(Hub *hub, Database *database, uint32_t number)
 void
 hub_withdraw(Hub *hub, Database *database, const Subscription *sub)
 {
-	if (sub->state != SUBSCRIPTION_LAGGING)
+	if (sub->state != SUBSCRIPTION_LAGGING && sub->asking != ASKING_WAITS)
 		hub_tell_end(hub, database, sub->number);
 	if (sub->companion)
 		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
@@ -305,6 +259,7 @@ hub_lost(Database *database)
 	Subscription *sub;
 
 	database->link = NULL;
+	hub_forget_asked(database);
 	RB_FOREACH(sub, SubscriptionTree, &database->subscriptions)
 	{
 		sub->position = hub_position(database, sub);
@@ -359,10 +314,11 @@ static HubResult
 hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 {
 	Subscription *sub = hub_subscription(database, message->sub);
+	bool answered = hub_answered(hub, database, message->sub);
 
 	if (sub == NULL)
 		return HUB_OK;
-	if (!(message->sub == sub->number ? sub->state == SUBSCRIPTION_WAITING : sub->companion) ||
+	if (!(message->sub == sub->number ? answered : sub->companion) ||
 		!hub_join(database, sub, message->stream))
 		return HUB_BAD;
 	if (sub->missed && message->notifies)
@@ -380,16 +336,20 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 	return HUB_OK;
 }
 
-static void
+static HubResult
 hub_refused(Hub *hub, Database *database, const WireRefused *message)
 {
 	Subscription *sub = hub_subscription(database, message->sub);
+	bool answered = hub_answered(hub, database, message->sub);
 
 	if (sub == NULL)
-		return;
+		return HUB_OK;
+	if (message->sub == sub->number && !answered)
+		return HUB_BAD;
 	if (sub->companion)
 		hub_withdraw(hub, database, sub);
 	hub_end(hub, sub, message->code, message->message);
+	return HUB_OK;
 }
 
 static void
@@ -577,6 +537,7 @@ hub_goodbye(Database *database, WireBytes reason)
 	Session *session;
 
 	database->link = NULL;
+	hub_forget_asked(database);
 	while ((session = LIST_FIRST(&database->sessions)) != NULL)
 		session_close(session, SESSION_CLOSE_GOING_AWAY, text);
 	LIST_REMOVE(database, in_hub);
@@ -607,8 +568,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_SUBSCRIBED:
 			return hub_subscribed(hub, database, &message->u.subscribed);
 		case WIRE_REFUSED:
-			hub_refused(hub, database, &message->u.refused);
-			return HUB_OK;
+			return hub_refused(hub, database, &message->u.refused);
 		case WIRE_STREAM_ENDED:
 			hub_stream_ended(hub, database, &message->u.ended);
 			return HUB_OK;
@@ -661,6 +621,7 @@ hub_free(Hub *hub)
 	free(hub->trouble);
 	while ((database = LIST_FIRST(&hub->databases)) != NULL)
 	{
+		hub_forget_asked(database);
 		LIST_REMOVE(database, in_hub);
 		free(database);
 	}

@@ -16,6 +16,8 @@
  *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
  *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
  *
+ * A SUBSCRIBE waits for its session's turn, see hub_ask.c.
+ *
  * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
  * goes to their LIVE subscriptions.
  *
@@ -58,7 +60,19 @@ typedef enum SubscriptionState
 	SUBSCRIPTION_REPLAYING,
 	SUBSCRIPTION_LIVE,
 	SUBSCRIPTION_LAGGING,
+	SUBSCRIPTION_ENDED, /* nobody's any more, but its SUBSCRIBE is not answered yet: see hub_ask.c */
 } SubscriptionState;
+
+/* What has become of a subscription's last SUBSCRIBE. */
+typedef enum Asking
+{
+	ASKING_NOTHING, /* none, or it is answered */
+	ASKING_WAITS,   /* it waits for its session's turn */
+	ASKING_FEED,    /* the feed has it and will answer */
+} Asking;
+
+/* So many SUBSCRIBEs may be under way to a feed: what it deals with in a few milliseconds. */
+#define HUB_UNANSWERED 128
 
 typedef struct Subscription
 {
@@ -67,6 +81,7 @@ typedef struct Subscription
 	Session *session;
 	uint8_t state;
 	uint8_t ops;
+	uint8_t asking;    /* Asking */
 	bool asked;        /* the client waits for an answer */
 	bool companion;    /* there is one at the feed */
 	bool lost;         /* the client is still to be told that notifications were lost */
@@ -75,10 +90,11 @@ typedef struct Subscription
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_session;
-	struct Stream *stream; /* while REPLAYING or LIVE, or with a companion */
-	uint32_t number;       /* even */
-	uint32_t credit;       /* bytes of its replay written, not yet told the feed */
-	RequestId id;          /* of the request, while asked */
+	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
+	struct Stream *stream;               /* while REPLAYING or LIVE, or with a companion */
+	uint32_t number;                     /* even */
+	uint32_t credit;                     /* bytes of its replay written, not yet told the feed */
+	RequestId id;                        /* of the request, while asked */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;
@@ -102,6 +118,8 @@ typedef struct Database
 	uint32_t behind_ms;
 	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
 	uint32_t last_number;
+	uint32_t unanswered;        /* SUBSCRIBEs that the feed has not answered */
+	struct SessionQueue asking; /* sessions with subscriptions that wait for their turn, in turn */
 	/* For sessions_tick(). */
 	bool bookmarked;    /* sessions know of nothing but its position, however long they have been quiet */
 	uint64_t ticked_id; /* position.id and renew as they were then */

@@ -100,6 +100,7 @@ hub_leave(Hub *hub, Session *session)
 		hub_withdraw(hub, session->database, sub);
 		hub_free_subscription(hub, sub);
 	}
+	hub_leave_ended(session);
 	LIST_REMOVE(session, in_database);
 	session->database = NULL;
 }

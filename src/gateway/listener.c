@@ -20,6 +20,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,9 @@ typedef struct Connection
 	size_t rest_len;
 	size_t rest_done; /* bytes of it that it has taken since */
 	bool ending;      /* the frame in control, or sent already, is our last one */
+	bool paused;      /* nothing is handed on, and nothing more is read */
+	uint16_t unread_len;
+	char *unread; /* what had been read by then; NULL: nothing */
 	uint8_t control_len;
 	uint8_t control[2 + FRAME_CONTROL_MAX]; /* a control frame that goes behind the rest */
 	WebsocketReader reader;
@@ -176,11 +180,11 @@ listener_piece(Connection *connection, const WebsocketPiece *piece)
 	}
 }
 
-/* Bytes have come from the client. */
+/* Bytes have come from the client. What is left when it is paused is kept. */
 static void
 listener_read(Connection *connection, char *data, size_t len)
 {
-	while (len > 0)
+	while (len > 0 && !connection->paused)
 	{
 		WebsocketPiece piece;
 		size_t used = websocket_read(&connection->reader, data, len, &piece);
@@ -189,6 +193,27 @@ listener_read(Connection *connection, char *data, size_t len)
 		data += used;
 		len -= used;
 	}
+	if (len == 0)
+		return;
+	connection->unread = memory_new(len);
+	connection->unread_len = (uint16_t) len;
+	memcpy(connection->unread, data, len);
+}
+
+/* Go on with a client that is not paused any more: first with what it has sent before, then with its socket. */
+static void
+listener_read_on(Connection *connection)
+{
+	char *unread = connection->unread;
+
+	connection->unread = NULL;
+	if (unread != NULL)
+	{
+		listener_read(connection, unread, connection->unread_len);
+		free(unread);
+	}
+	if (!connection->paused)
+		(void) lws_rx_flow_control(connection->wsi, 1);
 }
 
 static void
@@ -198,6 +223,8 @@ listener_on_writable(Connection *connection)
 		listener_drop(connection);
 	else if (listener_ready(connection) && !connection->ending)
 		listener_events->writable(connection->session);
+	if (!connection->paused)
+		listener_read_on(connection);
 }
 
 static void
@@ -207,6 +234,8 @@ listener_on_closed(Connection *connection)
 
 	free(connection->rest);
 	connection->rest = NULL;
+	free(connection->unread);
+	connection->unread = NULL;
 	connection->session = NULL;
 	listener_events->closed(session);
 }
@@ -325,6 +354,19 @@ listener_write(void *io, const uint8_t *data, size_t len)
 }
 
 void
+listener_pause(void *io, bool pause)
+{
+	Connection *connection = io;
+
+	connection->paused = pause;
+	if (pause)
+		(void) lws_rx_flow_control(connection->wsi, 0);
+	else
+		/* Not from here: who calls this may be in the midst of something that reading would change. */
+		lws_callback_on_writable(connection->wsi);
+}
+
+void
 listener_wake(void *io)
 {
 	lws_callback_on_writable(((Connection *) io)->wsi);
@@ -333,15 +375,22 @@ listener_wake(void *io)
 void
 listener_drop(void *io)
 {
-	(void) shutdown(lws_get_socket_fd(((Connection *) io)->wsi), SHUT_RDWR);
+	Connection *connection = io;
+
+	(void) shutdown(lws_get_socket_fd(connection->wsi), SHUT_RDWR);
+	/* Only by a socket that it reads does the library find that out. */
+	connection->paused = false;
+	free(connection->unread);
+	connection->unread = NULL;
+	(void) lws_rx_flow_control(connection->wsi, 1);
 }
 
+/* What the client has sent and nobody has read stands before its end in the socket: so that is not looked for by reading. */
 void
 listener_probe(void *io)
 {
-	char byte;
-	ssize_t n = recv(lws_get_socket_fd(((Connection *) io)->wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	struct pollfd socket = {.fd = lws_get_socket_fd(((Connection *) io)->wsi), .events = POLLRDHUP};
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+	if (poll(&socket, 1, 0) > 0)
 		listener_drop(io);
 }

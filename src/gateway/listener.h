@@ -56,6 +56,7 @@ extern bool listener_adopt(int fd, const ListenerRequest *request) __attribute__
 /* The functions of a SessionIo. */
 extern bool listener_ready(void *io);
 extern bool listener_write(void *io, const uint8_t *data, size_t len);
+extern void listener_pause(void *io, bool pause);
 extern void listener_wake(void *io);
 extern void listener_drop(void *io);
 extern void listener_probe(void *io);

@@ -7,9 +7,32 @@
  */
 #include "memory.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Blocks from this size on are mappings of their own, and go back to the system when they are freed. */
+#define MEMORY_MAPPED (128 * 1024)
+
+void
+memory_start(void)
+{
+	/* Left alone the allocator raises this limit to the largest such block that was freed (mallopt(3)). */
+	(void) mallopt(M_MMAP_THRESHOLD, MEMORY_MAPPED);
+}
+
+void
+memory_give_back(void)
+{
+	(void) malloc_trim(0);
+}
+
+size_t
+memory_taken(void *block)
+{
+	return block == NULL ? 0 : malloc_usable_size(block) + sizeof(size_t);
+}
 
 static void
 memory_exhausted(void)

@@ -14,6 +14,15 @@
 
 #include <stddef.h>
 
+/* At start: blocks that are given back go back to the system where they can. */
+extern void memory_start(void);
+
+/* Give the system back what has been freed. That takes a while: for when much has been. */
+extern void memory_give_back(void);
+
+/* Bytes that a block takes, with what the allocator needs for it. */
+extern size_t memory_taken(void *block);
+
 /* size bytes, all zero. */
 extern void *memory_zeroed(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 

@@ -9,11 +9,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "memory.h"
 
 #define PEER_READ   (64u * 1024)   /* read at once */
 #define PEER_RETAIN (1024u * 1024) /* a buffer that has grown beyond is given back */
+#define PEER_WRITE  (64u * 1024)   /* frames that make up this much do not wait for others */
 
 struct Peer
 {
@@ -26,14 +28,17 @@ struct Peer
 	size_t size;
 	size_t len;    /* bytes of it that are filled */
 	size_t needed; /* bytes that the next frame takes */
-	size_t writes; /* that are not done */
+	/* Frames to be written: those that the pipe has, one write at most, and those that gather meanwhile. */
+	TAILQ_ENTRY(Peer) in_gathering; /* while there are some */
+	bool writing;
+	uv_write_t write;
+	uv_buf_t written;
+	char *out;
+	size_t out_size;
+	size_t out_len;
 };
 
-typedef struct PeerWrite
-{
-	uv_write_t request;
-	char data[];
-} PeerWrite;
+static TAILQ_HEAD(, Peer) peer_gathering = TAILQ_HEAD_INITIALIZER(peer_gathering);
 
 Peer *
 peer_new(uv_loop_t *loop, const PeerEvents *events, void *arg)
@@ -63,6 +68,59 @@ peer_on_closed(uv_handle_t *handle)
 	free(peer);
 }
 
+static void
+peer_on_written(uv_write_t *request, int status)
+{
+	Peer *peer = request->handle->data;
+
+	free(peer->written.base);
+	peer->written = (uv_buf_t){0};
+	peer->writing = false;
+	if (status < 0)
+		peer_close(peer, uv_strerror(status));
+	else if (peer->out_len == 0 && !peer->closing && peer->events->drained != NULL)
+		peer->events->drained(peer->arg);
+}
+
+/* Nothing gathers any more: the frames are written, or of no use. */
+static void
+peer_empty(Peer *peer)
+{
+	if (peer->out_len > 0)
+		TAILQ_REMOVE(&peer_gathering, peer, in_gathering);
+	peer->out = NULL;
+	peer->out_size = peer->out_len = 0;
+}
+
+/* Give the pipe what has gathered, in one write, unless it is still busy with the last one. */
+static void
+peer_flush(Peer *peer)
+{
+	if (peer->writing || peer->out_len == 0)
+		return;
+	peer->writing = true;
+	peer->written = uv_buf_init(peer->out, (unsigned int) peer->out_len);
+	peer_empty(peer);
+	if (uv_write(&peer->write, (uv_stream_t *) &peer->pipe, &peer->written, 1, peer_on_written) == 0)
+		return;
+	free(peer->written.base);
+	peer->writing = false;
+	peer_close(peer, "write failed");
+}
+
+void
+peer_flush_all(void)
+{
+	Peer *peer;
+	Peer *next;
+
+	for (peer = TAILQ_FIRST(&peer_gathering); peer != NULL; peer = next)
+	{
+		next = TAILQ_NEXT(peer, in_gathering);
+		peer_flush(peer);
+	}
+}
+
 void
 peer_close(Peer *peer, const char *why)
 {
@@ -70,6 +128,10 @@ peer_close(Peer *peer, const char *why)
 		return;
 	peer->closing = true;
 	peer->why = why;
+	/* What is taken at once still arrives. */
+	peer_flush(peer);
+	free(peer->out);
+	peer_empty(peer);
 	uv_close((uv_handle_t *) &peer->pipe, peer_on_closed);
 }
 
@@ -140,42 +202,28 @@ peer_start(Peer *peer)
 	return uv_read_start((uv_stream_t *) &peer->pipe, peer_on_alloc, peer_on_read) == 0;
 }
 
-static void
-peer_on_written(uv_write_t *request, int status)
-{
-	Peer *peer = request->handle->data;
-
-	free((char *) request - offsetof(PeerWrite, request));
-	peer->writes--;
-	if (status < 0)
-		peer_close(peer, uv_strerror(status));
-	else if (peer->writes == 0 && !peer->closing && peer->events->drained != NULL)
-		peer->events->drained(peer->arg);
-}
-
 void
 peer_send(Peer *peer, const WireMessage *message)
 {
-	PeerWrite *pending;
-	uv_buf_t buf;
 	size_t size;
 
 	if (peer->closing)
 		return;
-	if (uv_stream_get_write_queue_size((uv_stream_t *) &peer->pipe) > PEER_MAX_BACKLOG)
+	size = wire_encode(message, NULL, 0);
+	if (peer->out_len + size + peer->written.len > PEER_MAX_BACKLOG && peer->out_len + peer->written.len > 0)
 	{
 		peer_close(peer, "it does not read");
 		return;
 	}
-	size = wire_encode(message, NULL, 0);
-	pending = memory_new(sizeof(PeerWrite) + size);
-	(void) wire_encode(message, pending->data, size);
-	buf = uv_buf_init(pending->data, (unsigned int) size);
-	if (uv_write(&pending->request, (uv_stream_t *) &peer->pipe, &buf, 1, peer_on_written) != 0)
+	if (peer->out_len + size > peer->out_size)
 	{
-		free(pending);
-		peer_close(peer, "write failed");
-		return;
+		peer->out_size =
+			2 * peer->out_size > peer->out_len + size ? 2 * peer->out_size : peer->out_len + size;
+		peer->out = memory_resize(peer->out, peer->out_size);
 	}
-	peer->writes++;
+	if (peer->out_len == 0)
+		TAILQ_INSERT_TAIL(&peer_gathering, peer, in_gathering);
+	peer->out_len += wire_encode(message, peer->out + peer->out_len, size);
+	if (peer->out_len >= PEER_WRITE)
+		peer_flush(peer);
 }

@@ -38,8 +38,11 @@ extern Peer *peer_new(uv_loop_t *loop, const PeerEvents *events, void *arg);
 extern uv_pipe_t *peer_stream(Peer *peer);
 extern bool peer_start(Peer *peer) __attribute__((warn_unused_result));
 
-/* Send a frame. Where that fails, closed() is called later. */
+/* Send a frame, with others: peer_flush_all() is to be called before the loop waits. Where it fails, closed() is called later. */
 extern void peer_send(Peer *peer, const WireMessage *message);
+
+/* Write what has been sent to each peer, in one piece, as far as it takes that. */
+extern void peer_flush_all(void);
 
 /* End the connection; closed() is called, later, with this reason. */
 extern void peer_close(Peer *peer, const char *why);

@@ -52,6 +52,8 @@ session_open(Sessions *sessions, struct Database *database, const char *address,
 	session->alive_at = sessions->io->now();
 	session->sent_at = session->alive_at;
 	LIST_INIT(&session->subscriptions);
+	LIST_INIT(&session->ended);
+	TAILQ_INIT(&session->asking);
 	session->ping_share = (uint32_t) sessions->stats.accepted * SESSION_SPREAD;
 	LIST_INSERT_HEAD(&sessions->all, session, in_all);
 	session_file(session, session->alive_at);
@@ -105,7 +107,66 @@ session_note_level(Session *session)
 		session->over_at = session->sessions->io->now();
 }
 
-/* Leave OPEN: no subscriptions, no database, nothing more is read, and an end of the time that is left. */
+/* Do all sessions together take more than is meant for them? */
+static bool
+session_memory_scarce(const Session *session)
+{
+	return frame_memory() > SESSION_TOTAL * session->sessions->config->client_buffer;
+}
+
+/* Bytes of its own messages that may be queued. */
+static size_t
+session_own_limit(const Session *session)
+{
+	size_t part = session->sessions->config->client_buffer / SESSION_OWN_PART;
+
+	return part < SESSION_OWN ? part : SESSION_OWN;
+}
+
+/* Is the client asking faster than it takes the answers, than the feed gives them, or than it is its turn? */
+static bool
+session_asks_too_much(const Session *session)
+{
+	size_t own = session_own_limit(session) / 2;
+	uint32_t unanswered = SESSION_UNANSWERED;
+
+	if (own > SESSION_OWN_SCARCE && session_memory_scarce(session))
+		own = SESSION_OWN_SCARCE;
+	/* Once it is paused, it is worth while to wait for more than one answer. */
+	if (session->paused)
+	{
+		own /= 2;
+		unanswered /= 2;
+	}
+	return session->own > own || session->unanswered >= unanswered || session->turn >= SESSION_TURN;
+}
+
+/*
+ * Stop reading the client where it asks too much, or go on: then the time that it was not heard says nothing about
+ * it. After everything that changes what it waits for.
+ */
+static void
+session_regulate(Session *session)
+{
+	bool pause = session->state == SESSION_OPEN && session_asks_too_much(session);
+
+	/* One that leaves is the library's to read. */
+	if (pause == session->paused || session->state >= SESSION_LEAVING)
+		return;
+	session->paused = pause;
+	session->sessions->io->pause(session->io, pause);
+	if (!pause)
+	{
+		session_alive(session);
+		session->partial_at = session->alive_at;
+	}
+	session_attend(session);
+}
+
+/*
+ * Leave OPEN: no subscriptions, no database, nothing more is read but the client's close frame, and an end of the time
+ * that is left.
+ */
 static void
 session_leave_open(Session *session, SessionState state)
 {
@@ -245,7 +306,7 @@ session_room(const Session *session)
 
 	if (session->over_at != 0 && sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
 		limit /= 2;
-	if (limit > SESSION_SCARCE && frame_memory() > SESSION_TOTAL * sessions->config->client_buffer)
+	if (limit > SESSION_SCARCE && session_memory_scarce(session))
 		limit = SESSION_SCARCE;
 	return limit;
 }
@@ -296,7 +357,7 @@ session_send_event(Session *session, Frame *frame, FrameNote note)
 void
 session_send_own(Session *session, Frame *frame, uint64_t before)
 {
-	size_t limit = session->sessions->config->client_buffer / SESSION_OWN_PART;
+	size_t limit = session_own_limit(session);
 
 	if (session->state != SESSION_OPEN)
 	{
@@ -318,6 +379,7 @@ session_close(Session *session, uint16_t code, const char *reason)
 	if (session->state != SESSION_OPEN)
 		return;
 	session_leave_open(session, SESSION_CLOSING);
+	session_regulate(session);
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
@@ -359,6 +421,9 @@ session_message(Session *session, const char *text, size_t len)
 	if (!ok)
 		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
 	protocol_release(&request.id);
+	if (++session->turn >= SESSION_TURN)
+		session_schedule(session);
+	session_regulate(session);
 }
 
 /* Keep a part of a message until the rest is there. */
@@ -436,6 +501,7 @@ session_writable(Session *session)
 	session->taken_at = session->alive_at;
 	session->waking = false;
 	session_write(session);
+	session_regulate(session);
 }
 
 /* Nothing more is written. */
@@ -543,6 +609,8 @@ sessions_settle(Sessions *sessions)
 		session->dirty = false;
 		if (session->state != SESSION_GONE && !session->waking)
 			session_write(session);
+		session->turn = 0;
+		session_regulate(session);
 	}
 	while ((session = LIST_FIRST(&sessions->gone)) != NULL)
 	{

@@ -16,16 +16,19 @@
  * is: a thousand sessions are then gone through once, and not again when they are cold.
  *
  * What is queued for one client is bounded by client_buffer. A part of it is for events: one that finds no
- * room is refused, and the hub has its subscription read it from the log later. The rest is for the session's
- * own messages, which cannot be had again: a client that lets those pile up is closed. An event that is
+ * room is refused, and the hub has its subscription read it from the log later. The rest, but no more than
+ * SESSION_OWN, is for the session's own messages, which cannot be had again. A client is not read while half of that
+ * is taken, so answers to its requests cannot pile up; neither is it while SESSION_UNANSWERED of its requests
+ * wait for the feed (see hub_ask.c). An event that is
  * larger than all that is taken where no other is queued. Where much was queued for long (SESSION_SOFT_MS), or
  * nothing was taken for long (SESSION_STALL_MS), the client is slow too: only half of the room is there until
  * it has caught up; it is closed.
  *
  * All sessions together have a bound too, because client_buffer times max_clients would be no limit at all. A
  * frame counts once there, however many clients it is queued for, and so does what the queues themselves take. Beyond
- * SESSION_TOTAL times client_buffer each client has room for no more than SESSION_SCARCE of events, so only
- * clients that are far behind feel it: they get the rest from the log.
+ * SESSION_TOTAL times client_buffer each client has room for no more than SESSION_SCARCE of events, and is not read
+ * while SESSION_OWN_SCARCE of its own messages are queued, so only clients that are far behind feel it: they get the
+ * rest from the log.
  *
  * A session is looked after when it is due: each is in the list of the second in which something of it comes next, its ping,
  * its bookmark, the end of its time, and only those of the seconds that have passed are gone through. Where something
@@ -53,11 +56,16 @@
 #define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
 #define SESSION_CLOSE_MS          5000  /* from the first close frame to the connection's end */
 #define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
-#define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages */
+#define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages, */
+#define SESSION_OWN               65536 /* but no more than this */
+#define SESSION_OWN_SCARCE        4096 /* of which no more than so much is for answers where memory is scarce */
+#define SESSION_UNANSWERED        16   /* requests that wait for the feed: the client is not read meanwhile */
+#define SESSION_TURN              32 /* requests of a client that are dealt with before it is the others' turn */
 #define SESSION_TOTAL             32    /* so many times client_buffer is for all clients together */
 #define SESSION_SCARCE            65536 /* beyond that, bytes of events that may be queued for each of them */
 #define SESSION_SOFT_MS           10000 /* with more than half of the events' part queued: the rest is not used */
 #define SESSION_STALL_MS          30000 /* with something queued of which the socket takes nothing: closed */
+#define SESSION_GIVE_BACK         (16 * 1024 * 1024) /* once queues have shrunk by this, the system gets it back */
 #define SESSION_SECONDS           256 /* a session is looked after at least once in so many, and a power of two */
 
 /* Close codes (RFC 6455, 7.4; the last one is ours). */
@@ -91,6 +99,8 @@ typedef struct SessionIo
 	bool (*ready)(void *io);
 	/* Write whole fragments. False: the connection is broken. */
 	bool (*write)(void *io, const uint8_t *data, size_t len);
+	/* Hand on nothing more that comes from the client, or go on, but not before this returns. */
+	void (*pause)(void *io, bool pause);
 	/* Call session_writable() as soon as the socket takes more. */
 	void (*wake)(void *io);
 	/* End the connection at once; session_closed() follows, but not before this returns. */
@@ -122,8 +132,9 @@ typedef struct Sessions
 	uint64_t second;                         /* up to which they were gone through */
 	uint32_t keepalive_ms;                   /* by which they were filed */
 	LIST_HEAD(, SessionCursor) cursors;
-	uint32_t count; /* of all */
-	bool at_once;   /* see sessions_expect() */
+	uint32_t count;     /* of all */
+	size_t memory_peak; /* of frame_memory(), since memory was last given back */
+	bool at_once;       /* see sessions_expect() */
 	WireStats stats;
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;
@@ -140,11 +151,13 @@ typedef struct Session
 	bool anonymous;    /* came in without a token */
 	bool credit;       /* some subscription has replay credit to give back */
 	bool behind;       /* hub_catch_up() has something to do when the queue is empty */
+	bool paused;       /* the client is not read */
 	uint64_t sent_at;  /* when something was last queued */
 	uint64_t told;     /* the id of the newest position that was queued */
 	uint64_t messages; /* queued since it is open */
 	uint64_t bytes;    /* written since then */
 	Queue queue;
+	uint8_t turn;      /* requests dealt with since it was last settled */
 	size_t own;        /* bytes of the queue that are our own messages, not events */
 	uint64_t over_at;  /* since when more than half of the events' room is taken; 0: it is not */
 	uint64_t taken_at; /* when the socket last took something, or the queue began */
@@ -155,9 +168,13 @@ typedef struct Session
 	struct Database *database; /* NULL unless OPEN */
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
-	uint64_t alive_at;   /* when the client last gave a sign of life */
-	uint32_t ping_share; /* the first ping is sent early, by this share of keepalive, of 2^32 */
-	uint64_t deadline;   /* once it is not OPEN: when the connection is dropped */
+	uint32_t unanswered;               /* SUBSCRIBEs of ours that the feed has not answered, sent or not */
+	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
+	TAILQ_HEAD(, Subscription) asking; /* wait for our turn */
+	TAILQ_ENTRY(Session) in_asking;    /* of the database, while there are some */
+	uint64_t alive_at;                 /* when the client last gave a sign of life */
+	uint32_t ping_share;               /* the first ping is sent early, by this share of keepalive, of 2^32 */
+	uint64_t deadline;                 /* once it is not OPEN: when the connection is dropped */
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */

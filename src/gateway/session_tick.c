@@ -8,6 +8,7 @@
 #include "session_internal.h"
 
 #include "hub.h"
+#include "memory.h"
 
 /* What a ping carries, since the library reports a pong only if it carries something; and the whole of its frame. */
 #define SESSION_PING "pg_notifyd"
@@ -31,7 +32,7 @@ session_due(const Session *session, uint64_t now)
 	uint64_t bookmark = session->sent_at + SESSION_BOOKMARK_MS;
 	uint64_t due = UINT64_MAX;
 
-	if (session->waking || session->fragments + session->partial_len > 0)
+	if (session->waking || session->paused || session->fragments + session->partial_len > 0)
 		return now;
 	if (session->state != SESSION_OPEN)
 		return session->deadline;
@@ -127,12 +128,15 @@ session_bookmark(Session *session, uint64_t now)
 static void
 session_tick(Session *session, uint64_t now)
 {
-	if (session->waking)
+	if (session->waking || session->paused)
 		session->sessions->io->probe(session->io);
 	if (session->state != SESSION_OPEN && now >= session->deadline)
 		session_broken(session);
 	if (session->state != SESSION_OPEN)
 		return;
+	/* What it has sent meanwhile, an answer to a ping or the rest of a message, was not read. */
+	if (session->paused)
+		session->alive_at = session->partial_at = now;
 	if (session->fragments + session->partial_len > 0 && now - session->partial_at > SESSION_MESSAGE_MS)
 		session_close(session, SESSION_CLOSE_POLICY, "message not complete in time");
 	if (session->state == SESSION_OPEN && session->queue.count > 0 &&
@@ -185,6 +189,20 @@ sessions_tick_database(Database *database)
 	database->ticked_renew = database->renew;
 }
 
+/* What queues have taken and do not take any more would otherwise stay with the process. */
+static void
+sessions_give_back(Sessions *sessions)
+{
+	size_t now = frame_memory();
+
+	if (now > sessions->memory_peak)
+		sessions->memory_peak = now;
+	if (sessions->memory_peak - now < SESSION_GIVE_BACK)
+		return;
+	memory_give_back();
+	sessions->memory_peak = now;
+}
+
 void
 sessions_tick(Sessions *sessions)
 {
@@ -194,6 +212,7 @@ sessions_tick(Sessions *sessions)
 	Database *database;
 	Session *session;
 
+	sessions_give_back(sessions);
 	LIST_FOREACH(database, &sessions->hub->databases, in_hub)
 	{
 		sessions_tick_database(database);

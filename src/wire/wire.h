@@ -61,7 +61,7 @@ typedef enum WireType
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
-	WIRE_SUBSCRIBE = 30,
+	WIRE_SUBSCRIBE = 30,     /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
 	WIRE_UNSUBSCRIBE = 31,   /* no frame for this subscription follows in reply */
 	WIRE_REPLAY_CREDIT = 32, /* this many bytes of the replay's texts have been written to the client */
 	/* link, feed to gateway */

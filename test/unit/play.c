@@ -4,7 +4,7 @@ uint64_t play_clock;
 Config play_config;
 Sessions play_sessions;
 Hub play_hub;
-WireMessage play_sent[256];
+WireMessage play_sent[512];
 size_t play_nsent;
 bool play_notifies;
 int play_link_a;
@@ -41,6 +41,13 @@ pipe_write(void *io, const uint8_t *data, size_t len)
 }
 
 static void
+pipe_pause(void *io, bool pause)
+{
+	assert_int_not_equal(((PlayPipe *) io)->paused, pause);
+	((PlayPipe *) io)->paused = pause;
+}
+
+static void
 pipe_wake(void *io)
 {
 	((PlayPipe *) io)->waking = true;
@@ -62,6 +69,7 @@ static const SessionIo pipe_io = {
 	.now = pipe_now,
 	.ready = pipe_ready,
 	.write = pipe_write,
+	.pause = pipe_pause,
 	.wake = pipe_wake,
 	.drop = pipe_drop,
 	.probe = pipe_probe,

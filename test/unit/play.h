@@ -16,6 +16,7 @@ typedef struct PlayPipe
 	size_t room;
 	bool broken;
 	bool waking;
+	bool paused;
 	bool dropped;
 	int probed;
 	char out[65536]; /* what was written and not yet looked at */
@@ -26,7 +27,7 @@ extern uint64_t play_clock;
 extern Config play_config;
 extern Sessions play_sessions;
 extern Hub play_hub;
-extern WireMessage play_sent[256]; /* what went to the feed; strings are not kept */
+extern WireMessage play_sent[512]; /* what went to the feed; strings are not kept */
 extern size_t play_nsent;
 extern bool play_notifies; /* SUBSCRIBED says that the channel has raw notifications */
 extern int play_link_a;
