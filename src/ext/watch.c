@@ -9,12 +9,14 @@
  * notifyd.watch says takes ShareUpdateExclusiveLock, which no reader or writer notices,
  * and one that removes triggers takes AccessExclusiveLock, as DROP TRIGGER does. Each of
  * them conflicts with itself and the others. A call that finds everything as it should be
- * takes none, but for AccessShareLock for a moment to read a condition. What was read before a lock was had is read again under it.
+ * takes none, but for AccessShareLock for a moment to read a condition. What was read before a
+ * lock was had is read again under it.
  *
- * A call that makes a new watch first takes a lock that stands for the channel, so that of two
+ * A call that makes a new watch also takes a lock that stands for the channel, so that of two
  * owners who make the first watches of a channel at the same time the second sees the watch of
- * the first. It comes before the table's, because nobody who only reads or writes the table is to
- * wait for it. It is one on an object that does not exist, which no command locks.
+ * the first. It is one on an object that does not exist, which no command locks. While somebody
+ * else has it, a call holds neither the table's lock, for which writers would wait, nor this one
+ * while it waits for the table's, which another session may hold that is about to watch the table.
  *
  *-------------------------------------------------------------------------
  */
@@ -76,45 +78,67 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
 }
 
-/* Whether the user may make a new watch of this channel. The answer is good until the end of the transaction. */
-static void
-watch_join_channel(const char *channel)
+static LOCKTAG
+watch_channel_lock(const char *channel)
 {
 	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
+	LOCKTAG tag;
 
-	LockDatabaseObject(log_relation("watch"), hash, 0, ExclusiveLock);
-	access_check_join(GetUserId(), channel);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, log_relation("watch"), hash, 0);
+	return tag;
+}
+
+/* Lock a channel if nobody else has done so. */
+static bool
+watch_try_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+watch_await_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) LockRelease(&tag, ExclusiveLock, false);
 }
 
 /*
- * Look at the watch there is until the lock that it needs is held. Sets *have, and returns
- * what there is to do, as that lock.
+ * Look at the watch there is until the lock that it needs is held, and if there is none the
+ * channel's. Sets *have, and returns what there is to do, as the table's lock. Raises
+ * access_check_join()'s error.
  */
 static LOCKMODE
 watch_lock(const Watch *want, Watch **have)
 {
 	LOCKMODE held = NoLock;
 	LOCKMODE needed;
-	bool joined = false;
 
 	for (;;)
 	{
 		*have = watch_find_channel(want->relation, want->channel);
-		if (*have == NULL && !joined)
-		{
-			watch_join_channel(want->channel);
-			joined = true;
-			continue;
-		}
 		needed = watch_lock_needed(*have, want);
 		if (needed <= held)
-			return needed;
+		{
+			if (*have != NULL || watch_try_channel(want->channel))
+				break;
+			UnlockRelationOid(want->relation, held);
+			held = NoLock;
+			watch_await_channel(want->channel);
+			continue;
+		}
 		LockRelationOid(want->relation, needed);
 		held = needed;
 
 		/* It may have been dropped, or given to another owner, while we waited. */
 		watch_check_relation(want->relation);
 	}
+	if (*have == NULL)
+		access_check_join(GetUserId(), want->channel);
+	return needed;
 }
 
 static void
