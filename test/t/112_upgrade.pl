@@ -1,0 +1,59 @@
+# pg_upgrade takes the log along: clients resume on the new cluster, with positions of any timeline that the old one had.
+use strict;
+use warnings;
+
+use NotifydTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $old = notifyd_node('old', init => { allows_streaming => 1 });
+$old->safe_psql('postgres', q{
+	CREATE TABLE t (id int PRIMARY KEY);
+	GRANT SELECT ON t TO guest;
+	SELECT notify_watch('t');
+	SELECT notify_grant('lobby', 'guest');
+});
+my $client = notifyd_client($old);
+$client->subscribe('t');
+$old->safe_psql('postgres', 'INSERT INTO t VALUES (1)');
+my $first = $client->next_event;
+$client->close;
+
+# On a further timeline of PostgreSQL's, which the new cluster does not go on with.
+$old->stop;
+$old->set_standby_mode;
+$old->start;
+$old->promote;
+wait_healthy($old);
+$client = notifyd_client($old);
+$client->subscribe('t');
+$old->safe_psql('postgres', 'INSERT INTO t VALUES (2)');
+$old->safe_psql('postgres', 'INSERT INTO t SELECT * FROM generate_series(1001, 2000)');
+my $second = ($client->next_events(1001))[0];
+$client->close;
+$old->stop;
+
+my $new = notifyd_node('new', start => 0);
+chdir $PostgreSQL::Test::Utils::tmp_check or die;
+my $bin = $old->config_data('--bindir');
+command_ok([ 'pg_upgrade', '--link', '--no-sync', '-b', $bin, '-B', $bin, '-d', $old->data_dir, '-D', $new->data_dir,
+	'-p', $old->port, '-P', $new->port, '-s', $new->host, '-U', (getpwuid $<)[0] ], 'pg_upgrade');
+$new->start;
+wait_healthy($new);
+is($new->safe_psql('postgres', 'SELECT timeline_id FROM pg_control_checkpoint()'), 1, 'the new cluster is on a timeline of its own');
+
+foreach my $case ([ $first, 2 ], [ $second, 1001 ])
+{
+	my ($event, $next) = @$case;
+	my $again = notifyd_client($new);
+	$again->subscribe($_, since => $event->{position}) for 't', 'lobby';
+	is($again->next_event->{key}{id}, $next, "an event of before follows on row $event->{key}{id}");
+	$new->safe_psql('postgres', 'INSERT INTO t SELECT max(id) + 1 FROM t');
+	my $last = $new->safe_psql('postgres', 'SELECT max(id) FROM t');
+	$again->wait_for(sub { grep { $_->{key}{id} == $last } $again->events }, 'the event of the new cluster');
+	is(scalar(grep { ($_->{method} // '') eq 'reset' } $again->received), 0, 'without a reset');
+}
+
+$new->stop;
+done_testing();
