@@ -30,6 +30,11 @@ $node->safe_psql('source', q{
 	INSERT INTO orders VALUES (1, 'before the dump', 5);
 });
 wait_healthy($node, 'source');
+my $source = notifyd_client($node, database => 'source');
+$source->subscribe('parts');
+$node->safe_psql('source', 'INSERT INTO parts VALUES (7, 1)');
+my $position = $source->next_event->{position};
+$source->close;
 
 # Everything about the watches that is the same in every database.
 my $watches = q{SELECT string_agg(concat_ws('|', relation, channel, ops, cols, key, update_of, condition, old_values, notify),
@@ -49,7 +54,9 @@ foreach my $database ('plain', 'archive')
 	is($node->safe_psql($database, $watches), $before, "$database: the watches are the same");
 	wait_healthy($node, $database);
 	my $client = notifyd_client($node, database => $database);
-	$client->subscribe($_) for 'orders', 'all orders', 'parts', 'lobby';
+	$client->subscribe($_) for 'orders', 'all orders', 'lobby';
+	$client->subscribe('parts', since => $position);
+	is($client->next_message('reset')->{channel}, 'parts', "$database: a position of the source gets a reset");
 	$node->safe_psql($database, q{
 		INSERT INTO orders VALUES (2, 'x', 0.5);
 		UPDATE orders SET name = 'y' WHERE id = 2;
