@@ -21,12 +21,12 @@
 extern void failpoint_reach(const char *name);
 extern void failpoint_define(void);
 
-/* Counters that may come around begin near their end in these builds. */
-#define FAIL_COUNTER_START (PG_UINT32_MAX - 20)
+/* Numbers that come around do so soon in these builds: they have 8 bits. */
+#define FAIL_NUMBER(number) ((number) &0xff)
 #else
-#define FAIL_POINT(name)   ((void) 0)
-#define failpoint_define() ((void) 0)
-#define FAIL_COUNTER_START 0
+#define FAIL_POINT(name)    ((void) 0)
+#define failpoint_define()  ((void) 0)
+#define FAIL_NUMBER(number) (number)
 #endif
 
 #endif /* PG_NOTIFYD_FAILPOINT_H */

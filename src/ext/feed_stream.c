@@ -38,7 +38,6 @@ stream_init(Feed *feed)
 	HASHCTL channels = {.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
 
 	feed->streams = hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	feed->next_stream = FAIL_COUNTER_START;
 	feed->stream_numbers =
 		hash_create("pg_notifyd stream numbers", 64, &numbers, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dlist_init(&feed->idle);
@@ -115,7 +114,7 @@ stream_new_number(Feed *feed)
 
 	do
 	{
-		feed->next_stream++;
+		feed->next_stream = FAIL_NUMBER(feed->next_stream + 1);
 		hash_search(feed->stream_numbers, &feed->next_stream, HASH_ENTER, &in_use);
 	} while (in_use);
 	return feed->next_stream;
