@@ -35,6 +35,14 @@ CREATE FUNCTION notifyd.watch_state(id bigint) RETURNS text
 COMMENT ON FUNCTION notifyd.watch_state(bigint) IS
 	'whether the triggers of a watch capture everything, as notifyd.watches shows it';
 
+CREATE FUNCTION notifyd.watch_carried(id bigint) RETURNS boolean
+	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_carried';
+COMMENT ON FUNCTION notifyd.watch_carried(bigint) IS
+	'whether the triggers of a watch carry it, so that pg_dump need not dump its row';
+
+-- Triggers carry their watches, and CREATE TRIGGER makes a watch that is not there.
+SELECT pg_catalog.pg_extension_config_dump('notifyd.watch', 'WHERE NOT notifyd.watch_carried(id)');
+
 CREATE FUNCTION notifyd.watch_condition(id bigint, stored text) RETURNS text
 	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_condition';
 COMMENT ON FUNCTION notifyd.watch_condition(bigint, text) IS
@@ -55,7 +63,7 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
 COMMENT ON COLUMN notifyd.watches.state IS
-	'active; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; missing trigger';
+	'active; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; broken condition: it uses other operators than when it was given; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
 /* ---------------- channels: who may subscribe and who may publish ---------------- */

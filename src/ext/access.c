@@ -180,6 +180,28 @@ access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason
 }
 
 bool
+access_channel_captured(Oid role, const char *channel, AccessReason *reason)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_list_channel(channel))
+	{
+		Watch *watch = lfirst(cell);
+		int16 *columns = NULL;
+		int n = watch_event_columns(watch, &columns);
+		WatchState state = watch_state(watch);
+
+		if ((state == WATCH_BROKEN || state == WATCH_MISSING) &&
+			access_relation_allowed(role, watch->relation, n, columns, reason))
+			return access_refuse(
+				reason, ACCESS_NO_SUCH_CHANNEL,
+				"the watch of table \"%s\" on channel \"%s\" does not work (%s); notify_watch() mends it",
+				get_rel_name(watch->relation), channel, watch_state_name(state));
+	}
+	return true;
+}
+
+bool
 access_may_publish(Oid role, const char *channel)
 {
 	ListCell *cell;

@@ -50,6 +50,12 @@ typedef struct AccessChannel
 extern bool access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
 
 /*
+ * Whether all watches of a channel that the role may read have the triggers that they need. Returns
+ * false with *reason where events of one may be missing, and nothing but notify_watch() mends that.
+ */
+extern bool access_channel_captured(Oid role, const char *channel, AccessReason *reason);
+
+/*
  * Whether a role may send messages to a channel: a superuser, a member of the role that owns the extension, an owner of
  * a table that is watched on the channel, or who was granted it. Needs a transaction.
  */

@@ -305,7 +305,7 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 				(errmsg("a trigger of table \"%s\" belongs to no watch, its changes are not captured by it",
 						RelationGetRelationName(relation)),
 				 errdetail("There is no watch " INT64_FORMAT " of this table.", plan->watch_id),
-				 errhint("Call notify_watch() if the table is to be watched, and drop the trigger.")));
+				 errhint("Call notify_watch() if the table is to be watched, or else drop the trigger.")));
 		return;
 	}
 	plan->watched = watch->relation;
@@ -346,7 +346,7 @@ static int64
 capture_watch_id(const Trigger *trigger)
 {
 	char *end = NULL;
-	int64 id = trigger->tgnargs == 1 ? strtoll(trigger->tgargs[0], &end, 10) : 0;
+	int64 id = trigger->tgnargs > 0 ? strtoll(trigger->tgargs[0], &end, 10) : 0;
 
 	if (end == NULL || *end != '\0')
 		capture_protocol_error("must be called with the id of a watch");

@@ -377,7 +377,7 @@ stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason
 	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
 	if (stream != NULL && !stream->due && !recheck_due())
 		return stream;
-	if (!stream_decide(&key, &role, &channel, reason))
+	if (!stream_decide(&key, &role, &channel, reason) || !access_channel_captured(role, key.channel, reason))
 		return NULL;
 	stream = stream_find_or_create(feed, &key);
 	stream->role = role;

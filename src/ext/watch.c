@@ -68,7 +68,7 @@ watch_lock_needed(const Watch *have, const Watch *want)
 
 	if (have == NULL)
 		return ShareRowExclusiveLock;
-	triggers = watch_find_triggers(want->relation, have->id);
+	triggers = watch_find_triggers(have);
 	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
 		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
 		return AccessExclusiveLock;
@@ -104,6 +104,15 @@ watch_await_channel(const char *channel)
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+void
+watch_join_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	access_check_join(GetUserId(), channel);
 }
 
 /*
@@ -160,6 +169,8 @@ watch_make_triggers(const Watch *want, const Watch *have)
 {
 	bool captured = have == NULL || watch_state(have) == WATCH_ACTIVE;
 
+	if (have == NULL)
+		watch_adopt_orphans(want);
 	watch_create_triggers(want);
 	watch_enable_triggers(want);
 	if (!captured)
@@ -192,6 +203,7 @@ notify_watch(PG_FUNCTION_ARGS)
 		watch_update(want);
 	if (needed > ShareUpdateExclusiveLock)
 		watch_make_triggers(want, have);
+	watch_carry(want);
 	PG_RETURN_INT64(want->id);
 }
 
@@ -232,7 +244,7 @@ notify_unwatch(PG_FUNCTION_ARGS)
 	{
 		Watch *watch = lfirst(cell);
 
-		watch_drop_triggers(watch_find_triggers(relation, watch->id));
+		watch_drop_triggers(watch_find_triggers(watch));
 		watch_delete(watch);
 
 		/* The channel lives on where another table has taken this one's place, or shares it. */

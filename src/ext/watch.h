@@ -94,7 +94,7 @@ typedef struct WatchTriggers
 } WatchTriggers;
 
 /* The triggers of a watch, whatever they are called by now. */
-extern WatchTriggers watch_find_triggers(Oid relation, int64 id);
+extern WatchTriggers watch_find_triggers(const Watch *watch);
 
 /* Whether they are the ones that the watch needs (by their being there, not by their shape). */
 extern bool watch_triggers_complete(const Watch *watch, WatchTriggers triggers);
@@ -124,6 +124,12 @@ extern void watch_condition_push(ErrorContextCallback *context, const char *cond
  */
 extern bool watch_condition_is(Oid relation, Oid trigger, const char *condition);
 
+/* A trigger's condition with the names of today; NULL: it has none. */
+extern char *watch_condition_text(Oid relation, Oid trigger);
+
+/* The operators of a trigger's condition, with the names of their types; "" for InvalidOid. */
+extern char *watch_condition_uses(Oid trigger);
+
 /* ---------------- what the triggers do (watch_state.c) ---------------- */
 
 /* From best to worst: a watch is as its worst trigger is. */
@@ -133,6 +139,7 @@ typedef enum WatchState
 	WATCH_ORIGIN_ONLY,  /* what a logical subscription applies is not captured */
 	WATCH_REPLICA_ONLY, /* nothing but that is captured */
 	WATCH_DISABLED,
+	WATCH_BROKEN, /* the condition uses other operators than when it was given */
 	WATCH_MISSING /* a trigger is not there */
 } WatchState;
 
@@ -149,16 +156,39 @@ typedef struct WatchTrigger
 	int64 id;     /* its watch's, which need not be there; 0: none */
 	char enabled; /* tgenabled */
 	bool row;     /* fires for each row, else for TRUNCATE */
+	Oid parent;   /* of a partition's: the one of the table that it belongs to */
+	int nargs;
+	char *args; /* one after the other, each with a NUL */
 } WatchTrigger;
 
 /* The triggers of one table or partition that are ours, as WatchTriggers. Takes no lock. */
 extern List *watch_triggers_of(Oid relation);
+
+/* Whether a trigger is one of a watch, or of a partition for it: by its id and, where it carries that, the channel. */
+extern bool watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch);
 
 /* Make a trigger of this relation ENABLE ALWAYS. The caller holds ShareRowExclusiveLock. */
 extern void watch_enable_trigger(Oid relation, Oid trigger);
 
 /* The same for all triggers of a watch. Takes ShareRowExclusiveLock on its partitions. */
 extern void watch_enable_triggers(const Watch *watch);
+
+/* ---------------- what triggers carry (watch_carry.c) ---------------- */
+
+/* Have the triggers of a watch carry it. The caller holds ShareUpdateExclusiveLock on the table. */
+extern void watch_carry(const Watch *watch);
+
+/*
+ * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it. Raises
+ * the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a trigger.
+ */
+extern void watch_adopt_trigger(Oid relation, Oid oid);
+
+/* A new watch takes over the triggers of its table that were another watch's, which is not there. */
+extern void watch_adopt_orphans(const Watch *watch);
+
+/* Whether a watch's condition uses other operators than when it was given. */
+extern bool watch_condition_is_other(const Watch *watch);
 
 /* ---------------- resets (watch_reset.c) ---------------- */
 
@@ -212,8 +242,17 @@ extern void watch_check_channel(const char *channel, const char *hint);
  */
 extern void watch_check_relation(Oid relation);
 
+/*
+ * Check that the user may make a new watch of this channel; the answer is good until the end of
+ * the transaction. Raises ERRCODE_INSUFFICIENT_PRIVILEGE (watch.c).
+ */
+extern void watch_join_channel(const char *channel);
+
 /* Read the arguments of notify_watch(), check them, and return the watch that they ask for, with id 0. */
 extern Watch *watch_from_arguments(FunctionCallInfo fcinfo);
+
+/* Read operations, separated by commas. Raises ERRCODE_INVALID_PARAMETER_VALUE. */
+extern int watch_read_ops(const char *text);
 
 /* ---------------- columns and keys (watch_key.c) ---------------- */
 

@@ -205,8 +205,7 @@ watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *p
 	}
 }
 
-/* Read the op argument: names of operations, separated by commas. */
-static int
+int
 watch_read_ops(const char *text)
 {
 	static const char *const names[] = {"insert", "update", "delete", "truncate"};

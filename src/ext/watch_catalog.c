@@ -300,7 +300,10 @@ watch_insert(Watch *watch)
 {
 	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
 
-	watch->id = nextval_internal(watch_relation("watch_id_seq"), false);
+	/* A restore may have set the sequence back. */
+	do
+		watch->id = nextval_internal(watch_relation("watch_id_seq"), false);
+	while (watch_find(watch->id) != NULL);
 	CatalogTupleInsert(table, watch_to_tuple(watch, RelationGetDescr(table)));
 	watch_changed(watch, table);
 	table_close(table, NoLock);

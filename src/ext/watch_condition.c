@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -33,6 +34,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
+#include "utils/syscache.h"
 
 #include "watch.h"
 
@@ -174,6 +176,84 @@ watch_condition_lift_new(Node *node, void *context)
 	return expression_tree_mutator(node, watch_condition_lift_new, context);
 }
 
+char *
+watch_condition_text(Oid relation, Oid trigger)
+{
+	Node *expression = watch_trigger_expression(trigger);
+	List *context;
+
+	if (expression == NULL)
+		return NULL;
+	context = list_concat(deparse_context_for("old", relation), deparse_context_for("new", relation));
+	return deparse_expression(watch_condition_lift_new(expression, NULL), context, true, false);
+}
+
+/* Without its schema, which may be renamed. */
+static char *
+watch_type_name(Oid type)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	char *name = "";
+
+	if (HeapTupleIsValid(tuple))
+	{
+		name = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+		ReleaseSysCache(tuple);
+	}
+	return name;
+}
+
+static void
+watch_condition_note_operator(StringInfo uses, Oid operator)
+{
+	Oid left;
+	Oid right;
+
+	op_input_types(operator, & left, &right);
+	appendStringInfo(uses, "%s(%s,%s) ", get_opname(operator), OidIsValid(left) ? watch_type_name(left) : "",
+					 OidIsValid(right) ? watch_type_name(right) : "");
+}
+
+static bool
+watch_condition_note_uses(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr: /* these are the same struct */
+			watch_condition_note_operator(context, ((OpExpr *) node)->opno);
+			break;
+		case T_ScalarArrayOpExpr:
+			watch_condition_note_operator(context, ((ScalarArrayOpExpr *) node)->opno);
+			break;
+		case T_RowCompareExpr:
+		{
+			ListCell *cell;
+
+			foreach (cell, ((RowCompareExpr *) node)->opnos)
+				watch_condition_note_operator(context, lfirst_oid(cell));
+			break;
+		}
+		default:
+			break;
+	}
+	return expression_tree_walker(node, watch_condition_note_uses, context);
+}
+
+char *
+watch_condition_uses(Oid trigger)
+{
+	Node *expression = OidIsValid(trigger) ? watch_trigger_expression(trigger) : NULL;
+	StringInfoData uses;
+
+	initStringInfo(&uses);
+	(void) watch_condition_note_uses(expression, &uses);
+	return uses.data;
+}
+
 /*
  * notifyd.watch_condition(id bigint, stored text) -> text
  *
@@ -185,17 +265,11 @@ Datum
 notifyd_watch_condition(PG_FUNCTION_ARGS)
 {
 	Watch *watch = watch_find(PG_GETARG_INT64(0));
-	Node *expression = NULL;
-	char *table;
-	List *context;
+	char *text = NULL;
 
-	if (watch != NULL)
-		expression = watch_trigger_expression(watch_find_triggers(watch->relation, watch->id).row);
-	table = expression != NULL ? get_rel_name(watch->relation) : NULL;
-	if (table == NULL)
+	if (watch != NULL && get_rel_name(watch->relation) != NULL)
+		text = watch_condition_text(watch->relation, watch_find_triggers(watch).row);
+	if (text == NULL)
 		PG_RETURN_DATUM(PG_GETARG_DATUM(1));
-	context =
-		list_concat(deparse_context_for("old", watch->relation), deparse_context_for("new", watch->relation));
-	PG_RETURN_TEXT_P(cstring_to_text(
-		deparse_expression(watch_condition_lift_new(expression, NULL), context, true, false)));
+	PG_RETURN_TEXT_P(cstring_to_text(text));
 }

@@ -7,6 +7,9 @@
  *	  ENABLE TRIGGER		they are again: a reset, because of those that were not, and our triggers
  *							are made ENABLE ALWAYS again, which ENABLE TRIGGER USER and ALL do not do
  *	  RENAME, SET SCHEMA	watches go along: a notice
+ *	  RENAME COLUMN			what triggers carry is written anew (watch_carry.c)
+ *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
+ *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
  *	  a rewrite				every row may be another one now: a reset
  *
  * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
@@ -50,7 +53,14 @@ struct WatchDdl
 	List *tables;  /* WatchedTable, before */
 
 	/* RENAME TO, SET SCHEMA */
-	Oid moved; /* the table, which has watches; InvalidOid: none */
+	Oid moved; /* the table; InvalidOid: none */
+
+	/* RENAME COLUMN */
+	Oid renamed; /* the table; InvalidOid: none */
+
+	/* CREATE TRIGGER */
+	Oid triggered; /* the table; InvalidOid: none */
+	char *trigger;
 };
 
 static WatchedTable *
@@ -150,22 +160,54 @@ watch_ddl_moved(Node *statement)
 	return NULL;
 }
 
+static const RangeVar *
+watch_ddl_renamed(Node *statement)
+{
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_COLUMN &&
+		((RenameStmt *) statement)->relationType == OBJECT_TABLE)
+		return ((RenameStmt *) statement)->relation;
+	return NULL;
+}
+
+static Oid
+watch_ddl_relation(const RangeVar *relation)
+{
+	return relation != NULL ? RangeVarGetRelid(relation, NoLock, true) : InvalidOid;
+}
+
 WatchDdl *
 watch_ddl_before(Node *statement)
 {
-	WatchDdl *ddl;
-	const RangeVar *moved = watch_ddl_moved(statement);
+	WatchDdl ddl = {false};
+	WatchDdl *result;
 
-	if (watch_is_uninstall(statement))
-		watch_lock_for_uninstall();
-	if (moved == NULL && !IsA(statement, AlterTableStmt))
+	switch (nodeTag(statement))
+	{
+		case T_AlterTableStmt:
+			if (watch_ddl_concerns((AlterTableStmt *) statement, &ddl))
+				ddl.tables = watch_ddl_tables((AlterTableStmt *) statement);
+			break;
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+			ddl.moved = watch_ddl_relation(watch_ddl_moved(statement));
+			ddl.renamed = watch_ddl_relation(watch_ddl_renamed(statement));
+			break;
+		case T_CreateTrigStmt:
+			ddl.triggered = watch_ddl_relation(((CreateTrigStmt *) statement)->relation);
+			ddl.trigger = pstrdup(((CreateTrigStmt *) statement)->trigname);
+			break;
+		case T_DropStmt:
+			if (watch_is_uninstall(statement))
+				watch_lock_for_uninstall();
+			break;
+		default:
+			break;
+	}
+	if (ddl.tables == NIL && !OidIsValid(ddl.moved) && !OidIsValid(ddl.renamed) && !OidIsValid(ddl.triggered))
 		return NULL;
-	ddl = palloc0(sizeof(WatchDdl));
-	if (moved != NULL)
-		ddl->moved = RangeVarGetRelid(moved, NoLock, true);
-	else if (watch_ddl_concerns((AlterTableStmt *) statement, ddl))
-		ddl->tables = watch_ddl_tables((AlterTableStmt *) statement);
-	return ddl->tables != NIL || OidIsValid(ddl->moved) ? ddl : NULL;
+	result = palloc(sizeof(WatchDdl));
+	*result = ddl;
+	return result;
 }
 
 static WatchTrigger *
@@ -275,7 +317,7 @@ watch_ddl_tell_moved(Oid relation)
 	char *name = get_rel_name(relation);
 	ListCell *cell;
 
-	if (schema == NULL || name == NULL || !OidIsValid(watch_capture_function(true)))
+	if (schema == NULL || name == NULL)
 		return;
 	foreach (cell, watch_list(relation))
 		ereport(NOTICE, (errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
@@ -284,14 +326,40 @@ watch_ddl_tell_moved(Oid relation)
 								 "notify_unwatch() for this one, in this order and in one transaction.")));
 }
 
+/* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */
+static void
+watch_ddl_rename_columns(Oid relation)
+{
+	ListCell *table;
+
+	foreach (table, find_all_inheritors(relation, NoLock, NULL))
+	{
+		ListCell *cell;
+
+		foreach (cell, watch_list(lfirst_oid(table)))
+			watch_carry(lfirst(cell));
+	}
+}
+
 void
 watch_ddl_after(WatchDdl *ddl)
 {
 	List *effects = NIL;
 	ListCell *cell;
 
+	if (!OidIsValid(watch_capture_function(true)))
+		return;
 	if (OidIsValid(ddl->moved))
 		watch_ddl_tell_moved(ddl->moved);
+	if (OidIsValid(ddl->renamed))
+		watch_ddl_rename_columns(ddl->renamed);
+	if (OidIsValid(ddl->triggered) && !IsBinaryUpgrade)
+	{
+		Oid trigger = get_trigger_oid(ddl->triggered, ddl->trigger, true);
+
+		if (OidIsValid(trigger))
+			watch_adopt_trigger(ddl->triggered, trigger);
+	}
 	foreach (cell, ddl->tables)
 	{
 		WatchedTable *before = lfirst(cell);

@@ -173,7 +173,7 @@ watch_forget_column(Watch *watch, AttrNumber attnum)
 static void
 watch_end(Watch *watch, const char *format)
 {
-	watch_drop_triggers(watch_find_triggers(watch->relation, watch->id));
+	watch_drop_triggers(watch_find_triggers(watch));
 	watch_delete(watch);
 	ereport(NOTICE, (errmsg(format, get_rel_name(watch->relation), watch->channel)));
 }
@@ -197,6 +197,7 @@ watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *
 	else if (named)
 	{
 		watch_update(watch);
+		watch_carry(watch);
 		ereport(NOTICE, (errmsg("column %s of table %s leaves the watch on channel \"%s\"", column,
 								get_rel_name(watch->relation), watch->channel)));
 	}
@@ -221,7 +222,7 @@ watch_trigger_dropped(Oid relation)
 	foreach (cell, watch_list(relation))
 	{
 		Watch *watch = lfirst(cell);
-		WatchTriggers triggers = watch_find_triggers(relation, watch->id);
+		WatchTriggers triggers = watch_find_triggers(watch);
 
 		if (!watch_triggers_complete(watch, triggers))
 			watch_end(watch, "the watch of table %s on channel \"%s\" goes with its trigger");

@@ -35,22 +35,21 @@
 
 PG_FUNCTION_INFO_V1(notifyd_watch_state);
 
-/* The watch's id, which is a trigger's first argument; 0 where it is none. */
-static int64
-watch_trigger_watch(HeapTuple tuple, TupleDesc desc)
+/* Fill in what a trigger's arguments say. The first one is its watch's id. */
+static void
+watch_read_trigger_arguments(WatchTrigger *trigger, HeapTuple tuple, TupleDesc desc)
 {
 	bool isnull;
 	Datum args = heap_getattr(tuple, Anum_pg_trigger_tgargs, desc, &isnull);
-	Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-	bytea *stored;
 	char *end;
-	int64 id;
 
-	if (isnull || trigger->tgnargs < 1)
-		return 0;
-	stored = DatumGetByteaPP(args);
-	id = strtoi64(VARDATA_ANY(stored), &end, 10);
-	return *end == '\0' ? id : 0;
+	trigger->nargs = isnull ? 0 : ((Form_pg_trigger) GETSTRUCT(tuple))->tgnargs;
+	if (trigger->nargs < 1)
+		return;
+	trigger->args = VARDATA(DatumGetByteaPCopy(args));
+	trigger->id = strtoi64(trigger->args, &end, 10);
+	if (*end != '\0')
+		trigger->id = 0;
 }
 
 List *
@@ -77,7 +76,8 @@ watch_triggers_of(Oid relation)
 			continue;
 		trigger = palloc0(sizeof(WatchTrigger));
 		trigger->oid = form->oid;
-		trigger->id = watch_trigger_watch(tuple, RelationGetDescr(table));
+		trigger->parent = form->tgparentid;
+		watch_read_trigger_arguments(trigger, tuple, RelationGetDescr(table));
 		trigger->enabled = form->tgenabled;
 		trigger->row = TRIGGER_FOR_ROW(form->tgtype);
 		triggers = lappend(triggers, trigger);
@@ -134,7 +134,7 @@ watch_enable_triggers(const Watch *watch)
 		{
 			WatchTrigger *trigger = lfirst(cell);
 
-			if (trigger->id == watch->id && trigger->enabled != TRIGGER_FIRES_ALWAYS)
+			if (watch_trigger_is_of(trigger, watch) && trigger->enabled != TRIGGER_FIRES_ALWAYS)
 				watch_enable_trigger(lfirst_oid(table), trigger->oid);
 		}
 	}
@@ -162,8 +162,10 @@ watch_state(const Watch *watch)
 	WatchState state = WATCH_ACTIVE;
 	ListCell *table;
 
-	if (!watch_triggers_complete(watch, watch_find_triggers(watch->relation, watch->id)))
+	if (!watch_triggers_complete(watch, watch_find_triggers(watch)))
 		return WATCH_MISSING;
+	if (watch_condition_is_other(watch))
+		return WATCH_BROKEN;
 	foreach (table, watch_tables(watch, NoLock))
 	{
 		ListCell *cell;
@@ -172,7 +174,7 @@ watch_state(const Watch *watch)
 		{
 			WatchTrigger *trigger = lfirst(cell);
 
-			if (trigger->id == watch->id)
+			if (watch_trigger_is_of(trigger, watch))
 				state = Max(state, watch_state_of_enabled(trigger->enabled));
 		}
 	}
@@ -192,6 +194,8 @@ watch_state_name(WatchState state)
 			return "replica only";
 		case WATCH_DISABLED:
 			return "disabled";
+		case WATCH_BROKEN:
+			return "broken condition";
 		case WATCH_MISSING:
 			return "missing trigger";
 	}

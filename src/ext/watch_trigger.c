@@ -42,16 +42,16 @@
 #include "watch.h"
 
 WatchTriggers
-watch_find_triggers(Oid relation, int64 id)
+watch_find_triggers(const Watch *watch)
 {
 	WatchTriggers found = {InvalidOid, InvalidOid};
 	ListCell *cell;
 
-	foreach (cell, watch_triggers_of(relation))
+	foreach (cell, watch_triggers_of(watch->relation))
 	{
 		WatchTrigger *trigger = lfirst(cell);
 
-		if (trigger->id != id)
+		if (!watch_trigger_is_of(trigger, watch))
 			continue;
 		if (trigger->row)
 			found.row = trigger->oid;
@@ -121,11 +121,22 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 	CommandCounterIncrement();
 }
 
+/* A name for a new trigger. A restored one, of another watch, may have the first choice. */
+static char *
+watch_free_name(const Watch *watch, const char *suffix)
+{
+	char *name = psprintf("notifyd_" INT64_FORMAT "_%s", watch->id, suffix);
+
+	for (int i = 1; OidIsValid(get_trigger_oid(watch->relation, name, true)); i++)
+		name = psprintf("notifyd_" INT64_FORMAT "_%s_%d", watch->id, suffix, i);
+	return name;
+}
+
 /* The present name of a trigger, or the one that it is to have. */
 static char *
-watch_trigger_name(Oid trigger, int64 id, const char *suffix)
+watch_trigger_name(const Watch *watch, Oid trigger, const char *suffix)
 {
-	char *name = psprintf("notifyd_" INT64_FORMAT "_%s", id, suffix);
+	char *name = NULL;
 
 	if (OidIsValid(trigger))
 	{
@@ -141,22 +152,22 @@ watch_trigger_name(Oid trigger, int64 id, const char *suffix)
 		systable_endscan(scan);
 		table_close(table, AccessShareLock);
 	}
-	return name;
+	return name != NULL ? name : watch_free_name(watch, suffix);
 }
 
 void
 watch_create_triggers(const Watch *watch)
 {
-	WatchTriggers have = watch_find_triggers(watch->relation, watch->id);
+	WatchTriggers have = watch_find_triggers(watch);
 	WatchTriggers superfluous = {InvalidOid, InvalidOid};
 	int16 events = watch_row_events(watch);
 
 	if (events != 0)
-		watch_create_trigger(watch, watch_trigger_name(have.row, watch->id, "row"), true, events);
+		watch_create_trigger(watch, watch_trigger_name(watch, have.row, "row"), true, events);
 	else
 		superfluous.row = have.row;
 	if (watch->ops & WATCH_OP_TRUNCATE)
-		watch_create_trigger(watch, watch_trigger_name(have.truncate, watch->id, "truncate"), false,
+		watch_create_trigger(watch, watch_trigger_name(watch, have.truncate, "truncate"), false,
 							 TRIGGER_TYPE_TRUNCATE);
 	else
 		superfluous.truncate = have.truncate;
