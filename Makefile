@@ -121,7 +121,10 @@ $(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS))
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(BUILD)/libgateway.a
+# Those modules of the extension that need nothing of PostgreSQL.
+UNIT_EXT = $(BUILD)/ext/gather.o
+
+$(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)

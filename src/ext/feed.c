@@ -53,6 +53,7 @@
 #include "compat.h"
 #include "extension.h"
 #include "feed.h"
+#include "gather.h"
 #include "launcher.h"
 #include "settings.h"
 #include "watch.h"
@@ -62,28 +63,7 @@
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
 #define FEED_LOCKED_MS  20   /* or while somebody has the extension's tables to himself */
 
-/*
- * Under load a look for each commit would cost more than the commit: feed, gateways and clients take as long for one
- * event as for several. So the feed owes a multiple of the time that its rounds with events take, in which events
- * gather. What passes while there is nothing to do counts as well: fewer than about 1,000 events a second do not wait.
- * The multiple is larger where pauses have shown that several events gather in them: not where somebody waits for
- * the event of one write before the next.
- *
- * No pause is longer than a limit, and what is still owed then is forgotten: the time in which so many events come as
- * make a round worth its while, or where processors are all at work, which is told by rounds that take long, a multiple
- * of what a round takes.
- */
-#define FEED_GATHER_EACH_TIMES  16    /* the multiple, for each event that rounds find on average, */
-#define FEED_GATHER_LEAST_TIMES 32    /* but no less */
-#define FEED_GATHER_MOST_TIMES  128   /* and no more than this */
-#define FEED_GATHER_EVENTS      16    /* the limit, as the last rounds were: the time of so many events, */
-#define FEED_GATHER_ROUNDS      16    /* or of so many rounds, */
-#define FEED_GATHER_LEAST_US    2000  /* but no less */
-#define FEED_GATHER_MOST_US     6000  /* and no more than this */
-#define FEED_AVERAGE_OF         16    /* rounds that the averages are about */
-#define FEED_SAVED_US           20000 /* so much of a quiet time counts */
-
-COMPAT_NORETURN extern PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
+PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
 /* ---------------- coming and going ---------------- */
 
@@ -309,44 +289,19 @@ feed_clock(void)
 	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
-/* Note a round that took so long and ended now. */
-static void
-feed_note_round(Feed *feed, int64 took, int64 now)
-{
-	FeedPace *pace = &feed->pace;
-
-	/* One that stalls, or a long quiet time, is not to be seen for many rounds. */
-	pace->took += (Min(took, FEED_GATHER_MOST_US) - pace->took) / FEED_AVERAGE_OF;
-	pace->apart += (Min(now - pace->ended, FEED_SAVED_US) - pace->apart) / FEED_AVERAGE_OF;
-	pace->found += (feed->found - pace->found) / FEED_AVERAGE_OF;
-	pace->ended = now;
-}
-
 /*
- * Let events gather if time for it is owed, after a round that has sent some. What wakes the feed has to wait, but for
- * the postmaster's end. Returns whether it waited.
+ * Let events gather if time for it is owed, after a round that has sent some (gather.h). What wakes the feed has to
+ * wait, but for the postmaster's end. Returns whether it waited.
  */
 static bool
 feed_gather(Feed *feed)
 {
 	int64 now = feed_clock();
-	int64 took = now - feed->began;
-	double times;
-	double limit;
-	int64 owed;
+	int64 pause = gather_pause(&feed->free_at, now, now - feed->began, feed->found);
 
-	feed_note_round(feed, took, now);
-	times = feed->pace.found * FEED_GATHER_EACH_TIMES;
-	times = Min(Max(times, FEED_GATHER_LEAST_TIMES), FEED_GATHER_MOST_TIMES);
-	limit =
-		Max(feed->pace.took * FEED_GATHER_ROUNDS, feed->pace.apart / feed->pace.found * FEED_GATHER_EVENTS);
-	limit = Min(Max(limit, FEED_GATHER_LEAST_US), FEED_GATHER_MOST_US);
-	feed->free_at = Max(feed->free_at, now - FEED_SAVED_US) + (int64) (took * times);
-	owed = Min(feed->free_at - now, (int64) limit);
-	if (owed <= 0)
+	if (pause == 0)
 		return false;
-	feed->free_at = now + owed;
-	pg_usleep((long) owed);
+	pg_usleep((long) pause);
 	if (!PostmasterIsAlive())
 		proc_exit(1);
 	return true;

@@ -96,15 +96,6 @@ typedef struct FeedChannel
 	dlist_head streams;
 } FeedChannel;
 
-/* The last rounds with live events, on average, the later the more of each (feed.c). */
-typedef struct FeedPace
-{
-	double took;  /* µs */
-	double apart; /* µs from the end of one to the end of the next */
-	double found; /* live events */
-	int64 ended;  /* µs: the last of them */
-} FeedPace;
-
 struct Feed
 {
 	NotifydDatabase *database;
@@ -123,10 +114,9 @@ struct Feed
 	uint64 watermark;    /* as it was when this round began */
 	uint32 held_ms;      /* for how long the same commit has held it up */
 	StringInfoData text; /* the event being built */
-	int found;           /* live events that this round has read */
+	int found;           /* transactions with live events that this round has read */
 	int64 began;         /* µs: when these could be read, being on disk */
-	int64 free_at;       /* µs: until then time is owed in which events gather, see feed.c */
-	FeedPace pace;
+	int64_t free_at;     /* µs: until then time is owed in which events gather, see gather.h */
 	MemoryContext context;
 };
 

@@ -240,7 +240,8 @@ feed_live_callback(const LogEvent *event, void *arg)
 	bool go_on = true;
 
 	batch->feed->text.len = 0;
-	batch->feed->found++;
+	if (event->seq == 1 || batch->feed->found == 0)
+		batch->feed->found++;
 	for (int i = 0; i < batch->nlinks; i++)
 	{
 		Link *link = batch->links[i];

@@ -1,0 +1,116 @@
+/* For how long the feed lets events gather: nobody who waits alone waits long, and a load is gathered. */
+#include "unit.h"
+
+#include "ext/gather.h"
+
+#define ROUND_US 60 /* what a round takes */
+
+/* Rounds that end this far apart, where no pause makes it longer. Returns the longest pause. */
+static int64_t
+longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
+{
+	int64_t free_at = 0;
+	int64_t now = 1000000;
+	int64_t longest = 0;
+
+	for (int i = 0; i < rounds; i++)
+	{
+		int64_t pause = gather_pause(&free_at, now, took, transactions);
+
+		longest = pause > longest ? pause : longest;
+		now += pause > apart ? pause : apart;
+	}
+	return longest;
+}
+
+/* A writer that commits this often, whatever becomes of its events. Returns the average pause, once it has settled. */
+static int64_t
+settled_pause(int64_t every, int64_t took)
+{
+	int64_t free_at = 0;
+	int64_t now = 1000000;
+	int64_t read = now; /* up to when its transactions have been read */
+	int64_t sum = 0;
+
+	for (int i = 0; i < 2000; i++)
+	{
+		int64_t pause;
+		int found = (int) ((now - read) / every);
+
+		if (found == 0)
+		{
+			now = read + every;
+			found = 1;
+		}
+		read += found * every;
+		now += took;
+		pause = gather_pause(&free_at, now, took, found);
+		now += pause;
+		sum += i >= 1000 ? pause : 0;
+	}
+	return sum / 1000;
+}
+
+static void
+test_quiet(void **state)
+{
+	(void) state;
+	assert_int_equal(longest_pause(1, 0, ROUND_US, 1), 0);
+	assert_int_equal(longest_pause(1000, GATHER_TIMES * ROUND_US, ROUND_US, 1), 0);
+	assert_int_equal(longest_pause(1000, 100000, 500, 2), 0);
+
+	/* A few in a row after a quiet time, too. */
+	assert_int_equal(longest_pause(10, ROUND_US, ROUND_US, 1), 0);
+	assert_int_equal(longest_pause(1, 0, ROUND_US, 20), 0);
+}
+
+/* Who waits for the event of one transaction before the next: at most a round's length times GATHER_TIMES. */
+static void
+test_waiting(void **state)
+{
+	(void) state;
+	assert_int_equal(longest_pause(1000, 300, ROUND_US, 1), GATHER_TIMES * ROUND_US);
+	assert_between(longest_pause(1000, 300, ROUND_US, 2), GATHER_TIMES * ROUND_US,
+				   2 * GATHER_TIMES * ROUND_US);
+}
+
+static void
+test_load(void **state)
+{
+	(void) state;
+	assert_int_equal(settled_pause(2000, ROUND_US), 0);
+	assert_between(settled_pause(400, ROUND_US), GATHER_MOST_US * 9 / 10, GATHER_MOST_US);
+	assert_between(settled_pause(100, 200), GATHER_MOST_US * 9 / 10, GATHER_MOST_US);
+}
+
+static void
+test_limits(void **state)
+{
+	int64_t free_at = 0;
+
+	(void) state;
+
+	/* A round that stalls costs one pause, and is forgotten with it. */
+	assert_int_equal(gather_pause(&free_at, 1000000, 1000000, 1000), GATHER_MOST_US);
+	assert_int_equal(free_at, 1000000 + GATHER_MOST_US);
+	assert_int_equal(gather_pause(&free_at, 1000000 + GATHER_MOST_US + 10000, ROUND_US, 1), 0);
+
+	/* A long quiet time pays for no more than so much. */
+	free_at = 0;
+	assert_int_equal(gather_pause(&free_at, 1000000000, GATHER_SAVED_US / GATHER_TIMES, 1), 0);
+	assert_int_equal(gather_pause(&free_at, 1000000000, ROUND_US, 1), GATHER_TIMES * ROUND_US);
+	assert_int_equal(longest_pause(1000000, 10, 1000000, 1000), GATHER_MOST_US);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_quiet),
+		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_load),
+		cmocka_unit_test(test_limits),
+	};
+
+	return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
+}
