@@ -5,6 +5,15 @@
 
 -- CREATE EXTENSION runs this script behind that of 1.0, so a fresh and an updated installation are the same.
 
+/* ---------------- locks: first of all, and in the order in which a writer's transaction takes its own ---------------- */
+
+-- A transaction reads what is watched and granted while it runs; its commit writes to the log and reads other tables after that.
+LOCK TABLE notifyd.watch, notifyd.channel_grant IN ACCESS EXCLUSIVE MODE;
+LOCK TABLE notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
+	notifyd.bulk_4, notifyd.bulk_5, notifyd.bulk_6, notifyd.bulk_7,
+	notifyd.log_0, notifyd.log_1, notifyd.log_2, notifyd.log_3,
+	notifyd.log_4, notifyd.log_5, notifyd.log_6, notifyd.log_7 IN SHARE ROW EXCLUSIVE MODE;
+
 /* ---------------- watches: every operation by default, and what NOTIFY carries ---------------- */
 
 -- Columns behind the tenth are looked up by name: a database of version 1.0 lacks them.
@@ -97,15 +106,31 @@ CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege 
 COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
 	'undo notify_grant(): one privilege, or all of them';
 
--- Who upgrades should know that LISTEN clients get less from now on.
+-- Who updates should know what is no longer as it was.
 DO $$
 DECLARE
-	n bigint := (SELECT pg_catalog.count(*) FROM notifyd.watch WHERE notify);
+	notifying bigint := (SELECT pg_catalog.count(*) FROM notifyd.watch WHERE notify);
+	granted bigint := (SELECT pg_catalog.count(*) FROM notifyd.channel_grant);
+	shared text := (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(channel), ', ' ORDER BY channel)
+		FROM (SELECT w.channel FROM notifyd.watch AS w JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
+			GROUP BY w.channel HAVING pg_catalog.count(DISTINCT c.relowner) OPERATOR(pg_catalog.>) 1) AS channels);
 BEGIN
-	IF n OPERATOR(pg_catalog.>) 0 THEN
+	IF notifying OPERATOR(pg_catalog.>) 0 THEN
 		RAISE WARNING USING
-			MESSAGE = pg_catalog.format('%s watches with "notify" send {"id": ...} by NOTIFY from now on instead of whole events', n),
+			MESSAGE = 'watches with "notify" send {"id": ...} by NOTIFY from now on, instead of whole events',
+			DETAIL = pg_catalog.format('Watches with "notify": %s.', notifying),
 			HINT = 'LISTEN checks no privilege. Call notify_watch() with notify_rows => true for those whose rows every role may see.';
+	END IF;
+	IF granted OPERATOR(pg_catalog.>) 0 THEN
+		RAISE WARNING USING
+			MESSAGE = 'notify_send() needs the privilege "publish" on the channel from now on',
+			HINT = 'Call notify_grant(channel, role, ''publish'') for the roles that send messages.';
+	END IF;
+	IF shared IS NOT NULL THEN
+		RAISE WARNING USING
+			MESSAGE = 'tables of several owners are watched on the same channel',
+			DETAIL = pg_catalog.format('Channels: %s.', shared),
+			HINT = 'From now on that takes membership in the roles of all of them. Call notify_unwatch() for those that do not belong there.';
 	END IF;
 END
 $$;

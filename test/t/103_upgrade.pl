@@ -21,6 +21,10 @@ $node->safe_psql('postgres', q{
 	GRANT SELECT ON orders, late TO guest;
 	INSERT INTO notifyd.watch VALUES
 		(nextval('notifyd.watch_id_seq'), 'orders', 'orders', 'insert,update,delete', NULL, NULL, NULL, NULL, true, true);
+	CREATE TABLE another (id int PRIMARY KEY);
+	ALTER TABLE another OWNER TO reader;
+	INSERT INTO notifyd.watch VALUES
+		(nextval('notifyd.watch_id_seq'), 'another', 'orders', 'insert', NULL, NULL, NULL, NULL, true, false);
 	CREATE TRIGGER notifyd_1_row AFTER INSERT OR UPDATE OR DELETE ON orders FOR EACH ROW EXECUTE FUNCTION notifyd.capture('1');
 	ALTER TABLE orders ENABLE ALWAYS TRIGGER notifyd_1_row;
 	ALTER TRIGGER notifyd_1_row ON orders DEPENDS ON EXTENSION pg_notifyd;
@@ -51,28 +55,33 @@ my $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders (na
 like($heard, qr/with payload ".*"name": ?"whole"/, 'NOTIFY carries the whole, as in 1.0');
 $node->safe_psql('postgres', q{NOTIFY lobby, 'raw'});
 is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'INSERT', 'NOTIFY' ], 'the client gets what it got');
-is($node->safe_psql('postgres', q{SELECT channel FROM notifyd.watches}), 'orders', 'notifyd.watches');
+is($node->safe_psql('postgres', q{SELECT relation FROM notifyd.watches WHERE notify}), 'orders', 'notifyd.watches');
 wait_for(
 	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version 1\.0 in database "postgres"/ },
 	'the log line');
 $node->safe_psql('postgres', 'CREATE TABLE any_ddl (); DROP TABLE any_ddl');
 
-# The update, while somebody writes.
+# The update, while others write, few rows and many at a time.
 $node->safe_psql('postgres', q{
 	CREATE TABLE stop ();
-	CREATE PROCEDURE write() LANGUAGE plpgsql AS $$
+	CREATE PROCEDURE write(rows int) LANGUAGE plpgsql AS $$
 	BEGIN
 		WHILE NOT EXISTS (SELECT FROM stop) LOOP
-			INSERT INTO orders (name) VALUES ('written');
+			INSERT INTO orders (name) SELECT 'written' FROM generate_series(1, rows);
 			COMMIT;
 		END LOOP;
 	END $$});
-my @writers = map { $node->background_psql('postgres') } 1 .. 2;
-$_->query_until(qr/begun/, "\\echo begun\nCALL write();\n") foreach @writers;
+my @writers = map {
+	my $writer = $node->background_psql('postgres');
+	$writer->query_until(qr/begun/, "\\echo begun\nCALL write($_);\n");
+	$writer;
+} 1, 1, 300;
 $client->next_events(200);
 my ($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION pg_notifyd UPDATE');
 is($status, 0, 'ALTER EXTENSION UPDATE under a writer');
-like($err, qr/WARNING:  1 watches with "notify" send \{"id": \.\.\.\} by NOTIFY from now on.*HINT:/s, 'it says what LISTEN clients lose');
+like($err, qr/WARNING:  watches with "notify" send \{"id": \.\.\.\} by NOTIFY from now on.*"notify": 1\..*HINT:/s, 'it says what LISTEN clients lose');
+like($err, qr/WARNING:  notify_send\(\) needs the privilege "publish".*HINT:/s, 'what senders need');
+like($err, qr/WARNING:  tables of several owners are watched on the same channel.*Channels: orders\.\n.*HINT:/s, 'and which channels have several owners');
 $client->next_events(200);
 $node->safe_psql('postgres', 'INSERT INTO stop DEFAULT VALUES');
 $_->quit foreach @writers;
