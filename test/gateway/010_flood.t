@@ -14,11 +14,11 @@ my $gateway = Gateway->new(max_clients => 1000);
 my $feed = $gateway->feed('postgres', id => 100);
 my $other = $gateway->client;
 
-# Megabytes that the gateway takes.
+# Megabytes that the gateway takes; 0 where a sanitizer keeps what is freed.
 sub memory
 {
-	open my $status, '<', "/proc/$gateway->{pid}/status" or die "status: $!";
-	return (join('', <$status>) =~ /^VmRSS:\s+(\d+)/m)[0] / 1024;
+	my ($status, $maps) = map { open my $file, '<', "/proc/$gateway->{pid}/$_" or die "$_: $!"; join '', <$file> } qw(status maps);
+	return $maps =~ /libasan/ ? 0 : ($status =~ /^VmRSS:\s+(\d+)/m)[0] / 1024;
 }
 
 # Have each of these clients send all of this, as far as it is taken; until none has taken any for a while.
@@ -104,12 +104,16 @@ pour($silent[0]->frame(1, '{}') x 11000, @silent);
 settled();
 ok($other->call('ping'), 'others are answered');
 cmp_ok((memory() - $before) * 1024 / @silent, '<', 160, 'none of them costs much memory');
+my $stats = $gateway->stats(sub { $_[0]{clients} == 101 });
+while (my $message = $gateway->{channel}->next(1.5)) { $stats = $message if $message->{type} eq 'STATS' }
+cmp_ok($stats->{queued} / @silent, '<', 65536, 'for none of them much is queued');
+is($stats->{closed_slow}, 0, 'and none of them is closed for that');
 
 # One that reads again has its answers, and can go on.
 my $back = pop @silent;
 my $answers = 0;
-while (my $text = $back->next_text(1)) { $answers++ if $text =~ /-32600/ }
-cmp_ok($answers, '>', 100, 'one that reads again gets the answers');
+while ($answers < 600 and my $text = $back->next_text) { $answers++ if $text =~ /-32600/ }
+is($answers, 600, 'one that reads again gets the answers, more of them than were queued');
 $back->{socket}->blocking(1);
 
 # They are gone: nothing stays behind, though what they had sent was never read.
