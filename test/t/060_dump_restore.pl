@@ -22,10 +22,10 @@ $node->safe_psql('source', q{
 	CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
 	SELECT notify_watch('orders', 'insert,update', cols => '{id,price}', update_of => '{price}',
 		condition => 'NEW.price > 1', old_values => false);
-	SELECT notify_watch('orders', channel => 'all orders');
+	SELECT notify_watch('orders', channel => 'all orders', notify => true, notify_rows => true);
 	SELECT notify_watch('"Odd Schema"."it''s ""quoted"""', cols => '{"key.col","ä","a,b"}', channel => 'odd');
 	SELECT notify_watch('parts');
-	SELECT notify_grant('lobby', 'guest');
+	SELECT notify_grant('lobby', 'guest'), notify_grant('lobby', 'guest', 'publish');
 	GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest;
 	INSERT INTO orders VALUES (1, 'before the dump', 5);
 });
@@ -36,11 +36,12 @@ $node->safe_psql('source', 'INSERT INTO parts VALUES (7, 1)');
 my $position = $source->next_event->{position};
 $source->close;
 
-# Everything about the watches that is the same in every database.
-my $watches = q{SELECT string_agg(concat_ws('|', relation, channel, ops, cols, key, update_of, condition, old_values, notify),
-	E'\n' ORDER BY channel) FROM notifyd.watches};
+# Everything about the watches, and the grants, that is the same in every database.
+my $watches = q{SELECT string_agg(concat_ws('|', relation, channel, ops, cols, key, update_of, condition, old_values, notify,
+	notify_rows), E'\n' ORDER BY channel) || E'\n' FROM notifyd.watches;
+	SELECT string_agg(concat_ws('|', channel, role, privilege), E'\n' ORDER BY privilege) FROM notifyd.grants};
 my $before = $node->safe_psql('source', $watches);
-is(scalar(split /\n/, $before), 4, 'four watches');
+is(scalar(grep { /./ } split /\n/, $before), 6, 'four watches and two grants');
 
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump";
 $node->command_ok([ 'pg_dump', '-f', "$dump.sql", 'source' ], 'pg_dump, plain');
