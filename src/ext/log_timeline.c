@@ -74,9 +74,8 @@ typedef struct LogTimelines
 	int size;
 } LogTimelines;
 
-/* As the feed has found, or written, them; and the last id of those that have ended. */
+/* As the feed has found, or written, them. */
 static LogTimelines log_timelines;
-static uint64 log_timelines_ended = PG_UINT64_MAX; /* not loaded */
 
 /* Whether notifyd.timeline has the column first_id. It has not where the extension is still that of version 1.0. */
 static bool
@@ -171,18 +170,23 @@ log_noted_timeline(void)
 	return open != NULL ? open->timeline : compat_timeline();
 }
 
+/* This database's entry, with a timeline; NULL: there is none, on a standby. */
+static const NotifydDatabase *
+log_present(void)
+{
+	static const NotifydDatabase *mine = NULL;
+
+	if (mine == NULL || mine->oid != MyDatabaseId || mine->timeline == 0)
+		mine = RecoveryInProgress() ? NULL : log_attach();
+	return mine;
+}
+
 uint32
 log_timeline(void)
 {
-	static NotifydDatabase *mine = NULL;
+	const NotifydDatabase *database = log_present();
 
-	if (mine == NULL || mine->oid != MyDatabaseId || mine->timeline == 0)
-	{
-		if (RecoveryInProgress())
-			return log_noted_timeline();
-		mine = log_attach();
-	}
-	return mine->timeline;
+	return database != NULL ? database->timeline : log_noted_timeline();
 }
 
 /* The first timeline of which the position of an id is good; NULL: it is of the present one. */
@@ -209,13 +213,14 @@ log_first_timeline(const LogTimelines *all, uint64 id)
 uint32
 log_timeline_of(uint64 id)
 {
+	const NotifydDatabase *database = log_present();
 	LogTimelines all = {0};
 	const LogTimeline *first;
 
-	/* In the feed, which has them at hand, this is where nearly all events end. */
-	if (log_timelines_ended < id)
-		return log_timeline();
-	if (log_timelines_ended != PG_UINT64_MAX)
+	/* All that writers render for NOTIFY are of the present one. They must not have to look at a table. */
+	if (database != NULL && id >= database->first_at_start)
+		return database->timeline;
+	if (log_timelines.n > 0)
 		first = log_first_timeline(&log_timelines, id);
 	else
 	{
@@ -342,12 +347,6 @@ log_begin_timeline(NotifydDatabase *database, const LogMap *map)
 			elog(ERROR, "could not note the timeline");
 		log_note_timeline(database, map);
 		noted = true;
-	}
-	log_timelines_ended = 0;
-	for (int i = 0; i < log_timelines.n; i++)
-	{
-		if (log_timelines.timelines[i].last != LOG_TIMELINE_OPEN)
-			log_timelines_ended = Max(log_timelines_ended, log_timelines.timelines[i].last);
 	}
 }
 

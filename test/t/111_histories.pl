@@ -144,6 +144,14 @@ $node->start;
 is_good($node, $original, 42, 42, 'put back: a position of before is good');
 is_told($node, $lost, 43, 'put back: one of after is not');
 
+# What version 1.0 has left behind: for each timeline of PostgreSQL's up to which id the ones before are good.
+my ($middle, $late) = @chain[2, 3];
+$node->safe_psql('postgres', "DELETE FROM notifyd.timeline; INSERT INTO notifyd.timeline (timeline, last_id, at) VALUES (1, 0, now()), (2, $middle->{id}, now())");
+$node->restart;
+is_good($node, { position => "1-$middle->{id}" }, 4, 50, 'version 1.0: a position of the part in common is good');
+is_told($node, { position => "1-$late->{id}" }, 51, 'version 1.0: one of the other part is not');
+is_good($node, { position => "2-$late->{id}" }, 5, 52, 'version 1.0: one of the last timeline is good');
+
 # A database made from another one as a template, which takes its place.
 $node->safe_psql('postgres', 'CREATE DATABASE m');
 $node->safe_psql('m', q{
