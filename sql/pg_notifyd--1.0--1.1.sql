@@ -139,7 +139,7 @@ $$;
 
 /* ---------------- statistics ---------------- */
 
-COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; held: a command such as DROP DATABASE needs the database';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database';
 COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
 
 /* ---------------- unlogged tables ---------------- */

@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker.h"
+#include "postmaster/bgworker_internals.h"
 #include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -137,6 +138,30 @@ compat_vxid_pid(VirtualTransactionId vxid)
 #endif
 
 	return proc != NULL ? proc->pid : 0;
+}
+
+/* Has the postmaster taken this static background worker? RegisterBackgroundWorker() only logs that it has not. */
+static inline bool
+compat_worker_registered(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	dlist_iter iter;
+
+	dlist_foreach (iter, &BackgroundWorkerList)
+	{
+		if (strcmp(dlist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name, name) == 0)
+			return true;
+	}
+#else
+	slist_iter iter;
+
+	slist_foreach (iter, &BackgroundWorkerList)
+	{
+		if (strcmp(slist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name, name) == 0)
+			return true;
+	}
+#endif
+	return false;
 }
 
 /* Does role own the database? */

@@ -136,6 +136,9 @@ notifyd_created(PG_FUNCTION_ARGS)
 				 errhint("Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
 						 "restart the server; until then no change is captured.")));
 	else
+	{
 		launcher_extension_created();
+		launcher_warn_missing();
+	}
 	PG_RETURN_VOID();
 }

@@ -21,7 +21,8 @@
  * its signal; frames from a gateway; a gateway that has become ready; DDL that may change decisions, through
  * hooks.c. All of them set the latch; and it looks by itself once a second, should one be lost.
  *
- * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to himself) and
+ * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to himself; nobody has been
+ * subscribed for pg_notifyd.idle_timeout) and
  * lets errors end it otherwise; the launcher starts another one. Nothing is lost by that: what has been
  * sent is known by the gateways, which subscribe anew from there.
  *
@@ -62,6 +63,7 @@
 #define FEED_TICK_MS    1000 /* it looks by itself at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
 #define FEED_LOCKED_MS  20   /* or while somebody has the extension's tables to himself */
+#define FEED_VISIT_MS   2000 /* one that has come for retention stays so long, should somebody subscribe */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
@@ -176,8 +178,64 @@ feed_begin(Oid database)
 	stream_init(feed);
 	recheck_init(feed);
 	listen_init(feed);
+	feed->idle_since = GetCurrentTimestamp();
 	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
 	return feed;
+}
+
+/* ---------------- leaving while nobody is subscribed ---------------- */
+
+/* How long the feed stays while nobody is subscribed, in ms; -1: for ever. */
+static int
+feed_patience(const Feed *feed)
+{
+	if (feed->database->excluded || (feed->database->visit && !feed->needed))
+		return FEED_VISIT_MS;
+	if (notifyd_idle_timeout == 0)
+		return -1;
+	if (pg_atomic_read_u32(&notifyd_shared->slots_short) != 0)
+		return Min(notifyd_idle_timeout, FEED_VISIT_MS);
+	return notifyd_idle_timeout;
+}
+
+/* Whether the database can do without a feed: then the launcher tells the gateways, which ask for another one when it is needed. */
+static bool
+feed_may_leave(Feed *feed, TimestampTz now)
+{
+	int patience = feed_patience(feed);
+
+	if (feed->nsubs > 0)
+		feed->needed = true;
+	if (feed->nsubs > 0 || now < feed->idle_since)
+		feed->idle_since = now;
+	return patience >= 0 && TimestampDifferenceExceeds(feed->idle_since, now, patience) &&
+		   !log_retention_due(feed->database);
+}
+
+/*
+ * Leave for now. Gateways that have not met this feed have to know a position for their clients. Retention needs
+ * another feed later if anything is in the log.
+ */
+static void
+feed_fall_asleep(Feed *feed)
+{
+	NotifydDatabase *database = feed->database;
+	TimestampTz visit_at = 0;
+
+	if (feed->links[0] != NULL)
+	{
+		StartTransactionCommand();
+		feed_jump(feed->links[0]);
+		CommitTransactionCommand();
+		pg_atomic_write_u64(&database->position, feed->links[0]->position);
+	}
+	if (pg_atomic_read_u64(&database->log_bytes) > 0 || feed->map.n > 1)
+		visit_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), log_visit_ms());
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	database->visit_at = visit_at;
+	LWLockRelease(&notifyd_shared->lock);
+	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" leaves", feed->database_name)));
+	feed_leave(feed, FEED_ASLEEP, database->excluded ? "this database is no longer served" : NULL);
 }
 
 /* ---------------- the loop ---------------- */
@@ -346,6 +404,7 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		if (!feed_enter(feed))
 		{
+			pg_atomic_write_u64(&feed->database->alive_at, (uint64) GetCurrentTimestamp());
 			link_wait(feed, FEED_LOCKED_MS);
 			continue;
 		}
@@ -354,7 +413,10 @@ pg_notifyd_feed_main(Datum main_arg)
 		listen_drain();
 		feed->found = 0;
 		progress = feed_look(feed);
-		link_connect_all(feed, tick);
+		if (!feed->database->excluded)
+			link_connect_all(feed, tick);
+		else if (feed->links[0] != NULL)
+			feed_fall_asleep(feed);
 		if (link_receive_all(feed) && progress == FEED_IDLE)
 			progress = FEED_MORE;
 		feed_tell_positions(feed);
@@ -365,6 +427,8 @@ pg_notifyd_feed_main(Datum main_arg)
 		{
 			feed->held_ms = log_report_in_flight(feed->database);
 			looked = now;
+			if (feed_may_leave(feed, now))
+				feed_fall_asleep(feed);
 		}
 		feed_exit(feed);
 

@@ -111,12 +111,14 @@ struct Feed
 	uint32 next_stream;        /* the number given last */
 	dlist_head idle;           /* streams without subscriptions, until stream_settle() */
 	int nsubs;
-	uint64 watermark;    /* as it was when this round began */
-	uint32 held_ms;      /* for how long the same commit has held it up */
-	StringInfoData text; /* the event being built */
-	int found;           /* transactions with live events that this round has read */
-	int64 began;         /* µs: when these could be read, being on disk */
-	int64_t free_at;     /* µs: until then time is owed in which events gather, see gather.h */
+	TimestampTz idle_since; /* since when there are none */
+	bool needed;            /* there has been one */
+	uint64 watermark;       /* as it was when this round began */
+	uint32 held_ms;         /* for how long the same commit has held it up */
+	StringInfoData text;    /* the event being built */
+	int found;              /* transactions with live events that this round has read */
+	int64 began;            /* µs: when these could be read, being on disk */
+	int64_t free_at;        /* µs: until then time is owed in which events gather, see gather.h */
 	MemoryContext context;
 };
 

@@ -19,6 +19,9 @@
  *		 |																   |
  *		 ---------------------- CREATE EXTENSION --------------------------
  *
+ * A feed that nobody needs leaves its database ASLEEP instead. A gateway that has a client for it, CREATE EXTENSION, or
+ * the log, when retention has to look at it, make it WANTED again.
+ *
  * The states are in shared memory, because a launcher may end (by an error, or by
  * pg_terminate_backend) and be started again while its feeds go on. What the launcher
  * alone knows, the handles of the workers that it has registered, only serves to notice
@@ -41,9 +44,10 @@
 #include "access/xact.h"
 #include "compat.h"
 #include "hooks.h"
-#include "launcher.h"
+#include "launcher_internal.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "settings.h"
 #include "storage/procarray.h"
 #include "supervisor.h"
 #include "tcop/tcopprot.h"
@@ -57,29 +61,13 @@
 #define LAUNCHER_STARTING_MS  10000 /* one that takes longer (a locked database) is not counted among them */
 #define LAUNCHER_GOOD_MS      5000  /* a feed that has lived this long has not failed at its start */
 #define LAUNCHER_MAX_BACKOFF  10000 /* ms */
-#define LAUNCHER_SCAN_MS      60000 /* pg_database is looked at this often even if nobody asks for it */
 #define LAUNCHER_HELD_MS      5000  /* a held database is looked at this often: its holder may have died */
 
-/* What the launcher itself knows of the database at the same index in shared memory. */
-typedef struct LauncherDatabase
-{
-	Oid oid; /* as last seen in pg_database; else InvalidOid */
-	NameData name;
-	bool connectable;               /* neither a template nor closed to connections */
-	BackgroundWorkerHandle *handle; /* of the feed that we have started; NULL: none */
-	Oid started;                    /* its database */
-} LauncherDatabase;
-
-static LauncherDatabase launcher_databases[NOTIFYD_MAX_DATABASES];
+LauncherDatabase launcher_databases[NOTIFYD_MAX_DATABASES];
 
 static uint32 launcher_generation = 0;   /* database_generation as of the last look */
 static TimestampTz launcher_scanned = 0; /* time of the last look; 0: look now */
 static bool launcher_full_logged = false;
-
-/* No free worker slot: when to try again, how often in a row. */
-static TimestampTz launcher_slot_retry = 0;
-static int launcher_slot_failures = 0;
-static bool launcher_slot_logged = false; /* since every database had its feed */
 
 PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
 
@@ -95,8 +83,7 @@ launcher_restart_backoff(int failures)
 	return failures <= 1 ? 0 : launcher_backoff(failures - 1);
 }
 
-/* How many ms until then? A time further away than any that we set is due: the clock has been set back. */
-static long
+long
 launcher_ms_until(TimestampTz then, TimestampTz now)
 {
 	if (then <= now || then > TimestampTzPlusMilliseconds(now, LAUNCHER_SCAN_MS))
@@ -110,12 +97,6 @@ launcher_database_name(int index)
 	const LauncherDatabase *mine = &launcher_databases[index];
 
 	return OidIsValid(mine->oid) && mine->connectable ? NameStr(mine->name) : NULL;
-}
-
-bool
-launcher_feed_expected(FeedState state)
-{
-	return state != FEED_ABSENT;
 }
 
 /*
@@ -190,14 +171,14 @@ launcher_feed_attached(NotifydDatabase *database)
 void
 launcher_feed_detach(NotifydDatabase *database, FeedState next)
 {
-	Assert(next == FEED_WANTED || next == FEED_ABSENT);
+	Assert(next == FEED_WANTED || next == FEED_ABSENT || next == FEED_ASLEEP);
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	if (database->feed_pid == MyProcPid)
 	{
 		launcher_set_retry(database, next == FEED_WANTED);
-		if (next == FEED_ABSENT && !database->recheck)
-			database->state = FEED_ABSENT;
+		if (next != FEED_WANTED && !database->recheck)
+			database->state = next;
 		pg_atomic_write_u32(&database->subscriptions, 0);
 		pg_atomic_write_u32(&database->links, 0);
 	}
@@ -223,9 +204,10 @@ launcher_database_wanted(Oid oid)
 		return; /* it was there before the commit: dropped since, then */
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->state == FEED_ABSENT || database->state == FEED_WANTED)
+	if (database->state == FEED_ABSENT || database->state == FEED_WANTED || database->state == FEED_ASLEEP)
 	{
 		database->state = FEED_WANTED;
+		database->visit = false;
 		database->failures = 0;
 		database->retry_at = 0;
 	}
@@ -276,10 +258,14 @@ launcher_see_database(const FormData_pg_database *row, const Oid *before, bool *
 	}
 	if (launcher_databases[i].oid == row->oid &&
 		strcmp(NameStr(launcher_databases[i].name), NameStr(row->datname)) != 0)
-		supervisor_database_gone(NameStr(launcher_databases[i].name));
+	{
+		sleep_tell_gone(NameStr(launcher_databases[i].name));
+		launcher_databases[i].announced = false;
+	}
 	launcher_databases[i].oid = row->oid;
 	launcher_databases[i].name = row->datname;
 	launcher_databases[i].connectable = connectable;
+	sleep_exclude(i, !settings_serves_database(NameStr(row->datname)));
 }
 
 /*
@@ -319,7 +305,7 @@ launcher_scan(TimestampTz now)
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		if (OidIsValid(before[i]) && !seen[i] && launcher_databases[i].oid == before[i])
-			supervisor_database_gone(NameStr(launcher_databases[i].name));
+			sleep_tell_gone(NameStr(launcher_databases[i].name));
 	}
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
@@ -329,7 +315,8 @@ launcher_scan(TimestampTz now)
 		if (!OidIsValid(before[i]) || seen[i] || database->oid != before[i])
 			continue;
 		launcher_databases[i].oid = InvalidOid;
-		if (database->state == FEED_WANTED || database->state == FEED_ABSENT)
+		if (database->state == FEED_WANTED || database->state == FEED_ABSENT ||
+			database->state == FEED_ASLEEP)
 			shared_forget_database(database);
 	}
 	LWLockRelease(&notifyd_shared->lock);
@@ -363,22 +350,6 @@ launcher_register_feed(LauncherDatabase *mine)
 	return registered;
 }
 
-static void
-launcher_no_slot(TimestampTz now)
-{
-	launcher_slot_failures++;
-	if (!launcher_slot_logged)
-		ereport(
-			LOG,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("pg_notifyd could not start a feed: there is no free background worker slot"),
-			 errhint("Increase max_worker_processes, now %d: each database with pg_notifyd needs one, and "
-					 "pg_notifyd one more. It is tried again until it works.",
-					 max_worker_processes)));
-	launcher_slot_logged = true;
-	launcher_slot_retry = TimestampTzPlusMilliseconds(now, launcher_backoff(launcher_slot_failures));
-}
-
 /* Start the feed of the database at this index, if it still is to be started. */
 static void
 launcher_start_feed(int index, TimestampTz now)
@@ -402,7 +373,7 @@ launcher_start_feed(int index, TimestampTz now)
 	if (launcher_register_feed(mine))
 	{
 		mine->started = mine->oid;
-		launcher_slot_failures = 0;
+		slots_found();
 		return;
 	}
 	mine->handle = NULL;
@@ -410,7 +381,7 @@ launcher_start_feed(int index, TimestampTz now)
 	if (database->oid == mine->oid && database->state == FEED_STARTING)
 		database->state = FEED_WANTED;
 	LWLockRelease(&notifyd_shared->lock);
-	launcher_no_slot(now);
+	slots_none(now);
 }
 
 /*
@@ -441,7 +412,7 @@ launcher_reap_feeds(void)
 		absent = database->oid == mine->started && database->state == FEED_ABSENT;
 		LWLockRelease(&notifyd_shared->lock);
 		if (absent && mine->oid == mine->started)
-			supervisor_database_gone(NameStr(mine->name));
+			sleep_tell_gone(NameStr(mine->name));
 	}
 }
 
@@ -456,7 +427,7 @@ launcher_start_feeds(TimestampTz now)
 	int ncandidates = 0;
 	int starting = 0;
 	bool missing = false;
-	long next = launcher_ms_until(launcher_slot_retry, now);
+	long next = slots_retry(now);
 	bool slots = next == 0;
 
 	if (slots)
@@ -465,9 +436,12 @@ launcher_start_feeds(TimestampTz now)
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		const NotifydDatabase *database = &notifyd_shared->databases[i];
-		const LauncherDatabase *mine = &launcher_databases[i];
+		LauncherDatabase *mine = &launcher_databases[i];
 		long wait;
 
+		if (!OidIsValid(database->oid) || database->state != FEED_WANTED || mine->oid != database->oid ||
+			!mine->connectable)
+			mine->waits_since = 0;
 		if (!OidIsValid(database->oid))
 			continue;
 		if (database->state == FEED_STARTING &&
@@ -476,25 +450,34 @@ launcher_start_feeds(TimestampTz now)
 		if (database->state != FEED_WANTED || mine->oid != database->oid || !mine->connectable ||
 			mine->handle != NULL)
 			continue;
-		missing = true;
 		wait = database->hold_pid != 0 && launcher_database_held(database)
 				   ? LAUNCHER_HELD_MS
 				   : launcher_ms_until(database->retry_at, now);
 		if (wait > 0)
+		{
 			next = Min(next, wait);
-		else if (ncandidates < LAUNCHER_MAX_STARTING)
+			continue;
+		}
+		missing = true;
+		if (mine->waits_since == 0)
+		{
+			mine->waits_since = now;
+			mine->waits_logged = false;
+		}
+		if (ncandidates < LAUNCHER_MAX_STARTING)
 			candidates[ncandidates++] = i;
 	}
 	LWLockRelease(&notifyd_shared->lock);
 
 	if (!missing)
-		launcher_slot_logged = false;
+		pg_atomic_write_u32(&notifyd_shared->slots_short, 0);
 	for (int i = 0; slots && i < ncandidates && starting < LAUNCHER_MAX_STARTING; i++, starting++)
 	{
 		launcher_start_feed(candidates[i], now);
-		slots = launcher_slot_failures == 0;
+		slots = !slots_are_short();
 	}
-	return slots ? next : Min(next, launcher_backoff(Max(launcher_slot_failures, 1)));
+	slots_report(now);
+	return slots ? next : Min(next, Max(slots_retry(now), 1));
 }
 
 /* Do everything that is due for the feeds. Returns after how many ms something is due again. */
@@ -509,7 +492,8 @@ launcher_tend_feeds(void)
 		launcher_ms_until(launcher_scanned + LAUNCHER_SCAN_MS * INT64CONST(1000), now) == 0 ||
 		launcher_generation != pg_atomic_read_u32(&notifyd_shared->database_generation))
 		launcher_scan(now);
-	next = launcher_start_feeds(now);
+	next = sleep_tend(now);
+	next = Min(next, launcher_start_feeds(now));
 	return Min(next, LAUNCHER_SCAN_MS);
 }
 
@@ -581,6 +565,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			supervisor_reload();
+			launcher_scanned = 0; /* pg_notifyd.databases may be another one */
 		}
 		timeout = launcher_tend_feeds();
 		timeout = Min(timeout, supervisor_tend());
@@ -607,4 +592,6 @@ launcher_register(void)
 	strlcpy(worker.bgw_library_name, "pg_notifyd", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "pg_notifyd_launcher_main", sizeof(worker.bgw_function_name));
 	RegisterBackgroundWorker(&worker);
+
+	slots_check_launcher(worker.bgw_name);
 }

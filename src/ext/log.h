@@ -357,4 +357,7 @@ extern void log_wrote(NotifydDatabase *database, uint64 bytes);
 /* Whether retention has to look now, because much has been written. */
 extern bool log_retention_due(NotifydDatabase *database);
 
+/* After how many ms retention should look at the log of a database that has no feed, if anything is in it. */
+extern int log_visit_ms(void);
+
 #endif /* PG_NOTIFYD_LOG_H */

@@ -46,6 +46,9 @@
 #define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
 
+/* And where there is no feed, because nobody is subscribed, no more often than this. */
+#define LOG_VISIT_MS 60000
+
 /*
  * How long a segment is kept that is by itself larger than all that is to be kept: so long for readers who
  * are about to begin, so long for those who are reading it.
@@ -388,8 +391,18 @@ log_wrote(NotifydDatabase *database, uint64 bytes)
 	uint64 before = pg_atomic_fetch_add_u64(&database->unmeasured, bytes);
 	uint64 limit = log_look_bytes();
 
-	if (before < limit && before + bytes >= limit)
-		shared_wake_feed(database);
+	if (before >= limit || before + bytes < limit)
+		return;
+	shared_wake_feed(database);
+	/* It may sleep. */
+	if (database->feed_latch == NULL)
+		shared_wake_launcher();
+}
+
+int
+log_visit_ms(void)
+{
+	return (int) Max(Min(notifyd_retention * 1000.0, INT_MAX) / (LOG_SEGMENTS - 1), LOG_VISIT_MS);
 }
 
 bool

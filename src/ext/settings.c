@@ -20,6 +20,8 @@ int notifyd_port = 7432;
 char *notifyd_default_database = NULL;
 char *notifyd_anonymous_role = NULL;
 char *notifyd_allowed_origins = NULL;
+char *notifyd_databases = NULL;
+int notifyd_idle_timeout = 60 * 1000;
 int notifyd_gateways = 1;
 int notifyd_max_clients = 10000;
 int notifyd_max_clients_per_address = 0;
@@ -154,6 +156,42 @@ settings_check_default_database(char **newval, void **extra pg_attribute_unused(
 	return false;
 }
 
+static bool
+settings_is_database(const char *element)
+{
+	if (element[0] != '\0' && strlen(element) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("A database's name has from 1 to %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
+static bool
+settings_check_databases(char **newval, void **extra pg_attribute_unused(),
+						 GucSource source pg_attribute_unused())
+{
+	return settings_check_list(*newval, settings_is_database);
+}
+
+bool
+settings_serves_database(const char *name)
+{
+	char *copy = pstrdup(notifyd_databases);
+	List *elements = NIL;
+	ListCell *cell;
+	bool serves = false;
+
+	(void) SplitGUCList(copy, ',', &elements); /* it was checked */
+	foreach (cell, elements)
+	{
+		const char *element = lfirst(cell);
+
+		serves |= strcmp(element, "*") == 0 || strcmp(element, name) == 0;
+	}
+	list_free(elements);
+	pfree(copy);
+	return serves;
+}
+
 /* Whether the role exists cannot be known here: the catalogs may not be readable yet. */
 static bool
 settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
@@ -205,6 +243,19 @@ settings_define_network(void)
 }
 
 static void
+settings_define_databases(void)
+{
+	DefineCustomStringVariable("pg_notifyd.databases",
+							   "Databases whose events clients may subscribe to, if they have the extension.",
+							   "A comma-separated list of names; \"*\" for all.", &notifyd_databases, "*",
+							   PGC_SIGHUP, GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.idle_timeout",
+							"Time without a subscription after which a database's background worker ends.",
+							"The next subscription starts it again. 0: it stays.", &notifyd_idle_timeout,
+							60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
 settings_define_limits(void)
 {
 	DefineCustomIntVariable("pg_notifyd.max_clients", "Maximum number of connected clients.",
@@ -239,6 +290,7 @@ void
 settings_define(void)
 {
 	settings_define_network();
+	settings_define_databases();
 	settings_define_limits();
 	failpoint_define();
 	COMPAT_RESERVE_PREFIX("pg_notifyd");

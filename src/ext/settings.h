@@ -12,6 +12,8 @@ extern char *notifyd_listen_addresses;
 extern int notifyd_port;
 extern char *notifyd_default_database;
 extern char *notifyd_anonymous_role;
+extern char *notifyd_databases;  /* a list of names, or "*" */
+extern int notifyd_idle_timeout; /* ms; 0: feeds never leave */
 extern char *notifyd_allowed_origins;
 extern int notifyd_gateways;
 extern int notifyd_max_clients;
@@ -22,6 +24,9 @@ extern int notifyd_client_buffer;           /* kB */
 extern int notifyd_keepalive;               /* ms; 0: none */
 extern double notifyd_retention;            /* s */
 extern int notifyd_retention_size;          /* MB */
+
+/* Whether pg_notifyd.databases names this database, or all of them. */
+extern bool settings_serves_database(const char *name);
 
 /* Define them all; called once, from _PG_init. */
 extern void settings_define(void);

@@ -42,6 +42,9 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->failures = 0;
 	database->started_at = 0;
 	database->recheck = false;
+	database->excluded = false;
+	database->visit = false;
+	database->visit_at = 0;
 
 	database->incarnation = InvalidOid;
 	database->next_id = 0;
@@ -132,6 +135,7 @@ shared_startup(void)
 		LWLockInitialize(&notifyd_shared->lock, tranche);
 		pg_atomic_init_u32(&notifyd_shared->gateway_generation, 0);
 		pg_atomic_init_u32(&notifyd_shared->database_generation, 0);
+		pg_atomic_init_u32(&notifyd_shared->slots_short, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
 		notifyd_shared->nbackends = compat_proc_count();
@@ -226,7 +230,8 @@ void
 shared_forget_database(NotifydDatabase *database)
 {
 	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
-	Assert(database->state == FEED_WANTED || database->state == FEED_ABSENT);
+	Assert(database->state == FEED_WANTED || database->state == FEED_ABSENT ||
+		   database->state == FEED_ASLEEP);
 
 	shared_reset_database(database, InvalidOid);
 }

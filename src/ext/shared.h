@@ -44,6 +44,7 @@ typedef enum FeedState
 	FEED_STARTING,   /* registered with the postmaster */
 	FEED_RUNNING,    /* attached, feed_pid and feed_latch are valid */
 	FEED_ABSENT,     /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
+	FEED_ASLEEP,     /* left, as nobody is subscribed; the launcher makes it FEED_WANTED when it is needed */
 } FeedState;
 
 /*
@@ -66,6 +67,9 @@ typedef struct NotifydDatabase
 	int failures;           /* starts that ended at once, in a row */
 	TimestampTz started_at; /* when the feed was registered, then when it attached */
 	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
+	bool excluded;          /* not in pg_notifyd.databases: the feed comes for retention alone */
+	bool visit;             /* so does this one, because nobody is subscribed */
+	TimestampTz visit_at;   /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
 	/* Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and tail are read without. */
 	NOTIFYD_CACHE_LINE LWLock lock;
@@ -138,8 +142,10 @@ typedef struct NotifydShared
 {
 	LWLock lock;
 	pid_t launcher_pid;
-	Latch *launcher_latch;                /* NULL: not running */
-	pg_atomic_uint32 gateway_generation;  /* grows whenever a gateway becomes ready: feeds connect again */
+	Latch *launcher_latch;               /* NULL: not running */
+	pg_atomic_uint32 gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
+	pg_atomic_uint32
+		slots_short; /* 1: databases wait for a worker slot: feeds that nobody needs leave soon */
 	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];

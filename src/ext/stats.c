@@ -160,6 +160,8 @@ stats_feed_state(FeedState state, bool held, bool silent)
 			return silent ? "not responding" : "running";
 		case FEED_ABSENT:
 			return "absent";
+		case FEED_ASLEEP:
+			return "asleep";
 		case FEED_WANTED:
 			break;
 	}
@@ -174,15 +176,20 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	pid_t pid;
 	pid_t hold_pid;
 	TimestampTz started_at;
+	bool excluded;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
 	state = database->state;
 	pid = database->feed_pid;
 	hold_pid = database->hold_pid;
 	started_at = database->started_at;
+	excluded = database->excluded;
 	LWLockRelease(&notifyd_shared->lock);
 
-	stats_set_text(row, STATS_STATE, stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
+	if (excluded)
+		stats_set_text(row, STATS_STATE, "excluded");
+	else
+		stats_set_text(row, STATS_STATE, stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
 	if (state != FEED_RUNNING)
 		return;
 	if (all)

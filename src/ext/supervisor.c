@@ -380,6 +380,7 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 				gateway->ready = true;
 				supervisor_start_problem[0] = '\0';
 				supervisor_publish(gateway);
+				launcher_gateway_ready();
 				ereport(DEBUG1, (errmsg_internal("gateway %d (PID %d) is ready", gateway->number,
 												 (int) gateway->pid)));
 			}
@@ -392,6 +393,9 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 			return true;
 		case WIRE_ALIVE:
 			supervisor_note_answer(gateway, 0);
+			return true;
+		case WIRE_WAKE:
+			launcher_database_needed(message->u.wake.database.data, message->u.wake.database.len);
 			return true;
 		default:
 			return false;
@@ -528,15 +532,13 @@ supervisor_stop_gateway(Gateway *gateway, uint16 code)
 }
 
 void
-supervisor_database_gone(const char *name)
+supervisor_tell_all(const WireMessage *message)
 {
-	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = {.data = name, .len = (uint32_t) strlen(name)}};
-
 	/* One that is gone itself is noticed when it is waited for. */
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (supervisor_gateways[i].pid != 0)
-			(void) channel_send(&supervisor_gateways[i].channel, &gone);
+			(void) channel_send(&supervisor_gateways[i].channel, message);
 	}
 }
 

@@ -12,6 +12,8 @@
 
 #include "postgres.h"
 
+#include "wire/wire.h"
+
 /*
  * Get ready: the directory of the sockets, the handler of SIGCHLD, and a callback that
  * ends the gateways whenever this process exits. Starts nothing yet.
@@ -21,8 +23,8 @@ extern void supervisor_start(void);
 /* The settings may have changed. */
 extern void supervisor_reload(void);
 
-/* Tell the gateways that there is no database of this name any more. */
-extern void supervisor_database_gone(const char *name);
+/* Send a frame to every gateway. */
+extern void supervisor_tell_all(const WireMessage *message);
 
 /*
  * Every few seconds: kill the gateways that have not answered for long, and return how many do not answer; then tell all

@@ -35,6 +35,7 @@
 #include "access.h"
 #include "extension.h"
 #include "log.h"
+#include "launcher.h"
 #include "shared.h"
 #include "watch.h"
 
@@ -186,6 +187,7 @@ notify_watch(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("notify_watch()");
 	shared_require();
+	launcher_warn_missing();
 	extension_require_version();
 	want = watch_from_arguments(fcinfo);
 	needed = watch_lock(want, &have);

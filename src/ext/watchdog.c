@@ -67,6 +67,7 @@ watchdog_look_at(int index, bool *missing)
 	WatchdogDatabase *seen = &watchdog_databases[index];
 	uint64 alive_at = pg_atomic_read_u64(&database->alive_at);
 	FeedState state;
+	bool expected;
 	pid_t pid;
 	Oid oid;
 
@@ -74,6 +75,7 @@ watchdog_look_at(int index, bool *missing)
 	oid = database->oid;
 	state = database->state;
 	pid = database->feed_pid;
+	expected = !database->excluded && state != FEED_ABSENT && state != FEED_ASLEEP;
 	LWLockRelease(&notifyd_shared->lock);
 	if (seen->oid != oid)
 		*seen = (WatchdogDatabase){.oid = oid};
@@ -91,7 +93,7 @@ watchdog_look_at(int index, bool *missing)
 		return seen->silent < WATCHDOG_SILENT;
 	}
 	seen->silent = 0;
-	seen->missing = launcher_feed_expected(state) ? seen->missing + 1 : 0;
+	seen->missing = expected ? seen->missing + 1 : 0;
 	*missing = seen->missing >= WATCHDOG_MISSING;
 	return !*missing;
 }

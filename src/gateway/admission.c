@@ -139,7 +139,7 @@ admission_connect(const HttpHead *head, const Address *from, const Config *confi
 		return;
 	admission->database =
 		len > 0 ? hub_find(hub, name, len) : hub_find(hub, config->database, strlen(config->database));
-	if (admission->database == NULL || admission->database->link == NULL)
+	if (admission->database == NULL || (admission->database->link == NULL && !admission->database->asleep))
 		admission_refuse(admission, 503, "this database is not served at present");
 	else if (sessions->count >= config->max_clients)
 		admission_refuse(admission, 503, "too many clients");

@@ -186,12 +186,21 @@ gateway_report(void)
 }
 
 static void
+gateway_wake(WireBytes database)
+{
+	WireMessage message = {.type = WIRE_WAKE, .u.wake.database = database};
+
+	peer_send(gateway.channel, &message);
+}
+
+static void
 gateway_on_tick(uv_timer_t *timer)
 {
 	sessions_tick(&gateway.sessions);
 	if (!gateway.stopping)
 		handshake_tick();
 	link_tick();
+	hub_tick(&gateway.hub);
 	gateway_report();
 	if (!gateway_needs_clock())
 		(void) uv_timer_stop(timer);
@@ -314,6 +323,11 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		peer_send(gateway.channel, &alive);
 		return true;
 	}
+	if (message->type == WIRE_ASLEEP)
+	{
+		hub_asleep(&gateway.hub, &message->u.asleep);
+		return true;
+	}
 	if (message->type == WIRE_GONE)
 	{
 		link_database_gone(message->u.gone.database);
@@ -345,6 +359,7 @@ gateway_run(void)
 	gateway.loop = uv_default_loop();
 	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &gateway.hub);
 	hub_init(&gateway.hub, link_send, &gateway.sessions);
+	gateway.hub.wake = gateway_wake;
 	(void) uv_timer_init(gateway.loop, &gateway.tick);
 	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
 	(void) uv_prepare_init(gateway.loop, &gateway.settle);

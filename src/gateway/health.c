@@ -17,7 +17,11 @@ health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *re
 	const char *why = "it is not served";
 
 	if (database != NULL && hub_database_current(database, now, &why))
+	{
+		if (database->link == NULL)
+			snprintf(reason, size, "ok, asleep: nobody is subscribed");
 		return true;
+	}
 	snprintf(reason, size, "this database: %s", why);
 	return false;
 }

@@ -30,6 +30,7 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	hub->send = send;
 	hub->sessions = sessions;
 	LIST_INIT(&hub->databases);
+	hub->wake = NULL;
 	hub->trouble = NULL;
 	hub->told_at = 0;
 }
@@ -237,6 +238,8 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	database->renew = 0;
 	database->behind_ms = 0;
 	database->heard_at = 0;
+	database->asleep = false;
+	database->needed_since = 0;
 
 	/* New numbers, so that replay credit for what is still queued from the old link is not given to the new one. */
 	waiting = database->subscriptions;
@@ -560,6 +563,60 @@ hub_gone(Hub *hub, WireBytes name)
 	return link;
 }
 
+void
+hub_need(Hub *hub, Database *database)
+{
+	uint64_t now = hub->sessions->io->now();
+
+	if (database->link != NULL || !database->asleep || hub->wake == NULL)
+		return;
+	if (database->needed_since == 0)
+		database->needed_since = now;
+	else if (now - database->asked_at < HUB_ASK_MS)
+		return;
+	database->asked_at = now;
+	hub->wake((WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
+}
+
+void
+hub_asleep(Hub *hub, const WireAsleep *asleep)
+{
+	Database *database = hub_find(hub, asleep->database.data, asleep->database.len);
+
+	if (database == NULL)
+		database = hub_new_database(hub, asleep->database);
+	if (database->position.timeline != asleep->position.timeline ||
+		database->position.id < asleep->position.id)
+		database->position = asleep->position;
+	database->asleep = true;
+	database->needed_since = 0;
+	/* Somebody may have subscribed while it left. */
+	if (!RB_EMPTY(&database->subscriptions))
+		hub_need(hub, database);
+}
+
+void
+hub_tick(Hub *hub)
+{
+	static const char reason[] = "the database is not served at present";
+	uint64_t now = hub->sessions->io->now();
+	Database *database;
+	Session *session;
+
+	LIST_FOREACH(database, &hub->databases, in_hub)
+	{
+		if (database->link != NULL || !database->asleep || RB_EMPTY(&database->subscriptions))
+			continue;
+		hub_need(hub, database);
+		if (now - database->needed_since < HUB_WAKE_MS)
+			continue;
+		/* Nobody is let in until there is a feed, or the launcher says anew that it is asleep. */
+		database->asleep = false;
+		while ((session = LIST_FIRST(&database->sessions)) != NULL)
+			session_close(session, SESSION_CLOSE_GOING_AWAY, reason);
+	}
+}
+
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {
@@ -603,7 +660,7 @@ hub_database_current(const Database *database, uint64_t now, const char **why)
 	const char *reason = NULL;
 
 	if (database->link == NULL)
-		reason = "its feed is not connected";
+		reason = database->asleep ? NULL : "its feed is not connected";
 	else if (database->heard_at == 0 || now - database->heard_at > HUB_CURRENT_MS)
 		reason = "its feed is silent";
 	else if (database->behind_ms > HUB_BEHIND_MS)

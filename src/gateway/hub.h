@@ -54,6 +54,10 @@
 /* The launcher says how it is every other second. */
 #define HUB_LAUNCHER_MS 10000
 
+/* A feed that is not there so long after it was asked for is not coming soon: its clients are told. Asked for so often. */
+#define HUB_WAKE_MS 10000
+#define HUB_ASK_MS  1000
+
 typedef enum SubscriptionState
 {
 	SUBSCRIPTION_WAITING,
@@ -116,7 +120,10 @@ typedef struct Database
 	WirePosition position;
 	uint64_t renew; /* sessions that know of no later position are told one soon */
 	uint32_t behind_ms;
-	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
+	uint64_t heard_at;     /* when the last POSITION came; 0: none yet on this link */
+	bool asleep;           /* it has no feed, as nobody was subscribed; the launcher starts one for us */
+	uint64_t needed_since; /* when we asked for that first; 0: not now */
+	uint64_t asked_at;     /* and last */
 	uint32_t last_number;
 	uint32_t unanswered;        /* SUBSCRIBEs that the feed has not answered */
 	struct SessionQueue asking; /* sessions with subscriptions that wait for their turn, in turn */
@@ -134,9 +141,13 @@ typedef struct Database
 /* Send a frame on a link. It may fail: the link is then lost, and hub_lost() called later. */
 typedef void (*HubSend)(void *link, const WireMessage *message);
 
+/* Ask the launcher for the feed of a database that is asleep. */
+typedef void (*HubWake)(WireBytes database);
+
 typedef struct Hub
 {
 	HubSend send;
+	HubWake wake; /* NULL: nobody to ask */
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
 	/* What the launcher says: see WIRE_HEALTH. */
@@ -203,10 +214,19 @@ extern void hub_catch_up(Hub *hub, Session *session);
 extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
 extern void hub_flush_credit(Hub *hub, Session *session);
 
+/* The launcher says that a database has no feed, which may start again from this position, or a later one. */
+extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
+
+/* Ask for the feed of a database that is asleep, if that is so. */
+extern void hub_need(Hub *hub, Database *database);
+
+/* Once a second, while there are sessions: ask again for feeds, or give them up. */
+extern void hub_tick(Hub *hub);
+
 /* The launcher says what is wrong, as far as it knows. */
 extern void hub_trouble(Hub *hub, WireBytes trouble);
 
-/* Is the link there, and does the feed say that it keeps up? If not, *why (if not NULL) says what is wrong. */
+/* Is the link there, and does the feed say that it keeps up; or is the database asleep? If not, *why (if not NULL) says what is wrong. */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
 
 /* At the end: free all databases, which have no sessions any more. */

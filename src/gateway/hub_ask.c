@@ -97,7 +97,10 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 	Session *session = sub->session;
 
 	if (database->link == NULL)
+	{
+		hub_need(hub, database);
 		return;
+	}
 	if (TAILQ_EMPTY(&session->asking))
 		TAILQ_INSERT_TAIL(&database->asking, session, in_asking);
 	TAILQ_INSERT_TAIL(&session->asking, sub, in_asking);

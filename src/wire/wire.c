@@ -333,6 +333,13 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_ALIVE:
 			return true;
+		case WIRE_ASLEEP:
+			wire_position(c, &m->u.asleep.position);
+			wire_bytes(c, &m->u.asleep.database);
+			return true;
+		case WIRE_WAKE:
+			wire_bytes(c, &m->u.wake.database);
+			return true;
 		default:
 			return false;
 	}

@@ -53,11 +53,13 @@ typedef enum WireType
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
 	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
 	WIRE_HEALTH = 4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
+	WIRE_ASLEEP = 5, /* this database has no feed, as nobody is subscribed; WAKE starts one */
 	/* channel, gateway to launcher */
 	WIRE_READY = 10, /* clients are being accepted */
 	WIRE_LOG = 11,
 	WIRE_STATS = 12, /* at most once a second, only when something changed */
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
+	WIRE_WAKE = 14,  /* a client has subscribed to a database that is asleep; may be sent more than once */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
@@ -140,6 +142,17 @@ typedef struct WireHealth
 {
 	WireBytes trouble; /* what is wrong, naming no database; empty: nothing */
 } WireHealth;
+
+typedef struct WireAsleep
+{
+	WirePosition position; /* that its feed would begin at, or an earlier one */
+	WireBytes database;
+} WireAsleep;
+
+typedef struct WireWake
+{
+	WireBytes database;
+} WireWake;
 
 typedef enum WireLogLevel
 {
@@ -314,6 +327,8 @@ typedef struct WireMessage
 		WireStop stop;
 		WireGone gone;
 		WireHealth health;
+		WireAsleep asleep;
+		WireWake wake;
 		WireLog log;
 		WireStats stats;
 		WireHello hello;

@@ -106,29 +106,57 @@ ok($node->poll_query_until('postgres', q{SELECT bool_and(xact_start IS NULL AND 
 	FROM pg_stat_activity WHERE backend_type IN ('pg_notifyd feed', 'pg_notifyd launcher')}),
 	'no worker idles in a transaction');
 
-# Too few slots: one line, and a feed as soon as there is room.
+# Too few slots for all that have subscribers: one line, and a feed as soon as there is room.
+sql(q{
+	CREATE TABLE t (id int PRIMARY KEY);
+	GRANT SELECT ON t TO guest;
+	SELECT notify_watch('t');
+});
 $node->stop;
 $node->append_conf('postgresql.conf', 'max_worker_processes = 3');	# ours, the logical replication launcher, one feed
 $offset = -s $node->logfile;
 $node->start;
-wait_for(sub { slurp_file($node->logfile, $offset) =~ /could not start a feed: there is no free background worker slot/ },
+
+sub subscribe
+{
+	my $database = shift;
+	my $client;
+	wait_for(sub { $client = notifyd_client($node, database => $database); $client->connected }, "a client of $database");
+	$client->subscribe('t');
+	return $client;
+}
+my $first;
+my $other;
+
+# Whichever has been looked at first
+sub healthy
+{
+	my $name = shift eq $odd ? 'a%20%22b%22%20%27c%27' : 'postgres';
+	my $res = http_get($node, "/healthz?database=$name");
+	return $res && $res->code == 200;
+}
+wait_for(sub { ($first) = grep { healthy($_) } 'postgres', $odd; $first }, 'one of them');
+$other = $first eq $odd ? 'postgres' : $odd;
+my $client = subscribe($first);
+feeds_are($first, 'one has the slot');
+
+# The other one has not been looked at yet, or has and is asleep: then it wants a slot again for a subscriber.
+my $late;
+wait_for(
+	sub {
+		$late = notifyd_client($node, database => $other) if !$late && healthy($other);
+		$late->send({ id => 1, method => 'subscribe', params => { channel => 't' } }) if $late && $late->connected;
+		return slurp_file($node->logfile, $offset) =~ /could not start a feed: there is no free background worker slot/;
+	},
 	'a line about slots');
+like(slurp_file($node->logfile, $offset), qr/DETAIL:  These databases wait for one: "\Q$other\E"\./, 'which names the database');
 like(slurp_file($node->logfile, $offset), qr/HINT:  Increase max_worker_processes, now 3/, 'and a hint');
-my $running = sql(q{SELECT datname FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'});
-if ($running eq 'postgres')
-{
-	sql('DROP EXTENSION pg_notifyd');
-	ok($node->poll_query_until('postgres',
-			q{SELECT datname FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}, $odd),
-		'a slot that becomes free is used');
-}
-else
-{
-	sql('DROP EXTENSION pg_notifyd', $odd);
-	feeds_are('postgres', 'a slot that becomes free is used');
-}
+$client->close;
+$client = subscribe($other);
+feeds_are($other, 'a slot that nobody needs any more is used');
 my @lines = slurp_file($node->logfile, $offset) =~ /(no free background worker slot)/g;
 is(scalar @lines, 1, 'it was logged once');
+$client->close;
 
 $node->stop;
 done_testing();

@@ -459,6 +459,75 @@ test_current(void **state)
 	assert_false(hub_database_current(database, play_clock, NULL));
 }
 
+static int woken;
+
+static void
+wake(WireBytes database)
+{
+	assert_int_equal(database.len, 2);
+	assert_memory_equal(database.data, "db", 2);
+	woken++;
+}
+
+/* A database that is asleep lets clients in, and has its feed started when one of them subscribes. */
+static void
+test_asleep(void **state)
+{
+	WireAsleep asleep = {.position = {1, 100}, .database = play_bytes("db")};
+	Database *database;
+	PlayPipe pipe[2];
+	Session *session;
+	const char *why;
+
+	(void) state;
+	woken = 0;
+	play_hub.wake = wake;
+	hub_asleep(&play_hub, &asleep);
+	database = hub_find(&play_hub, "db", 2);
+	assert_non_null(database);
+	assert_true(hub_database_current(database, play_clock, &why));
+	session = play_open(database, &pipe[0]);
+	play_receive(session, "{\"id\":3,\"method\":\"ping\"}");
+	play_expect(&pipe[0], 1, "{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":{\"position\":\"1-100\"}}");
+	assert_int_equal(woken, 0);
+	play_receive(session, PLAY_SUBSCRIBE_A);
+	assert_int_equal(woken, 1);
+	play_receive(session, PLAY_SUBSCRIBE_B_SINCE);
+	assert_int_equal(woken, 1); /* asked for already */
+
+	/* The feed is there: it is asked for what has waited, and leaves later. */
+	play_nsent = 0;
+	database = play_hello(&play_link_a, 1, 120);
+	assert_int_equal(play_nsent, 2);
+	play_subscribed(database, play_sent[0].u.subscribe.sub, 1, false, 120);
+	play_expect(&pipe[0], 1, "\"1-120\"}}");
+	hub_lost(database);
+	assert_false(hub_database_current(database, play_clock, &why));
+
+	/* It is said to sleep, and somebody is subscribed: the feed left while that happened. */
+	asleep.position.id = 110;
+	hub_asleep(&play_hub, &asleep);
+	assert_int_equal(woken, 2);
+	assert_int_equal(database->position.id, 120);
+
+	/* It does not come: asked for again, and then given up. */
+	play_open(database, &pipe[1]);
+	play_clock += HUB_ASK_MS;
+	hub_tick(&play_hub);
+	assert_int_equal(woken, 3);
+	play_clock += HUB_WAKE_MS;
+	hub_tick(&play_hub);
+	play_expect(&pipe[0], 8,
+				"\x03\xe9"
+				"the database is not served at present");
+	play_expect(&pipe[1], 8,
+				"\x03\xe9"
+				"the database is not served at present");
+	assert_false(hub_database_current(database, play_clock, &why));
+	hub_asleep(&play_hub, &asleep);
+	assert_true(hub_database_current(database, play_clock, &why));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
 
 int
@@ -468,7 +537,7 @@ main(void)
 		TEST(test_bookmark),      TEST(test_keepalive),       TEST(test_spread),   TEST(test_long_quiet),
 		TEST(test_quiet_no_more), TEST(test_taking_is_alive), TEST(test_credit),   TEST(test_detached),
 		TEST(test_bad_feed),      TEST(test_broken),          TEST(test_messages), TEST(test_goodbye),
-		TEST(test_gone),          TEST(test_current),
+		TEST(test_gone),          TEST(test_current),         TEST(test_asleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

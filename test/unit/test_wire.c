@@ -82,6 +82,8 @@ static const WireMessage messages[] = {
 	{.type = WIRE_CLIENTS_END},
 	{.type = WIRE_HEALTH, .u.health = {.trouble = TEXT("a feed is silent")}},
 	{.type = WIRE_ALIVE},
+	{.type = WIRE_ASLEEP, .u.asleep = {.position = {2, 42}, .database = TEXT("shop")}},
+	{.type = WIRE_WAKE, .u.wake = {.database = TEXT("shop")}},
 };
 
 static size_t
