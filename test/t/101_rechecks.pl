@@ -30,6 +30,7 @@ $node->safe_psql('postgres', qq{
 	\$\$;
 });
 my $session = $node->background_psql('postgres');
+$session->query_safe('SET client_min_messages = warning');	# query_safe() takes a notice for an error
 my $client = notifyd_client($node);
 my $marked = 0;
 
