@@ -106,7 +106,8 @@ install-gateway: $(BUILD)/$(GATEWAY)
 uninstall-gateway:
 	rm -f '$(DESTDIR)$(bindir)/$(GATEWAY)'
 
-# Unit tests: each test/unit/test_*.c is a program, with the other files there and the gateway's modules but its main().
+# Unit tests: each test/unit/test_*.c is a program, with the other files there, the gateway's modules but its main(), and
+# those of the PostgreSQL half that need nothing of PostgreSQL.
 UNIT_HELPERS = $(patsubst test/unit/%.c,$(BUILD)/unit/%.o,\
 	$(filter-out test/unit/test_%,$(sort $(wildcard test/unit/*.c))))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
@@ -117,7 +118,7 @@ $(BUILD)/unit/%.o: test/unit/%.c
 	@mkdir -p $(@D)
 	$(NET_COMPILE) -c -o $@ $<
 
-$(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS))
+$(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(BUILD)/ext/turns.o
 	rm -f $@
 	$(AR) rcs $@ $^
 

@@ -9,7 +9,8 @@
  *	  link.c			sockets to the gateways, one link each
  *	  feed_stream.c		subscriptions, and what a role may see of a channel
  *	  feed_recheck.c	when that is decided anew
- *	  feed_read.c		from log rows to frames: live and replay
+ *	  feed_read.c		from log rows to frames, as they come
+ *	  feed_replay.c		the same for replays; turns.c: which is read for next
  *	  listen.c			raw notifications
  *
  * One loop, and nothing in it waits: not for a gateway (sockets do not block; what is not taken stays in

@@ -18,11 +18,20 @@
 #include "access.h"
 #include "log.h"
 #include "shared.h"
+#include "turns.h"
 #include "../wire/wire.h"
 
 typedef struct Feed Feed;
 typedef struct Link Link;
 typedef struct Stream Stream;
+
+/* A client's connection, as the gateway numbered it. In link->sessions as long as it has subscriptions. */
+typedef struct Session
+{
+	uint32 number;
+	int nsubs;
+	TurnsSession turns;
+} Session;
 
 /* A subscription, as the gateway numbered it. In link->subs, by its number. */
 typedef struct Sub
@@ -30,13 +39,21 @@ typedef struct Sub
 	uint32 number;
 	Link *link;
 	Stream *stream;
+	Session *session;
 	uint8 ops;
 	bool replaying;        /* reads by itself, has not yet met the live stream */
 	LogReader reader;      /* where its replay is */
 	int64 credit;          /* bytes of replay that the client may still be sent */
 	int64 window;          /* and may be at most */
+	TurnsReplay turn;      /* when it is read for */
 	dlist_node in_stream;  /* stream->subs */
 	dlist_node in_replays; /* link->replays, while replaying */
+
+	/* While a piece of the log is read for it and others, see feed_replay.c. */
+	bool riding;
+	uint32 given; /* events */
+	struct Sub *next_rider;
+	struct Sub *next_in_group;
 } Sub;
 
 /* The connection to one gateway. */
@@ -61,7 +78,9 @@ struct Link
 	uint64 mark;               /* so will be those up to this one, */
 	uint64 mark_bytes;         /* once so many bytes have been */
 	HTAB *subs;
+	HTAB *sessions;
 	dlist_head replays;
+	Turns turns; /* of the replays */
 };
 
 /* What all subscriptions of one role to one channel share. */
@@ -81,6 +100,7 @@ struct Stream
 	MemoryContext decisions_context;
 	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
 	dlist_head subs;
+	struct ReplayGroup *riders; /* NULL except while a piece of the log is read for some, see feed_replay.c */
 	/* By gateway, how many of them are sent events as they come, and how many raw notifications. */
 	int live[NOTIFYD_MAX_GATEWAYS];
 	int notified[NOTIFYD_MAX_GATEWAYS];
@@ -237,6 +257,24 @@ typedef enum FeedProgress
  * replay. lsn: what has to be flushed for that watermark. Needs a transaction that was begun after it was taken.
  */
 extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
+
+/* What is said where retention has passed a subscription. */
+extern const char *const feed_reset_retention;
+
+/* Build the client's message in feed->text. */
+extern void feed_build_text(Feed *feed, const LogEvent *event);
+
+/* feed->text has been queued. */
+extern void feed_count_sent(Feed *feed);
+
+/* A reset concerns who wants to hear of a table's rows. */
+#define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
+
+/* Pass a reset that a writer put into the log on to one subscription, if it concerns it, see watch_reset.c. Uses feed->text. */
+extern void feed_send_reset(Sub *sub, const LogEvent *event);
+
+/* A few turns of replays (feed_replay.c). */
+extern FeedProgress feed_read_replays(Feed *feed, Snapshot snapshot);
 
 /* Up to which id every link and every replay has read; PG_UINT64_MAX where nobody reads. */
 extern uint64 feed_read_by_all(Feed *feed);

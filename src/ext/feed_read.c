@@ -1,14 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * feed_read.c
- *	  Reading the log: live events for the links, replays for single subscriptions.
+ *	  Reading the log: rounds, and live events for the links.
  *
- * Each round is one short transaction, and bounded: by rows looked at, by replays that get a turn, by bytes
- * queued on the link and, for a replay, by what its client has taken. Live events go first.
- *
- * Replay to live: a replay reads up to where the link's own reader is. When it has got there, REPLAY_DONE
- * is queued and the subscription is live. Everything that the link reads later is queued behind that
- * frame, and everything before it was read by the replay: nothing can be missed or doubled.
+ * Each round is one short transaction, and bounded: by rows looked at, by turns of replays (feed_replay.c), by bytes
+ * queued on the link and, for a replay, by what its client has taken. Live events go first, and a round ends after the
+ * turn of a replay in which some have come.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,24 +20,18 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
-#include "failpoint.h"
 #include "feed.h"
 #include "pending.h"
 #include "settings.h"
 
-#define FEED_LIVE_ROWS   1000 /* rows of the log looked at in one round, for all links that are level */
-#define FEED_REPLAY_ROWS 500  /* and for each replay */
-#define FEED_REPLAYS     40   /* replays of a link that get a turn in one round */
+#define FEED_LIVE_ROWS 1000 /* rows of the log looked at in one round, for all links that are level */
 
-static const char *const feed_reset_retention = "events after the position are no longer retained";
+const char *const feed_reset_retention = "events after the position are no longer retained";
 
 /* ---------------- what an event looks like on the wire ---------------- */
 
-/*
- * Build the client's message in feed->text. An event that is larger than a client may get is cut to its
- * head; where even that is too large, to its operation and channel.
- */
-static void
+/* An event that is too large is cut to its head; where even that is, to its operation and channel. */
+void
 feed_build_text(Feed *feed, const LogEvent *event)
 {
 	StringInfo text = &feed->text;
@@ -79,7 +70,7 @@ feed_send_event(Link *link, WireMessage *message, int n)
 		link->told = message->u.event.id;
 }
 
-static void
+void
 feed_count_sent(Feed *feed)
 {
 	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
@@ -130,11 +121,7 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 
 /* ---------------- resets ---------------- */
 
-/* A reset concerns who wants to hear of a table's rows. */
-#define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
-
-/* Pass a reset that a writer put into the log on to one subscription, see watch_reset.c. */
-static void
+void
 feed_send_reset(Sub *sub, const LogEvent *event)
 {
 	StringInfo text = &sub->link->feed->text;
@@ -322,116 +309,6 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 	}
 	feed_collect_links(feed, watermark, &batch);
 	return batch.nlinks > 0 ? FEED_MORE : FEED_IDLE;
-}
-
-/* ---------------- replay ---------------- */
-
-static bool
-feed_replay_callback(const LogEvent *event, void *arg)
-{
-	Sub *sub = arg;
-	Stream *stream = sub->stream;
-	Feed *feed = sub->link->feed;
-	WireMessage message = {.type = WIRE_REPLAY_EVENT};
-
-	if (event->channel_length != (int) strlen(stream->key.channel) ||
-		memcmp(event->channel, stream->key.channel, event->channel_length) != 0 ||
-		!stream_event_allowed(stream, event))
-		return true;
-	if (event->op == PENDING_RESET)
-	{
-		feed_send_reset(sub, event);
-		return link_ready(sub->link);
-	}
-	if ((sub->ops & stream_op(event->op)) == 0)
-		return true;
-	feed_build_text(feed, event);
-	message.u.replay_event.sub = sub->number;
-	message.u.replay_event.id = event->id;
-	message.u.replay_event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	link_send(sub->link, &message);
-	feed_count_sent(feed);
-	sub->credit -= feed->text.len;
-	return sub->credit > 0 && link_ready(sub->link);
-}
-
-static void
-feed_finish_replay(Sub *sub)
-{
-	WireMessage message = {.type = WIRE_REPLAY_DONE};
-
-	FAIL_POINT("replay-live");
-	message.u.replay_done.sub = sub->number;
-	message.u.replay_done.id = sub->link->position;
-	link_send(sub->link, &message);
-	stream_go_live(sub);
-}
-
-/* Read a piece of a replay, if there is anything it may be sent; that takes one turn. */
-static FeedProgress
-feed_replay(Sub *sub, Snapshot snapshot, int *turns)
-{
-	Link *link = sub->link;
-
-	if (sub->credit <= 0 || !link_ready(link) || sub->reader.after > link->reader.after)
-		return FEED_IDLE;
-	--*turns;
-	if (sub->reader.after < link->feed->map.oldest)
-	{
-		memset(&sub->reader, 0, sizeof(sub->reader));
-		sub->reader.after = link->feed->map.oldest;
-		stream_send_reset(sub, sub->reader.after, feed_reset_retention);
-	}
-	log_read(&sub->reader, &link->feed->map, link->reader.after, FEED_REPLAY_ROWS, snapshot,
-			 feed_replay_callback, sub);
-	if (sub->reader.after == link->reader.after)
-	{
-		feed_finish_replay(sub);
-		return FEED_IDLE;
-	}
-	return sub->credit > 0 && link_ready(link) ? FEED_MORE : FEED_IDLE;
-}
-
-/*
- * Give the replays of a link their turns: from the head of the list, and then to its tail. Those that get
- * none in this round come first in the next, so that live events never wait for thousands of replays.
- */
-static FeedProgress
-feed_read_replays_of(Link *link, Snapshot snapshot)
-{
-	FeedProgress progress = FEED_IDLE;
-	Sub *first = NULL; /* the first that was moved to the tail: behind it nobody is left */
-	int turns = FEED_REPLAYS;
-
-	while (!dlist_is_empty(&link->replays))
-	{
-		Sub *sub = dlist_head_element(Sub, in_replays, &link->replays);
-
-		if (sub == first)
-			break;
-		if (turns == 0)
-			return FEED_MORE;
-		dlist_delete(&sub->in_replays);
-		dlist_push_tail(&link->replays, &sub->in_replays);
-		if (feed_replay(sub, snapshot, &turns) == FEED_MORE)
-			progress = FEED_MORE;
-		if (first == NULL && sub->replaying)
-			first = sub;
-	}
-	return progress;
-}
-
-static FeedProgress
-feed_read_replays(Feed *feed, Snapshot snapshot)
-{
-	FeedProgress progress = FEED_IDLE;
-
-	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
-	{
-		if (feed->links[i] != NULL && feed_read_replays_of(feed->links[i], snapshot) == FEED_MORE)
-			progress = FEED_MORE;
-	}
-	return progress;
 }
 
 /* ---------------- rounds ---------------- */

@@ -203,6 +203,8 @@ stream_remove_sub(Sub *sub)
 	stream_count_live(sub, -1);
 	stream_count_notified(sub, -1);
 	stream_count_subs(link->feed, -1);
+	if (--sub->session->nsubs == 0)
+		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
 }
 
@@ -326,6 +328,21 @@ stream_send_reset(Sub *sub, uint64 id, const char *reason)
 	link_send(sub->link, &message);
 }
 
+static Session *
+stream_session(Link *link, uint32 number)
+{
+	bool found;
+	Session *session = hash_search(link->sessions, &number, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		session->nsubs = 0;
+		turns_open(&link->turns, &session->turns);
+	}
+	session->nsubs++;
+	return session;
+}
+
 static void
 stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 {
@@ -336,6 +353,7 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	memset((char *) sub + sizeof(sub->number), 0, sizeof(Sub) - sizeof(sub->number));
 	sub->link = link;
 	sub->stream = stream;
+	sub->session = stream_session(link, request->session);
 	sub->ops = request->ops;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
 	sub->credit = sub->window;
@@ -345,6 +363,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	if (sub->replaying)
 	{
 		sub->reader.after = position.id;
+		turns_begin(&link->turns, &sub->turn, &sub->session->turns,
+					link->reader.after - Min(position.id, link->reader.after));
 		dlist_push_tail(&link->replays, &sub->in_replays);
 	}
 	stream_count_live(sub, 1);

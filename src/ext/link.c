@@ -138,7 +138,8 @@ link_create(Feed *feed, int gateway)
 {
 	MemoryContext context = MemoryContextSwitchTo(feed->context);
 	Link *link = palloc0(sizeof(Link));
-	HASHCTL control = {.keysize = sizeof(uint32), .entrysize = sizeof(Sub), .hcxt = feed->context};
+	HASHCTL subs = {.keysize = sizeof(uint32), .entrysize = sizeof(Sub), .hcxt = feed->context};
+	HASHCTL sessions = {.keysize = sizeof(uint32), .entrysize = sizeof(Session), .hcxt = feed->context};
 
 	link->feed = feed;
 	link->gateway = gateway;
@@ -146,8 +147,9 @@ link_create(Feed *feed, int gateway)
 	initStringInfo(&link->in);
 	initStringInfo(&link->out);
 	dlist_init(&link->replays);
-	link->subs =
-		hash_create("pg_notifyd subscriptions", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	link->subs = hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	link->sessions =
+		hash_create("pg_notifyd sessions", 256, &sessions, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	MemoryContextSwitchTo(context);
 	return link;
 }

@@ -175,6 +175,7 @@ hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
 	message.u.subscribe = (WireSubscribe){
 		.sub = sub->number + HUB_COMPANION,
 		.ops = WIRE_OP_NOTIFY,
+		.session = sub->session->number,
 		.role = {.data = "", .len = 0},
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 	};

@@ -54,6 +54,7 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.ops = sub->ops,
 		.has_since = sub->has_position,
 		.since = sub->position,
+		.session = sub->session->number,
 		.window = hub_window(sub->session),
 		.role = {.data = "", .len = 0},
 		.channel = {.data = sub->channel, .len = sub->channel_len},

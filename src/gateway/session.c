@@ -61,6 +61,7 @@ session_open(Sessions *sessions, struct Database *database, const char *address,
 	sessions->count++;
 	sessions->stats.clients++;
 	sessions->stats.accepted++;
+	session->number = (uint32_t) sessions->stats.accepted;
 	return session;
 }
 

@@ -167,6 +167,7 @@ typedef struct Session
 	TAILQ_ENTRY(Session) in_dirty;
 	struct Database *database; /* NULL unless OPEN */
 	LIST_HEAD(, Subscription) subscriptions;
+	uint32_t number; /* for the feeds, which share their time among sessions */
 	uint32_t nsubscriptions;
 	uint32_t unanswered;               /* SUBSCRIBEs of ours that the feed has not answered, sent or not */
 	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */

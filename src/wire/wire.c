@@ -244,6 +244,7 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_u8(c, &subscribe->ops);
 	wire_u8(c, &subscribe->has_since);
 	wire_position(c, &subscribe->since);
+	wire_u32(c, &subscribe->session);
 	wire_u32(c, &subscribe->window);
 	wire_bytes(c, &subscribe->role);
 	wire_bytes(c, &subscribe->channel);

@@ -200,8 +200,9 @@ typedef struct WireSubscribe
 	uint8_t ops;       /* WIRE_OP_ bits */
 	uint8_t has_since; /* 0: from now on */
 	WirePosition since;
-	uint32_t window; /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
-	WireBytes role;  /* empty: pg_notifyd.anonymous_role */
+	uint32_t session; /* the gateway's number for the client's connection: replays have their turns by it */
+	uint32_t window;  /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
+	WireBytes role;   /* empty: pg_notifyd.anonymous_role */
 	WireBytes channel;
 } WireSubscribe;
 

@@ -48,6 +48,7 @@ static const WireMessage messages[] = {
 					 .ops = WIRE_OP_ALL,
 					 .has_since = 1,
 					 .since = {2, 42},
+					 .session = 5,
 					 .window = 24576,
 					 .role = TEXT("reader"),
 					 .channel = TEXT("orders")}},
