@@ -130,6 +130,7 @@ $client->close;
 	sql('CREATE DATABASE shop');
 	sql('CREATE EXTENSION pg_notifyd', 'shop');
 	becomes(q{count(*)}, q{kind = 'database' AND state = 'running'}, 2, 'two feeds');
+	$node->append_conf('postgresql.conf', 'pg_notifyd.idle_timeout = 0');	# no feed makes room for another
 	$node->append_conf('postgresql.conf', 'max_worker_processes = 3');	# ours, the logical replication launcher, one feed
 	$node->restart;
 	health_becomes(qr/^503 databases that are not served: 1$/, 'one that has no feed makes the whole unhealthy');
