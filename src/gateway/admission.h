@@ -1,7 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * admission.h
- *	  What becomes of an HTTP request: the one place where a handshake is let in or refused.
+ *	  Which requests are let in: the one place that decides so.
+ *
+ * Each function returns false where a request is refused, and the response says why. This
+ * module has neither socket nor clock.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,40 +12,32 @@
 #define GATEWAY_ADMISSION_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "address.h"
 #include "config.h"
-#include "http_head.h"
+#include "http_request.h"
+#include "http_response.h"
 #include "hub.h"
 #include "session.h"
 
-#define ADMISSION_UPGRADE 101 /* let in */
-
+/* What is let in as a client. */
 typedef struct Admission
 {
-	int status;          /* of HTTP; ADMISSION_UPGRADE: it becomes a WebSocket */
-	const char *headers; /* that go with the status, each with its line end */
-	char reason[256];    /* the answer's text */
-	Database *database;  /* of a WebSocket */
-	bool anonymous;      /* it came without a token */
+	Database *database;
+	bool anonymous; /* it came without a token */
 } Admission;
 
-/*
- * Decide on a request, from an address, whose head is well-formed. The order of the checks is what a
- * client that fails several is told: what it asks for, how, from where, who it is, and
- * only then what we can do at present.
- */
-extern void admission_decide(const HttpHead *head, const Address *from, const Config *config, Hub *hub,
-							 const Sessions *sessions, Admission *admission);
+/* Any request: does it come to one of our names? */
+extern bool admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
 
-/* A refusal before that. */
-extern void admission_refuse(Admission *admission, int status, const char *reason);
+/* The parameter "database", which is a name; name->data is NULL where there is none. */
+extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
 /*
- * The whole answer, for a status other than ADMISSION_UPGRADE; returns its length.
+ * A client from an address. The order of the checks is what a client that fails several is told: from where it
+ * comes, who it is, and only then what we can do at present.
  */
-extern size_t admission_answer(const Admission *admission, char *buf, size_t size);
+extern bool admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
+							 const Sessions *sessions, Admission *admission, HttpResponse *response);
 
 #endif /* GATEWAY_ADMISSION_H */

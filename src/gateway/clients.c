@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http_head.h"
 #include "memory.h"
+#include "websocket_upgrade.h"
 
 /* All channels of one session as a list. */
 #define CLIENTS_CHANNELS (SESSION_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
@@ -80,7 +80,7 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.bytes = session->bytes,
 		.database = {.data = database->name, .len = (uint32_t) database->name_len},
 		.role = clients_bytes(""),
-		.subprotocol = clients_bytes(session->subprotocol ? HTTP_HEAD_SUBPROTOCOL : ""),
+		.subprotocol = clients_bytes(session->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
 		.channels = clients_channels(session, channels),
 	};
 	clients_address(session->address, &message.u.client);

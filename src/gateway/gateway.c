@@ -12,20 +12,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <uv.h>
 
+#include "acceptor.h"
 #include "config.h"
-#include "handshake.h"
+#include "http_server.h"
 #include "hub.h"
 #include "link.h"
-#include "listener.h"
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
 #include "peer.h"
+#include "routes.h"
 #include "session.h"
+#include "transport_lws.h"
+#include "websocket_connection.h"
 
 #define GATEWAY_TICK_MS 1000
 
@@ -45,9 +49,10 @@ static struct
 	Config config;
 	Hub hub;
 	Sessions sessions;
+	HttpServer http;
+	Routes routes;
 	WireStats reported;
-	uint32_t room;    /* clients that there are descriptors for */
-	uint32_t pending; /* connections that are no clients yet, likewise */
+	uint32_t room; /* clients that there are descriptors for */
 	bool serving;
 	bool stopping;
 	int status;
@@ -71,14 +76,23 @@ gateway_now(void)
 	return uv_now(gateway.loop);
 }
 
+static uint64_t
+gateway_wall_clock(void)
+{
+	struct timespec now;
+
+	(void) clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
+}
+
 static const SessionIo gateway_io = {
 	.now = gateway_now,
-	.ready = listener_ready,
-	.write = listener_write,
-	.pause = listener_pause,
-	.wake = listener_wake,
-	.drop = listener_drop,
-	.probe = listener_probe,
+	.ready = websocket_ready,
+	.write = websocket_write,
+	.pause = websocket_pause,
+	.wake = websocket_wake,
+	.drop = websocket_drop,
+	.probe = websocket_probe,
 };
 
 static void
@@ -102,8 +116,11 @@ gateway_writable(void *session)
 static void
 gateway_closed(void *session)
 {
-	handshake_left(session);
-	session_closed(session);
+	Session *client = session;
+
+	http_server_left(&gateway.http, client->from);
+	client->from = NULL;
+	session_closed(client);
 }
 
 static bool
@@ -112,7 +129,7 @@ gateway_answer_close(void *session)
 	return session_answer_close(session);
 }
 
-static const ListenerEvents gateway_events = {
+static const WebsocketEvents gateway_websocket_events = {
 	.received = gateway_received,
 	.alive = gateway_alive,
 	.writable = gateway_writable,
@@ -147,7 +164,8 @@ gateway_stop(uint16_t code)
 		gateway_finish(0);
 		return;
 	}
-	handshake_stop();
+	acceptor_stop();
+	http_server_stop(&gateway.http);
 	sessions_close_all(&gateway.sessions, code,
 					   code == SESSION_CLOSE_RESTART ? "gateway restarting" : "server stopping");
 	(void) uv_timer_start(&gateway.stop_timer, gateway_on_stop_timer, GATEWAY_STOP_MS, 0);
@@ -171,7 +189,8 @@ gateway_has_news(void)
 static bool
 gateway_needs_clock(void)
 {
-	return gateway.sessions.count > 0 || handshake_waits() || link_waits() || gateway_has_news();
+	return gateway.sessions.count > 0 || acceptor_waits() || http_server_waits(&gateway.http) ||
+		   link_waits() || gateway_has_news();
 }
 
 static void
@@ -198,7 +217,10 @@ gateway_on_tick(uv_timer_t *timer)
 {
 	sessions_tick(&gateway.sessions);
 	if (!gateway.stopping)
-		handshake_tick();
+	{
+		http_server_tick(&gateway.http);
+		acceptor_tick();
+	}
 	link_tick();
 	hub_tick(&gateway.hub);
 	gateway_report();
@@ -223,7 +245,7 @@ static void
 gateway_divide_descriptors(void)
 {
 	rlim_t wanted =
-		GATEWAY_OWN_DESCRIPTORS + GATEWAY_LINKS + HANDSHAKE_MAX + (rlim_t) gateway.config.max_clients;
+		GATEWAY_OWN_DESCRIPTORS + GATEWAY_LINKS + HTTP_MAX_PENDING + (rlim_t) gateway.config.max_clients;
 	struct rlimit limit = {.rlim_cur = GATEWAY_MIN_DESCRIPTORS};
 	rlim_t left;
 	rlim_t links;
@@ -238,8 +260,8 @@ gateway_divide_descriptors(void)
 	left = limit.rlim_cur > 2 * GATEWAY_OWN_DESCRIPTORS ? limit.rlim_cur - GATEWAY_OWN_DESCRIPTORS
 														: GATEWAY_OWN_DESCRIPTORS;
 	links = left / 4 < GATEWAY_LINKS ? left / 4 : GATEWAY_LINKS;
-	gateway.pending = (uint32_t) (left / 4 < HANDSHAKE_MAX ? left / 4 : HANDSHAKE_MAX);
-	gateway.room = (uint32_t) (left - links) - gateway.pending;
+	gateway.http.max_pending = (uint32_t) (left / 4 < HTTP_MAX_PENDING ? left / 4 : HTTP_MAX_PENDING);
+	gateway.room = (uint32_t) (left - links) - gateway.http.max_pending;
 }
 
 /* No more clients than there are descriptors for. */
@@ -273,10 +295,11 @@ gateway_serve(void)
 	gateway_divide_descriptors();
 	gateway_limit_clients();
 	gateway_check_config();
-	if (!listener_start(gateway.loop, &gateway_events) ||
+	routes_init(&gateway.http, &gateway.routes);
+	http_server_init(&gateway.http);
+	if (!transport_lws_start(gateway.loop) ||
 		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway, &gateway.hub) ||
-		!handshake_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, gateway.pending,
-						 &gateway.config, &gateway.hub, &gateway.sessions))
+		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.http))
 		return false;
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
 	gateway.serving = true;
@@ -360,6 +383,14 @@ gateway_run(void)
 	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &gateway.hub);
 	hub_init(&gateway.hub, link_send, &gateway.sessions);
 	gateway.hub.wake = gateway_wake;
+	gateway.http.now = gateway_now;
+	gateway.routes = (Routes){
+		.config = &gateway.config,
+		.hub = &gateway.hub,
+		.sessions = &gateway.sessions,
+		.wall_clock = gateway_wall_clock,
+		.websocket_events = &gateway_websocket_events,
+	};
 	(void) uv_timer_init(gateway.loop, &gateway.tick);
 	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
 	(void) uv_prepare_init(gateway.loop, &gateway.settle);

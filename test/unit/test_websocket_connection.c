@@ -1,0 +1,269 @@
+/* A WebSocket connection over a transport of the test: what it writes when the transport takes little, and when it is paused. */
+#include "unit.h"
+
+#include "gateway/frame.h"
+#include "gateway/websocket_connection.h"
+
+typedef struct Fake
+{
+	Transport base;
+	char sent[1024];
+	size_t sent_len;
+	size_t room;
+	bool broken;
+	bool paused;
+	bool woken;
+	bool finished;
+	bool dropped;
+} Fake;
+
+static bool
+fake_write(Transport *transport, const uint8_t *data, size_t len, size_t *taken)
+{
+	Fake *fake = (Fake *) transport;
+
+	*taken = len < fake->room ? len : fake->room;
+	memcpy(fake->sent + fake->sent_len, data, *taken);
+	fake->sent_len += *taken;
+	fake->room -= *taken;
+	return !fake->broken;
+}
+
+static void
+fake_wake(Transport *transport)
+{
+	((Fake *) transport)->woken = true;
+}
+
+static void
+fake_pause(Transport *transport, bool pause)
+{
+	((Fake *) transport)->paused = pause;
+}
+
+static void
+fake_finish(Transport *transport)
+{
+	((Fake *) transport)->finished = true;
+}
+
+static void
+fake_drop(Transport *transport)
+{
+	((Fake *) transport)->dropped = true;
+}
+
+static const TransportFunctions fake_functions = {
+	.write = fake_write,
+	.wake = fake_wake,
+	.pause = fake_pause,
+	.finish = fake_finish,
+	.drop = fake_drop,
+};
+
+static char text[64];
+static int alive;
+static int writable;
+static int closed;
+static int pause_at; /* of the messages received, pause at this one */
+static bool answer;
+static WebsocketConnection *connection;
+
+static void
+on_received(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+{
+	assert_ptr_equal(session, text);
+	assert_true(remaining == 0 && final && !binary);
+	strncat(text, data, len);
+	if (--pause_at == 0)
+		websocket_pause(connection, true);
+}
+
+static void
+on_alive(void *session)
+{
+	(void) session;
+	alive++;
+}
+
+static void
+on_writable(void *session)
+{
+	(void) session;
+	writable++;
+}
+
+static void
+on_closed(void *session)
+{
+	(void) session;
+	closed++;
+}
+
+static bool
+on_answer_close(void *session)
+{
+	(void) session;
+	return answer;
+}
+
+static const WebsocketEvents events = {
+	.received = on_received,
+	.alive = on_alive,
+	.writable = on_writable,
+	.closed = on_closed,
+	.answer_close = on_answer_close,
+};
+
+static Fake fake;
+
+static int
+setup(void **state)
+{
+	(void) state;
+	fake = (Fake){.base.functions = &fake_functions, .room = sizeof(fake.sent)};
+	text[0] = '\0';
+	alive = writable = closed = pause_at = 0;
+	answer = true;
+	connection = websocket_new(&fake.base, &events);
+	websocket_start(connection, text, "101", 3, NULL, 0);
+	assert_memory_equal(fake.sent, "101", 3);
+	fake.sent_len = 0;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void) state;
+	fake.base.events->closed(fake.base.owner);
+	assert_int_equal(closed, 1);
+	assert_int_equal(frame_memory(), 0);
+	return 0;
+}
+
+/* Frames with a mask of zeros. */
+#define TEXT(c) "\x81\x81\0\0\0\0" c
+#define PING(c) "\x89\x81\0\0\0\0" c
+#define CLOSE   "\x88\x82\0\0\0\0\x03\xe8"
+
+static void
+receive(const char *data, size_t len)
+{
+	char copy[64];
+
+	memcpy(copy, data, len);
+	fake.base.events->received(fake.base.owner, copy, len);
+}
+
+#define RECEIVE(data) receive(data, sizeof(data) - 1)
+
+static void
+take(size_t room)
+{
+	fake.room = room;
+	fake.base.events->writable(fake.base.owner);
+}
+
+static void
+test_control(void **state)
+{
+	(void) state;
+	RECEIVE(PING("a"));
+	assert_memory_equal(fake.sent,
+						"\x8a\x01"
+						"a",
+						3);
+	assert_int_equal(alive, 1);
+
+	/* Behind what is not taken yet, the last of several. */
+	fake.sent_len = 0;
+	fake.room = 1;
+	assert_true(websocket_write(connection, (const uint8_t *) "wxyz", 4));
+	assert_false(websocket_ready(connection));
+	RECEIVE(PING("b") PING("c"));
+	take(2);
+	assert_int_equal(fake.sent_len, 3);
+	assert_int_equal(writable, 0);
+	take(100);
+	assert_int_equal(fake.sent_len, 7);
+	assert_memory_equal(fake.sent,
+						"wxyz\x8a\x01"
+						"c",
+						7);
+	assert_true(websocket_ready(connection));
+	assert_int_equal(writable, 1);
+}
+
+static void
+test_close(void **state)
+{
+	(void) state;
+	fake.room = 1;
+	assert_true(websocket_write(connection, (const uint8_t *) "xy", 2));
+	RECEIVE(CLOSE);
+	assert_false(fake.finished);
+	take(100);
+	assert_memory_equal(fake.sent, "xy\x88\x02\x03\xe8", 6);
+	assert_true(fake.finished);
+	assert_false(fake.dropped);
+	assert_int_equal(writable, 0);
+}
+
+/* The client's answer to our own close frame is the end. */
+static void
+test_answered(void **state)
+{
+	(void) state;
+	answer = false;
+	RECEIVE(CLOSE);
+	assert_true(fake.dropped);
+	assert_int_equal(fake.sent_len, 0);
+}
+
+/* What came before the pause took effect is read when it is over, and only then the transport. */
+static void
+test_pause(void **state)
+{
+	(void) state;
+	pause_at = 1;
+	RECEIVE(TEXT("a") TEXT("b") TEXT("c"));
+	assert_string_equal(text, "a");
+	assert_true(fake.paused);
+	pause_at = 1;
+	websocket_pause(connection, false);
+	assert_string_equal(text, "a");
+	assert_true(fake.woken);
+	take(100);
+	assert_string_equal(text, "ab");
+	assert_true(fake.paused);
+	websocket_pause(connection, false);
+	take(100);
+	assert_string_equal(text, "abc");
+	assert_false(fake.paused);
+}
+
+static void
+test_broken(void **state)
+{
+	(void) state;
+	pause_at = 1;
+	RECEIVE(TEXT("a") TEXT("b"));
+	fake.broken = true;
+	assert_false(websocket_write(connection, (const uint8_t *) "xy", 2));
+	websocket_drop(connection);
+	assert_true(fake.dropped);
+	assert_string_equal(text, "a");
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_control), TEST(test_close), TEST(test_answered), TEST(test_pause), TEST(test_broken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
