@@ -1,81 +1,7 @@
 /* Connections of the HTTP server: their states, limits and back-pressure, over a transport and a clock of the test. */
-#include "unit.h"
-
-#include <netinet/in.h>
+#include "fake.h"
 
 #include "gateway/http_server.h"
-
-/* A transport that takes so much as it has room. */
-typedef struct Fake
-{
-	Transport base;
-	char sent[4096];
-	size_t sent_len;
-	size_t room;
-	bool broken;
-	bool woken;
-	bool finished;
-	bool dropped;
-	uint8_t address; /* last byte of an IPv4 address */
-} Fake;
-
-static bool
-fake_write(Transport *transport, const uint8_t *data, size_t len, size_t *taken)
-{
-	Fake *fake = (Fake *) transport;
-
-	*taken = len < fake->room ? len : fake->room;
-	memcpy(fake->sent + fake->sent_len, data, *taken);
-	fake->sent_len += *taken;
-	fake->sent[fake->sent_len] = '\0';
-	fake->room -= *taken;
-	return !fake->broken;
-}
-
-static void
-fake_wake(Transport *transport)
-{
-	((Fake *) transport)->woken = true;
-}
-
-static void
-fake_finish(Transport *transport)
-{
-	((Fake *) transport)->finished = true;
-}
-
-static void
-fake_drop(Transport *transport)
-{
-	((Fake *) transport)->dropped = true;
-}
-
-static bool
-fake_peer(const Transport *transport, struct sockaddr_storage *address)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *) address;
-
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(0x7f000000u + ((const Fake *) transport)->address);
-	in->sin_port = htons(7);
-	return true;
-}
-
-static Transport *
-fake_keep(Transport *transport)
-{
-	transport->owner = NULL;
-	return ((Fake *) transport)->broken ? NULL : transport;
-}
-
-static const TransportFunctions fake_functions = {
-	.write = fake_write,
-	.wake = fake_wake,
-	.finish = fake_finish,
-	.drop = fake_drop,
-	.peer = fake_peer,
-	.keep = fake_keep,
-};
 
 static uint64_t now;
 
@@ -195,25 +121,14 @@ teardown(void **state)
 static void
 begin(Fake *fake, uint8_t address)
 {
-	*fake = (Fake){.base.functions = &fake_functions, .room = sizeof(fake->sent) - 1, .address = address};
+	fake_init(fake, address);
 	http_server_accept(&server, &fake->base);
 }
 
 static void
 receive(Fake *fake, const char *text)
 {
-	char *copy = strdup(text);
-
-	assert_non_null(fake->base.owner);
-	fake->base.events->received(fake->base.owner, copy, strlen(copy));
-	free(copy);
-}
-
-static void
-lose(Fake *fake)
-{
-	fake->base.events->closed(fake->base.owner);
-	fake->base.owner = NULL;
+	fake_receive(fake, text, strlen(text));
 }
 
 /* The answer to a request on a connection of its own. */
@@ -225,7 +140,7 @@ answer(const char *request)
 	begin(&fake, 1);
 	receive(&fake, request);
 	if (fake.sent_len > 0 && fake.base.owner != NULL)
-		lose(&fake);
+		fake_lose(&fake);
 	return fake.sent;
 }
 
@@ -360,12 +275,10 @@ test_slow(void **state)
 		now += HTTP_SEND_MS - 1;
 		http_server_tick(&server);
 		assert_false(fake.dropped);
-		fake.room = 10;
-		fake.base.events->writable(fake.base.owner);
+		fake_take(&fake, 10);
 	}
 	assert_false(fake.finished);
-	fake.room = 1000;
-	fake.base.events->writable(fake.base.owner);
+	fake_take(&fake, 1000);
 	assert_true(fake.finished);
 	assert_string_equal(fake.sent + fake.sent_len - 3, "ok\n");
 
@@ -463,8 +376,7 @@ test_stream(void **state)
 	assert_false(http_ready(kept));
 	fake.base.events->writable(fake.base.owner);
 	assert_int_equal(writable, 0);
-	fake.room = 100;
-	fake.base.events->writable(fake.base.owner);
+	fake_take(&fake, 100);
 	assert_int_equal(writable, 1);
 	assert_true(http_ready(kept));
 	assert_string_equal(fake.sent + head, "abc");
@@ -475,11 +387,10 @@ test_stream(void **state)
 	assert_true(http_write(kept, (const uint8_t *) "xyz", 3));
 	http_finish(kept);
 	assert_false(fake.finished);
-	fake.room = 100;
-	fake.base.events->writable(fake.base.owner);
+	fake_take(&fake, 100);
 	assert_true(fake.finished);
 	assert_string_equal(fake.sent + head, "abcxyz");
-	lose(&fake);
+	fake_lose(&fake);
 	assert_int_equal(closed, 0);
 	assert_int_equal(writable, 1);
 }
@@ -494,7 +405,7 @@ test_kept(void **state)
 	(void) state;
 	begin(&fake, 1);
 	receive(&fake, "GET /events HTTP/1.1\r\n\r\n");
-	lose(&fake);
+	fake_lose(&fake);
 	assert_int_equal(closed, 1);
 
 	begin(&fake, 1);
@@ -503,7 +414,7 @@ test_kept(void **state)
 	assert_false(http_write(kept, (const uint8_t *) "abc", 3));
 	assert_true(fake.dropped);
 	assert_int_equal(closed, 1);
-	lose(&fake);
+	fake_lose(&fake);
 	assert_int_equal(closed, 2);
 
 	begin(&fake, 1);
@@ -512,7 +423,7 @@ test_kept(void **state)
 	http_respond(kept, &response);
 	assert_string_equal(fake.sent + fake.sent_len - 4, "true");
 	assert_true(fake.finished);
-	lose(&fake);
+	fake_lose(&fake);
 
 	begin(&fake, 1);
 	receive(&fake, "GET /events HTTP/1.1\r\n\r\n");

@@ -1,65 +1,8 @@
 /* A WebSocket connection over a transport of the test: what it writes when the transport takes little, and when it is paused. */
-#include "unit.h"
+#include "fake.h"
 
 #include "gateway/frame.h"
 #include "gateway/websocket_connection.h"
-
-typedef struct Fake
-{
-	Transport base;
-	char sent[1024];
-	size_t sent_len;
-	size_t room;
-	bool broken;
-	bool paused;
-	bool woken;
-	bool finished;
-	bool dropped;
-} Fake;
-
-static bool
-fake_write(Transport *transport, const uint8_t *data, size_t len, size_t *taken)
-{
-	Fake *fake = (Fake *) transport;
-
-	*taken = len < fake->room ? len : fake->room;
-	memcpy(fake->sent + fake->sent_len, data, *taken);
-	fake->sent_len += *taken;
-	fake->room -= *taken;
-	return !fake->broken;
-}
-
-static void
-fake_wake(Transport *transport)
-{
-	((Fake *) transport)->woken = true;
-}
-
-static void
-fake_pause(Transport *transport, bool pause)
-{
-	((Fake *) transport)->paused = pause;
-}
-
-static void
-fake_finish(Transport *transport)
-{
-	((Fake *) transport)->finished = true;
-}
-
-static void
-fake_drop(Transport *transport)
-{
-	((Fake *) transport)->dropped = true;
-}
-
-static const TransportFunctions fake_functions = {
-	.write = fake_write,
-	.wake = fake_wake,
-	.pause = fake_pause,
-	.finish = fake_finish,
-	.drop = fake_drop,
-};
 
 static char text[64];
 static int alive;
@@ -121,7 +64,7 @@ static int
 setup(void **state)
 {
 	(void) state;
-	fake = (Fake){.base.functions = &fake_functions, .room = sizeof(fake.sent)};
+	fake_init(&fake, 1);
 	text[0] = '\0';
 	alive = writable = closed = pause_at = 0;
 	answer = true;
@@ -136,7 +79,7 @@ static int
 teardown(void **state)
 {
 	(void) state;
-	fake.base.events->closed(fake.base.owner);
+	fake_lose(&fake);
 	assert_int_equal(closed, 1);
 	assert_int_equal(frame_memory(), 0);
 	return 0;
@@ -147,23 +90,7 @@ teardown(void **state)
 #define PING(c) "\x89\x81\0\0\0\0" c
 #define CLOSE   "\x88\x82\0\0\0\0\x03\xe8"
 
-static void
-receive(const char *data, size_t len)
-{
-	char copy[64];
-
-	memcpy(copy, data, len);
-	fake.base.events->received(fake.base.owner, copy, len);
-}
-
-#define RECEIVE(data) receive(data, sizeof(data) - 1)
-
-static void
-take(size_t room)
-{
-	fake.room = room;
-	fake.base.events->writable(fake.base.owner);
-}
+#define RECEIVE(data) fake_receive(&fake, data, sizeof(data) - 1)
 
 static void
 test_control(void **state)
@@ -182,10 +109,10 @@ test_control(void **state)
 	assert_true(websocket_write(connection, (const uint8_t *) "wxyz", 4));
 	assert_false(websocket_ready(connection));
 	RECEIVE(PING("b") PING("c"));
-	take(2);
+	fake_take(&fake, 2);
 	assert_int_equal(fake.sent_len, 3);
 	assert_int_equal(writable, 0);
-	take(100);
+	fake_take(&fake, 100);
 	assert_int_equal(fake.sent_len, 7);
 	assert_memory_equal(fake.sent,
 						"wxyz\x8a\x01"
@@ -203,7 +130,7 @@ test_close(void **state)
 	assert_true(websocket_write(connection, (const uint8_t *) "xy", 2));
 	RECEIVE(CLOSE);
 	assert_false(fake.finished);
-	take(100);
+	fake_take(&fake, 100);
 	assert_memory_equal(fake.sent, "xy\x88\x02\x03\xe8", 6);
 	assert_true(fake.finished);
 	assert_false(fake.dropped);
@@ -234,11 +161,11 @@ test_pause(void **state)
 	websocket_pause(connection, false);
 	assert_string_equal(text, "a");
 	assert_true(fake.woken);
-	take(100);
+	fake_take(&fake, 100);
 	assert_string_equal(text, "ab");
 	assert_true(fake.paused);
 	websocket_pause(connection, false);
-	take(100);
+	fake_take(&fake, 100);
 	assert_string_equal(text, "abc");
 	assert_false(fake.paused);
 }
