@@ -264,7 +264,7 @@ hub_lost(Database *database)
 
 	database->link = NULL;
 	hub_forget_asked(database);
-	RB_FOREACH(sub, SubscriptionTree, &database->subscriptions)
+	RB_FOREACH (sub, SubscriptionTree, &database->subscriptions)
 	{
 		sub->position = hub_position(database, sub);
 		if (sub->state != SUBSCRIPTION_LAGGING)

@@ -165,9 +165,8 @@ hub_forget_asked(Database *database)
 	Subscription *sub;
 	Subscription *next;
 
-	for (sub = RB_MIN(SubscriptionTree, &database->subscriptions); sub != NULL; sub = next)
+	RB_FOREACH_SAFE (sub, SubscriptionTree, &database->subscriptions, next)
 	{
-		next = RB_NEXT(SubscriptionTree, &database->subscriptions, sub);
 		if (sub->asking == ASKING_WAITS)
 			hub_stop_asking(database, sub);
 		else if (sub->asking == ASKING_FEED && sub->session != NULL)
