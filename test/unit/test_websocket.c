@@ -10,6 +10,8 @@ typedef struct Found
 	size_t len;
 } Found;
 
+static void found_add(Found *found, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 static void
 found_add(Found *found, const char *format, ...)
 {
