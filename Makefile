@@ -10,7 +10,7 @@
 #	make demo								see doc/demo/run
 #	make deb								Debian packages into build-deb/, see debian/build
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
-#	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/failpoint.h
+#	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/base/failpoint.h
 
 EXTENSION = pg_notifyd
 # Of the library and the gateway, as the extension's script has it.
@@ -18,7 +18,7 @@ NOTIFYD_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSIO
 MODULE_big = pg_notifyd
 GATEWAY = pg_notifyd-gateway
 DATA = $(wildcard sql/pg_notifyd--*.sql)
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/ext/*.c src/wire/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/ext/*.c src/ext/*/*.c src/wire/*.c)))
 REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sql))))
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation
@@ -75,7 +75,7 @@ $(EXPORTS): $(OBJS)
 	   echo 'local: *; };'; } > $@
 
 # The gateway
-GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/wire/*.c)))
+GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/gateway/*/*.c src/wire/*.c)))
 NET_LIBS = libuv jansson libwebsockets
 NET_CFLAGS = $(shell pkg-config --cflags $(NET_LIBS))
 NET_LDLIBS = $(shell pkg-config --libs $(NET_LIBS))
@@ -118,12 +118,12 @@ $(BUILD)/unit/%.o: test/unit/%.c
 	@mkdir -p $(@D)
 	$(NET_COMPILE) -c -o $@ $<
 
-$(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(BUILD)/ext/turns.o
+$(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(BUILD)/ext/feed/turns.o
 	rm -f $@
 	$(AR) rcs $@ $^
 
 # Those modules of the extension that need nothing of PostgreSQL.
-UNIT_EXT = $(BUILD)/ext/gather.o
+UNIT_EXT = $(BUILD)/ext/feed/gather.o
 
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka
@@ -178,4 +178,4 @@ clean-deps:
 
 .PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults bench demo clean-deps
 
--include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d)
+-include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

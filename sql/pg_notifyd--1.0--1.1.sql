@@ -149,7 +149,7 @@ CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
 INSERT INTO notifyd.unlogged_mark VALUES (true);
 COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since a feed looked';
 
-/* ---------------- timelines: which histories positions are of, see src/ext/log_timeline.c ---------------- */
+/* ---------------- timelines: which histories positions are of, see src/ext/log/log_timeline.c ---------------- */
 
 ALTER TABLE notifyd.timeline ADD COLUMN first_id bigint NOT NULL DEFAULT 0;
 COMMENT ON TABLE notifyd.timeline IS 'timelines that positions may be of: one for each start of the server';

@@ -30,16 +30,16 @@
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
-#include "compat.h"
-#include "hooks.h"
-#include "launcher.h"
+#include "ext/base/compat.h"
+#include "ext/hooks.h"
+#include "ext/launcher/launcher.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
-#include "shared.h"
+#include "ext/base/shared.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
-#include "watch.h"
+#include "ext/watch/watch.h"
 
 static ProcessUtility_hook_type hooks_prev_utility = NULL;
 

@@ -7,14 +7,14 @@
  */
 #include "postgres.h"
 
-#include "compat.h"
+#include "ext/base/compat.h"
 #include "fmgr.h"
-#include "hooks.h"
-#include "launcher.h"
-#include "pending.h"
-#include "settings.h"
-#include "shared.h"
-#include "spawn.h"
+#include "ext/hooks.h"
+#include "ext/launcher/launcher.h"
+#include "ext/transaction/pending.h"
+#include "ext/base/settings.h"
+#include "ext/base/shared.h"
+#include "ext/launcher/spawn.h"
 
 PG_MODULE_MAGIC;
 

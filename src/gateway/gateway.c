@@ -6,7 +6,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "gateway.h"
+#include "gateway/gateway.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -17,19 +17,19 @@
 
 #include <uv.h>
 
-#include "acceptor.h"
-#include "config.h"
-#include "http_server.h"
-#include "hub.h"
-#include "link.h"
-#include "log.h"
-#include "memory.h"
-#include "origin.h"
-#include "peer.h"
-#include "routes.h"
-#include "session.h"
-#include "transport_lws.h"
-#include "websocket_connection.h"
+#include "gateway/net/acceptor.h"
+#include "gateway/base/config.h"
+#include "gateway/http/http_server.h"
+#include "gateway/hub/hub.h"
+#include "gateway/link/link.h"
+#include "gateway/base/log.h"
+#include "gateway/base/memory.h"
+#include "gateway/routes/origin.h"
+#include "gateway/net/peer.h"
+#include "gateway/routes/routes.h"
+#include "gateway/session/session.h"
+#include "gateway/net/transport_lws.h"
+#include "gateway/ws/websocket_connection.h"
 
 #define GATEWAY_TICK_MS 1000
 

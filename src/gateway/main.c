@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "gateway.h"
+#include "gateway/gateway.h"
 
 #define MAIN_USAGE 64 /* EX_USAGE of sysexits.h */
 

@@ -4,7 +4,7 @@
 
 #include "unit.h"
 
-#include "gateway/transport.h"
+#include "gateway/net/transport.h"
 
 typedef struct Fake
 {

@@ -4,9 +4,9 @@
 
 #include "unit.h"
 
-#include "gateway/config.h"
-#include "gateway/hub.h"
-#include "gateway/session.h"
+#include "gateway/base/config.h"
+#include "gateway/hub/hub.h"
+#include "gateway/session/session.h"
 
 typedef struct PlayPipe
 {

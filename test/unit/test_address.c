@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "gateway/address.h"
+#include "gateway/net/address.h"
 
 static Addresses addresses;
 

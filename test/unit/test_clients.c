@@ -1,7 +1,7 @@
 /* Who is connected, as a list that goes out in pieces while sessions come and go. */
 #include "play.h"
 
-#include "gateway/clients.h"
+#include "gateway/link/clients.h"
 
 #define SESSIONS (2 * CLIENTS_PIECE + 5)
 

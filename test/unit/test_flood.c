@@ -1,7 +1,7 @@
 /* Clients that ask for more than they take or than the feed gives: whose turn it is, who is read, what it takes. */
 #include "play.h"
 
-#include "gateway/hub_internal.h"
+#include "gateway/hub/hub_internal.h"
 
 #define BAD    "{}"
 #define ASK    "subscribe"

@@ -1,7 +1,7 @@
 /* Frames and queues of them. */
 #include "unit.h"
 
-#include "gateway/frame.h"
+#include "gateway/ws/frame.h"
 
 static const FrameNote no_note = {.before = FRAME_NO_POSITION};
 

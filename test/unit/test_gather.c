@@ -1,7 +1,7 @@
 /* For how long the feed lets events gather: nobody who waits alone waits long, and a load is gathered. */
 #include "unit.h"
 
-#include "ext/gather.h"
+#include "ext/feed/gather.h"
 
 #define ROUND_US 60 /* what a round takes */
 

@@ -1,10 +1,10 @@
 /* Reading a request, and text.h. */
 #include "unit.h"
 
-#include "gateway/http_request.h"
-#include "gateway/http_response.h"
-#include "gateway/text.h"
-#include "gateway/websocket_upgrade.h"
+#include "gateway/http/http_request.h"
+#include "gateway/http/http_response.h"
+#include "gateway/base/text.h"
+#include "gateway/ws/websocket_upgrade.h"
 
 #define REQUEST "GET /ws?a=b&database=x%20y&c HTTP/1.1\r\n"
 

@@ -1,8 +1,8 @@
 /* Finding a request's route, and writing responses. */
 #include "unit.h"
 
-#include "gateway/http_response.h"
-#include "gateway/http_router.h"
+#include "gateway/http/http_response.h"
+#include "gateway/http/http_router.h"
 
 static void
 handler(struct HttpConnection *connection, HttpRequest *request, void *arg)

@@ -1,7 +1,7 @@
 /* Connections of the HTTP server: their states, limits and back-pressure, over a transport and a clock of the test. */
 #include "fake.h"
 
-#include "gateway/http_server.h"
+#include "gateway/http/http_server.h"
 
 static uint64_t now;
 

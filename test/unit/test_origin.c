@@ -1,7 +1,7 @@
 /* Which pages may connect, and under which names of ours. */
 #include "unit.h"
 
-#include "gateway/origin.h"
+#include "gateway/routes/origin.h"
 
 #define ALLOWED                                                                                              \
 	" https://app.example.com ,http://intra:8080,https://[2001:db8::1], nonsense,,moz-extension://abc"

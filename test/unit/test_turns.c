@@ -1,7 +1,7 @@
 /* Which replay is read for next: how long one takes beside others, counted in turns. */
 #include "unit.h"
 
-#include "ext/turns.h"
+#include "ext/feed/turns.h"
 
 #define LOG_ROWS  100000 /* of which the log consists */
 #define TURN_ROWS 500

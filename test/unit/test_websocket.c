@@ -1,7 +1,7 @@
 /* What a client sends, frame by frame (RFC 6455, 5). */
 #include "unit.h"
 
-#include "gateway/websocket.h"
+#include "gateway/ws/websocket.h"
 
 /* Everything that was found in some bytes, as text: "data(5,0,final)hello" and so on. */
 typedef struct Found

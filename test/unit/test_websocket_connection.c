@@ -1,8 +1,8 @@
 /* A WebSocket connection over a transport of the test: what it writes when the transport takes little, and when it is paused. */
 #include "fake.h"
 
-#include "gateway/frame.h"
-#include "gateway/websocket_connection.h"
+#include "gateway/ws/frame.h"
+#include "gateway/ws/websocket_connection.h"
 
 static char text[64];
 static int alive;

@@ -1,0 +1,245 @@
+/*-------------------------------------------------------------------------
+ *
+ * access.c
+ *	  Who may: what a role may subscribe to, and which events it may see.
+ *
+ * A role may have an event if it could SELECT what the event carries: CONNECT on the database, USAGE on
+ * the schema, SELECT on the table or on each of the columns, and no row security that applies to it. An
+ * event is judged by the columns in its log row, not by its watch as it is now.
+ *
+ * A channel belongs to the owners of the tables that are watched on it. They may publish to it and watch further tables
+ * on it. Others need a grant to publish, and cannot watch a table on it, so that nobody's events can pass for those of
+ * another owner. The owner of the extension and superusers may do both on every channel.
+ *
+ * Which watches and grants a channel has is read from their tables each time, and callers keep the answers
+ * (feed_recheck.c, send.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+#include "ext/access/access.h"
+#include "ext/base/compat.h"
+#include "ext/base/extension.h"
+#include "ext/channel/grant.h"
+#include "ext/watch/watch.h"
+
+static bool
+access_refuse(AccessReason *reason, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static bool
+access_refuse(AccessReason *reason, int code, const char *format, ...)
+{
+	va_list args;
+
+	reason->code = code;
+	va_start(args, format);
+	vsnprintf(reason->message, sizeof(reason->message), format, args);
+	va_end(args);
+	return false;
+}
+
+/*
+ * Whether a relation has dropped columns: then privileges on every column that is left say nothing of
+ * what an older event of the whole row carries.
+ */
+static bool
+access_has_dropped_columns(Oid relation)
+{
+	HeapTuple tuple;
+	bool found = false;
+
+	for (AttrNumber i = 1; !found; i++)
+	{
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relation), Int16GetDatum(i));
+		if (!HeapTupleIsValid(tuple))
+			break;
+		found = ((Form_pg_attribute) GETSTRUCT(tuple))->attisdropped;
+		ReleaseSysCache(tuple);
+	}
+	return found;
+}
+
+/*
+ * Privileges are asked for in the way that does not raise an error for what is gone: a table may be
+ * dropped while we look, and the columns of an older event may have been long since. Nobody can be said
+ * to have had a privilege on such a column, unless on the table.
+ */
+static bool
+access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
+{
+	bool missing = false;
+
+	if (pg_class_aclcheck_ext(relation, role, ACL_SELECT, &missing) == ACLCHECK_OK)
+		return true;
+	if (n < 0)
+		return !access_has_dropped_columns(relation) &&
+			   pg_attribute_aclcheck_all(relation, role, ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
+	for (int i = 0; i < n; i++)
+	{
+		if (pg_attribute_aclcheck_ext(relation, columns[i], role, ACL_SELECT, &missing) != ACLCHECK_OK)
+			return false;
+	}
+	return n > 0;
+}
+
+bool
+access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid schema;
+	char *name;
+
+	if (!HeapTupleIsValid(tuple))
+		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "the table no longer exists");
+	schema = ((Form_pg_class) GETSTRUCT(tuple))->relnamespace;
+	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
+	ReleaseSysCache(tuple);
+
+	if (!COMPAT_SCHEMA_USABLE(schema, role))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for schema \"%s\"",
+							 get_namespace_name(schema));
+	if (!access_columns_allowed(role, relation, n, columns))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"", name);
+	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
+		return access_refuse(
+			reason, ACCESS_NOT_PERMITTED,
+			"row-level security of table \"%s\" applies to role \"%s\", and its policies are not "
+			"evaluated for subscriptions",
+			name, GetUserNameFromId(role, true));
+	return true;
+}
+
+bool
+access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
+{
+	if (OidIsValid(event->relation))
+		return access_relation_allowed(role, event->relation, event->ncolumns, event->columns, reason);
+	if (!superuser_arg(role) && !grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
+							 event->channel_length, event->channel);
+	return true;
+}
+
+/* Whether a role is, or has the privileges of, the owner of a watched table. */
+static bool
+access_owns(Oid role, const Watch *watch)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
+	bool owns = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owns = has_privs_of_role(role, ((Form_pg_class) GETSTRUCT(tuple))->relowner);
+		ReleaseSysCache(tuple);
+	}
+	return owns;
+}
+
+/*
+ * A watch that the role may not read contributes nothing: it makes the channel neither one that the role may subscribe
+ * to, nor one that it may not. Only its NOTIFYs are told from raw notifications, whoever may read it.
+ */
+bool
+access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
+{
+	AccessReason refusal = {.code = 0};
+	ListCell *cell;
+
+	memset(found, 0, sizeof(*found));
+	if (!COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, role))
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for database \"%s\"",
+							 get_database_name(MyDatabaseId));
+	foreach (cell, watch_list_channel(channel))
+	{
+		Watch *watch = lfirst(cell);
+		int16 *columns = NULL;
+		int n = watch_event_columns(watch, &columns);
+
+		found->notifies |= watch->notify;
+		found->watched |= access_relation_allowed(role, watch->relation, n, columns, &refusal);
+	}
+	found->granted = grant_exists(role, channel, (int) strlen(channel), GRANT_SUBSCRIBE);
+	if (found->watched || found->granted)
+		return true;
+	if (refusal.code == 0)
+		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);
+	*reason = refusal;
+	return false;
+}
+
+bool
+access_channel_captured(Oid role, const char *channel, AccessReason *reason)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_list_channel(channel))
+	{
+		Watch *watch = lfirst(cell);
+		int16 *columns = NULL;
+		int n = watch_event_columns(watch, &columns);
+		WatchState state = watch_state(watch);
+
+		if ((state == WATCH_BROKEN || state == WATCH_MISSING) &&
+			access_relation_allowed(role, watch->relation, n, columns, reason))
+			return access_refuse(
+				reason, ACCESS_NO_SUCH_CHANNEL,
+				"the watch of table \"%s\" on channel \"%s\" does not work (%s); notify_watch() mends it",
+				get_rel_name(watch->relation), channel, watch_state_name(state));
+	}
+	return true;
+}
+
+bool
+access_may_publish(Oid role, const char *channel)
+{
+	ListCell *cell;
+
+	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()) ||
+		grant_exists(role, channel, (int) strlen(channel), GRANT_PUBLISH))
+		return true;
+	foreach (cell, watch_list_channel(channel))
+	{
+		if (access_owns(role, lfirst(cell)))
+			return true;
+	}
+	return false;
+}
+
+void
+access_check_join(Oid role, const char *channel)
+{
+	const char *detail = NULL;
+	bool owned = false;
+	ListCell *cell;
+
+	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()))
+		return;
+	foreach (cell, watch_list_channel(channel))
+	{
+		if (access_owns(role, lfirst(cell)))
+			owned = true;
+		else
+			detail = "Tables of another owner are watched on it.";
+	}
+	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
+		detail = "Roles have been granted it.";
+	if (detail != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
+				 errhint("Name another channel in the parameter channel. Only a superuser, or a member of "
+						 "the roles that own these tables or of the one that owns the extension, may "
+						 "watch a table on this one.")));
+}

@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ *
+ * extension.c
+ *	  The extension in this database: its version and owner, and what CREATE EXTENSION does at its end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_extension.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "ext/base/extension.h"
+#include "ext/launcher/launcher.h"
+#include "ext/base/shared.h"
+#include "ext/watch/watch.h"
+
+PG_FUNCTION_INFO_V1(notifyd_created);
+
+/* What pg_extension says of us. */
+typedef struct ExtensionRow
+{
+	Oid owner;
+	char *version;
+} ExtensionRow;
+
+static ExtensionRow
+extension_read(void)
+{
+	Relation table = table_open(ExtensionRelationId, AccessShareLock);
+	ExtensionRow row = {.owner = InvalidOid};
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(WATCH_EXTENSION));
+	scan = systable_beginscan(table, ExtensionNameIndexId, true, NULL, 1, &key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		Datum version = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(table), &isnull);
+
+		row.owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		row.version = isnull ? pstrdup("") : TextDatumGetCString(version);
+	}
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+	if (!OidIsValid(row.owner))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("extension \"%s\" does not exist", WATCH_EXTENSION)));
+	return row;
+}
+
+Oid
+extension_owner(void)
+{
+	return extension_read().owner;
+}
+
+/* Whether one version is later than another. They are numbers with dots between them. */
+static bool
+extension_is_later(const char *version, const char *other)
+{
+	while (*version != '\0' || *other != '\0')
+	{
+		char *end;
+		char *other_end;
+		unsigned long number = strtoul(version, &end, 10);
+		unsigned long other_number = strtoul(other, &other_end, 10);
+
+		if (number != other_number)
+			return number > other_number;
+		version = *end != '\0' ? end + 1 : end;
+		other = *other_end != '\0' ? other_end + 1 : other_end;
+	}
+	return false;
+}
+
+static const char *
+extension_version_hint(const char *version)
+{
+	if (extension_is_later(version, NOTIFYD_VERSION))
+		return psprintf("Install the files of version %s and restart the server.", version);
+	return psprintf("Run \"ALTER EXTENSION %s UPDATE\" in this database.", WATCH_EXTENSION);
+}
+
+void
+extension_require_version(void)
+{
+	char *version = extension_read().version;
+
+	if (strcmp(version, NOTIFYD_VERSION) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension %s is of version %s in this database, but the loaded library is of "
+							   "version %s",
+							   WATCH_EXTENSION, version, NOTIFYD_VERSION),
+						errhint("%s", extension_version_hint(version))));
+	pfree(version);
+}
+
+void
+extension_report_version(void)
+{
+	static char reported[64] = NOTIFYD_VERSION;
+	char *version = extension_read().version;
+
+	if (strcmp(version, NOTIFYD_VERSION) != 0 && strcmp(version, reported) != 0)
+		ereport(LOG, (errmsg("extension %s is of version %s in database \"%s\", but the loaded library is of "
+							 "version %s",
+							 WATCH_EXTENSION, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
+					  errdetail("Changes are captured and sent, but the SQL functions are refused."),
+					  errhint("%s", extension_version_hint(version))));
+	strlcpy(reported, version, sizeof(reported));
+	pfree(version);
+}
+
+/* Tell the launcher, so that the database gets its feed once this is committed. */
+Datum
+notifyd_created(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	if (notifyd_shared == NULL)
+		ereport(WARNING,
+				(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
+				 errhint("Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
+						 "restart the server; until then no change is captured.")));
+	else
+	{
+		launcher_extension_created();
+		launcher_warn_missing();
+	}
+	PG_RETURN_VOID();
+}

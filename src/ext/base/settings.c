@@ -1,0 +1,297 @@
+/*-------------------------------------------------------------------------
+ *
+ * settings.c
+ *	  The settings pg_notifyd.*. All can be changed by a reload.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "ext/base/compat.h"
+#include "ext/base/failpoint.h"
+#include "ext/base/settings.h"
+#include "ext/base/shared.h"
+#include "utils/varlena.h"
+
+char *notifyd_listen_addresses = NULL;
+int notifyd_port = 7432;
+char *notifyd_default_database = NULL;
+char *notifyd_anonymous_role = NULL;
+char *notifyd_allowed_origins = NULL;
+char *notifyd_databases = NULL;
+int notifyd_idle_timeout = 60 * 1000;
+int notifyd_gateways = 1;
+int notifyd_max_clients = 10000;
+int notifyd_max_clients_per_address = 0;
+int notifyd_max_message_size = 64 * 1024;
+int notifyd_max_event_size = 4 * 1024 * 1024;
+int notifyd_client_buffer = 8 * 1024;
+int notifyd_keepalive = 30 * 1000;
+double notifyd_retention = 60 * 60;
+int notifyd_retention_size = 1024;
+
+/* Shorter intervals than this between pings would be a flood. In ms. */
+#define SETTINGS_MIN_KEEPALIVE 100
+
+/* A year, in s. */
+#define SETTINGS_MAX_RETENTION (365.0 * 24 * 60 * 60)
+
+/* Call check for each element of a comma-separated list; false and errdetail if one does not pass. */
+static bool
+settings_check_list(const char *value, bool (*check)(const char *element))
+{
+	char *copy = pstrdup(value);
+	List *elements = NIL;
+	ListCell *cell;
+	bool good = true;
+
+	if (!SplitGUCList(copy, ',', &elements))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		good = false;
+	}
+	foreach (cell, elements)
+	{
+		if (good && !check((const char *) lfirst(cell)))
+			good = false;
+	}
+	list_free(elements);
+	pfree(copy);
+	return good;
+}
+
+static bool
+settings_is_address(const char *element)
+{
+	size_t length = strlen(element);
+
+	const char *colon = strchr(element, ':');
+
+	/* One colon would be a port's; an IPv6 address has more. */
+	if (strcmp(element, "*") == 0)
+		return true;
+	if ((colon == NULL || strchr(colon + 1, ':') != NULL) && length > 0 && length <= 255 &&
+		strspn(element, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") == length)
+		return true;
+	GUC_check_errdetail("\"%s\" is neither a host name nor an IP address.", element);
+	GUC_check_errhint(
+		"Use names or addresses without a port, \"*\" for all of this host, or nothing at all.");
+	return false;
+}
+
+static bool
+settings_check_listen_addresses(char **newval, void **extra pg_attribute_unused(),
+								GucSource source pg_attribute_unused())
+{
+	return settings_check_list(*newval, settings_is_address);
+}
+
+/* What follows the host of an origin: nothing, or a colon and a port. */
+static bool
+settings_is_port_suffix(const char *text)
+{
+	int port = 0;
+
+	if (*text == '\0')
+		return true;
+	if (*text++ != ':' || *text == '\0' || strlen(text) > 5)
+		return false;
+	for (; *text != '\0'; text++)
+	{
+		if (*text < '0' || *text > '9')
+			return false;
+		port = port * 10 + (*text - '0');
+	}
+	return port >= 1 && port <= 65535;
+}
+
+/* An origin as browsers send it (RFC 6454, section 6.1): scheme://host or scheme://host:port. */
+static bool
+settings_is_origin(const char *element)
+{
+	static const char lower_digits[] = "abcdefghijklmnopqrstuvwxyz0123456789+.-";
+	const char *host;
+	size_t scheme = strspn(element, lower_digits);
+	size_t length;
+
+	if (scheme == 0 || !(element[0] >= 'a' && element[0] <= 'z') || strncmp(element + scheme, "://", 3) != 0)
+		return false;
+	host = element + scheme + 3;
+	if (*host == '[')
+	{
+		length = strspn(host + 1, "0123456789abcdefABCDEF:.");
+		return length >= 2 && host[length + 1] == ']' && settings_is_port_suffix(host + length + 2);
+	}
+	length = strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
+	return length > 0 && settings_is_port_suffix(host + length);
+}
+
+static bool
+settings_is_allowed_origin(const char *element)
+{
+	if (strcmp(element, "*") == 0 || settings_is_origin(element))
+		return true;
+	GUC_check_errdetail("\"%s\" is not an origin.", element);
+	GUC_check_errhint("An origin is written as browsers send it, like \"https://example.com\" or "
+					  "\"http://localhost:3000\"; \"*\" allows every page.");
+	return false;
+}
+
+static bool
+settings_check_allowed_origins(char **newval, void **extra pg_attribute_unused(),
+							   GucSource source pg_attribute_unused())
+{
+	return settings_check_list(*newval, settings_is_allowed_origin);
+}
+
+static bool
+settings_check_default_database(char **newval, void **extra pg_attribute_unused(),
+								GucSource source pg_attribute_unused())
+{
+	if (strlen(*newval) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("A database's name has at most %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
+static bool
+settings_is_database(const char *element)
+{
+	if (element[0] != '\0' && strlen(element) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("A database's name has from 1 to %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
+static bool
+settings_check_databases(char **newval, void **extra pg_attribute_unused(),
+						 GucSource source pg_attribute_unused())
+{
+	return settings_check_list(*newval, settings_is_database);
+}
+
+bool
+settings_serves_database(const char *name)
+{
+	char *copy = pstrdup(notifyd_databases);
+	List *elements = NIL;
+	ListCell *cell;
+	bool serves = false;
+
+	(void) SplitGUCList(copy, ',', &elements); /* it was checked */
+	foreach (cell, elements)
+	{
+		const char *element = lfirst(cell);
+
+		serves |= strcmp(element, "*") == 0 || strcmp(element, name) == 0;
+	}
+	list_free(elements);
+	pfree(copy);
+	return serves;
+}
+
+/* Whether the role exists cannot be known here: the catalogs may not be readable yet. */
+static bool
+settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
+							  GucSource source pg_attribute_unused())
+{
+	if (strlen(*newval) < NAMEDATALEN)
+		return true;
+	GUC_check_errdetail("A role's name has at most %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
+static bool
+settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
+						 GucSource source pg_attribute_unused())
+{
+	if (*newval == 0 || *newval >= SETTINGS_MIN_KEEPALIVE)
+		return true;
+	GUC_check_errdetail("It has to be 0, for no pings, or at least %d ms.", SETTINGS_MIN_KEEPALIVE);
+	return false;
+}
+
+static void
+settings_define_network(void)
+{
+	DefineCustomStringVariable("pg_notifyd.listen_addresses",
+							   "Host names or IP addresses to listen on for WebSocket clients.",
+							   "As listen_addresses: a comma-separated list, \"*\" for all; empty for none.",
+							   &notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
+							   settings_check_listen_addresses, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.port", "TCP port to listen on for WebSocket clients.", NULL,
+							&notifyd_port, 7432, 1, 65535, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pg_notifyd.default_database", "Database of clients that name none.", NULL,
+							   &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
+							   settings_check_default_database, NULL, NULL);
+	DefineCustomStringVariable("pg_notifyd.anonymous_role",
+							   "Role whose privileges clients without a token have.",
+							   "Empty: clients without a token are refused.", &notifyd_anonymous_role, "",
+							   PGC_SIGHUP, 0, settings_check_anonymous_role, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.allowed_origins", "Origins whose pages may connect, beside those of localhost.",
+		"A comma-separated list like \"https://example.com\"; \"*\" allows every page.",
+		&notifyd_allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_allowed_origins, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.gateways", "Number of gateway processes.", NULL, &notifyd_gateways, 1,
+							1, NOTIFYD_MAX_GATEWAYS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.keepalive", "Time between pings to a client.",
+							"A client that does not answer until the next one is closed. 0: no pings.",
+							&notifyd_keepalive, 30 * 1000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+							settings_check_keepalive, NULL, NULL);
+}
+
+static void
+settings_define_databases(void)
+{
+	DefineCustomStringVariable("pg_notifyd.databases",
+							   "Databases whose events clients may subscribe to, if they have the extension.",
+							   "A comma-separated list of names; \"*\" for all.", &notifyd_databases, "*",
+							   PGC_SIGHUP, GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.idle_timeout",
+							"Time without a subscription after which a database's background worker ends.",
+							"The next subscription starts it again. 0: it stays.", &notifyd_idle_timeout,
+							60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+settings_define_limits(void)
+{
+	DefineCustomIntVariable("pg_notifyd.max_clients", "Maximum number of connected clients.",
+							"Divided between the gateways.", &notifyd_max_clients, 10000, 1, 1000000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_clients_per_address",
+							"Maximum number of connected clients from one address.",
+							"Divided between the gateways. An IPv6 network of 64 bits counts as one address. "
+							"0: no limit.",
+							&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_message_size", "Maximum size of a message from a client.", NULL,
+							&notifyd_max_message_size, 64 * 1024, 1024, 16 * 1024 * 1024, PGC_SIGHUP,
+							GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_event_size", "Maximum size of an event to a client.",
+							"A larger event reaches clients with its key alone.", &notifyd_max_event_size,
+							4 * 1024 * 1024, 1024, 128 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("pg_notifyd.client_buffer", "Maximum amount queued for one client.",
+							"A client that reads too slowly for it is closed, and may resume.",
+							&notifyd_client_buffer, 8 * 1024, 64, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL,
+							NULL, NULL);
+	DefineCustomRealVariable(
+		"pg_notifyd.retention", "Time for which events are kept for clients that resume.", NULL,
+		&notifyd_retention, 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.retention_size",
+		"Size of a database's log from which events are kept for less than the retention.", NULL,
+		&notifyd_retention_size, 1024, 1, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
+void
+settings_define(void)
+{
+	settings_define_network();
+	settings_define_databases();
+	settings_define_limits();
+	failpoint_define();
+	COMPAT_RESERVE_PREFIX("pg_notifyd");
+}

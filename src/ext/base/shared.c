@@ -1,0 +1,303 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.c
+ *	  The shared memory: databases, ids in flight, gateways. See shared.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "ext/base/compat.h"
+#include "ext/base/shared.h"
+#include "storage/shmem.h"
+
+NotifydShared *notifyd_shared = NULL;
+
+static compat_shmem_request_hook_type shared_prev_request = NULL;
+static shmem_startup_hook_type shared_prev_startup = NULL;
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(NotifydShared, backends), mul_size(compat_proc_count(), sizeof(NotifydBackend)));
+}
+
+static void
+shared_request(void)
+{
+	COMPAT_SHMEM_REQUEST_CHAIN(shared_prev_request);
+	RequestAddinShmemSpace(shared_size());
+}
+
+/* Set an entry that no one uses to what a database begins with. The lock stays as it is. */
+static void
+shared_reset_database(NotifydDatabase *database, Oid oid)
+{
+	database->state = FEED_WANTED;
+	database->feed_pid = 0;
+	database->feed_latch = NULL;
+	database->hold_pid = 0;
+	database->hold_level = 0;
+	database->retry_at = 0;
+	database->failures = 0;
+	database->started_at = 0;
+	database->recheck = false;
+	database->excluded = false;
+	database->visit = false;
+	database->visit_at = 0;
+
+	database->incarnation = InvalidOid;
+	database->next_id = 0;
+	database->next_bulk = 0;
+	database->segment = 0;
+	database->first_at_start = 0;
+	database->decided_at_start = 0;
+	database->timeline = 0;
+
+	pg_atomic_write_u64(&database->decided, 0);
+	pg_atomic_write_u64(&database->tail, 0);
+	database->tail_room = 0;
+	database->tail_end = 0;
+	pg_atomic_write_u64(&database->commit_lsn, InvalidXLogRecPtr);
+	pg_atomic_write_u32(&database->feed_asleep, 0);
+	pg_atomic_write_u64(&database->events_written, 0);
+	pg_atomic_write_u64(&database->events_sent, 0);
+	pg_atomic_write_u64(&database->bytes_sent, 0);
+	pg_atomic_write_u64(&database->notifies_sent, 0);
+	pg_atomic_write_u64(&database->position, 0);
+	pg_atomic_write_u64(&database->oldest, 0);
+	pg_atomic_write_u64(&database->log_bytes, 0);
+	pg_atomic_write_u32(&database->segments, 0);
+	pg_atomic_write_u64(&database->waiting_since, 0);
+	pg_atomic_write_u64(&database->reading_since, 0);
+	pg_atomic_write_u64(&database->delivered, 0);
+	pg_atomic_write_u64(&database->alive_at, 0);
+	pg_atomic_write_u32(&database->subscriptions, 0);
+	pg_atomic_write_u32(&database->links, 0);
+
+	/* Last: whoever sees the oid without the lock may use the rest. */
+	pg_write_barrier();
+	database->oid = oid;
+}
+
+static void
+shared_init_database(NotifydDatabase *database, int tranche)
+{
+	LWLockInitialize(&database->lock, tranche);
+	pg_atomic_init_u64(&database->commit_lsn, InvalidXLogRecPtr);
+	pg_atomic_init_u64(&database->decided, 0);
+	pg_atomic_init_u64(&database->tail, 0);
+	pg_atomic_init_u32(&database->era, 0);
+	pg_atomic_init_u32(&database->feed_asleep, 0);
+	pg_atomic_init_u64(&database->events_written, 0);
+	pg_atomic_init_u64(&database->events_sent, 0);
+	pg_atomic_init_u64(&database->bytes_sent, 0);
+	pg_atomic_init_u64(&database->notifies_sent, 0);
+	pg_atomic_init_u64(&database->position, 0);
+	pg_atomic_init_u64(&database->oldest, 0);
+	pg_atomic_init_u64(&database->unmeasured, 0);
+	pg_atomic_init_u64(&database->log_bytes, 0);
+	pg_atomic_init_u32(&database->segments, 0);
+	pg_atomic_init_u64(&database->waiting_since, 0);
+	pg_atomic_init_u64(&database->reading_since, 0);
+	pg_atomic_init_u64(&database->delivered, 0);
+	pg_atomic_init_u64(&database->alive_at, 0);
+	pg_atomic_init_u32(&database->subscriptions, 0);
+	pg_atomic_init_u32(&database->links, 0);
+	shared_reset_database(database, InvalidOid);
+}
+
+/*
+ * Runs in the postmaster, at its start and again after a crash; every process inherits
+ * the pointer and the tranches by fork().
+ */
+static void
+shared_startup(void)
+{
+	bool found;
+	int tranche;
+	int database_tranche;
+
+	if (shared_prev_startup)
+		shared_prev_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	notifyd_shared = ShmemInitStruct("pg_notifyd", shared_size(), &found);
+	if (!found)
+	{
+		memset(notifyd_shared, 0, shared_size());
+
+		tranche = LWLockNewTrancheId();
+		database_tranche = LWLockNewTrancheId();
+		LWLockRegisterTranche(tranche, "pg_notifyd");
+		LWLockRegisterTranche(database_tranche, "pg_notifyd_database");
+
+		LWLockInitialize(&notifyd_shared->lock, tranche);
+		pg_atomic_init_u32(&notifyd_shared->gateway_generation, 0);
+		pg_atomic_init_u32(&notifyd_shared->database_generation, 0);
+		pg_atomic_init_u32(&notifyd_shared->slots_short, 0);
+		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+			shared_init_database(&notifyd_shared->databases[i], database_tranche);
+		notifyd_shared->nbackends = compat_proc_count();
+		for (int i = 0; i < notifyd_shared->nbackends; i++)
+		{
+			pg_atomic_init_u64(&notifyd_shared->backends[i].first_id, 0);
+			pg_atomic_init_u32(&notifyd_shared->backends[i].database, 0);
+			pg_atomic_init_u32(&notifyd_shared->backends[i].bulk_segment, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+shared_init(void)
+{
+	COMPAT_SHMEM_REQUEST(shared_request, shared_prev_request);
+	shared_prev_startup = shmem_startup_hook;
+	shmem_startup_hook = shared_startup;
+}
+
+void
+shared_require(void)
+{
+	if (notifyd_shared == NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("pg_notifyd is not loaded"),
+			 errhint("Add it in postgresql.conf, shared_preload_libraries = 'pg_notifyd', and restart the "
+					 "server.")));
+}
+
+static NotifydDatabase *
+shared_search(Oid oid)
+{
+	Assert(LWLockHeldByMe(&notifyd_shared->lock));
+
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (notifyd_shared->databases[i].oid == oid)
+			return &notifyd_shared->databases[i];
+	}
+	return NULL;
+}
+
+NotifydDatabase *
+shared_find_database(Oid oid)
+{
+	NotifydDatabase *database;
+
+	shared_require();
+	Assert(OidIsValid(oid));
+
+	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
+	database = shared_search(oid);
+	LWLockRelease(&notifyd_shared->lock);
+	return database;
+}
+
+NotifydDatabase *
+shared_add_database(Oid oid)
+{
+	NotifydDatabase *database = shared_find_database(oid);
+
+	if (database != NULL)
+		return database;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	database = shared_search(oid);
+	if (database == NULL)
+	{
+		database = shared_search(InvalidOid);
+		if (database != NULL)
+			shared_reset_database(database, oid);
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	return database;
+}
+
+NotifydDatabase *
+shared_database(Oid oid)
+{
+	NotifydDatabase *database = shared_add_database(oid);
+
+	if (database == NULL)
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("pg_notifyd cannot serve more than %d databases", NOTIFYD_MAX_DATABASES)));
+	return database;
+}
+
+void
+shared_forget_database(NotifydDatabase *database)
+{
+	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
+	Assert(database->state == FEED_WANTED || database->state == FEED_ABSENT ||
+		   database->state == FEED_ASLEEP);
+
+	shared_reset_database(database, InvalidOid);
+}
+
+int
+shared_database_index(const NotifydDatabase *database)
+{
+	return (int) (database - notifyd_shared->databases);
+}
+
+NotifydBackend *
+shared_my_backend(void)
+{
+	int number = compat_proc_number();
+	NotifydBackend *backend;
+
+	Assert(number >= 0 && number < notifyd_shared->nbackends);
+	backend = &notifyd_shared->backends[number];
+	backend->pid = MyProcPid;
+	return backend;
+}
+
+/*
+ * A latch pointer is cleared by the process that is woken, possibly between our look
+ * and our SetLatch(). It points into a PGPROC, which is there for good: then another
+ * process is woken for nothing, at worst.
+ */
+static void
+shared_set_latch(Latch *volatile *where)
+{
+	Latch *latch = *where;
+
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+void
+shared_wake_launcher(void)
+{
+	if (notifyd_shared != NULL)
+		shared_set_latch((Latch *volatile *) &notifyd_shared->launcher_latch);
+}
+
+void
+shared_wake_feed(NotifydDatabase *database)
+{
+	shared_set_latch((Latch *volatile *) &database->feed_latch);
+}
+
+void
+shared_wake_all_feeds(void)
+{
+	if (notifyd_shared == NULL)
+		return;
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+		shared_wake_feed(&notifyd_shared->databases[i]);
+}
+
+/*
+ * The sockets' names begin like those of PostgreSQL's temporary files, because base
+ * backups and pg_rewind pass over such files. A base backup would warn of any other
+ * socket, and pg_rewind would fail on it.
+ */
+void
+shared_gateway_socket(int gateway, char *path, size_t size)
+{
+	Assert(size >= NOTIFYD_SOCKET_SIZE);
+	snprintf(path, size, NOTIFYD_SOCKET_DIR "/pgsql_tmp.gateway.%d.sock", gateway);
+}

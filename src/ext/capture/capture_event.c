@@ -1,0 +1,409 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture_event.c
+ *	  Building an event's text.
+ *
+ * Nothing in a row may make this fail, since that would fail the user's statement. What can
+ * go wrong is of two kinds. A user's cast to json may raise an error; and a text may
+ * exceed 1 GB, be it because the values are large or because a small array has a large
+ * text. Where a plan or the size of a row makes either possible, the text is built in a
+ * subtransaction: first as it should be; then with the type's own text instead of a cast;
+ * then, as the key alone, marked as truncated.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "ext/base/buffer.h"
+#include "ext/capture/capture.h"
+#include "ext/base/failpoint.h"
+#include "ext/transaction/pending.h"
+#include "ext/watch/watch.h"
+
+#define CAPTURE_SAFE_ROW        (1024 * 1024) /* values of less than this in all, and */
+#define CAPTURE_SAFE_STRUCTURED (8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
+
+/* And of less than this, texts that there is room for between other events. */
+#define CAPTURE_DIRECT_ROW        (16 * 1024)
+#define CAPTURE_DIRECT_STRUCTURED 512
+
+typedef enum CaptureDetail
+{
+	CAPTURE_WHOLE,
+	CAPTURE_AS_TEXT, /* without casts to json */
+	CAPTURE_KEY_ONLY,
+	CAPTURE_NOTHING /* not even the key, which is too large itself */
+} CaptureDetail;
+
+bool
+capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b, const CaptureRow *new)
+{
+	Datum x = old->values[a->attnum - 1];
+	Datum y = new->values[b->attnum - 1];
+	bool null = old->isnull[a->attnum - 1];
+
+	if (null || new->isnull[b->attnum - 1])
+		return null == new->isnull[b->attnum - 1];
+
+	/* A value that an UPDATE does not touch keeps its place out of line: no need to fetch it. */
+	if (a->typlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(x)) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(y)) &&
+		memcmp(DatumGetPointer(x), DatumGetPointer(y), TOAST_POINTER_SIZE) == 0)
+		return true;
+	return datum_image_eq(x, y, a->typbyval, a->typlen);
+}
+
+/* ---------------- writing ---------------- */
+
+/* A text that is being written. */
+typedef struct CaptureWriting
+{
+	StringInfo buf;
+	bool as_text; /* without casts to json */
+
+	/* Of all texts that were begun: a user's cast may begin another one of the same plan meanwhile. */
+	uint64 number;
+} CaptureWriting;
+
+static void
+capture_append_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *row)
+{
+	StringInfo buf = writing->buf;
+	int at;
+
+	buffer_put(buf, column->label, column->label_length);
+	at = buf->len;
+	if (row->isnull[column->attnum - 1])
+		buffer_put_literal(buf, "null");
+	else
+		json_append(buf, &column->json, row->values[column->attnum - 1], writing->as_text);
+	column->written_at = at;
+	column->written_length = buf->len - at;
+	column->written_in = writing->number;
+	buffer_put_literal(buf, ",");
+}
+
+/* The same for a value that this text may have already: what is in it need not be made twice. */
+static void
+capture_repeat_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *row)
+{
+	StringInfo buf = writing->buf;
+
+	if (column->written_in != writing->number)
+	{
+		capture_append_column(writing, column, row);
+		return;
+	}
+
+	/* Before the value's place is taken, which a larger buffer would change. */
+	buffer_reserve(buf, column->label_length + column->written_length + 1);
+	buffer_put(buf, column->label, column->label_length);
+	buffer_put(buf, buf->data + column->written_at, column->written_length);
+	buffer_put_literal(buf, ",");
+}
+
+/* A column of the old row: most of its values are the new one's, too. */
+static void
+capture_append_old_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *old,
+						  const CaptureRow *new)
+{
+	if (new == NULL || new->plan != old->plan || !capture_same(column, old, column, new))
+		capture_append_column(writing, column, old);
+	else
+		capture_repeat_column(writing, column, old);
+}
+
+/* Replace the comma behind the last member, if there is one, by the closing brace. */
+static void
+capture_close_object(StringInfo buf)
+{
+	if (buf->data[buf->len - 1] == ',')
+		buf->data[buf->len - 1] = '}';
+	else
+		buffer_put_literal(buf, "}");
+}
+
+static void
+capture_append_key(CaptureWriting *writing, const CaptureRow *row)
+{
+	buffer_put_literal(writing->buf, ",\"key\":{");
+	for (int i = 0; i < row->plan->nkey; i++)
+		capture_append_column(writing, &row->plan->columns[i], row);
+	capture_close_object(writing->buf);
+}
+
+static void
+capture_append_new(CaptureWriting *writing, const CaptureRow *new)
+{
+	CapturePlan *plan = new->plan;
+
+	buffer_put_literal(writing->buf, ",\"new\":{");
+	for (int i = 0; i < plan->norder; i++)
+		capture_repeat_column(writing, &plan->columns[plan->order[i]], new);
+	capture_close_object(writing->buf);
+}
+
+static bool
+capture_key_changed(const CaptureRow *old, const CaptureRow *new)
+{
+	for (int i = 0; i < new->plan->nkey; i++)
+	{
+		if (!capture_same(&old->plan->columns[i], old, &new->plan->columns[i], new))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The member old. An UPDATE that changes the key tells the old one, whatever else the watch
+ * asks for: else nobody could know which row it was.
+ */
+static void
+capture_append_old(CaptureWriting *writing, const CaptureRow *old, const CaptureRow *new)
+{
+	CapturePlan *plan = old->plan;
+	bool cols = plan->old_values && plan->norder > 0;
+	bool key = new != NULL &&capture_key_changed(old, new);
+
+	if (!cols && !key)
+		return;
+	buffer_put_literal(writing->buf, ",\"old\":{");
+	for (int i = 0; key && i < plan->nkey; i++)
+	{
+		if (!cols || !plan->columns[i].in_cols)
+			capture_append_old_column(writing, &plan->columns[i], old, new);
+	}
+	for (int i = 0; cols && i < plan->norder; i++)
+		capture_append_old_column(writing, &plan->columns[plan->order[i]], old, new);
+	capture_close_object(writing->buf);
+}
+
+static const PendingHead *
+capture_head(const CapturePlan *plan, char op)
+{
+	switch (op)
+	{
+		case PENDING_INSERT:
+			return &plan->insert_head;
+		case PENDING_UPDATE:
+			return &plan->update_head;
+		case PENDING_DELETE:
+			return &plan->delete_head;
+		default:
+			return &plan->truncate_head;
+	}
+}
+
+/* Append key, new and old, or less of them. Returns where the text's head ends, see pending.h. */
+static int
+capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	StringInfo buf = writing->buf;
+	int head_end;
+
+	if (detail == CAPTURE_NOTHING)
+		buffer_put_literal(buf, ",\"key\":{}");
+	else
+		capture_append_key(writing, new ? new : old);
+	if (detail >= CAPTURE_KEY_ONLY)
+	{
+		buffer_put_literal(buf, ",\"truncated\":true");
+		return buf->len;
+	}
+	head_end = buf->len;
+	if (new != NULL &&new->plan->norder > 0)
+		capture_append_new(writing, new);
+	if (old != NULL)
+		capture_append_old(writing, old, new);
+	return head_end;
+}
+
+/* Append the text behind what all events have. Returns where its head ends. */
+static int
+capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	static uint64 writings = 0;
+
+	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
+	int pins = (old ? old->plan->pins : 0) | (new ? new->plan->pins : 0);
+	int pinned;
+	int head_end;
+
+	if (op == PENDING_TRUNCATE)
+		return buf->len;
+	if (pins == 0)
+		return capture_write_members(&writing, old, new, detail);
+	pinned = json_pin(pins);
+	head_end = capture_write_members(&writing, old, new, detail);
+	json_unpin(pinned);
+	return head_end;
+}
+
+/* ---------------- writing with care ---------------- */
+
+/*
+ * How building the text of this row may fail: because of a cast, because of its size.
+ * Added to what is there already.
+ */
+typedef struct CaptureRisk
+{
+	bool cast;
+	bool nested;     /* there are values whose text to_json() makes */
+	Size structured; /* size of the structured values */
+	Size size;       /* of all values */
+} CaptureRisk;
+
+static void
+capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
+{
+	for (int i = 0; i < row->plan->ncolumns; i++)
+	{
+		const CaptureColumn *column = &row->plan->columns[i];
+		Size value_size;
+
+		if (row->isnull[column->attnum - 1])
+			continue;
+		risk->cast = risk->cast || column->json.careful;
+		risk->nested = risk->nested || column->json.kind == JSON_NESTED;
+		if (!column->json.varlena)
+			continue;
+		value_size = json_value_size(&column->json, row->values[column->attnum - 1]);
+		if (column->json.structured)
+			risk->structured += value_size;
+		risk->size += value_size;
+	}
+}
+
+/*
+ * Write the text in a subtransaction. Returns false if that raised an error, unless it is
+ * one that is not ours to catch: a cancelled statement, a shutdown, or a failure to
+ * serialize or a deadlock met by a user's cast.
+ */
+static bool
+capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		text->head_length = capture_write(&text->buf, op, old, new, detail);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (error != NULL)
+	{
+		int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_TRANSACTION_ROLLBACK)
+			ReThrowError(error);
+		FreeErrorData(error);
+
+		/* It may have grown to a GB. */
+		pfree(text->buf.data);
+		initStringInfo(&text->buf);
+		return false;
+	}
+	return text->buf.len <= (int) CAPTURE_MAX_TEXT;
+}
+
+static void
+capture_write_carefully(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, bool cast)
+{
+	for (CaptureDetail detail = CAPTURE_WHOLE; detail < CAPTURE_NOTHING; detail++)
+	{
+		if (detail == CAPTURE_AS_TEXT && !cast)
+			continue;
+		resetStringInfo(&text->buf);
+		if (capture_try_write(text, op, old, new, detail))
+			return;
+	}
+	resetStringInfo(&text->buf);
+	text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_NOTHING);
+}
+
+static CaptureRisk
+capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
+{
+	CaptureRisk risk = {0};
+
+	if (new != NULL && op != PENDING_TRUNCATE)
+		capture_add_risk(&risk, new);
+	if (old != NULL)
+		capture_add_risk(&risk, old);
+	return risk;
+}
+
+/* The text in a buffer of its own. */
+static void
+capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, const CaptureRisk *risk)
+{
+	initStringInfo(&text->buf);
+	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED && risk->size <= CAPTURE_SAFE_ROW)
+		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
+	else
+		capture_write_carefully(text, op, old, new, risk->cast);
+}
+
+void
+capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
+{
+	CaptureRisk risk = capture_risk(op, old, new);
+
+	capture_build_knowing(text, op, old, new, &risk);
+}
+
+void
+capture_append(CapturePlan *plan, char op, CaptureText *text)
+{
+	(void) pending_append(capture_head(plan, op), text->buf.data, text->head_length, text->buf.len);
+	pfree(text->buf.data);
+	text->buf.data = NULL;
+}
+
+void
+capture_event(char op, CaptureRow *old, CaptureRow *new)
+{
+	CapturePlan *plan = new ? new->plan : old->plan;
+	CaptureRisk risk = capture_risk(op, old, new);
+
+	/*
+	 * Mostly it is written where it stays until the commit. Not where to_json() would be called: it looks for casts by
+	 * itself, and one that has come just now may append another event.
+	 */
+	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED && risk.size <= CAPTURE_DIRECT_ROW)
+	{
+		StringInfo buf = pending_begin(capture_head(plan, op));
+		int head_end = capture_write(buf, op, old, new, CAPTURE_WHOLE);
+
+		FAIL_POINT("event-written");
+		pending_end(head_end);
+	}
+	else
+	{
+		CaptureText text;
+
+		capture_build_knowing(&text, op, old, new, &risk);
+		capture_append(plan, op, &text);
+	}
+}

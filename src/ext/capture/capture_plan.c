@@ -1,0 +1,400 @@
+/*-------------------------------------------------------------------------
+ *
+ * capture_plan.c
+ *	  What there is to know to capture a table's changes, looked up once per backend.
+ *
+ * Plans are kept by (watch, relation that the trigger fires for). Invalidation callbacks
+ * only mark them; a plan that is not valid is made anew when it is asked for next. They may
+ * come at any time, in the middle of capturing a row too, and a cast of a user's may even
+ * capture other rows meanwhile; so an old plan's memory lives until the transaction ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/partition.h"
+#include "catalog/pg_class.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "ext/base/buffer.h"
+#include "ext/capture/capture.h"
+#include "ext/watch/watch.h"
+
+typedef struct CaptureKey
+{
+	int64 watch_id;
+	Oid relation;
+	uint32 zero; /* the key is hashed and compared as bytes */
+} CaptureKey;
+
+typedef struct CaptureEntry
+{
+	CaptureKey key;
+	CapturePlan *plan; /* NULL: none yet */
+} CaptureEntry;
+
+static HTAB *capture_plans = NULL;
+static uint64 capture_invalidations = 0; /* how often anything was invalidated */
+
+/* What was asked for last, which it mostly is again. Forgotten whenever anything is invalidated. */
+static struct
+{
+	Oid trigger;
+	Oid relation;
+	CapturePlan *plan; /* NULL: none */
+} capture_last;
+
+/* ---------------- invalidation ---------------- */
+
+static void
+capture_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
+{
+	HASH_SEQ_STATUS scan;
+	CaptureEntry *entry;
+
+	capture_invalidations++;
+	capture_last.plan = NULL;
+	hash_seq_init(&scan, capture_plans);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		CapturePlan *plan = entry->plan;
+
+		if (plan != NULL && (!OidIsValid(relation) || plan->relation == relation ||
+							 plan->watched == relation || list_member_oid(plan->types, relation)))
+			plan->valid = false;
+	}
+}
+
+/* A schema was renamed, or a function or cast changed: seldom, so everything is looked up again. */
+static void
+capture_catalog_changed(Datum arg, int cache pg_attribute_unused(), uint32 hash pg_attribute_unused())
+{
+	capture_relation_changed(arg, InvalidOid);
+}
+
+static void
+capture_plan_init(void)
+{
+	HASHCTL control = {.keysize = sizeof(CaptureKey), .entrysize = sizeof(CaptureEntry)};
+
+	capture_plans = hash_create("pg_notifyd capture plans", 64, &control, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(capture_relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, capture_catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, capture_catalog_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, capture_catalog_changed, (Datum) 0);
+}
+
+/* ---------------- making a plan ---------------- */
+
+/*
+ * The column of the fired relation that corresponds to one of the watched relation: by
+ * name, as PostgreSQL maps a partition's columns. InvalidAttrNumber where it is gone.
+ */
+static AttrNumber
+capture_map_column(const CapturePlan *plan, TupleDesc desc, AttrNumber attnum)
+{
+	const char *name;
+
+	if (plan->relation == plan->watched)
+		return attnum > 0 && attnum <= desc->natts && !TupleDescAttr(desc, attnum - 1)->attisdropped
+				   ? attnum
+				   : InvalidAttrNumber;
+	name = get_attname(plan->watched, attnum, true);
+	return name != NULL ? get_attnum(plan->relation, name) : InvalidAttrNumber;
+}
+
+/* A buffer's contents with no room left, so that what is needed together is close together. */
+static void
+capture_trim(StringInfo buf)
+{
+	char *data = memcpy(palloc(buf->len), buf->data, buf->len);
+
+	pfree(buf->data);
+	buf->data = data;
+	buf->maxlen = buf->len;
+}
+
+static void
+capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, CaptureColumn *column)
+{
+	Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
+	StringInfoData label;
+
+	initStringInfo(&label);
+	json_append_string(&label, NameStr(attribute->attname), strlen(NameStr(attribute->attname)));
+	buffer_put_literal(&label, ":");
+	capture_trim(&label);
+	memset(column, 0, sizeof(*column));
+	column->attnum = attnum;
+	column->label = label.data;
+	column->label_length = label.len;
+	column->typlen = attribute->attlen;
+	column->typbyval = attribute->attbyval;
+	json_prepare(&column->json, attribute->atttypid, &plan->types);
+	plan->natts = Max(plan->natts, attnum);
+}
+
+/* The index in plan->columns of a column of the watched relation, added if need be; -1 where it is gone. */
+static int
+capture_add_column(CapturePlan *plan, TupleDesc desc, AttrNumber watched_attnum)
+{
+	AttrNumber attnum = capture_map_column(plan, desc, watched_attnum);
+
+	if (attnum <= 0)
+		return -1;
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		if (plan->columns[i].attnum == attnum)
+			return i;
+	}
+	capture_prepare_column(plan, desc, attnum, &plan->columns[plan->ncolumns]);
+	plan->columns[plan->ncolumns].watched_attnum = watched_attnum;
+	plan->pins |= plan->columns[plan->ncolumns].json.pins;
+	return plan->ncolumns++;
+}
+
+static void
+capture_add_key(CapturePlan *plan, TupleDesc desc, const Watch *watch)
+{
+	List *attnums = NIL;
+	ListCell *cell;
+
+	if (watch->key.given)
+	{
+		for (int i = 0; i < watch->key.n; i++)
+			attnums = lappend_int(attnums, watch->key.attnums[i]);
+	}
+	else
+		attnums = watch_table_key(plan->watched, false);
+	foreach (cell, attnums)
+		(void) capture_add_column(plan, desc, (AttrNumber) lfirst_int(cell));
+	plan->nkey = plan->ncolumns;
+}
+
+static void
+capture_add_to_order(CapturePlan *plan, int i)
+{
+	if (i < 0)
+		return;
+	plan->columns[i].in_cols = true;
+	plan->order[plan->norder++] = i;
+}
+
+static AttrNumber
+capture_natts(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	AttrNumber natts = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+		ReleaseSysCache(tuple);
+	}
+	return natts;
+}
+
+static void
+capture_add_cols(CapturePlan *plan, TupleDesc desc, const Watch *watch)
+{
+	AttrNumber natts;
+
+	if (watch->cols.given)
+	{
+		for (int i = 0; i < watch->cols.n; i++)
+			capture_add_to_order(plan, capture_add_column(plan, desc, watch->cols.attnums[i]));
+		return;
+	}
+
+	/* The whole row: all columns that the watched relation has now, in its order. */
+	natts = capture_natts(plan->watched);
+	for (AttrNumber attnum = 1; attnum <= natts; attnum++)
+		capture_add_to_order(plan, capture_add_column(plan, desc, attnum));
+}
+
+static void
+capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
+{
+	plan->nupdate_of = -1;
+	if (!watch->update_of.given)
+		return;
+	plan->nupdate_of = 0;
+	plan->update_of = palloc(Max(watch->update_of.n, 1) * sizeof(CaptureColumn));
+	for (int i = 0; i < watch->update_of.n; i++)
+	{
+		AttrNumber attnum = capture_map_column(plan, desc, watch->update_of.attnums[i]);
+
+		if (attnum > 0)
+			capture_prepare_column(plan, desc, attnum, &plan->update_of[plan->nupdate_of++]);
+	}
+}
+
+/* What all events of an operation begin with. */
+static void
+capture_make_head(PendingHead *head, PendingEvent *event, char op, const char *name,
+				  const StringInfoData *names)
+{
+	event->op = op;
+	pending_make_head(head, event);
+	appendStringInfo(&head->buf, "\"op\":\"%s\"", name);
+	buffer_put(&head->buf, names->data, names->len);
+	capture_trim(&head->buf);
+}
+
+static void
+capture_add_heads(CapturePlan *plan, const Watch *watch)
+{
+	AttrNumber *columns = palloc(Max(plan->ncolumns, 1) * sizeof(AttrNumber));
+	PendingEvent event = {.notify = watch->notify,
+						  .notify_rows = watch->notify_rows,
+						  .relation = plan->watched,
+						  .ncolumns = watch->cols.given ? plan->ncolumns : -1,
+						  .columns = columns,
+						  .channel = watch->channel,
+						  .channel_length = (int) strlen(watch->channel)};
+	char *schema = get_namespace_name(get_rel_namespace(plan->watched));
+	char *table = get_rel_name(plan->watched);
+	StringInfoData names;
+
+	for (int i = 0; i < plan->ncolumns; i++)
+		columns[i] = plan->columns[i].watched_attnum;
+	initStringInfo(&names);
+	buffer_put_literal(&names, ",\"schema\":");
+	json_append_string(&names, schema ? schema : "", schema ? strlen(schema) : 0);
+	buffer_put_literal(&names, ",\"table\":");
+	json_append_string(&names, table ? table : "", table ? strlen(table) : 0);
+	buffer_put_literal(&names, ",\"channel\":");
+	json_append_string(&names, event.channel, event.channel_length);
+	capture_make_head(&plan->insert_head, &event, PENDING_INSERT, "INSERT", &names);
+	capture_make_head(&plan->update_head, &event, PENDING_UPDATE, "UPDATE", &names);
+	capture_make_head(&plan->delete_head, &event, PENDING_DELETE, "DELETE", &names);
+	capture_make_head(&plan->truncate_head, &event, PENDING_TRUNCATE, "TRUNCATE", &names);
+	pfree(names.data);
+	pfree(columns);
+}
+
+/* Whether the watch is of this relation, or of one that it is a partition of. */
+static bool
+capture_watch_covers(const Watch *watch, Relation relation)
+{
+	return watch->relation == RelationGetRelid(relation) ||
+		   (relation->rd_rel->relispartition &&
+			list_member_oid(get_partition_ancestors(RelationGetRelid(relation)), watch->relation));
+}
+
+static void
+capture_fill_plan(CapturePlan *plan, Relation relation)
+{
+	Watch *watch = watch_find(plan->watch_id);
+	TupleDesc desc = RelationGetDescr(relation);
+	int most;
+
+	plan->watched = plan->relation;
+	if (watch == NULL || !capture_watch_covers(watch, relation))
+	{
+		/* Restored without the extension's tables, or made by hand. Not to fail the writer. */
+		plan->orphan = true;
+		ereport(WARNING,
+				(errmsg("a trigger of table \"%s\" belongs to no watch, its changes are not captured by it",
+						RelationGetRelationName(relation)),
+				 errdetail("There is no watch " INT64_FORMAT " of this table.", plan->watch_id),
+				 errhint("Call notify_watch() if the table is to be watched, or else drop the trigger.")));
+		return;
+	}
+	plan->watched = watch->relation;
+	plan->ops = watch->ops;
+	plan->old_values = watch->old_values;
+	plan->track_moves =
+		watch->condition == NULL && get_rel_relkind(plan->watched) == RELKIND_PARTITIONED_TABLE;
+
+	plan->tupdesc = plan->track_moves ? CreateTupleDescCopyConstr(desc) : NULL;
+	most = desc->natts;
+	plan->columns = palloc(Max(most, 1) * sizeof(CaptureColumn));
+	plan->order = palloc(Max(most, 1) * sizeof(int));
+	capture_add_key(plan, desc, watch);
+	capture_add_cols(plan, desc, watch);
+	capture_add_update_of(plan, desc, watch);
+	capture_add_heads(plan, watch);
+}
+
+static CapturePlan *
+capture_make_plan(const CaptureKey *key, Relation relation)
+{
+	/* A child of the current context until it is done, so that an error leaves nothing behind. */
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd capture plan", ALLOCSET_SMALL_SIZES);
+	MemoryContext oldcontext = MemoryContextSwitchTo(context);
+	CapturePlan *plan = palloc0(sizeof(CapturePlan));
+
+	plan->context = context;
+	plan->watch_id = key->watch_id;
+	plan->relation = key->relation;
+	capture_fill_plan(plan, relation);
+	MemoryContextSwitchTo(oldcontext);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return plan;
+}
+
+static int64
+capture_watch_id(const Trigger *trigger)
+{
+	char *end = NULL;
+	int64 id = trigger->tgnargs > 0 ? strtoll(trigger->tgargs[0], &end, 10) : 0;
+
+	if (end == NULL || *end != '\0')
+		capture_protocol_error("must be called with the id of a watch");
+	return id;
+}
+
+static CapturePlan *
+capture_find_plan(int64 watch_id, Relation relation)
+{
+	CaptureKey key = {.watch_id = watch_id, .relation = RelationGetRelid(relation)};
+	CaptureEntry *entry;
+	CapturePlan *plan;
+	uint64 before;
+	bool found;
+
+	if (capture_plans == NULL)
+		capture_plan_init();
+	entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->plan = NULL;
+	if (entry->plan != NULL && entry->plan->valid)
+		return entry->plan;
+
+	/* What is invalidated while it is made may be what was read: then it is good for this row only. */
+	before = capture_invalidations;
+	plan = capture_make_plan(&key, relation);
+	plan->valid = before == capture_invalidations;
+	entry = hash_search(capture_plans, &key, HASH_ENTER, &found);
+	if (found && entry->plan != NULL)
+		MemoryContextSetParent(entry->plan->context, TopTransactionContext);
+	entry->plan = plan;
+	return plan;
+}
+
+CapturePlan *
+capture_plan(const Trigger *trigger, Relation relation)
+{
+	CapturePlan *plan = capture_last.plan;
+
+	if (plan != NULL && capture_last.trigger == trigger->tgoid &&
+		capture_last.relation == RelationGetRelid(relation))
+		return plan;
+	plan = capture_find_plan(capture_watch_id(trigger), relation);
+	if (plan->valid)
+	{
+		capture_last.trigger = trigger->tgoid;
+		capture_last.relation = RelationGetRelid(relation);
+		capture_last.plan = plan;
+	}
+	return plan;
+}

@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * send.c
+ *	  notify_send(): messages of the application's own, through the same log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "ext/access/access.h"
+#include "ext/capture/capture.h"
+#include "ext/base/extension.h"
+#include "ext/channel/grant.h"
+#include "ext/json/json.h"
+#include "ext/transaction/pending.h"
+#include "ext/base/shared.h"
+#include "ext/watch/watch.h"
+
+PG_FUNCTION_INFO_V1(notify_send);
+
+/*
+ * What the last call found out, so that a role that sends many messages to one channel does
+ * not have its right looked up for each. Whatever the answer depends on is in a relation or a
+ * role, and each change of one of them clears it.
+ */
+static struct
+{
+	Oid role; /* may publish to the channel; InvalidOid: nothing is known */
+	char channel[NAMEDATALEN];
+	uint64 changes; /* how often anything has changed */
+} send_known;
+
+static void
+send_relation_changed(Datum arg pg_attribute_unused(), Oid relation pg_attribute_unused())
+{
+	send_known.role = InvalidOid;
+	send_known.changes++;
+}
+
+static void
+send_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+				  uint32 hash pg_attribute_unused())
+{
+	send_known.role = InvalidOid;
+	send_known.changes++;
+}
+
+/* Error unless the user may publish to the channel, and the extension is of our version. */
+static void
+send_check_right(const char *channel)
+{
+	static bool registered = false;
+	Oid role = GetUserId();
+	uint64 before;
+
+	if (!registered)
+	{
+		CacheRegisterRelcacheCallback(send_relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, send_role_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, send_role_changed, (Datum) 0);
+		registered = true;
+	}
+	if (send_known.role == role && strcmp(send_known.channel, channel) == 0)
+		return;
+	before = send_known.changes;
+	extension_require_version();
+	if (!access_may_publish(role, channel))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for channel \"%s\"", channel),
+			 errhint("The owner of a table that is watched on the channel may publish to it, and whom a "
+					 "superuser or the extension's owner allowed it by notify_grant(channel, role, '%s').",
+					 GRANT_PUBLISH)));
+
+	/* A change that came in meanwhile may be one of what was read. */
+	send_known.role = before == send_known.changes ? role : InvalidOid;
+	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
+}
+
+/* Returns the message's place among the events of the transaction: its id is given at commit only. */
+Datum
+notify_send(PG_FUNCTION_ARGS)
+{
+	PendingEvent event = {.op = PENDING_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
+	PendingHead head;
+	StringInfoData payload;
+	char *sender = GetUserNameFromId(GetUserId(), false);
+	char *channel;
+	text *json;
+	int64 place;
+
+	PreventCommandIfReadOnly("notify_send()");
+	shared_require();
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
+	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	watch_check_channel(channel, NULL);
+	send_check_right(channel);
+	json = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
+	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
+				 errdetail("A message must not be larger than %d MB.", (int) (CAPTURE_MAX_TEXT >> 20))));
+
+	event.channel = channel;
+	event.channel_length = (int) strlen(channel);
+	pending_make_head(&head, &event);
+	appendStringInfoString(&head.buf, "\"op\":\"MESSAGE\",\"channel\":");
+	json_append_string(&head.buf, channel, strlen(channel));
+	appendStringInfoString(&head.buf, ",\"by\":");
+	json_append_string(&head.buf, sender, strlen(sender));
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, ",\"payload\":");
+	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
+
+	capture_flush_moved();
+	place = pending_append(&head, payload.data, 0, payload.len);
+	pfree(head.buf.data);
+	pfree(payload.data);
+	PG_RETURN_INT64(place);
+}

@@ -1,0 +1,322 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed.h
+ *	  The feed of a database, shared by its own files only. The model is at the head of feed.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_FEED_H
+#define PG_NOTIFYD_FEED_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "storage/latch.h"
+#include "utils/hsearch.h"
+
+#include "ext/access/access.h"
+#include "ext/log/log.h"
+#include "ext/base/shared.h"
+#include "ext/feed/turns.h"
+#include "wire/wire.h"
+
+typedef struct Feed Feed;
+typedef struct Link Link;
+typedef struct Stream Stream;
+
+/* A client's connection, as the gateway numbered it. In link->sessions as long as it has subscriptions. */
+typedef struct Session
+{
+	uint32 number;
+	int nsubs;
+	TurnsSession turns;
+} Session;
+
+/* A subscription, as the gateway numbered it. In link->subs, by its number. */
+typedef struct Sub
+{
+	uint32 number;
+	Link *link;
+	Stream *stream;
+	Session *session;
+	uint8 ops;
+	bool replaying;        /* reads by itself, has not yet met the live stream */
+	LogReader reader;      /* where its replay is */
+	int64 credit;          /* bytes of replay that the client may still be sent */
+	int64 window;          /* and may be at most */
+	TurnsReplay turn;      /* when it is read for */
+	dlist_node in_stream;  /* stream->subs */
+	dlist_node in_replays; /* link->replays, while replaying */
+
+	/* While a piece of the log is read for it and others, see feed_replay.c. */
+	bool riding;
+	uint32 given; /* events */
+	struct Sub *next_rider;
+	struct Sub *next_in_group;
+} Sub;
+
+/* The connection to one gateway. */
+struct Link
+{
+	Feed *feed;
+	int gateway;
+	pgsocket fd;        /* PGINVALID_SOCKET: not connected */
+	bool greeted;       /* its HELLO has come */
+	bool notifies_lost; /* raw notifications were dropped: subscribers are to be told */
+	StringInfoData in;  /* received, not yet complete frames */
+	StringInfoData out; /* to be sent, from out_sent on */
+	int out_sent;
+	LogReader reader; /* live: events up to reader.after have been queued on this link */
+	uint64 position;  /* the same as a position that may be handed out */
+	uint64 told;      /* position of the last POSITION frame */
+	TimestampTz told_at;
+	TimestampTz last_event_at; /* of the event read last: how far behind we are */
+	uint64 queued;             /* bytes ever queued, */
+	uint64 sent;               /* and taken by the socket */
+	uint64 delivered;          /* events up to this id have been taken by the socket */
+	uint64 mark;               /* so will be those up to this one, */
+	uint64 mark_bytes;         /* once so many bytes have been */
+	HTAB *subs;
+	HTAB *sessions;
+	dlist_head replays;
+	Turns turns; /* of the replays */
+};
+
+/* What all subscriptions of one role to one channel share. */
+typedef struct StreamKey
+{
+	char role[NAMEDATALEN]; /* empty: the anonymous role */
+	char channel[NAMEDATALEN];
+} StreamKey;
+
+struct Stream
+{
+	StreamKey key;
+	uint32 number;
+	Oid role;
+	AccessChannel channel;
+	bool due; /* to be decided anew at the next look, see feed_recheck.c */
+	MemoryContext decisions_context;
+	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
+	dlist_head subs;
+	struct ReplayGroup *riders; /* NULL except while a piece of the log is read for some, see feed_replay.c */
+	/* By gateway, how many of them are sent events as they come, and how many raw notifications. */
+	int live[NOTIFYD_MAX_GATEWAYS];
+	int notified[NOTIFYD_MAX_GATEWAYS];
+	dlist_node in_channel; /* FeedChannel.streams */
+	dlist_node in_idle;    /* Feed.idle, while it has no subscriptions */
+};
+
+/* A channel with at least one stream. */
+typedef struct FeedChannel
+{
+	char name[NAMEDATALEN];
+	bool listening;
+	dlist_head streams;
+} FeedChannel;
+
+struct Feed
+{
+	NotifydDatabase *database;
+	Oid incarnation; /* notifyd.log_0, to notice that the extension went or was made anew */
+	char *database_name;
+	uint32 timeline;
+	LogMap map;
+	Link *links[NOTIFYD_MAX_GATEWAYS];
+	uint32 gateway_generation; /* of the last attempt to connect */
+	HTAB *streams;             /* StreamKey -> Stream */
+	HTAB *channels;            /* name -> FeedChannel */
+	HTAB *stream_numbers;      /* those in use */
+	uint32 next_stream;        /* the number given last */
+	dlist_head idle;           /* streams without subscriptions, until stream_settle() */
+	int nsubs;
+	TimestampTz idle_since; /* since when there are none */
+	bool needed;            /* there has been one */
+	uint64 watermark;       /* as it was when this round began */
+	uint32 held_ms;         /* for how long the same commit has held it up */
+	StringInfoData text;    /* the event being built */
+	int found;              /* transactions with live events that this round has read */
+	int64 began;            /* µs: when these could be read, being on disk */
+	int64_t free_at;        /* µs: until then time is owed in which events gather, see gather.h */
+	MemoryContext context;
+};
+
+/* ---------------- links (link.c) ---------------- */
+
+/* A link that has more than this waiting to be sent gets no more events for now. */
+#define LINK_HIGH_WATER (512 * 1024)
+
+/* Raw notifications have no log to wait in: beyond this they are dropped, and subscribers told. */
+#define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
+
+/* Connect to the gateways that are set, give up those that are no longer. Cheap when nothing changed. */
+extern void link_connect_all(Feed *feed, bool retry);
+
+/* Read what has come and handle it; whether there was anything. */
+extern bool link_receive_all(Feed *feed);
+
+/* Send what can be sent without waiting. */
+extern void link_send_all(Feed *feed);
+
+/* Queue a frame. */
+extern void link_send(Link *link, const WireMessage *message);
+
+/* Whether it is connected, greeted, and not too full to take events. */
+extern bool link_ready(const Link *link);
+
+/* Note what the socket has taken of the events that were queued, as link->delivered. */
+extern void link_note_delivered(Link *link);
+
+/* Queue POSITION where one is due; behind: there is more to read for this link. */
+extern void link_tell_position(Link *link, bool behind);
+
+/* Wait for the latch or a socket for at most timeout ms. */
+extern void link_wait(Feed *feed, long timeout);
+
+/* Say goodbye to all and close. */
+extern void link_goodbye_all(Feed *feed, const char *reason);
+
+/* Whether a gateway's HELLO is of our version; says so at elevel where it is not. */
+extern bool link_version_ok(int gateway, int version, int elevel);
+
+/* Bytes of a NUL-terminated string. */
+extern WireBytes link_bytes(const char *string);
+
+/* ---------------- streams and subscriptions (feed_stream.c) ---------------- */
+
+extern void stream_init(Feed *feed);
+
+/*
+ * Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. The first two begin a transaction where there is none, and leave it
+ * open for the next: stream_settle() ends it.
+ */
+extern void stream_subscribe(Link *link, const WireSubscribe *request);
+extern void stream_unsubscribe(Link *link, uint32 number);
+extern void stream_credit(Link *link, const WireReplayCredit *credit);
+
+/*
+ * All frames that came together are handled: streams without subscriptions go, and what was begun for the frames is
+ * committed. Before anything is sent, since only the commit makes us listen. Cheap where there is nothing to do.
+ */
+extern void stream_settle(Feed *feed);
+
+/* Drop all subscriptions of a link that is gone. */
+extern void stream_drop_link(Link *link);
+
+/* Decide anew what the role may see of the channel; ends the stream if it is no longer allowed. Needs a transaction. */
+extern void stream_decide_anew(Feed *feed, Stream *stream);
+
+/* What was decided about events: whether there is anything about those of a relation; make it anew when it is asked for. */
+extern bool stream_has_decision(Stream *stream, Oid relation);
+extern void stream_forget_decisions(Stream *stream);
+
+extern FeedChannel *stream_channel(Feed *feed, const char *name, int length);
+extern bool stream_event_allowed(Stream *stream, const LogEvent *event);
+
+/* The replay of a subscription has met the live stream. */
+extern void stream_go_live(Sub *sub);
+
+/* Tell a subscription that events up to id can no longer be had. */
+extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
+
+/* If raw notifications were dropped because the link was full, tell those who were to get them, once it is not. */
+extern void stream_tell_notifies_lost(Link *link);
+
+/* The WIRE_OP_ bit of an operation of the log. */
+extern uint8 stream_op(char op);
+
+/* ---------------- when decisions are made anew (feed_recheck.c) ---------------- */
+
+extern void recheck_init(Feed *feed);
+
+/* Something has changed since the last look: there may be decisions that are no longer right. */
+extern bool recheck_due(void);
+
+/* Every decision counts as changed. */
+extern void recheck_all(void);
+
+/* Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a transaction. */
+extern void recheck_look(Feed *feed);
+
+/* Something has just been decided for a stream. */
+extern void recheck_decided(Stream *stream);
+
+/* ---------------- reading (feed_read.c) ---------------- */
+
+/* What a round of reading left. */
+typedef enum FeedProgress
+{
+	FEED_IDLE,    /* nothing to do until something happens */
+	FEED_MORE,    /* go on at once */
+	FEED_STANDBY, /* waiting for a synchronous standby: look again soon */
+} FeedProgress;
+
+/*
+ * One bounded round: live events up to feed->watermark for every link, which are sent at once, then a piece of every
+ * replay. lsn: what has to be flushed for that watermark. Needs a transaction that was begun after it was taken.
+ */
+extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
+
+/* What is said where retention has passed a subscription. */
+extern const char *const feed_reset_retention;
+
+/* Build the client's message in feed->text. */
+extern void feed_build_text(Feed *feed, const LogEvent *event);
+
+/* feed->text has been queued. */
+extern void feed_count_sent(Feed *feed);
+
+/* A reset concerns who wants to hear of a table's rows. */
+#define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
+
+/* Pass a reset that a writer put into the log on to one subscription, if it concerns it, see watch_reset.c. Uses feed->text. */
+extern void feed_send_reset(Sub *sub, const LogEvent *event);
+
+/* A few turns of replays (feed_replay.c). */
+extern FeedProgress feed_read_replays(Feed *feed, Snapshot snapshot);
+
+/* Up to which id every link and every replay has read; PG_UINT64_MAX where nobody reads. */
+extern uint64 feed_read_by_all(Feed *feed);
+
+/* Whether there are live events that a link could be sent. */
+extern bool feed_behind(Feed *feed);
+
+/* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
+extern void feed_jump(Link *link);
+
+/* Every link that is not there yet. */
+extern void feed_jump_all(Feed *feed);
+
+/* Microseconds that pass evenly, from some point in time. */
+extern int64 feed_clock(void);
+
+/* Pass a raw notification on. Arguments in the server's encoding. */
+extern void feed_notify(Feed *feed, const char *channel, const char *payload);
+
+/* ---------------- LISTEN (listen.c) ---------------- */
+
+extern void listen_init(Feed *feed);
+
+/* Both take effect at the end of the current transaction. */
+extern void listen_add(const char *channel);
+extern void listen_remove(const char *channel);
+
+/* Take what has come from the queue. Outside a transaction. */
+extern void listen_drain(void);
+
+/* ---------------- encoding (feed_text.c) ---------------- */
+
+/* Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content. */
+extern void feed_append_utf8(StringInfo buf, const char *text, int length);
+
+/* Make UTF-8 of the text that has been appended from begin on. */
+extern void feed_make_utf8(StringInfo buf, int begin);
+
+/* The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are. Never errors for them. */
+extern void feed_append_server(StringInfo buf, const char *text, int length);
+
+/* Append text as a JSON string in UTF-8. */
+extern void feed_append_json_string(StringInfo buf, const char *text, int length);
+
+#endif /* PG_NOTIFYD_FEED_H */

@@ -1,0 +1,439 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_read.c
+ *	  Reading the log: rounds, and live events for the links.
+ *
+ * Each round is one short transaction, and bounded: by rows looked at, by turns of replays (feed_replay.c), by bytes
+ * queued on the link and, for a replay, by what its client has taken. Live events go first, and a round ends after the
+ * turn of a replay in which some have come.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "replication/walsender_private.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "ext/base/compat.h"
+#include "ext/feed/feed.h"
+#include "ext/transaction/pending.h"
+#include "ext/base/settings.h"
+
+#define FEED_LIVE_ROWS 1000 /* rows of the log looked at in one round, for all links that are level */
+
+const char *const feed_reset_retention = "events after the position are no longer retained";
+
+/* ---------------- what an event looks like on the wire ---------------- */
+
+/* An event that is too large is cut to its head; where even that is, to its operation and channel. */
+void
+feed_build_text(Feed *feed, const LogEvent *event)
+{
+	StringInfo text = &feed->text;
+	bool truncated = event->event_length > (Size) notifyd_max_event_size;
+
+	resetStringInfo(text);
+	appendStringInfoString(text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":");
+	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
+	if (truncated && event->head_length > notifyd_max_event_size)
+	{
+		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", wire_op_name(stream_op(event->op)));
+		feed_append_json_string(text, event->channel, event->channel_length);
+	}
+	else
+	{
+		int begin = text->len;
+
+		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
+		feed_make_utf8(text, begin);
+	}
+	appendStringInfoString(text, truncated ? ",\"truncated\":true}}" : "}}");
+}
+
+/* Queue feed->text for n streams of a message that is ready but for them. */
+static void
+feed_send_event(Link *link, WireMessage *message, int n)
+{
+	const Feed *feed = link->feed;
+
+	message->u.event.nstreams = (uint16_t) n;
+	message->u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	link_send(link, message);
+
+	/* The gateway takes the position from the event; it needs not be told as well. */
+	if (message->u.event.id != 0)
+		link->told = message->u.event.id;
+}
+
+void
+feed_count_sent(Feed *feed)
+{
+	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
+	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+}
+
+/* Queue feed->text for the streams of a channel that a link has live subscriptions to. */
+static void
+feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const LogEvent *event)
+{
+	static uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
+	Feed *feed = link->feed;
+	WireMessage message = {.type = WIRE_EVENT};
+	int n = 0;
+	bool sent = false;
+	dlist_iter iter;
+
+	message.u.event.id = id;
+	message.u.event.op = op;
+	message.u.event.streams = streams;
+	dlist_foreach (iter, &channel->streams)
+	{
+		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
+		bool allowed;
+
+		if ((event != NULL ? stream->live : stream->notified)[link->gateway] == 0)
+			continue;
+		if (event != NULL)
+			allowed = stream_event_allowed(stream, event);
+		else
+			allowed = stream->channel.granted && !stream->channel.notifies;
+		if (!allowed)
+			continue;
+		if (n == 0 && event != NULL && feed->text.len == 0)
+			feed_build_text(feed, event);
+		wire_store_u32(streams + n * sizeof(uint32), stream->number);
+		sent = true;
+		if (++n < WIRE_MAX_STREAMS)
+			continue;
+		feed_send_event(link, &message, n);
+		n = 0;
+	}
+	if (n > 0)
+		feed_send_event(link, &message, n);
+	if (sent)
+		feed_count_sent(feed);
+}
+
+/* ---------------- resets ---------------- */
+
+void
+feed_send_reset(Sub *sub, const LogEvent *event)
+{
+	StringInfo text = &sub->link->feed->text;
+
+	if ((sub->ops & FEED_RESET_OPS) == 0)
+		return;
+
+	/* What is behind the head is the reason and a quote. */
+	resetStringInfo(text);
+	log_append_text(text, event, event->event_length);
+	text->data[text->len - 1] = '\0';
+	stream_send_reset(sub, event->id, text->data + event->head_length);
+	resetStringInfo(text);
+}
+
+/* The same for all live subscriptions of a link. */
+static void
+feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
+{
+	dlist_iter in_channel;
+
+	dlist_foreach (in_channel, &channel->streams)
+	{
+		Stream *stream = dlist_container(Stream, in_channel, in_channel.cur);
+		dlist_iter in_stream;
+
+		if (stream->live[link->gateway] == 0 || !stream_event_allowed(stream, event))
+			continue;
+		dlist_foreach (in_stream, &stream->subs)
+		{
+			Sub *sub = dlist_container(Sub, in_stream, in_stream.cur);
+
+			if (sub->link == link && !sub->replaying)
+				feed_send_reset(sub, event);
+		}
+	}
+}
+
+/* ---------------- positions ---------------- */
+
+/*
+ * A position that is handed out has to be one that a counter which starts again from the log is beyond:
+ * an event in the log, or the end of a segment.
+ */
+static void
+feed_set_position(Link *link, uint64 id)
+{
+	const LogMap *map = &link->feed->map;
+	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
+
+	if (begin <= link->reader.after)
+		id = Max(id, begin);
+	link->position = Max(link->position, id);
+}
+
+void
+feed_jump(Link *link)
+{
+	Feed *feed = link->feed;
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
+	XLogFlush(lsn);
+	memset(&link->reader, 0, sizeof(link->reader));
+	link->reader.after = watermark;
+	link->reader.positioned = true;
+	feed_set_position(link, log_last_visible(&feed->map, watermark, snapshot));
+	link->last_event_at = GetCurrentTimestamp();
+	UnregisterSnapshot(snapshot);
+}
+
+void
+feed_jump_all(Feed *feed)
+{
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link != NULL && link->fd != PGINVALID_SOCKET && link->reader.after < watermark)
+			feed_jump(link);
+	}
+}
+
+/* ---------------- live ---------------- */
+
+typedef struct FeedBatch
+{
+	Feed *feed;
+	Link *links[NOTIFYD_MAX_GATEWAYS]; /* level with each other */
+	int nlinks;
+} FeedBatch;
+
+static bool
+feed_live_callback(const LogEvent *event, void *arg)
+{
+	FeedBatch *batch = arg;
+	FeedChannel *channel = stream_channel(batch->feed, event->channel, event->channel_length);
+	bool go_on = true;
+
+	batch->feed->text.len = 0;
+	if (event->seq == 1 || batch->feed->found == 0)
+		batch->feed->found++;
+	for (int i = 0; i < batch->nlinks; i++)
+	{
+		Link *link = batch->links[i];
+
+		if (channel != NULL && event->op == PENDING_RESET)
+			feed_queue_reset(link, channel, event);
+		else if (channel != NULL)
+			feed_queue_event(link, channel, event->id, stream_op(event->op), event);
+		link->last_event_at = event->at;
+		feed_set_position(link, event->id);
+		go_on &= link_ready(link);
+	}
+
+	/* None will follow in this round: it need not wait for the scan's end. */
+	if (event->id == batch->feed->watermark)
+		link_send_all(batch->feed);
+	return go_on;
+}
+
+/* The links that are furthest behind and can take something, all at the same place. */
+static void
+feed_collect_links(Feed *feed, uint64 watermark, FeedBatch *batch)
+{
+	batch->feed = feed;
+	batch->nlinks = 0;
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (!link_ready(link) || link->reader.after >= watermark)
+			continue;
+		if (batch->nlinks > 0 && link->reader.after > batch->links[0]->reader.after)
+			continue;
+		if (batch->nlinks > 0 && link->reader.after < batch->links[0]->reader.after)
+			batch->nlinks = 0;
+		batch->links[batch->nlinks++] = link;
+	}
+}
+
+/* Retention has passed what a link was to be sent: its live subscriptions are told. */
+static void
+feed_reset_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	memset(&link->reader, 0, sizeof(link->reader));
+	link->reader.after = link->feed->map.oldest;
+	link->position = link->feed->map.oldest;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+	{
+		if (!sub->replaying)
+			stream_send_reset(sub, link->feed->map.oldest, feed_reset_retention);
+	}
+}
+
+static FeedProgress
+feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
+{
+	FeedBatch batch;
+	LogReader reader;
+
+	feed_collect_links(feed, watermark, &batch);
+	if (batch.nlinks == 0)
+		return FEED_IDLE;
+	for (int i = 0; i < batch.nlinks; i++)
+	{
+		if (batch.links[i]->reader.after < feed->map.oldest)
+			feed_reset_link(batch.links[i]);
+	}
+	reader = batch.links[0]->reader;
+	log_read(&reader, &feed->map, watermark, FEED_LIVE_ROWS, snapshot, feed_live_callback, &batch);
+	for (int i = 0; i < batch.nlinks; i++)
+	{
+		batch.links[i]->reader = reader;
+		feed_set_position(batch.links[i], 0);
+	}
+	feed_collect_links(feed, watermark, &batch);
+	return batch.nlinks > 0 ? FEED_MORE : FEED_IDLE;
+}
+
+/* ---------------- rounds ---------------- */
+
+/*
+ * Make sure that a crash, or the loss of this server where there is a synchronous standby, cannot undo
+ * what is sent. Returns false where the standby has not confirmed it yet; a writer with
+ * synchronous_commit = off has not waited for it.
+ */
+static bool
+feed_make_durable(XLogRecPtr lsn)
+{
+	XLogRecPtr confirmed;
+
+	if (lsn > COMPAT_FLUSHED())
+		XLogFlush(lsn);
+	if (max_wal_senders == 0 || SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
+		return true;
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	confirmed = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
+	LWLockRelease(SyncRepLock);
+	return lsn <= confirmed;
+}
+
+static bool
+feed_has_replays(Feed *feed)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL && !dlist_is_empty(&feed->links[i]->replays))
+			return true;
+	}
+	return false;
+}
+
+uint64
+feed_read_by_all(Feed *feed)
+{
+	uint64 read = PG_UINT64_MAX;
+	dlist_iter iter;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (feed->nsubs == 0 || link == NULL || !link->greeted)
+			continue;
+		read = Min(read, link->reader.after);
+		dlist_foreach (iter, &link->replays)
+			read = Min(read, dlist_container(Sub, in_replays, iter.cur)->reader.after);
+	}
+	return read;
+}
+
+/* Whether a link could be sent live events up to the watermark. */
+static bool
+feed_has_live(Feed *feed, uint64 watermark)
+{
+	FeedBatch batch;
+
+	feed_collect_links(feed, watermark, &batch);
+	return batch.nlinks > 0;
+}
+
+bool
+feed_behind(Feed *feed)
+{
+	XLogRecPtr lsn;
+
+	return feed->nsubs > 0 && feed_has_live(feed, log_watermark(feed->database, &lsn));
+}
+
+FeedProgress
+feed_read(Feed *feed, XLogRecPtr lsn)
+{
+	FeedProgress live;
+	FeedProgress replays;
+	Snapshot snapshot;
+
+	if (!feed_has_live(feed, feed->watermark) && !feed_has_replays(feed))
+		return FEED_IDLE;
+	if (!feed_make_durable(lsn))
+		return FEED_STANDBY;
+	feed->began = feed_clock();
+
+	/* After the watermark: see log.c. */
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
+	live = feed_read_live(feed, feed->watermark, snapshot);
+
+	/* What else there is to do can be done while they are on their way. */
+	link_send_all(feed);
+	replays = feed_read_replays(feed, snapshot);
+	PopActiveSnapshot();
+	UnregisterSnapshot(snapshot);
+	return live == FEED_MORE ? live : replays;
+}
+
+/* ---------------- raw notifications ---------------- */
+
+void
+feed_notify(Feed *feed, const char *name, const char *payload)
+{
+	FeedChannel *channel = stream_channel(feed, name, (int) strlen(name));
+	StringInfo text = &feed->text;
+
+	if (channel == NULL)
+		return;
+	resetStringInfo(text);
+	appendStringInfoString(
+		text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"op\":\"NOTIFY\",\"channel\":");
+	feed_append_json_string(text, name, (int) strlen(name));
+	appendStringInfoString(text, ",\"payload\":");
+	feed_append_json_string(text, payload, (int) strlen(payload));
+	appendStringInfoString(text, "}}");
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || !link->greeted)
+			continue;
+		if (link->out.len - link->out_sent > LINK_NOTIFY_LIMIT)
+			link->notifies_lost = true;
+		else
+			feed_queue_event(link, channel, 0, WIRE_OP_NOTIFY, NULL);
+	}
+	pg_atomic_fetch_add_u64(&feed->database->notifies_sent, 1);
+}

@@ -1,0 +1,603 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_stream.c
+ *	  Streams and subscriptions: who is sent what.
+ *
+ * A stream is one role's view of one channel, and every decision about privileges is made per stream.
+ * Decisions are kept until something that they depend on may have changed (feed_recheck.c). A stream that is no
+ * longer allowed ends, with all its subscriptions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "ext/base/failpoint.h"
+#include "ext/feed/feed.h"
+#include "ext/transaction/pending.h"
+
+/* What was decided about events with these columns of this relation. */
+typedef struct StreamDecision
+{
+	dlist_node node;
+	Oid relation;
+	bool allowed;
+	int ncolumns;
+	int16 columns[FLEXIBLE_ARRAY_MEMBER];
+} StreamDecision;
+
+void
+stream_init(Feed *feed)
+{
+	HASHCTL streams = {.keysize = sizeof(StreamKey), .entrysize = sizeof(Stream), .hcxt = feed->context};
+	HASHCTL numbers = {.keysize = sizeof(uint32), .entrysize = sizeof(uint32), .hcxt = feed->context};
+	HASHCTL channels = {.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
+
+	feed->streams = hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	feed->stream_numbers =
+		hash_create("pg_notifyd stream numbers", 64, &numbers, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&feed->idle);
+	feed->channels =
+		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/* ---------------- channels ---------------- */
+
+FeedChannel *
+stream_channel(Feed *feed, const char *name, int length)
+{
+	char key[NAMEDATALEN];
+
+	if (length >= NAMEDATALEN)
+		return NULL;
+	memcpy(key, name, length);
+	key[length] = '\0';
+	return hash_search(feed->channels, key, HASH_FIND, NULL);
+}
+
+/* May the role have raw notifications of this channel? */
+static bool
+stream_notifies(const Stream *stream)
+{
+	return stream->channel.granted && !stream->channel.notifies;
+}
+
+/* LISTEN as long as a stream of the channel may have raw notifications. */
+static void
+stream_adjust_listen(FeedChannel *channel)
+{
+	bool wanted = false;
+	dlist_iter iter;
+
+	dlist_foreach (iter, &channel->streams)
+	{
+		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
+
+		wanted |= stream_notifies(stream);
+	}
+	if (wanted && !channel->listening)
+		listen_add(channel->name);
+	else if (!wanted && channel->listening)
+		listen_remove(channel->name);
+	channel->listening = wanted;
+}
+
+/* ---------------- streams ---------------- */
+
+void
+stream_forget_decisions(Stream *stream)
+{
+	MemoryContextReset(stream->decisions_context);
+	dlist_init(&stream->decisions);
+}
+
+/* The role that a stream's subscriptions have, and what its channel has for it; false with the reason. */
+static bool
+stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessReason *reason)
+{
+	*role = access_role(key->role, reason);
+	return OidIsValid(*role) && access_channel(*role, key->channel, channel, reason);
+}
+
+/*
+ * A number for a new stream. Each comes again after 2^32 others; one that is still in use then is passed over. A
+ * gateway cannot take the frames of the stream that had it before for the new one's: they came before its SUBSCRIBED.
+ */
+static uint32
+stream_new_number(Feed *feed)
+{
+	bool in_use;
+
+	do
+	{
+		feed->next_stream = FAIL_NUMBER(feed->next_stream + 1);
+		hash_search(feed->stream_numbers, &feed->next_stream, HASH_ENTER, &in_use);
+	} while (in_use);
+	return feed->next_stream;
+}
+
+static Stream *
+stream_find_or_create(Feed *feed, const StreamKey *key)
+{
+	bool found;
+	Stream *stream = hash_search(feed->streams, key, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		FeedChannel *channel;
+
+		memset((char *) stream + sizeof(StreamKey), 0, sizeof(Stream) - sizeof(StreamKey));
+		stream->number = stream_new_number(feed);
+		stream->decisions_context =
+			AllocSetContextCreate(feed->context, "pg_notifyd decisions", ALLOCSET_SMALL_SIZES);
+		dlist_init(&stream->decisions);
+		dlist_init(&stream->subs);
+		channel = hash_search(feed->channels, key->channel, HASH_ENTER, &found);
+		if (!found)
+		{
+			channel->listening = false;
+			dlist_init(&channel->streams);
+		}
+		dlist_push_tail(&channel->streams, &stream->in_channel);
+		dlist_push_tail(&feed->idle, &stream->in_idle);
+	}
+	return stream;
+}
+
+/* Remove a stream without subscriptions. Within a transaction, for UNLISTEN. */
+static void
+stream_remove(Feed *feed, Stream *stream)
+{
+	FeedChannel *channel = hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL);
+
+	Assert(dlist_is_empty(&stream->subs));
+	dlist_delete(&stream->in_idle);
+	dlist_delete(&stream->in_channel);
+	stream_adjust_listen(channel);
+	if (dlist_is_empty(&channel->streams))
+		hash_search(feed->channels, channel->name, HASH_REMOVE, NULL);
+	MemoryContextDelete(stream->decisions_context);
+	hash_search(feed->stream_numbers, &stream->number, HASH_REMOVE, NULL);
+	hash_search(feed->streams, &stream->key, HASH_REMOVE, NULL);
+}
+
+/* ---------------- subscriptions ---------------- */
+
+static void
+stream_count_subs(Feed *feed, int change)
+{
+	feed->nsubs += change;
+	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
+}
+
+/* Count a subscription among those that events, as they come, are for: not while it replays. */
+static void
+stream_count_live(Sub *sub, int change)
+{
+	if (!sub->replaying && (sub->ops & ~WIRE_OP_NOTIFY) != 0)
+		sub->stream->live[sub->link->gateway] += change;
+}
+
+/* The same for raw notifications: these it gets in any case. */
+static void
+stream_count_notified(Sub *sub, int change)
+{
+	if ((sub->ops & WIRE_OP_NOTIFY) != 0)
+		sub->stream->notified[sub->link->gateway] += change;
+}
+
+static void
+stream_remove_sub(Sub *sub)
+{
+	Link *link = sub->link;
+
+	dlist_delete(&sub->in_stream);
+	if (dlist_is_empty(&sub->stream->subs))
+		dlist_push_tail(&link->feed->idle, &sub->stream->in_idle);
+	if (sub->replaying)
+		dlist_delete(&sub->in_replays);
+	stream_count_live(sub, -1);
+	stream_count_notified(sub, -1);
+	stream_count_subs(link->feed, -1);
+	if (--sub->session->nsubs == 0)
+		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
+	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
+}
+
+static void
+stream_begin(void)
+{
+	if (!IsTransactionState())
+		StartTransactionCommand();
+}
+
+void
+stream_settle(Feed *feed)
+{
+	if (!dlist_is_empty(&feed->idle))
+		stream_begin();
+	while (!dlist_is_empty(&feed->idle))
+		stream_remove(feed, dlist_head_element(Stream, in_idle, &feed->idle));
+	if (IsTransactionState())
+		CommitTransactionCommand();
+}
+
+static void
+stream_refuse(Link *link, uint32 number, const AccessReason *reason)
+{
+	WireMessage message = {.type = WIRE_REFUSED};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
+	message.u.refused.sub = number;
+	message.u.refused.code = reason->code;
+	message.u.refused.message = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	link_send(link, &message);
+	pfree(text.data);
+}
+
+/* A name from the wire, in the server's encoding; false if it cannot be one here. */
+static bool
+stream_copy_name(char *to, WireBytes name)
+{
+	char *server;
+
+	memset(to, 0, NAMEDATALEN);
+	if (name.len == 0)
+		return true;
+	server = pnstrdup(name.data, name.len);
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+	{
+		Oid conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+		Size size = (Size) name.len * MAX_CONVERSION_GROWTH + 1;
+		char *converted = palloc0(size);
+
+		if (!OidIsValid(conversion) ||
+			pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
+										  (unsigned char *) server, name.len, (unsigned char *) converted,
+										  (int) size, true) != (int) name.len)
+			return false;
+		server = converted;
+	}
+	if (strlen(server) >= NAMEDATALEN)
+		return false;
+	strcpy(to, server);
+	return true;
+}
+
+/*
+ * Where a subscription that wants to go on from since begins; or true in *reset, and the position from
+ * which the log is complete.
+ */
+static WirePosition
+stream_resume(Link *link, WirePosition since, const char **reason)
+{
+	Feed *feed = link->feed;
+	WirePosition oldest = {.timeline = feed->timeline, .id = feed->map.oldest};
+	WirePosition now = {.timeline = feed->timeline, .id = link->position};
+	uint64 issued;
+	uint64 last;
+
+	LWLockAcquire(&feed->database->lock, LW_SHARED);
+	issued = feed->database->next_id - 1;
+	LWLockRelease(&feed->database->lock);
+
+	*reason = NULL;
+	if (since.id < feed->map.oldest)
+	{
+		*reason = "events after the position are no longer retained";
+		return oldest;
+	}
+	if (!log_timeline_end(since.timeline, &last))
+		*reason = "the position is of a timeline that this server has not had";
+	else if (since.id > last)
+		*reason = "the position is of a part of an earlier timeline that this server has not had";
+	else if (since.id > issued)
+		*reason = "the position is ahead of this server";
+	if (*reason != NULL)
+		return now;
+	return (WirePosition){.timeline = feed->timeline, .id = since.id};
+}
+
+static void
+stream_send_subscribed(Sub *sub, WirePosition position)
+{
+	WireMessage message = {.type = WIRE_SUBSCRIBED};
+
+	message.u.subscribed.sub = sub->number;
+	message.u.subscribed.stream = sub->stream->number;
+	message.u.subscribed.replay = sub->replaying;
+	message.u.subscribed.notifies = stream_notifies(sub->stream);
+	message.u.subscribed.position = position;
+	link_send(sub->link, &message);
+}
+
+void
+stream_send_reset(Sub *sub, uint64 id, const char *reason)
+{
+	WireMessage message = {.type = WIRE_RESET};
+
+	message.u.reset.sub = sub->number;
+	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
+	message.u.reset.reason = link_bytes(reason);
+	link_send(sub->link, &message);
+}
+
+static Session *
+stream_session(Link *link, uint32 number)
+{
+	bool found;
+	Session *session = hash_search(link->sessions, &number, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		session->nsubs = 0;
+		turns_open(&link->turns, &session->turns);
+	}
+	session->nsubs++;
+	return session;
+}
+
+static void
+stream_start(Link *link, Stream *stream, const WireSubscribe *request)
+{
+	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
+	const char *reset = NULL;
+	Sub *sub = hash_search(link->subs, &request->sub, HASH_ENTER, NULL);
+
+	memset((char *) sub + sizeof(sub->number), 0, sizeof(Sub) - sizeof(sub->number));
+	sub->link = link;
+	sub->stream = stream;
+	sub->session = stream_session(link, request->session);
+	sub->ops = request->ops;
+	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
+	sub->credit = sub->window;
+	if (request->has_since)
+		position = stream_resume(link, request->since, &reset);
+	sub->replaying = position.id != link->position;
+	if (sub->replaying)
+	{
+		sub->reader.after = position.id;
+		turns_begin(&link->turns, &sub->turn, &sub->session->turns,
+					link->reader.after - Min(position.id, link->reader.after));
+		dlist_push_tail(&link->replays, &sub->in_replays);
+	}
+	stream_count_live(sub, 1);
+	stream_count_notified(sub, 1);
+	if (dlist_is_empty(&stream->subs))
+		dlist_delete(&stream->in_idle);
+	dlist_push_tail(&stream->subs, &sub->in_stream);
+	stream_count_subs(link->feed, 1);
+	stream_send_subscribed(sub, position);
+	if (reset != NULL)
+		stream_send_reset(sub, position.id, reset);
+}
+
+/*
+ * The stream that a SUBSCRIBE is for, or NULL with the reason. One that is there has been decided about, and is decided
+ * anew here if a change that concerns it has come in since.
+ */
+static Stream *
+stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason)
+{
+	StreamKey key;
+	Stream *stream;
+	AccessChannel channel;
+	Oid role;
+
+	memset(&key, 0, sizeof(key));
+	if (!stream_copy_name(key.role, request->role) || !stream_copy_name(key.channel, request->channel))
+		return NULL;
+	recheck_look(feed);
+	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
+	if (stream != NULL && !stream->due && !recheck_due())
+		return stream;
+	if (!stream_decide(&key, &role, &channel, reason) || !access_channel_captured(role, key.channel, reason))
+		return NULL;
+	stream = stream_find_or_create(feed, &key);
+	stream->role = role;
+	stream->channel = channel;
+	recheck_decided(stream);
+	stream_adjust_listen(stream_channel(feed, key.channel, (int) strlen(key.channel)));
+	return stream;
+}
+
+void
+stream_subscribe(Link *link, const WireSubscribe *request)
+{
+	Feed *feed = link->feed;
+	AccessReason reason = {.code = ACCESS_NO_SUCH_CHANNEL, .message = "no such channel"};
+	MemoryContext context;
+	MemoryContext outer;
+	Stream *stream;
+
+	if (hash_search(link->subs, &request->sub, HASH_FIND, NULL) != NULL)
+		return;
+	stream_begin();
+	/* Not all of what came together is to be kept until the end of the transaction. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
+	outer = MemoryContextSwitchTo(context);
+	if (feed->nsubs == 0)
+		feed_jump_all(feed);
+	stream = stream_of_request(feed, request, &reason);
+	if (stream == NULL)
+		stream_refuse(link, request->sub, &reason);
+	else
+		stream_start(link, stream, request);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}
+
+void
+stream_unsubscribe(Link *link, uint32 number)
+{
+	Sub *sub = hash_search(link->subs, &number, HASH_FIND, NULL);
+
+	if (sub != NULL)
+		stream_remove_sub(sub);
+}
+
+void
+stream_credit(Link *link, const WireReplayCredit *credit)
+{
+	Sub *sub = hash_search(link->subs, &credit->sub, HASH_FIND, NULL);
+
+	if (sub != NULL)
+		sub->credit = Min(sub->credit + credit->bytes, sub->window);
+}
+
+void
+stream_go_live(Sub *sub)
+{
+	Assert(sub->replaying);
+	dlist_delete(&sub->in_replays);
+	sub->replaying = false;
+	stream_count_live(sub, 1);
+}
+
+void
+stream_drop_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	if (hash_get_num_entries(link->subs) == 0)
+		return;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+		stream_remove_sub(sub);
+}
+
+/* ---------------- decisions ---------------- */
+
+static void
+stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
+{
+	WireMessage message = {.type = WIRE_STREAM_ENDED};
+	bool told[NOTIFYD_MAX_GATEWAYS] = {false};
+	StringInfoData text;
+	dlist_mutable_iter iter;
+
+	initStringInfo(&text);
+	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
+	message.u.ended.stream = stream->number;
+	message.u.ended.code = reason->code;
+	message.u.ended.message = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	dlist_foreach_modify (iter, &stream->subs)
+	{
+		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
+
+		if (!told[sub->link->gateway])
+			link_send(sub->link, &message);
+		told[sub->link->gateway] = true;
+		stream_remove_sub(sub);
+	}
+	pfree(text.data);
+	stream_remove(feed, stream);
+}
+
+void
+stream_decide_anew(Feed *feed, Stream *stream)
+{
+	AccessReason reason;
+
+	stream_forget_decisions(stream);
+	stream->due = false;
+	if (!stream_decide(&stream->key, &stream->role, &stream->channel, &reason))
+	{
+		stream_end(feed, stream, &reason);
+		return;
+	}
+	recheck_decided(stream);
+	stream_adjust_listen(hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL));
+}
+
+bool
+stream_has_decision(Stream *stream, Oid relation)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &stream->decisions)
+	{
+		if (dlist_container(StreamDecision, node, iter.cur)->relation == relation)
+			return true;
+	}
+	return false;
+}
+
+void
+stream_tell_notifies_lost(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	if (!link->notifies_lost || !link_ready(link))
+		return;
+	link->notifies_lost = false;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+	{
+		WireMessage message = {.type = WIRE_RESET};
+
+		if (!stream_notifies(sub->stream) || (sub->ops & WIRE_OP_NOTIFY) == 0)
+			continue;
+		message.u.reset.sub = sub->number;
+		message.u.reset.notifies = 1;
+		message.u.reset.reason = link_bytes("notifications were lost");
+		link_send(link, &message);
+	}
+}
+
+bool
+stream_event_allowed(Stream *stream, const LogEvent *event)
+{
+	StreamDecision *decision;
+	AccessReason reason;
+	dlist_iter iter;
+	Size size = event->ncolumns > 0 ? event->ncolumns * sizeof(int16) : 0;
+
+	if (!OidIsValid(event->relation))
+		return stream->channel.granted;
+	dlist_foreach (iter, &stream->decisions)
+	{
+		decision = dlist_container(StreamDecision, node, iter.cur);
+		if (decision->relation == event->relation && decision->ncolumns == event->ncolumns &&
+			(size == 0 || memcmp(decision->columns, event->columns, size) == 0))
+			return decision->allowed;
+	}
+	decision = MemoryContextAlloc(stream->decisions_context, offsetof(StreamDecision, columns) + size);
+	decision->relation = event->relation;
+	decision->ncolumns = event->ncolumns;
+	if (size > 0)
+		memcpy(decision->columns, event->columns, size);
+	decision->allowed =
+		access_relation_allowed(stream->role, event->relation, event->ncolumns, event->columns, &reason);
+	dlist_push_head(&stream->decisions, &decision->node);
+	recheck_decided(stream);
+	return decision->allowed;
+}
+
+uint8
+stream_op(char op)
+{
+	switch (op)
+	{
+		case PENDING_INSERT:
+			return WIRE_OP_INSERT;
+		case PENDING_UPDATE:
+			return WIRE_OP_UPDATE;
+		case PENDING_DELETE:
+			return WIRE_OP_DELETE;
+		case PENDING_TRUNCATE:
+			return WIRE_OP_TRUNCATE;
+		case PENDING_MESSAGE:
+			return WIRE_OP_MESSAGE;
+		default:
+			return 0;
+	}
+}

@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_text.c
+ *	  Text of the database as UTF-8, which WebSocket clients get, and back.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/json.h"
+
+#include "ext/feed/feed.h"
+
+#define FEED_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+/* Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by byte. */
+static void
+feed_append_verified(StringInfo buf, const char *text, int length)
+{
+	while (length > 0)
+	{
+		int valid = pg_encoding_verifymbstr(PG_UTF8, text, length);
+
+		appendBinaryStringInfo(buf, text, valid);
+		text += valid;
+		length -= valid;
+		if (length > 0)
+		{
+			appendStringInfoString(buf, FEED_REPLACEMENT);
+			text++;
+			length--;
+		}
+	}
+}
+
+/* By a conversion, piece by piece, so that one bad character costs only itself. */
+static void
+feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text, int length)
+{
+	while (length > 0)
+	{
+		int piece = pg_encoding_mbcliplen(from, text, length, 4096);
+		int done;
+
+		if (piece <= 0)
+			piece = 1;
+		enlargeStringInfo(buf, piece * MAX_CONVERSION_GROWTH + 1);
+		done = pg_do_encoding_conversion_buf(
+			conversion, from, to, unconstify(unsigned char *, (const unsigned char *) text), piece,
+			(unsigned char *) buf->data + buf->len, piece * MAX_CONVERSION_GROWTH + 1, true);
+		buf->len += strlen(buf->data + buf->len);
+		if (done < piece)
+		{
+			int skip = Min(pg_encoding_mblen(from, text + done), length - done);
+
+			appendStringInfoString(buf, to == PG_UTF8 ? FEED_REPLACEMENT : "?");
+			done += Max(skip, 1);
+		}
+		text += done;
+		length -= done;
+	}
+}
+
+void
+feed_append_utf8(StringInfo buf, const char *text, int length)
+{
+	int encoding = GetDatabaseEncoding();
+	Oid conversion = InvalidOid;
+
+	/* Not even text of a UTF-8 database is taken on trust: a client that gets any other text has to hang up. */
+	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
+		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (OidIsValid(conversion))
+		feed_append_converted(buf, conversion, encoding, PG_UTF8, text, length);
+	else
+		feed_append_verified(buf, text, length);
+}
+
+void
+feed_make_utf8(StringInfo buf, int begin)
+{
+	int length = buf->len - begin;
+	char *copy;
+
+	if ((GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII) &&
+		pg_encoding_verifymbstr(PG_UTF8, buf->data + begin, length) == length)
+		return;
+	copy = pnstrdup(buf->data + begin, length);
+	buf->len = begin;
+	buf->data[begin] = '\0';
+	feed_append_utf8(buf, copy, length);
+	pfree(copy);
+}
+
+void
+feed_append_server(StringInfo buf, const char *text, int length)
+{
+	int encoding = GetDatabaseEncoding();
+	Oid conversion;
+
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+	{
+		feed_append_verified(buf, text, length);
+		return;
+	}
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	if (OidIsValid(conversion))
+	{
+		feed_append_converted(buf, conversion, PG_UTF8, encoding, text, length);
+		return;
+	}
+	/* ASCII is the same in every encoding that a server may have. */
+	for (int i = 0; i < length; i++)
+		appendStringInfoChar(buf, text[i] == '\0' || IS_HIGHBIT_SET(text[i]) ? '?' : text[i]);
+}
+
+void
+feed_append_json_string(StringInfo buf, const char *text, int length)
+{
+	StringInfoData json;
+	char *copy = pnstrdup(text, length);
+
+	initStringInfo(&json);
+	escape_json(&json, copy);
+	feed_append_utf8(buf, json.data, json.len);
+	pfree(json.data);
+	pfree(copy);
+}

@@ -1,0 +1,163 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher_sleep.c
+ *	  Databases that have no feed because nobody needs one now.
+ *
+ * A feed that has had no subscription for pg_notifyd.idle_timeout leaves (feed_fall_asleep()), and its state is
+ * FEED_ASLEEP. Then
+ *
+ *	  1. we tell the gateways the database's name and a position (ASLEEP), so they let clients in;
+ *	  2. a gateway whose client subscribes asks for the feed (WAKE), and the client waits until the feed has
+ *		 connected to the gateway. A feed that left while the client subscribed is asked for when ASLEEP comes;
+ *	  3. or retention has to look at the log: much has been written, or what is there has become old. Such a feed stays
+ *		 for a moment only (NotifydDatabase.visit).
+ *
+ * A database that pg_notifyd.databases leaves out is like one that is asleep, but gateways are not told of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "ext/launcher/launcher_internal.h"
+#include "ext/log/log.h"
+#include "ext/launcher/supervisor.h"
+#include "utils/timestamp.h"
+
+static WireBytes
+sleep_bytes(const char *text)
+{
+	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
+}
+
+void
+sleep_tell_gone(const char *name)
+{
+	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = sleep_bytes(name)};
+
+	supervisor_tell_all(&gone);
+}
+
+static void
+sleep_tell_asleep(const char *name, NotifydDatabase *database)
+{
+	WireMessage asleep = {.type = WIRE_ASLEEP, .u.asleep.database = sleep_bytes(name)};
+
+	asleep.u.asleep.position.timeline = database->timeline;
+	asleep.u.asleep.position.id = pg_atomic_read_u64(&database->position);
+	supervisor_tell_all(&asleep);
+}
+
+void
+sleep_exclude(int index, bool excluded)
+{
+	NotifydDatabase *database = &notifyd_shared->databases[index];
+	LauncherDatabase *mine = &launcher_databases[index];
+	bool changed = false;
+	bool known = false;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	if (database->oid == mine->oid && database->excluded != excluded)
+	{
+		database->excluded = excluded;
+		mine->announced = false;
+		known = database->state == FEED_ASLEEP;
+		changed = true;
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	if (changed)
+		shared_wake_feed(database);
+	if (known && excluded)
+		sleep_tell_gone(NameStr(mine->name));
+}
+
+void
+launcher_gateway_ready(void)
+{
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+		launcher_databases[i].announced = false;
+}
+
+void
+launcher_database_needed(const char *name, size_t length)
+{
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+		const char *mine = launcher_database_name(i);
+
+		if (mine == NULL || strlen(mine) != length || memcmp(mine, name, length) != 0)
+			continue;
+		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+		if (database->oid == launcher_databases[i].oid && database->state == FEED_ASLEEP &&
+			!database->excluded)
+		{
+			database->state = FEED_WANTED;
+			database->visit = false;
+		}
+		LWLockRelease(&notifyd_shared->lock);
+	}
+}
+
+/*
+ * Has retention to look at the log of a database that is asleep? Where nothing was in it when its feed left, only once
+ * something has been written. Returns in how many ms that is to be asked again; 0: it has to look now.
+ */
+static long
+sleep_visit_due(NotifydDatabase *database, TimestampTz now)
+{
+	TimestampTz latest = TimestampTzPlusMilliseconds(now, log_visit_ms());
+
+	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
+
+	if (log_retention_due(database))
+		return 0;
+	if (database->visit_at == 0 && pg_atomic_read_u64(&database->unmeasured) > 0)
+		database->visit_at = latest;
+	if (database->visit_at == 0)
+		return LAUNCHER_SCAN_MS;
+	if (database->visit_at <= now)
+		return 0;
+	/* Retention may be shorter now, or the clock have been set back. */
+	database->visit_at = Min(database->visit_at, latest);
+	return (long) Min((database->visit_at - now) / 1000 + 1, LAUNCHER_SCAN_MS);
+}
+
+long
+sleep_tend(TimestampTz now)
+{
+	bool announce[NOTIFYD_MAX_DATABASES] = {false};
+	long next = LAUNCHER_SCAN_MS;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+		LauncherDatabase *mine = &launcher_databases[i];
+		long wait;
+
+		if (!OidIsValid(database->oid) || database->oid != mine->oid || !mine->connectable ||
+			database->state != FEED_ASLEEP)
+		{
+			mine->announced = false;
+			continue;
+		}
+		announce[i] = !mine->announced && !database->excluded;
+		wait = sleep_visit_due(database, now);
+		if (wait == 0)
+		{
+			database->state = FEED_WANTED;
+			database->visit = true;
+		}
+		next = Min(next, wait);
+	}
+	LWLockRelease(&notifyd_shared->lock);
+
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (!announce[i])
+			continue;
+		launcher_databases[i].announced = true;
+		sleep_tell_asleep(NameStr(launcher_databases[i].name), &notifyd_shared->databases[i]);
+	}
+	return next;
+}

@@ -1,0 +1,171 @@
+/*-------------------------------------------------------------------------
+ *
+ * sockets.c
+ *	  The listening sockets over time. See sockets.h.
+ *
+ * When the settings change, new sockets are bound first, and the ones before are given
+ * up only for new ones: until then the gateways go on with those. That cannot be where a
+ * new address overlaps with one that we have, as "*" does with "localhost" on the same
+ * port. Then the gateways are stopped and our sockets closed ("releasing"), and it starts
+ * as at the beginning.
+ *
+ * What cannot be bound is tried again with a backoff, for good: the address may appear
+ * later, the port become free.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <netdb.h>
+
+#include "ext/launcher/launcher.h"
+#include "ext/base/settings.h"
+#include "ext/launcher/sockets.h"
+#include "utils/memutils.h"
+
+SocketsBound sockets_bound = {.addresses = NULL};
+
+static const BindSet sockets_none = {.n = 0};
+
+static int64 sockets_retry = 0; /* 0: the settings are fulfilled */
+static int sockets_failures = 0;
+static char sockets_problem[sizeof(((BindProblem *) 0)->text)] = ""; /* as logged */
+
+/* Log a problem once, and again only when it is another one. Schedules the next try. */
+static void
+sockets_failed(const BindProblem *problem, int64 now)
+{
+	sockets_failures++;
+	sockets_retry = now + launcher_backoff(sockets_failures);
+	if (strcmp(sockets_problem, problem->text) == 0)
+		return;
+	strlcpy(sockets_problem, problem->text, sizeof(sockets_problem));
+	ereport(LOG,
+			(errmsg("pg_notifyd %s", problem->text),
+			 problem->in_use ? errhint("Another program has the port, possibly pg_notifyd of another server. "
+									   "Stop it, or set pg_notifyd.port. It is tried again until it works.")
+							 : errhint("It is tried again until it works.")));
+}
+
+/* Are the sockets those that the settings ask for, as far as they could be had? */
+static bool
+sockets_as_set(void)
+{
+	return sockets_bound.addresses != NULL &&
+		   strcmp(sockets_bound.addresses, notifyd_listen_addresses) == 0 &&
+		   sockets_bound.port == notifyd_port;
+}
+
+/* Take a set into use. False if it was in use, for the same settings. */
+static bool
+sockets_adopt(const BindSet *set)
+{
+	bool was_empty = sockets_bound.addresses != NULL && sockets_bound.set.n == 0;
+	char name[NI_MAXHOST];
+
+	if (sockets_as_set() && bind_equal(set, &sockets_bound.set))
+		return false;
+	if (!bind_equal(set, &sockets_bound.set))
+	{
+		for (int i = 0; i < set->n; i++)
+		{
+			if (bind_contains(&sockets_bound.set, set->sockets[i].fd))
+				continue;
+			bind_describe(&set->sockets[i].address, name, sizeof(name));
+			ereport(LOG, (errmsg("pg_notifyd is listening on %s, port %d", name, notifyd_port)));
+		}
+		bind_close(&sockets_bound.set, set);
+		sockets_bound.set = *set;
+		sockets_bound.generation++;
+	}
+	if (set->n == 0 && !was_empty)
+		ereport(LOG, (errmsg("pg_notifyd is not listening, because pg_notifyd.listen_addresses is empty")));
+
+	if (sockets_bound.addresses != NULL)
+		pfree(sockets_bound.addresses);
+	sockets_bound.addresses = MemoryContextStrdup(TopMemoryContext, notifyd_listen_addresses);
+	sockets_bound.port = notifyd_port;
+	return true;
+}
+
+bool
+sockets_tend(int64 now)
+{
+	BindSet set;
+	BindProblem problem;
+
+	if (sockets_retry == 0 || now < sockets_retry || sockets_bound.releasing)
+		return false;
+
+	bind_open(notifyd_listen_addresses, notifyd_port, &sockets_bound.set, &set, &problem);
+	if (problem.held)
+	{
+		bind_close(&set, &sockets_bound.set);
+		sockets_bound.releasing = true;
+		sockets_retry = 0;
+		return false;
+	}
+
+	if (problem.text[0] != '\0')
+		sockets_failed(&problem, now);
+	else
+	{
+		sockets_retry = 0;
+		sockets_failures = 0;
+		sockets_problem[0] = '\0';
+	}
+
+	/* Trying again must not lose what we have, should a name not be resolved for a while. */
+	for (int i = 0; sockets_as_set() && i < sockets_bound.set.n && set.n < BIND_MAX; i++)
+	{
+		if (!bind_contains(&set, sockets_bound.set.sockets[i].fd))
+			set.sockets[set.n++] = sockets_bound.set.sockets[i];
+	}
+
+	/* Half of what is new is no reason to give up what works. */
+	if (problem.text[0] != '\0' &&
+		(set.n == 0 || (problem.in_use && sockets_bound.set.n > 0 && !sockets_as_set())))
+	{
+		bind_close(&set, &sockets_bound.set);
+		return false;
+	}
+	return sockets_adopt(&set);
+}
+
+int64
+sockets_due(void)
+{
+	return sockets_retry == 0 || sockets_bound.releasing ? PG_INT64_MAX : sockets_retry;
+}
+
+void
+sockets_start(int64 now)
+{
+	sockets_retry = now;
+}
+
+void
+sockets_reload(int64 now)
+{
+	if (sockets_as_set() && sockets_retry == 0)
+		return;
+	sockets_failures = 0;
+	sockets_retry = now;
+}
+
+void
+sockets_close(void)
+{
+	bind_close(&sockets_bound.set, &sockets_none);
+}
+
+void
+sockets_release(int64 now)
+{
+	sockets_close();
+	if (sockets_bound.addresses != NULL)
+		pfree(sockets_bound.addresses);
+	sockets_bound.addresses = NULL;
+	sockets_bound.releasing = false;
+	sockets_retry = now;
+}

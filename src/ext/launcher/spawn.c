@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ *
+ * spawn.c
+ *	  Starting the gateway's program. See spawn.h.
+ *
+ * The child of a backend is a fragile thing: it has the shared memory attached and every
+ * handler and exit callback of PostgreSQL installed. So all signals are blocked around
+ * fork(), and between fork() and execve() the child calls only functions that are
+ * async-signal-safe (POSIX, section 2.4.3), allocates nothing, and leaves by _exit().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "ext/launcher/bind.h"
+#include "miscadmin.h"
+#include "ext/launcher/spawn.h"
+
+#define SPAWN_PROGRAM "pg_notifyd-gateway"
+
+static int spawn_program_fd = -1; /* -1: not open */
+
+const char *
+spawn_program_path(void)
+{
+	static char path[MAXPGPATH];
+
+	strlcpy(path, my_exec_path, MAXPGPATH);
+	get_parent_directory(path);
+	join_path_components(path, path, SPAWN_PROGRAM);
+	return path;
+}
+
+bool
+spawn_open_program(void)
+{
+	if (spawn_program_fd < 0 && access(spawn_program_path(), X_OK) == 0)
+		spawn_program_fd = open(spawn_program_path(), O_PATH | O_CLOEXEC);
+	return spawn_program_fd >= 0;
+}
+
+void
+spawn_close_program(void)
+{
+	close(spawn_program_fd);
+	spawn_program_fd = -1;
+}
+
+/*
+ * All descriptors from first on end with execve(), as that of the program has to: it is needed until then. Where
+ * close_range() cannot do that (kernels before 5.11, some sandboxes), go up to limit.
+ */
+static void
+spawn_close_from(int first, int limit)
+{
+	if (close_range(first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	for (int fd = first; fd < limit; fd++)
+		(void) fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/*
+ * Give the child its descriptors. The ones it has, the program's too, may lie where the new ones go: so up first, then
+ * down.
+ */
+static bool
+spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)
+{
+	int above = SPAWN_FIRST_LISTENER + nlisteners;
+	int moved[BIND_MAX];
+	int null;
+
+	channel = fcntl(channel, F_DUPFD, above);
+	spawn_program_fd = fcntl(spawn_program_fd, F_DUPFD, above);
+	if (channel < 0 || spawn_program_fd < 0)
+		return false;
+	for (int i = 0; i < nlisteners; i++)
+	{
+		moved[i] = fcntl(listeners[i], F_DUPFD, above);
+		if (moved[i] < 0)
+			return false;
+	}
+	null = open("/dev/null", O_RDWR);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+		dup2(channel, SPAWN_CHANNEL) < 0)
+		return false;
+	for (int i = 0; i < nlisteners; i++)
+	{
+		if (dup2(moved[i], SPAWN_FIRST_LISTENER + i) < 0)
+			return false;
+	}
+	spawn_close_from(above, limit);
+	return true;
+}
+
+static void
+spawn_reset_signals(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int signum = 1; signum < NSIG; signum++)
+		(void) sigaction(signum, &action, NULL); /* fails for SIGKILL and the like */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+pid_t
+spawn_program(const char *title, int channel, const int *listeners, int nlisteners)
+{
+	char *const argv[] = {unconstify(char *, title), NULL};
+	char *const envp[] = {NULL};
+	pid_t parent = getpid();
+	int limit = (int) sysconf(_SC_OPEN_MAX);
+	sigset_t all;
+	sigset_t before;
+	pid_t pid;
+
+	Assert(nlisteners <= BIND_MAX);
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid != 0)
+	{
+		int saved = errno;
+
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		errno = saved;
+		return pid;
+	}
+
+	/*
+	 * SIGKILL, so that not even a gateway that hangs can outlive us. If we are gone
+	 * before the call takes effect, the child sees it by its parent. A session of its
+	 * own, because the postmaster and pg_cancel_backend() signal the launcher's whole
+	 * process group.
+	 */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+		_exit(SPAWN_NOT_EXECUTABLE);
+	(void) setsid();
+	if (!spawn_arrange(channel, listeners, nlisteners, limit))
+		_exit(SPAWN_NOT_EXECUTABLE);
+	spawn_reset_signals();
+	fexecve(spawn_program_fd, argv, envp);
+	_exit(SPAWN_NOT_EXECUTABLE);
+}

@@ -1,0 +1,405 @@
+/*-------------------------------------------------------------------------
+ *
+ * log.c
+ *	  Ids and the watermark.
+ *
+ * The problem: ids taken while a transaction runs do not follow the order of commits, and a reader that
+ * asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last moment, and
+ * it is known which of them are under way:
+ *
+ *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter, and room for
+ *							their rows, and publish the first in this backend's entry ("in flight"); insert the rows.
+ *	  writer, COMMIT		log_decided(): the transaction is visible by now. Publish the end of its
+ *	  or ABORT				commit record, then clear the entry, then wake the feed if it sleeps.
+ *	  feed					log_watermark(): under the lock (shared) the smallest id in flight minus
+ *							one, or the last id given out. Then a snapshot, then the read.
+ *
+ * Why it is complete: an id at or below the watermark has been given out (the lock) and is not in flight,
+ * so its transaction has called log_decided(), which comes after it left the set of running transactions
+ * (CommitTransaction in access/transam/xact.c), so that a snapshot taken later sees its rows or never
+ * will. Why it is in order: if A had ended before B began to commit, A's ids were taken before B's.
+ *
+ * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so a
+ * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends. An abort is
+ * published likewise, so that after a crash it can be told from what was under way (log_timeline.c).
+ *
+ * Bulk: a transaction with many events would hold the watermark while it inserts them all. It inserts
+ * them first, in a table of their own with an index, under negative keys from a second counter, and takes its
+ * ids then, for one row, the marker, which says where the members are. Only that insert and the commit are in
+ * flight. A copy of the marker is in the table with the index, where it is found from any id of the transaction.
+ *
+ * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone moves
+ * on to the next table, under the lock, so a reservation lies in one segment whole. Members of a bulk
+ * write may be in an earlier segment than their marker; notifyd.log_pin tells then.
+ *
+ * Not guaranteed: that ids are dense. An abort leaves a gap, a restart and a rotation leap ahead.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "ext/log/log_place.h"
+
+#define LOG_SCHEMA "notifyd"
+
+/* A commit that takes longer, in ms, is reported, because events of others wait for it. */
+#define LOG_HELD_MS 5000
+
+/* So many ids share what is known of the watermark. */
+#define LOG_DECIDED_EVERY 64
+
+Oid
+log_relation(const char *name)
+{
+	Oid schema = get_namespace_oid(LOG_SCHEMA, true);
+	Oid oid = InvalidOid;
+
+	if (OidIsValid(schema))
+		oid = get_relname_relid(name, schema);
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s.%s\" does not exist", LOG_SCHEMA, name),
+						errhint("The extension pg_notifyd is not installed in this database.")));
+	return oid;
+}
+
+/*
+ * The log's relations by segment, as far as they have been looked up. A transaction that writes one event
+ * needs them four times, and finding them by name took a sixth of what the event costs.
+ */
+static struct
+{
+	bool watching;      /* log_forget() is registered */
+	uint64 forgettings; /* how often it was called */
+	Oid tables[LOG_SEGMENTS];
+	Oid bulk_tables[LOG_SEGMENTS];
+	Oid bulk_indexes[LOG_SEGMENTS];
+} log_known;
+
+static void
+log_forget_relation(Oid *known, Oid relation)
+{
+	for (int i = 0; i < LOG_SEGMENTS; i++)
+	{
+		if (!OidIsValid(relation) || relation == known[i])
+			known[i] = InvalidOid;
+	}
+}
+
+/* A relation was dropped, renamed or altered, in this transaction or another, or its creation rolled back. */
+static void
+log_forget(Datum arg pg_attribute_unused(), Oid relation)
+{
+	log_known.forgettings++;
+	log_forget_relation(log_known.tables, relation);
+	log_forget_relation(log_known.bulk_tables, relation);
+	log_forget_relation(log_known.bulk_indexes, relation);
+}
+
+static Oid
+log_known_relation(Oid *known, const char *format, int segment)
+{
+	char name[NAMEDATALEN];
+	uint64 forgettings;
+	Oid oid;
+
+	if (OidIsValid(*known))
+		return *known;
+	if (!log_known.watching)
+	{
+		CacheRegisterRelcacheCallback(log_forget, 0);
+		log_known.watching = true;
+	}
+	snprintf(name, sizeof(name), format, segment);
+	forgettings = log_known.forgettings;
+	oid = log_relation(name);
+
+	/* Not if it may have been dropped while it was looked up: nobody would tell us again. */
+	if (forgettings == log_known.forgettings)
+		*known = oid;
+	return oid;
+}
+
+Oid
+log_table(int segment)
+{
+	return log_known_relation(&log_known.tables[segment], "log_%d", segment);
+}
+
+Oid
+log_bulk_table(int segment)
+{
+	return log_known_relation(&log_known.bulk_tables[segment], "bulk_%d", segment);
+}
+
+Oid
+log_bulk_index(int segment)
+{
+	return log_known_relation(&log_known.bulk_indexes[segment], "bulk_%d_id", segment);
+}
+
+/* Microseconds since 1970: ids start there, so that one that was lost with the log is not met again. */
+static uint64
+log_clock(void)
+{
+	return (uint64) (GetCurrentTimestamp() + NOTIFYD_UNIX_EPOCH);
+}
+
+/*
+ * Set the counters from the log. Two backends may do this at once: both compute from what is
+ * decided, and the first to take the lock wins, before any id is given out.
+ */
+static void
+log_initialise(NotifydDatabase *database, Oid incarnation)
+{
+	LogMap map;
+	uint64 last_id;
+	int segment;
+	uint64 decided;
+	int64 smallest_key;
+	uint32 timeline = log_draw_timeline();
+	uint64 next_id = log_clock();
+
+	Assert(!RecoveryInProgress());
+	log_load_map(&map);
+	log_extremes(&last_id, &segment, &decided, &smallest_key);
+
+	/* Normally the newest segment is being written. It is not if ids have passed it by, see log_segment.c. */
+	if (map.n > 0 && last_id < map.segments[map.n - 1].first)
+	{
+		segment = map.segments[map.n - 1].segment;
+		next_id = Max(next_id, map.segments[map.n - 1].first);
+	}
+	next_id = Max(next_id, last_id + 1);
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->incarnation != incarnation)
+	{
+		/* Ids given out before by this server, to an earlier incarnation of the extension, are not met again. */
+		database->next_id = Max(database->next_id, next_id);
+		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
+		database->first_at_start = database->next_id;
+		database->decided_at_start = decided;
+		database->timeline = timeline;
+		database->segment = segment;
+		log_forget_tail(database);
+		database->incarnation = incarnation;
+	}
+	LWLockRelease(&database->lock);
+}
+
+NotifydDatabase *
+log_attach(void)
+{
+	static NotifydDatabase *mine = NULL;
+	Oid incarnation;
+
+	shared_require();
+	if (mine == NULL || mine->oid != MyDatabaseId)
+		mine = shared_database(MyDatabaseId);
+
+	/* An extension dropped and created again has other tables, and begins with the first of them. */
+	incarnation = log_table(0);
+	if (mine->incarnation != incarnation)
+		log_initialise(mine, incarnation);
+	return mine;
+}
+
+/* Say whose this backend's entry is. The database's lock must be held, and the entry not be in use yet. */
+static NotifydBackend *
+log_claim_backend(NotifydDatabase *database)
+{
+	NotifydBackend *me = shared_my_backend();
+
+	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
+	Assert(pg_atomic_read_u64(&me->first_id) == 0);
+	me->pid = MyProcPid;
+	pg_atomic_write_u32(&me->database, shared_database_index(database));
+	return me;
+}
+
+/* The smallest id in flight in this database and whose it is. The lock must be held, or the answer is a guess. */
+static uint64
+log_smallest_in_flight(NotifydDatabase *database, int *pid)
+{
+	uint32 index = shared_database_index(database);
+	uint64 smallest = 0;
+
+	for (int i = 0; i < notifyd_shared->nbackends; i++)
+	{
+		NotifydBackend *backend = &notifyd_shared->backends[i];
+		uint64 id = pg_atomic_read_u64(&backend->first_id);
+
+		if (id != 0 && pg_atomic_read_u32(&backend->database) == index && (smallest == 0 || id < smallest))
+		{
+			smallest = id;
+			*pid = backend->pid;
+		}
+	}
+	return smallest;
+}
+
+LogReservation
+log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples)
+{
+	NotifydBackend *me;
+	LogReservation reservation = {0};
+	int pid;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	me = log_claim_backend(database);
+	reservation.first = database->next_id;
+	reservation.segment = database->segment;
+	reservation.decided = pg_atomic_read_u64(&database->decided);
+	log_allot(database, &reservation, tuples, ntuples);
+	database->next_id += n;
+	pg_atomic_write_u64(&me->first_id, reservation.first);
+
+	/* Rows should tell of a watermark that is not too old, with no feed about to ask for it too. */
+	if (reservation.first / LOG_DECIDED_EVERY != database->next_id / LOG_DECIDED_EVERY)
+		pg_atomic_write_u64(&database->decided, log_smallest_in_flight(database, &pid) - 1);
+	LWLockRelease(&database->lock);
+	return reservation;
+}
+
+LogBulk
+log_begin_bulk(NotifydDatabase *database, int64 n)
+{
+	NotifydBackend *me;
+	LogBulk bulk;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	me = log_claim_backend(database);
+	bulk.first_key = -(int64) (database->next_bulk + n - 1);
+	bulk.segment = database->segment;
+	database->next_bulk += n;
+	pg_atomic_write_u32(&me->bulk_segment, bulk.segment + 1);
+	LWLockRelease(&database->lock);
+	return bulk;
+}
+
+/*
+ * The end of what has been written of WAL. Where that is a page's begin, PostgreSQL says where the next record would begin, behind
+ * the page's header, which is not there yet (XLogBytePosToRecPtr() in xlog.c).
+ */
+static XLogRecPtr
+log_wal_end(void)
+{
+	XLogRecPtr end = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		return end - SizeOfXLogLongPHD;
+	if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return end - SizeOfXLogShortPHD;
+	return end;
+}
+
+void
+log_decided(NotifydDatabase *database, bool committed)
+{
+	NotifydBackend *me = shared_my_backend();
+	uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
+
+	/* What an abort wrote is in no variable. It has to be on disk as well before later events are sent, see log_timeline.c. */
+	XLogRecPtr end = committed ? XactLastCommitEnd : log_wal_end();
+
+	while (seen < end && !pg_atomic_compare_exchange_u64(&database->commit_lsn, &seen, end))
+		;
+	pg_memory_barrier();
+	pg_atomic_write_u64(&me->first_id, 0);
+	pg_atomic_write_u32(&me->bulk_segment, 0);
+
+	/*
+	 * Also after an abort: its ids may be all that the watermark waited for. The barrier pairs with
+	 * the one that the feed has between lying down and its last look.
+	 */
+	if (committed)
+		lag_committed(database);
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&database->feed_asleep) != 0 &&
+		pg_atomic_exchange_u32(&database->feed_asleep, 0) != 0)
+		shared_wake_feed(database);
+}
+
+uint64
+log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
+{
+	uint64 next_id;
+	uint64 smallest;
+	int pid;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	next_id = database->next_id;
+	smallest = log_smallest_in_flight(database, &pid);
+	if (smallest != 0)
+		next_id = smallest;
+	pg_atomic_write_u64(&database->decided, next_id - 1);
+	LWLockRelease(&database->lock);
+
+	pg_read_barrier();
+	*lsn = pg_atomic_read_u64(&database->commit_lsn);
+	return next_id - 1;
+}
+
+uint32
+log_report_in_flight(NotifydDatabase *database)
+{
+	static uint64 held_id = 0; /* the smallest id in flight when it was looked last, and since when */
+	static TimestampTz held_since = 0;
+	static bool reported = false;
+	TimestampTz now = GetCurrentTimestamp();
+	int pid = 0;
+	uint64 id;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	id = log_smallest_in_flight(database, &pid);
+	LWLockRelease(&database->lock);
+
+	if (id != held_id)
+	{
+		held_id = id;
+		held_since = now;
+		reported = false;
+	}
+	if (id == 0)
+		return 0;
+	if (reported || !TimestampDifferenceExceeds(held_since, now, LOG_HELD_MS))
+		return (uint32) TimestampDifferenceMilliseconds(held_since, now);
+	reported = true;
+	ereport(LOG, (errmsg("the commit of process %d holds up the events of later ones", pid),
+				  errdetail("It has not ended for %d seconds.", LOG_HELD_MS / 1000),
+				  errhint("A commit waits for synchronous standbys, if there are any.")));
+	return (uint32) TimestampDifferenceMilliseconds(held_since, now);
+}
+
+int
+log_segment_writer(NotifydDatabase *database, int segment, uint64 first)
+{
+	uint32 index = shared_database_index(database);
+	uint64 smallest;
+	int pid = 0;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	smallest = log_smallest_in_flight(database, &pid);
+	LWLockRelease(&database->lock);
+	if (smallest != 0 && smallest < first)
+		return pid;
+	for (int i = 0; i < notifyd_shared->nbackends; i++)
+	{
+		NotifydBackend *backend = &notifyd_shared->backends[i];
+
+		if (pg_atomic_read_u32(&backend->bulk_segment) == (uint32) segment + 1 &&
+			pg_atomic_read_u32(&backend->database) == index)
+			return backend->pid;
+	}
+	return 0;
+}

@@ -1,0 +1,112 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_row.c
+ *	  A row of a log table as it is formed in memory.
+ *
+ * A row is made where its event's text is written, in the transaction's buffer, so that the commit has nothing to form
+ * and nothing to copy: heap_form_tuple() takes four times as long, though the places of most columns are known, and
+ * needs the text once more. See fill_val() in access/common/heaptuple.c for what it does.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+
+#include "ext/base/buffer.h"
+#include "ext/log/log_row.h"
+
+#define LOG_FIXED_SIZE (offsetof(LogFixed, op) + sizeof(char))
+
+static void
+log_pad(StringInfo buf, int length)
+{
+	buffer_reserve(buf, length - buf->len);
+	memset(buf->data + buf->len, 0, length - buf->len);
+	buf->len = length;
+}
+
+static bool
+log_is_short(Size length)
+{
+	return length + VARHDRSZ_SHORT <= VARATT_SHORT_MAX;
+}
+
+static void
+log_put_value(StringInfo buf, const char *value, Size length)
+{
+	buffer_reserve(buf, ALIGNOF_INT + VARHDRSZ);
+	if (log_is_short(length))
+	{
+		SET_VARSIZE_SHORT(buf->data + buf->len, length + VARHDRSZ_SHORT);
+		buf->len += VARHDRSZ_SHORT;
+	}
+	else
+	{
+		log_pad(buf, INTALIGN(buf->len));
+		SET_VARSIZE(buf->data + buf->len, length + VARHDRSZ);
+		buf->len += VARHDRSZ;
+	}
+	if (length > 0)
+		buffer_put(buf, value, (int) length);
+}
+
+void
+log_begin_row(StringInfo buf, const LogRow *row, Size columns_size)
+{
+	LogFixed fixed = {.rel = row->relation, .op = row->op};
+	HeapTupleHeader header;
+	int begin = buf->len;
+
+	Assert(begin == (int) MAXALIGN(begin));
+	log_pad(buf, begin + LOG_HOFF);
+	header = (HeapTupleHeader) (buf->data + begin);
+	ItemPointerSetInvalid(&header->t_ctid);
+	HeapTupleHeaderSetNatts(header, LOG_NCOLUMNS);
+	header->t_infomask = HEAP_HASVARWIDTH;
+	header->t_hoff = LOG_HOFF;
+
+	buffer_put(buf, &fixed, LOG_FIXED_SIZE);
+	log_put_value(buf, row->columns, columns_size);
+	log_put_value(buf, row->channel, row->channel_length);
+
+	/* Here, where its length is not known, a text has the long header, as a short value may have, too. */
+	log_pad(buf, INTALIGN(buf->len) + VARHDRSZ);
+}
+
+void
+log_end_row(char *row, char *text, Size head_length, Size text_length)
+{
+	log_row_fixed(row)->head = (int32) head_length;
+	SET_VARSIZE(text - VARHDRSZ, text_length + VARHDRSZ);
+}
+
+/* The value at *at, which moves behind it; see att_align_pointer() in access/tupmacs.h. */
+static const char *
+log_get_value(const char **at, Size *length)
+{
+	const char *begin = *at;
+
+	if (!VARATT_NOT_PAD_BYTE(begin))
+		begin = (const char *) INTALIGN(begin);
+	*at = begin + VARSIZE_ANY(begin);
+	*length = VARSIZE_ANY_EXHDR(begin);
+	return VARDATA_ANY(begin);
+}
+
+void
+log_parse_row(const char *row, LogRow *result)
+{
+	const LogFixed *fixed = log_row_fixed(unconstify(char *, row));
+	const char *at = (const char *) fixed + LOG_FIXED_SIZE;
+	Size length;
+
+	result->head_length = fixed->head;
+	result->relation = fixed->rel;
+	result->op = fixed->op;
+	result->columns = log_get_value(&at, &length);
+	result->ncolumns = length > 0 ? (int) (length / sizeof(int16)) : -1;
+	result->channel = log_get_value(&at, &length);
+	result->channel_length = (int) length;
+	result->event = log_get_value(&at, &result->event_length);
+}

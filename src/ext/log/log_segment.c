@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * log_segment.c
+ *	  Segments and retention.
+ *
+ * The log tables are used in turn. notifyd.log_segment has a row for each that is in use, with the
+ * first id that its rows may have; the newest is the one being written. The feed moves on to the next
+ * table when the current one is large or old enough, and truncates the oldest when it is not to be
+ * kept, or when its table is needed.
+ *
+ * Moving on: the row for the next table is committed first, with a first id a little ahead of the
+ * counter; then, under the lock, the counter leaps there and the table is switched. If the counter has
+ * passed that id meanwhile, the row is written anew. If the server or the feed ends in between, the next
+ * feed finishes it: it switches, or takes the row back (log_finish_rotation()).
+ *
+ * Truncating: never a table that a transaction may still write (log_segment_writer()), never waiting for
+ * a lock (so nobody ever queues behind us), and readers in this process find out by the map.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "ext/base/compat.h"
+#include "ext/log/log_place.h"
+#include "ext/base/settings.h"
+
+/* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
+#define LOG_ROTATION_GAP 10000
+
+/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
+#define LOG_LOOK_MS     1000
+#define LOG_LOOK_MIN_MS 20
+
+/* And where there is no feed, because nobody is subscribed, no more often than this. */
+#define LOG_VISIT_MS 60000
+
+/*
+ * How long a segment is kept that is by itself larger than all that is to be kept: so long for readers who
+ * are about to begin, so long for those who are reading it.
+ */
+#define LOG_GRACE_MS         5000
+#define LOG_READING_GRACE_MS 60000
+
+/* What notifyd.log_pin has in place of a segment whose bulk members have been truncated. */
+#define LOG_PIN_LOST (-1)
+
+static int
+log_compare_segments(const void *a, const void *b)
+{
+	uint64 first = ((const LogSegment *) a)->first;
+	uint64 second = ((const LogSegment *) b)->first;
+
+	return first < second ? -1 : first > second;
+}
+
+static void
+log_map_segment(void *arg, Datum *values)
+{
+	LogMap *map = arg;
+	LogSegment *segment = &map->segments[map->n++];
+
+	if (map->n > LOG_SEGMENTS)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("notifyd.log_segment has too many rows")));
+	segment->segment = DatumGetInt32(values[0]);
+	segment->first = (uint64) DatumGetInt64(values[1]);
+	segment->since = DatumGetTimestampTz(values[2]);
+}
+
+/* Ids up to that of a marker whose members are gone can no longer be had either. */
+static void
+log_map_pin(void *arg, Datum *values)
+{
+	LogMap *map = arg;
+	int segment = DatumGetInt32(values[0]);
+	uint64 last_id = (uint64) DatumGetInt64(values[1]);
+
+	if (segment == LOG_PIN_LOST)
+		map->oldest = Max(map->oldest, last_id);
+	for (int i = 0; i < map->n; i++)
+	{
+		if (map->segments[i].segment == segment)
+			map->segments[i].pinned = Max(map->segments[i].pinned, last_id);
+	}
+}
+
+void
+log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg)
+{
+	Relation table = table_open(log_relation(name), AccessShareLock);
+	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		slot_getallattrs(slot);
+		function(arg, slot->tts_values);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
+}
+
+void
+log_load_map(LogMap *map)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	memset(map, 0, sizeof(*map));
+	log_for_each_row("log_segment", snapshot, log_map_segment, map);
+	qsort(map->segments, map->n, sizeof(LogSegment), log_compare_segments);
+	if (map->n > 0)
+		map->oldest = map->segments[0].first - 1;
+	log_for_each_row("log_pin", snapshot, log_map_pin, map);
+	UnregisterSnapshot(snapshot);
+}
+
+uint64
+log_middle(const LogMap *map)
+{
+	return map->n > 1 ? map->segments[map->n / 2].first - 1 : 0;
+}
+
+void
+log_execute(const char *sql, int64 first, int64 second)
+{
+	Oid types[2] = {INT8OID, INT8OID};
+	Datum values[2] = {Int64GetDatum(first), Int64GetDatum(second)};
+	int result = SPI_execute_with_args(sql,
+									   strstr(sql, "$2")   ? 2
+									   : strstr(sql, "$1") ? 1
+														   : 0,
+									   types, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
+}
+
+void
+log_begin_work(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+}
+
+void
+log_end_work(void)
+{
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* Lock a log table to empty it, with its TOAST table, which a vacuum may hold. Returns false rather than wait. */
+static bool
+log_lock_table(Oid oid)
+{
+	Relation table;
+	Oid toast;
+
+	if (!ConditionalLockRelationOid(oid, AccessExclusiveLock))
+		return false;
+	table = table_open(oid, NoLock);
+	toast = table->rd_rel->reltoastrelid;
+	table_close(table, NoLock);
+	return ConditionalLockRelationOid(toast, AccessExclusiveLock);
+}
+
+/*
+ * What TRUNCATE does to a table (ExecuteTruncateGuts() in commands/tablecmds.c), but for the WAL record that tells
+ * subscribers to do the same: their log is not ours. The table is locked.
+ */
+static void
+log_empty_table(Oid oid)
+{
+	Relation table = table_open(oid, NoLock);
+	Oid toast_oid = table->rd_rel->reltoastrelid;
+	Relation toast = table_open(toast_oid, NoLock);
+
+	compat_set_new_file(table);
+	compat_set_new_file(toast);
+	pgstat_count_truncate(table);
+	table_close(toast, NoLock);
+	table_close(table, NoLock);
+	compat_reindex_relation(oid);
+}
+
+/* Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it. */
+static bool
+log_truncate_oldest(NotifydDatabase *database, LogMap *map)
+{
+	int segment = map->segments[0].segment;
+	uint64 oldest = map->segments[1].first - 1;
+	bool locked;
+
+	log_begin_work();
+	locked = log_lock_table(log_table(segment)) && log_lock_table(log_bulk_table(segment));
+	if (locked)
+	{
+		log_empty_table(log_table(segment));
+		log_empty_table(log_bulk_table(segment));
+		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
+		log_execute("UPDATE notifyd.log_pin SET segment = -1 WHERE segment = $1", segment, 0);
+		log_execute("DELETE FROM notifyd.log_pin WHERE last_id <= $1", (int64) oldest, 0);
+	}
+	log_end_work();
+	if (!locked)
+		return false;
+
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	pg_atomic_write_u64(&database->oldest, map->oldest);
+	return true;
+}
+
+/* Begin a segment at first, if the counter has not passed it. Its row has been committed. */
+static bool
+log_switch(NotifydDatabase *database, int segment, uint64 first)
+{
+	bool done = false;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->next_id <= first)
+	{
+		database->next_id = first;
+		database->segment = segment;
+		log_forget_tail(database);
+		done = true;
+	}
+	LWLockRelease(&database->lock);
+	return done;
+}
+
+static void
+log_rotate(NotifydDatabase *database, LogMap *map)
+{
+	int segment = (map->segments[map->n - 1].segment + 1) % LOG_SEGMENTS;
+	uint64 first;
+
+	do
+	{
+		LWLockAcquire(&database->lock, LW_SHARED);
+		first = database->next_id + LOG_ROTATION_GAP;
+		LWLockRelease(&database->lock);
+
+		log_begin_work();
+		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
+		log_execute(
+			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
+			segment, (int64) first);
+		log_end_work();
+	} while (!log_switch(database, segment, first));
+
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+}
+
+/* If the newest segment of the map is not the one that is being written, make it so, or forget it. */
+static void
+log_finish_rotation(NotifydDatabase *database, LogMap *map)
+{
+	LogSegment *newest = &map->segments[map->n - 1];
+	int segment;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	segment = database->segment;
+	LWLockRelease(&database->lock);
+	if (segment == newest->segment || log_switch(database, newest->segment, newest->first))
+		return;
+
+	log_begin_work();
+	log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", newest->segment, 0);
+	log_end_work();
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+}
+
+/*
+ * The first time that a feed meets the extension's tables: segment 0 begins with the first id that
+ * could have been given out, so that positions of an earlier incarnation are seen to be too old.
+ */
+void
+log_begin(NotifydDatabase *database, LogMap *map)
+{
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	if (map->n == 0)
+	{
+		log_begin_work();
+		log_execute(
+			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
+			0, (int64) database->first_at_start);
+		log_load_map(map);
+		log_end_work();
+	}
+	log_finish_rotation(database, map);
+	pg_atomic_write_u64(&database->oldest, map->oldest);
+}
+
+/* Size in bytes, index and TOAST included; 0 for a table without a row. */
+static int64
+log_measure_table(Oid oid)
+{
+	Relation table = table_open(oid, AccessShareLock);
+	int64 bytes = 0;
+
+	if (RelationGetNumberOfBlocks(table) > 0)
+		bytes = DatumGetInt64(DirectFunctionCall1(pg_total_relation_size, ObjectIdGetDatum(oid)));
+	table_close(table, AccessShareLock);
+	return bytes;
+}
+
+/* Sizes of the segments of the map. */
+static int64
+log_measure(LogMap *map, int64 *bytes)
+{
+	int64 total = 0;
+
+	StartTransactionCommand();
+	for (int i = 0; i < map->n; i++)
+	{
+		bytes[i] = log_measure_table(log_table(map->segments[i].segment)) +
+				   log_measure_table(log_bulk_table(map->segments[i].segment));
+		total += bytes[i];
+	}
+	CommitTransactionCommand();
+	return total;
+}
+
+/*
+ * Whether the oldest segment is kept although the log is too large: a transaction larger than that would be
+ * gone before anyone had read it.
+ */
+static bool
+log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read, TimestampTz now)
+{
+	static uint64 asked_first = 0; /* of the segment that was asked for last, and since when */
+	static TimestampTz asked_since = 0;
+	LogSegment *oldest = &map->segments[0];
+
+	if (oldest_bytes <= size_limit)
+		return false;
+	if (asked_first != oldest->first)
+	{
+		asked_first = oldest->first;
+		asked_since = now;
+	}
+	StartTransactionCommand();
+	log_load_map(map);
+	CommitTransactionCommand();
+	return !TimestampDifferenceExceeds(
+		asked_since, now,
+		read < Max(map->segments[1].first - 1, oldest->pinned) ? LOG_READING_GRACE_MS : LOG_GRACE_MS);
+}
+
+static int64
+log_segment_limit(void)
+{
+	return (int64) notifyd_retention_size * 1024 * 1024 / LOG_SEGMENTS;
+}
+
+/* Retention looks at the log when a quarter of a segment may have been written. */
+static uint64
+log_look_bytes(void)
+{
+	return (uint64) log_segment_limit() / 4;
+}
+
+void
+log_wrote(NotifydDatabase *database, uint64 bytes)
+{
+	uint64 before = pg_atomic_fetch_add_u64(&database->unmeasured, bytes);
+	uint64 limit = log_look_bytes();
+
+	if (before >= limit || before + bytes < limit)
+		return;
+	shared_wake_feed(database);
+	/* It may sleep. */
+	if (database->feed_latch == NULL)
+		shared_wake_launcher();
+}
+
+int
+log_visit_ms(void)
+{
+	return (int) Max(Min(notifyd_retention * 1000.0, INT_MAX) / (LOG_SEGMENTS - 1), LOG_VISIT_MS);
+}
+
+bool
+log_retention_due(NotifydDatabase *database)
+{
+	return pg_atomic_read_u64(&database->unmeasured) >= log_look_bytes();
+}
+
+long
+log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
+{
+	int64 bytes[LOG_SEGMENTS];
+	int64 total;
+	int64 size_limit = log_segment_limit() * LOG_SEGMENTS;
+	int age_limit = (int) Min(notifyd_retention * 1000.0, INT_MAX); /* ms */
+	TimestampTz now = GetCurrentTimestamp();
+	LogSegment *current = &map->segments[map->n - 1];
+	int64 current_bytes;
+	bool rotate;
+
+	pg_atomic_write_u64(&database->unmeasured, 0);
+	total = log_measure(map, bytes);
+	current_bytes = bytes[map->n - 1];
+	rotate = current_bytes >= log_segment_limit() ||
+			 (current_bytes > 0 &&
+			  TimestampDifferenceExceeds(current->since, now, age_limit / (LOG_SEGMENTS - 1)));
+
+	for (int i = 0; map->n > 1; i++)
+	{
+		bool old = TimestampDifferenceExceeds(map->segments[1].since, now, age_limit);
+		bool needed = rotate && map->n == LOG_SEGMENTS;
+
+		if (!old && !needed && total <= size_limit)
+			break;
+		if (log_segment_writer(database, map->segments[0].segment, map->segments[1].first) != 0 ||
+			(!old && log_is_being_read(map, bytes[i], size_limit, read, now)) ||
+			!log_truncate_oldest(database, map))
+			break;
+		total -= bytes[i];
+	}
+	if (rotate && map->n < LOG_SEGMENTS)
+		log_rotate(database, map);
+	log_report_pinned(database, map, total, size_limit);
+	pg_atomic_write_u64(&database->log_bytes, total);
+	pg_atomic_write_u32(&database->segments, map->n);
+	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
+}

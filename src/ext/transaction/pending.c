@@ -1,0 +1,697 @@
+/*-------------------------------------------------------------------------
+ *
+ * pending.c
+ *	  The events of the running transaction, until its commit writes them to the log.
+ *
+ * Events are gathered in a buffer that lives as long as the transaction. Beyond
+ * PENDING_MEMORY it is moved to a temporary file, so that a statement of a million rows costs
+ * bounded memory. A savepoint remembers how far the buffer was, and its rollback cuts it there.
+ *
+ * The buffer is a sequence of bytes: first file_bytes in the file, then the tail in memory. Entries
+ * are written and read from front to back only, so cutting is a matter of two numbers. Nothing is
+ * lost or mixed up by a write that fails half-way, as when the disk is full: what is behind
+ * file_bytes in the file does not count.
+ *
+ * What happens when (access/transam/xact.c, CommitTransaction):
+ *	  XACT_EVENT_PRE_COMMIT		deferred triggers have run; the events are written to the log,
+ *								part of the transaction like any other row. May fail.
+ *	  XACT_EVENT_COMMIT			the commit record is written and the transaction visible: the ids
+ *								are no longer in flight and the feed is woken. Must not fail.
+ *	  XACT_EVENT_ABORT			the same, without the wake.
+ *
+ * Between the two, everybody else's later events wait for this transaction (log.c). So whatever may wait or
+ * take long comes before the ids are taken: see pending_wait_first(), and src/README.md for what cannot.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/async.h"
+#include "commands/tablecmds.h"
+#include "miscadmin.h"
+#include "storage/buffile.h"
+#include "storage/lmgr.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "ext/base/buffer.h"
+#include "ext/capture/capture.h"
+#include "ext/base/compat.h"
+#include "ext/base/failpoint.h"
+#include "ext/log/log_row.h"
+#include "ext/transaction/pending.h"
+
+#define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
+#define PENDING_BULK   256          /* a transaction with more events than this is written as bulk */
+
+/*
+ * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which begins and ends at
+ * multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is (one row is; several are copied once by
+ * table_multi_insert()).
+ */
+typedef struct PendingEntry
+{
+	uint32 length;    /* of the row, without what is added to it so that the next entry is aligned */
+	bool notify;      /* also send its id by NOTIFY on the channel, */
+	bool notify_rows; /* or the whole event */
+} PendingEntry;
+
+#define PENDING_HEADER MAXALIGN(sizeof(PendingEntry))
+
+typedef struct PendingSavepoint
+{
+	int level; /* transaction nesting level that began here */
+	uint64 bytes;
+	int64 count;
+	int64 notifies;
+} PendingSavepoint;
+
+/* All of it in TopTransactionContext, and zero between transactions. */
+typedef struct PendingState
+{
+	bool committing; /* the events have been written, or there were none: none may follow */
+	int64 count;
+	int64 notifies; /* how many of them are to be sent by NOTIFY too */
+	StringInfo tail;
+	BufFile *file;
+	ResourceOwner file_owner; /* NULL: no file */
+	MemoryContext file_context;
+	uint64 file_bytes;
+	bool file_moved; /* the file's position is not file_bytes */
+	PendingSavepoint *savepoints;
+	int nsavepoints;
+	int savepoints_size;
+	NotifydDatabase *database;
+	bool begun;   /* an entry has begun, and not ended: */
+	int entry_at; /* where it is in the tail, */
+	int text_at;  /* and where its text is there */
+} PendingState;
+
+static PendingState pending;
+
+static void
+pending_forget(void)
+{
+	memset(&pending, 0, sizeof(pending));
+}
+
+static uint64
+pending_bytes(void)
+{
+	return pending.file_bytes + (pending.tail ? pending.tail->len : 0);
+}
+
+/*
+ * The file must outlive the portal or subtransaction that happens to be running, and end without
+ * BufFileClose(), which writes what is left and may fail. So it has an owner and memory of its own.
+ */
+static void
+pending_open_file(void)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext context;
+
+	if (pending.file_owner == NULL)
+	{
+		pending.file_context =
+			AllocSetContextCreate(TopTransactionContext, "pg_notifyd pending file", ALLOCSET_DEFAULT_SIZES);
+		pending.file_owner = ResourceOwnerCreate(TopTransactionResourceOwner, "pg_notifyd pending file");
+	}
+	context = MemoryContextSwitchTo(pending.file_context);
+	CurrentResourceOwner = pending.file_owner;
+	pending.file = BufFileCreateTemp(false);
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(context);
+}
+
+/* Never fails. */
+static void
+pending_drop_file(void)
+{
+	ResourceOwner owner = pending.file_owner;
+
+	if (owner == NULL)
+		return;
+	pending.file = NULL;
+	pending.file_owner = NULL;
+	pending.file_bytes = 0;
+	pending.file_moved = false;
+
+	/* As if aborted: that closes without complaint. */
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
+	ResourceOwnerDelete(owner);
+	MemoryContextDelete(pending.file_context);
+}
+
+static void
+pending_write_file(const void *data, Size size)
+{
+	if (pending.file == NULL)
+		pending_open_file();
+	if (pending.file_moved)
+	{
+		if (BufFileSeek(pending.file, 0, (off_t) pending.file_bytes, SEEK_SET) != 0)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+	}
+
+	/* It has moved for good if this fails half-way. */
+	pending.file_moved = true;
+	BufFileWrite(pending.file, unconstify(void *, data), size);
+	pending.file_moved = false;
+	pending.file_bytes += size;
+}
+
+static void
+pending_spill(void)
+{
+	if (pending.tail->len == 0)
+		return;
+	pending_write_file(pending.tail->data, pending.tail->len);
+	resetStringInfo(pending.tail);
+}
+
+/* Cut the buffer. Must not fail: called while a subtransaction aborts. */
+static void
+pending_truncate(uint64 bytes, int64 count, int64 notifies)
+{
+	if (bytes >= pending.file_bytes)
+	{
+		if (pending.tail != NULL)
+		{
+			pending.tail->len = (int) (bytes - pending.file_bytes);
+			pending.tail->data[pending.tail->len] = '\0';
+		}
+	}
+	else
+	{
+		pending.file_bytes = bytes;
+		pending.file_moved = true;
+		resetStringInfo(pending.tail);
+	}
+	if (bytes == 0)
+		pending_drop_file();
+	pending.count = count;
+	pending.notifies = notifies;
+	pending.begun = false;
+}
+
+/* Make ready for an entry of this transaction. */
+static void
+pending_prepare(void)
+{
+	shared_require();
+	pending_init();
+	if (pending.committing)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot capture a change while the transaction is committing"),
+				 errdetail("The events of this transaction have been written to the log already."),
+				 errhint("A watched table must not be changed by a commit callback of another extension.")));
+	if (pending.begun)
+		elog(ERROR, "an event was captured while another one was written");
+	if (pending.database == NULL)
+		pending.database = log_attach();
+	if (pending.tail == NULL)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
+		pending.tail = makeStringInfo();
+		MemoryContextSwitchTo(context);
+	}
+}
+
+void
+pending_make_head(PendingHead *head, const PendingEvent *event)
+{
+	PendingEntry entry = {.notify = event->notify, .notify_rows = event->notify_rows};
+	LogRow row = {.op = event->op,
+				  .relation = event->relation,
+				  .columns = (const char *) event->columns,
+				  .channel = event->channel,
+				  .channel_length = event->channel_length};
+
+	initStringInfo(&head->buf);
+	buffer_put(&head->buf, &entry, sizeof(entry));
+	head->buf.len = PENDING_HEADER;
+	log_begin_row(&head->buf, &row, Max(event->ncolumns, 0) * sizeof(AttrNumber));
+	head->text_at = head->buf.len;
+}
+
+StringInfo
+pending_begin(const PendingHead *head)
+{
+	pending_prepare();
+	if (pending.tail->len > PENDING_MEMORY)
+		pending_spill();
+	Assert(pending.tail->len == (int) MAXALIGN(pending.tail->len));
+	pending.entry_at = pending.tail->len;
+	pending.text_at = pending.entry_at + head->text_at;
+	buffer_put(pending.tail, head->buf.data, head->buf.len);
+	pending.begun = true;
+	return pending.tail;
+}
+
+/* Tell the entry how long its text is, and its head. */
+static PendingEntry *
+pending_set_lengths(Size head_length, Size text_length)
+{
+	PendingEntry *entry = (PendingEntry *) (pending.tail->data + pending.entry_at);
+	char *row = (char *) entry + PENDING_HEADER;
+	char *text = pending.tail->data + pending.text_at;
+
+	log_end_row(row, text, head_length, text_length);
+	entry->length = (uint32) (text - row + text_length);
+	return entry;
+}
+
+/* The entry is whole. Returns its place. */
+static int64
+pending_count(const PendingEntry *entry)
+{
+	pending.begun = false;
+	if (entry->notify)
+		pending.notifies++;
+	return ++pending.count;
+}
+
+int64
+pending_end(int head_end)
+{
+	PendingEntry *entry;
+	int64 place;
+	int length = pending.tail->len;
+
+	if (!pending.begun)
+		elog(ERROR, "an event was rolled back while it was written");
+	entry = pending_set_lengths(head_end - pending.text_at, length - pending.text_at);
+	place = pending_count(entry);
+	buffer_reserve(pending.tail, MAXIMUM_ALIGNOF);
+	memset(pending.tail->data + length, 0, MAXIMUM_ALIGNOF);
+	pending.tail->len = (int) MAXALIGN(length);
+	return place;
+}
+
+/* An event with a text that does not go through memory. */
+static int64
+pending_append_large(const char *text, Size head_length, Size text_length)
+{
+	static const char zeros[MAXIMUM_ALIGNOF] = {0};
+
+	Size written = pending.tail->len - pending.text_at;
+	PendingEntry entry = *pending_set_lengths(written + head_length, written + text_length);
+
+	pending_spill();
+	pending_write_file(text, text_length);
+	pending_write_file(zeros, MAXALIGN(entry.length) - entry.length);
+	return pending_count(&entry);
+}
+
+int64
+pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length)
+{
+	int head_end;
+
+	(void) pending_begin(head);
+	if (text_length > PENDING_MEMORY)
+		return pending_append_large(text, head_length, text_length);
+	head_end = pending.tail->len + (int) head_length;
+	buffer_put(pending.tail, text, (int) text_length);
+	return pending_end(head_end);
+}
+
+/* ---------------- reading the buffer back ---------------- */
+
+/* The bytes at *offset, which moves past them: where they are, if that is in memory, or else allocated in the current context. */
+static const char *
+pending_read(uint64 *offset, Size size)
+{
+	const char *data;
+
+	if (*offset < pending.file_bytes)
+	{
+		char *copy = palloc(Max(size, 1));
+
+		compat_buffile_read(pending.file, copy, size);
+		data = copy;
+	}
+	else
+		data = pending.tail->data + (*offset - pending.file_bytes);
+	*offset += size;
+	return data;
+}
+
+static void
+pending_rewind(uint64 *offset)
+{
+	*offset = 0;
+	if (pending.file != NULL)
+	{
+		if (BufFileSeek(pending.file, 0, 0, SEEK_SET) != 0)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+		pending.file_moved = true;
+	}
+}
+
+/* Read the next entry; *row is its row. Entries never straddle file and tail, because the tail is spilled whole. */
+static PendingEntry
+pending_next(uint64 *offset, char **row)
+{
+	PendingEntry entry;
+
+	memcpy(&entry, pending_read(offset, PENDING_HEADER), sizeof(entry));
+	*row = unconstify(char *, pending_read(offset, MAXALIGN(entry.length)));
+	return entry;
+}
+
+/* ---------------- commit ---------------- */
+
+/* Send an event by NOTIFY as well: its id, or where it is to be whole and fits, the whole. */
+static void
+pending_notify(const LogRow *row, uint64 id, bool whole)
+{
+	StringInfoData payload;
+	char *channel;
+
+	initStringInfo(&payload);
+	if (whole && row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
+		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, row->event, row->event_length,
+						  false);
+	if (payload.len == 0 || payload.len >= COMPAT_NOTIFY_PAYLOAD_MAX)
+	{
+		resetStringInfo(&payload);
+		appendStringInfo(&payload, "{\"id\": " UINT64_FORMAT "}", id);
+	}
+	channel = pnstrdup(row->channel, row->channel_length);
+	Async_Notify(channel, payload.data);
+	pfree(channel);
+	pfree(payload.data);
+}
+
+/* Go through the buffer once; write the events as members of a bulk write, or send what is to be sent by NOTIFY. */
+static void
+pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext each = AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
+	uint64 offset;
+	LogRow row = {.tx = tx, .at = at, .of = (int32) pending.count};
+
+	pending_rewind(&offset);
+	for (int64 i = 0; i < pending.count; i++)
+	{
+		PendingEntry entry;
+		char *formed;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(each);
+		entry = pending_next(&offset, &formed);
+		log_parse_row(formed, &row);
+		row.id = first + i;
+		row.seq = (int32) (i + 1);
+		if (writer != NULL)
+			log_write_member(writer, &row);
+		else if (entry.notify)
+			pending_notify(&row, (uint64) row.id, entry.notify_rows);
+		MemoryContextSwitchTo(context);
+		MemoryContextReset(each);
+	}
+	MemoryContextDelete(each);
+}
+
+/*
+ * Whether the transaction has executed NOTIFY, or LISTEN or UNLISTEN. Only async.c knows, and tells in one way:
+ * AtPrepare_Notify() does nothing but raise an error where that is so (PostgreSQL 14 to 18). It leaves nothing to
+ * clean up behind, so no subtransaction is needed to catch it.
+ */
+static bool
+pending_transaction_notifies(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool notifies = false;
+
+	PG_TRY();
+	{
+		AtPrepare_Notify();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		notifies = true;
+	}
+	PG_END_TRY();
+	return notifies;
+}
+
+/*
+ * Do now what the commit would wait for after our callback, while this transaction holds up nobody.
+ *
+ * ON COMMIT actions of temporary tables take locks on them that other sessions can hold. What was done is not done
+ * again: a dropped table is passed over, and none is emptied without the flag, which says that temporary tables have
+ * been accessed (PreCommit_on_commit_actions() in commands/tablecmds.c).
+ *
+ * A commit with notifications waits for those that have notified before it, up to their end. PreCommit_Notify() in
+ * commands/async.c takes the same lock, and finds it taken. It comes last, as it does there, because nobody who has
+ * notified should wait for anything else.
+ */
+static void
+pending_wait_first(void)
+{
+	if (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)
+	{
+		PreCommit_on_commit_actions();
+		MyXactFlags &= ~XACT_FLAGS_ACCESSEDTEMPNAMESPACE;
+	}
+	if (pending.notifies > 0 || pending_transaction_notifies())
+	{
+		log_lock(pending.database);
+		LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
+	}
+}
+
+/* The usual case: few events, inserted from where they are, under the ids that they keep. */
+static void
+pending_commit_small(uint64 tx, TimestampTz at)
+{
+	int n = (int) pending.count;
+	HeapTupleData one;
+	HeapTupleData *rows = n == 1 ? &one : palloc(n * sizeof(HeapTupleData));
+	HeapTuple first = &one;
+	HeapTuple *tuples = n == 1 ? &first : palloc(n * sizeof(HeapTuple));
+	uint64 offset;
+	LogReservation reservation;
+
+	pending_rewind(&offset);
+	for (int i = 0; i < n; i++)
+	{
+		char *row;
+
+		rows[i].t_len = pending_next(&offset, &row).length;
+		rows[i].t_data = (HeapTupleHeader) row;
+		rows[i].t_tableOid = InvalidOid;
+		ItemPointerSetInvalid(&rows[i].t_self);
+		tuples[i] = &rows[i];
+	}
+	pending_wait_first();
+	reservation = log_write(pending.database, tuples, n, n, tx, at);
+	if (pending.notifies > 0)
+		pending_walk(NULL, (int64) reservation.first, tx, at);
+}
+
+/*
+ * Many events: written first, under provisional numbers that nobody waits for; then the ids are
+ * taken, for one marker row.
+ */
+static void
+pending_commit_bulk(uint64 tx, TimestampTz at)
+{
+	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
+	LogBulkWriter *writer = log_open_bulk_writer(bulk.segment);
+	LogReservation reservation;
+
+	pending_walk(writer, bulk.first_key, tx, at);
+	log_close_bulk_writer(writer);
+
+	pending_wait_first();
+	reservation = log_write_marker(pending.database, &bulk, (int32) pending.count, tx, at);
+	if (pending.notifies > 0)
+		pending_walk(NULL, (int64) reservation.first, tx, at);
+}
+
+static void
+pending_pre_commit(void)
+{
+	uint64 tx;
+	TimestampTz at;
+	MemoryContext context;
+
+	capture_flush_moved();
+	pending.committing = true;
+	if (pending.count == 0)
+	{
+		pending_drop_file();
+		return;
+	}
+	if (pending.count > PG_INT32_MAX)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a transaction cannot have more than %d events", PG_INT32_MAX)));
+	/* Once more: somebody may have made the extension anew meanwhile, and rolled that back. */
+	pending.database = log_attach();
+	at = GetCurrentTimestamp();
+
+	/* The current context may be that of a procedure that commits in a loop: nothing may stay there. */
+	context = MemoryContextSwitchTo(TopTransactionContext);
+	tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
+	if (pending.count <= PENDING_BULK && pending.file == NULL)
+		pending_commit_small(tx, at);
+	else
+		pending_commit_bulk(tx, at);
+	log_wrote(pending.database, pending_bytes());
+	MemoryContextSwitchTo(context);
+	FAIL_POINT("commit-before");
+}
+
+static void
+pending_pre_prepare(void)
+{
+	capture_flush_moved();
+	if (pending.count > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
+				 errdetail("The events of a transaction get their place in the order when it commits."),
+				 errhint("Use COMMIT, or notify_unwatch() the table.")));
+	pending_drop_file();
+}
+
+/*
+ * PostgreSQL calls those callbacks first that were registered last (CallXactCallbacks() in access/transam/xact.c). So
+ * there are two: this one, registered when the library is loaded, is called behind those of other libraries, which may
+ * wait for anything. postgres_fdw commits on another server there.
+ */
+static void
+pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			pending_pre_commit();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			pending_pre_prepare();
+			break;
+		case XACT_EVENT_COMMIT:
+			/* Only now: to remove a large file takes its time. */
+			pending_drop_file();
+			pending_forget();
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			pending_forget();
+			break;
+		default: /* parallel workers write nothing */
+			break;
+	}
+}
+
+/* And this one, registered with the session's first event, before those that were there: others' events wait no longer. */
+static void
+pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (!pending.committing || pending.count == 0)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+	{
+		FAIL_POINT("commit-after");
+		pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
+	}
+	log_decided(pending.database, event == XACT_EVENT_COMMIT);
+}
+
+/*
+ * A savepoint that begins while the buffer is empty needs no note: where none is found for its
+ * level, there was nothing before it.
+ */
+static void
+pending_begin_subxact(int level)
+{
+	if (pending.count == 0)
+		return;
+	if (pending.nsavepoints == pending.savepoints_size)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopTransactionContext);
+
+		pending.savepoints_size = Max(8, pending.savepoints_size * 2);
+		if (pending.savepoints == NULL)
+			pending.savepoints = palloc(pending.savepoints_size * sizeof(PendingSavepoint));
+		else
+			pending.savepoints =
+				repalloc_huge(pending.savepoints, pending.savepoints_size * sizeof(PendingSavepoint));
+		MemoryContextSwitchTo(context);
+	}
+	pending.savepoints[pending.nsavepoints++] = (PendingSavepoint){
+		.level = level, .bytes = pending_bytes(), .count = pending.count, .notifies = pending.notifies};
+}
+
+static void
+pending_end_subxact(int level, bool commit)
+{
+	PendingSavepoint *top = pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
+	bool noted = top != NULL && top->level == level;
+
+	/* Even where no event was counted, for the first may have failed half-way. */
+	if (!commit)
+		pending_truncate(noted ? top->bytes : 0, noted ? top->count : 0, noted ? top->notifies : 0);
+	if (noted)
+		pending.nsavepoints--;
+}
+
+static void
+pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_unused(),
+						 SubTransactionId parent pg_attribute_unused(), void *arg pg_attribute_unused())
+{
+	int level = GetCurrentTransactionNestLevel();
+
+	switch (event)
+	{
+		case SUBXACT_EVENT_START_SUB:
+			capture_flush_moved();
+			pending_begin_subxact(level);
+			break;
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			capture_flush_moved();
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			pending_end_subxact(level, true);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			capture_forget_moved();
+			pending_end_subxact(level, false);
+			break;
+	}
+}
+
+void
+pending_register(void)
+{
+	RegisterXactCallback(pending_last_callback, NULL);
+}
+
+void
+pending_init(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(pending_first_callback, NULL);
+	RegisterSubXactCallback(pending_subxact_callback, NULL);
+	registered = true;
+}

@@ -1,0 +1,386 @@
+/*-------------------------------------------------------------------------
+ *
+ * clients.c
+ *	  What the view notifyd.clients shows.
+ *
+ * The gateways know who is connected, and nobody else has to: so they are asked, one after
+ * the other, over the sockets that they have for the feeds. The backend that reads the
+ * view says HELLO without a database, and gets a frame for each client. Whoever is at the
+ * socket is of our own operating system user; still, what comes is taken for what it says
+ * only as far as it makes sense.
+ *
+ * A gateway that does not answer costs CLIENTS_TIMEOUT_MS, and a warning. One that says
+ * what no gateway says is an error.
+ *
+ * Only superusers and members of pg_read_all_stats see anything: a channel's name, and who
+ * reads it, are not everybody's business.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "catalog/pg_authid.h"
+#include "catalog/pg_type.h"
+#include "ext/base/compat.h"
+#include "ext/base/extension.h"
+#include "ext/feed/feed.h"
+#include "fmgr.h"
+#include "portability/instr_time.h"
+#include "ext/base/settings.h"
+#include "ext/base/shared.h"
+#include "storage/fd.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "wire/wire.h"
+
+PG_FUNCTION_INFO_V1(notifyd_client_rows);
+
+/* For all that one gateway has to say. */
+#define CLIENTS_TIMEOUT_MS 5000
+
+/* No frame that a gateway sends to a backend is nearly as large. */
+#define CLIENTS_MAX_FRAME (64 * 1024)
+
+/* Columns of notifyd.client_rows(), in its order. */
+typedef enum ClientsColumn
+{
+	CLIENTS_GATEWAY = 0,
+	CLIENTS_ADDRESS,
+	CLIENTS_PORT,
+	CLIENTS_DATABASE,
+	CLIENTS_ROLE,
+	CLIENTS_CONNECTED_AT,
+	CLIENTS_SUBPROTOCOL,
+	CLIENTS_CHANNELS,
+	CLIENTS_POSITION,
+	CLIENTS_LAG,
+	CLIENTS_QUEUED_BYTES,
+	CLIENTS_MESSAGES,
+	CLIENTS_BYTES_SENT,
+} ClientsColumn;
+#define CLIENTS_NCOLUMNS (CLIENTS_BYTES_SENT + 1)
+
+typedef struct ClientsRow
+{
+	Datum values[CLIENTS_NCOLUMNS];
+	bool nulls[CLIENTS_NCOLUMNS];
+} ClientsRow;
+
+/* One gateway being asked. */
+typedef struct ClientsReader
+{
+	int gateway;
+	pgsocket fd;
+	instr_time began;
+	ReturnSetInfo *result;
+	MemoryContext row_context;
+	bool greeted;
+	bool ended;
+	size_t len; /* bytes in buf */
+	char buf[CLIENTS_MAX_FRAME];
+} ClientsReader;
+
+/* UTF-8 from the gateway in the encoding of the database. */
+static char *
+clients_text(WireBytes bytes)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	feed_append_server(&text, bytes.data, (int) bytes.len);
+	return text.data;
+}
+
+static void
+clients_set(ClientsRow *row, ClientsColumn column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+static void
+clients_set_count(ClientsRow *row, ClientsColumn column, uint64 count)
+{
+	clients_set(row, column, Int64GetDatum((int64) count));
+}
+
+static void
+clients_set_name(ClientsRow *row, ClientsColumn column, const char *name)
+{
+	/* namein() cuts what is too long between two characters. */
+	if (name[0] != '\0')
+		clients_set(row, column, DirectFunctionCall1(namein, CStringGetDatum(name)));
+}
+
+static void
+clients_set_address(ClientsRow *row, const WireClient *client)
+{
+	char *address = clients_text(client->address);
+
+	if (address[0] == '\0')
+		return;
+	/* As inet_client_addr() does: inet has no room for the zone of a link-local address. */
+	if (strchr(address, ':') != NULL)
+		clean_ipv6_addr(AF_INET6, address);
+	clients_set(row, CLIENTS_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(address)));
+	clients_set(row, CLIENTS_PORT, Int32GetDatum(client->port));
+}
+
+static int
+clients_compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void
+clients_set_channels(ClientsRow *row, WireBytes list)
+{
+	/* A string takes at least its length. */
+	size_t most = list.len / sizeof(uint32);
+	char **names = palloc(sizeof(char *) * (most + 1));
+	Datum *datums = palloc(sizeof(Datum) * (most + 1));
+	int count = 0;
+	WireBytes name;
+
+	while (wire_list_next(&list, &name))
+		names[count++] = clients_text(name);
+	qsort(names, count, sizeof(char *), clients_compare_names);
+	for (int i = 0; i < count; i++)
+		datums[i] = CStringGetTextDatum(names[i]);
+	clients_set(row, CLIENTS_CHANNELS,
+				PointerGetDatum(construct_array(datums, count, TEXTOID, -1, false, TYPALIGN_INT)));
+}
+
+static void
+clients_set_connected_at(ClientsRow *row, const WireClient *client)
+{
+	TimestampTz connected_at = (TimestampTz) client->connected_at - NOTIFYD_UNIX_EPOCH;
+
+	if (client->connected_at > PG_INT64_MAX || !IS_VALID_TIMESTAMP(connected_at))
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("a gateway sent a time out of range")));
+	clients_set(row, CLIENTS_CONNECTED_AT, TimestampTzGetDatum(connected_at));
+}
+
+static void
+clients_set_position(ClientsRow *row, const WireClient *client)
+{
+	char position[WIRE_POSITION_SIZE];
+
+	(void) wire_position_format(client->position, position);
+	clients_set(row, CLIENTS_POSITION, CStringGetTextDatum(position));
+	clients_set_count(row, CLIENTS_LAG, client->lag);
+}
+
+static void
+clients_add_row(ClientsReader *reader, const WireClient *client)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(reader->row_context);
+	ClientsRow row;
+
+	memset(row.nulls, true, sizeof(row.nulls));
+	clients_set(&row, CLIENTS_GATEWAY, Int32GetDatum(reader->gateway));
+	clients_set_address(&row, client);
+	clients_set_name(&row, CLIENTS_DATABASE, clients_text(client->database));
+	clients_set_name(&row, CLIENTS_ROLE,
+					 client->role.len > 0 ? clients_text(client->role) : notifyd_anonymous_role);
+	if (client->subprotocol.len > 0)
+		clients_set(&row, CLIENTS_SUBPROTOCOL, CStringGetTextDatum(clients_text(client->subprotocol)));
+	clients_set_channels(&row, client->channels);
+	clients_set_connected_at(&row, client);
+	clients_set_position(&row, client);
+	clients_set_count(&row, CLIENTS_QUEUED_BYTES, client->queued);
+	clients_set_count(&row, CLIENTS_MESSAGES, client->messages);
+	clients_set_count(&row, CLIENTS_BYTES_SENT, client->bytes);
+	tuplestore_putvalues(reader->result->setResult, reader->result->setDesc, row.values, row.nulls);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(reader->row_context);
+}
+
+static void
+clients_handle(ClientsReader *reader, const WireMessage *message)
+{
+	bool hello = message->type == WIRE_HELLO;
+
+	if (hello != !reader->greeted ||
+		(!hello && message->type != WIRE_CLIENT && message->type != WIRE_CLIENTS_END))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("unexpected frame of type %d from gateway %d",
+															 (int) message->type, reader->gateway)));
+	if (hello)
+		reader->greeted = link_version_ok(reader->gateway, message->u.hello.version, ERROR);
+	else if (message->type == WIRE_CLIENT)
+		clients_add_row(reader, &message->u.client);
+	else
+		reader->ended = true;
+}
+
+/* Handle the complete frames that are in the buffer and keep the rest. */
+static void
+clients_dispatch(ClientsReader *reader)
+{
+	size_t at = 0;
+
+	while (!reader->ended)
+	{
+		WireMessage message;
+		size_t used;
+		WireResult result = wire_decode(reader->buf + at, reader->len - at, &message, &used);
+
+		if (result == WIRE_BAD || used > CLIENTS_MAX_FRAME)
+			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+							errmsg("malformed frame from gateway %d", reader->gateway)));
+		if (result == WIRE_MORE)
+			break;
+		clients_handle(reader, &message);
+		at += used;
+	}
+	memmove(reader->buf, reader->buf + at, reader->len - at);
+	reader->len -= at;
+}
+
+/* Milliseconds that the gateway still has; not above 0: none. */
+static long
+clients_time_left(const ClientsReader *reader)
+{
+	instr_time elapsed;
+
+	INSTR_TIME_SET_CURRENT(elapsed);
+	INSTR_TIME_SUBTRACT(elapsed, reader->began);
+	return CLIENTS_TIMEOUT_MS - (long) INSTR_TIME_GET_MILLISEC(elapsed);
+}
+
+static void
+clients_wait(const ClientsReader *reader, long timeout)
+{
+	static uint32 wait_event = 0;
+
+	if (wait_event == 0)
+		COMPAT_WAIT_EVENT(wait_event, "NotifydClients");
+	(void) WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+							 reader->fd, timeout, wait_event);
+	ResetLatch(MyLatch);
+}
+
+/* Connect, and say what we want. False: errno says why not. */
+static bool
+clients_ask(ClientsReader *reader)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	WireMessage hello = {.type = WIRE_HELLO, .u.hello = {.version = WIRE_VERSION}};
+	char frame[128];
+	size_t size = wire_encode(&hello, frame, sizeof(frame));
+
+	Assert(size <= sizeof(frame));
+	shared_gateway_socket(reader->gateway, address.sun_path, sizeof(address.sun_path));
+	/* A fresh socket takes so little at once. */
+	return connect(reader->fd, (struct sockaddr *) &address, sizeof(address)) == 0 &&
+		   send(reader->fd, frame, size, MSG_NOSIGNAL) == (ssize_t) size;
+}
+
+/* Read all that the gateway has to say. Returns NULL, or what kept it from saying it all. */
+static const char *
+clients_listen(ClientsReader *reader)
+{
+	while (!reader->ended)
+	{
+		long left = clients_time_left(reader);
+		ssize_t got;
+
+		CHECK_FOR_INTERRUPTS();
+		if (left <= 0)
+			return "It did not answer in time.";
+		got = recv(reader->fd, reader->buf + reader->len, sizeof(reader->buf) - reader->len, 0);
+		if (got > 0)
+		{
+			reader->len += got;
+			clients_dispatch(reader);
+		}
+		else if (got == 0)
+			return "It closed the connection.";
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			clients_wait(reader, left);
+		else if (errno != EINTR)
+			return psprintf("%s.", strerror(errno));
+	}
+	return NULL;
+}
+
+/* Ask one gateway, which may be gone by now. */
+static void
+clients_read_gateway(ClientsReader *reader, int gateway)
+{
+	reader->gateway = gateway;
+	reader->greeted = false;
+	reader->ended = false;
+	reader->len = 0;
+	INSTR_TIME_SET_CURRENT(reader->began);
+	/* Counted with what the server opens for itself, or it would run out of descriptors elsewhere. */
+	if (!AcquireExternalFD())
+		ereport(ERROR,
+				(errcode_for_socket_access(), errmsg("could not create socket for gateway %d: %m", gateway)));
+	reader->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (reader->fd < 0)
+	{
+		ReleaseExternalFD();
+		ereport(ERROR,
+				(errcode_for_socket_access(), errmsg("could not create socket for gateway %d: %m", gateway)));
+	}
+	PG_TRY();
+	{
+		const char *problem = clients_ask(reader) ? clients_listen(reader) : psprintf("%s.", strerror(errno));
+
+		if (problem != NULL)
+			ereport(WARNING, (errmsg("could not get all clients of gateway %d", gateway),
+							  errdetail_internal("%s", problem)));
+	}
+	PG_FINALLY();
+	{
+		close(reader->fd);
+		ReleaseExternalFD();
+	}
+	PG_END_TRY();
+}
+
+static bool
+clients_gateway_running(int gateway)
+{
+	bool running;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
+	running = notifyd_shared->gateways[gateway].pid != 0 && notifyd_shared->gateways[gateway].ready;
+	LWLockRelease(&notifyd_shared->lock);
+	return running;
+}
+
+/* The rows of notifyd.clients; none where the library is not preloaded. */
+Datum
+notifyd_client_rows(PG_FUNCTION_ARGS)
+{
+	ClientsReader *reader;
+
+	compat_materialized_srf(fcinfo);
+	if (notifyd_shared == NULL || !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return (Datum) 0;
+	reader = palloc0(sizeof(ClientsReader));
+	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	reader->row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "notifyd.clients row", ALLOCSET_DEFAULT_SIZES);
+	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
+		extension_require_version();
+	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
+		elog(ERROR, "unexpected number of columns: %d", reader->result->setDesc->natts);
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (clients_gateway_running(i))
+			clients_read_gateway(reader, i);
+	}
+	MemoryContextDelete(reader->row_context);
+	pfree(reader);
+	return (Datum) 0;
+}

@@ -1,0 +1,257 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch.c
+ *	  notify_watch() and notify_unwatch().
+ *
+ * Locks: one on the watched table, held to the end of the transaction, is what makes
+ * concurrent calls for one table wait for each other. A call that has to make or change
+ * triggers takes ShareRowExclusiveLock, as CREATE TRIGGER does, one that changes only what
+ * notifyd.watch says takes ShareUpdateExclusiveLock, which no reader or writer notices,
+ * and one that removes triggers takes AccessExclusiveLock, as DROP TRIGGER does. Each of
+ * them conflicts with itself and the others. A call that finds everything as it should be
+ * takes none, but for AccessShareLock for a moment to read a condition. What was read before a
+ * lock was had is read again under it.
+ *
+ * A call that makes a new watch also takes a lock that stands for the channel, so that of two
+ * owners who make the first watches of a channel at the same time the second sees the watch of
+ * the first. It is one on an object that does not exist, which no command locks. While somebody
+ * else has it, a call holds neither the table's lock, for which writers would wait, nor this one
+ * while it waits for the table's, which another session may hold that is about to watch the table.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "ext/access/access.h"
+#include "ext/base/extension.h"
+#include "ext/log/log.h"
+#include "ext/launcher/launcher.h"
+#include "ext/base/shared.h"
+#include "ext/watch/watch.h"
+
+PG_FUNCTION_INFO_V1(notify_watch);
+PG_FUNCTION_INFO_V1(notify_unwatch);
+
+static bool
+watch_columns_equal(const WatchColumns *a, const WatchColumns *b)
+{
+	return a->given == b->given && a->n == b->n &&
+		   (a->n == 0 || memcmp(a->attnums, b->attnums, a->n * sizeof(AttrNumber)) == 0);
+}
+
+/* Whether two watches of one table and channel say the same, but for the condition. */
+static bool
+watch_equal(const Watch *a, const Watch *b)
+{
+	return a->ops == b->ops && watch_columns_equal(&a->cols, &b->cols) &&
+		   watch_columns_equal(&a->key, &b->key) && watch_columns_equal(&a->update_of, &b->update_of) &&
+		   a->old_values == b->old_values && a->notify == b->notify && a->notify_rows == b->notify_rows;
+}
+
+/*
+ * The lock it takes to make the watch there is (NULL: none) the one that is wanted; NoLock:
+ * it is.
+ */
+static LOCKMODE
+watch_lock_needed(const Watch *have, const Watch *want)
+{
+	WatchTriggers triggers;
+
+	if (have == NULL)
+		return ShareRowExclusiveLock;
+	triggers = watch_find_triggers(have);
+	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
+		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
+		return AccessExclusiveLock;
+	if (have->ops != want->ops || !watch_condition_is(want->relation, triggers.row, want->condition) ||
+		watch_state(have) != WATCH_ACTIVE)
+		return ShareRowExclusiveLock;
+	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
+}
+
+static LOCKTAG
+watch_channel_lock(const char *channel)
+{
+	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, log_relation("watch"), hash, 0);
+	return tag;
+}
+
+/* Lock a channel if nobody else has done so. */
+static bool
+watch_try_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+watch_await_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+void
+watch_join_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	access_check_join(GetUserId(), channel);
+}
+
+/*
+ * Look at the watch there is until the lock that it needs is held, and if there is none the
+ * channel's. Sets *have, and returns what there is to do, as the table's lock. Raises
+ * access_check_join()'s error.
+ */
+static LOCKMODE
+watch_lock(const Watch *want, Watch **have)
+{
+	LOCKMODE held = NoLock;
+	LOCKMODE needed;
+
+	for (;;)
+	{
+		*have = watch_find_channel(want->relation, want->channel);
+		needed = watch_lock_needed(*have, want);
+		if (needed <= held)
+		{
+			if (*have != NULL || watch_try_channel(want->channel))
+				break;
+			UnlockRelationOid(want->relation, held);
+			held = NoLock;
+			watch_await_channel(want->channel);
+			continue;
+		}
+		LockRelationOid(want->relation, needed);
+		held = needed;
+
+		/* It may have been dropped, or given to another owner, while we waited. */
+		watch_check_relation(want->relation);
+	}
+	if (*have == NULL)
+		access_check_join(GetUserId(), want->channel);
+	return needed;
+}
+
+static void
+watch_warn_of_children(const Watch *watch)
+{
+	if (get_rel_relkind(watch->relation) == RELKIND_RELATION && has_subclass(watch->relation) &&
+		find_inheritance_children(watch->relation, NoLock) != NIL)
+		ereport(NOTICE, (errmsg("rows of the tables that inherit from \"%s\" are not watched",
+								get_rel_name(watch->relation)),
+						 errhint("Watch each of them, with the same channel if you like.")));
+}
+
+/*
+ * Make the triggers of a watch anew, or make those of the watch there was (NULL: none) fit. Where
+ * these did not capture everything, subscribers are told to load their state anew.
+ */
+static void
+watch_make_triggers(const Watch *want, const Watch *have)
+{
+	bool captured = have == NULL || watch_state(have) == WATCH_ACTIVE;
+
+	if (have == NULL)
+		watch_adopt_orphans(want);
+	watch_create_triggers(want);
+	watch_enable_triggers(want);
+	if (!captured)
+		watch_reset(want, WATCH_RESET_CAPTURED_AGAIN);
+}
+
+Datum
+notify_watch(PG_FUNCTION_ARGS)
+{
+	Watch *want;
+	Watch *have;
+	LOCKMODE needed;
+
+	PreventCommandIfReadOnly("notify_watch()");
+	shared_require();
+	launcher_warn_missing();
+	extension_require_version();
+	want = watch_from_arguments(fcinfo);
+	needed = watch_lock(want, &have);
+	if (have != NULL)
+		want->id = have->id;
+	if (needed == NoLock)
+		PG_RETURN_INT64(want->id);
+
+	if (have == NULL)
+	{
+		watch_insert(want);
+		watch_warn_of_children(want);
+	}
+	else
+		watch_update(want);
+	if (needed > ShareUpdateExclusiveLock)
+		watch_make_triggers(want, have);
+	watch_carry(want);
+	PG_RETURN_INT64(want->id);
+}
+
+/* The watches to be removed: of the table, on the channel if one is given. */
+static List *
+watch_to_remove(Oid relation, const char *channel)
+{
+	Watch *watch;
+
+	if (channel == NULL)
+		return watch_list(relation);
+	watch = watch_find_channel(relation, channel);
+	return watch != NULL ? list_make1(watch) : NIL;
+}
+
+/* Works without shared_preload_libraries too, so that a table can be freed of its watches. */
+Datum
+notify_unwatch(PG_FUNCTION_ARGS)
+{
+	char *channel = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Oid relation;
+	List *watches;
+	ListCell *cell;
+
+	PreventCommandIfReadOnly("notify_unwatch()");
+	extension_require_version();
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
+	relation = PG_GETARG_OID(0);
+	watch_check_relation(relation);
+	if (watch_to_remove(relation, channel) == NIL)
+		PG_RETURN_INT32(0);
+
+	LockRelationOid(relation, AccessExclusiveLock);
+	watch_check_relation(relation);
+	watches = watch_to_remove(relation, channel);
+	foreach (cell, watches)
+	{
+		Watch *watch = lfirst(cell);
+
+		watch_drop_triggers(watch_find_triggers(watch));
+		watch_delete(watch);
+
+		/* The channel lives on where another table has taken this one's place, or shares it. */
+		if (notifyd_shared != NULL && watch_list_channel(watch->channel) != NIL)
+			watch_reset(watch, "a table is no longer watched on the channel");
+	}
+	PG_RETURN_INT32(list_length(watches));
+}

@@ -1,0 +1,397 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_carry.c
+ *	  Triggers carry the definition of their watch, so that they are the watch where its row is not.
+ *
+ * pg_dump dumps triggers with the tables' definitions and rows of notifyd.watch with their data.
+ * A dump of the definitions alone, or restored by who may not write to our tables, has triggers
+ * without rows. So a trigger's arguments are the watch's id and all that its row says. Where
+ * CREATE TRIGGER brings one whose watch is not there, the watch is made from them, under an id of
+ * its own (watch_adopt_trigger()); where notify_watch() makes the watch anew, it takes the
+ * triggers over. What triggers carry need not be dumped as rows as well, and so is no obstacle
+ * for a restore of the data later.
+ *
+ * The row counts as long as it is there. Arguments are written anew whenever the row or a
+ * column's name changes. Triggers of version 1.0 have the id alone.
+ *
+ * A condition is parsed again where it is restored, and IS DISTINCT FROM, NULLIF and CASE have no
+ * place for the schema of an operator: pg_dump's search_path may lead to another one. So the
+ * last argument says which operators the condition uses, and a watch whose trigger uses others
+ * is broken.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "ext/watch/watch.h"
+
+PG_FUNCTION_INFO_V1(notifyd_watch_carried);
+
+/* The arguments of a trigger that carries its watch. */
+enum CarryArgument
+{
+	CARRY_ID,
+	CARRY_CHANNEL,
+	CARRY_OPS,
+	CARRY_COLS, /* an array of names; empty: not given */
+	CARRY_KEY,
+	CARRY_UPDATE_OF,
+	CARRY_FLAGS, /* "old_values", "notify", "notify_rows", each with a space behind it */
+	CARRY_USES,  /* operators of the condition, see watch_condition_uses() */
+	CARRY_NARGUMENTS
+};
+
+/* ---------------- writing ---------------- */
+
+static char *
+carry_columns(const Watch *watch, const WatchColumns *columns)
+{
+	Datum *names = palloc(Max(columns->n, 1) * sizeof(Datum));
+	int n = 0;
+	ArrayType *array;
+	Oid output;
+	bool varlena;
+
+	if (!columns->given)
+		return pstrdup("");
+	for (int i = 0; i < columns->n; i++)
+	{
+		char *name = get_attname(watch->relation, columns->attnums[i], true);
+
+		if (name != NULL)
+			names[n++] = CStringGetTextDatum(name);
+	}
+	array = construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT);
+	getTypeOutputInfo(TEXTARRAYOID, &output, &varlena);
+	return OidOutputFunctionCall(output, PointerGetDatum(array));
+}
+
+/* A watch as a trigger's arguments are stored: one after the other, each with a NUL. */
+static bytea *
+carry_arguments(const Watch *watch, const char *uses)
+{
+	const char *values[CARRY_NARGUMENTS];
+	StringInfoData text;
+	bytea *result;
+
+	values[CARRY_ID] = psprintf(INT64_FORMAT, watch->id);
+	values[CARRY_CHANNEL] = watch->channel;
+	values[CARRY_OPS] = watch_ops_text(watch->ops);
+	values[CARRY_COLS] = carry_columns(watch, &watch->cols);
+	values[CARRY_KEY] = carry_columns(watch, &watch->key);
+	values[CARRY_UPDATE_OF] = carry_columns(watch, &watch->update_of);
+	values[CARRY_FLAGS] = psprintf("%s%s%s", watch->old_values ? "old_values " : "",
+								   watch->notify ? "notify " : "", watch->notify_rows ? "notify_rows " : "");
+	values[CARRY_USES] = uses;
+	initStringInfo(&text);
+	for (int i = 0; i < CARRY_NARGUMENTS; i++)
+		appendBinaryStringInfo(&text, values[i], (int) strlen(values[i]) + 1);
+	result = palloc(VARHDRSZ + text.len);
+	SET_VARSIZE(result, VARHDRSZ + text.len);
+	memcpy(VARDATA(result), text.data, text.len);
+	return result;
+}
+
+/* Give a trigger these arguments, if it has others. */
+static void
+carry_set_arguments(Oid relation, Oid trigger, bytea *arguments)
+{
+	Relation table = table_open(TriggerRelationId, RowExclusiveLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool isnull;
+		Datum old = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(table), &isnull);
+
+		if (isnull || !DatumGetBool(DirectFunctionCall2(byteaeq, old, PointerGetDatum(arguments))))
+		{
+			Datum values[Natts_pg_trigger] = {0};
+			bool nulls[Natts_pg_trigger] = {false};
+			bool replace[Natts_pg_trigger] = {false};
+
+			values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(arguments);
+			values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(CARRY_NARGUMENTS);
+			replace[Anum_pg_trigger_tgargs - 1] = replace[Anum_pg_trigger_tgnargs - 1] = true;
+			tuple = heap_modify_tuple(tuple, RelationGetDescr(table), values, nulls, replace);
+			CatalogTupleUpdate(table, &tuple->t_self, tuple);
+			CacheInvalidateRelcacheByRelid(relation);
+			CommandCounterIncrement();
+		}
+	}
+	systable_endscan(scan);
+	table_close(table, NoLock);
+}
+
+/* The same for a trigger of a partitioned table and those that its partitions have of it. */
+static void
+carry_set_all(Oid relation, Oid trigger, bytea *arguments)
+{
+	ListCell *child;
+
+	carry_set_arguments(relation, trigger, arguments);
+	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach (child, find_inheritance_children(relation, NoLock))
+	{
+		ListCell *cell;
+
+		foreach (cell, watch_triggers_of(lfirst_oid(child)))
+		{
+			WatchTrigger *clone = lfirst(cell);
+
+			if (clone->parent == trigger)
+				carry_set_all(lfirst_oid(child), clone->oid, arguments);
+		}
+	}
+}
+
+/* ---------------- reading ---------------- */
+
+/* Where a trigger's argument is; the trigger has so many. */
+static const char *
+carry_argument(const WatchTrigger *trigger, int n)
+{
+	const char *at = trigger->args;
+
+	while (n-- > 0)
+		at += strlen(at) + 1;
+	return at;
+}
+
+static void
+carry_read_columns(WatchColumns *columns, const WatchTrigger *trigger, int argument, Oid relation)
+{
+	const char *list = carry_argument(trigger, argument);
+	Oid input;
+	Oid parameter;
+	Datum *names;
+	bool *nulls;
+	int n;
+
+	if (list[0] == '\0')
+		return;
+	getTypeInputInfo(TEXTARRAYOID, &input, &parameter);
+	deconstruct_array(
+		DatumGetArrayTypeP(OidInputFunctionCall(input, unconstify(char *, list), parameter, -1)), TEXTOID, -1,
+		false, TYPALIGN_INT, &names, &nulls, &n);
+	columns->given = true;
+	columns->attnums = palloc(Max(n, 1) * sizeof(AttrNumber));
+	for (int i = 0; i < n; i++)
+	{
+		char *name = nulls[i] ? "" : TextDatumGetCString(names[i]);
+		AttrNumber attnum = get_attnum(relation, name);
+
+		if (attnum <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of relation \"%s\" does not exist", name, get_rel_name(relation)),
+					 errdetail("A trigger of %s.%s() names it.", WATCH_SCHEMA, "capture")));
+		columns->attnums[columns->n++] = attnum;
+	}
+}
+
+/* The watch that a trigger of this table carries, with id 0. */
+static Watch *
+carry_read(const WatchTrigger *trigger, Oid relation)
+{
+	Watch *watch = palloc0(sizeof(Watch));
+	const char *flags = carry_argument(trigger, CARRY_FLAGS);
+
+	watch->relation = relation;
+	watch->channel = pstrdup(carry_argument(trigger, CARRY_CHANNEL));
+	watch_check_channel(watch->channel, NULL);
+	watch->ops = watch_read_ops(carry_argument(trigger, CARRY_OPS));
+	carry_read_columns(&watch->cols, trigger, CARRY_COLS, relation);
+	carry_read_columns(&watch->key, trigger, CARRY_KEY, relation);
+	carry_read_columns(&watch->update_of, trigger, CARRY_UPDATE_OF, relation);
+	watch->old_values = strstr(flags, "old_values ") != NULL;
+	watch->notify = strstr(flags, "notify ") != NULL;
+	watch->notify_rows = strstr(flags, "notify_rows ") != NULL;
+	watch->condition = watch_condition_text(relation, trigger->oid);
+	return watch;
+}
+
+/* Whether a trigger's watch is there; of a partition's, the watch may be of a table that it belongs to. */
+static bool
+carry_has_watch(const WatchTrigger *trigger, Oid relation)
+{
+	Watch *watch = trigger->id > 0 ? watch_find(trigger->id) : NULL;
+
+	return OidIsValid(trigger->parent) ||
+		   (watch != NULL && watch->relation == relation && watch_trigger_is_of(trigger, watch));
+}
+
+bool
+watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch)
+{
+	return trigger->id == watch->id && (trigger->nargs != CARRY_NARGUMENTS ||
+										strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) == 0);
+}
+
+/* The arguments of a trigger with another id. */
+static bytea *
+carry_replace_id(const WatchTrigger *trigger, int64 id)
+{
+	const char *rest = carry_argument(trigger, 1);
+	const char *end = carry_argument(trigger, trigger->nargs);
+	char *number = psprintf(INT64_FORMAT, id);
+	Size length = strlen(number) + 1;
+	bytea *result = palloc(VARHDRSZ + length + (end - rest));
+
+	SET_VARSIZE(result, VARHDRSZ + length + (end - rest));
+	memcpy(VARDATA(result), number, length);
+	memcpy(VARDATA(result) + length, rest, end - rest);
+	return result;
+}
+
+void
+watch_adopt_trigger(Oid relation, Oid oid)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_triggers_of(relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+		Watch *watch;
+		WatchTriggers have;
+		Oid mine;
+
+		if (trigger->oid != oid || trigger->nargs != CARRY_NARGUMENTS)
+			continue;
+		watch = watch_find_channel(relation, carry_argument(trigger, CARRY_CHANNEL));
+		if (watch != NULL && watch->id == trigger->id)
+			return;
+
+		/* As notify_watch() would be refused. */
+		watch_check_relation(relation);
+		if (watch == NULL)
+		{
+			watch_join_channel(carry_argument(trigger, CARRY_CHANNEL));
+			watch = carry_read(trigger, relation);
+			watch_insert(watch);
+		}
+		have = watch_find_triggers(watch);
+		mine = trigger->row ? have.row : have.truncate;
+		if (OidIsValid(mine) && mine != trigger->oid)
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+							errmsg("the watch of table \"%s\" on channel \"%s\" has such a trigger already",
+								   get_rel_name(relation), watch->channel)));
+
+		/* What it carries stays, but for the id: also which operators its condition is to use. */
+		carry_set_all(relation, trigger->oid, carry_replace_id(trigger, watch->id));
+		return;
+	}
+}
+
+void
+watch_adopt_orphans(const Watch *watch)
+{
+	WatchTriggers have = watch_find_triggers(watch);
+	bytea *arguments = carry_arguments(watch, "");
+	ListCell *cell;
+
+	foreach (cell, watch_triggers_of(watch->relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+		Oid *mine = trigger->row ? &have.row : &have.truncate;
+
+		if (OidIsValid(*mine) || carry_has_watch(trigger, watch->relation) ||
+			(trigger->nargs == CARRY_NARGUMENTS &&
+			 strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) != 0))
+			continue;
+		carry_set_all(watch->relation, trigger->oid, arguments);
+		*mine = trigger->oid;
+	}
+}
+
+/* ---------------- keeping ---------------- */
+
+/* The operators that a condition is to use, as the watch's row trigger carries them; NULL: it does not. */
+static const char *
+carry_uses(const Watch *watch)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_triggers_of(watch->relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+
+		if (watch_trigger_is_of(trigger, watch) && trigger->row && trigger->nargs == CARRY_NARGUMENTS)
+			return carry_argument(trigger, CARRY_USES);
+	}
+	return NULL;
+}
+
+bool
+watch_condition_is_other(const Watch *watch)
+{
+	const char *uses = carry_uses(watch);
+
+	return uses != NULL && strcmp(uses, watch_condition_uses(watch_find_triggers(watch).row)) != 0;
+}
+
+/* A trigger that carries operators keeps them, or nobody would know any more that it uses others. */
+void
+watch_carry(const Watch *watch)
+{
+	WatchTriggers triggers = watch_find_triggers(watch);
+	const char *uses = carry_uses(watch);
+	bytea *arguments = carry_arguments(watch, uses != NULL ? uses : watch_condition_uses(triggers.row));
+
+	if (OidIsValid(triggers.row))
+		carry_set_all(watch->relation, triggers.row, arguments);
+	if (OidIsValid(triggers.truncate))
+		carry_set_all(watch->relation, triggers.truncate, arguments);
+}
+
+/*
+ * notifyd.watch_carried(id bigint) -> boolean
+ *
+ * Whether the triggers of a watch carry it, for pg_dump: then its row need not be dumped.
+ */
+Datum
+notifyd_watch_carried(PG_FUNCTION_ARGS)
+{
+	Watch *watch = watch_find(PG_GETARG_INT64(0));
+	ListCell *cell;
+
+	if (watch == NULL || !watch_triggers_complete(watch, watch_find_triggers(watch)))
+		PG_RETURN_BOOL(false);
+	foreach (cell, watch_triggers_of(watch->relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+
+		if (watch_trigger_is_of(trigger, watch) && trigger->nargs != CARRY_NARGUMENTS)
+			PG_RETURN_BOOL(false);
+	}
+	PG_RETURN_BOOL(true);
+}

@@ -1,0 +1,364 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_catalog.c
+ *	  The rows of notifyd.watch.
+ *
+ * They are read and written like those of a system catalog, past SQL and privileges: a
+ * table's owner who calls notify_watch(), or whoever drops a table, has no privileges on
+ * schema notifyd and needs none, and no search_path or row security can come between.
+ *
+ * Every change invalidates the relation cache entries of the watched table, on which what
+ * capture has cached hangs, and of notifyd.watch, for whoever caches what is watched.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "ext/watch/column_ref.h"
+#include "ext/base/extension.h"
+#include "ext/watch/watch.h"
+
+/*
+ * The columns of notifyd.watch that every version has, in their order. Those that came later are found by name
+ * (watch_later_column()), because a database keeps the table of an earlier version until ALTER EXTENSION UPDATE.
+ */
+enum WatchAttribute
+{
+	WATCH_ID = 1,
+	WATCH_RELATION,
+	WATCH_CHANNEL,
+	WATCH_OPS,
+	WATCH_COLS,
+	WATCH_KEY,
+	WATCH_UPDATE_OF,
+	WATCH_CONDITION,
+	WATCH_OLD_VALUES,
+	WATCH_NOTIFY,
+	WATCH_FIRST_LATER
+};
+
+static const struct
+{
+	int op;
+	const char *name;
+} watch_ops[] = {{WATCH_OP_INSERT, "insert"},
+				 {WATCH_OP_UPDATE, "update"},
+				 {WATCH_OP_DELETE, "delete"},
+				 {WATCH_OP_TRUNCATE, "truncate"}};
+
+char *
+watch_ops_text(int ops)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (size_t i = 0; i < lengthof(watch_ops); i++)
+	{
+		if (ops & watch_ops[i].op)
+			appendStringInfo(&text, "%s%s", text.len > 0 ? "," : "", watch_ops[i].name);
+	}
+	return text.data;
+}
+
+/* The reverse, of what is stored. Unknown names, which only a superuser can have written, mean nothing. */
+static int
+watch_ops_parse(const char *text)
+{
+	int ops = 0;
+
+	for (size_t i = 0; i < lengthof(watch_ops); i++)
+	{
+		if (strstr(text, watch_ops[i].name) != NULL)
+			ops |= watch_ops[i].op;
+	}
+	return ops;
+}
+
+/* OID of a relation of schema notifyd. */
+static Oid
+watch_relation(const char *name)
+{
+	Oid schema = get_namespace_oid(WATCH_SCHEMA, true);
+	Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+
+	if (!OidIsValid(relation))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s.%s\" does not exist", WATCH_SCHEMA, name),
+						errhint("CREATE EXTENSION %s makes it.", WATCH_EXTENSION)));
+	return relation;
+}
+
+/* The number of a column that version 1.0 has not; InvalidAttrNumber where the table lacks it. */
+static AttrNumber
+watch_later_column(TupleDesc desc, const char *name)
+{
+	for (int attnum = WATCH_FIRST_LATER; attnum <= desc->natts; attnum++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, attnum - 1);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return (AttrNumber) attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+static void
+watch_read_columns(WatchColumns *columns, Datum value, bool isnull)
+{
+	columns->given = !isnull;
+	columns->n = 0;
+	columns->attnums = NULL;
+	if (!isnull)
+		columns->attnums = column_ref_attnums(value, &columns->n);
+}
+
+static Watch *
+watch_from_tuple(HeapTuple tuple, TupleDesc desc)
+{
+	Watch *watch = palloc0(sizeof(Watch));
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	watch->id = DatumGetInt64(values[WATCH_ID - 1]);
+	watch->relation = DatumGetObjectId(values[WATCH_RELATION - 1]);
+	watch->channel = TextDatumGetCString(values[WATCH_CHANNEL - 1]);
+	watch->ops = watch_ops_parse(TextDatumGetCString(values[WATCH_OPS - 1]));
+	watch_read_columns(&watch->cols, values[WATCH_COLS - 1], nulls[WATCH_COLS - 1]);
+	watch_read_columns(&watch->key, values[WATCH_KEY - 1], nulls[WATCH_KEY - 1]);
+	watch_read_columns(&watch->update_of, values[WATCH_UPDATE_OF - 1], nulls[WATCH_UPDATE_OF - 1]);
+	if (!nulls[WATCH_CONDITION - 1])
+		watch->condition = TextDatumGetCString(values[WATCH_CONDITION - 1]);
+	watch->old_values = DatumGetBool(values[WATCH_OLD_VALUES - 1]);
+	watch->notify = DatumGetBool(values[WATCH_NOTIFY - 1]);
+
+	/* Version 1.0 sent whole events, and goes on with it until the extension is updated. */
+	watch->notify_rows =
+		notify_rows == InvalidAttrNumber ? watch->notify : DatumGetBool(values[notify_rows - 1]);
+	return watch;
+}
+
+/* The watches that match the keys, by that index if there is one. *tid: where the last one is stored. */
+static List *
+watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
+{
+	Relation table = table_open(watch_relation("watch"), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, nkeys, keys);
+	List *watches = NIL;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		watches = lappend(watches, watch_from_tuple(tuple, RelationGetDescr(table)));
+		if (tid != NULL)
+			*tid = tuple->t_self;
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(table, AccessShareLock);
+	return watches;
+}
+
+static Watch *
+watch_find_tid(int64 id, ItemPointer tid)
+{
+	ScanKeyData key;
+	List *watches;
+
+	ScanKeyInit(&key, WATCH_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	watches = watch_scan(watch_relation("watch_pkey"), &key, 1, tid);
+	return watches != NIL ? linitial(watches) : NULL;
+}
+
+Watch *
+watch_find(int64 id)
+{
+	return watch_find_tid(id, NULL);
+}
+
+Watch *
+watch_find_channel(Oid relation, const char *channel)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_list(relation))
+	{
+		Watch *watch = lfirst(cell);
+
+		if (strcmp(watch->channel, channel) == 0)
+			return watch;
+	}
+	return NULL;
+}
+
+List *
+watch_list(Oid relation)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, WATCH_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
+	return watch_scan(watch_relation("watch_relation_channel_key"), &key, 1, NULL);
+}
+
+List *
+watch_list_channel(const char *channel)
+{
+	Oid index = get_relname_relid("watch_channel_idx", get_namespace_oid(WATCH_SCHEMA, false));
+	ScanKeyData key;
+
+	/* Version 1.0 has no such index. */
+	ScanKeyEntryInitialize(&key, 0, WATCH_CHANNEL, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ, CStringGetTextDatum(channel));
+	return watch_scan(index, &key, 1, NULL);
+}
+
+List *
+watch_list_all(void)
+{
+	return watch_scan(InvalidOid, NULL, 0, NULL);
+}
+
+static Datum
+watch_columns_datum(TupleDesc desc, int attribute, const Watch *watch, const WatchColumns *columns,
+					bool *isnull)
+{
+	*isnull = !columns->given;
+	if (*isnull)
+		return (Datum) 0;
+	return column_ref_array(get_element_type(TupleDescAttr(desc, attribute - 1)->atttypid), watch->relation,
+							columns->attnums, columns->n);
+}
+
+static HeapTuple
+watch_to_tuple(const Watch *watch, TupleDesc desc)
+{
+	Datum *values = palloc0(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
+
+	memset(nulls, false, WATCH_FIRST_LATER - 1);
+	memset(nulls + WATCH_FIRST_LATER - 1, true, desc->natts - (WATCH_FIRST_LATER - 1));
+	values[WATCH_ID - 1] = Int64GetDatum(watch->id);
+	values[WATCH_RELATION - 1] = ObjectIdGetDatum(watch->relation);
+	values[WATCH_CHANNEL - 1] = CStringGetTextDatum(watch->channel);
+	values[WATCH_OPS - 1] = CStringGetTextDatum(watch_ops_text(watch->ops));
+	values[WATCH_COLS - 1] =
+		watch_columns_datum(desc, WATCH_COLS, watch, &watch->cols, &nulls[WATCH_COLS - 1]);
+	values[WATCH_KEY - 1] = watch_columns_datum(desc, WATCH_KEY, watch, &watch->key, &nulls[WATCH_KEY - 1]);
+	values[WATCH_UPDATE_OF - 1] =
+		watch_columns_datum(desc, WATCH_UPDATE_OF, watch, &watch->update_of, &nulls[WATCH_UPDATE_OF - 1]);
+	nulls[WATCH_CONDITION - 1] = watch->condition == NULL;
+	values[WATCH_CONDITION - 1] = watch->condition ? CStringGetTextDatum(watch->condition) : (Datum) 0;
+	values[WATCH_OLD_VALUES - 1] = BoolGetDatum(watch->old_values);
+	values[WATCH_NOTIFY - 1] = BoolGetDatum(watch->notify);
+	if (notify_rows != InvalidAttrNumber)
+	{
+		values[notify_rows - 1] = BoolGetDatum(watch->notify_rows);
+		nulls[notify_rows - 1] = false;
+	}
+	return heap_form_tuple(desc, values, nulls);
+}
+
+/* Make the change visible to the rest of the command, and tell whoever has cached the watch. */
+static void
+watch_changed(const Watch *watch, Relation table)
+{
+	CacheInvalidateRelcache(table);
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(watch->relation)))
+		CacheInvalidateRelcacheByRelid(watch->relation);
+	CommandCounterIncrement();
+}
+
+void
+watch_insert(Watch *watch)
+{
+	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+
+	/* A restore may have set the sequence back. */
+	do
+		watch->id = nextval_internal(watch_relation("watch_id_seq"), false);
+	while (watch_find(watch->id) != NULL);
+	CatalogTupleInsert(table, watch_to_tuple(watch, RelationGetDescr(table)));
+	watch_changed(watch, table);
+	table_close(table, NoLock);
+}
+
+void
+watch_update(const Watch *watch)
+{
+	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+	ItemPointerData tid;
+
+	if (watch_find_tid(watch->id, &tid) == NULL)
+		elog(ERROR, "watch " INT64_FORMAT " is gone", watch->id);
+	CatalogTupleUpdate(table, &tid, watch_to_tuple(watch, RelationGetDescr(table)));
+	watch_changed(watch, table);
+	table_close(table, NoLock);
+}
+
+void
+watch_delete(const Watch *watch)
+{
+	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+	ItemPointerData tid;
+
+	if (watch_find_tid(watch->id, &tid) != NULL)
+	{
+		CatalogTupleDelete(table, &tid);
+		watch_changed(watch, table);
+	}
+	table_close(table, NoLock);
+}
+
+Oid
+watch_extension(void)
+{
+	return get_extension_oid(WATCH_EXTENSION, false);
+}
+
+Oid
+watch_capture_function(bool missing_ok)
+{
+	Oid schema = get_namespace_oid(WATCH_SCHEMA, true);
+	oidvector *no_arguments = buildoidvector(NULL, 0);
+	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
+								   PointerGetDatum(no_arguments), ObjectIdGetDatum(schema));
+
+	if (!OidIsValid(function) && !missing_ok)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						errmsg("function %s.capture() does not exist", WATCH_SCHEMA),
+						errhint("CREATE EXTENSION %s makes it.", WATCH_EXTENSION)));
+	return function;
+}
+
+bool
+watch_user_is_admin(void)
+{
+	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
+}

@@ -1,0 +1,373 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_ddl.c
+ *	  Commands that change what a watch captures, without dropping anything.
+ *
+ *	  DISABLE TRIGGER		changes are not captured from now on: a warning, and a reset
+ *	  ENABLE TRIGGER		they are again: a reset, because of those that were not, and our triggers
+ *							are made ENABLE ALWAYS again, which ENABLE TRIGGER USER and ALL do not do
+ *	  RENAME, SET SCHEMA	watches go along: a notice
+ *	  RENAME COLUMN			what triggers carry is written anew (watch_carry.c)
+ *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
+ *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
+ *	  a rewrite				every row may be another one now: a reset
+ *
+ * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
+ * before and the state after are read under the lock that the command takes, so what lies between
+ * them is what the command did. pg_restore --disable-triggers does all of it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "commands/tablecmds.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#include "ext/base/compat.h"
+#include "ext/watch/watch.h"
+
+/* A table with triggers of ours, as it is at one moment. */
+typedef struct WatchedTable
+{
+	Oid relation;
+	Oid file;       /* another one after a rewrite */
+	List *triggers; /* WatchTrigger */
+} WatchedTable;
+
+struct WatchDdl
+{
+	/* ALTER TABLE */
+	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
+	bool rewrites; /* may change rows */
+	List *tables;  /* WatchedTable, before */
+
+	/* RENAME TO, SET SCHEMA */
+	Oid moved; /* the table; InvalidOid: none */
+
+	/* RENAME COLUMN */
+	Oid renamed; /* the table; InvalidOid: none */
+
+	/* CREATE TRIGGER */
+	Oid triggered; /* the table; InvalidOid: none */
+	char *trigger;
+};
+
+static WatchedTable *
+watch_look_at(Oid relation)
+{
+	WatchedTable *table = palloc0(sizeof(WatchedTable));
+	Relation rel = RelationIdGetRelation(relation);
+
+	if (!RelationIsValid(rel))
+		return NULL;
+	table->relation = relation;
+	table->file = COMPAT_RELATION_FILE(rel);
+	RelationClose(rel);
+	table->triggers = watch_triggers_of(relation);
+	return table;
+}
+
+/* What an ALTER TABLE may do that concerns us. */
+static bool
+watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
+{
+	bool concerns = false;
+	ListCell *cell;
+
+	if (statement->objtype != OBJECT_TABLE)
+		return false;
+	foreach (cell, statement->cmds)
+	{
+		switch (lfirst_node(AlterTableCmd, cell)->subtype)
+		{
+			case AT_EnableTrig:
+			case AT_EnableTrigAll:
+			case AT_EnableTrigUser:
+				ddl->enables = true;
+				concerns = true;
+				break;
+			case AT_EnableAlwaysTrig:
+			case AT_EnableReplicaTrig:
+			case AT_DisableTrig:
+			case AT_DisableTrigAll:
+			case AT_DisableTrigUser:
+				concerns = true;
+				break;
+			case AT_AddColumn:
+			case AT_AlterColumnType:
+				ddl->rewrites = true;
+				concerns = true;
+				break;
+			default:
+				break;
+		}
+	}
+	return concerns;
+}
+
+/*
+ * The tables that the command changes and that have triggers of ours, locked as the command will
+ * lock them: NIL where there are none, or where the user may not run it.
+ */
+static List *
+watch_ddl_tables(const AlterTableStmt *statement)
+{
+	Oid relation = RangeVarGetRelid(statement->relation, NoLock, true);
+	LOCKMODE lockmode;
+	List *tables = NIL;
+	ListCell *cell;
+
+	if (!OidIsValid(relation) || !OidIsValid(watch_capture_function(true)) ||
+		(get_rel_relkind(relation) != RELKIND_RELATION &&
+		 get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE) ||
+		!compat_relation_ownercheck(relation, GetUserId()))
+		return NIL;
+	lockmode = AlterTableGetLockLevel(statement->cmds);
+	foreach (cell, find_all_inheritors(relation, NoLock, NULL))
+	{
+		WatchedTable *table;
+
+		if (watch_triggers_of(lfirst_oid(cell)) == NIL)
+			continue;
+		LockRelationOid(lfirst_oid(cell), lockmode);
+		table = watch_look_at(lfirst_oid(cell));
+		if (table != NULL)
+			tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+/* The table that RENAME TO or SET SCHEMA moves; NULL where the command is another one. */
+static const RangeVar *
+watch_ddl_moved(Node *statement)
+{
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_TABLE)
+		return ((RenameStmt *) statement)->relation;
+	if (IsA(statement, AlterObjectSchemaStmt) &&
+		((AlterObjectSchemaStmt *) statement)->objectType == OBJECT_TABLE)
+		return ((AlterObjectSchemaStmt *) statement)->relation;
+	return NULL;
+}
+
+static const RangeVar *
+watch_ddl_renamed(Node *statement)
+{
+	if (IsA(statement, RenameStmt) && ((RenameStmt *) statement)->renameType == OBJECT_COLUMN &&
+		((RenameStmt *) statement)->relationType == OBJECT_TABLE)
+		return ((RenameStmt *) statement)->relation;
+	return NULL;
+}
+
+static Oid
+watch_ddl_relation(const RangeVar *relation)
+{
+	return relation != NULL ? RangeVarGetRelid(relation, NoLock, true) : InvalidOid;
+}
+
+WatchDdl *
+watch_ddl_before(Node *statement)
+{
+	WatchDdl ddl = {false};
+	WatchDdl *result;
+
+	switch (nodeTag(statement))
+	{
+		case T_AlterTableStmt:
+			if (watch_ddl_concerns((AlterTableStmt *) statement, &ddl))
+				ddl.tables = watch_ddl_tables((AlterTableStmt *) statement);
+			break;
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+			ddl.moved = watch_ddl_relation(watch_ddl_moved(statement));
+			ddl.renamed = watch_ddl_relation(watch_ddl_renamed(statement));
+			break;
+		case T_CreateTrigStmt:
+			ddl.triggered = watch_ddl_relation(((CreateTrigStmt *) statement)->relation);
+			ddl.trigger = pstrdup(((CreateTrigStmt *) statement)->trigname);
+			break;
+		case T_DropStmt:
+			if (watch_is_uninstall(statement))
+				watch_lock_for_uninstall();
+			break;
+		default:
+			break;
+	}
+	if (ddl.tables == NIL && !OidIsValid(ddl.moved) && !OidIsValid(ddl.renamed) && !OidIsValid(ddl.triggered))
+		return NULL;
+	result = palloc(sizeof(WatchDdl));
+	*result = ddl;
+	return result;
+}
+
+static WatchTrigger *
+watch_ddl_trigger(const WatchedTable *table, Oid oid)
+{
+	ListCell *cell;
+
+	foreach (cell, table->triggers)
+	{
+		WatchTrigger *trigger = lfirst(cell);
+
+		if (trigger->oid == oid)
+			return trigger;
+	}
+	return NULL;
+}
+
+/* What a command did to a watch: the worst for any of its triggers. */
+typedef struct WatchEffect
+{
+	int64 id;
+	bool disabled;
+	bool enabled;
+	bool rewritten;
+} WatchEffect;
+
+static WatchEffect *
+watch_effect(List **effects, int64 id)
+{
+	WatchEffect *effect;
+	ListCell *cell;
+
+	foreach (cell, *effects)
+	{
+		effect = lfirst(cell);
+		if (effect->id == id)
+			return effect;
+	}
+	effect = palloc0(sizeof(WatchEffect));
+	effect->id = id;
+	*effects = lappend(*effects, effect);
+	return effect;
+}
+
+static bool
+watch_fires(char enabled)
+{
+	return enabled == TRIGGER_FIRES_ALWAYS || enabled == TRIGGER_FIRES_ON_ORIGIN;
+}
+
+static void
+watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const WatchedTable *after, List **effects)
+{
+	bool rewritten = ddl->rewrites && before->file != after->file;
+	ListCell *cell;
+
+	foreach (cell, after->triggers)
+	{
+		WatchTrigger *now = lfirst(cell);
+		WatchTrigger *then = watch_ddl_trigger(before, now->oid);
+		WatchEffect *effect;
+
+		if (ddl->enables && now->enabled == TRIGGER_FIRES_ON_ORIGIN)
+		{
+			watch_enable_trigger(after->relation, now->oid);
+			now->enabled = TRIGGER_FIRES_ALWAYS;
+		}
+		if (then == NULL || (then->enabled == now->enabled && !rewritten))
+			continue;
+		effect = watch_effect(effects, now->id);
+		effect->rewritten |= rewritten;
+		effect->disabled |= then->enabled != now->enabled && !watch_fires(now->enabled);
+		effect->enabled |= then->enabled != now->enabled && watch_fires(now->enabled);
+	}
+}
+
+/* Tell the user, and the watch's subscribers. */
+static void
+watch_ddl_tell(const WatchEffect *effect)
+{
+	Watch *watch = watch_find(effect->id);
+
+	if (watch == NULL)
+		return;
+	if (effect->disabled)
+	{
+		ereport(WARNING,
+				(errmsg("changes of table \"%s\" are not captured while its triggers are disabled",
+						get_rel_name(watch->relation)),
+				 errdetail("Those who are subscribed to channel \"%s\" are told to load their state anew, "
+						   "now and when the triggers are enabled.",
+						   watch->channel),
+				 errhint("ALTER TABLE ... ENABLE TRIGGER USER and notify_watch() enable them.")));
+		watch_reset(watch, "changes of the table are not captured while its triggers are disabled");
+	}
+	else if (effect->enabled)
+		watch_reset(watch, WATCH_RESET_CAPTURED_AGAIN);
+	else
+		watch_reset(watch, "the table was rewritten by ALTER TABLE");
+}
+
+/* Somebody who swaps two tables by renaming them has to know whose the watch is. */
+static void
+watch_ddl_tell_moved(Oid relation)
+{
+	char *schema = get_namespace_name(get_rel_namespace(relation));
+	char *name = get_rel_name(relation);
+	ListCell *cell;
+
+	if (schema == NULL || name == NULL)
+		return;
+	foreach (cell, watch_list(relation))
+		ereport(NOTICE, (errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
+								((Watch *) lfirst(cell))->channel, schema, name),
+						 errhint("If another table takes its place, call notify_watch() for that one and "
+								 "notify_unwatch() for this one, in this order and in one transaction.")));
+}
+
+/* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */
+static void
+watch_ddl_rename_columns(Oid relation)
+{
+	ListCell *table;
+
+	foreach (table, find_all_inheritors(relation, NoLock, NULL))
+	{
+		ListCell *cell;
+
+		foreach (cell, watch_list(lfirst_oid(table)))
+			watch_carry(lfirst(cell));
+	}
+}
+
+void
+watch_ddl_after(WatchDdl *ddl)
+{
+	List *effects = NIL;
+	ListCell *cell;
+
+	if (!OidIsValid(watch_capture_function(true)))
+		return;
+	if (OidIsValid(ddl->moved))
+		watch_ddl_tell_moved(ddl->moved);
+	if (OidIsValid(ddl->renamed))
+		watch_ddl_rename_columns(ddl->renamed);
+	if (OidIsValid(ddl->triggered) && !IsBinaryUpgrade)
+	{
+		Oid trigger = get_trigger_oid(ddl->triggered, ddl->trigger, true);
+
+		if (OidIsValid(trigger))
+			watch_adopt_trigger(ddl->triggered, trigger);
+	}
+	foreach (cell, ddl->tables)
+	{
+		WatchedTable *before = lfirst(cell);
+		WatchedTable *after = watch_look_at(before->relation);
+
+		if (after != NULL)
+			watch_ddl_compare(ddl, before, after, &effects);
+	}
+	foreach (cell, effects)
+		watch_ddl_tell(lfirst(cell));
+}

@@ -1,0 +1,91 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_key.c
+ *	  The key that a table has by itself.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_index.h"
+#include "nodes/pg_list.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/syscache.h"
+
+#include "ext/watch/watch.h"
+
+/* The columns of an index, if it is the primary key's, or the replica identity's; else NIL. */
+static List *
+watch_index_columns(Oid index, bool *primary, bool *identity)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index));
+	List *columns = NIL;
+	Form_pg_index form;
+
+	*primary = *identity = false;
+	if (!HeapTupleIsValid(tuple))
+		return NIL;
+	form = (Form_pg_index) GETSTRUCT(tuple);
+	*primary = form->indisprimary;
+	*identity = form->indisreplident;
+	for (int i = 0; (*primary || *identity) && i < form->indnkeyatts; i++)
+		columns = lappend_int(columns, form->indkey.values[i]);
+	ReleaseSysCache(tuple);
+	return columns;
+}
+
+/*
+ * No lock, because this is also asked while a row is written to a partition, of the parent:
+ * a lock on the parent, taken after that on the partition, would be the wrong way round
+ * (ALTER TABLE locks parents first). The relation's cache entry is consistent by itself,
+ * and a change of the key invalidates what is made of the answer.
+ *
+ * Not RelationGetPrimaryKeyIndex(), because a deferrable primary key is a key too.
+ */
+List *
+watch_table_key(Oid relation, bool primary_only)
+{
+	Relation rel = RelationIdGetRelation(relation);
+	List *identity_columns = NIL;
+	List *indexes;
+	ListCell *cell;
+
+	if (!RelationIsValid(rel))
+		return NIL;
+	indexes = RelationGetIndexList(rel);
+	RelationClose(rel);
+	foreach (cell, indexes)
+	{
+		bool primary;
+		bool identity;
+		List *columns = watch_index_columns(lfirst_oid(cell), &primary, &identity);
+
+		if (primary)
+			return columns;
+		if (identity)
+			identity_columns = columns;
+	}
+	return primary_only ? NIL : identity_columns;
+}
+
+int
+watch_event_columns(const Watch *watch, int16 **columns)
+{
+	List *key;
+	ListCell *cell;
+	int n = 0;
+
+	if (!watch->cols.given)
+		return -1;
+	key = watch->key.given ? NIL : watch_table_key(watch->relation, false);
+	*columns = palloc((watch->cols.n + watch->key.n + list_length(key) + 1) * sizeof(int16));
+	for (int i = 0; i < watch->cols.n; i++)
+		(*columns)[n++] = watch->cols.attnums[i];
+	for (int i = 0; i < watch->key.n; i++)
+		(*columns)[n++] = watch->key.attnums[i];
+	foreach (cell, key)
+		(*columns)[n++] = (int16) lfirst_int(cell);
+	return n;
+}

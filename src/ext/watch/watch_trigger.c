@@ -1,0 +1,196 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_trigger.c
+ *	  The triggers of a watch.
+ *
+ * A watch has a row trigger, if any of INSERT, UPDATE and DELETE is watched, and a statement
+ * trigger for TRUNCATE, if that is. They are ordinary triggers, so that pg_dump dumps them
+ * and partitions get them, with the watch's id as their argument. They are ENABLE ALWAYS,
+ * because what a logical replication worker writes is a committed change too, and they depend
+ * on the extension (as by ALTER TRIGGER ... DEPENDS ON EXTENSION), so that DROP EXTENSION
+ * takes them along.
+ *
+ * They do not depend on the columns that the watch names: a dependency of a trigger on a
+ * column also forbids to change the column's type. See watch_drop.c for what happens when
+ * a column is dropped.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaddress.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "ext/base/compat.h"
+#include "ext/watch/watch.h"
+
+WatchTriggers
+watch_find_triggers(const Watch *watch)
+{
+	WatchTriggers found = {InvalidOid, InvalidOid};
+	ListCell *cell;
+
+	foreach (cell, watch_triggers_of(watch->relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+
+		if (!watch_trigger_is_of(trigger, watch))
+			continue;
+		if (trigger->row)
+			found.row = trigger->oid;
+		else
+			found.truncate = trigger->oid;
+	}
+	return found;
+}
+
+bool
+watch_triggers_complete(const Watch *watch, WatchTriggers triggers)
+{
+	return OidIsValid(triggers.row) == ((watch->ops & WATCH_ROW_OPS) != 0) &&
+		   OidIsValid(triggers.truncate) == ((watch->ops & WATCH_OP_TRUNCATE) != 0);
+}
+
+/*
+ * The events for the row trigger. A row that moves between partitions is deleted from the
+ * one and inserted into the other; capture makes an UPDATE of that, so on a partitioned
+ * table it must see both. With a condition it cannot: in one trigger for INSERT and DELETE
+ * it could refer to neither OLD nor NEW.
+ */
+static int16
+watch_row_events(const Watch *watch)
+{
+	int16 events = 0;
+	int ops = watch->ops & WATCH_ROW_OPS;
+
+	if (ops != 0 && watch->condition == NULL && get_rel_relkind(watch->relation) == RELKIND_PARTITIONED_TABLE)
+		ops |= WATCH_OP_INSERT | WATCH_OP_DELETE;
+	if (ops & WATCH_OP_INSERT)
+		events |= TRIGGER_TYPE_INSERT;
+	if (ops & WATCH_OP_UPDATE)
+		events |= TRIGGER_TYPE_UPDATE;
+	if (ops & WATCH_OP_DELETE)
+		events |= TRIGGER_TYPE_DELETE;
+	return events;
+}
+
+/* Create a trigger, or replace the one of this name. */
+static void
+watch_create_trigger(const Watch *watch, const char *name, bool row, int16 events)
+{
+	CreateTrigStmt *stmt = makeNode(CreateTrigStmt);
+	ErrorContextCallback context;
+	ObjectAddress trigger;
+	ObjectAddress extension;
+
+	stmt->replace = true;
+	stmt->trigname = pstrdup(name);
+	stmt->funcname = list_make2(makeString(pstrdup(WATCH_SCHEMA)), makeString(pstrdup("capture")));
+	stmt->args = list_make1(makeString(psprintf(INT64_FORMAT, watch->id)));
+	stmt->row = row;
+	stmt->timing = TRIGGER_TYPE_AFTER;
+	stmt->events = events;
+	if (row && watch->condition != NULL)
+	{
+		watch_condition_push(&context, watch->condition);
+		stmt->whenClause = watch_parse_condition(watch->condition);
+	}
+	trigger = compat_create_trigger(stmt, watch->condition, watch->relation, watch_capture_function(false));
+	if (stmt->whenClause != NULL)
+		error_context_stack = context.previous;
+
+	ObjectAddressSet(extension, ExtensionRelationId, watch_extension());
+	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
+	CommandCounterIncrement();
+}
+
+/* A name for a new trigger. A restored one, of another watch, may have the first choice. */
+static char *
+watch_free_name(const Watch *watch, const char *suffix)
+{
+	char *name = psprintf("notifyd_" INT64_FORMAT "_%s", watch->id, suffix);
+
+	for (int i = 1; OidIsValid(get_trigger_oid(watch->relation, name, true)); i++)
+		name = psprintf("notifyd_" INT64_FORMAT "_%s_%d", watch->id, suffix, i);
+	return name;
+}
+
+/* The present name of a trigger, or the one that it is to have. */
+static char *
+watch_trigger_name(const Watch *watch, Oid trigger, const char *suffix)
+{
+	char *name = NULL;
+
+	if (OidIsValid(trigger))
+	{
+		Relation table = table_open(TriggerRelationId, AccessShareLock);
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple tuple;
+
+		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+		scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
+		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+			name = pstrdup(NameStr(((Form_pg_trigger) GETSTRUCT(tuple))->tgname));
+		systable_endscan(scan);
+		table_close(table, AccessShareLock);
+	}
+	return name != NULL ? name : watch_free_name(watch, suffix);
+}
+
+void
+watch_create_triggers(const Watch *watch)
+{
+	WatchTriggers have = watch_find_triggers(watch);
+	WatchTriggers superfluous = {InvalidOid, InvalidOid};
+	int16 events = watch_row_events(watch);
+
+	if (events != 0)
+		watch_create_trigger(watch, watch_trigger_name(watch, have.row, "row"), true, events);
+	else
+		superfluous.row = have.row;
+	if (watch->ops & WATCH_OP_TRUNCATE)
+		watch_create_trigger(watch, watch_trigger_name(watch, have.truncate, "truncate"), false,
+							 TRIGGER_TYPE_TRUNCATE);
+	else
+		superfluous.truncate = have.truncate;
+	watch_drop_triggers(superfluous);
+}
+
+static void
+watch_drop_trigger(Oid trigger)
+{
+	ObjectAddress address;
+
+	if (!OidIsValid(trigger))
+		return;
+	ObjectAddressSet(address, TriggerRelationId, trigger);
+
+	/* Internal: not for event triggers (ours would take it for somebody's who drops it by hand). */
+	performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	CommandCounterIncrement();
+}
+
+void
+watch_drop_triggers(WatchTriggers triggers)
+{
+	watch_drop_trigger(triggers.row);
+	watch_drop_trigger(triggers.truncate);
+}

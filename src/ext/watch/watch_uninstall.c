@@ -1,0 +1,130 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_uninstall.c
+ *	  The locks of DROP EXTENSION, taken in an order that meets no deadlock.
+ *
+ * A writer locks the watched tables first and, at its commit, a table of the log. DROP EXTENSION
+ * takes both kinds as it comes upon them, and with writers about that ends in a deadlock for one of
+ * them. So before it begins, this takes
+ *
+ *	  1. the tables that have triggers of ours: then no writer is left that will write to the log;
+ *	  2. notifyd.log_0, which stands for the log. The feed holds a lock on it in each of its
+ *		 rounds and, where it cannot have that at once, touches nothing else of ours (feed.c).
+ *
+ * Of several tables, writers may lock any two in any order. So nothing is held while one is
+ * waited for: all are tried, and if one is not free, the others are given back until it is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_trigger.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/value.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+
+#include "ext/base/extension.h"
+#include "ext/log/log.h"
+#include "ext/watch/watch.h"
+
+/* After so many attempts the tables are locked one after the other, at the risk of a deadlock. */
+#define WATCH_LOCK_ATTEMPTS 1000
+
+/* Every table and partition with a trigger of ours, in the order of their OIDs. */
+static List *
+watch_tables_with_triggers(void)
+{
+	Oid function = watch_capture_function(false);
+	Relation table = table_open(TriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
+	List *relations = NIL;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+
+		if (trigger->tgfoid == function)
+			relations = list_append_unique_oid(relations, trigger->tgrelid);
+	}
+	systable_endscan(scan);
+	table_close(table, AccessShareLock);
+	list_sort(relations, list_oid_cmp);
+	return relations;
+}
+
+/* Lock all but the one that is held, or none: then the result is the one that is not free. */
+static Oid
+watch_try_lock(List *relations, Oid held)
+{
+	ListCell *cell;
+
+	foreach (cell, relations)
+	{
+		int failed = foreach_current_index(cell);
+
+		if (lfirst_oid(cell) == held || ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+			continue;
+		for (int i = 0; i < failed; i++)
+		{
+			if (list_nth_oid(relations, i) != held)
+				UnlockRelationOid(list_nth_oid(relations, i), AccessExclusiveLock);
+		}
+		return lfirst_oid(cell);
+	}
+	return InvalidOid;
+}
+
+static void
+watch_lock_tables(List *relations)
+{
+	Oid held = InvalidOid;
+	ListCell *cell;
+
+	for (int i = 0; i < WATCH_LOCK_ATTEMPTS; i++)
+	{
+		Oid busy = watch_try_lock(relations, held);
+
+		if (!OidIsValid(busy))
+			return;
+		if (OidIsValid(held))
+			UnlockRelationOid(held, AccessExclusiveLock);
+		LockRelationOid(busy, AccessExclusiveLock);
+		held = busy;
+	}
+	foreach (cell, relations)
+		LockRelationOid(lfirst_oid(cell), AccessExclusiveLock);
+}
+
+bool
+watch_is_uninstall(Node *statement)
+{
+	DropStmt *drop = (DropStmt *) statement;
+	ListCell *cell;
+
+	if (!IsA(statement, DropStmt) || drop->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach (cell, drop->objects)
+	{
+		if (strcmp(strVal(lfirst(cell)), WATCH_EXTENSION) == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+watch_lock_for_uninstall(void)
+{
+	if (!OidIsValid(get_extension_oid(WATCH_EXTENSION, true)) || !OidIsValid(watch_capture_function(true)) ||
+		(!superuser() && !has_privs_of_role(GetUserId(), extension_owner())))
+		return;
+	watch_lock_tables(watch_tables_with_triggers());
+	LockRelationOid(log_table(0), AccessExclusiveLock);
+}

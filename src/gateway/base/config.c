@@ -1,0 +1,49 @@
+/*-------------------------------------------------------------------------
+ *
+ * config.c
+ *	  The gateway's settings, as the launcher last sent them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/base/config.h"
+
+#include <stdlib.h>
+
+#include "gateway/base/memory.h"
+
+static void
+config_string(char **to, WireBytes from)
+{
+	free(*to);
+	*to = memory_string(from.data, from.len);
+}
+
+void
+config_set(Config *config, const WireConfig *from)
+{
+	if (config->feed_socket == NULL)
+	{
+		config->gateway = from->gateway;
+		config->listeners = from->listeners;
+		config_string(&config->feed_socket, from->feed_socket);
+	}
+	config->anonymous = from->anonymous != 0;
+	config->max_clients = from->max_clients;
+	config->max_per_address = from->max_per_address;
+	config->max_message = from->max_message;
+	config->client_buffer = from->client_buffer;
+	config->keepalive_ms = from->keepalive_ms;
+	config_string(&config->database, from->database);
+	config_string(&config->origins, from->origins);
+	config_string(&config->listen_addresses, from->listen_addresses);
+}
+
+void
+config_free(Config *config)
+{
+	free(config->feed_socket);
+	free(config->database);
+	free(config->origins);
+	free(config->listen_addresses);
+	*config = (Config){0};
+}

@@ -1,0 +1,274 @@
+/*-------------------------------------------------------------------------
+ *
+ * http_request.c
+ *	  An HTTP/1 request, read strictly.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/http/http_request.h"
+
+#include <string.h>
+
+#include "gateway/base/text.h"
+
+/* Digits of a Content-Length: more would be more than there is memory for. */
+#define HTTP_LENGTH_DIGITS 15
+
+const char *const http_method_names[HTTP_METHODS] = {
+	"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
+};
+
+/* Headers that may stand once at most. */
+static const char *const http_single[] = {
+	"host", "origin", "upgrade", "sec-websocket-key", "sec-websocket-version", "content-length",
+};
+
+/* A character of a token (RFC 9110, 5.6.2). */
+static bool
+http_token_char(char c)
+{
+	if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
+		return true;
+	return c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+static size_t
+http_token_length(const char *p, const char *end)
+{
+	const char *start = p;
+
+	while (p < end && http_token_char(*p))
+		p++;
+	return (size_t) (p - start);
+}
+
+HttpScan
+http_request_scan(const char *buf, size_t len, size_t *scanned, size_t *size)
+{
+	for (size_t i = *scanned; i < len; i++)
+	{
+		if (i >= HTTP_HEAD_MAX)
+			return HTTP_SCAN_LARGE;
+		if (buf[i] == '\0')
+			return HTTP_SCAN_BAD;
+		if (buf[i] == '\n' && (i == 0 || buf[i - 1] != '\r'))
+			return HTTP_SCAN_BAD;
+		if (i > 0 && buf[i - 1] == '\r' && buf[i] != '\n')
+			return HTTP_SCAN_BAD;
+		if (buf[i] == '\n' && i >= 3 && buf[i - 2] == '\n')
+		{
+			*size = i + 1;
+			return HTTP_SCAN_DONE;
+		}
+		*scanned = i + 1;
+	}
+	return len >= HTTP_HEAD_MAX ? HTTP_SCAN_LARGE : HTTP_SCAN_MORE;
+}
+
+static HttpSlice
+http_trim(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t'))
+		p++;
+	while (end > p && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	return (HttpSlice){.data = p, .len = (size_t) (end - p)};
+}
+
+/* Is token among the comma-separated ones of a value? Subprotocols differ by case, connection options do not. */
+static bool
+http_list_has(HttpSlice value, const char *token, bool nocase)
+{
+	const char *p = value.data;
+	const char *end = p + value.len;
+
+	while (p < end)
+	{
+		const char *comma = memchr(p, ',', (size_t) (end - p));
+		HttpSlice item = http_trim(p, comma != NULL ? comma : end);
+
+		if (nocase ? text_equal_nocase(item.data, item.len, token) : http_slice_is(item, token))
+			return true;
+		if (comma == NULL)
+			return false;
+		p = comma + 1;
+	}
+	return false;
+}
+
+/* The query's parameters, decoded where they stand. False: there are too many. */
+static bool
+http_query(char *p, char *end, HttpRequest *request)
+{
+	while (p < end)
+	{
+		char *next = memchr(p, '&', (size_t) (end - p));
+		char *stop = next != NULL ? next : end;
+		char *equals = memchr(p, '=', (size_t) (stop - p));
+		char *value = equals != NULL ? equals + 1 : stop;
+		HttpParameter *parameter = &request->parameters[request->nparameters];
+
+		if (request->nparameters++ == HTTP_MAX_PARAMETERS)
+			return false;
+		parameter->name = (HttpSlice){.data = p, .len = (size_t) ((equals ? equals : stop) - p)};
+		parameter->value = (HttpSlice){.data = value, .len = (size_t) (stop - value)};
+		parameter->malformed =
+			!text_percent_decode(p, parameter->name.len, p, &parameter->name.len) ||
+			!text_percent_decode(value, parameter->value.len, value, &parameter->value.len);
+		if (next == NULL)
+			break;
+		p = next + 1;
+	}
+	return true;
+}
+
+static unsigned
+http_method(HttpSlice name)
+{
+	for (unsigned i = 0; i < HTTP_METHODS; i++)
+		if (http_slice_is(name, http_method_names[i]))
+			return 1u << i;
+	return 0;
+}
+
+/* METHOD SP origin-form SP HTTP/1.x */
+static const char *
+http_request_line(char *p, const char *end, HttpRequest *request)
+{
+	HttpSlice method = {.data = p, .len = http_token_length(p, end)};
+	char *target;
+	char *question;
+	char *target_end;
+
+	request->method = http_method(method);
+	p += method.len;
+	if (method.len == 0 || p == end || *p++ != ' ')
+		return "malformed request line";
+	target = p;
+	while (p<end && * p> ' ' && *p < 0x7f && *p != '#')
+		p++;
+	if (p == target || *target != '/' || p == end || *p != ' ')
+		return "malformed request target";
+	target_end = p++;
+	if ((size_t) (end - p) != strlen("HTTP/1.x") || memcmp(p, "HTTP/1.", 7) != 0 ||
+		(p[7] != '0' && p[7] != '1'))
+		return "unsupported protocol version";
+	request->http11 = p[7] == '1';
+
+	question = memchr(target, '?', (size_t) (target_end - target));
+	request->path =
+		(HttpSlice){.data = target, .len = (size_t) ((question ? question : target_end) - target)};
+	if (question != NULL && !http_query(question + 1, target_end, request))
+		return "too many parameters";
+	return NULL;
+}
+
+/* Digits without leading zeros: whatever else there is, somebody reads it differently. */
+static bool
+http_content_length(HttpSlice value, uint64_t *length)
+{
+	*length = 0;
+	if (value.len == 0 || value.len > HTTP_LENGTH_DIGITS || (value.len > 1 && *value.data == '0'))
+		return false;
+	for (size_t i = 0; i < value.len; i++)
+	{
+		if (value.data[i] < '0' || value.data[i] > '9')
+			return false;
+		*length = *length * 10 + (uint64_t) (value.data[i] - '0');
+	}
+	return true;
+}
+
+static const char *
+http_header_value(const HttpHeader *header, HttpRequest *request)
+{
+	for (size_t i = 0; i < sizeof(http_single) / sizeof(http_single[0]); i++)
+		if (text_equal_nocase(header->name.data, header->name.len, http_single[i]) &&
+			http_request_header(request, http_single[i]).data != NULL)
+			return "repeated header";
+	if (text_equal_nocase(header->name.data, header->name.len, "transfer-encoding"))
+		request->chunked = true;
+	else if (text_equal_nocase(header->name.data, header->name.len, "content-length") &&
+			 !http_content_length(header->value, &request->content_length))
+		return "malformed Content-Length";
+	return NULL;
+}
+
+static const char *
+http_header_line(const char *p, const char *end, HttpRequest *request)
+{
+	HttpHeader header = {.name = {.data = p, .len = http_token_length(p, end)}};
+	const char *error;
+
+	if (header.name.len == 0 || p + header.name.len == end || p[header.name.len] != ':')
+		return "malformed header";
+	for (p += header.name.len + 1; p < end; p++)
+		if (((unsigned char) *p < ' ' && *p != '\t') || *p == 0x7f)
+			return "malformed header";
+	if (request->nheaders == HTTP_MAX_HEADERS)
+		return "too many headers";
+	header.value = http_trim(header.name.data + header.name.len + 1, end);
+	error = http_header_value(&header, request);
+	request->headers[request->nheaders++] = header;
+	return error;
+}
+
+const char *
+http_request_parse(char *buf, size_t size, HttpRequest *request)
+{
+	const char *end = buf + size - 2; /* where the empty line begins */
+	const char *eol = memchr(buf, '\r', size);
+	const char *error;
+
+	memset(request, 0, offsetof(HttpRequest, parameters));
+	error = http_request_line(buf, eol, request);
+	for (const char *p = eol + 2; error == NULL && p < end; p = eol + 2)
+	{
+		eol = memchr(p, '\r', (size_t) (end - p));
+		error = http_header_line(p, eol, request);
+	}
+	if (error == NULL && request->chunked &&
+		(!request->http11 || http_request_header(request, "content-length").data != NULL))
+		return "Transfer-Encoding is not possible here";
+	return error;
+}
+
+bool
+http_slice_is(HttpSlice slice, const char *text)
+{
+	return slice.data != NULL && slice.len == strlen(text) && memcmp(slice.data, text, slice.len) == 0;
+}
+
+HttpSlice
+http_request_header(const HttpRequest *request, const char *name)
+{
+	for (size_t i = 0; i < request->nheaders; i++)
+		if (text_equal_nocase(request->headers[i].name.data, request->headers[i].name.len, name))
+			return request->headers[i].value;
+	return (HttpSlice){0};
+}
+
+bool
+http_request_header_has(const HttpRequest *request, const char *name, const char *token, bool nocase)
+{
+	for (size_t i = 0; i < request->nheaders; i++)
+	{
+		const HttpHeader *header = &request->headers[i];
+
+		if (text_equal_nocase(header->name.data, header->name.len, name) &&
+			http_list_has(header->value, token, nocase))
+			return true;
+	}
+	return false;
+}
+
+const HttpParameter *
+http_request_parameter(const HttpRequest *request, const char *name, const HttpParameter *after)
+{
+	const HttpParameter *end = request->parameters + request->nparameters;
+
+	for (const HttpParameter *p = after != NULL ? after + 1 : request->parameters; p < end; p++)
+		if (http_slice_is(p->name, name))
+			return p;
+	return NULL;
+}

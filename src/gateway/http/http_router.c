@@ -1,0 +1,93 @@
+/*-------------------------------------------------------------------------
+ *
+ * http_router.c
+ *	  Which handler a request goes to.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/http/http_router.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/base/text.h"
+
+/* The segment that begins at *p, behind its slash; *p goes behind it. */
+static HttpSlice
+http_router_segment(const char **p, const char *end)
+{
+	const char *start = *p + 1;
+	const char *slash = memchr(start, '/', (size_t) (end - start));
+
+	*p = slash != NULL ? slash : end;
+	return (HttpSlice){.data = start, .len = (size_t) (*p - start)};
+}
+
+/* Does the path have the pattern's segments? Literal ones are compared as they were sent: no path has two spellings. */
+static bool
+http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
+{
+	const char *pattern_end = pattern + strlen(pattern);
+	const char *end = path.data + path.len;
+	const char *p = path.data;
+	size_t n = 0;
+
+	while (pattern < pattern_end && p < end)
+	{
+		HttpSlice wanted = http_router_segment(&pattern, pattern_end);
+		HttpSlice segment = http_router_segment(&p, end);
+
+		if (http_slice_is(wanted, "*") && segment.len > 0 && n < HTTP_MAX_CAPTURES)
+			captures[n++] = segment;
+		else if (segment.len != wanted.len || memcmp(segment.data, wanted.data, wanted.len) != 0)
+			return false;
+	}
+	return pattern == pattern_end && p == end;
+}
+
+/* False: one of them is malformed. */
+static bool
+http_router_decode(HttpSlice *captures)
+{
+	for (size_t i = 0; i < HTTP_MAX_CAPTURES && captures[i].data != NULL; i++)
+		if (!text_percent_decode(captures[i].data, captures[i].len, (char *) captures[i].data,
+								 &captures[i].len))
+			return false;
+	return true;
+}
+
+const HttpRoute *
+http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, unsigned *allowed)
+{
+	*allowed = 0;
+	for (size_t i = 0; i < count; i++)
+	{
+		HttpSlice captures[HTTP_MAX_CAPTURES] = {{0}};
+
+		if (!http_router_matches(routes[i].path, request->path, captures))
+			continue;
+		*allowed |= routes[i].methods;
+		if ((routes[i].methods & request->method) == 0)
+			continue;
+		if (!http_router_decode(captures))
+		{
+			*allowed = 0;
+			return NULL;
+		}
+		memcpy(request->captures, captures, sizeof(captures));
+		return &routes[i];
+	}
+	return NULL;
+}
+
+void
+http_router_methods(unsigned methods, char *text)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < HTTP_METHODS; i++)
+		if ((methods & 1u << i) != 0)
+			len += (size_t) snprintf(text + len, HTTP_ROUTER_METHODS - len, "%s%s", len > 0 ? ", " : "",
+									 http_method_names[i]);
+}

@@ -1,0 +1,235 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub.h
+ *	  Databases, their streams, and who has subscribed to them.
+ *
+ * A database is known from its feed's first HELLO to its GOODBYE. Its link may be lost
+ * and come back in between: meanwhile subscriptions wait, and are then made again from
+ * where each stood.
+ *
+ * Life of a subscription; where an arrow has a frame's name, the feed has sent it:
+ *
+ *				  SUBSCRIBED			   REPLAY_DONE
+ *	  WAITING ──────────────► REPLAYING ──────────────► LIVE
+ *		 │ ▲   SUBSCRIBED without replay ──────────────► │ │
+ *		 │ ├──────────── the link is lost ───────────────┤ │
+ *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
+ *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
+ *
+ * A SUBSCRIBE waits for its session's turn, see hub_ask.c.
+ *
+ * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
+ * goes to their LIVE subscriptions.
+ *
+ * Where a session has no room for an event, live or replayed, its subscription lags: it
+ * is ended at the feed, and keeps its position, that of what was queued. When the client
+ * has taken everything, the subscription is made anew from there, so the feed reads the
+ * rest from the log as fast as the client takes it. The client notices nothing. Only raw
+ * notifications are in no log: a subscription gets them while it replays as well, and leaves a
+ * companion at the feed, for them alone, while it lags and until it is LIVE again. What finds no
+ * room, or may have been sent while the link was lost, is lost, and the client is told by a
+ * reset. A companion has its subscription's number plus one.
+ *
+ * This module has neither socket nor clock; frames to a feed go out through HubSend.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_HUB_H
+#define GATEWAY_HUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include <uv/tree.h>
+
+#include "gateway/protocol/protocol.h"
+#include "gateway/session/session.h"
+#include "wire/wire.h"
+
+/* A feed is current if its last POSITION is not older and says that it is not further behind. */
+#define HUB_CURRENT_MS 5000
+#define HUB_BEHIND_MS  10000
+
+/* The launcher says how it is every other second. */
+#define HUB_LAUNCHER_MS 10000
+
+/* A feed that is not there so long after it was asked for is not coming soon: its clients are told. Asked for so often. */
+#define HUB_WAKE_MS 10000
+#define HUB_ASK_MS  1000
+
+typedef enum SubscriptionState
+{
+	SUBSCRIPTION_WAITING,
+	SUBSCRIPTION_REPLAYING,
+	SUBSCRIPTION_LIVE,
+	SUBSCRIPTION_LAGGING,
+	SUBSCRIPTION_ENDED, /* nobody's any more, but its SUBSCRIBE is not answered yet: see hub_ask.c */
+} SubscriptionState;
+
+/* What has become of a subscription's last SUBSCRIBE. */
+typedef enum Asking
+{
+	ASKING_NOTHING, /* none, or it is answered */
+	ASKING_WAITS,   /* it waits for its session's turn */
+	ASKING_FEED,    /* the feed has it and will answer */
+} Asking;
+
+/* So many SUBSCRIBEs may be under way to a feed: what it deals with in a few milliseconds. */
+#define HUB_UNANSWERED 128
+
+typedef struct Subscription
+{
+	/* First, and in one line of the processor's cache, what each event needs: up to position. */
+	LIST_ENTRY(Subscription) in_stream;
+	Session *session;
+	uint8_t state;
+	uint8_t ops;
+	uint8_t asking;    /* Asking */
+	bool asked;        /* the client waits for an answer */
+	bool companion;    /* there is one at the feed */
+	bool lost;         /* the client is still to be told that notifications were lost */
+	bool missed;       /* the link was lost: so are notifications, if the channel has any */
+	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
+	WirePosition position;
+	RB_ENTRY(Subscription) in_database;
+	LIST_ENTRY(Subscription) in_session;
+	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
+	struct Stream *stream;               /* while REPLAYING or LIVE, or with a companion */
+	uint32_t number;                     /* even */
+	uint32_t credit;                     /* bytes of its replay written, not yet told the feed */
+	RequestId id;                        /* of the request, while asked */
+	uint8_t channel_len;
+	char channel[];
+} Subscription;
+
+typedef struct Stream
+{
+	RB_ENTRY(Stream) in_database;
+	uint32_t number;
+	LIST_HEAD(, Subscription) subscriptions;
+} Stream;
+
+RB_HEAD(SubscriptionTree, Subscription);
+RB_HEAD(StreamTree, Stream);
+
+typedef struct Database
+{
+	LIST_ENTRY(Database) in_hub;
+	void *link; /* NULL: lost */
+	WirePosition position;
+	uint64_t renew; /* sessions that know of no later position are told one soon */
+	uint32_t behind_ms;
+	uint64_t heard_at;     /* when the last POSITION came; 0: none yet on this link */
+	bool asleep;           /* it has no feed, as nobody was subscribed; the launcher starts one for us */
+	uint64_t needed_since; /* when we asked for that first; 0: not now */
+	uint64_t asked_at;     /* and last */
+	uint32_t last_number;
+	uint32_t unanswered;        /* SUBSCRIBEs that the feed has not answered */
+	struct SessionQueue asking; /* sessions with subscriptions that wait for their turn, in turn */
+	/* For sessions_tick(). */
+	bool bookmarked;    /* sessions know of nothing but its position, however long they have been quiet */
+	uint64_t ticked_id; /* position.id and renew as they were then */
+	uint64_t ticked_renew;
+	struct SubscriptionTree subscriptions;
+	struct StreamTree streams;
+	struct SessionList sessions;
+	size_t name_len;
+	char name[];
+} Database;
+
+/* Send a frame on a link. It may fail: the link is then lost, and hub_lost() called later. */
+typedef void (*HubSend)(void *link, const WireMessage *message);
+
+/* Ask the launcher for the feed of a database that is asleep. */
+typedef void (*HubWake)(WireBytes database);
+
+typedef struct Hub
+{
+	HubSend send;
+	HubWake wake; /* NULL: nobody to ask */
+	Sessions *sessions;
+	LIST_HEAD(, Database) databases;
+	/* What the launcher says: see WIRE_HEALTH. */
+	char *trouble;    /* NULL: nothing is wrong */
+	uint64_t told_at; /* when it last said anything; 0: not yet */
+} Hub;
+
+extern void hub_init(Hub *hub, HubSend send, Sessions *sessions);
+
+/* The database of this name, or NULL. */
+extern Database *hub_find(Hub *hub, const char *name, size_t len);
+
+/*
+ * A feed has said HELLO on link. Makes its subscriptions (again). *replaced is the
+ * link that it had before, to be closed, or NULL.
+ */
+extern Database *hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced);
+
+/* The database's link is gone. */
+extern void hub_lost(Database *database);
+
+/* The launcher says that the database is no more. Returns the link that it still has, to be closed, or NULL. */
+extern void *hub_gone(Hub *hub, WireBytes name);
+
+typedef enum HubResult
+{
+	HUB_OK,
+	HUB_GOODBYE, /* the database is no more */
+	HUB_BAD,     /* no frame that a feed may send: give the link up */
+} HubResult;
+
+/* A frame from the database's feed. */
+extern HubResult
+hub_message(Hub *hub, Database *database, const WireMessage *message) __attribute__((warn_unused_result));
+
+/*
+ * A client's request; the answer is queued now or when the feed has given it. False:
+ * it failed, *error says why. On true subscribe has taken request->id over.
+ */
+extern bool hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
+	__attribute__((warn_unused_result));
+extern bool hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolError *error)
+	__attribute__((warn_unused_result));
+
+/* The session has left OPEN: end its subscriptions. */
+extern void hub_leave(Hub *hub, Session *session);
+
+/*
+ * The position up to which everything has been queued to this session: resuming there,
+ * a client that took all of it loses nothing.
+ */
+extern WirePosition hub_session_position(const Session *session);
+
+/* Are all subscriptions of this session live, and its link there? */
+extern bool hub_session_live(const Session *session);
+
+/*
+ * The session's queue is empty, and session->behind: tell of lost notifications, and make lagging subscriptions
+ * anew, as many as its buffer has room for.
+ */
+extern void hub_catch_up(Hub *hub, Session *session);
+
+/* So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once if flush. */
+extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
+extern void hub_flush_credit(Hub *hub, Session *session);
+
+/* The launcher says that a database has no feed, which may start again from this position, or a later one. */
+extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
+
+/* Ask for the feed of a database that is asleep, if that is so. */
+extern void hub_need(Hub *hub, Database *database);
+
+/* Once a second, while there are sessions: ask again for feeds, or give them up. */
+extern void hub_tick(Hub *hub);
+
+/* The launcher says what is wrong, as far as it knows. */
+extern void hub_trouble(Hub *hub, WireBytes trouble);
+
+/* Is the link there, and does the feed say that it keeps up; or is the database asleep? If not, *why (if not NULL) says what is wrong. */
+extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
+
+/* At the end: free all databases, which have no sessions any more. */
+extern void hub_free(Hub *hub);
+
+#endif /* GATEWAY_HUB_H */

@@ -1,0 +1,123 @@
+/*-------------------------------------------------------------------------
+ *
+ * clients.c
+ *	  Tells a backend who is connected, for the view notifyd.clients.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/link/clients.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/base/memory.h"
+#include "gateway/ws/websocket_upgrade.h"
+
+/* All channels of one session as a list. */
+#define CLIENTS_CHANNELS (SESSION_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
+
+struct Clients
+{
+	SessionCursor cursor;
+	bool done;
+};
+
+static WireBytes
+clients_bytes(const char *text)
+{
+	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
+}
+
+/* Take "host:port" or "[host]:port" apart, as handshake.c has put it together; "?" stands for what is not known. */
+static void
+clients_address(const char *text, WireClient *client)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon != NULL ? (size_t) (colon - text) : strlen(text);
+
+	if (colon != NULL)
+		client->port = (uint16_t) strtoul(colon + 1, NULL, 10);
+	if (len >= 2 && text[0] == '[' && text[len - 1] == ']')
+	{
+		text++;
+		len -= 2;
+	}
+	if (len == 1 && text[0] == '?')
+		len = 0;
+	client->address = (WireBytes){.data = text, .len = (uint32_t) len};
+}
+
+/* The channels, into buf, which has room for as many as there may be. */
+static WireBytes
+clients_channels(const Session *session, char *buf)
+{
+	const Subscription *sub;
+	size_t used = 0;
+
+	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	{
+		if (!wire_list_append(buf, CLIENTS_CHANNELS, &used,
+							  (WireBytes){.data = sub->channel, .len = sub->channel_len}))
+			break;
+	}
+	return (WireBytes){.data = buf, .len = (uint32_t) used};
+}
+
+static void
+clients_tell(const Session *session, HubSend send, void *link)
+{
+	const Database *database = session->database;
+	WirePosition position = session_position(session);
+	char channels[CLIENTS_CHANNELS];
+	WireMessage message = {.type = WIRE_CLIENT};
+
+	message.u.client = (WireClient){
+		.connected_at = session->connected_at,
+		.position = position,
+		.lag = database->position.id > position.id ? database->position.id - position.id : 0,
+		.queued = session->queue.bytes,
+		.messages = session->messages,
+		.bytes = session->bytes,
+		.database = {.data = database->name, .len = (uint32_t) database->name_len},
+		.role = clients_bytes(""),
+		.subprotocol = clients_bytes(session->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
+		.channels = clients_channels(session, channels),
+	};
+	clients_address(session->address, &message.u.client);
+	send(link, &message);
+}
+
+Clients *
+clients_begin(Sessions *sessions)
+{
+	Clients *clients = memory_zeroed(sizeof(Clients));
+
+	sessions_cursor_open(sessions, &clients->cursor);
+	return clients;
+}
+
+void
+clients_send(Clients *clients, HubSend send, void *link)
+{
+	WireMessage end = {.type = WIRE_CLIENTS_END};
+
+	for (int i = 0; i < CLIENTS_PIECE && !clients->done; i++)
+	{
+		const Session *session = sessions_cursor_next(&clients->cursor);
+
+		if (session != NULL)
+			clients_tell(session, send, link);
+		else
+		{
+			clients->done = true;
+			send(link, &end);
+		}
+	}
+}
+
+void
+clients_end(Clients *clients)
+{
+	sessions_cursor_close(&clients->cursor);
+	free(clients);
+}

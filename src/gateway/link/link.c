@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ *
+ * link.c
+ *	  The feeds' connections.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/link/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/link/clients.h"
+#include "gateway/base/log.h"
+#include "gateway/base/memory.h"
+#include "gateway/net/peer.h"
+
+#define LINK_BACKLOG 128
+
+typedef struct Link
+{
+	LIST_ENTRY(Link) in_all;
+	Peer *peer;
+	Database *database; /* NULL before HELLO, and when another link has taken its place */
+	Clients *clients;   /* of a backend: what it is still to be told */
+	uint64_t opened_at;
+} Link;
+
+static uv_loop_t *link_loop;
+static uv_pipe_t link_listener;
+static uint16_t link_gateway;
+static Hub *link_hub;
+static LIST_HEAD(, Link) link_all = LIST_HEAD_INITIALIZER(link_all);
+
+void
+link_send(void *link, const WireMessage *message)
+{
+	peer_send(((Link *) link)->peer, message);
+}
+
+static bool
+link_hello(Link *link, const WireHello *hello)
+{
+	WireMessage answer = {.type = WIRE_HELLO};
+	void *replaced;
+
+	if (hello->version != WIRE_VERSION)
+	{
+		log_write(WIRE_LOG_ERROR, "a feed speaks version %u of the wire format, the gateway version %u",
+				  hello->version, WIRE_VERSION);
+		return false;
+	}
+	answer.u.hello = (WireHello){
+		.version = WIRE_VERSION,
+		.gateway = link_gateway,
+		.database = {.data = "", .len = 0},
+	};
+	/* Before anything that the hub sends. */
+	peer_send(link->peer, &answer);
+	if (hello->database.len == 0)
+	{
+		/* No feed: a backend asks who is connected. link_on_drained() goes on. */
+		link->clients = clients_begin(link_hub->sessions);
+		return true;
+	}
+	link->database = hub_hello(link_hub, hello, link, &replaced);
+	if (replaced != NULL)
+	{
+		((Link *) replaced)->database = NULL;
+		peer_close(((Link *) replaced)->peer, "replaced by a new connection");
+	}
+	log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is connected", link->database->name);
+	return true;
+}
+
+static bool
+link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
+{
+	Link *link = arg;
+
+	if (link->clients != NULL)
+		return false;
+	if (link->database == NULL)
+		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
+	/* Of a POSITION clients get nothing. */
+	sessions_expect(link_hub->sessions, next != NULL && next->type != WIRE_POSITION);
+	switch (hub_message(link_hub, link->database, message))
+	{
+		case HUB_OK:
+			return true;
+		case HUB_GOODBYE:
+			link->database = NULL;
+			peer_close(link->peer, "the feed has said goodbye");
+			return true;
+		case HUB_BAD:
+			log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the feed of database \"%s\"",
+					  (int) message->type, link->database->name);
+			return false;
+	}
+	return false;
+}
+
+void
+link_database_gone(WireBytes name)
+{
+	Link *link = hub_gone(link_hub, name);
+
+	if (link != NULL)
+	{
+		link->database = NULL;
+		peer_close(link->peer, "the database is gone");
+	}
+}
+
+/* A backend has taken a piece of the list: the next one. When it has all of them, it hangs up. */
+static void
+link_on_drained(void *arg)
+{
+	Link *link = arg;
+
+	if (link->clients != NULL)
+		clients_send(link->clients, link_send, link);
+}
+
+static void
+link_on_closed(void *arg, const char *why)
+{
+	Link *link = arg;
+
+	if (link->clients != NULL)
+		clients_end(link->clients);
+	if (link->database != NULL)
+	{
+		log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is gone: %s", link->database->name, why);
+		hub_lost(link->database);
+	}
+	LIST_REMOVE(link, in_all);
+	free(link);
+}
+
+static const PeerEvents link_events = {
+	.message = link_on_message, .drained = link_on_drained, .closed = link_on_closed};
+
+/* Is it a process of our own user (unix(7))? */
+static bool
+link_peer_trusted(Peer *peer)
+{
+	struct ucred peer_is;
+	socklen_t size = sizeof(peer_is);
+	uv_os_fd_t fd;
+
+	if (uv_fileno((uv_handle_t *) peer_stream(peer), &fd) != 0 ||
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer_is, &size) != 0)
+		return false;
+	if (peer_is.uid == geteuid())
+		return true;
+	log_write(WIRE_LOG_WARNING, "user %d may not connect to the feeds' socket", (int) peer_is.uid);
+	return false;
+}
+
+static void
+link_on_connection(uv_stream_t *listener, int status)
+{
+	Link *link;
+
+	if (status != 0)
+	{
+		log_write(WIRE_LOG_WARNING, "could not accept a feed: %s", uv_strerror(status));
+		return;
+	}
+	link = memory_zeroed(sizeof(Link));
+	link->peer = peer_new(link_loop, &link_events, link);
+	link->opened_at = uv_now(link_loop);
+	LIST_INSERT_HEAD(&link_all, link, in_all);
+	if (uv_accept(listener, (uv_stream_t *) peer_stream(link->peer)) != 0 || !link_peer_trusted(link->peer) ||
+		!peer_start(link->peer))
+		peer_close(link->peer, "not accepted");
+}
+
+bool
+link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub)
+{
+	mode_t mask;
+	int result;
+
+	link_loop = loop;
+	link_gateway = gateway;
+	link_hub = hub;
+	if (unlink(path) != 0 && errno != ENOENT)
+	{
+		log_write(WIRE_LOG_ERROR, "could not remove \"%s\": %s", path, strerror(errno));
+		return false;
+	}
+	(void) uv_pipe_init(loop, &link_listener, 0);
+	mask = umask(0177);
+	result = uv_pipe_bind(&link_listener, path);
+	umask(mask);
+	if (result == 0)
+		result = uv_listen((uv_stream_t *) &link_listener, LINK_BACKLOG, link_on_connection);
+	if (result != 0)
+		log_write(WIRE_LOG_ERROR, "could not listen on \"%s\": %s", path, uv_strerror(result));
+	return result == 0;
+}
+
+void
+link_tick(void)
+{
+	Link *link;
+
+	LIST_FOREACH(link, &link_all, in_all)
+	{
+		/* No HELLO, or a backend that does not hang up. */
+		if (link->database == NULL && uv_now(link_loop) - link->opened_at > LINK_HELLO_MS)
+			peer_close(link->peer, "it has not become a feed in time");
+	}
+}
+
+bool
+link_waits(void)
+{
+	const Link *link;
+
+	LIST_FOREACH(link, &link_all, in_all)
+	{
+		if (link->database == NULL)
+			return true;
+	}
+	return false;
+}

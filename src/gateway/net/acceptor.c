@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * acceptor.c
+ *	  Accepts connections on the listening sockets.
+ *
+ * The kernel keeps a connection back until the client has sent something
+ * (TCP_DEFER_ACCEPT), so those that only connect take nothing of ours. A request that
+ * has come as a whole is then read, and answered, at once.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/net/acceptor.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gateway/base/log.h"
+#include "gateway/net/transport_poll.h"
+
+/* Connections accepted before it is the others' turn. */
+#define ACCEPTOR_ROUND 64
+
+#define ACCEPTOR_MAX 64 /* listening sockets */
+
+/* For how long the kernel keeps a connection back whose client sends nothing. */
+#define ACCEPTOR_DEFER_SECONDS (HTTP_READ_MS / 1000)
+
+/*
+ * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for each client that
+ * does not read, until the whole machine is short of memory for TCP; and what it has is in our log as well.
+ */
+#define ACCEPTOR_NOT_SENT (128 * 1024)
+
+static struct
+{
+	uv_loop_t *loop;
+	HttpServer *server;
+	uv_poll_t listeners[ACCEPTOR_MAX];
+	int fds[ACCEPTOR_MAX];
+	int count;
+	bool paused;     /* the system has no descriptors or memory for more */
+	bool complained; /* that was logged, and nothing has been accepted since */
+} acceptor;
+
+static void acceptor_on_connection(uv_poll_t *poll, int status, int events);
+
+static void
+acceptor_open(int fd, const struct sockaddr_storage *address)
+{
+	Transport *transport;
+	int on = 1;
+	int not_sent = ACCEPTOR_NOT_SENT;
+
+	/* What is written is gathered by ourselves. */
+	(void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void) setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
+	transport = transport_poll_new(acceptor.loop, fd, address);
+	if (transport == NULL)
+		return;
+	http_server_accept(acceptor.server, transport);
+	transport_poll_start(transport);
+}
+
+/* The system has no descriptors or memory: wait for some to be freed instead of turning in circles. */
+static void
+acceptor_pause(int error)
+{
+	if (!acceptor.complained)
+		log_write(WIRE_LOG_WARNING, "could not accept a connection: %s", strerror(error));
+	acceptor.complained = true;
+	acceptor.paused = true;
+	for (int i = 0; i < acceptor.count; i++)
+		(void) uv_poll_stop(&acceptor.listeners[i]);
+}
+
+static void
+acceptor_resume(void)
+{
+	acceptor.paused = false;
+	for (int i = 0; i < acceptor.count; i++)
+		(void) uv_poll_start(&acceptor.listeners[i], UV_READABLE, acceptor_on_connection);
+}
+
+static void
+acceptor_on_connection(uv_poll_t *poll, int status, int events)
+{
+	int listener = *(int *) poll->data;
+
+	(void) events;
+	for (int i = 0; status == 0 && i < ACCEPTOR_ROUND; i++)
+	{
+		struct sockaddr_storage address;
+		socklen_t size = sizeof(address);
+		int fd = accept4(listener, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0)
+		{
+			acceptor.complained = false;
+			acceptor_open(fd, &address);
+		}
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+		{
+			acceptor_pause(errno);
+			return;
+		}
+		/* Another gateway was faster, or (accept(2)) the new connection is broken already. */
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return;
+	}
+}
+
+/*
+ * Accept only what has sent something. For so long, and then a little: when the time is over the kernel sends its part of TCP's
+ * handshake again, and with the answer to that it is accepted like any other (tcp(7)). Where that is not to be had,
+ * all are accepted at once.
+ */
+static void
+acceptor_defer(int listener)
+{
+	int seconds = ACCEPTOR_DEFER_SECONDS;
+
+	(void) setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+}
+
+bool
+acceptor_start(uv_loop_t *loop, int first_fd, int count, HttpServer *server)
+{
+	acceptor.loop = loop;
+	acceptor.server = server;
+	if (count > ACCEPTOR_MAX)
+		count = ACCEPTOR_MAX;
+	for (int i = 0; i < count; i++)
+	{
+		int result;
+
+		acceptor.fds[i] = first_fd + i;
+		result = uv_poll_init(loop, &acceptor.listeners[i], acceptor.fds[i]);
+		if (result != 0)
+		{
+			log_write(WIRE_LOG_ERROR, "descriptor %d is no listening socket: %s", acceptor.fds[i],
+					  uv_strerror(result));
+			return false;
+		}
+		acceptor.listeners[i].data = &acceptor.fds[i];
+		acceptor_defer(acceptor.fds[i]);
+		acceptor.count++;
+	}
+	acceptor_resume();
+	return true;
+}
+
+void
+acceptor_tick(void)
+{
+	if (acceptor.paused)
+		acceptor_resume();
+}
+
+bool
+acceptor_waits(void)
+{
+	return acceptor.paused;
+}
+
+void
+acceptor_stop(void)
+{
+	for (int i = 0; i < acceptor.count; i++)
+	{
+		(void) uv_poll_stop(&acceptor.listeners[i]);
+		uv_close((uv_handle_t *) &acceptor.listeners[i], NULL);
+		close(acceptor.fds[i]);
+	}
+	acceptor.count = 0;
+}

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * admission.c
+ *	  Which requests are let in.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/routes/admission.h"
+
+#include <string.h>
+
+#include "gateway/routes/origin.h"
+#include "gateway/base/text.h"
+
+/* Always false, to be returned. */
+static bool
+admission_refuse(HttpResponse *response, int status, const char *reason)
+{
+	http_response_text(response, status, "%s", reason);
+	return false;
+}
+
+bool
+admission_host(const HttpRequest *request, const Config *config, HttpResponse *response)
+{
+	HttpSlice host = http_request_header(request, "host");
+
+	if (host.data == NULL)
+		return request->http11 ? admission_refuse(response, 400, "the header Host is missing") : true;
+	if (!origin_host_allowed(host.data, host.len, config->listen_addresses, config->origins))
+		return admission_refuse(response, 403, "this host name is not one of ours");
+	return true;
+}
+
+/* Who is it? Without tokens there are only anonymous clients, who are let in or not. */
+static bool
+admission_authenticate(const Config *config, Admission *admission, HttpResponse *response)
+{
+	if (!config->anonymous)
+	{
+		http_response_text(response, 401, "anonymous clients are not let in");
+		(void) http_response_header(response, "WWW-Authenticate", "Bearer");
+		return false;
+	}
+	admission->anonymous = true;
+	return true;
+}
+
+bool
+admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response)
+{
+	const HttpParameter *parameter = http_request_parameter(request, "database", NULL);
+
+	*name = (HttpSlice){0};
+	if (parameter == NULL)
+		return true;
+	if (parameter->malformed || parameter->value.len == 0 ||
+		memchr(parameter->value.data, '\0', parameter->value.len) != NULL ||
+		!text_utf8_valid(parameter->value.data, parameter->value.len))
+		return admission_refuse(response, 400, "malformed parameter \"database\"");
+	*name = parameter->value;
+	return true;
+}
+
+bool
+admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
+				 const Sessions *sessions, Admission *admission, HttpResponse *response)
+{
+	HttpSlice origin = http_request_header(request, "origin");
+	HttpSlice name;
+
+	*admission = (Admission){0};
+	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
+		return admission_refuse(response, 403, "pages of this origin are not let in");
+	if (!admission_authenticate(config, admission, response) || !admission_database(request, &name, response))
+		return false;
+	if (name.data == NULL)
+		name = (HttpSlice){.data = config->database, .len = strlen(config->database)};
+	admission->database = hub_find(hub, name.data, name.len);
+	if (admission->database == NULL || (admission->database->link == NULL && !admission->database->asleep))
+		return admission_refuse(response, 503, "this database is not served at present");
+	if (sessions->count >= config->max_clients)
+		return admission_refuse(response, 503, "too many clients");
+	if (config->max_per_address > 0 && from->nclients >= config->max_per_address)
+		return admission_refuse(response, 503, "too many clients from this address");
+	return true;
+}

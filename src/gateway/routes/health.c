@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * health.c
+ *	  What GET /healthz answers.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/routes/health.h"
+
+#include <stdio.h>
+
+/* Is one database served and current? Whoever asks has named it. */
+static bool
+health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
+{
+	const Database *database = hub_find(hub, name, name_len);
+	const char *why = "it is not served";
+
+	if (database != NULL && hub_database_current(database, now, &why))
+	{
+		if (database->link == NULL)
+			snprintf(reason, size, "ok, asleep: nobody is subscribed");
+		return true;
+	}
+	snprintf(reason, size, "this database: %s", why);
+	return false;
+}
+
+/* Are all of them? Whoever asks may be a stranger: no database is named. */
+static bool
+health_all(Hub *hub, uint64_t now, char *reason, size_t size)
+{
+	const Database *database;
+	const char *why;
+
+	if (LIST_EMPTY(&hub->databases))
+	{
+		snprintf(reason, size, "no database is served");
+		return false;
+	}
+	LIST_FOREACH(database, &hub->databases, in_hub)
+	{
+		if (!hub_database_current(database, now, &why))
+		{
+			snprintf(reason, size, "a database: %s", why);
+			return false;
+		}
+	}
+	return true;
+}
+
+bool
+health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
+{
+	if (name != NULL)
+		return health_named(hub, name, name_len, now, reason, size);
+	if (hub->told_at != 0 && now - hub->told_at > HUB_LAUNCHER_MS)
+	{
+		snprintf(reason, size, "the launcher is silent");
+		return false;
+	}
+	if (hub->trouble != NULL)
+	{
+		snprintf(reason, size, "%s", hub->trouble);
+		return false;
+	}
+	return health_all(hub, now, reason, size);
+}

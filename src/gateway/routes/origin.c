@@ -1,0 +1,246 @@
+/*-------------------------------------------------------------------------
+ *
+ * origin.c
+ *	  Which web pages may connect, and under which name of ours.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/routes/origin.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gateway/base/text.h"
+
+/* host[:port]; of an IPv6 address, host is what is between the brackets. */
+typedef struct Authority
+{
+	const char *host;
+	size_t host_len;
+	bool ipv6;
+	int port; /* -1: none */
+} Authority;
+
+typedef struct Origin
+{
+	const char *scheme;
+	size_t scheme_len;
+	Authority authority;
+} Origin;
+
+typedef struct ListItem
+{
+	const char *data;
+	size_t len;
+} ListItem;
+
+/* The next entry of a comma-separated list, without the white space around it; empty ones are skipped. */
+static bool
+origin_next_item(const char **list, ListItem *item)
+{
+	static const char separators[] = ", \t\r\n";
+	const char *p = *list + strspn(*list, separators);
+	const char *end = p + strcspn(p, ",");
+
+	*list = end;
+	while (end > p && strchr(separators, end[-1]) != NULL)
+		end--;
+	*item = (ListItem){.data = p, .len = (size_t) (end - p)};
+	return item->len > 0;
+}
+
+/* Is there an address of this family? The text is not a C string. */
+static bool
+origin_is_address(int family, const char *text, size_t len)
+{
+	char copy[INET6_ADDRSTRLEN];
+	unsigned char address[sizeof(struct in6_addr)];
+
+	if (len >= sizeof(copy))
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	return inet_pton(family, copy, address) == 1;
+}
+
+static bool
+origin_parse_port(const char *p, const char *end, int *port)
+{
+	*port = 0;
+	if (p == end || end - p > 5)
+		return false;
+	for (; p < end; p++)
+	{
+		if (*p < '0' || *p > '9')
+			return false;
+		*port = *port * 10 + (*p - '0');
+	}
+	return *port <= 65535;
+}
+
+static bool
+origin_host_char(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
+		   c == '.' || c == '_';
+}
+
+static bool
+origin_parse_authority(const char *p, size_t len, Authority *authority)
+{
+	const char *end = p + len;
+	const char *rest;
+
+	*authority = (Authority){.port = -1};
+	if (len > 0 && *p == '[')
+	{
+		const char *bracket = memchr(p, ']', len);
+
+		if (bracket == NULL || !origin_is_address(AF_INET6, p + 1, (size_t) (bracket - p - 1)))
+			return false;
+		authority->ipv6 = true;
+		authority->host = p + 1;
+		authority->host_len = (size_t) (bracket - p - 1);
+		rest = bracket + 1;
+	}
+	else
+	{
+		for (rest = p; rest < end && origin_host_char(*rest); rest++)
+			;
+		authority->host = p;
+		authority->host_len = (size_t) (rest - p);
+	}
+	if (authority->host_len == 0)
+		return false;
+	if (rest == end)
+		return true;
+	return *rest == ':' && origin_parse_port(rest + 1, end, &authority->port);
+}
+
+/* scheme://host[:port], nothing behind it. */
+static bool
+origin_parse(const char *text, size_t len, Origin *origin)
+{
+	const char *colon = memchr(text, ':', len);
+	const char *authority;
+
+	if (colon == NULL || colon == text || len - (size_t) (colon - text) < 3 || memcmp(colon, "://", 3) != 0)
+		return false;
+	origin->scheme = text;
+	origin->scheme_len = (size_t) (colon - text);
+	authority = colon + 3;
+	if (!origin_parse_authority(authority, len - (size_t) (authority - text), &origin->authority))
+		return false;
+	if (origin->authority.port < 0 && text_equal_nocase(text, origin->scheme_len, "http"))
+		origin->authority.port = 80;
+	else if (origin->authority.port < 0 && text_equal_nocase(text, origin->scheme_len, "https"))
+		origin->authority.port = 443;
+	return true;
+}
+
+static bool
+origin_same_host(const Authority *a, const Authority *b)
+{
+	return a->ipv6 == b->ipv6 && a->host_len == b->host_len &&
+		   strncasecmp(a->host, b->host, a->host_len) == 0;
+}
+
+static bool
+origin_is_local(const Origin *origin)
+{
+	const Authority *host = &origin->authority;
+
+	if (!text_equal_nocase(origin->scheme, origin->scheme_len, "http") &&
+		!text_equal_nocase(origin->scheme, origin->scheme_len, "https"))
+		return false;
+	if (host->ipv6)
+		return text_equal_nocase(host->host, host->host_len, "::1");
+	return text_equal_nocase(host->host, host->host_len, "localhost") ||
+		   text_equal_nocase(host->host, host->host_len, "127.0.0.1");
+}
+
+bool
+origin_allowed(const char *origin, size_t len, const char *allowed)
+{
+	Origin theirs;
+	Origin entry;
+	ListItem item;
+	bool parsed = origin_parse(origin, len, &theirs);
+
+	if (parsed && origin_is_local(&theirs))
+		return true;
+	while (origin_next_item(&allowed, &item))
+	{
+		if (item.len == 1 && *item.data == '*')
+			return true;
+		if (!parsed)
+		{
+			if (len == 4 && item.len == 4 && memcmp(origin, "null", 4) == 0 &&
+				memcmp(item.data, "null", 4) == 0)
+				return true;
+			continue;
+		}
+		if (origin_parse(item.data, item.len, &entry) && entry.scheme_len == theirs.scheme_len &&
+			strncasecmp(entry.scheme, theirs.scheme, entry.scheme_len) == 0 &&
+			origin_same_host(&entry.authority, &theirs.authority) &&
+			entry.authority.port == theirs.authority.port)
+			return true;
+	}
+	return false;
+}
+
+/* Is the host one of the names in listen_addresses? "*" there means every address, not every name. */
+static bool
+origin_in_addresses(const Authority *host, const char *addresses)
+{
+	ListItem item;
+
+	while (origin_next_item(&addresses, &item))
+		if (item.len == host->host_len && strncasecmp(item.data, host->host, item.len) == 0)
+			return true;
+	return false;
+}
+
+bool
+origin_host_allowed(const char *host, size_t len, const char *listen_addresses, const char *allowed)
+{
+	Authority name;
+	Origin entry;
+	ListItem item;
+
+	if (!origin_parse_authority(host, len, &name))
+		return false;
+	if (name.ipv6 || origin_is_address(AF_INET, name.host, name.host_len) ||
+		text_equal_nocase(name.host, name.host_len, "localhost") ||
+		origin_in_addresses(&name, listen_addresses))
+		return true;
+	while (origin_next_item(&allowed, &item))
+	{
+		if (item.len == 1 && *item.data == '*')
+			return true;
+		if (origin_parse(item.data, item.len, &entry) && origin_same_host(&entry.authority, &name))
+			return true;
+	}
+	return false;
+}
+
+const char *
+origin_first_bad(const char *allowed, size_t *len)
+{
+	Origin entry;
+	ListItem item;
+
+	while (origin_next_item(&allowed, &item))
+	{
+		bool special =
+			(item.len == 1 && *item.data == '*') || (item.len == 4 && memcmp(item.data, "null", 4) == 0);
+
+		if (!special && !origin_parse(item.data, item.len, &entry))
+		{
+			*len = item.len;
+			return item.data;
+		}
+	}
+	return NULL;
+}

@@ -1,0 +1,631 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  One connected client: what it asked for, what it has still to take, how it ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/session/session_internal.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/hub/hub.h"
+#include "gateway/base/log.h"
+#include "gateway/base/memory.h"
+#include "gateway/base/text.h"
+
+/* Written to one client in one round; then it is the others' turn. */
+#define SESSION_ROUND (8 * FRAME_WRITE)
+
+/* Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth 6.4, the golden ratio). */
+#define SESSION_SPREAD 2654435769u
+
+void
+sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub)
+{
+	*sessions = (Sessions){.io = io, .config = config, .hub = hub};
+	LIST_INIT(&sessions->all);
+	LIST_INIT(&sessions->gone);
+	TAILQ_INIT(&sessions->dirty);
+	for (int i = 0; i < SESSION_SECONDS; i++)
+		LIST_INIT(&sessions->due[i]);
+	sessions->keepalive_ms = config->keepalive_ms;
+	LIST_INIT(&sessions->cursors);
+}
+
+_Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE, "see session_fetch()");
+
+Session *
+session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io)
+{
+	size_t address_size = strlen(address) + 1;
+	Session *session = memory_zeroed_lines(sizeof(Session) + address_size);
+
+	memcpy(session->address, address, address_size);
+	session->sessions = sessions;
+	session->database = database;
+	session->anonymous = anonymous;
+	session->io = io;
+	session->alive_at = sessions->io->now();
+	session->sent_at = session->alive_at;
+	LIST_INIT(&session->subscriptions);
+	LIST_INIT(&session->ended);
+	TAILQ_INIT(&session->asking);
+	session->ping_share = (uint32_t) sessions->stats.accepted * SESSION_SPREAD;
+	LIST_INSERT_HEAD(&sessions->all, session, in_all);
+	session_file(session, session->alive_at);
+	LIST_INSERT_HEAD(&database->sessions, session, in_database);
+	sessions->count++;
+	sessions->stats.clients++;
+	sessions->stats.accepted++;
+	session->number = (uint32_t) sessions->stats.accepted;
+	return session;
+}
+
+static void
+session_drop_partial(Session *session)
+{
+	free(session->partial);
+	session->partial = NULL;
+	session->partial_len = 0;
+	session->fragments = 0;
+}
+
+static void
+session_drop_queue(Session *session)
+{
+	session->sessions->stats.queued -= session->queue.bytes;
+	queue_clear(&session->queue);
+	session->own = 0;
+	session->over_at = 0;
+}
+
+size_t
+session_events(const Session *session)
+{
+	return session->queue.bytes > session->own ? session->queue.bytes - session->own : 0;
+}
+
+/* How many may be. */
+static size_t
+session_events_limit(const Session *session)
+{
+	size_t buffer = session->sessions->config->client_buffer;
+
+	return buffer - buffer / SESSION_OWN_PART;
+}
+
+/* The queue has grown or shrunk: is more than half of that taken, and since when? */
+static void
+session_note_level(Session *session)
+{
+	if (session_events(session) <= session_events_limit(session) / 2)
+		session->over_at = 0;
+	else if (session->over_at == 0)
+		session->over_at = session->sessions->io->now();
+}
+
+/* Do all sessions together take more than is meant for them? */
+static bool
+session_memory_scarce(const Session *session)
+{
+	return frame_memory() > SESSION_TOTAL * session->sessions->config->client_buffer;
+}
+
+/* Bytes of its own messages that may be queued. */
+static size_t
+session_own_limit(const Session *session)
+{
+	size_t part = session->sessions->config->client_buffer / SESSION_OWN_PART;
+
+	return part < SESSION_OWN ? part : SESSION_OWN;
+}
+
+/* Is the client asking faster than it takes the answers, than the feed gives them, or than it is its turn? */
+static bool
+session_asks_too_much(const Session *session)
+{
+	size_t own = session_own_limit(session) / 2;
+	uint32_t unanswered = SESSION_UNANSWERED;
+
+	if (own > SESSION_OWN_SCARCE && session_memory_scarce(session))
+		own = SESSION_OWN_SCARCE;
+	/* Once it is paused, it is worth while to wait for more than one answer. */
+	if (session->paused)
+	{
+		own /= 2;
+		unanswered /= 2;
+	}
+	return session->own > own || session->unanswered >= unanswered || session->turn >= SESSION_TURN;
+}
+
+/*
+ * Stop reading the client where it asks too much, or go on: then the time that it was not heard says nothing about
+ * it. After everything that changes what it waits for.
+ */
+static void
+session_regulate(Session *session)
+{
+	bool pause = session->state == SESSION_OPEN && session_asks_too_much(session);
+
+	/* One that leaves is the library's to read. */
+	if (pause == session->paused || session->state >= SESSION_LEAVING)
+		return;
+	session->paused = pause;
+	session->sessions->io->pause(session->io, pause);
+	if (!pause)
+	{
+		session_alive(session);
+		session->partial_at = session->alive_at;
+	}
+	session_attend(session);
+}
+
+/*
+ * Leave OPEN: no subscriptions, no database, nothing more is read but the client's close frame, and an end of the time
+ * that is left.
+ */
+static void
+session_leave_open(Session *session, SessionState state)
+{
+	if (session->state == SESSION_OPEN)
+	{
+		session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
+		session_attend(session);
+	}
+	hub_leave(session->sessions->hub, session);
+	session_drop_partial(session);
+	session->state = (uint8_t) state;
+}
+
+void
+session_schedule(Session *session)
+{
+	if (session->dirty)
+		return;
+	session->dirty = true;
+	TAILQ_INSERT_TAIL(&session->sessions->dirty, session, in_dirty);
+}
+
+static void
+session_queue(Session *session, Frame *frame, FrameNote note)
+{
+	size_t before = session->queue.bytes;
+
+	session->sent_at = session->sessions->io->now();
+	if (session->queue.count == 0)
+		session->taken_at = session->sent_at;
+	queue_append(&session->queue, frame, note, 0);
+	session->sessions->stats.queued += session->queue.bytes - before;
+	session_note_level(session);
+	session_schedule(session);
+}
+
+void
+session_queue_own(Session *session, Frame *frame, uint64_t before)
+{
+	FrameNote note = {.before = before, .credit = frame->len + (uint32_t) sizeof(QueueEntry)};
+
+	session->own += note.credit;
+	session_queue(session, frame, note);
+	frame_unref(frame);
+}
+
+static void
+session_written(void *arg, const FrameNote *note)
+{
+	Session *session = arg;
+
+	if (note->sub != 0)
+		hub_credit(session->sessions->hub, session, note->sub, note->credit);
+	else
+		session->own -= note->credit;
+}
+
+void
+session_broken(Session *session)
+{
+	session_leave_open(session, SESSION_LEAVING);
+	session_drop_queue(session);
+	session->sessions->io->drop(session->io);
+}
+
+/* Write what is queued as far as the socket takes it. */
+static void
+session_write(Session *session)
+{
+	Sessions *sessions = session->sessions;
+	size_t written = 0;
+
+	while (session->queue.count > 0 && written < SESSION_ROUND && sessions->io->ready(session->io))
+	{
+		size_t before = session->queue.bytes;
+		size_t len;
+		const uint8_t *data = queue_peek(&session->queue, sessions->scratch, sizeof(sessions->scratch), &len);
+
+		if (!sessions->io->write(session->io, data, len))
+		{
+			session_broken(session);
+			return;
+		}
+		queue_consume(&session->queue, len, session_written, session);
+		sessions->stats.queued -= before - session->queue.bytes;
+		sessions->stats.bytes += len;
+		session->bytes += len;
+		written += len;
+		session->taken_at = sessions->io->now();
+	}
+	session_note_level(session);
+	if (session->queue.count > 0 && !session->waking)
+	{
+		session->waking = true;
+		session_attend(session);
+		sessions->io->wake(session->io);
+	}
+	if (session->queue.count > 0)
+		return;
+	if (session->credit)
+		hub_flush_credit(sessions->hub, session);
+	if (session->behind)
+		hub_catch_up(sessions->hub, session);
+}
+
+WirePosition
+session_position(const Session *session)
+{
+	WirePosition position = hub_session_position(session);
+	uint64_t before = queue_before(&session->queue);
+
+	if (before < position.id)
+		position.id = before;
+	return position;
+}
+
+void
+session_too_slow(Session *session)
+{
+	char text[WIRE_POSITION_SIZE];
+	char reason[FRAME_CONTROL_MAX];
+
+	wire_position_format(session_position(session), text);
+	snprintf(reason, sizeof(reason), "too slow; resume from %s", text);
+	log_write(WIRE_LOG_INFO, "client %s is closed: %zu bytes were queued for it", session->address,
+			  session->queue.bytes);
+	session->sessions->stats.closed_slow++;
+	session_drop_queue(session);
+	session_close(session, SESSION_CLOSE_TOO_SLOW, reason);
+}
+
+size_t
+session_room(const Session *session)
+{
+	const Sessions *sessions = session->sessions;
+	size_t limit = session_events_limit(session);
+
+	if (session->over_at != 0 && sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
+		limit /= 2;
+	if (limit > SESSION_SCARCE && session_memory_scarce(session))
+		limit = SESSION_SCARCE;
+	return limit;
+}
+
+/* Does a queue entry of this size fit? A single event may be larger than the buffer. */
+static bool
+session_fits(const Session *session, size_t size)
+{
+	return session->queue.count == 0 || session_events(session) == 0 ||
+		   session_events(session) + size <= session_room(session);
+}
+
+bool
+session_has_room(Session *session, const Frame *frame)
+{
+	size_t size = frame->len + sizeof(QueueEntry);
+
+	if (session_fits(session, size))
+		return true;
+	/* Only what the socket does not take counts. */
+	session_write(session);
+	return session->state == SESSION_OPEN && session_fits(session, size);
+}
+
+void
+session_send_event(Session *session, Frame *frame, FrameNote note)
+{
+	Sessions *sessions = session->sessions;
+
+	sessions->stats.messages++;
+	session->messages++;
+	if (!sessions->at_once || session->queue.count > 0 || note.sub != 0 || frame->len > FRAME_WRITE ||
+		!sessions->io->ready(session->io))
+	{
+		session_queue(session, frame, note);
+		return;
+	}
+	session->sent_at = sessions->io->now();
+	if (!sessions->io->write(session->io, frame->data, frame->len))
+	{
+		session_broken(session);
+		return;
+	}
+	sessions->stats.bytes += frame->len;
+	session->bytes += frame->len;
+}
+
+void
+session_send_own(Session *session, Frame *frame, uint64_t before)
+{
+	size_t limit = session_own_limit(session);
+
+	if (session->state != SESSION_OPEN)
+	{
+		frame_unref(frame);
+		return;
+	}
+	session_queue_own(session, frame, before);
+	session->sessions->stats.messages++;
+	session->messages++;
+	if (session->own > limit)
+		session_write(session);
+	if (session->state == SESSION_OPEN && session->own > limit)
+		session_too_slow(session);
+}
+
+void
+session_close(Session *session, uint16_t code, const char *reason)
+{
+	if (session->state != SESSION_OPEN)
+		return;
+	session_leave_open(session, SESSION_CLOSING);
+	session_regulate(session);
+	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
+}
+
+static void
+session_answer_ping(Session *session, const RequestId *id)
+{
+	WirePosition position = hub_session_position(session);
+
+	if (id->absent)
+		return;
+	if (session->told < position.id)
+		session->told = position.id;
+	session_send_own(session,
+					 protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
+					 FRAME_NO_POSITION);
+}
+
+/* A whole message. */
+static void
+session_message(Session *session, const char *text, size_t len)
+{
+	struct Hub *hub = session->sessions->hub;
+	Request request;
+	ProtocolError error;
+	bool ok;
+
+	if (!text_utf8_valid(text, len))
+	{
+		session_close(session, SESSION_CLOSE_BAD_TEXT, "text that is not UTF-8");
+		return;
+	}
+	ok = protocol_parse(text, len, &request, &error);
+	if (ok && request.method == REQUEST_SUBSCRIBE)
+		ok = hub_subscribe(hub, session, &request, &error);
+	else if (ok && request.method == REQUEST_UNSUBSCRIBE)
+		ok = hub_unsubscribe(hub, session, &request, &error);
+	else if (ok)
+		session_answer_ping(session, &request.id);
+	if (!ok)
+		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
+	protocol_release(&request.id);
+	if (++session->turn >= SESSION_TURN)
+		session_schedule(session);
+	session_regulate(session);
+}
+
+/* Keep a part of a message until the rest is there. */
+static void
+session_keep(Session *session, const char *data, size_t len, size_t remaining)
+{
+	if (session->partial_len == 0 && session->fragments == 0)
+	{
+		session->partial_at = session->sessions->io->now();
+		session_attend(session);
+	}
+	if (session->partial_len + len > 0)
+		session->partial = memory_resize(session->partial, session->partial_len + len + remaining);
+	if (len > 0)
+		memcpy(session->partial + session->partial_len, data, len);
+	session->partial_len += (uint32_t) len;
+	if (remaining == 0)
+		session->fragments++;
+}
+
+void
+session_alive(Session *session)
+{
+	session->alive_at = session->sessions->io->now();
+	if (session->pinged)
+		session->ping_share = 0;
+	session->pinged = false;
+}
+
+void
+session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+{
+	session_alive(session);
+	if (session->state != SESSION_OPEN)
+		return;
+	if (binary)
+	{
+		session_close(session, SESSION_CLOSE_UNSUPPORTED, "binary messages are not supported");
+		return;
+	}
+	if (remaining > session->sessions->config->max_message ||
+		session->partial_len + len + remaining > session->sessions->config->max_message)
+	{
+		session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
+		return;
+	}
+	final = final && remaining == 0;
+	if (final && session->partial == NULL)
+	{
+		session->fragments = 0;
+		session_message(session, data, len);
+		return;
+	}
+	session_keep(session, data, len, remaining);
+	if (final)
+	{
+		char *text = session->partial;
+		size_t text_len = session->partial_len;
+
+		/* session_close() would free it under session_message()'s feet. */
+		session->partial = NULL;
+		session_drop_partial(session);
+		session_message(session, text, text_len);
+		free(text);
+	}
+	else if (session->fragments > SESSION_MAX_FRAGMENTS)
+		session_close(session, SESSION_CLOSE_POLICY, "too many fragments");
+}
+
+void
+session_writable(Session *session)
+{
+	/* The client's side has taken something: that is a sign of life as good as a pong, which stands behind the rest. */
+	session_alive(session);
+	session->taken_at = session->alive_at;
+	session->waking = false;
+	session_write(session);
+	session_regulate(session);
+}
+
+/* Nothing more is written. */
+static void
+session_leaving(Session *session)
+{
+	if (session->state == SESSION_LEAVING || session->state == SESSION_GONE)
+		return;
+	session_leave_open(session, SESSION_LEAVING);
+	session_drop_queue(session);
+}
+
+bool
+session_answer_close(Session *session)
+{
+	bool ours_is_sent = session->state == SESSION_CLOSING && session->queue.count == 0;
+
+	session_leaving(session);
+	return !ours_is_sent;
+}
+
+void
+session_closed(Session *session)
+{
+	Sessions *sessions = session->sessions;
+	SessionCursor *cursor;
+
+	session_leaving(session);
+	LIST_FOREACH(cursor, &sessions->cursors, in_all)
+	{
+		if (cursor->next == session)
+			cursor->next = LIST_NEXT(session, in_all);
+	}
+	session->state = SESSION_GONE;
+	session->io = NULL;
+	sessions->count--;
+	sessions->stats.clients--;
+	LIST_REMOVE(session, in_due);
+	LIST_REMOVE(session, in_all);
+	LIST_INSERT_HEAD(&sessions->gone, session, in_all);
+}
+
+void
+sessions_cursor_open(Sessions *sessions, SessionCursor *cursor)
+{
+	cursor->next = LIST_FIRST(&sessions->all);
+	LIST_INSERT_HEAD(&sessions->cursors, cursor, in_all);
+}
+
+Session *
+sessions_cursor_next(SessionCursor *cursor)
+{
+	Session *session = cursor->next;
+
+	while (session != NULL && session->state != SESSION_OPEN)
+		session = LIST_NEXT(session, in_all);
+	cursor->next = session != NULL ? LIST_NEXT(session, in_all) : NULL;
+	return session;
+}
+
+void
+sessions_cursor_close(SessionCursor *cursor)
+{
+	LIST_REMOVE(cursor, in_all);
+}
+
+void
+sessions_close_all(Sessions *sessions, uint16_t code, const char *reason)
+{
+	Session *session;
+
+	LIST_FOREACH(session, &sessions->all, in_all)
+	{
+		session_close(session, code, reason);
+	}
+}
+
+void
+sessions_close_anonymous(Sessions *sessions)
+{
+	Session *session;
+
+	LIST_FOREACH(session, &sessions->all, in_all)
+	{
+		if (session->anonymous)
+			session_close(session, SESSION_CLOSE_POLICY, "anonymous clients are no longer let in");
+	}
+}
+
+void
+sessions_expect(Sessions *sessions, bool more)
+{
+	sessions->at_once = !more;
+}
+
+void
+sessions_settle(Sessions *sessions)
+{
+	Session *session;
+
+	sessions->at_once = false;
+	while ((session = TAILQ_FIRST(&sessions->dirty)) != NULL)
+	{
+		TAILQ_REMOVE(&sessions->dirty, session, in_dirty);
+		session->dirty = false;
+		if (session->state != SESSION_GONE && !session->waking)
+			session_write(session);
+		session->turn = 0;
+		session_regulate(session);
+	}
+	while ((session = LIST_FIRST(&sessions->gone)) != NULL)
+	{
+		LIST_REMOVE(session, in_all);
+		free(session);
+	}
+}
+
+void
+sessions_free(Sessions *sessions)
+{
+	Session *session;
+
+	while ((session = LIST_FIRST(&sessions->all)) != NULL)
+		session_closed(session);
+	sessions_settle(sessions);
+}
