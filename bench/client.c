@@ -11,8 +11,8 @@
  *	  -w	connections that are being made at one time
  *	  -d	deaf: what comes behind the answer is never read
  *
- * Once all are connected and have been answered it prints a line of JSON about that. Then it does what it is told,
- * a line each, and answers with a line of JSON:
+ * Once all are connected and have been answered it prints a line of JSON about that. Then it does
+ * what it is told, a line each, and answers with a line of JSON:
  *
  *	  mark				count from now on, and not from the beginning
  *	  spin				the same, and do not sleep until the next report: whoever sends does not have to wake us up, which
@@ -92,7 +92,9 @@ client_fail(const char *what)
 
 /* ---------------- latency ---------------- */
 
-/* Nanoseconds since 1970 of "2026-01-31T12:34:56.123456+00:00". The day is worked out once a day. */
+/*
+ * Nanoseconds since 1970 of "2026-01-31T12:34:56.123456+00:00". The day is worked out once a day.
+ */
 static uint64_t
 client_parse_at(const char *text)
 {
@@ -122,7 +124,9 @@ client_parse_at(const char *text)
 	return (day_at + seconds) * 1000000000 + micros * 1000;
 }
 
-/* Where in the text a member's value is: mostly where it was in the message before. NULL: nowhere. */
+/*
+ * Where in the text a member's value is: mostly where it was in the message before. NULL: nowhere.
+ */
 static const char *
 client_find(const char *text, size_t len, const char *name, size_t name_len)
 {
@@ -167,7 +171,8 @@ client_take_latency(const Ws *ws, const char *text, size_t len)
 	if (client.stamp == STAMP_AT && (found = client_find(text, len, at, sizeof(at) - 1)) != NULL &&
 		len - (size_t) (found - text) >= 32)
 		made = client_parse_at(found);
-	else if (client.stamp == STAMP_SENT && (found = client_find(text, len, sent, sizeof(sent) - 1)) != NULL)
+	else if (client.stamp == STAMP_SENT &&
+			 (found = client_find(text, len, sent, sizeof(sent) - 1)) != NULL)
 		made = strtoull(found, NULL, 10);
 	if (made > 0)
 		histogram_add(&client.latency, now > made ? now - made : 0);
@@ -316,7 +321,8 @@ client_report(void)
 	printf(",\"seconds\":%.6f,\"first\":%.6f,\"last\":%.6f,\"cpu\":%.6f",
 		   client_seconds(client.marked_at, clock_monotonic()),
 		   client_seconds(client.marked_at, client.first_at),
-		   client_seconds(client.marked_at, client.last_at), client_seconds(client.marked_cpu, clock_cpu()));
+		   client_seconds(client.marked_at, client.last_at),
+		   client_seconds(client.marked_cpu, clock_cpu()));
 	printf(",\"latency\":");
 	histogram_print(&client.latency, stdout);
 	printf("}\n");
@@ -410,8 +416,8 @@ client_connect_all(void)
 		client_poll(1000);
 		if (client_seconds(client.begun_at, clock_monotonic()) > CLIENT_SECONDS)
 		{
-			fprintf(stderr, "client: only %u of %u are connected, %u answered\n", client.open, client.clients,
-					client.answered);
+			fprintf(stderr, "client: only %u of %u are connected, %u answered\n", client.open,
+					client.clients, client.answered);
 			exit(1);
 		}
 	}
@@ -483,9 +489,9 @@ client_options(int argc, char **argv)
 	}
 	if (client.port <= 0 || client.clients == 0 || client.every == 0 || client.window == 0)
 	{
-		fprintf(stderr,
-				"usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] "
-				"[-d]\n");
+		fprintf(stderr, "usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] "
+						"[-e N] [-w WINDOW] "
+						"[-d]\n");
 		exit(2);
 	}
 }

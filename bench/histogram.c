@@ -3,8 +3,8 @@
  * histogram.c
  *	  Counts of durations, in buckets that are never wider than 1.6 % of their value.
  *
- * Values below 2^HISTOGRAM_SUB_BITS have a bucket each. Every power of two from there on has as many
- * buckets: the value's highest bit chooses the row, the bits behind it the bucket.
+ * Values below 2^HISTOGRAM_SUB_BITS have a bucket each. Every power of two from there on has as
+ * many buckets: the value's highest bit chooses the row, the bits behind it the bucket.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,8 @@ histogram_bucket(uint64_t value)
 	if (value < 1u << HISTOGRAM_SUB_BITS)
 		return (unsigned) value;
 	shift = 63 - (unsigned) __builtin_clzll(value) - HISTOGRAM_SUB_BITS;
-	return ((shift + 1) << HISTOGRAM_SUB_BITS) + (unsigned) (value >> shift) - (1u << HISTOGRAM_SUB_BITS);
+	return ((shift + 1) << HISTOGRAM_SUB_BITS) + (unsigned) (value >> shift) -
+		   (1u << HISTOGRAM_SUB_BITS);
 }
 
 /* The largest value that a bucket counts. */
@@ -65,7 +66,8 @@ histogram_print(const Histogram *histogram, FILE *to)
 {
 	double mean = histogram->count > 0 ? (double) histogram->sum / (double) histogram->count : 0;
 
-	fprintf(to, "{\"count\":%llu,\"mean\":%.1f", (unsigned long long) histogram->count, mean / 1000);
+	fprintf(to, "{\"count\":%llu,\"mean\":%.1f", (unsigned long long) histogram->count,
+			mean / 1000);
 	fprintf(to, ",\"p50\":%.1f", (double) histogram_quantile(histogram, 0.5) / 1000);
 	fprintf(to, ",\"p90\":%.1f", (double) histogram_quantile(histogram, 0.9) / 1000);
 	fprintf(to, ",\"p99\":%.1f", (double) histogram_quantile(histogram, 0.99) / 1000);

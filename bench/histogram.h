@@ -28,7 +28,10 @@ extern void histogram_add(Histogram *histogram, uint64_t value);
 /* The value that this part (0 to 1) of all are at or below; 0 of none. */
 extern uint64_t histogram_quantile(const Histogram *histogram, double part);
 
-/* Write it as a JSON object: count, and mean, p50, p90, p99, p999 and max as microseconds, the values being nanoseconds. */
+/*
+ * Write it as a JSON object: count, and mean, p50, p90, p99, p999 and max as microseconds, the
+ * values being nanoseconds.
+ */
 extern void histogram_print(const Histogram *histogram, FILE *to);
 
 #endif /* BENCH_HISTOGRAM_H */

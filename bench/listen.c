@@ -5,8 +5,8 @@
  *
  *	  listen CONNINFO CHANNEL
  *
- * Prints {} when it listens, and for each line that it is given how many notifications have come so far. It ends
- * with its standard input.
+ * Prints {} when it listens, and for each line that it is given how many notifications have come so
+ * far. It ends with its standard input.
  *
  *-------------------------------------------------------------------------
  */

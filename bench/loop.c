@@ -5,9 +5,9 @@
  *
  *	  loop PORT CLIENTS
  *
- * Prints {} when it listens, waits for so many connections on 127.0.0.1, answers whatever each asks as if it were a
- * WebSocket handshake, and does what it is told, a line each, answered by a line of JSON with the messages written, and the seconds and
- * the processor time that it took:
+ * Prints {} when it listens, waits for so many connections on 127.0.0.1, answers whatever each asks
+ * as if it were a WebSocket handshake, and does what it is told, a line each, answered by a line of
+ * JSON with the messages written, and the seconds and the processor time that it took:
  *
  *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes every so often, with one write for each client
  *	  burst EVENTS SIZE FRAMES			so many events as fast as the sockets take them, at most FRAMES in one write
@@ -97,7 +97,8 @@ loop_accept_all(int port)
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	(void) setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 || listen(listener, 1024) != 0)
+	if (bind(listener, (struct sockaddr *) &address, sizeof(address)) != 0 ||
+		listen(listener, 1024) != 0)
 		loop_fail("listen");
 	printf("{}\n");
 	fflush(stdout);
@@ -137,7 +138,8 @@ loop_frames(size_t size, size_t frames)
 static void
 loop_wait_until(uint64_t at)
 {
-	struct timespec until = {.tv_sec = (time_t) (at / 1000000000), .tv_nsec = (long) (at % 1000000000)};
+	struct timespec until = {.tv_sec = (time_t) (at / 1000000000),
+							 .tv_nsec = (long) (at % 1000000000)};
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
@@ -156,7 +158,8 @@ loop_spaced(uint64_t events, size_t size, uint64_t interval)
 		loop_wait_until(at);
 		for (int c = 0; c < loop_nclients; c++)
 		{
-			if (send(loop_clients[c].fd, frame, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) size)
+			if (send(loop_clients[c].fd, frame, size, MSG_NOSIGNAL | MSG_DONTWAIT) !=
+				(ssize_t) size)
 				loop_fail("a client does not read");
 		}
 	}
@@ -228,7 +231,8 @@ loop_read(int timeout)
 	{
 		LoopClient *client = events[i].data.ptr;
 
-		if ((events[i].events & EPOLLIN) != 0 && recv(client->fd, answer, sizeof(answer), MSG_DONTWAIT) <= 0)
+		if ((events[i].events & EPOLLIN) != 0 &&
+			recv(client->fd, answer, sizeof(answer), MSG_DONTWAIT) <= 0)
 			loop_fail("a client is gone");
 	}
 }

@@ -11,9 +11,10 @@
  *	  listen:CHANNEL		a libpq client that LISTENs
  *	  none					nobody: what is measured then is the INSERT
  *
- * It prints {} when all are connected, and does what it is told, a line each, answered by a line of JSON with each
- * target's latencies. The targets take turns, forwards and backwards, so that all meet the same machine: each comes
- * as often after one neighbour, and what that has left in the caches, as after the other.
+ * It prints {} when all are connected, and does what it is told, a line each, answered by a line of
+ * JSON with each target's latencies. The targets take turns, forwards and backwards, so that all
+ * meet the same machine: each comes as often after one neighbour, and what that has left in the
+ * caches, as after the other.
  *
  *	  run COUNT MICROSECONDS	so many INSERTs into each table, each so long after the one before has arrived
  *	  pace COUNT MICROSECONDS	the same, begun every so often, come what may: a latency counts from when the
@@ -126,7 +127,8 @@ probe_read_result(Probe *probe)
 static void
 probe_poll(Probe *probe)
 {
-	struct pollfd fds[2] = {{.fd = PQsocket(probe->writer), .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = PQsocket(probe->writer), .events = POLLIN},
+							{.fd = -1, .events = POLLIN}};
 
 	if (probe->by_ws)
 		fds[1].fd = probe->ws.fd;
@@ -205,7 +207,8 @@ probe_open(Probe *probe, char **arguments, const char *message)
 static void
 probe_sleep_until(uint64_t at)
 {
-	struct timespec until = {.tv_sec = (time_t) (at / 1000000000), .tv_nsec = (long) (at % 1000000000)};
+	struct timespec until = {.tv_sec = (time_t) (at / 1000000000),
+							 .tv_nsec = (long) (at % 1000000000)};
 
 	while (clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
@@ -281,7 +284,8 @@ main(int argc, char **argv)
 	}
 	if (optind == argc || (argc - optind) % 4 != 0 || argc - optind > PROBE_TARGETS * 4)
 	{
-		fprintf(stderr, "usage: probe [-s MESSAGE] NAME CONNINFO TABLE ws:PORT|listen:CHANNEL|none...\n");
+		fprintf(stderr,
+				"usage: probe [-s MESSAGE] NAME CONNINFO TABLE ws:PORT|listen:CHANNEL|none...\n");
 		return 2;
 	}
 	for (int i = optind; i < argc; i += 4)

@@ -5,9 +5,9 @@
  *
  *	  writers CONNINFO SESSIONS
  *
- * What pgbench does, but a run can be as short as one likes: the sessions are made once, and nothing but the statement
- * lies between the beginning of a run and its end. Prints the sessions' process ids as JSON. Then it does what it is
- * told, a line each, and answers with a line of JSON:
+ * What pgbench does, but a run can be as short as one likes: the sessions are made once, and
+ * nothing but the statement lies between the beginning of a run and its end. Prints the sessions'
+ * process ids as JSON. Then it does what it is told, a line each, and answers with a line of JSON:
  *
  *	  each SQL			every session runs this, one after the other
  *	  prepare S SQL		statement number S, from 0 to 9: $1 is the row's key, and $2, if it is there, the nanoseconds
@@ -17,7 +17,8 @@
  *						long. Session k, from 1, has the keys from k * EACH on, and goes on where the statement's
  *						run before has ended; after EACH of them it comes back to the first one
  *
- * and ends with its standard input. A statement that fails, or touches another number of rows than one, ends it too.
+ * and ends with its standard input. A statement that fails, or touches another number of rows than
+ * one, ends it too.
  *
  *-------------------------------------------------------------------------
  */
@@ -241,7 +242,8 @@ writers_command(const char *line)
 		writers_choose(statement);
 		writers_prepare(line + length);
 	}
-	else if (sscanf(line, "run %d %llu %llu %llu", &statement, &each, &transactions, &ms) == 4 && each > 0)
+	else if (sscanf(line, "run %d %llu %llu %llu", &statement, &each, &transactions, &ms) == 4 &&
+			 each > 0)
 	{
 		writers_choose(statement);
 		writers_run(each, transactions, ms);

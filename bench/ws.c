@@ -43,7 +43,8 @@ ws_connect(Ws *ws, int port)
 	if (ws->fd < 0)
 		return false;
 	(void) setsockopt(ws->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return connect(ws->fd, (struct sockaddr *) &address, sizeof(address)) == 0 || errno == EINPROGRESS;
+	return connect(ws->fd, (struct sockaddr *) &address, sizeof(address)) == 0 ||
+		   errno == EINPROGRESS;
 }
 
 /* Everything that a client sends here is short: a socket that does not take it is broken. */
@@ -59,11 +60,11 @@ ws_request(Ws *ws, int port, const char *path)
 	char request[1024];
 	int error = 0;
 	socklen_t size = sizeof(error);
-	int len =
-		snprintf(request, sizeof(request),
-				 "GET %s HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-				 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-				 path, port);
+	int len = snprintf(
+		request, sizeof(request),
+		"GET %s HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		path, port);
 
 	if (getsockopt(ws->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
 	{
@@ -123,7 +124,8 @@ ws_frame_size(const uint8_t *data, size_t len, size_t *header, size_t *payload)
 		if (len < 10)
 			return false;
 		*header = 10;
-		*payload = (size_t) data[6] << 24 | (size_t) data[7] << 16 | (size_t) data[8] << 8 | data[9];
+		*payload =
+			(size_t) data[6] << 24 | (size_t) data[7] << 16 | (size_t) data[8] << 8 | data[9];
 	}
 	return true;
 }
@@ -136,7 +138,8 @@ ws_frames(Ws *ws, const uint8_t *data, size_t len, WsMessage message, void *arg)
 	size_t header;
 	size_t payload;
 
-	while (ws_frame_size(data + done, len - done, &header, &payload) && header + payload <= len - done)
+	while (ws_frame_size(data + done, len - done, &header, &payload) &&
+		   header + payload <= len - done)
 	{
 		const uint8_t *at = data + done;
 		uint8_t opcode = at[0] & 0x0f;
@@ -159,7 +162,10 @@ ws_frames(Ws *ws, const uint8_t *data, size_t len, WsMessage message, void *arg)
 	return (ssize_t) done;
 }
 
-/* The server's answer: returns its size, 0 if it is not complete, -1 if it is not what we hoped for. */
+/*
+ * The server's answer: returns its size, 0 if it is not complete, -1 if it is not what we hoped
+ * for.
+ */
 static ssize_t
 ws_answer(Ws *ws, const uint8_t *data, size_t len)
 {

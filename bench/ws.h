@@ -3,9 +3,10 @@
  * ws.h
  *	  The client's side of WebSocket (RFC 6455), as far as load needs it.
  *
- * Made to cost next to nothing, so that what is measured is the server: one buffer that all connections read
- * into, frames looked at where they lie, and a copy only of one that is not complete yet. What a server says
- * in its handshake beyond 101 is not checked, and a message is one frame: of a longer one only the first counts.
+ * Made to cost next to nothing, so that what is measured is the server: one buffer that all
+ * connections read into, frames looked at where they lie, and a copy only of one that is not
+ * complete yet. What a server says in its handshake beyond 101 is not checked, and a message is one
+ * frame: of a longer one only the first counts.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +43,10 @@ typedef struct Ws
 /* Given each text message; text is good until it returns. */
 typedef void (*WsMessage)(Ws *ws, const char *text, size_t len, void *arg);
 
-/* Begin to connect to a port of 127.0.0.1; then wait until the socket is writable. False: errno says why. */
+/*
+ * Begin to connect to a port of 127.0.0.1; then wait until the socket is writable. False: errno
+ * says why.
+ */
 extern bool ws_connect(Ws *ws, int port) __attribute__((warn_unused_result));
 
 /* The connecting socket has become writable: send the request. */

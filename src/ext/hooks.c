@@ -5,13 +5,12 @@
  *
  * Three things are done around utility commands:
  *
- * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE
- * RENAME and SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the
- * feed. It marks the database as held and wakes the feed, which leaves; PostgreSQL waits
- * for that by itself, for 5 s (CountOtherDBBackends). The hold ends with the transaction, or when the
- * savepoint in which it began is rolled back, not before: a feed that comes back to a database that is
- * about to be gone would fail.
- * Only who may run the command may hold the database: others must not be able to stop a
+ * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE RENAME and
+ * SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the feed. It marks the
+ * database as held and wakes the feed, which leaves; PostgreSQL waits for that by itself, for 5 s
+ * (CountOtherDBBackends). The hold ends with the transaction, or when the savepoint in which it
+ * began is rolled back, not before: a feed that comes back to a database that is about to be gone
+ * would fail. Only who may run the command may hold the database: others must not be able to stop a
  * feed.
  *
  * After a command that may change who may read what, or what is watched, the feeds
@@ -46,7 +45,10 @@ static ProcessUtility_hook_type hooks_prev_utility = NULL;
 static int hooks_pending = 0;
 static bool hooks_holding = false; /* some entries have our pid as their hold_pid */
 
-/* Let feeds come back to the databases that we hold since this nesting level of transactions, or a deeper one. */
+/*
+ * Let feeds come back to the databases that we hold since this nesting level of transactions, or a
+ * deeper one.
+ */
 static void
 hooks_end_hold(int level)
 {
@@ -96,7 +98,10 @@ hooks_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId
 		hooks_raise_hold(GetCurrentTransactionNestLevel());
 }
 
-/* The end of a transaction, at a point where a commit can no longer be undone: nothing here may fail. */
+/*
+ * The end of a transaction, at a point where a commit can no longer be undone: nothing here may
+ * fail.
+ */
 static void
 hooks_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel, void *arg)
 {
@@ -275,10 +280,12 @@ hooks_after(Node *statement)
 }
 
 static void
-hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, ProcessUtilityContext context,
-			  ParamListInfo params, QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
+			  DestReceiver *dest, QueryCompletion *qc)
 {
-	ProcessUtility_hook_type run = hooks_prev_utility ? hooks_prev_utility : standard_ProcessUtility;
+	ProcessUtility_hook_type run =
+		hooks_prev_utility ? hooks_prev_utility : standard_ProcessUtility;
 	WatchDdl *ddl = NULL;
 	int after = 0;
 

@@ -34,9 +34,9 @@
 #define GATEWAY_TICK_MS 1000
 
 /*
- * Descriptors. Clients, and connections that are none yet, leave some for ourselves and for feeds and backends, so
- * that these can connect when the port is full. The library's tables have an entry for each descriptor that there may be, so the
- * limit is not simply raised to the highest.
+ * Descriptors. Clients, and connections that are none yet, leave some for ourselves and for feeds
+ * and backends, so that these can connect when the port is full. The library's tables have an entry
+ * for each descriptor that there may be, so the limit is not simply raised to the highest.
  */
 #define GATEWAY_MIN_DESCRIPTORS 65536
 #define GATEWAY_OWN_DESCRIPTORS 32
@@ -96,7 +96,8 @@ static const SessionIo gateway_io = {
 };
 
 static void
-gateway_received(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+gateway_received(void *session, const char *data, size_t len, size_t remaining, bool final,
+				 bool binary)
 {
 	session_received(session, data, len, remaining, final, binary);
 }
@@ -185,7 +186,10 @@ gateway_has_news(void)
 	return memcmp(&gateway.reported, &gateway.sessions.stats, sizeof(WireStats)) != 0;
 }
 
-/* Is there anything that the clock is for? Only a feed's sign of life wakes a gateway that serves nobody. */
+/*
+ * Is there anything that the clock is for? Only a feed's sign of life wakes a gateway that serves
+ * nobody.
+ */
 static bool
 gateway_needs_clock(void)
 {
@@ -244,8 +248,8 @@ gateway_on_settle(uv_prepare_t *handle)
 static void
 gateway_divide_descriptors(void)
 {
-	rlim_t wanted =
-		GATEWAY_OWN_DESCRIPTORS + GATEWAY_LINKS + HTTP_MAX_PENDING + (rlim_t) gateway.config.max_clients;
+	rlim_t wanted = GATEWAY_OWN_DESCRIPTORS + GATEWAY_LINKS + HTTP_MAX_PENDING +
+					(rlim_t) gateway.config.max_clients;
 	struct rlimit limit = {.rlim_cur = GATEWAY_MIN_DESCRIPTORS};
 	rlim_t left;
 	rlim_t links;
@@ -260,7 +264,8 @@ gateway_divide_descriptors(void)
 	left = limit.rlim_cur > 2 * GATEWAY_OWN_DESCRIPTORS ? limit.rlim_cur - GATEWAY_OWN_DESCRIPTORS
 														: GATEWAY_OWN_DESCRIPTORS;
 	links = left / 4 < GATEWAY_LINKS ? left / 4 : GATEWAY_LINKS;
-	gateway.http.max_pending = (uint32_t) (left / 4 < HTTP_MAX_PENDING ? left / 4 : HTTP_MAX_PENDING);
+	gateway.http.max_pending =
+		(uint32_t) (left / 4 < HTTP_MAX_PENDING ? left / 4 : HTTP_MAX_PENDING);
 	gateway.room = (uint32_t) (left - links) - gateway.http.max_pending;
 }
 
@@ -270,7 +275,8 @@ gateway_limit_clients(void)
 {
 	if (gateway.config.max_clients <= gateway.room)
 		return;
-	log_write(WIRE_LOG_WARNING, "%u clients need more file descriptors than there are; %u are let in",
+	log_write(WIRE_LOG_WARNING,
+			  "%u clients need more file descriptors than there are; %u are let in",
 			  gateway.config.max_clients, gateway.room);
 	gateway.config.max_clients = gateway.room;
 }
@@ -282,8 +288,8 @@ gateway_check_config(void)
 	const char *bad = origin_first_bad(gateway.config.origins, &len);
 
 	if (bad != NULL)
-		log_write(WIRE_LOG_WARNING, "entry \"%.*s\" of pg_notifyd.allowed_origins is no origin", (int) len,
-				  bad);
+		log_write(WIRE_LOG_WARNING, "entry \"%.*s\" of pg_notifyd.allowed_origins is no origin",
+				  (int) len, bad);
 }
 
 static bool
@@ -298,7 +304,8 @@ gateway_serve(void)
 	routes_init(&gateway.http, &gateway.routes);
 	http_server_init(&gateway.http);
 	if (!transport_lws_start(gateway.loop) ||
-		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway, &gateway.hub) ||
+		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway,
+					&gateway.hub) ||
 		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.http))
 		return false;
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
@@ -357,13 +364,14 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		return true;
 	}
 	if (gateway.serving)
-		log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher", (int) message->type);
+		log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the launcher",
+				  (int) message->type);
 	return false;
 }
 
 /*
- * Without the launcher nobody would ever stop us. Where it has said nothing that we understand, it is of another version
- * than this program, and tells that itself.
+ * Without the launcher nobody would ever stop us. Where it has said nothing that we understand, it
+ * is of another version than this program, and tells that itself.
  */
 static void
 gateway_on_closed(void *arg, const char *why)
@@ -373,7 +381,8 @@ gateway_on_closed(void *arg, const char *why)
 	_exit(gateway.serving ? 0 : WIRE_EXIT_VERSION);
 }
 
-static const PeerEvents gateway_channel_events = {.message = gateway_on_message, .closed = gateway_on_closed};
+static const PeerEvents gateway_channel_events = {.message = gateway_on_message,
+												  .closed = gateway_on_closed};
 
 int
 gateway_run(void)
@@ -397,9 +406,11 @@ gateway_run(void)
 	(void) uv_signal_init(gateway.loop, &gateway.terminate);
 	(void) uv_signal_start(&gateway.terminate, gateway_on_terminate, SIGTERM);
 	gateway.channel = peer_new(gateway.loop, &gateway_channel_events, NULL);
-	if (uv_pipe_open(peer_stream(gateway.channel), GATEWAY_CHANNEL_FD) != 0 || !peer_start(gateway.channel))
+	if (uv_pipe_open(peer_stream(gateway.channel), GATEWAY_CHANNEL_FD) != 0 ||
+		!peer_start(gateway.channel))
 	{
-		log_write(WIRE_LOG_ERROR, "descriptor %d is no connection to a launcher", GATEWAY_CHANNEL_FD);
+		log_write(WIRE_LOG_ERROR, "descriptor %d is no connection to a launcher",
+				  GATEWAY_CHANNEL_FD);
 		return 1;
 	}
 	(void) uv_run(gateway.loop, UV_RUN_DEFAULT);

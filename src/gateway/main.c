@@ -42,9 +42,9 @@ main_signal(int signum, void (*handler)(int))
 }
 
 /*
- * Where memory is used up the kernel ends whatever has the highest score (proc(5)). Without us nothing is lost, and
- * PostgreSQL has to restart when it loses a process. What we have inherited may be the postmaster's protection from that; to raise
- * the score takes no privilege.
+ * Where memory is used up the kernel ends whatever has the highest score (proc(5)). Without us
+ * nothing is lost, and PostgreSQL has to restart when it loses a process. What we have inherited
+ * may be the postmaster's protection from that; to raise the score takes no privilege.
  */
 static void
 main_offer_ourselves(void)
@@ -72,8 +72,9 @@ main(void)
 		return 0;
 	if (fstat(GATEWAY_CHANNEL_FD, &channel) != 0 || !S_ISSOCK(channel.st_mode))
 	{
-		fprintf(stderr, "pg_notifyd-gateway is the network part of the PostgreSQL extension pg_notifyd; "
-						"the server starts it by itself.\n");
+		fprintf(stderr,
+				"pg_notifyd-gateway is the network part of the PostgreSQL extension pg_notifyd; "
+				"the server starts it by itself.\n");
 		return MAIN_USAGE;
 	}
 	main_offer_ourselves();

@@ -445,7 +445,8 @@ wire_stream(const WireEvent *event, uint16_t i)
 {
 	const uint8_t *at = event->streams + (size_t) i * 4;
 
-	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 | (uint32_t) at[3] << 24;
+	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 |
+		   (uint32_t) at[3] << 24;
 }
 
 void
@@ -455,7 +456,10 @@ wire_store_u32(uint8_t *to, uint32_t v)
 		to[i] = (uint8_t) (v >> (8 * i));
 }
 
-/* Every event has a position, and printf() takes longer than the rest of what is written before an event's text. */
+/*
+ * Every event has a position, and printf() takes longer than the rest of what is written before an
+ * event's text.
+ */
 static char *
 wire_put_number(char *to, uint64_t number)
 {

@@ -52,20 +52,24 @@ typedef enum WireType
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
 	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
-	WIRE_HEALTH = 4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
+	WIRE_HEALTH =
+		4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
 	WIRE_ASLEEP = 5, /* this database has no feed, as nobody is subscribed; WAKE starts one */
 	/* channel, gateway to launcher */
 	WIRE_READY = 10, /* clients are being accepted */
 	WIRE_LOG = 11,
 	WIRE_STATS = 12, /* at most once a second, only when something changed */
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
-	WIRE_WAKE = 14,  /* a client has subscribed to a database that is asleep; may be sent more than once */
+	WIRE_WAKE =
+		14, /* a client has subscribed to a database that is asleep; may be sent more than once */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
-	WIRE_SUBSCRIBE = 30,     /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
-	WIRE_UNSUBSCRIBE = 31,   /* no frame for this subscription follows in reply */
-	WIRE_REPLAY_CREDIT = 32, /* this many bytes of the replay's texts have been written to the client */
+	WIRE_SUBSCRIBE =
+		30, /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
+	WIRE_UNSUBSCRIBE = 31, /* no frame for this subscription follows in reply */
+	WIRE_REPLAY_CREDIT =
+		32, /* this many bytes of the replay's texts have been written to the client */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -82,17 +86,17 @@ typedef enum WireType
 } WireType;
 
 /*
- * A gateway that is not given a CONFIG of its own version first ends with this code, EX_PROTOCOL of sysexits.h. The
- * gateway of 1.0 ends with 0.
+ * A gateway that is not given a CONFIG of its own version first ends with this code, EX_PROTOCOL of
+ * sysexits.h. The gateway of 1.0 ends with 0.
  */
 #define WIRE_EXIT_VERSION 76
 
 #define WIRE_HEARTBEAT_MS 1000
 
 /*
- * A replay starts with as much credit as the gateway asks for, and this much at most. A REPLAY_EVENT costs the length of
- * its text, and one may be sent while any credit is left, so a large event takes it
- * below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
+ * A replay starts with as much credit as the gateway asks for, and this much at most. A
+ * REPLAY_EVENT costs the length of its text, and one may be sent while any credit is left, so a
+ * large event takes it below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
  */
 #define WIRE_REPLAY_WINDOW (256u * 1024)
 
@@ -116,16 +120,17 @@ typedef struct WireConfig
 	uint16_t gateway;   /* this gateway's number, from 0 */
 	uint16_t listeners; /* listening sockets, inherited as descriptors 4, 5, ... */
 	uint16_t port;
-	uint8_t anonymous;          /* 1: a client without a token is let in */
-	uint32_t max_clients;       /* for this gateway */
-	uint32_t max_per_address;   /* of these, from one address; 0: no limit */
-	uint32_t max_message;       /* bytes, from a client */
-	uint64_t client_buffer;     /* bytes queued for one client */
-	uint32_t keepalive_ms;      /* 0: no pings */
-	WireBytes feed_socket;      /* path to bind for the feeds, relative to the working directory */
-	WireBytes database;         /* pg_notifyd.default_database */
-	WireBytes origins;          /* pg_notifyd.allowed_origins, as set */
-	WireBytes listen_addresses; /* pg_notifyd.listen_addresses, as set: names that a Host header may carry */
+	uint8_t anonymous;        /* 1: a client without a token is let in */
+	uint32_t max_clients;     /* for this gateway */
+	uint32_t max_per_address; /* of these, from one address; 0: no limit */
+	uint32_t max_message;     /* bytes, from a client */
+	uint64_t client_buffer;   /* bytes queued for one client */
+	uint32_t keepalive_ms;    /* 0: no pings */
+	WireBytes feed_socket;    /* path to bind for the feeds, relative to the working directory */
+	WireBytes database;       /* pg_notifyd.default_database */
+	WireBytes origins;        /* pg_notifyd.allowed_origins, as set */
+	WireBytes
+		listen_addresses; /* pg_notifyd.listen_addresses, as set: names that a Host header may carry */
 } WireConfig;
 
 typedef struct WireStop
@@ -200,9 +205,10 @@ typedef struct WireSubscribe
 	uint8_t ops;       /* WIRE_OP_ bits */
 	uint8_t has_since; /* 0: from now on */
 	WirePosition since;
-	uint32_t session; /* the gateway's number for the client's connection: replays have their turns by it */
-	uint32_t window;  /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
-	WireBytes role;   /* empty: pg_notifyd.anonymous_role */
+	uint32_t
+		session; /* the gateway's number for the client's connection: replays have their turns by it */
+	uint32_t window; /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
+	WireBytes role;  /* empty: pg_notifyd.anonymous_role */
 	WireBytes channel;
 } WireSubscribe;
 
@@ -275,8 +281,8 @@ typedef struct WireReplayDone
 } WireReplayDone;
 
 /*
- * notifies: 0 when events before position can no longer be had, 1 when raw notifications were lost, about
- * which position says nothing.
+ * notifies: 0 when events before position can no longer be had, 1 when raw notifications were lost,
+ * about which position says nothing.
  */
 typedef struct WireReset
 {
@@ -287,8 +293,9 @@ typedef struct WireReset
 } WireReset;
 
 /*
- * Everything up to id has been sent on this link. behind: 0 when that is everything there is. Clients whose
- * position is before renew should have a bookmark soon: the log up to there goes next.
+ * Everything up to id has been sent on this link. behind: 0 when that is everything there is.
+ * Clients whose position is before renew should have a bookmark soon: the log up to there goes
+ * next.
  */
 typedef struct WirePositionMsg
 {
@@ -306,13 +313,14 @@ typedef struct WireGoodbye
 typedef struct WireClient
 {
 	uint64_t connected_at; /* microseconds since 1970 */
-	WirePosition position; /* what it can resume from: all before it has been written to the client */
-	uint64_t lag;          /* by so many ids position is behind the newest that the gateway has */
-	uint64_t queued;       /* bytes queued for it now */
-	uint64_t messages;     /* queued to it since it is connected */
-	uint64_t bytes;        /* written to it since it is connected */
-	uint16_t port;         /* with address; 0: not known */
-	WireBytes address;     /* numeric, without the port; empty: not known */
+	WirePosition
+		position;      /* what it can resume from: all before it has been written to the client */
+	uint64_t lag;      /* by so many ids position is behind the newest that the gateway has */
+	uint64_t queued;   /* bytes queued for it now */
+	uint64_t messages; /* queued to it since it is connected */
+	uint64_t bytes;    /* written to it since it is connected */
+	uint16_t port;     /* with address; 0: not known */
+	WireBytes address; /* numeric, without the port; empty: not known */
 	WireBytes database;
 	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
 	WireBytes subprotocol; /* empty: none */
@@ -368,8 +376,8 @@ typedef enum WireResult
  * and *used is the frame's size. On WIRE_MORE *used is the size needed in all (0:
  * not even the header is there).
  */
-extern WireResult
-wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used) __attribute__((warn_unused_result));
+extern WireResult wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used)
+	__attribute__((warn_unused_result));
 
 /* The i-th stream that an EVENT names. */
 extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
@@ -383,8 +391,8 @@ extern void wire_store_u32(uint8_t *to, uint32_t v);
  * buf, which has room for cap: false, and nothing is added, when it does not fit.
  */
 extern bool wire_list_next(WireBytes *list, WireBytes *item) __attribute__((warn_unused_result));
-extern bool
-wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item) __attribute__((warn_unused_result));
+extern bool wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item)
+	__attribute__((warn_unused_result));
 
 /*
  * Positions as clients see them, "<timeline>-<id>", both decimal without leading
@@ -394,8 +402,8 @@ wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item) __attribut
  */
 #define WIRE_POSITION_SIZE 32
 extern size_t wire_position_format(WirePosition position, char *buf);
-extern bool
-wire_position_parse(const char *text, size_t len, WirePosition *position) __attribute__((warn_unused_result));
+extern bool wire_position_parse(const char *text, size_t len, WirePosition *position)
+	__attribute__((warn_unused_result));
 
 /* "INSERT" and so on for one WIRE_OP_ bit, and back (exact, upper case); 0 for an unknown name. */
 extern const char *wire_op_name(uint8_t op);

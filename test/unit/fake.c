@@ -73,7 +73,8 @@ static const TransportFunctions fake_functions = {
 void
 fake_init(Fake *fake, uint8_t address)
 {
-	*fake = (Fake){.base.functions = &fake_functions, .room = sizeof(fake->sent) - 1, .address = address};
+	*fake = (Fake){
+		.base.functions = &fake_functions, .room = sizeof(fake->sent) - 1, .address = address};
 }
 
 void

@@ -103,7 +103,8 @@ play_bytes(const char *text)
 Database *
 play_hello(int *link, uint32_t timeline, uint64_t id)
 {
-	WireHello message = {.version = WIRE_VERSION, .position = {timeline, id}, .database = play_bytes("db")};
+	WireHello message = {
+		.version = WIRE_VERSION, .position = {timeline, id}, .database = play_bytes("db")};
 	void *replaced;
 
 	return hub_hello(&play_hub, &message, link, &replaced);
@@ -121,12 +122,12 @@ play_event(Database *database, uint32_t stream, uint64_t id, const char *text)
 	uint8_t number[4];
 
 	wire_store_u32(number, stream);
-	play_frame(
-		database,
-		(WireMessage){
-			.type = WIRE_EVENT,
-			.u.event = {
-				.id = id, .op = WIRE_OP_INSERT, .nstreams = 1, .streams = number, .text = play_bytes(text)}});
+	play_frame(database, (WireMessage){.type = WIRE_EVENT,
+									   .u.event = {.id = id,
+												   .op = WIRE_OP_INSERT,
+												   .nstreams = 1,
+												   .streams = number,
+												   .text = play_bytes(text)}});
 }
 
 void
@@ -146,18 +147,18 @@ play_notify(Database *database, uint32_t stream, const char *text)
 	uint8_t number[4];
 
 	wire_store_u32(number, stream);
-	play_frame(
-		database,
-		(WireMessage){
-			.type = WIRE_EVENT,
-			.u.event = {.op = WIRE_OP_NOTIFY, .nstreams = 1, .streams = number, .text = play_bytes(text)}});
+	play_frame(database, (WireMessage){.type = WIRE_EVENT,
+									   .u.event = {.op = WIRE_OP_NOTIFY,
+												   .nstreams = 1,
+												   .streams = number,
+												   .text = play_bytes(text)}});
 }
 
 void
 play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text)
 {
-	play_frame(database,
-			   (WireMessage){.type = WIRE_REPLAY_EVENT, .u.replay_event = {sub, id, play_bytes(text)}});
+	play_frame(database, (WireMessage){.type = WIRE_REPLAY_EVENT,
+									   .u.replay_event = {sub, id, play_bytes(text)}});
 }
 
 void
@@ -169,9 +170,10 @@ play_replay_done(Database *database, uint32_t sub, uint64_t id)
 void
 play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason)
 {
-	play_frame(database,
-			   (WireMessage){.type = WIRE_RESET,
-							 .u.reset = {.sub = sub, .position = {1, id}, .reason = play_bytes(reason)}});
+	play_frame(
+		database,
+		(WireMessage){.type = WIRE_RESET,
+					  .u.reset = {.sub = sub, .position = {1, id}, .reason = play_bytes(reason)}});
 }
 
 void
@@ -247,8 +249,9 @@ play_expect(PlayPipe *pipe, int opcode, const char *text)
 	sessions_settle(&play_sessions);
 	assert_true(pipe->len >= 2);
 	assert_int_equal((uint8_t) pipe->out[0], 0x80 | opcode);
-	size = (uint8_t) pipe->out[1] == 126 ? 4 + ((size_t) (uint8_t) pipe->out[2] << 8 | (uint8_t) pipe->out[3])
-										 : 2 + (size_t) (uint8_t) pipe->out[1];
+	size = (uint8_t) pipe->out[1] == 126
+			   ? 4 + ((size_t) (uint8_t) pipe->out[2] << 8 | (uint8_t) pipe->out[3])
+			   : 2 + (size_t) (uint8_t) pipe->out[1];
 	assert_true(pipe->len >= size);
 	if (strlen(text) > size || memcmp(pipe->out + size - strlen(text), text, strlen(text)) != 0)
 		fail_msg("expected %s, got %.*s", text, (int) size, pipe->out);
@@ -277,7 +280,8 @@ play_setup(void **state)
 	play_clock = 1000000;
 	play_nsent = 0;
 	play_notifies = false;
-	play_config = (Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
+	play_config =
+		(Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
 	sessions_init(&play_sessions, &pipe_io, &play_config, &play_hub);
 	hub_init(&play_hub, feed_send, &play_sessions);
 	return 0;

@@ -34,10 +34,12 @@ extern int play_link_a;
 extern int play_link_b;
 
 /* What clients send. */
-#define PLAY_SUBSCRIBE_A         "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
-#define PLAY_SUBSCRIBE_A_INSERTS "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
-#define PLAY_SUBSCRIBE_B         "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\"}"
-#define PLAY_SUBSCRIBE_B_SINCE   "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
+#define PLAY_SUBSCRIBE_A "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
+#define PLAY_SUBSCRIBE_A_INSERTS                                                                   \
+	"{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
+#define PLAY_SUBSCRIBE_B "{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\"}"
+#define PLAY_SUBSCRIBE_B_SINCE                                                                     \
+	"{\"id\":2,\"method\":\"subscribe\",\"channel\":\"b\",\"since\":\"1-50\"}"
 
 /* Before and after each test. client_buffer is 1000 bytes. */
 extern int play_setup(void **state);
@@ -48,7 +50,8 @@ extern Database *play_hello(int *link, uint32_t timeline, uint64_t id);
 extern void play_frame(Database *database, WireMessage message);
 extern void play_event(Database *database, uint32_t stream, uint64_t id, const char *text);
 extern void play_notify(Database *database, uint32_t stream, const char *text);
-extern void play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id);
+extern void
+play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id);
 extern void play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text);
 extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
 extern void play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason);

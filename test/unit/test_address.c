@@ -20,8 +20,9 @@ static struct sockaddr_storage
 from(const char *text)
 {
 	struct sockaddr_storage storage = {.ss_family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET};
-	void *address = storage.ss_family == AF_INET6 ? (void *) &((struct sockaddr_in6 *) &storage)->sin6_addr
-												  : (void *) &((struct sockaddr_in *) &storage)->sin_addr;
+	void *address = storage.ss_family == AF_INET6
+						? (void *) &((struct sockaddr_in6 *) &storage)->sin6_addr
+						: (void *) &((struct sockaddr_in *) &storage)->sin_addr;
 
 	assert_int_equal(inet_pton(storage.ss_family, text, address), 1);
 	return storage;

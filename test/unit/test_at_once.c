@@ -90,7 +90,10 @@ test_replay(void **state)
 	assert_int_equal(play_sent[0].type, WIRE_REPLAY_CREDIT);
 }
 
-/* A connection that turns out to be broken ends its own session, which may be any of a stream's, and no other. */
+/*
+ * A connection that turns out to be broken ends its own session, which may be any of a stream's,
+ * and no other.
+ */
 static void
 test_broken(void **state)
 {

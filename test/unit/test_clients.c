@@ -6,7 +6,8 @@
 #define SESSIONS (2 * CLIENTS_PIECE + 5)
 
 static PlayPipe pipes[SESSIONS + 1];
-static char told[SESSIONS + 10][64]; /* "address port channel,channel," of each frame, "end" of the last */
+static char told[SESSIONS + 10]
+				[64]; /* "address port channel,channel," of each frame, "end" of the last */
 static size_t ntold;
 static WireClient last; /* its strings are not kept */
 
@@ -29,8 +30,8 @@ list_send(void *link, const WireMessage *message)
 	len = (size_t) snprintf(told[ntold], sizeof(told[ntold]), "%.*s %d ", (int) last.address.len,
 							last.address.data, last.port);
 	while (wire_list_next(&channels, &channel))
-		len += (size_t) snprintf(told[ntold] + len, sizeof(told[ntold]) - len, "%.*s,", (int) channel.len,
-								 channel.data);
+		len += (size_t) snprintf(told[ntold] + len, sizeof(told[ntold]) - len, "%.*s,",
+								 (int) channel.len, channel.data);
 	ntold++;
 }
 

@@ -1,4 +1,7 @@
-/* Clients that ask for more than they take or than the feed gives: whose turn it is, who is read, what it takes. */
+/*
+ * Clients that ask for more than they take or than the feed gives: whose turn it is, who is read,
+ * what it takes.
+ */
 #include "play.h"
 
 #include "gateway/hub/hub_internal.h"
@@ -34,7 +37,8 @@ static void
 answer(Database *database, size_t i)
 {
 	assert_int_equal(play_sent[i].type, WIRE_SUBSCRIBE);
-	play_subscribed(database, play_sent[i].u.subscribe.sub, play_sent[i].u.subscribe.sub, false, 100);
+	play_subscribed(database, play_sent[i].u.subscribe.sub, play_sent[i].u.subscribe.sub, false,
+					100);
 }
 
 /* Of the frames from here on, how many are of this type? */
@@ -48,7 +52,9 @@ count_sent(size_t from, WireType type)
 	return count;
 }
 
-/* Sessions take turns: one that asks for little does not wait for all of those that ask for much. */
+/*
+ * Sessions take turns: one that asks for little does not wait for all of those that ask for much.
+ */
 static void
 test_turns(void **state)
 {
@@ -110,7 +116,10 @@ test_taken_back_in_time(void **state)
 	assert_int_equal(database->unanswered, 0);
 }
 
-/* What is taken back later keeps its number until the feed has answered, and the client is not read for ever more. */
+/*
+ * What is taken back later keeps its number until the feed has answered, and the client is not read
+ * for ever more.
+ */
 static void
 test_unanswered(void **state)
 {
@@ -177,9 +186,10 @@ test_unanswered_and_lost(void **state)
 	ask(pipe[0].session, CANCEL, "a");
 	ask(pipe[1].session, ASK, "a");
 	ask(pipe[1].session, CANCEL, "a");
-	assert_int_equal(hub_message(&play_hub, database,
-								 &(WireMessage){.type = WIRE_GOODBYE, .u.goodbye = {play_bytes("over")}}),
-					 HUB_GOODBYE);
+	assert_int_equal(
+		hub_message(&play_hub, database,
+					&(WireMessage){.type = WIRE_GOODBYE, .u.goodbye = {play_bytes("over")}}),
+		HUB_GOODBYE);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pipe[i].session->state, SESSION_CLOSING);
 }
@@ -199,7 +209,10 @@ test_answer_without_question(void **state)
 	assert_int_equal(hub_message(&play_hub, database, &refused), HUB_BAD);
 }
 
-/* A client that does not take the answers to its requests is not read, long before they cost much; and then it is. */
+/*
+ * A client that does not take the answers to its requests is not read, long before they cost much;
+ * and then it is.
+ */
 static void
 test_answers(void **state)
 {

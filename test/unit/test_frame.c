@@ -148,7 +148,10 @@ test_queue_gathers(void **state)
 	assert_true(queue_before(&queue) == FRAME_NO_POSITION);
 }
 
-/* What goes out in pieces is what was put in, whatever the sizes; a shared frame lives as long as anybody has it. */
+/*
+ * What goes out in pieces is what was put in, whatever the sizes; a shared frame lives as long as
+ * anybody has it.
+ */
 static void
 test_queue_random(void **state)
 {

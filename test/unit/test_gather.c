@@ -1,4 +1,7 @@
-/* For how long the feed lets events gather: nobody who waits alone waits long, and a load is gathered. */
+/*
+ * For how long the feed lets events gather: nobody who waits alone waits long, and a load is
+ * gathered.
+ */
 #include "unit.h"
 
 #include "ext/feed/gather.h"
@@ -23,7 +26,10 @@ longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
 	return longest;
 }
 
-/* A writer that commits this often, whatever becomes of its events. Returns the average pause, once it has settled. */
+/*
+ * A writer that commits this often, whatever becomes of its events. Returns the average pause, once
+ * it has settled.
+ */
 static int64_t
 settled_pause(int64_t every, int64_t took)
 {
@@ -64,7 +70,10 @@ test_quiet(void **state)
 	assert_int_equal(longest_pause(1, 0, ROUND_US, 20), 0);
 }
 
-/* Who waits for the event of one transaction before the next: at most a round's length times GATHER_TIMES. */
+/*
+ * Who waits for the event of one transaction before the next: at most a round's length times
+ * GATHER_TIMES.
+ */
 static void
 test_waiting(void **state)
 {

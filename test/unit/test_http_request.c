@@ -35,10 +35,11 @@ test_good(void **state)
 	HttpRequest request;
 
 	(void) state;
-	assert_null(parse(REQUEST "HOST:localhost\r\nOrigin: \t http://x \t\r\nUpgrade: websocket\r\nX-Empty:\r\n"
-							  "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Protocol: foo\r\n"
-							  "Sec-WebSocket-Protocol: bar ,pg_notifyd.v1\r\nContent-Length: 0\r\n\r\nrest",
-					  &request));
+	assert_null(parse(
+		REQUEST "HOST:localhost\r\nOrigin: \t http://x \t\r\nUpgrade: websocket\r\nX-Empty:\r\n"
+				"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Protocol: foo\r\n"
+				"Sec-WebSocket-Protocol: bar ,pg_notifyd.v1\r\nContent-Length: 0\r\n\r\nrest",
+		&request));
 	assert_int_equal(request.method, HTTP_GET);
 	assert_true(http_slice_is(request.path, "/ws"));
 	assert_true(request.http11);
@@ -57,9 +58,11 @@ test_good(void **state)
 	assert_false(http_request_header_has(&request, "connection", "upgrade", true));
 	assert_null(parse("get / HTTP/1.1\r\n\r\n", &request));
 	assert_int_equal(request.method, 0);
-	assert_null(parse(REQUEST "Sec-WebSocket-Protocol: PG_NOTIFYD.V1, pg_notifyd.v10\r\n\r\n", &request));
+	assert_null(
+		parse(REQUEST "Sec-WebSocket-Protocol: PG_NOTIFYD.V1, pg_notifyd.v10\r\n\r\n", &request));
 	assert_false(websocket_upgrade_subprotocol(&request));
-	assert_null(parse("POST /send/x HTTP/1.1\r\nContent-Length: 123456789012345\r\n\r\n", &request));
+	assert_null(
+		parse("POST /send/x HTTP/1.1\r\nContent-Length: 123456789012345\r\n\r\n", &request));
 	assert_int_equal(request.content_length, 123456789012345);
 	assert_null(parse("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", &request));
 	assert_true(request.chunked);
@@ -73,7 +76,8 @@ test_parameters(void **state)
 	HttpRequest request;
 
 	(void) state;
-	assert_null(parse("GET /?a=1&%61=%e2%82%ac+&b&=c&a=x%3Dy=&bad=%zz&d=%00 HTTP/1.1\r\n\r\n", &request));
+	assert_null(
+		parse("GET /?a=1&%61=%e2%82%ac+&b&=c&a=x%3Dy=&bad=%zz&d=%00 HTTP/1.1\r\n\r\n", &request));
 	parameter = http_request_parameter(&request, "a", NULL);
 	assert_true(http_slice_is(parameter->value, "1"));
 	parameter = http_request_parameter(&request, "a", parameter);
@@ -310,9 +314,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good), cmocka_unit_test(test_parameters), cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_scan), cmocka_unit_test(test_garbage),    cmocka_unit_test(test_upgrade),
-		cmocka_unit_test(test_utf8), cmocka_unit_test(test_percent),
+		cmocka_unit_test(test_good),    cmocka_unit_test(test_parameters),
+		cmocka_unit_test(test_bad),     cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_garbage), cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_utf8),    cmocka_unit_test(test_percent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,10 +58,10 @@ test_found(void **state)
 static void
 test_not_found(void **state)
 {
-	static const char *const none[] = {"//",         "/client.js/", "/Client.js", "/client%2ejs", "/send",
-									   "/send/",     "/send//",     "/send/a/",   "/send/a/b",    "/sendx/a",
-									   "/send/%",    "/send/%2",    "/a/x/b",     "/a//b/y",      "/a/x/c/y",
-									   "/a/x/b/y/z", "/client.j"};
+	static const char *const none[] = {
+		"//",      "/client.js/", "/Client.js", "/client%2ejs", "/send",    "/send/",
+		"/send//", "/send/a/",    "/send/a/b",  "/sendx/a",     "/send/%",  "/send/%2",
+		"/a/x/b",  "/a//b/y",     "/a/x/c/y",   "/a/x/b/y/z",   "/client.j"};
 
 	(void) state;
 	for (size_t i = 0; i < UNIT_COUNT(none); i++)
@@ -120,11 +120,12 @@ test_text(void **state)
 	(void) state;
 	http_response_text(&response, 405, "only %s", "GET");
 	assert_true(http_response_header(&response, "Allow", "GET"));
-	assert_string_equal(written(&response, false),
-						"HTTP/1.1 405 Method Not Allowed\r\n"
-						"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
-						"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nAllow: GET\r\n"
-						"Connection: close\r\n\r\nonly GET\n");
+	assert_string_equal(
+		written(&response, false),
+		"HTTP/1.1 405 Method Not Allowed\r\n"
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
+		"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nAllow: GET\r\n"
+		"Connection: close\r\n\r\nonly GET\n");
 	http_response_text(&response, 200, "ok");
 	assert_non_null(strstr(written(&response, true), "Content-Length: 3\r\n"));
 	assert_string_equal(strstr(out, "\r\n\r\n"), "\r\n\r\n");
@@ -182,8 +183,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_found), cmocka_unit_test(test_not_found), cmocka_unit_test(test_methods),
-		cmocka_unit_test(test_text),  cmocka_unit_test(test_bodies),    cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_found),   cmocka_unit_test(test_not_found),
+		cmocka_unit_test(test_methods), cmocka_unit_test(test_text),
+		cmocka_unit_test(test_bodies),  cmocka_unit_test(test_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

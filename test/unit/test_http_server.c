@@ -1,4 +1,7 @@
-/* Connections of the HTTP server: their states, limits and back-pressure, over a transport and a clock of the test. */
+/*
+ * Connections of the HTTP server: their states, limits and back-pressure, over a transport and a
+ * clock of the test.
+ */
 #include "fake.h"
 
 #include "gateway/http/http_server.h"
@@ -144,7 +147,8 @@ answer(const char *request)
 	return fake.sent;
 }
 
-#define assert_status(request, status) assert_memory_equal(answer(request), "HTTP/1.1 " status " ", 13)
+#define assert_status(request, status)                                                             \
+	assert_memory_equal(answer(request), "HTTP/1.1 " status " ", 13)
 
 static void
 test_answers(void **state)

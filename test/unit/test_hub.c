@@ -19,8 +19,9 @@ test_bookmark(void **state)
 	play_expect_nothing(&pipe); /* it has not moved */
 	play_position(database, 160);
 	play_tick(1000);
-	play_expect(&pipe, 1,
-				"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"1-160\"}}");
+	play_expect(
+		&pipe, 1,
+		"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"1-160\"}}");
 	play_position(database, 170);
 	play_tick(SESSION_BOOKMARK_MS - 1);
 	play_expect_nothing(&pipe); /* too early */
@@ -32,10 +33,12 @@ test_bookmark(void **state)
 	/* Half of what is retained has been written since. */
 	play_event(database, 1, 172, "172");
 	play_expect(&pipe, 1, "172");
-	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 174, .renew = 172}});
+	play_frame(database,
+			   (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 174, .renew = 172}});
 	play_tick(1000);
 	play_expect_nothing(&pipe); /* not yet */
-	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 175, .renew = 173}});
+	play_frame(database,
+			   (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 175, .renew = 173}});
 	play_tick(1000);
 	play_expect(&pipe, 1, "\"1-175\"}}");
 	play_tick(1000);
@@ -86,7 +89,9 @@ test_keepalive(void **state)
 	assert_int_equal(session->state, SESSION_OPEN);
 }
 
-/* Of those who have connected at once, few are pinged at once; and nobody later than he should be. */
+/*
+ * Of those who have connected at once, few are pinged at once; and nobody later than he should be.
+ */
 static void
 test_spread(void **state)
 {
@@ -167,7 +172,8 @@ test_long_quiet(void **state)
 	/* While it could not be told, half of what is retained has been written. */
 	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
-	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 180, .renew = 170}});
+	play_frame(database,
+			   (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 180, .renew = 170}});
 	play_tick(1000);
 	play_tick(1000);
 	play_expect_nothing(&pipe);
@@ -176,7 +182,10 @@ test_long_quiet(void **state)
 	play_expect(&pipe, 1, "\"1-180\"}}");
 }
 
-/* One that has been quiet for long, and would not be looked after for long, is so as soon as something has happened. */
+/*
+ * One that has been quiet for long, and would not be looked after for long, is so as soon as
+ * something has happened.
+ */
 static void
 test_quiet_no_more(void **state)
 {
@@ -346,8 +355,8 @@ test_bad_feed(void **state)
 	play_subscribed(database, 12345, 1, false, 100);
 	play_event(database, 54321, 101, "x");
 	play_replay_done(database, 12345, 1);
-	play_frame(database,
-			   (WireMessage){.type = WIRE_STREAM_ENDED, .u.ended = {54321, -32003, play_bytes("x")}});
+	play_frame(database, (WireMessage){.type = WIRE_STREAM_ENDED,
+									   .u.ended = {54321, -32003, play_bytes("x")}});
 }
 
 static void
@@ -469,7 +478,9 @@ wake(WireBytes database)
 	woken++;
 }
 
-/* A database that is asleep lets clients in, and has its feed started when one of them subscribes. */
+/*
+ * A database that is asleep lets clients in, and has its feed started when one of them subscribes.
+ */
 static void
 test_asleep(void **state)
 {
@@ -534,10 +545,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_bookmark),      TEST(test_keepalive),       TEST(test_spread),   TEST(test_long_quiet),
-		TEST(test_quiet_no_more), TEST(test_taking_is_alive), TEST(test_credit),   TEST(test_detached),
-		TEST(test_bad_feed),      TEST(test_broken),          TEST(test_messages), TEST(test_goodbye),
-		TEST(test_gone),          TEST(test_current),         TEST(test_asleep),
+		TEST(test_bookmark),   TEST(test_keepalive),     TEST(test_spread),
+		TEST(test_long_quiet), TEST(test_quiet_no_more), TEST(test_taking_is_alive),
+		TEST(test_credit),     TEST(test_detached),      TEST(test_bad_feed),
+		TEST(test_broken),     TEST(test_messages),      TEST(test_goodbye),
+		TEST(test_gone),       TEST(test_current),       TEST(test_asleep),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,8 +3,9 @@
 
 #include "gateway/routes/origin.h"
 
-#define ALLOWED                                                                                              \
-	" https://app.example.com ,http://intra:8080,https://[2001:db8::1], nonsense,,moz-extension://abc"
+#define ALLOWED                                                                                    \
+	" https://app.example.com ,http://intra:8080,https://[2001:db8::1], "                          \
+	"nonsense,,moz-extension://abc"
 
 static bool
 allowed(const char *origin, const char *list)

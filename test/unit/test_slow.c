@@ -1,14 +1,13 @@
-/* Clients that take less than there is for them: what lags, what is closed, and that nothing is lost by it. */
+/* Slow clients: which ones lag, which ones are closed, and that none loses an event. */
 #include "play.h"
 
 #define PING "{\"id\":9,\"method\":\"ping\"}"
 #define LOST "notifications were lost"
-
-/* Of client_buffer, which is 1000 here, what is for events; two of these fit, and not three. */
+/* Of client_buffer, which is 1000 here, what is for events; two of these fit, not three. */
 #define EVENTS 750
 #define THIRD  300
 
-/* Subscribed to stream 1, channel a, live since 100, the answer taken; and nothing is taken any more. */
+/* Subscribed to stream 1, channel a, live since 100; the client has stopped reading. */
 static uint32_t
 start_blocked(Session *session, PlayPipe *pipe, const char *request)
 {
@@ -168,7 +167,7 @@ test_slow_but_not_stalled(void **state)
 	assert_int_equal(session->state, SESSION_OPEN);
 }
 
-/* An unanswered ping may stand behind what is queued: then the client is slow, and told its position. */
+/* An unanswered ping may stand behind the queue: then the client is slow, and told its position. */
 static void
 test_stalled_ping(void **state)
 {
@@ -281,7 +280,8 @@ start_crowd(Database *database, PlayPipe *pipes, bool one_stream)
 	for (uint32_t i = 0; i < CROWD; i++)
 	{
 		snprintf(request, sizeof(request),
-				 "{\"method\":\"subscribe\",\"channel\":\"c%u\",\"ops\":[\"INSERT\"]}", one_stream ? 0 : i);
+				 "{\"method\":\"subscribe\",\"channel\":\"c%u\",\"ops\":[\"INSERT\"]}",
+				 one_stream ? 0 : i);
 		play_subscribe(play_open(database, &pipes[i]), request, one_stream ? 1 : i + 1, false, 100);
 		pipes[i].blocked = true;
 	}
@@ -546,7 +546,8 @@ static void
 test_notify_lost_by_feed(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
-	WireMessage reset = {.type = WIRE_RESET, .u.reset = {.position = {1, 140}, .reason = play_bytes("lost")}};
+	WireMessage reset = {.type = WIRE_RESET,
+						 .u.reset = {.position = {1, 140}, .reason = play_bytes("lost")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
@@ -567,7 +568,7 @@ test_notify_lost_by_feed(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* That events are gone is told the subscription that is made anew: not when a reset has crossed its end, nor twice. */
+/* A subscription that is made anew hears once that events are gone. */
 static void
 test_reset_while_lagging(void **state)
 {
@@ -684,8 +685,10 @@ static void
 test_ended(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
-	WireMessage ended = {.type = WIRE_STREAM_ENDED, .u.ended = {1, -32003, play_bytes("no longer")}};
-	WireMessage refused = {.type = WIRE_REFUSED, .u.refused = {.code = -32003, .message = play_bytes("no")}};
+	WireMessage ended = {.type = WIRE_STREAM_ENDED,
+						 .u.ended = {1, -32003, play_bytes("no longer")}};
+	WireMessage refused = {.type = WIRE_REFUSED,
+						   .u.refused = {.code = -32003, .message = play_bytes("no")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 	uint32_t sub;

@@ -1,4 +1,7 @@
-/* Raw notifications are in no log: when a client gets them nevertheless, and when it is told that some are lost. */
+/*
+ * Raw notifications are in no log: when a client gets them nevertheless, and when it is told that
+ * some are lost.
+ */
 #include "play.h"
 
 #define LOST "notifications were lost"
@@ -8,7 +11,8 @@ static void
 test_while_replaying(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
-	WireMessage reset = {.type = WIRE_RESET, .u.reset = {.notifies = 1, .reason = play_bytes("lost")}};
+	WireMessage reset = {.type = WIRE_RESET,
+						 .u.reset = {.notifies = 1, .reason = play_bytes("lost")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 
@@ -27,7 +31,10 @@ test_while_replaying(void **state)
 	play_expect(&pipe, 1, "70");
 }
 
-/* What was sent while the link was lost is lost: told once, and only where there may have been some. */
+/*
+ * What was sent while the link was lost is lost: told once, and only where there may have been
+ * some.
+ */
 static void
 test_while_link_lost(void **state)
 {

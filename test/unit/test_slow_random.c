@@ -1,7 +1,8 @@
 /*
- * Slow clients at random: a feed with a log, and clients that take now more and now less. What each gets is compared
- * with the log: every event once and in order, no position ahead of it, no notification lost in silence, and never
- * more queued than may be. The steps depend on the seed alone.
+ * Slow clients at random: a feed with a log, and clients that take now more and now less. What each
+ * gets is compared with the log: every event once and in order, no position ahead of it, no
+ * notification lost in silence, and never more queued than may be. The steps depend on the seed
+ * alone.
  */
 #include "play.h"
 
@@ -79,11 +80,11 @@ chance(uint32_t n)
 	return (random_state >> 8) % n;
 }
 
-#define CHECK(condition)                                                                                     \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (!(condition))                                                                                    \
-			fail_msg("seed %u: %s", seed, #condition);                                                       \
+#define CHECK(condition)                                                                           \
+	do                                                                                             \
+	{                                                                                              \
+		if (!(condition))                                                                          \
+			fail_msg("seed %u: %s", seed, #condition);                                             \
 	} while (0)
 
 /* ---------------- the feed ---------------- */
@@ -143,7 +144,8 @@ feed_subscribe(const FromGateway *in)
 	sub->replaying = sub->after != feed.live;
 	CHECK(sub->after <= feed.live);
 	play_notifies = sub->channel == 0;
-	play_subscribed(feed.database, sub->number, (uint32_t) sub->channel + 1, sub->replaying, sub->after);
+	play_subscribed(feed.database, sub->number, (uint32_t) sub->channel + 1, sub->replaying,
+					sub->after);
 }
 
 static void
@@ -188,7 +190,8 @@ feed_wanted(int channel, bool notification)
 		const FeedSub *sub = &feed.subs[i];
 
 		if (sub->number != 0 && sub->channel == channel &&
-			(notification ? (sub->ops & WIRE_OP_NOTIFY) != 0 : !sub->replaying && sub->ops != WIRE_OP_NOTIFY))
+			(notification ? (sub->ops & WIRE_OP_NOTIFY) != 0
+						  : !sub->replaying && sub->ops != WIRE_OP_NOTIFY))
 			return true;
 	}
 	return false;
@@ -202,7 +205,8 @@ feed_send_live(void)
 	feed.live++;
 	sessions_expect(&play_sessions, chance(2) == 0);
 	if (feed_wanted(feed.channel[feed.live], false))
-		play_event(feed.database, (uint32_t) feed.channel[feed.live] + 1, feed.live, feed_text(feed.live));
+		play_event(feed.database, (uint32_t) feed.channel[feed.live] + 1, feed.live,
+				   feed_text(feed.live));
 	if (chance(3) == 0)
 		play_position(feed.database, feed.live);
 }
@@ -235,8 +239,8 @@ feed_is_live(uint32_t number)
 }
 
 /*
- * May this client expect notifications, or to be told? Not before its subscription has begun for the first time, but
- * then throughout, also while the link is lost. To be called after every step.
+ * May this client expect notifications, or to be told? Not before its subscription has begun for
+ * the first time, but then throughout, also while the link is lost. To be called after every step.
  */
 static void
 client_note_listening(struct Client *me)
@@ -246,7 +250,8 @@ client_note_listening(struct Client *me)
 
 	LIST_FOREACH(sub, &me->pipe.session->subscriptions, in_session)
 	if (sub->channel[0] == '0')
-		listening = sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING || sub->missed ||
+		listening = sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING ||
+					sub->missed ||
 					(sub->companion && (me->listening || feed_is_live(sub->number + 1)));
 	me->listening = listening;
 }
@@ -284,8 +289,8 @@ client_ask(struct Client *me, const char *what, int channel, const char *since)
 {
 	char text[200];
 
-	snprintf(text, sizeof(text), "{\"id\":\"%c%d\",\"method\":\"%s\",\"channel\":\"%d\"%s}", what[0], channel,
-			 what, channel, since);
+	snprintf(text, sizeof(text), "{\"id\":\"%c%d\",\"method\":\"%s\",\"channel\":\"%d\"%s}",
+			 what[0], channel, what, channel, since);
 	me->channel[channel].asked = true;
 	play_receive(me->pipe.session, text);
 }
@@ -390,7 +395,8 @@ client_message(struct Client *me, char *text, size_t len)
 		CHECK(strstr(text, "\"channel\":\"0\"") != NULL);
 	}
 	else if (strstr(text, "\"id\":\"") != NULL && strstr(text, "\"error\"") == NULL)
-		client_reply(me, strstr(text, "\"id\":\"") + 6, at != NULL ? strtoull(at + 14, NULL, 10) : 0);
+		client_reply(me, strstr(text, "\"id\":\"") + 6,
+					 at != NULL ? strtoull(at + 14, NULL, 10) : 0);
 	else
 		fail_msg("seed %u: %s", seed, text);
 }
@@ -539,8 +545,9 @@ test_random(void **state)
 			received += client[i].received;
 		play_teardown(state);
 	}
-	print_message("%llu events, %llu ended subscriptions, %llu resets\n", (unsigned long long) received,
-				  (unsigned long long) lagged, (unsigned long long) resets);
+	print_message("%llu events, %llu ended subscriptions, %llu resets\n",
+				  (unsigned long long) received, (unsigned long long) lagged,
+				  (unsigned long long) resets);
 	assert_true(received > 0 && lagged > SEEDS && resets > SEEDS);
 }
 

@@ -7,7 +7,10 @@
 #define TURN_ROWS 500
 #define OTHERS    300
 
-/* A replay that goes on from somewhere; every how many rows one is for it, and how many it may be sent at a time. */
+/*
+ * A replay that goes on from somewhere; every how many rows one is for it, and how many it may be
+ * sent at a time.
+ */
 typedef struct Play
 {
 	TurnsSession session;
@@ -67,7 +70,8 @@ ride(Play *play, const TurnsReplay *lead, uint64_t end)
 	}
 	play->credit -= sent;
 	play->after += rows;
-	turns_served(&turns, &play->replay, lead, LOG_ROWS - play->after, TURN_ROWS, sent, play->credit == 0);
+	turns_served(&turns, &play->replay, lead, LOG_ROWS - play->after, TURN_ROWS, sent,
+				 play->credit == 0);
 	if (play->after < LOG_ROWS)
 		return;
 	play->done = true;
@@ -123,7 +127,9 @@ until_done(const Play *play)
 	return scanned - before;
 }
 
-/* Others who have nothing of what they read, and begin again and again, at the oldest or anywhere. */
+/*
+ * Others who have nothing of what they read, and begin again and again, at the oldest or anywhere.
+ */
 static void
 play_others(bool anywhere)
 {
@@ -160,7 +166,10 @@ test_receiving(void **state)
 	}
 }
 
-/* One that looks for little waits for the group before it, while other sections have their turns as well. */
+/*
+ * One that looks for little waits for the group before it, while other sections have their turns as
+ * well.
+ */
 static void
 test_searching(void **state)
 {
@@ -176,7 +185,10 @@ test_searching(void **state)
 	}
 }
 
-/* Others who give up and begin again at the oldest, one with every turn, do not keep the scan there. */
+/*
+ * Others who give up and begin again at the oldest, one with every turn, do not keep the scan
+ * there.
+ */
 static void
 test_restless(void **state)
 {
@@ -268,8 +280,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_alone),    cmocka_unit_test(test_receiving), cmocka_unit_test(test_searching),
-		cmocka_unit_test(test_near),     cmocka_unit_test(test_all),       cmocka_unit_test(test_sessions),
+		cmocka_unit_test(test_alone),     cmocka_unit_test(test_receiving),
+		cmocka_unit_test(test_searching), cmocka_unit_test(test_near),
+		cmocka_unit_test(test_all),       cmocka_unit_test(test_sessions),
 		cmocka_unit_test(test_restless),
 	};
 

@@ -30,7 +30,8 @@ static void
 found_bytes(Found *found, const WebsocketPiece *piece)
 {
 	for (size_t i = 0; i < piece->len; i++)
-		found_add(found, "%c", piece->data[i] >= ' ' && piece->data[i] <= '~' ? piece->data[i] : '.');
+		found_add(found, "%c",
+				  piece->data[i] >= ' ' && piece->data[i] <= '~' ? piece->data[i] : '.');
 }
 
 static void
@@ -44,7 +45,8 @@ found_piece(Found *found, const WebsocketPiece *piece)
 			/* Where a payload is cut does not matter; its end does. */
 			found_bytes(found, piece);
 			if (piece->remaining == 0)
-				found_add(found, "%s%s", piece->binary ? "|binary" : "|text", piece->final ? "\n" : "+");
+				found_add(found, "%s%s", piece->binary ? "|binary" : "|text",
+						  piece->final ? "\n" : "+");
 			return;
 		case WEBSOCKET_PING:
 			found_add(found, "[ping ");
@@ -282,7 +284,8 @@ test_random(void **state)
 		{
 			size_t size = (size_t) (rand() % 130);
 
-			bytes[len++] = rand() % 50 == 0 ? (uint8_t) rand() : firsts[rand() % (rand() % 4 == 0 ? 8 : 6)];
+			bytes[len++] =
+				rand() % 50 == 0 ? (uint8_t) rand() : firsts[rand() % (rand() % 4 == 0 ? 8 : 6)];
 			if (size < 126)
 				bytes[len++] = (uint8_t) (0x80 | size);
 			else
@@ -310,8 +313,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_messages),   cmocka_unit_test(test_masks),  cmocka_unit_test(test_lengths),
-		cmocka_unit_test(test_violations), cmocka_unit_test(test_closes), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_messages), cmocka_unit_test(test_masks),
+		cmocka_unit_test(test_lengths),  cmocka_unit_test(test_violations),
+		cmocka_unit_test(test_closes),   cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

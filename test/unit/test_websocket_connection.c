@@ -1,4 +1,7 @@
-/* A WebSocket connection over a transport of the test: what it writes when the transport takes little, and when it is paused. */
+/*
+ * A WebSocket connection over a transport of the test: what it writes when the transport takes
+ * little, and when it is paused.
+ */
 #include "fake.h"
 
 #include "gateway/ws/frame.h"
@@ -189,7 +192,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_control), TEST(test_close), TEST(test_answered), TEST(test_pause), TEST(test_broken),
+		TEST(test_control), TEST(test_close),  TEST(test_answered),
+		TEST(test_pause),   TEST(test_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,9 +8,9 @@
 #include "wire/wire.h"
 
 #define FIXTURE "test/fixtures/wire.bin"
-#define TEXT(s)                                                                                              \
-	{                                                                                                        \
-		.data = (s), .len = sizeof(s) - 1                                                                    \
+#define TEXT(s)                                                                                    \
+	{                                                                                              \
+		.data = (s), .len = sizeof(s) - 1                                                          \
 	}
 #define MAX_SIZE 65536
 
@@ -56,11 +56,15 @@ static const WireMessage messages[] = {
 	{.type = WIRE_REPLAY_CREDIT, .u.credit = {.sub = 7, .bytes = 32768}},
 	{.type = WIRE_SUBSCRIBED,
 	 .u.subscribed = {.sub = 7, .stream = 9, .replay = 1, .notifies = 1, .position = {2, 42}}},
-	{.type = WIRE_REFUSED, .u.refused = {.sub = 7, .code = -32003, .message = TEXT("permission denied")}},
+	{.type = WIRE_REFUSED,
+	 .u.refused = {.sub = 7, .code = -32003, .message = TEXT("permission denied")}},
 	{.type = WIRE_STREAM_ENDED, .u.ended = {.stream = 9, .code = -32004, .message = TEXT("gone")}},
 	{.type = WIRE_EVENT,
-	 .u.event =
-		 {.id = 43, .op = WIRE_OP_UPDATE, .nstreams = 2, .streams = streams, .text = TEXT("{\"a\":1}")}},
+	 .u.event = {.id = 43,
+				 .op = WIRE_OP_UPDATE,
+				 .nstreams = 2,
+				 .streams = streams,
+				 .text = TEXT("{\"a\":1}")}},
 	{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = 7, .id = 41, .text = TEXT("{}")}},
 	{.type = WIRE_REPLAY_DONE, .u.replay_done = {.sub = 7, .id = 42}},
 	{.type = WIRE_RESET,
@@ -211,7 +215,8 @@ test_bad_headers(void **state)
 	};
 	/* A string and a list of streams that claim more than there is. */
 	static const uint8_t string[] = {4, 0, 0, 0, WIRE_GOODBYE, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
-	static const uint8_t list[] = {11, 0, 0, 0, WIRE_EVENT, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0xff};
+	static const uint8_t list[] = {11, 0, 0, 0, WIRE_EVENT, 0, 0, 0,    1,   0,
+								   0,  0, 0, 0, 0,          0, 1, 0xff, 0xff};
 	WireMessage m;
 	size_t used;
 
@@ -355,7 +360,8 @@ test_ops(void **state)
 {
 	(void) state;
 	for (int op = 1; op <= WIRE_OP_NOTIFY; op <<= 1)
-		assert_int_equal(wire_op_parse(wire_op_name((uint8_t) op), strlen(wire_op_name((uint8_t) op))), op);
+		assert_int_equal(
+			wire_op_parse(wire_op_name((uint8_t) op), strlen(wire_op_name((uint8_t) op))), op);
 	assert_null(wire_op_name(0));
 	assert_null(wire_op_name(0x40));
 	assert_int_equal(wire_op_parse("insert", 6), 0);

@@ -18,7 +18,7 @@
 /* Bounds included. Use it instead of assert_in_range(), which cmocka 2 has replaced by others. */
 #undef assert_in_range
 #pragma GCC poison assert_in_range
-#define assert_between(value, least, most)                                                                   \
+#define assert_between(value, least, most)                                                         \
 	assert_true((int64_t) (value) >= (int64_t) (least) && (int64_t) (value) <= (int64_t) (most))
 
 #endif /* UNIT_H */

@@ -3,16 +3,17 @@
  * access.c
  *	  Who may: what a role may subscribe to, and which events it may see.
  *
- * A role may have an event if it could SELECT what the event carries: CONNECT on the database, USAGE on
- * the schema, SELECT on the table or on each of the columns, and no row security that applies to it. An
- * event is judged by the columns in its log row, not by its watch as it is now.
+ * A role may have an event if it could SELECT what the event carries: CONNECT on the database,
+ * USAGE on the schema, SELECT on the table or on each of the columns, and no row security that
+ * applies to it. An event is judged by the columns in its log row, not by its watch as it is now.
  *
- * A channel belongs to the owners of the tables that are watched on it. They may publish to it and watch further tables
- * on it. Others need a grant to publish, and cannot watch a table on it, so that nobody's events can pass for those of
- * another owner. The owner of the extension and superusers may do both on every channel.
+ * A channel belongs to the owners of the tables that are watched on it. They may publish to it and
+ * watch further tables on it. Others need a grant to publish, and cannot watch a table on it, so
+ * that nobody's events can pass for those of another owner. The owner of the extension and
+ * superusers may do both on every channel.
  *
- * Which watches and grants a channel has is read from their tables each time, and callers keep the answers
- * (feed_recheck.c, send.c).
+ * Which watches and grants a channel has is read from their tables each time, and callers keep the
+ * answers (feed_recheck.c, send.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -35,8 +36,8 @@
 #include "ext/channel/grant.h"
 #include "ext/watch/watch.h"
 
-static bool
-access_refuse(AccessReason *reason, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static bool access_refuse(AccessReason *reason, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 static bool
 access_refuse(AccessReason *reason, int code, const char *format, ...)
@@ -51,8 +52,8 @@ access_refuse(AccessReason *reason, int code, const char *format, ...)
 }
 
 /*
- * Whether a relation has dropped columns: then privileges on every column that is left say nothing of
- * what an older event of the whole row carries.
+ * Whether a relation has dropped columns: then privileges on every column that is left say nothing
+ * of what an older event of the whole row carries.
  */
 static bool
 access_has_dropped_columns(Oid relation)
@@ -73,8 +74,8 @@ access_has_dropped_columns(Oid relation)
 
 /*
  * Privileges are asked for in the way that does not raise an error for what is gone: a table may be
- * dropped while we look, and the columns of an older event may have been long since. Nobody can be said
- * to have had a privilege on such a column, unless on the table.
+ * dropped while we look, and the columns of an older event may have been long since. Nobody can be
+ * said to have had a privilege on such a column, unless on the table.
  */
 static bool
 access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
@@ -88,7 +89,8 @@ access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
 			   pg_attribute_aclcheck_all(relation, role, ACL_SELECT, ACLMASK_ALL) == ACLCHECK_OK;
 	for (int i = 0; i < n; i++)
 	{
-		if (pg_attribute_aclcheck_ext(relation, columns[i], role, ACL_SELECT, &missing) != ACLCHECK_OK)
+		if (pg_attribute_aclcheck_ext(relation, columns[i], role, ACL_SELECT, &missing) !=
+			ACLCHECK_OK)
 			return false;
 	}
 	return n > 0;
@@ -111,7 +113,8 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for schema \"%s\"",
 							 get_namespace_name(schema));
 	if (!access_columns_allowed(role, relation, n, columns))
-		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"", name);
+		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"",
+							 name);
 	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
 		return access_refuse(
 			reason, ACCESS_NOT_PERMITTED,
@@ -125,8 +128,10 @@ bool
 access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 {
 	if (OidIsValid(event->relation))
-		return access_relation_allowed(role, event->relation, event->ncolumns, event->columns, reason);
-	if (!superuser_arg(role) && !grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
+		return access_relation_allowed(role, event->relation, event->ncolumns, event->columns,
+									   reason);
+	if (!superuser_arg(role) &&
+		!grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
 		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
 							 event->channel_length, event->channel);
 	return true;
@@ -148,8 +153,9 @@ access_owns(Oid role, const Watch *watch)
 }
 
 /*
- * A watch that the role may not read contributes nothing: it makes the channel neither one that the role may subscribe
- * to, nor one that it may not. Only its NOTIFYs are told from raw notifications, whoever may read it.
+ * A watch that the role may not read contributes nothing: it makes the channel neither one that the
+ * role may subscribe to, nor one that it may not. Only its NOTIFYs are told from raw notifications,
+ * whoever may read it.
  */
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
@@ -193,10 +199,10 @@ access_channel_captured(Oid role, const char *channel, AccessReason *reason)
 
 		if ((state == WATCH_BROKEN || state == WATCH_MISSING) &&
 			access_relation_allowed(role, watch->relation, n, columns, reason))
-			return access_refuse(
-				reason, ACCESS_NO_SUCH_CHANNEL,
-				"the watch of table \"%s\" on channel \"%s\" does not work (%s); notify_watch() mends it",
-				get_rel_name(watch->relation), channel, watch_state_name(state));
+			return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL,
+								 "the watch of table \"%s\" on channel \"%s\" does not work (%s); "
+								 "notify_watch() mends it",
+								 get_rel_name(watch->relation), channel, watch_state_name(state));
 	}
 	return true;
 }
@@ -236,10 +242,12 @@ access_check_join(Oid role, const char *channel)
 	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
 		detail = "Roles have been granted it.";
 	if (detail != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
-				 errhint("Name another channel in the parameter channel. Only a superuser, or a member of "
-						 "the roles that own these tables or of the one that owns the extension, may "
-						 "watch a table on this one.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
+			 errhint(
+				 "Name another channel in the parameter channel. Only a superuser, or a member of "
+				 "the roles that own these tables or of the one that owns the extension, may "
+				 "watch a table on this one.")));
 }

@@ -25,8 +25,8 @@ typedef struct AccessReason
 
 /*
  * Whether the role may read these columns (numbers of the relation; n = -1: the whole row) of a
- * relation, by its privileges on schema and table, and whether row security does not apply to it. With
- * false, *reason says why not.
+ * relation, by its privileges on schema and table, and whether row security does not apply to it.
+ * With false, *reason says why not.
  */
 extern bool
 access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
@@ -37,17 +37,19 @@ extern bool access_event_allowed(Oid role, const LogEvent *event, AccessReason *
 /* What a channel has for a role. */
 typedef struct AccessChannel
 {
-	bool watched;  /* events of watched tables that the role may read */
-	bool granted;  /* messages and raw notifications */
-	bool notifies; /* a watch with notify => true sends by NOTIFY on it: those are not raw notifications */
+	bool watched; /* events of watched tables that the role may read */
+	bool granted; /* messages and raw notifications */
+	bool
+		notifies; /* a watch with notify => true sends by NOTIFY on it: those are not raw notifications */
 } AccessChannel;
 
 /*
- * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it: if it may not connect
- * to the database, or if it may read none of the channel's watches and has not been granted the channel. Needs a
- * transaction.
+ * Look a channel up for a role. Returns false with *reason where the role may not subscribe to it:
+ * if it may not connect to the database, or if it may read none of the channel's watches and has
+ * not been granted the channel. Needs a transaction.
  */
-extern bool access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
+extern bool
+access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
 
 /*
  * Whether all watches of a channel that the role may read have the triggers that they need. Returns
@@ -56,28 +58,30 @@ extern bool access_channel(Oid role, const char *channel, AccessChannel *found, 
 extern bool access_channel_captured(Oid role, const char *channel, AccessReason *reason);
 
 /*
- * Whether a role may send messages to a channel: a superuser, a member of the role that owns the extension, an owner of
- * a table that is watched on the channel, or who was granted it. Needs a transaction.
+ * Whether a role may send messages to a channel: a superuser, a member of the role that owns the
+ * extension, an owner of a table that is watched on the channel, or who was granted it. Needs a
+ * transaction.
  */
 extern bool access_may_publish(Oid role, const char *channel);
 
 /*
- * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the role may watch one more table on a channel: a superuser or a member of
- * the role that owns the extension always, others if they have the privileges of all owners of the tables that are
- * watched on it, and where none is, if nobody has been granted the channel. Whoever relies on the answer until the end
- * of the transaction holds the channel's lock, see watch.c.
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the role may watch one more table on a channel: a
+ * superuser or a member of the role that owns the extension always, others if they have the
+ * privileges of all owners of the tables that are watched on it, and where none is, if nobody has
+ * been granted the channel. Whoever relies on the answer until the end of the transaction holds the
+ * channel's lock, see watch.c.
  */
 extern void access_check_join(Oid role, const char *channel);
 
 /*
- * OID of a role; an empty name is the role of a client without a token. InvalidOid with *reason if there is none. Needs a
- * transaction.
+ * OID of a role; an empty name is the role of a client without a token. InvalidOid with *reason if
+ * there is none. Needs a transaction.
  */
 extern Oid access_role(const char *name, AccessReason *reason);
 
 /*
- * Everything about roles and the database that decisions about a role depend on. What else they depend on (relations,
- * schemas, watches, grants of channels) is not in it.
+ * Everything about roles and the database that decisions about a role depend on. What else they
+ * depend on (relations, schemas, watches, grants of channels) is not in it.
  */
 typedef struct AccessStanding
 {
@@ -90,8 +94,8 @@ typedef struct AccessStanding
 } AccessStanding;
 
 /*
- * The standing of a role, its name as above, in the current context. Whatever it was made from stays in PostgreSQL's caches
- * until an invalidation tells of a change. Needs a transaction.
+ * The standing of a role, its name as above, in the current context. Whatever it was made from
+ * stays in PostgreSQL's caches until an invalidation tells of a change. Needs a transaction.
  */
 extern AccessStanding *access_standing(const char *name);
 

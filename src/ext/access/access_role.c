@@ -3,9 +3,10 @@
  * access_role.c
  *	  What a role is, as far as decisions about it go.
  *
- * PostgreSQL tells that some role or membership has changed, by invalidations of its system caches, but not what
- * has changed. Most such changes concern nobody who is subscribed: a new role, somebody's password. So whoever
- * keeps decisions about a role keeps its standing with them. As long as that is the same, they are right.
+ * PostgreSQL tells that some role or membership has changed, by invalidations of its system caches,
+ * but not what has changed. Most such changes concern nobody who is subscribed: a new role,
+ * somebody's password. So whoever keeps decisions about a role keeps its standing with them. As
+ * long as that is the same, they are right.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,14 +34,17 @@ access_role(const char *name, AccessReason *reason)
 	{
 		reason->code = ACCESS_NOT_PERMITTED;
 		if (role[0] == '\0')
-			snprintf(reason->message, sizeof(reason->message), "clients without a token are not admitted");
+			snprintf(reason->message, sizeof(reason->message),
+					 "clients without a token are not admitted");
 		else
 			snprintf(reason->message, sizeof(reason->message), "role \"%s\" does not exist", role);
 	}
 	return oid;
 }
 
-/* The role and all that it is a member of, directly or not, whether it has their privileges or not. */
+/*
+ * The role and all that it is a member of, directly or not, whether it has their privileges or not.
+ */
 static List *
 access_memberships(Oid role)
 {
@@ -95,6 +99,7 @@ bool
 access_standing_same(const AccessStanding *a, const AccessStanding *b)
 {
 	/* What a superuser may see can depend on roles that it is no member of. */
-	return a->role == b->role && !a->superuser && !b->superuser && a->bypasses_rls == b->bypasses_rls &&
-		   a->connects == b->connects && a->n == b->n && memcmp(a->roles, b->roles, a->n * sizeof(Oid)) == 0;
+	return a->role == b->role && !a->superuser && !b->superuser &&
+		   a->bypasses_rls == b->bypasses_rls && a->connects == b->connects && a->n == b->n &&
+		   memcmp(a->roles, b->roles, a->n * sizeof(Oid)) == 0;
 }

@@ -67,11 +67,11 @@
  */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_SHMEM_REQUEST(hook, prev) ((prev) = shmem_request_hook, shmem_request_hook = (hook))
-#define COMPAT_SHMEM_REQUEST_CHAIN(prev)                                                                     \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (prev)                                                                                            \
-			(prev)();                                                                                        \
+#define COMPAT_SHMEM_REQUEST_CHAIN(prev)                                                           \
+	do                                                                                             \
+	{                                                                                              \
+		if (prev)                                                                                  \
+			(prev)();                                                                              \
 	} while (0)
 typedef shmem_request_hook_type compat_shmem_request_hook_type;
 #else
@@ -91,7 +91,8 @@ compat_proc_count(void)
 #if PG_VERSION_NUM >= 150000
 	int backends = MaxBackends;
 #else
-	int backends = MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders;
+	int backends =
+		MaxConnections + autovacuum_max_workers + 1 + max_worker_processes + max_wal_senders;
 #endif
 
 	return backends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
@@ -110,7 +111,7 @@ compat_proc_number(void)
 
 /* A wait event of our own, by name from 17 on. static_id: a static uint32 that starts as 0. */
 #if PG_VERSION_NUM >= 170000
-#define COMPAT_WAIT_EVENT(static_id, name)                                                                   \
+#define COMPAT_WAIT_EVENT(static_id, name)                                                         \
 	((static_id) != 0 ? (static_id) : ((static_id) = WaitEventExtensionNew(name)))
 #else
 #define COMPAT_WAIT_EVENT(static_id, name) ((static_id) = PG_WAIT_EXTENSION)
@@ -127,12 +128,15 @@ compat_create_wait_event_set(int nevents)
 #endif
 }
 
-/* The process that has a virtual transaction; 0 where it has ended, or is a prepared transaction. */
+/*
+ * The process that has a virtual transaction; 0 where it has ended, or is a prepared transaction.
+ */
 static inline int
 compat_vxid_pid(VirtualTransactionId vxid)
 {
 #if PG_VERSION_NUM >= 170000
-	PGPROC *proc = vxid.procNumber != INVALID_PROC_NUMBER ? ProcNumberGetProc(vxid.procNumber) : NULL;
+	PGPROC *proc =
+		vxid.procNumber != INVALID_PROC_NUMBER ? ProcNumberGetProc(vxid.procNumber) : NULL;
 #else
 	PGPROC *proc = vxid.backendId != InvalidBackendId ? BackendIdGetProc(vxid.backendId) : NULL;
 #endif
@@ -140,7 +144,10 @@ compat_vxid_pid(VirtualTransactionId vxid)
 	return proc != NULL ? proc->pid : 0;
 }
 
-/* Has the postmaster taken this static background worker? RegisterBackgroundWorker() only logs that it has not. */
+/*
+ * Has the postmaster taken this static background worker? RegisterBackgroundWorker() only logs that
+ * it has not.
+ */
 static inline bool
 compat_worker_registered(const char *name)
 {
@@ -149,7 +156,8 @@ compat_worker_registered(const char *name)
 
 	dlist_foreach (iter, &BackgroundWorkerList)
 	{
-		if (strcmp(dlist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name, name) == 0)
+		if (strcmp(dlist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name,
+				   name) == 0)
 			return true;
 	}
 #else
@@ -157,7 +165,8 @@ compat_worker_registered(const char *name)
 
 	slist_foreach (iter, &BackgroundWorkerList)
 	{
-		if (strcmp(slist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name, name) == 0)
+		if (strcmp(slist_container(RegisteredBgWorker, rw_lnode, iter.cur)->rw_worker.bgw_name,
+				   name) == 0)
 			return true;
 	}
 #endif
@@ -208,7 +217,8 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	MemoryContext oldcontext;
 	TupleDesc tupdesc;
 
-	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) || (rsinfo->allowedModes & SFRM_Materialize) == 0)
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		(rsinfo->allowedModes & SFRM_Materialize) == 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("set-valued function called in context that cannot accept a set")));
 
@@ -216,8 +226,8 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	rsinfo->returnMode = SFRM_Materialize;
-	rsinfo->setResult =
-		tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0, false, work_mem);
+	rsinfo->setResult = tuplestore_begin_heap((rsinfo->allowedModes & SFRM_Materialize_Random) != 0,
+											  false, work_mem);
 	rsinfo->setDesc = tupdesc;
 	MemoryContextSwitchTo(oldcontext);
 #endif
@@ -225,25 +235,27 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 
 /* USAGE on a schema, CONNECT on a database. object_aclcheck() from 16 on. */
 #if PG_VERSION_NUM >= 160000
-#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                          \
+#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                \
 	(object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK)
-#define COMPAT_SCHEMA_USABLE(schema, role)                                                                   \
+#define COMPAT_SCHEMA_USABLE(schema, role)                                                         \
 	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
 #else
-#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                          \
+#define COMPAT_DATABASE_CONNECTABLE(database, role)                                                \
 	(pg_database_aclcheck(database, role, ACL_CONNECT) == ACLCHECK_OK)
-#define COMPAT_SCHEMA_USABLE(schema, role) (pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
+#define COMPAT_SCHEMA_USABLE(schema, role)                                                         \
+	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
 /* Read exactly size bytes, or error. */
 #if PG_VERSION_NUM >= 160000
 #define compat_buffile_read(file, to, size) BufFileReadExact(file, to, size)
 #else
-#define compat_buffile_read(file, to, size)                                                                  \
-	do                                                                                                       \
-	{                                                                                                        \
-		if (BufFileRead(file, to, size) != (size))                                                           \
-			ereport(ERROR, (errcode_for_file_access(), errmsg("could not read from temporary file: %m")));   \
+#define compat_buffile_read(file, to, size)                                                        \
+	do                                                                                             \
+	{                                                                                              \
+		if (BufFileRead(file, to, size) != (size))                                                 \
+			ereport(ERROR, (errcode_for_file_access(),                                             \
+							errmsg("could not read from temporary file: %m")));                    \
 	} while (0)
 #endif
 
@@ -254,7 +266,9 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #define COMPAT_RELATION_FILE(relation) ((relation)->rd_node.relNode)
 #endif
 
-/* Give a relation an empty file; the old one goes when the transaction commits. Its lock is held. */
+/*
+ * Give a relation an empty file; the old one goes when the transaction commits. Its lock is held.
+ */
 static inline void
 compat_set_new_file(Relation relation)
 {
@@ -329,11 +343,11 @@ static inline ObjectAddress
 compat_create_trigger(CreateTrigStmt *stmt, const char *condition, Oid relation, Oid function)
 {
 #if PG_VERSION_NUM >= 150000
-	return CreateTriggerFiringOn(stmt, condition, relation, InvalidOid, InvalidOid, InvalidOid, function,
-								 InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS);
+	return CreateTriggerFiringOn(stmt, condition, relation, InvalidOid, InvalidOid, InvalidOid,
+								 function, InvalidOid, NULL, false, false, TRIGGER_FIRES_ALWAYS);
 #else
-	ObjectAddress trigger = CreateTrigger(stmt, condition, relation, InvalidOid, InvalidOid, InvalidOid,
-										  function, InvalidOid, NULL, false, false);
+	ObjectAddress trigger = CreateTrigger(stmt, condition, relation, InvalidOid, InvalidOid,
+										  InvalidOid, function, InvalidOid, NULL, false, false);
 	Relation rel = table_open(relation, ShareRowExclusiveLock);
 
 	CommandCounterIncrement();

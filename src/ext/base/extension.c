@@ -49,7 +49,8 @@ extension_read(void)
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool isnull;
-		Datum version = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(table), &isnull);
+		Datum version =
+			heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(table), &isnull);
 
 		row.owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
 		row.version = isnull ? pstrdup("") : TextDatumGetCString(version);
@@ -101,11 +102,13 @@ extension_require_version(void)
 	char *version = extension_read().version;
 
 	if (strcmp(version, NOTIFYD_VERSION) != 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("extension %s is of version %s in this database, but the loaded library is of "
-							   "version %s",
-							   WATCH_EXTENSION, version, NOTIFYD_VERSION),
-						errhint("%s", extension_version_hint(version))));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("extension %s is of version %s in this database, but the loaded library is of "
+					"version %s",
+					WATCH_EXTENSION, version, NOTIFYD_VERSION),
+			 errhint("%s", extension_version_hint(version))));
 	pfree(version);
 }
 
@@ -116,11 +119,14 @@ extension_report_version(void)
 	char *version = extension_read().version;
 
 	if (strcmp(version, NOTIFYD_VERSION) != 0 && strcmp(version, reported) != 0)
-		ereport(LOG, (errmsg("extension %s is of version %s in database \"%s\", but the loaded library is of "
-							 "version %s",
-							 WATCH_EXTENSION, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
-					  errdetail("Changes are captured and sent, but the SQL functions are refused."),
-					  errhint("%s", extension_version_hint(version))));
+		ereport(
+			LOG,
+			(errmsg(
+				 "extension %s is of version %s in database \"%s\", but the loaded library is of "
+				 "version %s",
+				 WATCH_EXTENSION, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
+			 errdetail("Changes are captured and sent, but the SQL functions are refused."),
+			 errhint("%s", extension_version_hint(version))));
 	strlcpy(reported, version, sizeof(reported));
 	pfree(version);
 }
@@ -131,10 +137,12 @@ notifyd_created(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
 	if (notifyd_shared == NULL)
-		ereport(WARNING,
-				(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
-				 errhint("Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
-						 "restart the server; until then no change is captured.")));
+		ereport(
+			WARNING,
+			(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
+			 errhint(
+				 "Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
+				 "restart the server; until then no change is captured.")));
 	else
 	{
 		launcher_extension_created();

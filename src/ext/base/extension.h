@@ -17,15 +17,15 @@
 #include "postgres.h"
 
 /*
- * For every SQL function, before it looks at its arguments: raise ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with
- * what to do as the hint, unless the extension in this database is of the library's version. Raises
- * ERRCODE_UNDEFINED_OBJECT where it is not there.
+ * For every SQL function, before it looks at its arguments: raise
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with what to do as the hint, unless the extension in
+ * this database is of the library's version. Raises ERRCODE_UNDEFINED_OBJECT where it is not there.
  */
 extern void extension_require_version(void);
 
 /*
- * For the feed, when it starts and when the extension may have changed: tell the server's log, once for each version,
- * that the extension is of another version than the library. Needs a transaction.
+ * For the feed, when it starts and when the extension may have changed: tell the server's log, once
+ * for each version, that the extension is of another version than the library. Needs a transaction.
  */
 extern void extension_report_version(void);
 

@@ -26,8 +26,8 @@ void
 failpoint_define(void)
 {
 	DefineCustomStringVariable("pg_notifyd.fail_points", "Where processes fail, for tests.",
-							   "A comma-separated list of name=action[:probability].", &failpoint_setting, "",
-							   PGC_SUSET, 0, NULL, NULL, NULL);
+							   "A comma-separated list of name=action[:probability].",
+							   &failpoint_setting, "", PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /* The action set for a name, if chance says so; false if there is none. */

@@ -3,9 +3,9 @@
  * keep_own.c
  *	  The extension's tables and logical replication.
  *
- * A publication FOR ALL TABLES, or FOR TABLES IN SCHEMA notifyd, has the extension's tables too, and a
- * subscriber that has the extension has tables of the same names. What is in them is about one server: its
- * log, its segments, its watches. Three things keep the two apart:
+ * A publication FOR ALL TABLES, or FOR TABLES IN SCHEMA notifyd, has the extension's tables too,
+ * and a subscriber that has the extension has tables of the same names. What is in them is about
+ * one server: its log, its segments, its watches. Three things keep the two apart:
  *
  *	  The publisher writes and truncates its log without telling logical decoding (log_write.c, log_segment.c).
  *	  The subscriber discards the rows that a subscription brings nevertheless, such as those of the other
@@ -13,8 +13,8 @@
  *	  It refuses a TRUNCATE that a subscription brings: a trigger cannot discard one, and the events that
  *	  would be gone could not be told from events that never were.
  *
- * The triggers are ENABLE REPLICA, so ordinary sessions do not even call them. Writers of the log are past
- * triggers in any case (heap_insert()).
+ * The triggers are ENABLE REPLICA, so ordinary sessions do not even call them. Writers of the log
+ * are past triggers in any case (heap_insert()).
  *
  *-------------------------------------------------------------------------
  */
@@ -28,9 +28,10 @@
 PG_FUNCTION_INFO_V1(notifyd_keep_own);
 
 /*
- * Whether this session applies changes of another server. The workers of a subscription set an origin
- * (replication/logical/worker.c, tablesync.c), as other replication systems do. The setting session_replication_role alone
- * does not tell: restoring a dump with it is usual, and that must bring watches and grants back.
+ * Whether this session applies changes of another server. The workers of a subscription set an
+ * origin (replication/logical/worker.c, tablesync.c), as other replication systems do. The setting
+ * session_replication_role alone does not tell: restoring a dump with it is usual, and that must
+ * bring watches and grants back.
  */
 static bool
 keep_own_applying(void)
@@ -52,18 +53,17 @@ notifyd_keep_own(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(event))
 	{
 		if (keep_own_applying())
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot truncate table \"%s\" by logical replication",
-						RelationGetRelationName(trigger->tg_relation)),
-				 errdetail("pg_notifyd keeps this server's own data in it."),
-				 errhint(
-					 "Leave schema \"notifyd\" out of the publication. ALTER SUBSCRIPTION ... SKIP passes "
-					 "over the transaction.")));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("cannot truncate table \"%s\" by logical replication",
+								   RelationGetRelationName(trigger->tg_relation)),
+							errdetail("pg_notifyd keeps this server's own data in it."),
+							errhint("Leave schema \"notifyd\" out of the publication. ALTER "
+									"SUBSCRIPTION ... SKIP passes "
+									"over the transaction.")));
 		return PointerGetDatum(NULL);
 	}
 	if (keep_own_applying())
 		return PointerGetDatum(NULL);
-	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(event) ? trigger->tg_newtuple : trigger->tg_trigtuple);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(event) ? trigger->tg_newtuple
+														  : trigger->tg_trigtuple);
 }

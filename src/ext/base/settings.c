@@ -38,7 +38,9 @@ int notifyd_retention_size = 1024;
 /* A year, in s. */
 #define SETTINGS_MAX_RETENTION (365.0 * 24 * 60 * 60)
 
-/* Call check for each element of a comma-separated list; false and errdetail if one does not pass. */
+/*
+ * Call check for each element of a comma-separated list; false and errdetail if one does not pass.
+ */
 static bool
 settings_check_list(const char *value, bool (*check)(const char *element))
 {
@@ -73,7 +75,8 @@ settings_is_address(const char *element)
 	if (strcmp(element, "*") == 0)
 		return true;
 	if ((colon == NULL || strchr(colon + 1, ':') != NULL) && length > 0 && length <= 255 &&
-		strspn(element, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") == length)
+		strspn(element, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") ==
+			length)
 		return true;
 	GUC_check_errdetail("\"%s\" is neither a host name nor an IP address.", element);
 	GUC_check_errhint(
@@ -116,7 +119,8 @@ settings_is_origin(const char *element)
 	size_t scheme = strspn(element, lower_digits);
 	size_t length;
 
-	if (scheme == 0 || !(element[0] >= 'a' && element[0] <= 'z') || strncmp(element + scheme, "://", 3) != 0)
+	if (scheme == 0 || !(element[0] >= 'a' && element[0] <= 'z') ||
+		strncmp(element + scheme, "://", 3) != 0)
 		return false;
 	host = element + scheme + 3;
 	if (*host == '[')
@@ -216,70 +220,79 @@ settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
 static void
 settings_define_network(void)
 {
-	DefineCustomStringVariable("pg_notifyd.listen_addresses",
-							   "Host names or IP addresses to listen on for WebSocket clients.",
-							   "As listen_addresses: a comma-separated list, \"*\" for all; empty for none.",
-							   &notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
-							   settings_check_listen_addresses, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.listen_addresses",
+		"Host names or IP addresses to listen on for WebSocket clients.",
+		"As listen_addresses: a comma-separated list, \"*\" for all; empty for none.",
+		&notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
+		settings_check_listen_addresses, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.port", "TCP port to listen on for WebSocket clients.", NULL,
 							&notifyd_port, 7432, 1, 65535, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("pg_notifyd.default_database", "Database of clients that name none.", NULL,
-							   &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
+	DefineCustomStringVariable("pg_notifyd.default_database", "Database of clients that name none.",
+							   NULL, &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
 							   settings_check_default_database, NULL, NULL);
-	DefineCustomStringVariable("pg_notifyd.anonymous_role",
-							   "Role whose privileges clients without a token have.",
-							   "Empty: clients without a token are refused.", &notifyd_anonymous_role, "",
-							   PGC_SIGHUP, 0, settings_check_anonymous_role, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.anonymous_role", "Role whose privileges clients without a token have.",
+		"Empty: clients without a token are refused.", &notifyd_anonymous_role, "", PGC_SIGHUP, 0,
+		settings_check_anonymous_role, NULL, NULL);
 	DefineCustomStringVariable(
 		"pg_notifyd.allowed_origins", "Origins whose pages may connect, beside those of localhost.",
 		"A comma-separated list like \"https://example.com\"; \"*\" allows every page.",
-		&notifyd_allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_allowed_origins, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.gateways", "Number of gateway processes.", NULL, &notifyd_gateways, 1,
-							1, NOTIFYD_MAX_GATEWAYS, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.keepalive", "Time between pings to a client.",
-							"A client that does not answer until the next one is closed. 0: no pings.",
-							&notifyd_keepalive, 30 * 1000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
-							settings_check_keepalive, NULL, NULL);
+		&notifyd_allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_allowed_origins,
+		NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.gateways", "Number of gateway processes.", NULL,
+							&notifyd_gateways, 1, 1, NOTIFYD_MAX_GATEWAYS, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.keepalive", "Time between pings to a client.",
+		"A client that does not answer until the next one is closed. 0: no pings.",
+		&notifyd_keepalive, 30 * 1000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+		settings_check_keepalive, NULL, NULL);
 }
 
 static void
 settings_define_databases(void)
 {
-	DefineCustomStringVariable("pg_notifyd.databases",
-							   "Databases whose events clients may subscribe to, if they have the extension.",
-							   "A comma-separated list of names; \"*\" for all.", &notifyd_databases, "*",
-							   PGC_SIGHUP, GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.idle_timeout",
-							"Time without a subscription after which a database's background worker ends.",
-							"The next subscription starts it again. 0: it stays.", &notifyd_idle_timeout,
-							60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.databases",
+		"Databases whose events clients may subscribe to, if they have the extension.",
+		"A comma-separated list of names; \"*\" for all.", &notifyd_databases, "*", PGC_SIGHUP,
+		GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.idle_timeout",
+		"Time without a subscription after which a database's background worker ends.",
+		"The next subscription starts it again. 0: it stays.", &notifyd_idle_timeout, 60 * 1000, 0,
+		INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 static void
 settings_define_limits(void)
 {
 	DefineCustomIntVariable("pg_notifyd.max_clients", "Maximum number of connected clients.",
-							"Divided between the gateways.", &notifyd_max_clients, 10000, 1, 1000000,
-							PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.max_clients_per_address",
-							"Maximum number of connected clients from one address.",
-							"Divided between the gateways. An IPv6 network of 64 bits counts as one address. "
-							"0: no limit.",
-							&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.max_message_size", "Maximum size of a message from a client.", NULL,
-							&notifyd_max_message_size, 64 * 1024, 1024, 16 * 1024 * 1024, PGC_SIGHUP,
-							GUC_UNIT_BYTE, NULL, NULL, NULL);
+							"Divided between the gateways.", &notifyd_max_clients, 10000, 1,
+							1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.max_clients_per_address",
+		"Maximum number of connected clients from one address.",
+		"Divided between the gateways. An IPv6 network of 64 bits counts as one address. "
+		"0: no limit.",
+		&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_message_size",
+							"Maximum size of a message from a client.", NULL,
+							&notifyd_max_message_size, 64 * 1024, 1024, 16 * 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.max_event_size", "Maximum size of an event to a client.",
-							"A larger event reaches clients with its key alone.", &notifyd_max_event_size,
-							4 * 1024 * 1024, 1024, 128 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL,
-							NULL);
+							"A larger event reaches clients with its key alone.",
+							&notifyd_max_event_size, 4 * 1024 * 1024, 1024, 128 * 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.client_buffer", "Maximum amount queued for one client.",
 							"A client that reads too slowly for it is closed, and may resume.",
-							&notifyd_client_buffer, 8 * 1024, 64, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL,
-							NULL, NULL);
-	DefineCustomRealVariable(
-		"pg_notifyd.retention", "Time for which events are kept for clients that resume.", NULL,
-		&notifyd_retention, 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+							&notifyd_client_buffer, 8 * 1024, 64, 1024 * 1024, PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomRealVariable("pg_notifyd.retention",
+							 "Time for which events are kept for clients that resume.", NULL,
+							 &notifyd_retention, 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP,
+							 GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"pg_notifyd.retention_size",
 		"Size of a database's log from which events are kept for less than the retention.", NULL,

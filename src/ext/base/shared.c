@@ -19,7 +19,8 @@ static shmem_startup_hook_type shared_prev_startup = NULL;
 static Size
 shared_size(void)
 {
-	return add_size(offsetof(NotifydShared, backends), mul_size(compat_proc_count(), sizeof(NotifydBackend)));
+	return add_size(offsetof(NotifydShared, backends),
+					mul_size(compat_proc_count(), sizeof(NotifydBackend)));
 }
 
 static void
@@ -161,11 +162,11 @@ void
 shared_require(void)
 {
 	if (notifyd_shared == NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("pg_notifyd is not loaded"),
-			 errhint("Add it in postgresql.conf, shared_preload_libraries = 'pg_notifyd', and restart the "
-					 "server.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("pg_notifyd is not loaded"),
+						errhint("Add it in postgresql.conf, shared_preload_libraries = "
+								"'pg_notifyd', and restart the "
+								"server.")));
 }
 
 static NotifydDatabase *
@@ -221,8 +222,9 @@ shared_database(Oid oid)
 	NotifydDatabase *database = shared_add_database(oid);
 
 	if (database == NULL)
-		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						errmsg("pg_notifyd cannot serve more than %d databases", NOTIFYD_MAX_DATABASES)));
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("pg_notifyd cannot serve more than %d databases", NOTIFYD_MAX_DATABASES)));
 	return database;
 }
 

@@ -27,29 +27,37 @@
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
-/* PostgreSQL counts time from 2000 on: so many microseconds after 1970, from which ids and the gateways count. */
+/*
+ * PostgreSQL counts time from 2000 on: so many microseconds after 1970, from which ids and the
+ * gateways count.
+ */
 #define NOTIFYD_UNIX_EPOCH ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 #define NOTIFYD_MAX_DATABASES 1024
 #define NOTIFYD_LOG_SEGMENTS  8
 #define NOTIFYD_MAX_GATEWAYS  64
 
-/* A feed that has not gone through its loop for so long, in ms, is said not to respond. It does so once a second at least. */
+/*
+ * A feed that has not gone through its loop for so long, in ms, is said not to respond. It does so
+ * once a second at least.
+ */
 #define NOTIFYD_SILENT_MS 5000
 
 /* What the launcher knows about a database's feed. Guarded by NotifydShared.lock. */
 typedef enum FeedState
 {
-	FEED_WANTED = 0, /* not running, to be started (also to find out whether the extension is there) */
-	FEED_STARTING,   /* registered with the postmaster */
-	FEED_RUNNING,    /* attached, feed_pid and feed_latch are valid */
-	FEED_ABSENT,     /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
-	FEED_ASLEEP,     /* left, as nobody is subscribed; the launcher makes it FEED_WANTED when it is needed */
+	FEED_WANTED =
+		0, /* not running, to be started (also to find out whether the extension is there) */
+	FEED_STARTING, /* registered with the postmaster */
+	FEED_RUNNING,  /* attached, feed_pid and feed_latch are valid */
+	FEED_ABSENT,   /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
+	FEED_ASLEEP, /* left, as nobody is subscribed; the launcher makes it FEED_WANTED when it is needed */
 } FeedState;
 
 /*
- * What processors write while others do is in a cache line of its own, or in one with what they write at the same
- * time: to get a line that another processor has written takes as long as some hundred instructions.
+ * What processors write while others do is in a cache line of its own, or in one with what they
+ * write at the same time: to get a line that another processor has written takes as long as some
+ * hundred instructions.
  */
 #define NOTIFYD_CACHE_LINE pg_attribute_aligned(64)
 
@@ -60,8 +68,9 @@ typedef struct NotifydDatabase
 	/* Life of the feed, under NotifydShared.lock. */
 	FeedState state;
 	pid_t feed_pid;
-	Latch *feed_latch;      /* of the running feed, else NULL */
-	pid_t hold_pid;         /* a backend that needs the database without us: the feed leaves and stays away */
+	Latch *feed_latch; /* of the running feed, else NULL */
+	pid_t
+		hold_pid; /* a backend that needs the database without us: the feed leaves and stays away */
 	int hold_level;         /* nesting level of the (sub)transaction in which it does */
 	TimestampTz retry_at;   /* not started again before */
 	int failures;           /* starts that ended at once, in a row */
@@ -71,19 +80,24 @@ typedef struct NotifydDatabase
 	bool visit;             /* so does this one, because nobody is subscribed */
 	TimestampTz visit_at;   /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
-	/* Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and tail are read without. */
+	/*
+	 * Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and
+	 * tail are read without.
+	 */
 	NOTIFYD_CACHE_LINE LWLock lock;
 	Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
 	int segment;     /* the log table being written */
-	uint64 next_id;  /* the next id to be given out */
+	uint64 next_id;           /* the next id to be given out */
 	pg_atomic_uint64 decided; /* a watermark of not long ago, see log_place.c */
 	pg_atomic_uint64 tail;    /* file and block that rows are added to; 0: not known */
 	uint32 tail_room;         /* bytes of that block that nobody has been given */
 	uint32 tail_end;          /* blocks that the file has, at least */
-	pg_atomic_uint32 era;     /* what was told of places in another one is void; read without the lock, too */
+	pg_atomic_uint32
+		era; /* what was told of places in another one is void; read without the lock, too */
 
 	/* Commit to feed. */
-	NOTIFYD_CACHE_LINE pg_atomic_uint64 commit_lsn; /* end of the newest commit record with events */
+	NOTIFYD_CACHE_LINE pg_atomic_uint64
+		commit_lsn;                  /* end of the newest commit record with events */
 	pg_atomic_uint64 unmeasured;     /* bytes written to the log since retention looked at it */
 	pg_atomic_uint64 events_written; /* counter for notifyd.stats, as below */
 	pg_atomic_uint64 waiting_since;  /* see log_lag.c; 0: no commit waits */
@@ -93,7 +107,7 @@ typedef struct NotifydDatabase
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
 	uint64 decided_at_start;                  /* the last watermark that the log told of then */
 	uint32 timeline;                          /* of this start, see log_timeline.c; 0: none yet */
-	uint64 next_bulk;                         /* the next provisional number of a bulk write, under lock */
+	uint64 next_bulk; /* the next provisional number of a bulk write, under lock */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */
 	pg_atomic_uint64 events_sent;
@@ -105,7 +119,7 @@ typedef struct NotifydDatabase
 	pg_atomic_uint32 segments;      /* how many are in use */
 	pg_atomic_uint64 reading_since; /* see log_lag.c, as the next one */
 	pg_atomic_uint64
-		delivered;             /* id up to which the slowest link has been sent everything that was decided */
+		delivered; /* id up to which the slowest link has been sent everything that was decided */
 	pg_atomic_uint64 alive_at; /* when the feed last went through its loop; 0: not yet */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
@@ -114,8 +128,9 @@ typedef struct NotifydDatabase
 /* One per PGPROC. Written by its own backend only. */
 typedef struct NotifydBackend
 {
-	NOTIFYD_CACHE_LINE pg_atomic_uint64 first_id; /* smallest id reserved and not yet decided; 0: none */
-	pg_atomic_uint32 database;                    /* index of the database those are of */
+	NOTIFYD_CACHE_LINE pg_atomic_uint64
+		first_id;                  /* smallest id reserved and not yet decided; 0: none */
+	pg_atomic_uint32 database;     /* index of the database those are of */
 	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
 	int pid;
 } NotifydBackend;
@@ -142,11 +157,13 @@ typedef struct NotifydShared
 {
 	LWLock lock;
 	pid_t launcher_pid;
-	Latch *launcher_latch;               /* NULL: not running */
-	pg_atomic_uint32 gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
+	Latch *launcher_latch; /* NULL: not running */
+	pg_atomic_uint32
+		gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32
 		slots_short; /* 1: databases wait for a worker slot: feeds that nobody needs leave soon */
-	pg_atomic_uint32 database_generation; /* grows when the launcher has to look at pg_database again */
+	pg_atomic_uint32
+		database_generation; /* grows when the launcher has to look at pg_database again */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];

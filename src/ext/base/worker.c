@@ -3,12 +3,14 @@
  * worker.c
  *	  Connecting background workers. See worker.h.
  *
- * A background worker applies what ALTER DATABASE ... SET and ALTER ROLE ... SET say, and a database's owner may set
- * almost anything there. So the worker sets what it depends on before it connects, as autovacuum does
- * (AutoVacWorkerMain() in postmaster/autovacuum.c): a value that has the source PGC_S_OVERRIDE stays through the
- * settings of the database and through every later reload (set_config_option() in utils/misc/guc.c).
+ * A background worker applies what ALTER DATABASE ... SET and ALTER ROLE ... SET say, and a
+ * database's owner may set almost anything there. So the worker sets what it depends on before it
+ * connects, as autovacuum does (AutoVacWorkerMain() in postmaster/autovacuum.c): a value that has
+ * the source PGC_S_OVERRIDE stays through the settings of the database and through every later
+ * reload (set_config_option() in utils/misc/guc.c).
  *
- * Only session_authorization cannot be set so early, because its check reads the catalog; it is put right afterwards.
+ * Only session_authorization cannot be set so early, because its check reads the catalog; it is put
+ * right afterwards.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,10 +24,11 @@
 #include "ext/base/worker.h"
 
 /*
- * What workers depend on. "role" may be set for a database, too. "client_encoding" decides what LISTEN converts
- * notifications to, and one that the database's encoding cannot be converted to would be fatal: SQL_ASCII means no
- * conversion. "synchronous_commit" must not wait for a standby, or retention would: "local" still has what a worker writes on
- * disk before anything is built on it.
+ * What workers depend on. "role" may be set for a database, too. "client_encoding" decides what
+ * LISTEN converts notifications to, and one that the database's encoding cannot be converted to
+ * would be fatal: SQL_ASCII means no conversion. "synchronous_commit" must not wait for a standby,
+ * or retention would: "local" still has what a worker writes on disk before anything is built on
+ * it.
  */
 static const struct
 {
@@ -58,7 +61,8 @@ worker_settle_settings(void)
 	for (int i = 0; i < (int) lengthof(worker_settings); i++)
 	{
 		if (GetConfigOption(worker_settings[i].name, true, false) != NULL)
-			SetConfigOption(worker_settings[i].name, worker_settings[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+			SetConfigOption(worker_settings[i].name, worker_settings[i].value, PGC_SUSET,
+							PGC_S_OVERRIDE);
 	}
 }
 

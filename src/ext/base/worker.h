@@ -11,9 +11,10 @@
 #include "postgres.h"
 
 /*
- * Connect this background worker to a database as the bootstrap superuser; InvalidOid: to the shared catalogs alone.
- * What is set for the database, for the role or in postgresql.conf does not change what the worker needs, neither
- * now nor at a reload. To be called instead of BackgroundWorkerInitializeConnectionByOid().
+ * Connect this background worker to a database as the bootstrap superuser; InvalidOid: to the
+ * shared catalogs alone. What is set for the database, for the role or in postgresql.conf does not
+ * change what the worker needs, neither now nor at a reload. To be called instead of
+ * BackgroundWorkerInitializeConnectionByOid().
  */
 extern void worker_connect(Oid database);
 

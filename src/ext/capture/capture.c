@@ -95,7 +95,8 @@ static void
 capture_deleted(CapturePlan *plan, const TriggerData *trigger)
 {
 	capture_flush_other(trigger->tg_trigtuple, false);
-	if (plan->track_moves && ItemPointerIndicatesMovedPartitions(&trigger->tg_trigtuple->t_data->t_ctid))
+	if (plan->track_moves &&
+		ItemPointerIndicatesMovedPartitions(&trigger->tg_trigtuple->t_data->t_ctid))
 	{
 		capture_hold(plan, trigger->tg_trigtuple);
 		return;

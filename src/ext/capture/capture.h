@@ -89,7 +89,10 @@ typedef struct CaptureRow
 
 /* ---------------- capture.c ---------------- */
 
-/* A trigger that notify_watch() has not made like that: raises ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED. */
+/*
+ * A trigger that notify_watch() has not made like that: raises
+ * ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED.
+ */
 COMPAT_NORETURN extern void capture_protocol_error(const char *problem);
 
 /*
@@ -108,22 +111,28 @@ typedef struct CaptureText
 } CaptureText;
 
 /*
- * Append an event to the transaction's. Never fails because of a value: a cast to json that fails is replaced by the
- * type's text, and what is too large is left out.
+ * Append an event to the transaction's. Never fails because of a value: a cast to json that fails
+ * is replaced by the type's text, and what is too large is left out.
  */
 extern void capture_event(char op, CaptureRow *old, CaptureRow *new);
 
-/* The same in two steps: build the event's text, see pending.h, in the current context; append it, which frees it. */
+/*
+ * The same in two steps: build the event's text, see pending.h, in the current context; append it,
+ * which frees it.
+ */
 extern void capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
 extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 
 /* Whether a column has the same value in both rows. */
-extern bool
-capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b, const CaptureRow *new);
+extern bool capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b,
+						 const CaptureRow *new);
 
 /* ---------------- capture_plan.c ---------------- */
 
-/* The plan for a trigger, whose argument is a watch's id, and the relation that it fires for. Never NULL. */
+/*
+ * The plan for a trigger, whose argument is a watch's id, and the relation that it fires for. Never
+ * NULL.
+ */
 extern CapturePlan *capture_plan(const Trigger *trigger, Relation relation);
 
 /* ---------------- capture_moved.c ---------------- */

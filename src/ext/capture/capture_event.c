@@ -27,8 +27,9 @@
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
 
-#define CAPTURE_SAFE_ROW        (1024 * 1024) /* values of less than this in all, and */
-#define CAPTURE_SAFE_STRUCTURED (8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
+#define CAPTURE_SAFE_ROW (1024 * 1024) /* values of less than this in all, and */
+#define CAPTURE_SAFE_STRUCTURED                                                                    \
+	(8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
 
 /* And of less than this, texts that there is room for between other events. */
 #define CAPTURE_DIRECT_ROW        (16 * 1024)
@@ -43,7 +44,8 @@ typedef enum CaptureDetail
 } CaptureDetail;
 
 bool
-capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b, const CaptureRow *new)
+capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b,
+			 const CaptureRow *new)
 {
 	Datum x = old->values[a->attnum - 1];
 	Datum y = new->values[b->attnum - 1];
@@ -68,7 +70,9 @@ typedef struct CaptureWriting
 	StringInfo buf;
 	bool as_text; /* without casts to json */
 
-	/* Of all texts that were begun: a user's cast may begin another one of the same plan meanwhile. */
+	/*
+	 * Of all texts that were begun: a user's cast may begin another one of the same plan meanwhile.
+	 */
 	uint64 number;
 } CaptureWriting;
 
@@ -203,7 +207,8 @@ capture_head(const CapturePlan *plan, char op)
 
 /* Append key, new and old, or less of them. Returns where the text's head ends, see pending.h. */
 static int
-capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
+					  CaptureDetail detail)
 {
 	StringInfo buf = writing->buf;
 	int head_end;
@@ -287,7 +292,8 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
  * serialize or a deadlock met by a user's cast.
  */
 static bool
-capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
+				  CaptureDetail detail)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -356,10 +362,12 @@ capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
 
 /* The text in a buffer of its own. */
 static void
-capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, const CaptureRisk *risk)
+capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
+					  const CaptureRisk *risk)
 {
 	initStringInfo(&text->buf);
-	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED && risk->size <= CAPTURE_SAFE_ROW)
+	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED &&
+		risk->size <= CAPTURE_SAFE_ROW)
 		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
 	else
 		capture_write_carefully(text, op, old, new, risk->cast);
@@ -388,10 +396,11 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	CaptureRisk risk = capture_risk(op, old, new);
 
 	/*
-	 * Mostly it is written where it stays until the commit. Not where to_json() would be called: it looks for casts by
-	 * itself, and one that has come just now may append another event.
+	 * Mostly it is written where it stays until the commit. Not where to_json() would be called: it
+	 * looks for casts by itself, and one that has come just now may append another event.
 	 */
-	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED && risk.size <= CAPTURE_DIRECT_ROW)
+	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED &&
+		risk.size <= CAPTURE_DIRECT_ROW)
 	{
 		StringInfo buf = pending_begin(capture_head(plan, op));
 		int head_end = capture_write(buf, op, old, new, CAPTURE_WHOLE);

@@ -36,12 +36,14 @@ typedef struct CaptureHeld
 	HeapTuple tuple;
 	TransactionId xid; /* who deleted it */
 	CommandId command;
-	bool watched_delete; /* text is what to append if it is a DELETE; else it is nothing to the watch */
+	bool
+		watched_delete; /* text is what to append if it is a DELETE; else it is nothing to the watch */
 	CaptureText text;
 } CaptureHeld;
 
 static List *capture_held = NIL;
-static MemoryContext capture_held_context = NULL; /* child of TopTransactionContext; NULL: nothing is held */
+static MemoryContext capture_held_context =
+	NULL; /* child of TopTransactionContext; NULL: nothing is held */
 
 void
 capture_forget_moved(void)
@@ -141,8 +143,8 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 	{
 		MemoryContextCallback *reset;
 
-		capture_held_context =
-			AllocSetContextCreate(TopTransactionContext, "pg_notifyd moved row", ALLOCSET_SMALL_SIZES);
+		capture_held_context = AllocSetContextCreate(TopTransactionContext, "pg_notifyd moved row",
+													 ALLOCSET_SMALL_SIZES);
 		reset = MemoryContextAlloc(capture_held_context, sizeof(MemoryContextCallback));
 		reset->func = capture_held_reset;
 		reset->arg = NULL;

@@ -74,7 +74,8 @@ capture_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
 
 /* A schema was renamed, or a function or cast changed: seldom, so everything is looked up again. */
 static void
-capture_catalog_changed(Datum arg, int cache pg_attribute_unused(), uint32 hash pg_attribute_unused())
+capture_catalog_changed(Datum arg, int cache pg_attribute_unused(),
+						uint32 hash pg_attribute_unused())
 {
 	capture_relation_changed(arg, InvalidOid);
 }
@@ -141,7 +142,10 @@ capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, Cap
 	plan->natts = Max(plan->natts, attnum);
 }
 
-/* The index in plan->columns of a column of the watched relation, added if need be; -1 where it is gone. */
+/*
+ * The index in plan->columns of a column of the watched relation, added if need be; -1 where it is
+ * gone.
+ */
 static int
 capture_add_column(CapturePlan *plan, TupleDesc desc, AttrNumber watched_attnum)
 {
@@ -301,11 +305,14 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	{
 		/* Restored without the extension's tables, or made by hand. Not to fail the writer. */
 		plan->orphan = true;
-		ereport(WARNING,
-				(errmsg("a trigger of table \"%s\" belongs to no watch, its changes are not captured by it",
-						RelationGetRelationName(relation)),
-				 errdetail("There is no watch " INT64_FORMAT " of this table.", plan->watch_id),
-				 errhint("Call notify_watch() if the table is to be watched, or else drop the trigger.")));
+		ereport(
+			WARNING,
+			(errmsg("a trigger of table \"%s\" belongs to no watch, its changes are not captured "
+					"by it",
+					RelationGetRelationName(relation)),
+			 errdetail("There is no watch " INT64_FORMAT " of this table.", plan->watch_id),
+			 errhint(
+				 "Call notify_watch() if the table is to be watched, or else drop the trigger.")));
 		return;
 	}
 	plan->watched = watch->relation;
@@ -328,8 +335,8 @@ static CapturePlan *
 capture_make_plan(const CaptureKey *key, Relation relation)
 {
 	/* A child of the current context until it is done, so that an error leaves nothing behind. */
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd capture plan", ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd capture plan",
+												  ALLOCSET_SMALL_SIZES);
 	MemoryContext oldcontext = MemoryContextSwitchTo(context);
 	CapturePlan *plan = palloc0(sizeof(CapturePlan));
 
@@ -370,7 +377,9 @@ capture_find_plan(int64 watch_id, Relation relation)
 	if (entry->plan != NULL && entry->plan->valid)
 		return entry->plan;
 
-	/* What is invalidated while it is made may be what was read: then it is good for this row only. */
+	/*
+	 * What is invalidated while it is made may be what was read: then it is good for this row only.
+	 */
 	before = capture_invalidations;
 	plan = capture_make_plan(&key, relation);
 	plan->valid = before == capture_invalidations;

@@ -74,19 +74,22 @@ send_check_right(const char *channel)
 	before = send_known.changes;
 	extension_require_version();
 	if (!access_may_publish(role, channel))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for channel \"%s\"", channel),
-			 errhint("The owner of a table that is watched on the channel may publish to it, and whom a "
-					 "superuser or the extension's owner allowed it by notify_grant(channel, role, '%s').",
-					 GRANT_PUBLISH)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for channel \"%s\"", channel),
+						errhint("The owner of a table that is watched on the channel may publish "
+								"to it, and whom a "
+								"superuser or the extension's owner allowed it by "
+								"notify_grant(channel, role, '%s').",
+								GRANT_PUBLISH)));
 
 	/* A change that came in meanwhile may be one of what was read. */
 	send_known.role = before == send_known.changes ? role : InvalidOid;
 	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
 }
 
-/* Returns the message's place among the events of the transaction: its id is given at commit only. */
+/*
+ * Returns the message's place among the events of the transaction: its id is given at commit only.
+ */
 Datum
 notify_send(PG_FUNCTION_ARGS)
 {
@@ -101,15 +104,16 @@ notify_send(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("notify_send()");
 	shared_require();
 	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
 	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	watch_check_channel(channel, NULL);
 	send_check_right(channel);
 	json = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
-				 errdetail("A message must not be larger than %d MB.", (int) (CAPTURE_MAX_TEXT >> 20))));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
+						errdetail("A message must not be larger than %d MB.",
+								  (int) (CAPTURE_MAX_TEXT >> 20))));
 
 	event.channel = channel;
 	event.channel_length = (int) strlen(channel);

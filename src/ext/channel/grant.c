@@ -92,15 +92,16 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	ScanKeyEntryInitialize(&key, 0, GRANT_CHANNEL, BTEqualStrategyNumber, InvalidOid, DEFAULT_COLLATION_OID,
-						   F_TEXTEQ, PointerGetDatum(name));
+	ScanKeyEntryInitialize(&key, 0, GRANT_CHANNEL, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, PointerGetDatum(name));
 	scan = systable_beginscan(table, log_relation("channel_grant_pkey"), true, snapshot, 1, &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
 
 		found = (privilege == NULL || strcmp(grant.privilege, privilege) == 0) &&
-				grant_role_exists(grant.role) && (!OidIsValid(role) || has_privs_of_role(role, grant.role));
+				grant_role_exists(grant.role) &&
+				(!OidIsValid(role) || has_privs_of_role(role, grant.role));
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
@@ -122,8 +123,10 @@ grant_read_privilege(const char *name)
 		if (pg_strcasecmp(name, names[i]) == 0)
 			return names[i];
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unrecognized privilege \"%s\"", name),
-					errhint("Valid privileges are \"%s\" and \"%s\".", GRANT_SUBSCRIBE, GRANT_PUBLISH)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized privilege \"%s\"", name),
+			 errhint("Valid privileges are \"%s\" and \"%s\".", GRANT_SUBSCRIBE, GRANT_PUBLISH)));
 }
 
 /* Read the arguments of both functions, and check that the user may grant. */
@@ -138,10 +141,12 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("%s must not be null", PG_ARGISNULL(0) ? "channel" : "role")));
 	if (!watch_user_is_admin())
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", function),
-						errhint("Only a superuser or a member of the role that owns the extension %s may say "
-								"who may subscribe or publish to a channel.",
-								WATCH_EXTENSION)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", function),
+			 errhint("Only a superuser or a member of the role that owns the extension %s may say "
+					 "who may subscribe or publish to a channel.",
+					 WATCH_EXTENSION)));
 	grant.channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	grant.role = PG_GETARG_OID(1);
 	if (!PG_ARGISNULL(2))
@@ -159,7 +164,10 @@ grant_open(void)
 	return table_open(relation, RowExclusiveLock);
 }
 
-/* Remove the rows of dropped roles, and those of the grant if remove is set. Returns whether there were any of it. */
+/*
+ * Remove the rows of dropped roles, and those of the grant if remove is set. Returns whether there
+ * were any of it.
+ */
 static bool
 grant_clean(Relation table, const Grant *grant, bool remove)
 {
@@ -200,16 +208,18 @@ notify_grant(PG_FUNCTION_ARGS)
 	Relation table;
 
 	if (grant.privilege == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("privilege must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("privilege must not be null")));
 	watch_check_channel(grant.channel, NULL);
 	if (!grant_role_exists(grant.role))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("role with OID %u does not exist", grant.role)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("role with OID %u does not exist", grant.role)));
 
 	table = grant_open();
 	if (!grant_clean(table, &grant, false))
 	{
-		Datum values[GRANT_NATTRIBUTES] = {CStringGetTextDatum(grant.channel), ObjectIdGetDatum(grant.role),
+		Datum values[GRANT_NATTRIBUTES] = {CStringGetTextDatum(grant.channel),
+										   ObjectIdGetDatum(grant.role),
 										   CStringGetTextDatum(grant.privilege)};
 		bool nulls[GRANT_NATTRIBUTES] = {false};
 

@@ -15,9 +15,9 @@
 #define GRANT_PUBLISH   "publish"
 
 /*
- * Whether a role, or one whose privileges it has, was granted a privilege (NULL: any) on a channel, of length bytes.
- * role InvalidOid: whether anybody was. Needs a transaction. Sees what is committed now, and the transaction's own
- * changes.
+ * Whether a role, or one whose privileges it has, was granted a privilege (NULL: any) on a channel,
+ * of length bytes. role InvalidOid: whether anybody was. Needs a transaction. Sees what is
+ * committed now, and the transaction's own changes.
  */
 extern bool grant_exists(Oid role, const char *channel, int length, const char *privilege);
 

@@ -3,7 +3,8 @@
  * feed.c
  *	  The feed: one background worker per database that has the extension.
  *
- * It reads the log in order of id, LISTENs, decides who may see what, and sends events to the gateways.
+ * It reads the log in order of id, LISTENs, decides who may see what, and sends events to the
+ * gateways.
  *
  *	  feed.c			life, main loop, retention
  *	  link.c			sockets to the gateways, one link each
@@ -13,19 +14,21 @@
  *	  feed_replay.c		the same for replays; turns.c: which is read for next
  *	  listen.c			raw notifications
  *
- * One loop, and nothing in it waits: not for a gateway (sockets do not block; what is not taken stays in
- * the log), not for a client (replays have credit), not for a lock that a user could hold (retention takes
- * its lock only if it is free; catalogs are read under the weakest lock). Each round is bounded, and
- * between rounds there is no transaction and no snapshot, so nothing keeps vacuum from its work.
+ * One loop, and nothing in it waits: not for a gateway (sockets do not block; what is not taken
+ * stays in the log), not for a client (replays have credit), not for a lock that a user could hold
+ * (retention takes its lock only if it is free; catalogs are read under the weakest lock). Each
+ * round is bounded, and between rounds there is no transaction and no snapshot, so nothing keeps
+ * vacuum from its work.
  *
- * What wakes it: a commit with events, through log_decided(), but only if feed_asleep is set; NOTIFY, by
- * its signal; frames from a gateway; a gateway that has become ready; DDL that may change decisions, through
- * hooks.c. All of them set the latch; and it looks by itself once a second, should one be lost.
+ * What wakes it: a commit with events, through log_decided(), but only if feed_asleep is set;
+ * NOTIFY, by its signal; frames from a gateway; a gateway that has become ready; DDL that may
+ * change decisions, through hooks.c. All of them set the latch; and it looks by itself once a
+ * second, should one be lost.
  *
- * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to himself; nobody has been
- * subscribed for pg_notifyd.idle_timeout) and
- * lets errors end it otherwise; the launcher starts another one. Nothing is lost by that: what has been
- * sent is known by the gateways, which subscribe anew from there.
+ * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to
+ * himself; nobody has been subscribed for pg_notifyd.idle_timeout) and lets errors end it
+ * otherwise; the launcher starts another one. Nothing is lost by that: what has been sent is known
+ * by the gateways, which subscribe anew from there.
  *
  *-------------------------------------------------------------------------
  */
@@ -64,7 +67,8 @@
 #define FEED_TICK_MS    1000 /* it looks by itself at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
 #define FEED_LOCKED_MS  20   /* or while somebody has the extension's tables to himself */
-#define FEED_VISIT_MS   2000 /* one that has come for retention stays so long, should somebody subscribe */
+#define FEED_VISIT_MS                                                                              \
+	2000 /* one that has come for retention stays so long, should somebody subscribe */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
@@ -91,7 +95,10 @@ feed_extension_there(void)
 	return there;
 }
 
-/* The extension was dropped, or dropped and made anew: then another feed begins with the new tables. Needs a transaction. */
+/*
+ * The extension was dropped, or dropped and made anew: then another feed begins with the new
+ * tables. Needs a transaction.
+ */
 static void
 feed_check_extension(Feed *feed)
 {
@@ -180,7 +187,8 @@ feed_begin(Oid database)
 	recheck_init(feed);
 	listen_init(feed);
 	feed->idle_since = GetCurrentTimestamp();
-	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
+	ereport(DEBUG1,
+			(errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
 	return feed;
 }
 
@@ -199,7 +207,10 @@ feed_patience(const Feed *feed)
 	return notifyd_idle_timeout;
 }
 
-/* Whether the database can do without a feed: then the launcher tells the gateways, which ask for another one when it is needed. */
+/*
+ * Whether the database can do without a feed: then the launcher tells the gateways, which ask for
+ * another one when it is needed.
+ */
 static bool
 feed_may_leave(Feed *feed, TimestampTz now)
 {
@@ -214,8 +225,8 @@ feed_may_leave(Feed *feed, TimestampTz now)
 }
 
 /*
- * Leave for now. Gateways that have not met this feed have to know a position for their clients. Retention needs
- * another feed later if anything is in the log.
+ * Leave for now. Gateways that have not met this feed have to know a position for their clients.
+ * Retention needs another feed later if anything is in the log.
  */
 static void
 feed_fall_asleep(Feed *feed)
@@ -235,7 +246,8 @@ feed_fall_asleep(Feed *feed)
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	database->visit_at = visit_at;
 	LWLockRelease(&notifyd_shared->lock);
-	ereport(DEBUG1, (errmsg_internal("pg_notifyd feed for database \"%s\" leaves", feed->database_name)));
+	ereport(DEBUG1,
+			(errmsg_internal("pg_notifyd feed for database \"%s\" leaves", feed->database_name)));
 	feed_leave(feed, FEED_ASLEEP, database->excluded ? "this database is no longer served" : NULL);
 }
 
@@ -252,8 +264,8 @@ feed_reload(void)
 }
 
 /*
- * Look for what there is to do, in one transaction. Its beginning takes invalidations in, after the watermark was
- * taken: a REVOKE that had ended before an event was committed counts for that event.
+ * Look for what there is to do, in one transaction. Its beginning takes invalidations in, after the
+ * watermark was taken: a REVOKE that had ended before an event was committed counts for that event.
  */
 static FeedProgress
 feed_look(Feed *feed)
@@ -349,8 +361,8 @@ feed_clock(void)
 }
 
 /*
- * Let events gather if time for it is owed, after a round that has sent some (gather.h). What wakes the feed has to
- * wait, but for the postmaster's end. Returns whether it waited.
+ * Let events gather if time for it is owed, after a round that has sent some (gather.h). What wakes
+ * the feed has to wait, but for the postmaster's end. Returns whether it waited.
  */
 static bool
 feed_gather(Feed *feed)

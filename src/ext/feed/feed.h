@@ -25,7 +25,10 @@ typedef struct Feed Feed;
 typedef struct Link Link;
 typedef struct Stream Stream;
 
-/* A client's connection, as the gateway numbered it. In link->sessions as long as it has subscriptions. */
+/*
+ * A client's connection, as the gateway numbered it. In link->sessions as long as it has
+ * subscriptions.
+ */
 typedef struct Session
 {
 	uint32 number;
@@ -100,7 +103,8 @@ struct Stream
 	MemoryContext decisions_context;
 	dlist_head decisions; /* what has been found out about events, see feed_stream.c */
 	dlist_head subs;
-	struct ReplayGroup *riders; /* NULL except while a piece of the log is read for some, see feed_replay.c */
+	struct ReplayGroup
+		*riders; /* NULL except while a piece of the log is read for some, see feed_replay.c */
 	/* By gateway, how many of them are sent events as they come, and how many raw notifications. */
 	int live[NOTIFYD_MAX_GATEWAYS];
 	int notified[NOTIFYD_MAX_GATEWAYS];
@@ -150,7 +154,10 @@ struct Feed
 /* Raw notifications have no log to wait in: beyond this they are dropped, and subscribers told. */
 #define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
 
-/* Connect to the gateways that are set, give up those that are no longer. Cheap when nothing changed. */
+/*
+ * Connect to the gateways that are set, give up those that are no longer. Cheap when nothing
+ * changed.
+ */
 extern void link_connect_all(Feed *feed, bool retry);
 
 /* Read what has come and handle it; whether there was anything. */
@@ -188,26 +195,33 @@ extern WireBytes link_bytes(const char *string);
 extern void stream_init(Feed *feed);
 
 /*
- * Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. The first two begin a transaction where there is none, and leave it
- * open for the next: stream_settle() ends it.
+ * Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. The first two begin a transaction where there is
+ * none, and leave it open for the next: stream_settle() ends it.
  */
 extern void stream_subscribe(Link *link, const WireSubscribe *request);
 extern void stream_unsubscribe(Link *link, uint32 number);
 extern void stream_credit(Link *link, const WireReplayCredit *credit);
 
 /*
- * All frames that came together are handled: streams without subscriptions go, and what was begun for the frames is
- * committed. Before anything is sent, since only the commit makes us listen. Cheap where there is nothing to do.
+ * All frames that came together are handled: streams without subscriptions go, and what was begun
+ * for the frames is committed. Before anything is sent, since only the commit makes us listen.
+ * Cheap where there is nothing to do.
  */
 extern void stream_settle(Feed *feed);
 
 /* Drop all subscriptions of a link that is gone. */
 extern void stream_drop_link(Link *link);
 
-/* Decide anew what the role may see of the channel; ends the stream if it is no longer allowed. Needs a transaction. */
+/*
+ * Decide anew what the role may see of the channel; ends the stream if it is no longer allowed.
+ * Needs a transaction.
+ */
 extern void stream_decide_anew(Feed *feed, Stream *stream);
 
-/* What was decided about events: whether there is anything about those of a relation; make it anew when it is asked for. */
+/*
+ * What was decided about events: whether there is anything about those of a relation; make it anew
+ * when it is asked for.
+ */
 extern bool stream_has_decision(Stream *stream, Oid relation);
 extern void stream_forget_decisions(Stream *stream);
 
@@ -220,7 +234,10 @@ extern void stream_go_live(Sub *sub);
 /* Tell a subscription that events up to id can no longer be had. */
 extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
 
-/* If raw notifications were dropped because the link was full, tell those who were to get them, once it is not. */
+/*
+ * If raw notifications were dropped because the link was full, tell those who were to get them,
+ * once it is not.
+ */
 extern void stream_tell_notifies_lost(Link *link);
 
 /* The WIRE_OP_ bit of an operation of the log. */
@@ -236,7 +253,10 @@ extern bool recheck_due(void);
 /* Every decision counts as changed. */
 extern void recheck_all(void);
 
-/* Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a transaction. */
+/*
+ * Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a
+ * transaction.
+ */
 extern void recheck_look(Feed *feed);
 
 /* Something has just been decided for a stream. */
@@ -253,8 +273,9 @@ typedef enum FeedProgress
 } FeedProgress;
 
 /*
- * One bounded round: live events up to feed->watermark for every link, which are sent at once, then a piece of every
- * replay. lsn: what has to be flushed for that watermark. Needs a transaction that was begun after it was taken.
+ * One bounded round: live events up to feed->watermark for every link, which are sent at once, then
+ * a piece of every replay. lsn: what has to be flushed for that watermark. Needs a transaction that
+ * was begun after it was taken.
  */
 extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
 
@@ -270,7 +291,10 @@ extern void feed_count_sent(Feed *feed);
 /* A reset concerns who wants to hear of a table's rows. */
 #define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
 
-/* Pass a reset that a writer put into the log on to one subscription, if it concerns it, see watch_reset.c. Uses feed->text. */
+/*
+ * Pass a reset that a writer put into the log on to one subscription, if it concerns it, see
+ * watch_reset.c. Uses feed->text.
+ */
 extern void feed_send_reset(Sub *sub, const LogEvent *event);
 
 /* A few turns of replays (feed_replay.c). */
@@ -307,13 +331,18 @@ extern void listen_drain(void);
 
 /* ---------------- encoding (feed_text.c) ---------------- */
 
-/* Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content. */
+/*
+ * Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content.
+ */
 extern void feed_append_utf8(StringInfo buf, const char *text, int length);
 
 /* Make UTF-8 of the text that has been appended from begin on. */
 extern void feed_make_utf8(StringInfo buf, int begin);
 
-/* The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are. Never errors for them. */
+/*
+ * The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are.
+ * Never errors for them.
+ */
 extern void feed_append_server(StringInfo buf, const char *text, int length);
 
 /* Append text as a JSON string in UTF-8. */

@@ -3,9 +3,9 @@
  * feed_read.c
  *	  Reading the log: rounds, and live events for the links.
  *
- * Each round is one short transaction, and bounded: by rows looked at, by turns of replays (feed_replay.c), by bytes
- * queued on the link and, for a replay, by what its client has taken. Live events go first, and a round ends after the
- * turn of a replay in which some have come.
+ * Each round is one short transaction, and bounded: by rows looked at, by turns of replays
+ * (feed_replay.c), by bytes queued on the link and, for a replay, by what its client has taken.
+ * Live events go first, and a round ends after the turn of a replay in which some have come.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,13 +24,16 @@
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 
-#define FEED_LIVE_ROWS 1000 /* rows of the log looked at in one round, for all links that are level */
+#define FEED_LIVE_ROWS                                                                             \
+	1000 /* rows of the log looked at in one round, for all links that are level */
 
 const char *const feed_reset_retention = "events after the position are no longer retained";
 
 /* ---------------- what an event looks like on the wire ---------------- */
 
-/* An event that is too large is cut to its head; where even that is, to its operation and channel. */
+/*
+ * An event that is too large is cut to its head; where even that is, to its operation and channel.
+ */
 void
 feed_build_text(Feed *feed, const LogEvent *event)
 {
@@ -163,8 +166,8 @@ feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 /* ---------------- positions ---------------- */
 
 /*
- * A position that is handed out has to be one that a counter which starts again from the log is beyond:
- * an event in the log, or the end of a segment.
+ * A position that is handed out has to be one that a counter which starts again from the log is
+ * beyond: an event in the log, or the end of a segment.
  */
 static void
 feed_set_position(Link *link, uint64 id)
@@ -314,8 +317,8 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 /* ---------------- rounds ---------------- */
 
 /*
- * Make sure that a crash, or the loss of this server where there is a synchronous standby, cannot undo
- * what is sent. Returns false where the standby has not confirmed it yet; a writer with
+ * Make sure that a crash, or the loss of this server where there is a synchronous standby, cannot
+ * undo what is sent. Returns false where the standby has not confirmed it yet; a writer with
  * synchronous_commit = off has not waited for it.
  */
 static bool
@@ -419,7 +422,8 @@ feed_notify(Feed *feed, const char *name, const char *payload)
 		return;
 	resetStringInfo(text);
 	appendStringInfoString(
-		text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"op\":\"NOTIFY\",\"channel\":");
+		text,
+		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"op\":\"NOTIFY\",\"channel\":");
 	feed_append_json_string(text, name, (int) strlen(name));
 	appendStringInfoString(text, ",\"payload\":");
 	feed_append_json_string(text, payload, (int) strlen(payload));

@@ -3,8 +3,9 @@
  * feed_recheck.c
  *	  When decisions about privileges are made anew.
  *
- * A decision is kept until PostgreSQL says, by an invalidation, that something it depends on may have changed. What
- * has come in is looked at before the next event is read, and only what it concerns is decided anew:
+ * A decision is kept until PostgreSQL says, by an invalidation, that something it depends on may
+ * have changed. What has come in is looked at before the next event is read, and only what it
+ * concerns is decided anew:
  *
  *	  a relation	the streams of the channels that it is watched on, and what was decided about its events;
  *	  a role, a membership, the database
@@ -12,13 +13,14 @@
  *	  a schema, notifyd.watch, notifyd.channel_grant, or more than can be told
  *					all streams.
  *
- * Most relations and roles concern no stream: everybody's temporary tables, somebody's password. To find that out takes
- * one look at notifyd.watch's index for a relation, and one at a role's memberships for each role that has streams.
+ * Most relations and roles concern no stream: everybody's temporary tables, somebody's password. To
+ * find that out takes one look at notifyd.watch's index for a relation, and one at a role's
+ * memberships for each role that has streams.
  *
- * A standing tells only what has changed since it was made. So a decision that is made after a change has come
- * in, and before it has been looked at, is made anew in any case (Stream.due): it may be right for a state that
- * has gone again by then. A decision that is made while none has come in uses what the standing was made from,
- * because that is still in PostgreSQL's caches.
+ * A standing tells only what has changed since it was made. So a decision that is made after a
+ * change has come in, and before it has been looked at, is made anew in any case (Stream.due): it
+ * may be right for a state that has gone again by then. A decision that is made while none has come
+ * in uses what the standing was made from, because that is still in PostgreSQL's caches.
  *
  *-------------------------------------------------------------------------
  */
@@ -87,9 +89,11 @@ recheck_schema_callback(Datum arg pg_attribute_unused(), int cache pg_attribute_
 void
 recheck_init(Feed *feed)
 {
-	HASHCTL roles = {.keysize = NAMEDATALEN, .entrysize = sizeof(RecheckRole), .hcxt = feed->context};
+	HASHCTL roles = {
+		.keysize = NAMEDATALEN, .entrysize = sizeof(RecheckRole), .hcxt = feed->context};
 
-	recheck_roles = hash_create("pg_notifyd roles", 16, &roles, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	recheck_roles =
+		hash_create("pg_notifyd roles", 16, &roles, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(recheck_relation_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, recheck_role_callback, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, recheck_role_callback, (Datum) 0);

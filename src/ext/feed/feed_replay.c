@@ -3,17 +3,19 @@
  * feed_replay.c
  *	  Replays: what the log has for subscriptions that go on from an earlier position.
  *
- * A turn reads a piece of the log from the position of one replay, which turns.c chooses, for all replays of the link
- * whose positions the scan comes upon. These ride along: they are sent the events that they want, and are where the scan is
- * at its end. A replay gets off early, with the place in the log where it is, when its client's credit or the room on
- * the link is used up.
+ * A turn reads a piece of the log from the position of one replay, which turns.c chooses, for all
+ * replays of the link whose positions the scan comes upon. These ride along: they are sent the
+ * events that they want, and are where the scan is at its end. A replay gets off early, with the
+ * place in the log where it is, when its client's credit or the room on the link is used up.
  *
- * Which riders want an event is found by its channel, the streams of that, and the operations that riders of a stream
- * have asked for: riders who want nothing of a piece cost nothing for each of its rows. An event's text is made once.
+ * Which riders want an event is found by its channel, the streams of that, and the operations that
+ * riders of a stream have asked for: riders who want nothing of a piece cost nothing for each of
+ * its rows. An event's text is made once.
  *
- * Replay to live: a replay reads up to where the link's own reader is. When it has got there, REPLAY_DONE
- * is queued and the subscription is live. Everything that the link reads later is queued behind that
- * frame, and everything before it was read by the replay: nothing can be missed or doubled.
+ * Replay to live: a replay reads up to where the link's own reader is. When it has got there,
+ * REPLAY_DONE is queued and the subscription is live. Everything that the link reads later is
+ * queued behind that frame, and everything before it was read by the replay: nothing can be missed
+ * or doubled.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,8 +27,9 @@
 #include "ext/feed/feed.h"
 #include "ext/transaction/pending.h"
 
-#define REPLAY_ROWS  500               /* looked at in a turn */
-#define REPLAY_NEAR  (8 * REPLAY_ROWS) /* ids: who is further ahead need not be thought of; there are gaps */
+#define REPLAY_ROWS 500 /* looked at in a turn */
+#define REPLAY_NEAR                                                                                \
+	(8 * REPLAY_ROWS)  /* ids: who is further ahead need not be thought of; there are gaps */
 #define REPLAY_TURNS 4 /* in a round, unless live events wait: credit comes in between rounds */
 
 /* The riders of a stream that have asked for the same operations. */
@@ -61,7 +64,10 @@ replay_finish(Sub *sub)
 
 /* ---------------- riders ---------------- */
 
-/* A rider leaves the scan, having been given everything up to an id that the scan has just come to, or is one behind. */
+/*
+ * A rider leaves the scan, having been given everything up to an id that the scan has just come to,
+ * or is one behind.
+ */
 static void
 replay_get_off(ReplayRide *ride, Sub *sub, uint64 after)
 {
@@ -93,7 +99,8 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 		feed_build_text(feed, event);
 	message.u.replay_event.sub = sub->number;
 	message.u.replay_event.id = event->id;
-	message.u.replay_event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	message.u.replay_event.text =
+		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	link_send(ride->link, &message);
 	feed_count_sent(feed);
 	sub->credit -= feed->text.len;
@@ -141,7 +148,10 @@ replay_callback(const LogEvent *event, void *arg)
 
 /* ---------------- a turn ---------------- */
 
-/* Whether a replay can be read for: its client takes something, and the live stream is there already. */
+/*
+ * Whether a replay can be read for: its client takes something, and the live stream is there
+ * already.
+ */
 static bool
 replay_can_go(const Sub *sub)
 {
@@ -190,8 +200,8 @@ replay_alight(ReplayRide *ride, const TurnsReplay lead)
 				continue;
 			sub->reader = ride->reader;
 		}
-		turns_served(&link->turns, &sub->turn, &lead, link->reader.after - sub->reader.after, ride->rows,
-					 sub->given, sub->credit <= 0);
+		turns_served(&link->turns, &sub->turn, &lead, link->reader.after - sub->reader.after,
+					 ride->rows, sub->given, sub->credit <= 0);
 		if (sub->reader.after == link->reader.after)
 			replay_finish(sub);
 	}
@@ -215,8 +225,8 @@ replay_ride(Link *link, Sub *lead, Snapshot snapshot)
 			sub->reader.after - lead->reader.after <= REPLAY_NEAR)
 			replay_board(&ride, sub);
 	}
-	log_read(&ride.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot, replay_callback,
-			 &ride);
+	log_read(&ride.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot,
+			 replay_callback, &ride);
 	replay_alight(&ride, lead_turn);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(own);

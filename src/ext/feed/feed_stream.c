@@ -3,9 +3,9 @@
  * feed_stream.c
  *	  Streams and subscriptions: who is sent what.
  *
- * A stream is one role's view of one channel, and every decision about privileges is made per stream.
- * Decisions are kept until something that they depend on may have changed (feed_recheck.c). A stream that is no
- * longer allowed ends, with all its subscriptions.
+ * A stream is one role's view of one channel, and every decision about privileges is made per
+ * stream. Decisions are kept until something that they depend on may have changed (feed_recheck.c).
+ * A stream that is no longer allowed ends, with all its subscriptions.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,13 +33,17 @@ typedef struct StreamDecision
 void
 stream_init(Feed *feed)
 {
-	HASHCTL streams = {.keysize = sizeof(StreamKey), .entrysize = sizeof(Stream), .hcxt = feed->context};
-	HASHCTL numbers = {.keysize = sizeof(uint32), .entrysize = sizeof(uint32), .hcxt = feed->context};
-	HASHCTL channels = {.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
+	HASHCTL streams = {
+		.keysize = sizeof(StreamKey), .entrysize = sizeof(Stream), .hcxt = feed->context};
+	HASHCTL numbers = {
+		.keysize = sizeof(uint32), .entrysize = sizeof(uint32), .hcxt = feed->context};
+	HASHCTL channels = {
+		.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
 
-	feed->streams = hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	feed->stream_numbers =
-		hash_create("pg_notifyd stream numbers", 64, &numbers, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	feed->streams =
+		hash_create("pg_notifyd streams", 64, &streams, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	feed->stream_numbers = hash_create("pg_notifyd stream numbers", 64, &numbers,
+									   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dlist_init(&feed->idle);
 	feed->channels =
 		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
@@ -95,7 +99,10 @@ stream_forget_decisions(Stream *stream)
 	dlist_init(&stream->decisions);
 }
 
-/* The role that a stream's subscriptions have, and what its channel has for it; false with the reason. */
+/*
+ * The role that a stream's subscriptions have, and what its channel has for it; false with the
+ * reason.
+ */
 static bool
 stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessReason *reason)
 {
@@ -104,8 +111,9 @@ stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessRea
 }
 
 /*
- * A number for a new stream. Each comes again after 2^32 others; one that is still in use then is passed over. A
- * gateway cannot take the frames of the stream that had it before for the new one's: they came before its SUBSCRIBED.
+ * A number for a new stream. Each comes again after 2^32 others; one that is still in use then is
+ * passed over. A gateway cannot take the frames of the stream that had it before for the new one's:
+ * they came before its SUBSCRIBED.
  */
 static uint32
 stream_new_number(Feed *feed)
@@ -258,9 +266,9 @@ stream_copy_name(char *to, WireBytes name)
 		char *converted = palloc0(size);
 
 		if (!OidIsValid(conversion) ||
-			pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
-										  (unsigned char *) server, name.len, (unsigned char *) converted,
-										  (int) size, true) != (int) name.len)
+			pg_do_encoding_conversion_buf(
+				conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) server, name.len,
+				(unsigned char *) converted, (int) size, true) != (int) name.len)
 			return false;
 		server = converted;
 	}
@@ -271,8 +279,8 @@ stream_copy_name(char *to, WireBytes name)
 }
 
 /*
- * Where a subscription that wants to go on from since begins; or true in *reset, and the position from
- * which the log is complete.
+ * Where a subscription that wants to go on from since begins; or true in *reset, and the position
+ * from which the log is complete.
  */
 static WirePosition
 stream_resume(Link *link, WirePosition since, const char **reason)
@@ -379,8 +387,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 }
 
 /*
- * The stream that a SUBSCRIBE is for, or NULL with the reason. One that is there has been decided about, and is decided
- * anew here if a change that concerns it has come in since.
+ * The stream that a SUBSCRIBE is for, or NULL with the reason. One that is there has been decided
+ * about, and is decided anew here if a change that concerns it has come in since.
  */
 static Stream *
 stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason)
@@ -391,13 +399,15 @@ stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason
 	Oid role;
 
 	memset(&key, 0, sizeof(key));
-	if (!stream_copy_name(key.role, request->role) || !stream_copy_name(key.channel, request->channel))
+	if (!stream_copy_name(key.role, request->role) ||
+		!stream_copy_name(key.channel, request->channel))
 		return NULL;
 	recheck_look(feed);
 	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
 	if (stream != NULL && !stream->due && !recheck_due())
 		return stream;
-	if (!stream_decide(&key, &role, &channel, reason) || !access_channel_captured(role, key.channel, reason))
+	if (!stream_decide(&key, &role, &channel, reason) ||
+		!access_channel_captured(role, key.channel, reason))
 		return NULL;
 	stream = stream_find_or_create(feed, &key);
 	stream->role = role;
@@ -420,7 +430,8 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 		return;
 	stream_begin();
 	/* Not all of what came together is to be kept until the end of the transaction. */
-	context = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
 	outer = MemoryContextSwitchTo(context);
 	if (feed->nsubs == 0)
 		feed_jump_all(feed);
@@ -570,13 +581,14 @@ stream_event_allowed(Stream *stream, const LogEvent *event)
 			(size == 0 || memcmp(decision->columns, event->columns, size) == 0))
 			return decision->allowed;
 	}
-	decision = MemoryContextAlloc(stream->decisions_context, offsetof(StreamDecision, columns) + size);
+	decision =
+		MemoryContextAlloc(stream->decisions_context, offsetof(StreamDecision, columns) + size);
 	decision->relation = event->relation;
 	decision->ncolumns = event->ncolumns;
 	if (size > 0)
 		memcpy(decision->columns, event->columns, size);
-	decision->allowed =
-		access_relation_allowed(stream->role, event->relation, event->ncolumns, event->columns, &reason);
+	decision->allowed = access_relation_allowed(stream->role, event->relation, event->ncolumns,
+												event->columns, &reason);
 	dlist_push_head(&stream->decisions, &decision->node);
 	recheck_decided(stream);
 	return decision->allowed;

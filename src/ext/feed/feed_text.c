@@ -15,7 +15,10 @@
 
 #define FEED_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
-/* Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by byte. */
+/*
+ * Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by
+ * byte.
+ */
 static void
 feed_append_verified(StringInfo buf, const char *text, int length)
 {
@@ -37,7 +40,8 @@ feed_append_verified(StringInfo buf, const char *text, int length)
 
 /* By a conversion, piece by piece, so that one bad character costs only itself. */
 static void
-feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text, int length)
+feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text,
+					  int length)
 {
 	while (length > 0)
 	{
@@ -69,7 +73,10 @@ feed_append_utf8(StringInfo buf, const char *text, int length)
 	int encoding = GetDatabaseEncoding();
 	Oid conversion = InvalidOid;
 
-	/* Not even text of a UTF-8 database is taken on trust: a client that gets any other text has to hang up. */
+	/*
+	 * Not even text of a UTF-8 database is taken on trust: a client that gets any other text has to
+	 * hang up.
+	 */
 	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (OidIsValid(conversion))

@@ -3,8 +3,8 @@
  * link.c
  *	  The feed's connections to the gateways.
  *
- * All sockets are non-blocking: the feed never waits for a gateway. What a gateway does not take stays
- * queued here, and beyond LINK_HIGH_WATER in the log.
+ * All sockets are non-blocking: the feed never waits for a gateway. What a gateway does not take
+ * stays queued here, and beyond LINK_HIGH_WATER in the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,10 +47,12 @@ link_version_ok(int gateway, int version, int elevel)
 {
 	if (version == WIRE_VERSION)
 		return true;
-	ereport(elevel, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-					 errmsg("gateway %d speaks version %d of the link's protocol, not %d", gateway, version,
-							WIRE_VERSION),
-					 errhint("The gateway program and the extension's library are of different releases.")));
+	ereport(
+		elevel,
+		(errcode(ERRCODE_PROTOCOL_VIOLATION),
+		 errmsg("gateway %d speaks version %d of the link's protocol, not %d", gateway, version,
+				WIRE_VERSION),
+		 errhint("The gateway program and the extension's library are of different releases.")));
 	return false;
 }
 
@@ -129,7 +131,8 @@ link_send_hello(Link *link)
 	message.u.hello.version = WIRE_VERSION;
 	message.u.hello.database_oid = MyDatabaseId;
 	message.u.hello.database = link_bytes(link->feed->database_name);
-	message.u.hello.position = (WirePosition){.timeline = link->feed->timeline, .id = link->position};
+	message.u.hello.position =
+		(WirePosition){.timeline = link->feed->timeline, .id = link->position};
 	link_send(link, &message);
 }
 
@@ -139,7 +142,8 @@ link_create(Feed *feed, int gateway)
 	MemoryContext context = MemoryContextSwitchTo(feed->context);
 	Link *link = palloc0(sizeof(Link));
 	HASHCTL subs = {.keysize = sizeof(uint32), .entrysize = sizeof(Sub), .hcxt = feed->context};
-	HASHCTL sessions = {.keysize = sizeof(uint32), .entrysize = sizeof(Session), .hcxt = feed->context};
+	HASHCTL sessions = {
+		.keysize = sizeof(uint32), .entrysize = sizeof(Session), .hcxt = feed->context};
 
 	link->feed = feed;
 	link->gateway = gateway;
@@ -147,7 +151,8 @@ link_create(Feed *feed, int gateway)
 	initStringInfo(&link->in);
 	initStringInfo(&link->out);
 	dlist_init(&link->replays);
-	link->subs = hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	link->subs =
+		hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	link->sessions =
 		hash_create("pg_notifyd sessions", 256, &sessions, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	MemoryContextSwitchTo(context);
@@ -197,7 +202,8 @@ link_connect_all(Feed *feed, bool retry)
 		}
 		if (feed->links[i] == NULL)
 			feed->links[i] = link_create(feed, i);
-		if (feed->links[i]->fd == PGINVALID_SOCKET && (retry || generation != feed->gateway_generation))
+		if (feed->links[i]->fd == PGINVALID_SOCKET &&
+			(retry || generation != feed->gateway_generation))
 			link_connect(feed->links[i]);
 		links += feed->links[i]->greeted;
 	}
@@ -311,7 +317,8 @@ link_flush(Link *link)
 	FAIL_POINT("feed-before-send");
 	while (link->fd != PGINVALID_SOCKET && link_unsent(link) > 0)
 	{
-		ssize_t sent = send(link->fd, link->out.data + link->out_sent, link_unsent(link), MSG_NOSIGNAL);
+		ssize_t sent =
+			send(link->fd, link->out.data + link->out_sent, link_unsent(link), MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EINTR)
 			continue;
@@ -366,7 +373,10 @@ link_note_delivered(Link *link)
 		link->delivered = Max(link->delivered, link->mark);
 }
 
-/* For how long the oldest event that the link has not been sent has waited, or the commit that it waits for. In ms. */
+/*
+ * For how long the oldest event that the link has not been sent has waited, or the commit that it
+ * waits for. In ms.
+ */
 static uint32
 link_behind_ms(Link *link, bool behind, TimestampTz now)
 {
@@ -386,7 +396,8 @@ link_tell_position(Link *link, bool behind)
 	TimestampTz now = GetCurrentTimestamp();
 	WireMessage message = {.type = WIRE_POSITION};
 
-	if (link->told == link->position && !TimestampDifferenceExceeds(link->told_at, now, WIRE_HEARTBEAT_MS))
+	if (link->told == link->position &&
+		!TimestampDifferenceExceeds(link->told_at, now, WIRE_HEARTBEAT_MS))
 		return;
 	message.u.position.id = link->position;
 	message.u.position.renew = log_middle(&link->feed->map);
@@ -431,7 +442,8 @@ link_wait(Feed *feed, long timeout)
 
 		if (link != NULL && link->fd != PGINVALID_SOCKET)
 			ModifyWaitEvent(link_wait_set, link_wait_positions[i],
-							WL_SOCKET_READABLE | (link_unsent(link) > 0 ? WL_SOCKET_WRITEABLE : 0), NULL);
+							WL_SOCKET_READABLE | (link_unsent(link) > 0 ? WL_SOCKET_WRITEABLE : 0),
+							NULL);
 	}
 	(void) WaitEventSetWait(link_wait_set, timeout, &event, 1, wait_event);
 }

@@ -5,11 +5,11 @@
  *
  * The statement LISTEN is refused in a background worker, but its machinery is not: Async_Listen()
  * registers the process like any session, and ProcessNotifyInterrupt() hands over what has come by
- * writing NotificationResponse messages to the frontend (commands/async.c, NotifyMyFrontEnd). There is
- * no frontend here, so for that moment the message functions are ours.
+ * writing NotificationResponse messages to the frontend (commands/async.c, NotifyMyFrontEnd). There
+ * is no frontend here, so for that moment the message functions are ours.
  *
- * A listener that does not read holds back the clean-up of the whole cluster's queue: the feed drains it
- * on each wake, whether or not anybody can take what comes.
+ * A listener that does not read holds back the clean-up of the whole cluster's queue: the feed
+ * drains it on each wake, whether or not anybody can take what comes.
  *
  *-------------------------------------------------------------------------
  */
@@ -96,15 +96,18 @@ listen_remove(const char *channel)
 }
 
 /*
- * What notifications tell of may not be flushed yet (synchronous_commit = off), and a crash could undo it. They
- * do not say where their commit is in WAL, so all of it that is there is flushed.
+ * What notifications tell of may not be flushed yet (synchronous_commit = off), and a crash could
+ * undo it. They do not say where their commit is in WAL, so all of it that is there is flushed.
  */
 static void
 listen_make_durable(void)
 {
 	XLogRecPtr lsn = GetXLogInsertRecPtr();
 
-	/* Where the next record will begin, behind the header of its page: nothing is written there yet. */
+	/*
+	 * Where the next record will begin, behind the header of its page: nothing is written there
+	 * yet.
+	 */
 	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
 		lsn -= SizeOfXLogLongPHD;
 	else if (lsn % XLOG_BLCKSZ == SizeOfXLogShortPHD)

@@ -3,10 +3,11 @@
  * turns.c
  *	  Which replay is read for next.
  *
- * A replay reads the log from its client's position to where the live stream is. A turn reads a piece of the
- * log, for the replay whose turn it is and for all others whose position is in that piece. So a thousand replays that go
- * along cost one scan; what is decided here is how they come to go along, and that nobody waits for long because
- * of what others do, however many there are and however often they begin again.
+ * A replay reads the log from its client's position to where the live stream is. A turn reads a
+ * piece of the log, for the replay whose turn it is and for all others whose position is in that
+ * piece. So a thousand replays that go along cost one scan; what is decided here is how they come
+ * to go along, and that nobody waits for long because of what others do, however many there are and
+ * however often they begin again.
  *
  * There are two kinds of replays, and they have every other turn if there are both:
  *
@@ -17,13 +18,15 @@
  *	  searching		Few of the rows are for the client: it costs the feed much and the client nothing. Searching
  *					replays are read for in groups.
  *
- * The groups: sections divide the log by the distance to the live stream, each four times as long as the one after it.
- * In each section one group is read for at a time, from its member that is furthest behind, until all members have left
- * the section; those that its scan comes upon join it. Whoever enters a section, by beginning there or coming from the one before,
- * waits for the next group. Sections take turns.
+ * The groups: sections divide the log by the distance to the live stream, each four times as long
+ * as the one after it. In each section one group is read for at a time, from its member that is
+ * furthest behind, until all members have left the section; those that its scan comes upon join it.
+ * Whoever enters a section, by beginning there or coming from the one before, waits for the next
+ * group. Sections take turns.
  *
- * So there are at most as many scans at a time as sections, and a replay waits for the group before its own, which has
- * no longer way than four times its own. A client that is nearly there does not wait for those who begin far behind.
+ * So there are at most as many scans at a time as sections, and a replay waits for the group before
+ * its own, which has no longer way than four times its own. A client that is nearly there does not
+ * wait for those who begin far behind.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +43,8 @@ turns_section(uint64_t left)
 {
 	uint8_t section = 0;
 
-	for (uint64_t length = TURNS_SHORTEST; left > length && section < TURNS_SECTIONS - 1; length *= 4)
+	for (uint64_t length = TURNS_SHORTEST; left > length && section < TURNS_SECTIONS - 1;
+		 length *= 4)
 		section++;
 	return section;
 }
@@ -67,7 +71,9 @@ turns_begin(const Turns *turns, TurnsReplay *replay, TurnsSession *session, uint
 	turns_come(turns, replay, turns_section(left));
 }
 
-/* Whether one receiving replay has waited for longer than another: first its session, then itself. */
+/*
+ * Whether one receiving replay has waited for longer than another: first its session, then itself.
+ */
 static bool
 turns_before(const TurnsReplay *a, const TurnsReplay *b)
 {
@@ -137,8 +143,8 @@ turns_choose(Turns *turns, const TurnsChoice *choice)
 }
 
 void
-turns_served(const Turns *turns, TurnsReplay *replay, const TurnsReplay *lead, uint64_t left, uint64_t rows,
-			 uint64_t sent, bool blocked)
+turns_served(const Turns *turns, TurnsReplay *replay, const TurnsReplay *lead, uint64_t left,
+			 uint64_t rows, uint64_t sent, bool blocked)
 {
 	uint8_t section = turns_section(left);
 	bool was_receiving = replay->receiving;

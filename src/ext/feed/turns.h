@@ -42,7 +42,8 @@ typedef struct Turns
 extern void turns_open(const Turns *turns, TurnsSession *session);
 
 /* A replay begins that has left so many rows to read. */
-extern void turns_begin(const Turns *turns, TurnsReplay *replay, TurnsSession *session, uint64_t left);
+extern void
+turns_begin(const Turns *turns, TurnsReplay *replay, TurnsSession *session, uint64_t left);
 
 /* The candidates for the next turn. Zero at first. */
 typedef struct TurnsChoice
@@ -55,16 +56,18 @@ typedef struct TurnsChoice
 } TurnsChoice;
 
 /* Enter a replay that could be read for, with its position. */
-extern void turns_enter(const Turns *turns, TurnsChoice *choice, TurnsReplay *replay, uint64_t after);
+extern void
+turns_enter(const Turns *turns, TurnsChoice *choice, TurnsReplay *replay, uint64_t after);
 
 /* Whose turn it is of those that were entered; NULL: there are none. */
 extern TurnsReplay *turns_choose(Turns *turns, const TurnsChoice *choice);
 
 /*
- * A replay was read for in the turn of lead, which may be itself: so many rows, of which it was sent some. It has left so many
- * to read; blocked: it cannot go on before its client has taken something.
+ * A replay was read for in the turn of lead, which may be itself: so many rows, of which it was
+ * sent some. It has left so many to read; blocked: it cannot go on before its client has taken
+ * something.
  */
-extern void turns_served(const Turns *turns, TurnsReplay *replay, const TurnsReplay *lead, uint64_t left,
-						 uint64_t rows, uint64_t sent, bool blocked);
+extern void turns_served(const Turns *turns, TurnsReplay *replay, const TurnsReplay *lead,
+						 uint64_t left, uint64_t rows, uint64_t sent, bool blocked);
 
 #endif /* PG_NOTIFYD_TURNS_H */

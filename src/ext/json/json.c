@@ -3,11 +3,11 @@
  * json.c
  *	  Values as JSON, by the rules of row_to_json.
  *
- * The rules are those of datum_to_json() in utils/adt/json.c, which is not to be had from
- * outside except through to_json(), whose every call looks up the type anew and copies
- * the result. So the scalar kinds are written here, straight into the buffer, and to_json()
- * is called for what is nested. And a value has one text, whatever the settings of the session are: what depends on
- * them is written here, or with the settings pinned (json_pin.c).
+ * The rules are those of datum_to_json() in utils/adt/json.c, which is not to be had from outside
+ * except through to_json(), whose every call looks up the type anew and copies the result. So the
+ * scalar kinds are written here, straight into the buffer, and to_json() is called for what is
+ * nested. And a value has one text, whatever the settings of the session are: what depends on them
+ * is written here, or with the settings pinned (json_pin.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -44,7 +44,8 @@ json_has_cast(Oid type)
 	Oid function;
 
 	return type >= FirstNormalObjectId &&
-		   find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, &function) == COERCION_PATH_FUNC &&
+		   find_coercion_pathway(JSONOID, type, COERCION_EXPLICIT, &function) ==
+			   COERCION_PATH_FUNC &&
 		   OidIsValid(function);
 }
 
@@ -63,7 +64,10 @@ json_explore_row(JsonType *json, Oid type, List **relations)
 	}
 }
 
-/* Find out whether writing a value of the type may run a cast, and which settings matter, at any depth. */
+/*
+ * Find out whether writing a value of the type may run a cast, and which settings matter, at any
+ * depth.
+ */
 static void
 json_explore(JsonType *json, Oid type, List **relations)
 {
@@ -125,8 +129,8 @@ json_kind(Oid type)
 		case JSONBOID:
 			return JSON_JSONB;
 		default:
-			if (OidIsValid(get_element_type(type)) || type == RECORDARRAYOID || type_is_rowtype(type) ||
-				json_has_cast(type))
+			if (OidIsValid(get_element_type(type)) || type == RECORDARRAYOID ||
+				type_is_rowtype(type) || json_has_cast(type))
 				return JSON_NESTED;
 			return JSON_OTHER;
 	}
@@ -142,8 +146,8 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	if (json->kind == JSON_NESTED || json->kind == JSON_OTHER)
 		json_explore(json, json->type, relations);
 	json->careful = json->careful && json->kind == JSON_NESTED;
-	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER || json->kind == JSON_NUMERIC ||
-					   json->kind == JSON_JSONB;
+	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER ||
+					   json->kind == JSON_NUMERIC || json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
 	json->numeric = json->type == NUMERICOID && json_knows_numeric();
 	if (json->kind == JSON_NUMERIC || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
@@ -160,14 +164,15 @@ json_prepare(JsonType *json, Oid type, List **relations)
 		/* to_json() asks the call's expression for the type of its argument. */
 		json->to_json = palloc(sizeof(FmgrInfo));
 		fmgr_info(F_TO_JSON, json->to_json);
-		fmgr_info_set_expr(
-			(Node *) makeFuncExpr(F_TO_JSON, JSONOID, args, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL),
-			json->to_json);
+		fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, args, InvalidOid, InvalidOid,
+												 COERCE_EXPLICIT_CALL),
+						   json->to_json);
 	}
 }
 
 /* The characters that cannot stand for themselves in a string (RFC 8259 section 7). */
-static const bool json_escaped[UCHAR_MAX + 1] = {[0 ... ' ' - 1] = true, ['"'] = true, ['\\'] = true};
+static const bool json_escaped[UCHAR_MAX + 1] = {
+	[0 ... ' ' - 1] = true, ['"'] = true, ['\\'] = true};
 
 static void
 json_append_escape(StringInfo buf, unsigned char c)
@@ -269,7 +274,10 @@ json_append_number(StringInfo buf, int64 number)
 	buf->len += pg_lltoa(number, buf->data + buf->len);
 }
 
-/* The shortest text that gives the same value back, as the output functions write it where extra_float_digits is 1. */
+/*
+ * The shortest text that gives the same value back, as the output functions write it where
+ * extra_float_digits is 1.
+ */
 static void
 json_append_float(StringInfo buf, double number, bool single)
 {
@@ -322,7 +330,10 @@ json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
 	memcpy(known->after, after, known->after_length);
 }
 
-/* The fraction of a second as AppendSeconds() of utils/adt/datetime.c writes it, without zeros at its end. */
+/*
+ * The fraction of a second as AppendSeconds() of utils/adt/datetime.c writes it, without zeros at
+ * its end.
+ */
 static void
 json_append_fraction(StringInfo buf, uint32 fraction)
 {

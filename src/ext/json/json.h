@@ -32,7 +32,10 @@ typedef enum JsonKind
 	JSON_OTHER,  /* by the output function, as a string */
 } JsonKind;
 
-/* The text of a second, but for its fraction: timestamps of one column mostly are of the second that the last one was of. */
+/*
+ * The text of a second, but for its fraction: timestamps of one column mostly are of the second
+ * that the last one was of.
+ */
 typedef struct JsonSecond
 {
 	int64 second;      /* since 2000 */
@@ -43,14 +46,16 @@ typedef struct JsonSecond
 } JsonSecond;
 
 /*
- * Settings of the session that the text of a value depends on, where PostgreSQL's own functions make it. While these
- * run, the settings have the value that stands here, so that a row has one text whoever writes it.
+ * Settings of the session that the text of a value depends on, where PostgreSQL's own functions
+ * make it. While these run, the settings have the value that stands here, so that a row has one
+ * text whoever writes it.
  */
 typedef enum JsonPin
 {
-	JSON_PIN_DATE = 1,         /* DateStyle = ISO */
-	JSON_PIN_INTERVAL = 2,     /* IntervalStyle = postgres */
-	JSON_PIN_FLOAT = 4,        /* extra_float_digits = 1: the shortest text that gives the same value back */
+	JSON_PIN_DATE = 1,     /* DateStyle = ISO */
+	JSON_PIN_INTERVAL = 2, /* IntervalStyle = postgres */
+	JSON_PIN_FLOAT =
+		4, /* extra_float_digits = 1: the shortest text that gives the same value back */
 	JSON_PIN_BYTEA = 8,        /* bytea_output = hex */
 	JSON_PIN_ZONE = 16,        /* TimeZone = UTC */
 	JSON_PIN_MONEY = 32,       /* lc_monetary = C */
@@ -58,9 +63,13 @@ typedef enum JsonPin
 } JsonPin;
 
 /* Those that a type of which nothing is known may depend on. */
-#define JSON_PIN_UNKNOWN (JSON_PIN_DATE | JSON_PIN_INTERVAL | JSON_PIN_FLOAT | JSON_PIN_BYTEA | JSON_PIN_ZONE)
+#define JSON_PIN_UNKNOWN                                                                           \
+	(JSON_PIN_DATE | JSON_PIN_INTERVAL | JSON_PIN_FLOAT | JSON_PIN_BYTEA | JSON_PIN_ZONE)
 
-/* How values of a type are written. What only some kinds need is elsewhere, so that the others touch less memory. */
+/*
+ * How values of a type are written. What only some kinds need is elsewhere, so that the others
+ * touch less memory.
+ */
 typedef struct JsonType
 {
 	Oid type; /* domains looked through */
@@ -76,8 +85,9 @@ typedef struct JsonType
 } JsonType;
 
 /*
- * Find out how to write values of a type; *json must be zero, and what it needs is allocated in the current context.
- * Composite types that the answer depends on are added to *relations (a list of their relations' OIDs).
+ * Find out how to write values of a type; *json must be zero, and what it needs is allocated in the
+ * current context. Composite types that the answer depends on are added to *relations (a list of
+ * their relations' OIDs).
  */
 extern void json_prepare(JsonType *json, Oid type, List **relations);
 
@@ -89,9 +99,9 @@ extern void json_prepare(JsonType *json, Oid type, List **relations);
 extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text);
 
 /*
- * Give these settings their values, where they have others, and take that back (json_pin.c). In between only
- * json_append() is to be called. After an error the end of the (sub)transaction takes it back. Never raises an error
- * but for lack of memory.
+ * Give these settings their values, where they have others, and take that back (json_pin.c). In
+ * between only json_append() is to be called. After an error the end of the (sub)transaction takes
+ * it back. Never raises an error but for lack of memory.
  */
 extern int json_pin(int pins);
 extern void json_unpin(int pinned);
@@ -105,7 +115,10 @@ extern void json_append_string(StringInfo buf, const char *string, Size length);
 /* Whether this server stores a numeric in the format that json_numeric.c reads. */
 extern bool json_knows_numeric(void);
 
-/* Append a numeric, only if it does. False: this value is for the output function, and nothing was appended. */
+/*
+ * Append a numeric, only if it does. False: this value is for the output function, and nothing was
+ * appended.
+ */
 extern bool json_append_numeric(StringInfo buf, Datum value);
 
 /* The size in bytes of a value of this type, decompressed. */

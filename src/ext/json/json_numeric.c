@@ -3,10 +3,12 @@
  * json_numeric.c
  *	  The text of a numeric, straight from where it is stored.
  *
- * numeric_out() copies the value, and what it writes is copied again; that was a twentieth of all that a watch makes a
- * transaction touch. The format is that of NumericShort in utils/adt/numeric.c, which databases that were upgraded in
- * place have on disk since 9.1; values that need the long one, NaN and the infinities are left to numeric_out(). It is
- * private to PostgreSQL all the same, so whether this server writes it is looked at once, with values made by it.
+ * numeric_out() copies the value, and what it writes is copied again; that was a twentieth of all
+ * that a watch makes a transaction touch. The format is that of NumericShort in
+ * utils/adt/numeric.c, which databases that were upgraded in place have on disk since 9.1; values
+ * that need the long one, NaN and the infinities are left to numeric_out(). It is private to
+ * PostgreSQL all the same, so whether this server writes it is looked at once, with values made by
+ * it.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,15 +21,16 @@
 #include "ext/base/buffer.h"
 #include "ext/json/json.h"
 
-#define NUMERIC_KIND_MASK     0xC000
-#define NUMERIC_KIND_SHORT    0x8000
-#define NUMERIC_NEGATIVE      0x2000
-#define NUMERIC_DSCALE_MASK   0x1F80
-#define NUMERIC_DSCALE_SHIFT  7
-#define NUMERIC_WEIGHT_SIGN   0x0040
-#define NUMERIC_WEIGHT_MASK   0x003F
-#define NUMERIC_GROUP         4 /* decimal digits in one of its own, which are to the base of 10,000 */
-#define NUMERIC_GROUP_MOST    5 /* but as many as this in what is no such digit, if a value is damaged */
+#define NUMERIC_KIND_MASK    0xC000
+#define NUMERIC_KIND_SHORT   0x8000
+#define NUMERIC_NEGATIVE     0x2000
+#define NUMERIC_DSCALE_MASK  0x1F80
+#define NUMERIC_DSCALE_SHIFT 7
+#define NUMERIC_WEIGHT_SIGN  0x0040
+#define NUMERIC_WEIGHT_MASK  0x003F
+#define NUMERIC_GROUP        4 /* decimal digits in one of its own, which are to the base of 10,000 */
+#define NUMERIC_GROUP_MOST                                                                         \
+	5 /* but as many as this in what is no such digit, if a value is damaged */
 #define NUMERIC_DIGITS_OFFSET sizeof(uint16)
 
 /* Of the digits that are stored, from the one at this place on; there are none outside. */
@@ -68,7 +71,8 @@ json_append_numeric(StringInfo buf, Datum value)
 		weight -= NUMERIC_WEIGHT_MASK + 1;
 
 	/* A sign, a point, a zero before it, and what the last group has beyond the scale. */
-	buffer_reserve(buf, (Max(weight, 0) + 1) * NUMERIC_GROUP_MOST + dscale + NUMERIC_GROUP_MOST + 3);
+	buffer_reserve(buf,
+				   (Max(weight, 0) + 1) * NUMERIC_GROUP_MOST + dscale + NUMERIC_GROUP_MOST + 3);
 	at = buf->data + buf->len;
 	if (header & NUMERIC_NEGATIVE)
 		*at++ = '-';
@@ -81,7 +85,8 @@ json_append_numeric(StringInfo buf, Datum value)
 	{
 		at += pg_ultoa_n(json_numeric_digit(digits, ndigits, place++), at);
 		while (place <= weight)
-			at = pg_ultostr_zeropad(at, json_numeric_digit(digits, ndigits, place++), NUMERIC_GROUP);
+			at =
+				pg_ultostr_zeropad(at, json_numeric_digit(digits, ndigits, place++), NUMERIC_GROUP);
 	}
 	if (dscale > 0)
 	{
@@ -89,7 +94,8 @@ json_append_numeric(StringInfo buf, Datum value)
 
 		*at++ = '.';
 		while (at < end)
-			at = pg_ultostr_zeropad(at, json_numeric_digit(digits, ndigits, place++), NUMERIC_GROUP);
+			at =
+				pg_ultostr_zeropad(at, json_numeric_digit(digits, ndigits, place++), NUMERIC_GROUP);
 		at = end;
 	}
 	buf->len = (int) (at - buf->data);
@@ -100,8 +106,8 @@ json_append_numeric(StringInfo buf, Datum value)
 static bool
 json_numeric_agrees(const char *text)
 {
-	Datum value = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
-									  Int32GetDatum(-1));
+	Datum value = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+									  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	StringInfoData buf;
 	bool agrees;
 

@@ -3,11 +3,12 @@
  * json_pin.c
  *	  Settings of the session that a value's text depends on.
  *
- * Output functions obey settings that are made for people: one writer's row would have another text than the same row
- * of another writer, and digits of a number could be lost for good. So these settings have fixed values while such an
- * output function runs, as in set_transmission_modes() of contrib/postgres_fdw. A setting that has its value already
- * is not touched, which is the usual case for all but the time zone, the search path and lc_monetary; and nothing at
- * all is looked at for tables without such columns.
+ * Output functions obey settings that are made for people: one writer's row would have another text
+ * than the same row of another writer, and digits of a number could be lost for good. So these
+ * settings have fixed values while such an output function runs, as in set_transmission_modes() of
+ * contrib/postgres_fdw. A setting that has its value already is not touched, which is the usual
+ * case for all but the time zone, the search path and lc_monetary; and nothing at all is looked at
+ * for tables without such columns.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,7 +29,10 @@
 
 /* ---------------- which settings ---------------- */
 
-/* A type that is not built in: an enumeration, or one that is stored and written as text is, depends on nothing. */
+/*
+ * A type that is not built in: an enumeration, or one that is stored and written as text is,
+ * depends on nothing.
+ */
 static int
 json_pins_of_other(Oid type)
 {
@@ -114,7 +118,8 @@ json_unsettled(int pins)
 static void
 json_set(const char *name, const char *value)
 {
-	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 }
 
 int

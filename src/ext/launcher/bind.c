@@ -122,14 +122,16 @@ bind_note(BindProblem *problem, const SockAddr *address, int port, const BindSet
 
 	bind_describe(address, name, sizeof(name));
 	errno = error;
-	snprintf(problem->text, sizeof(problem->text), "could not listen on %s, port %d: %m", name, port);
+	snprintf(problem->text, sizeof(problem->text), "could not listen on %s, port %d: %m", name,
+			 port);
 }
 
 /* Add the sockets for one name of the list. */
 static void
 bind_name(const char *name, int port, const BindSet *held, BindSet *set, BindProblem *problem)
 {
-	struct addrinfo hint = {.ai_flags = AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct addrinfo hint = {
+		.ai_flags = AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *addresses = NULL;
 	BindProblem first = {.text = ""};
 	bool served = false;
@@ -141,8 +143,8 @@ bind_name(const char *name, int port, const BindSet *held, BindSet *set, BindPro
 	if (status != 0 || addresses == NULL)
 	{
 		if (problem->text[0] == '\0')
-			snprintf(problem->text, sizeof(problem->text), "could not resolve \"%s\" to listen on it: %s",
-					 name, gai_strerror(status));
+			snprintf(problem->text, sizeof(problem->text),
+					 "could not resolve \"%s\" to listen on it: %s", name, gai_strerror(status));
 		return;
 	}
 

@@ -55,7 +55,8 @@ channel_flush(Channel *channel)
 {
 	while (channel->fd != PGINVALID_SOCKET && channel->out.len > 0)
 	{
-		ssize_t sent = send(channel->fd, channel->out.data, channel->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t sent =
+			send(channel->fd, channel->out.data, channel->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (sent < 0 && errno == EINTR)
 			continue;

@@ -39,13 +39,17 @@ extern bool channel_send(Channel *channel, const WireMessage *message);
 extern bool channel_flush(Channel *channel) __attribute__((warn_unused_result));
 extern bool channel_pending(const Channel *channel);
 
-/* Receive what is there, up to some 64 kB. False when the other end is gone; what it sent before counts. */
+/*
+ * Receive what is there, up to some 64 kB. False when the other end is gone; what it sent before
+ * counts.
+ */
 extern bool channel_receive(Channel *channel) __attribute__((warn_unused_result));
 
 /*
  * Give out the next frame received. *message is good until the next call of receive.
  * WIRE_BAD: what was received is no frame, or one larger than CHANNEL_MAX_FRAME.
  */
-extern WireResult channel_next(Channel *channel, WireMessage *message) __attribute__((warn_unused_result));
+extern WireResult
+channel_next(Channel *channel, WireMessage *message) __attribute__((warn_unused_result));
 
 #endif /* PG_NOTIFYD_CHANNEL_H */

@@ -19,8 +19,8 @@
  *		 |																   |
  *		 ---------------------- CREATE EXTENSION --------------------------
  *
- * A feed that nobody needs leaves its database ASLEEP instead. A gateway that has a client for it, CREATE EXTENSION, or
- * the log, when retention has to look at it, make it WANTED again.
+ * A feed that nobody needs leaves its database ASLEEP instead. A gateway that has a client for it,
+ * CREATE EXTENSION, or the log, when retention has to look at it, make it WANTED again.
  *
  * The states are in shared memory, because a launcher may end (by an error, or by
  * pg_terminate_backend) and be started again while its feeds go on. What the launcher
@@ -57,11 +57,13 @@
 #include "ext/launcher/watchdog.h"
 #include "ext/base/worker.h"
 
-#define LAUNCHER_MAX_STARTING 3     /* feeds that are being started at one time */
-#define LAUNCHER_STARTING_MS  10000 /* one that takes longer (a locked database) is not counted among them */
-#define LAUNCHER_GOOD_MS      5000  /* a feed that has lived this long has not failed at its start */
-#define LAUNCHER_MAX_BACKOFF  10000 /* ms */
-#define LAUNCHER_HELD_MS      5000  /* a held database is looked at this often: its holder may have died */
+#define LAUNCHER_MAX_STARTING 3 /* feeds that are being started at one time */
+#define LAUNCHER_STARTING_MS                                                                       \
+	10000 /* one that takes longer (a locked database) is not counted among them */
+#define LAUNCHER_GOOD_MS     5000  /* a feed that has lived this long has not failed at its start */
+#define LAUNCHER_MAX_BACKOFF 10000 /* ms */
+#define LAUNCHER_HELD_MS                                                                           \
+	5000 /* a held database is looked at this often: its holder may have died */
 
 LauncherDatabase launcher_databases[NOTIFYD_MAX_DATABASES];
 
@@ -131,7 +133,8 @@ launcher_set_retry(NotifydDatabase *database, bool failed)
 	else
 	{
 		database->failures++;
-		database->retry_at = TimestampTzPlusMilliseconds(now, launcher_restart_backoff(database->failures));
+		database->retry_at =
+			TimestampTzPlusMilliseconds(now, launcher_restart_backoff(database->failures));
 	}
 }
 
@@ -204,7 +207,8 @@ launcher_database_wanted(Oid oid)
 		return; /* it was there before the commit: dropped since, then */
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->state == FEED_ABSENT || database->state == FEED_WANTED || database->state == FEED_ASLEEP)
+	if (database->state == FEED_ABSENT || database->state == FEED_WANTED ||
+		database->state == FEED_ASLEEP)
 	{
 		database->state = FEED_WANTED;
 		database->visit = false;
@@ -246,11 +250,13 @@ launcher_see_database(const FormData_pg_database *row, const Oid *before, bool *
 		if (database == NULL)
 		{
 			if (!launcher_full_logged)
-				ereport(LOG,
-						(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-						 errmsg("pg_notifyd does not serve database \"%s\" and others, because it cannot "
-								"serve more than %d databases",
-								NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
+				ereport(
+					LOG,
+					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					 errmsg(
+						 "pg_notifyd does not serve database \"%s\" and others, because it cannot "
+						 "serve more than %d databases",
+						 NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
 			launcher_full_logged = true;
 			return;
 		}
@@ -385,8 +391,9 @@ launcher_start_feed(int index, TimestampTz now)
 }
 
 /*
- * Notice feeds that have ended; those that never attached count as failed. One that found no extension may
- * come after one that was ended by DROP EXTENSION before it could tell the gateways: so they are told here.
+ * Notice feeds that have ended; those that never attached count as failed. One that found no
+ * extension may come after one that was ended by DROP EXTENSION before it could tell the gateways:
+ * so they are told here.
  */
 static void
 launcher_reap_feeds(void)
@@ -439,8 +446,8 @@ launcher_start_feeds(TimestampTz now)
 		LauncherDatabase *mine = &launcher_databases[i];
 		long wait;
 
-		if (!OidIsValid(database->oid) || database->state != FEED_WANTED || mine->oid != database->oid ||
-			!mine->connectable)
+		if (!OidIsValid(database->oid) || database->state != FEED_WANTED ||
+			mine->oid != database->oid || !mine->connectable)
 			mine->waits_since = 0;
 		if (!OidIsValid(database->oid))
 			continue;
@@ -552,7 +559,8 @@ pg_notifyd_launcher_main(Datum main_arg)
 
 	launcher_attach();
 	supervisor_start();
-	context = AllocSetContextCreate(TopMemoryContext, "pg_notifyd launcher", ALLOCSET_DEFAULT_SIZES);
+	context =
+		AllocSetContextCreate(TopMemoryContext, "pg_notifyd launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 
 	while (!ProcDiePending)

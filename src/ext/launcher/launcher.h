@@ -25,11 +25,10 @@ extern void launcher_register(void);
 extern void launcher_feed_attached(NotifydDatabase *database);
 
 /*
- * For a feed, when it ends: FEED_ABSENT if the extension is not in the database, so that
- * no feed is started until CREATE EXTENSION, FEED_ASLEEP if nobody needs it now, FEED_WANTED in all other cases. Then the
- * launcher starts another one: at once if this one has lived for 5 s or leaves a database
- * that is held, otherwise after launcher_restart_backoff().
- * A second call does nothing.
+ * For a feed, when it ends: FEED_ABSENT if the extension is not in the database, so that no feed is
+ * started until CREATE EXTENSION, FEED_ASLEEP if nobody needs it now, FEED_WANTED in all other
+ * cases. Then the launcher starts another one: at once if this one has lived for 5 s or leaves a
+ * database that is held, otherwise after launcher_restart_backoff(). A second call does nothing.
  */
 extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
 
@@ -46,20 +45,24 @@ extern void launcher_extension_created(void);
 extern void launcher_database_wanted(Oid oid);
 
 /*
- * For the launcher's other parts. The name of the database at this index in shared memory, or NULL where there is none
- * that may have a feed. A gateway needs the feed of the database of this name. A gateway is ready, and knows nothing yet.
+ * For the launcher's other parts. The name of the database at this index in shared memory, or NULL
+ * where there is none that may have a feed. A gateway needs the feed of the database of this name.
+ * A gateway is ready, and knows nothing yet.
  */
 extern const char *launcher_database_name(int index);
 extern void launcher_database_needed(const char *name, size_t length);
 extern void launcher_gateway_ready(void);
 
 /*
- * Warn whoever relies on it, where the launcher could not be registered when the server started, for lack of slots: then
- * nothing of pg_notifyd runs.
+ * Warn whoever relies on it, where the launcher could not be registered when the server started,
+ * for lack of slots: then nothing of pg_notifyd runs.
  */
 extern void launcher_warn_missing(void);
 
-/* How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to 10 s. */
+/*
+ * How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to
+ * 10 s.
+ */
 extern int launcher_backoff(int failures);
 
 /* The same for a process that has ended soon after its start: not at all after the first time. */

@@ -20,9 +20,10 @@ typedef struct LauncherDatabase
 {
 	Oid oid; /* as last seen in pg_database; else InvalidOid */
 	NameData name;
-	bool connectable;        /* neither a template nor closed to connections */
-	bool announced;          /* gateways have been told that it is asleep */
-	TimestampTz waits_since; /* since when it has waited for its feed to be started; 0: it does not */
+	bool connectable; /* neither a template nor closed to connections */
+	bool announced;   /* gateways have been told that it is asleep */
+	TimestampTz
+		waits_since; /* since when it has waited for its feed to be started; 0: it does not */
 	bool waits_logged;
 	BackgroundWorkerHandle *handle; /* of the feed that we have started; NULL: none */
 	Oid started;                    /* its database */
@@ -30,18 +31,29 @@ typedef struct LauncherDatabase
 
 extern LauncherDatabase launcher_databases[NOTIFYD_MAX_DATABASES];
 
-/* How many ms until then? A time further away than any that the launcher sets is due: the clock has been set back. */
+/*
+ * How many ms until then? A time further away than any that the launcher sets is due: the clock has
+ * been set back.
+ */
 extern long launcher_ms_until(TimestampTz then, TimestampTz now);
 
-/* ---------------- what gateways know of databases; those that are asleep (launcher_sleep.c) ---------------- */
+/*
+ * ---------------- what gateways know of databases; those that are asleep (launcher_sleep.c)
+ * ----------------
+ */
 
 /* Is the database left out of pg_notifyd.databases? Its feed, if there is one, then leaves. */
 extern void sleep_exclude(int index, bool excluded);
 
-/* Tell the gateways that there is no database of this name any more, or none that they may serve. */
+/*
+ * Tell the gateways that there is no database of this name any more, or none that they may serve.
+ */
 extern void sleep_tell_gone(const char *name);
 
-/* Tell gateways which databases are asleep, and wake those whose log needs it. Returns in how many ms one may be due. */
+/*
+ * Tell gateways which databases are asleep, and wake those whose log needs it. Returns in how many
+ * ms one may be due.
+ */
 extern long sleep_tend(TimestampTz now);
 
 /* ---------------- worker slots (launcher_slots.c) ---------------- */
@@ -53,7 +65,10 @@ extern long slots_retry(TimestampTz now);
 extern void slots_found(void);
 extern void slots_none(TimestampTz now);
 
-/* Do databases wait for a slot? Tells the log which have done so for long: once for each, until it has had one. */
+/*
+ * Do databases wait for a slot? Tells the log which have done so for long: once for each, until it
+ * has had one.
+ */
 extern bool slots_are_short(void);
 extern void slots_report(TimestampTz now);
 

@@ -3,8 +3,8 @@
  * launcher_sleep.c
  *	  Databases that have no feed because nobody needs one now.
  *
- * A feed that has had no subscription for pg_notifyd.idle_timeout leaves (feed_fall_asleep()), and its state is
- * FEED_ASLEEP. Then
+ * A feed that has had no subscription for pg_notifyd.idle_timeout leaves (feed_fall_asleep()), and
+ * its state is FEED_ASLEEP. Then
  *
  *	  1. we tell the gateways the database's name and a position (ASLEEP), so they let clients in;
  *	  2. a gateway whose client subscribes asks for the feed (WAKE), and the client waits until the feed has
@@ -12,7 +12,8 @@
  *	  3. or retention has to look at the log: much has been written, or what is there has become old. Such a feed stays
  *		 for a moment only (NotifydDatabase.visit).
  *
- * A database that pg_notifyd.databases leaves out is like one that is asleep, but gateways are not told of it.
+ * A database that pg_notifyd.databases leaves out is like one that is asleep, but gateways are not
+ * told of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -99,8 +100,9 @@ launcher_database_needed(const char *name, size_t length)
 }
 
 /*
- * Has retention to look at the log of a database that is asleep? Where nothing was in it when its feed left, only once
- * something has been written. Returns in how many ms that is to be asked again; 0: it has to look now.
+ * Has retention to look at the log of a database that is asleep? Where nothing was in it when its
+ * feed left, only once something has been written. Returns in how many ms that is to be asked
+ * again; 0: it has to look now.
  */
 static long
 sleep_visit_due(NotifydDatabase *database, TimestampTz now)

@@ -3,9 +3,10 @@
  * launcher_slots.c
  *	  When there are fewer worker slots (max_worker_processes) than databases.
  *
- * Feeds that nobody needs are asked to leave at once, and a database that still waits after some time is logged by
- * its name. The launcher needs a slot itself, which it gets when the server starts or not at all: then the postmaster
- * says so, and later whoever installs the extension or watches a table is warned.
+ * Feeds that nobody needs are asked to leave at once, and a database that still waits after some
+ * time is logged by its name. The launcher needs a slot itself, which it gets when the server
+ * starts or not at all: then the postmaster says so, and later whoever installs the extension or
+ * watches a table is warned.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,7 +53,10 @@ slots_none(TimestampTz now)
 	shared_wake_all_feeds();
 }
 
-/* Append the names of the databases that wait. Returns how many there are, and whether one was not logged yet. */
+/*
+ * Append the names of the databases that wait. Returns how many there are, and whether one was not
+ * logged yet.
+ */
 static int
 slots_name_waiting(StringInfo names, TimestampTz now, bool *news)
 {
@@ -63,7 +67,8 @@ slots_name_waiting(StringInfo names, TimestampTz now, bool *news)
 	{
 		LauncherDatabase *mine = &launcher_databases[i];
 
-		if (mine->waits_since == 0 || !TimestampDifferenceExceeds(mine->waits_since, now, SLOTS_LATE_MS))
+		if (mine->waits_since == 0 ||
+			!TimestampDifferenceExceeds(mine->waits_since, now, SLOTS_LATE_MS))
 			continue;
 		*news |= !mine->waits_logged;
 		mine->waits_logged = true;
@@ -90,10 +95,12 @@ slots_report(TimestampTz now)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("pg_notifyd could not start a feed: there is no free background worker slot"),
 			 errdetail("These databases wait for one: %s.", names.data),
-			 errhint("Increase max_worker_processes, now %d: each database with subscribers needs one, and "
-					 "pg_notifyd one more. Or name the databases to be served in pg_notifyd.databases. "
-					 "pg_notifyd will retry.",
-					 max_worker_processes)));
+			 errhint(
+				 "Increase max_worker_processes, now %d: each database with subscribers needs one, "
+				 "and "
+				 "pg_notifyd one more. Or name the databases to be served in pg_notifyd.databases. "
+				 "pg_notifyd will retry.",
+				 max_worker_processes)));
 	pfree(names.data);
 }
 
@@ -102,21 +109,25 @@ slots_check_launcher(const char *name)
 {
 	slots_no_launcher = !compat_worker_registered(name);
 	if (slots_no_launcher)
-		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					  errmsg("pg_notifyd cannot run: there is no background worker slot for its launcher"),
-					  errdetail("Changes are captured, but they reach no client."),
-					  errhint("Increase max_worker_processes, now %d, and restart the server.",
-							  max_worker_processes)));
+		ereport(
+			LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("pg_notifyd cannot run: there is no background worker slot for its launcher"),
+			 errdetail("Changes are captured, but they reach no client."),
+			 errhint("Increase max_worker_processes, now %d, and restart the server.",
+					 max_worker_processes)));
 }
 
 void
 launcher_warn_missing(void)
 {
 	if (slots_no_launcher)
-		ereport(WARNING,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("pg_notifyd is not running: there was no background worker slot for its launcher"),
-				 errdetail("Changes are captured, but they reach no client."),
-				 errhint("Increase max_worker_processes, now %d, and restart the server.",
-						 max_worker_processes)));
+		ereport(
+			WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg(
+				 "pg_notifyd is not running: there was no background worker slot for its launcher"),
+			 errdetail("Changes are captured, but they reach no client."),
+			 errhint("Increase max_worker_processes, now %d, and restart the server.",
+					 max_worker_processes)));
 }

@@ -42,9 +42,10 @@ sockets_failed(const BindProblem *problem, int64 now)
 	strlcpy(sockets_problem, problem->text, sizeof(sockets_problem));
 	ereport(LOG,
 			(errmsg("pg_notifyd %s", problem->text),
-			 problem->in_use ? errhint("Another program has the port, possibly pg_notifyd of another server. "
-									   "Stop it, or set pg_notifyd.port. It is tried again until it works.")
-							 : errhint("It is tried again until it works.")));
+			 problem->in_use
+				 ? errhint("Another program has the port, possibly pg_notifyd of another server. "
+						   "Stop it, or set pg_notifyd.port. It is tried again until it works.")
+				 : errhint("It is tried again until it works.")));
 }
 
 /* Are the sockets those that the settings ask for, as far as they could be had? */
@@ -79,7 +80,9 @@ sockets_adopt(const BindSet *set)
 		sockets_bound.generation++;
 	}
 	if (set->n == 0 && !was_empty)
-		ereport(LOG, (errmsg("pg_notifyd is not listening, because pg_notifyd.listen_addresses is empty")));
+		ereport(
+			LOG,
+			(errmsg("pg_notifyd is not listening, because pg_notifyd.listen_addresses is empty")));
 
 	if (sockets_bound.addresses != NULL)
 		pfree(sockets_bound.addresses);

@@ -52,8 +52,9 @@ spawn_close_program(void)
 }
 
 /*
- * All descriptors from first on end with execve(), as that of the program has to: it is needed until then. Where
- * close_range() cannot do that (kernels before 5.11, some sandboxes), go up to limit.
+ * All descriptors from first on end with execve(), as that of the program has to: it is needed
+ * until then. Where close_range() cannot do that (kernels before 5.11, some sandboxes), go up to
+ * limit.
  */
 static void
 spawn_close_from(int first, int limit)
@@ -65,8 +66,8 @@ spawn_close_from(int first, int limit)
 }
 
 /*
- * Give the child its descriptors. The ones it has, the program's too, may lie where the new ones go: so up first, then
- * down.
+ * Give the child its descriptors. The ones it has, the program's too, may lie where the new ones
+ * go: so up first, then down.
  */
 static bool
 spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)

@@ -18,8 +18,9 @@
 #define SPAWN_NOT_EXECUTABLE 126
 
 /*
- * Open the program, if it is not open. False, and errno, if that fails. Called when the server starts, so that the
- * program stays the one that the loaded library was installed with, whatever is installed later.
+ * Open the program, if it is not open. False, and errno, if that fails. Called when the server
+ * starts, so that the program stays the one that the loaded library was installed with, whatever is
+ * installed later.
  */
 extern bool spawn_open_program(void);
 

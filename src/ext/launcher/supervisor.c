@@ -19,10 +19,11 @@
  * waitpid() may say at any time that the process is gone; every state leads back to
  * DOWN then, and from there on again, at once or after a backoff.
  *
- * The program is opened when the server starts, and run from that descriptor: a gateway that is started after other files
- * were installed is still the one that the loaded library was installed with. A server that was started with files of
- * two versions cannot be helped so. Such a gateway ends at once, which is told once, and then the file is opened anew
- * each time, because the right one may be there by now.
+ * The program is opened when the server starts, and run from that descriptor: a gateway that is
+ * started after other files were installed is still the one that the loaded library was installed
+ * with. A server that was started with files of two versions cannot be helped so. Such a gateway
+ * ends at once, which is told once, and then the file is opened anew each time, because the right
+ * one may be there by now.
  *
  * Nothing here waits but supervisor_wait() and the end, supervisor_exit(). Times are in
  * ms of a clock that nobody sets.
@@ -229,7 +230,8 @@ supervisor_clean_directory(void)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", NOTIFYD_SOCKET_DIR, entry->d_name);
 		if (unlink(path) != 0)
-			ereport(LOG, (errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+			ereport(LOG,
+					(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
 	}
 	FreeDir(dir);
 }
@@ -402,7 +404,7 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 	}
 }
 
-/* Read what a gateway has to say. If the channel is broken it is closed, and the gateway is at its end. */
+/* Read what a gateway has to say. If the channel is broken, close it: the gateway is at its end. */
 static void
 supervisor_read(Gateway *gateway)
 {
@@ -416,8 +418,9 @@ supervisor_read(Gateway *gateway)
 	if (result == WIRE_BAD || !valid)
 	{
 		valid = false;
-		ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("gateway %d (PID %d) sent an invalid frame",
-																  gateway->number, (int) gateway->pid)));
+		ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+					  errmsg("gateway %d (PID %d) sent an invalid frame", gateway->number,
+							 (int) gateway->pid)));
 	}
 	if (open && valid)
 		return;
@@ -445,7 +448,8 @@ supervisor_start_failed(Gateway *gateway, const char *problem, const char *hint)
 	if (strcmp(supervisor_start_problem, problem) == 0)
 		return;
 	strlcpy(supervisor_start_problem, problem, sizeof(supervisor_start_problem));
-	ereport(LOG, (errmsg("could not start a gateway of pg_notifyd: %s", problem), errhint("%s", hint)));
+	ereport(LOG,
+			(errmsg("could not start a gateway of pg_notifyd: %s", problem), errhint("%s", hint)));
 }
 
 /* What a gateway needs before it can be started. False, and problem, if it is not there. */
@@ -552,8 +556,8 @@ supervisor_kill_gateway(Gateway *gateway)
 		what = "become ready";
 	if (gateway->state == GATEWAY_RUNNING)
 		what = "respond";
-	ereport(LOG, (errmsg("gateway %d (PID %d) is killed, because it did not %s in time", gateway->number,
-						 (int) gateway->pid, what)));
+	ereport(LOG, (errmsg("gateway %d (PID %d) is killed, because it did not %s in time",
+						 gateway->number, (int) gateway->pid, what)));
 	kill(gateway->pid, SIGKILL);
 	gateway->state = GATEWAY_KILLED;
 	supervisor_publish(gateway);
@@ -588,12 +592,13 @@ supervisor_tell_health(const char *trouble)
 
 		if (gateway->state != GATEWAY_RUNNING)
 			continue;
-		(void) channel_send(&gateway->channel, &health); /* if it is broken, the next read shows it */
+		(void) channel_send(&gateway->channel,
+							&health); /* if it is broken, the next read shows it */
 		supervisor_note_answer(gateway, gateway->unanswered + 1);
 	}
 }
 
-/* Whether a gateway ended because it is of another version than the library, see WIRE_EXIT_VERSION. */
+/* Whether a gateway's program is of another version than the library, see WIRE_EXIT_VERSION. */
 static bool
 supervisor_is_of_other_version(const Gateway *gateway, int status)
 {
@@ -609,7 +614,8 @@ supervisor_other_version(Gateway *gateway)
 	snprintf(problem, sizeof(problem),
 			 "\"%s\" is of another version than the loaded library, which is of version %s",
 			 spawn_program_path(), NOTIFYD_VERSION);
-	supervisor_start_failed(gateway, problem, "Install the files of one version and restart the server.");
+	supervisor_start_failed(gateway, problem,
+							"Install the files of one version and restart the server.");
 	spawn_close_program();
 }
 
@@ -642,11 +648,12 @@ supervisor_gateway_ended(Gateway *gateway, int status)
 	supervisor_publish(gateway);
 }
 
-/* Do what is due for one gateway. Returns when something is due for it again; PG_INT64_MAX: never by itself. */
+/* Do what is due for one gateway. Returns when something is due again; PG_INT64_MAX: never. */
 static int64
 supervisor_tend_gateway(Gateway *gateway, int64 now)
 {
-	bool wanted = gateway->number < notifyd_gateways && sockets_bound.set.n > 0 && !sockets_bound.releasing;
+	bool wanted =
+		gateway->number < notifyd_gateways && sockets_bound.set.n > 0 && !sockets_bound.releasing;
 	bool current = gateway->generation == sockets_bound.generation;
 	int status;
 
@@ -744,8 +751,8 @@ supervisor_build_wait_set(void)
 		if (gateway->channel.fd == PGINVALID_SOCKET)
 			continue;
 		gateway->wait_events = WL_SOCKET_READABLE;
-		gateway->wait_position =
-			AddWaitEventToSet(supervisor_wait_set, gateway->wait_events, gateway->channel.fd, NULL, gateway);
+		gateway->wait_position = AddWaitEventToSet(supervisor_wait_set, gateway->wait_events,
+												   gateway->channel.fd, NULL, gateway);
 	}
 	supervisor_wait_stale = false;
 }

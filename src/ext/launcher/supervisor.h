@@ -27,8 +27,8 @@ extern void supervisor_reload(void);
 extern void supervisor_tell_all(const WireMessage *message);
 
 /*
- * Every few seconds: kill the gateways that have not answered for long, and return how many do not answer; then tell all
- * of them what is wrong (empty: nothing), and wait for their answers.
+ * Every few seconds: kill the gateways that have not answered for long, and return how many do not
+ * answer; then tell all of them what is wrong (empty: nothing), and wait for their answers.
  */
 extern int supervisor_check_gateways(void);
 extern void supervisor_tell_health(const char *trouble);

@@ -3,18 +3,19 @@
  * watchdog.c
  *	  How feeds and gateways are, as the launcher finds them. See watchdog.h.
  *
- * A feed leaves the time in shared memory whenever it goes through its loop, which it does once a second at least. A
- * gateway answers a frame on its channel. What does not show a sign of life is helped on as far as that is safe:
+ * A feed leaves the time in shared memory whenever it goes through its loop, which it does once a
+ * second at least. A gateway answers a frame on its channel. What does not show a sign of life is
+ * helped on as far as that is safe:
  *
  *	  gateway	SIGKILL. It shares no memory, and another one takes the connections that wait for it.
  *	  feed		SIGCONT first: nothing is lost if it had only been stopped. Then SIGTERM, which a feed that is busy obeys
  *				when it is back in its loop. Never SIGKILL, because the postmaster would restart the whole server.
  *
- * Rounds of this look are counted, not time. So a launcher that was itself stopped, or a machine that was, does not take
- * everybody else for dead.
+ * Rounds of this look are counted, not time. So a launcher that was itself stopped, or a machine
+ * that was, does not take everybody else for dead.
  *
- * What is wrong goes to the gateways, for GET /healthz, without the names of databases: anybody may ask for that. The
- * names are in the server's log and in notifyd.stats.
+ * What is wrong goes to the gateways, for GET /healthz, without the names of databases: anybody may
+ * ask for that. The names are in the server's log and in notifyd.stats.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,10 +31,10 @@
 #include "ext/launcher/watchdog.h"
 
 #define WATCHDOG_MS        2000 /* between two looks */
-#define WATCHDOG_MISSING   3    /* looks at which a database had no feed: it is said not to be served */
-#define WATCHDOG_SILENT    3    /* looks without a sign of life of a feed: it is said not to respond, */
-#define WATCHDOG_CONTINUE  5    /* is told to continue, */
-#define WATCHDOG_TERMINATE 30   /* and to end */
+#define WATCHDOG_MISSING   3 /* looks at which a database had no feed: it is said not to be served */
+#define WATCHDOG_SILENT    3 /* looks without a sign of life of a feed: it is said not to respond, */
+#define WATCHDOG_CONTINUE  5  /* is told to continue, */
+#define WATCHDOG_TERMINATE 30 /* and to end */
 
 /* What was seen of the database at the same index in shared memory. */
 typedef struct WatchdogDatabase
@@ -51,11 +52,12 @@ watchdog_signal_feed(int index, pid_t pid, int signum)
 {
 	if (BackendPidGetProc(pid) == NULL)
 		return;
-	ereport(LOG, (errmsg("the feed of database \"%s\" (PID %d) has not responded for %d seconds",
-						 launcher_database_name(index), (int) pid,
-						 watchdog_databases[index].silent * WATCHDOG_MS / 1000),
-				  signum == SIGCONT ? errdetail("It is told to continue, in case it was stopped.")
-									: errdetail("It is told to end, and is replaced when it does.")));
+	ereport(LOG,
+			(errmsg("the feed of database \"%s\" (PID %d) has not responded for %d seconds",
+					launcher_database_name(index), (int) pid,
+					watchdog_databases[index].silent * WATCHDOG_MS / 1000),
+			 signum == SIGCONT ? errdetail("It is told to continue, in case it was stopped.")
+							   : errdetail("It is told to end, and is replaced when it does.")));
 	kill(pid, signum);
 }
 

@@ -11,8 +11,9 @@
 #include "postgres.h"
 
 /*
- * Look, if it is time for it: at feeds that are missing or do not respond, and gateways that do not answer. Help those on,
- * or replace them, and tell all gateways what is wrong. Returns after how many ms it is to be called again. For the launcher.
+ * Look, if it is time for it: at feeds that are missing or do not respond, and gateways that do not
+ * answer. Help those on, or replace them, and tell all gateways what is wrong. Returns after how
+ * many ms it is to be called again. For the launcher.
  */
 extern long watchdog_tend(void);
 

@@ -3,9 +3,9 @@
  * log.c
  *	  Ids and the watermark.
  *
- * The problem: ids taken while a transaction runs do not follow the order of commits, and a reader that
- * asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last moment, and
- * it is known which of them are under way:
+ * The problem: ids taken while a transaction runs do not follow the order of commits, and a reader
+ * that asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last
+ * moment, and it is known which of them are under way:
  *
  *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter, and room for
  *							their rows, and publish the first in this backend's entry ("in flight"); insert the rows.
@@ -14,23 +14,26 @@
  *	  feed					log_watermark(): under the lock (shared) the smallest id in flight minus
  *							one, or the last id given out. Then a snapshot, then the read.
  *
- * Why it is complete: an id at or below the watermark has been given out (the lock) and is not in flight,
- * so its transaction has called log_decided(), which comes after it left the set of running transactions
- * (CommitTransaction in access/transam/xact.c), so that a snapshot taken later sees its rows or never
- * will. Why it is in order: if A had ended before B began to commit, A's ids were taken before B's.
+ * Why it is complete: an id at or below the watermark has been given out (the lock) and is not in
+ * flight, so its transaction has called log_decided(), which comes after it left the set of running
+ * transactions (CommitTransaction in access/transam/xact.c), so that a snapshot taken later sees
+ * its rows or never will. Why it is in order: if A had ended before B began to commit, A's ids were
+ * taken before B's.
  *
- * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so a
- * feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends. An abort is
- * published likewise, so that after a crash it can be told from what was under way (log_timeline.c).
+ * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so
+ * a feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends.
+ * An abort is published likewise, so that after a crash it can be told from what was under way
+ * (log_timeline.c).
  *
- * Bulk: a transaction with many events would hold the watermark while it inserts them all. It inserts
- * them first, in a table of their own with an index, under negative keys from a second counter, and takes its
- * ids then, for one row, the marker, which says where the members are. Only that insert and the commit are in
- * flight. A copy of the marker is in the table with the index, where it is found from any id of the transaction.
+ * Bulk: a transaction with many events would hold the watermark while it inserts them all. It
+ * inserts them first, in a table of their own with an index, under negative keys from a second
+ * counter, and takes its ids then, for one row, the marker, which says where the members are. Only
+ * that insert and the commit are in flight. A copy of the marker is in the table with the index,
+ * where it is found from any id of the transaction.
  *
- * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone moves
- * on to the next table, under the lock, so a reservation lies in one segment whole. Members of a bulk
- * write may be in an earlier segment than their marker; notifyd.log_pin tells then.
+ * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone
+ * moves on to the next table, under the lock, so a reservation lies in one segment whole. Members
+ * of a bulk write may be in an earlier segment than their marker; notifyd.log_pin tells then.
  *
  * Not guaranteed: that ids are dense. An abort leaves a gap, a restart and a rotation leap ahead.
  *
@@ -73,8 +76,8 @@ log_relation(const char *name)
 }
 
 /*
- * The log's relations by segment, as far as they have been looked up. A transaction that writes one event
- * needs them four times, and finding them by name took a sixth of what the event costs.
+ * The log's relations by segment, as far as they have been looked up. A transaction that writes one
+ * event needs them four times, and finding them by name took a sixth of what the event costs.
  */
 static struct
 {
@@ -95,7 +98,10 @@ log_forget_relation(Oid *known, Oid relation)
 	}
 }
 
-/* A relation was dropped, renamed or altered, in this transaction or another, or its creation rolled back. */
+/*
+ * A relation was dropped, renamed or altered, in this transaction or another, or its creation
+ * rolled back.
+ */
 static void
 log_forget(Datum arg pg_attribute_unused(), Oid relation)
 {
@@ -147,7 +153,10 @@ log_bulk_index(int segment)
 	return log_known_relation(&log_known.bulk_indexes[segment], "bulk_%d_id", segment);
 }
 
-/* Microseconds since 1970: ids start there, so that one that was lost with the log is not met again. */
+/*
+ * Microseconds since 1970: ids start there, so that one that was lost with the log is not met
+ * again.
+ */
 static uint64
 log_clock(void)
 {
@@ -173,7 +182,10 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 	log_load_map(&map);
 	log_extremes(&last_id, &segment, &decided, &smallest_key);
 
-	/* Normally the newest segment is being written. It is not if ids have passed it by, see log_segment.c. */
+	/*
+	 * Normally the newest segment is being written. It is not if ids have passed it by, see
+	 * log_segment.c.
+	 */
 	if (map.n > 0 && last_id < map.segments[map.n - 1].first)
 	{
 		segment = map.segments[map.n - 1].segment;
@@ -184,7 +196,10 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	if (database->incarnation != incarnation)
 	{
-		/* Ids given out before by this server, to an earlier incarnation of the extension, are not met again. */
+		/*
+		 * Ids given out before by this server, to an earlier incarnation of the extension, are not
+		 * met again.
+		 */
 		database->next_id = Max(database->next_id, next_id);
 		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
 		database->first_at_start = database->next_id;
@@ -207,14 +222,19 @@ log_attach(void)
 	if (mine == NULL || mine->oid != MyDatabaseId)
 		mine = shared_database(MyDatabaseId);
 
-	/* An extension dropped and created again has other tables, and begins with the first of them. */
+	/*
+	 * An extension dropped and created again has other tables, and begins with the first of them.
+	 */
 	incarnation = log_table(0);
 	if (mine->incarnation != incarnation)
 		log_initialise(mine, incarnation);
 	return mine;
 }
 
-/* Say whose this backend's entry is. The database's lock must be held, and the entry not be in use yet. */
+/*
+ * Say whose this backend's entry is. The database's lock must be held, and the entry not be in use
+ * yet.
+ */
 static NotifydBackend *
 log_claim_backend(NotifydDatabase *database)
 {
@@ -227,7 +247,10 @@ log_claim_backend(NotifydDatabase *database)
 	return me;
 }
 
-/* The smallest id in flight in this database and whose it is. The lock must be held, or the answer is a guess. */
+/*
+ * The smallest id in flight in this database and whose it is. The lock must be held, or the answer
+ * is a guess.
+ */
 static uint64
 log_smallest_in_flight(NotifydDatabase *database, int *pid)
 {
@@ -239,7 +262,8 @@ log_smallest_in_flight(NotifydDatabase *database, int *pid)
 		NotifydBackend *backend = &notifyd_shared->backends[i];
 		uint64 id = pg_atomic_read_u64(&backend->first_id);
 
-		if (id != 0 && pg_atomic_read_u32(&backend->database) == index && (smallest == 0 || id < smallest))
+		if (id != 0 && pg_atomic_read_u32(&backend->database) == index &&
+			(smallest == 0 || id < smallest))
 		{
 			smallest = id;
 			*pid = backend->pid;
@@ -288,8 +312,9 @@ log_begin_bulk(NotifydDatabase *database, int64 n)
 }
 
 /*
- * The end of what has been written of WAL. Where that is a page's begin, PostgreSQL says where the next record would begin, behind
- * the page's header, which is not there yet (XLogBytePosToRecPtr() in xlog.c).
+ * The end of what has been written of WAL. Where that is a page's begin, PostgreSQL says where the
+ * next record would begin, behind the page's header, which is not there yet (XLogBytePosToRecPtr()
+ * in xlog.c).
  */
 static XLogRecPtr
 log_wal_end(void)
@@ -309,7 +334,10 @@ log_decided(NotifydDatabase *database, bool committed)
 	NotifydBackend *me = shared_my_backend();
 	uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
 
-	/* What an abort wrote is in no variable. It has to be on disk as well before later events are sent, see log_timeline.c. */
+	/*
+	 * What an abort wrote is in no variable. It has to be on disk as well before later events are
+	 * sent, see log_timeline.c.
+	 */
 	XLogRecPtr end = committed ? XactLastCommitEnd : log_wal_end();
 
 	while (seen < end && !pg_atomic_compare_exchange_u64(&database->commit_lsn, &seen, end))
@@ -353,7 +381,8 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 uint32
 log_report_in_flight(NotifydDatabase *database)
 {
-	static uint64 held_id = 0; /* the smallest id in flight when it was looked last, and since when */
+	static uint64 held_id =
+		0; /* the smallest id in flight when it was looked last, and since when */
 	static TimestampTz held_since = 0;
 	static bool reported = false;
 	TimestampTz now = GetCurrentTimestamp();

@@ -26,17 +26,18 @@
 /* Columns of a log table, 1-based, as in the extension's script. */
 typedef enum LogColumn
 {
-	LOG_ID = 1,  /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
-	LOG_TX,      /* int8: full transaction id */
-	LOG_AT,      /* timestamptz: when the commit began */
-	LOG_FILE,    /* oid: the file that the next two are about, see log_place.c */
-	LOG_BLOCK,   /* int4: rows of ids from this one on are in this block or behind it */
-	LOG_BEHIND,  /* int4: rows of ids up to id - behind are in blocks up to that one */
-	LOG_SEQ,     /* int4: place in the transaction, from 1 */
-	LOG_OF,      /* int4: how many events the transaction has */
-	LOG_HEAD,    /* int4: how much of event is left where the whole is too large, see pending.h */
-	LOG_REL,     /* oid: the watched table, 0 for a message */
-	LOG_OP,      /* "char": I U D T M, R for a reset, B for a bulk marker, C for a chunk of bulk members */
+	LOG_ID =
+		1, /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
+	LOG_TX,     /* int8: full transaction id */
+	LOG_AT,     /* timestamptz: when the commit began */
+	LOG_FILE,   /* oid: the file that the next two are about, see log_place.c */
+	LOG_BLOCK,  /* int4: rows of ids from this one on are in this block or behind it */
+	LOG_BEHIND, /* int4: rows of ids up to id - behind are in blocks up to that one */
+	LOG_SEQ,    /* int4: place in the transaction, from 1 */
+	LOG_OF,     /* int4: how many events the transaction has */
+	LOG_HEAD,   /* int4: how much of event is left where the whole is too large, see pending.h */
+	LOG_REL,    /* oid: the watched table, 0 for a message */
+	LOG_OP, /* "char": I U D T M, R for a reset, B for a bulk marker, C for a chunk of bulk members */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
 	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
@@ -63,9 +64,9 @@ typedef struct LogFixed
 #define LOG_CHUNK_OP 'C'
 
 /*
- * Small members of a bulk write share a row, which costs a tenth of a row for each. Such a chunk has the id and
- * seq of its first member, in head how many they are, in columns each one's LogMember with the attribute numbers
- * behind it, and in event each one's channel and text.
+ * Small members of a bulk write share a row, which costs a tenth of a row for each. Such a chunk
+ * has the id and seq of its first member, in head how many they are, in columns each one's
+ * LogMember with the attribute numbers behind it, and in event each one's channel and text.
  */
 typedef struct LogMember
 {
@@ -108,15 +109,19 @@ typedef struct LogBulk
 extern NotifydDatabase *log_attach(void);
 
 /*
- * Take n ids, in flight from now until log_decided(), and the places for rows of theirs. At PRE_COMMIT, once per
- * transaction.
+ * Take n ids, in flight from now until log_decided(), and the places for rows of theirs. At
+ * PRE_COMMIT, once per transaction.
  */
-extern LogReservation log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples);
+extern LogReservation
+log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples);
 
 /* Take n provisional keys; their segment is not truncated before log_decided(). */
 extern LogBulk log_begin_bulk(NotifydDatabase *database, int64 n);
 
-/* The transaction is decided: nothing of it is in flight any more; wakes the feed after a commit. Never fails. */
+/*
+ * The transaction is decided: nothing of it is in flight any more; wakes the feed after a commit.
+ * Never fails.
+ */
 extern void log_decided(NotifydDatabase *database, bool committed);
 
 /*
@@ -125,12 +130,16 @@ extern void log_decided(NotifydDatabase *database, bool committed);
  */
 extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 
-/* The process id of a backend that may still write rows to a segment whose ids end before first; 0: there is none. */
+/*
+ * The process id of a backend that may still write rows to a segment whose ids end before first; 0:
+ * there is none.
+ */
 extern int log_segment_writer(NotifydDatabase *database, int segment, uint64 first);
 
 /*
- * For the feed, once a second: tell the server's log, once for each, which backend has held up the watermark for
- * seconds. Returns for how many ms the one that holds it up now has done so; 0: none does.
+ * For the feed, once a second: tell the server's log, once for each, which backend has held up the
+ * watermark for seconds. Returns for how many ms the one that holds it up now has done so; 0: none
+ * does.
  */
 extern uint32 log_report_in_flight(NotifydDatabase *database);
 
@@ -140,19 +149,25 @@ extern uint32 log_report_in_flight(NotifydDatabase *database);
 extern void lag_committed(NotifydDatabase *database);
 
 /*
- * For the feed: before it takes the watermark; and when it has sent what it can: all links have been sent everything
- * up to delivered, and the slowest of them an event of last_at at last.
+ * For the feed: before it takes the watermark; and when it has sent what it can: all links have
+ * been sent everything up to delivered, and the slowest of them an event of last_at at last.
  */
 extern void lag_begin_round(NotifydDatabase *database);
 extern void lag_end_round(NotifydDatabase *database, uint64 delivered, TimestampTz last_at);
 
-/* When the oldest commit ended that has not been delivered; 0: there is none. For whoever wants to know. */
+/*
+ * When the oldest commit ended that has not been delivered; 0: there is none. For whoever wants to
+ * know.
+ */
 extern TimestampTz lag_since(NotifydDatabase *database);
 
 /* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
 extern Oid log_relation(const char *name);
 
-/* OIDs of a segment's log table, its table for members of bulk writes and that one's index on id; errors likewise. */
+/*
+ * OIDs of a segment's log table, its table for members of bulk writes and that one's index on id;
+ * errors likewise.
+ */
 extern Oid log_table(int segment);
 extern Oid log_bulk_table(int segment);
 extern Oid log_bulk_index(int segment);
@@ -178,8 +193,8 @@ typedef struct LogRow
 } LogRow;
 
 /*
- * Reserve ids for a transaction's events and insert rows of theirs, formed as in log_row.h, in order; of: how many events there
- * are. What is written is visible when the transaction commits.
+ * Reserve ids for a transaction's events and insert rows of theirs, formed as in log_row.h, in
+ * order; of: how many events there are. What is written is visible when the transaction commits.
  */
 extern LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at);
@@ -195,8 +210,8 @@ extern void log_write_member(LogBulkWriter *writer, const LogRow *row);
 extern void log_close_bulk_writer(LogBulkWriter *writer);
 
 /* The same for the n events of a bulk write, with the row that stands for all of them. */
-extern LogReservation
-log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n, uint64 tx, TimestampTz at);
+extern LogReservation log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n,
+									   uint64 tx, TimestampTz at);
 
 /* ---------------- reading (log_read.c) ---------------- */
 
@@ -226,7 +241,8 @@ typedef struct LogSegment
 	int segment;
 	uint64 first;
 	TimestampTz since;
-	uint64 pinned; /* last id of the bulk writes that have members here and their marker later; 0: none */
+	uint64
+		pinned; /* last id of the bulk writes that have members here and their marker later; 0: none */
 } LogSegment;
 
 /* The segments in use, oldest first. */
@@ -247,7 +263,10 @@ typedef struct LogReader
 	uint64 bulk_last;
 	int64 bulk_key;
 	int bulk_segment;
-	/* where the ids behind after begin: a block of a file, as long as the era is that one, see log_place.c */
+	/*
+	 * where the ids behind after begin: a block of a file, as long as the era is that one, see
+	 * log_place.c
+	 */
 	Oid near_file;
 	BlockNumber near_block;
 	uint32 near_era;
@@ -257,16 +276,16 @@ typedef struct LogReader
 typedef bool (*LogCallback)(const LogEvent *event, void *arg);
 
 /*
- * Read events reader->after < id <= upto, which must be at or below a watermark that was taken before
- * the snapshot. At most max_rows are looked at. reader->after is where reading stopped: upto when there
- * was nothing more. Needs a transaction. reader->after must not be below map->oldest.
+ * Read events reader->after < id <= upto, which must be at or below a watermark that was taken
+ * before the snapshot. At most max_rows are looked at. reader->after is where reading stopped: upto
+ * when there was nothing more. Needs a transaction. reader->after must not be below map->oldest.
  */
-extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
-					 LogCallback callback, void *arg);
+extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows,
+					 Snapshot snapshot, LogCallback callback, void *arg);
 
 /*
- * The last id in the log, dead rows included, which segment it is in, the last watermark that a row tells of (0: none does),
- * and the smallest key (0: none).
+ * The last id in the log, dead rows included, which segment it is in, the last watermark that a row
+ * tells of (0: none does), and the smallest key (0: none).
  */
 extern void log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smallest_key);
 
@@ -285,20 +304,21 @@ extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
 /* ---------------- rendering (log_render.c) ---------------- */
 
 /*
- * Append {"position":...,"id":...,...,<text>} (the params of an event, see pending.h), truncated with
- * ,"truncated":true behind the text. All in the server's encoding.
+ * Append {"position":...,"id":...,...,<text>} (the params of an event, see pending.h), truncated
+ * with ,"truncated":true behind the text. All in the server's encoding.
  */
-extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at,
-							  const char *text, Size length, bool truncated);
+extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of,
+							  TimestampTz at, const char *text, Size length, bool truncated);
 
 /* The part of it before the text; there is no NUL behind it. */
-extern void log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
+extern void
+log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
 
 /* ---------------- timelines (log_timeline.c) ---------------- */
 
 /*
- * The timeline of this database, as positions carry it. Needs a transaction, unless log_attach() has been called by this
- * process.
+ * The timeline of this database, as positions carry it. Needs a transaction, unless log_attach()
+ * has been called by this process.
  */
 extern uint32 log_timeline(void);
 
@@ -309,55 +329,74 @@ extern uint32 log_timeline_of(uint64 id);
 extern uint32 log_draw_timeline(void);
 
 /*
- * Note this start's timeline, and where the earlier ones end, if that has not been done. Called by the feed before it
- * hands out a position, outside a transaction.
+ * Note this start's timeline, and where the earlier ones end, if that has not been done. Called by
+ * the feed before it hands out a position, outside a transaction.
  */
 extern void log_begin_timeline(NotifydDatabase *database, const LogMap *map);
 
-/* For the feed: up to which id positions of a timeline are good. False: the timeline is no part of this history. */
+/*
+ * For the feed: up to which id positions of a timeline are good. False: the timeline is no part of
+ * this history.
+ */
 extern bool log_timeline_end(uint32 timeline, uint64 *last);
 
 /* ---------------- segments and retention (log_segment.c) ---------------- */
 
 /*
- * Call a function with the columns of each row of a small table of ours that a snapshot sees, and run a statement of our
- * own that takes up to two numbers, which the latter needs to be between the other two.
+ * Call a function with the columns of each row of a small table of ours that a snapshot sees, and
+ * run a statement of our own that takes up to two numbers, which the latter needs to be between the
+ * other two.
  */
 typedef void (*LogRowFunction)(void *arg, Datum *values);
-extern void log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg);
+extern void
+log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg);
 extern void log_begin_work(void);
 extern void log_execute(const char *sql, int64 first, int64 second);
 extern void log_end_work(void);
 
-/* A position in the middle of what is retained: by segments, the older half is up to and with it. */
+/*
+ * A position in the middle of what is retained: by segments, the older half is up to and with it.
+ */
 extern uint64 log_middle(const LogMap *map);
 
 /* Read the map of segments from notifyd.log_segment. Needs a transaction. */
 extern void log_load_map(LogMap *map);
 
-/* Read the map, and begin the first segment, or finish a rotation, where that is needed. Called by the feed, outside a transaction. */
+/*
+ * Read the map, and begin the first segment, or finish a rotation, where that is needed. Called by
+ * the feed, outside a transaction.
+ */
 extern void log_begin(NotifydDatabase *database, LogMap *map);
 
 /*
- * Do what retention asks for, in transactions of its own: truncations, and at most one rotation. Called by
- * the feed only, outside a transaction, with its map, which is kept right; all readers have read up to
- * read. Never waits for a lock. Returns the time in ms after which it wants to be called again.
+ * Do what retention asks for, in transactions of its own: truncations, and at most one rotation.
+ * Called by the feed only, outside a transaction, with its map, which is kept right; all readers
+ * have read up to read. Never waits for a lock. Returns the time in ms after which it wants to be
+ * called again.
  */
 extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read);
 
 /*
- * For log_retain(), when the log takes total bytes although it is to take no more than limit (log_pin.c): beyond twice
- * the limit tell the server's log, once for each, which process keeps the oldest segment from being truncated.
+ * For log_retain(), when the log takes total bytes although it is to take no more than limit
+ * (log_pin.c): beyond twice the limit tell the server's log, once for each, which process keeps the
+ * oldest segment from being truncated.
  */
-extern void log_report_pinned(NotifydDatabase *database, const LogMap *map, int64 total, int64 limit);
+extern void
+log_report_pinned(NotifydDatabase *database, const LogMap *map, int64 total, int64 limit);
 
-/* For writers: so many bytes of events have been written. Wakes the feed where retention has to look. */
+/*
+ * For writers: so many bytes of events have been written. Wakes the feed where retention has to
+ * look.
+ */
 extern void log_wrote(NotifydDatabase *database, uint64 bytes);
 
 /* Whether retention has to look now, because much has been written. */
 extern bool log_retention_due(NotifydDatabase *database);
 
-/* After how many ms retention should look at the log of a database that has no feed, if anything is in it. */
+/*
+ * After how many ms retention should look at the log of a database that has no feed, if anything is
+ * in it.
+ */
 extern int log_visit_ms(void);
 
 #endif /* PG_NOTIFYD_LOG_H */

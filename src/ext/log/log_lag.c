@@ -3,8 +3,8 @@
  * log_lag.c
  *	  How long the oldest commit has been waiting that has not been delivered to the gateways.
  *
- * Whoever reads notifyd.stats works that out, so that a feed that is stopped cannot claim to be level. Three
- * parties leave what is needed in the shared memory:
+ * Whoever reads notifyd.stats works that out, so that a feed that is stopped cannot claim to be
+ * level. Three parties leave what is needed in the shared memory:
  *
  *	  writer	log_decided() calls lag_committed(): where no other commit is noted in waiting_since, it notes the time
  *				of its own.
@@ -13,9 +13,10 @@
  *	  feed		lag_end_round(), when it has sent what it can: if all links have been sent everything below
  *				lag_upto, nothing is left of reading_since. If not, it is the time of the last event that was sent.
  *
- * So the older of the two times is that of a commit which has not been delivered, or at most one round older.
- * A commit notes its time after its ids are no longer in flight. So a round that has taken the time over knows that
- * these ids are below its watermark, unless other ones that are smaller are still in flight.
+ * So the older of the two times is that of a commit which has not been delivered, or at most one
+ * round older. A commit notes its time after its ids are no longer in flight. So a round that has
+ * taken the time over knows that these ids are below its watermark, unless other ones that are
+ * smaller are still in flight.
  *
  *-------------------------------------------------------------------------
  */

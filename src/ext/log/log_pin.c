@@ -3,10 +3,11 @@
  * log_pin.c
  *	  Who keeps the log from becoming smaller.
  *
- * The feed truncates the oldest segment only if it gets the locks for it at once. Any role can hold a lock that is in
- * its way, for as long as it likes: a long query of an administrator on the log, or a role that only knows the OID of
- * a table and passes it to nextval(), which locks before it looks at privileges. Nothing but the log's size suffers,
- * so nobody is thrown out; but who it is must not have to be guessed.
+ * The feed truncates the oldest segment only if it gets the locks for it at once. Any role can hold
+ * a lock that is in its way, for as long as it likes: a long query of an administrator on the log,
+ * or a role that only knows the OID of a table and passes it to nextval(), which locks before it
+ * looks at privileges. Nothing but the log's size suffers, so nobody is thrown out; but who it is
+ * must not have to be guessed.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +24,9 @@
 #include "ext/base/compat.h"
 #include "ext/log/log.h"
 
-/* A process that holds a lock on a relation which truncating it would wait for; 0: there is none. */
+/*
+ * A process that holds a lock on a relation which truncating it would wait for; 0: there is none.
+ */
 static int
 log_lock_holder(Oid relation)
 {
@@ -52,7 +55,10 @@ log_toast_table(Oid table)
 	return toast;
 }
 
-/* A process that holds a lock on one of a segment's tables, which *table is set to; 0: there is none. */
+/*
+ * A process that holds a lock on one of a segment's tables, which *table is set to; 0: there is
+ * none.
+ */
 static int
 log_segment_lock_holder(int segment, Oid *table)
 {
@@ -75,9 +81,11 @@ log_tell_pinned(int pid, const char *how, int64 total)
 	ereport(
 		LOG,
 		(errmsg("process %d keeps the event log from being truncated", pid),
-		 errdetail("The log takes %lld MB, more than twice pg_notifyd.retention_size. The process %s.",
-				   (long long) total / (1024 * 1024), how),
-		 errhint("The log becomes smaller when the transaction of that process ends; pg_terminate_backend() "
+		 errdetail(
+			 "The log takes %lld MB, more than twice pg_notifyd.retention_size. The process %s.",
+			 (long long) total / (1024 * 1024), how),
+		 errhint("The log becomes smaller when the transaction of that process ends; "
+				 "pg_terminate_backend() "
 				 "ends it.")));
 }
 

@@ -3,10 +3,11 @@
  * log_place.c
  *	  Where in a log table the rows of certain ids are.
  *
- * A log table has no index: an entry for each event cost its writer more than the row did. It needs none,
- * because rows are given their places in the order of their ids: whoever takes ids takes room at the table's tail as well, under
- * the same lock. So rows stand nearly in that order. Nearly, because a row may find no room where it was given some; it then goes to
- * the file's end, and the tail with it. So each row says what was known when its ids were taken:
+ * A log table has no index: an entry for each event cost its writer more than the row did. It needs
+ * none, because rows are given their places in the order of their ids: whoever takes ids takes room
+ * at the table's tail as well, under the same lock. So rows stand nearly in that order. Nearly,
+ * because a row may find no room where it was given some; it then goes to the file's end, and the
+ * tail with it. So each row says what was known when its ids were taken:
  *
  *	  block		the tail then. Rows of this id, and of all that were taken later, are in this block or behind it,
  *				as that is where they were given room.
@@ -14,22 +15,26 @@
  *				it are in blocks up to and with that one.
  *	  file		of which file that is said. VACUUM FULL moves rows to another one.
  *
- * So every row, dead or alive, tells a reader where ids at or above its own begin, and a binary search for an id
- * cannot go wrong: a bad turn only makes the reader begin too early. And a reader that goes forward knows which ids
- * cannot come any more, so it need not keep many to put them in order.
+ * So every row, dead or alive, tells a reader where ids at or above its own begin, and a binary
+ * search for an id cannot go wrong: a bad turn only makes the reader begin too early. And a reader
+ * that goes forward knows which ids cannot come any more, so it need not keep many to put them in
+ * order.
  *
- * The tail is a (file, block) in shared memory, with the room that is left in the block. It may be a block that the file does
- * not have yet: who was given room there makes it. Blocks are made several at a time, by one who comes near the file's
- * end, mostly before anyone needs them; after a crash some may stay empty. Two rules keep what rows say true:
+ * The tail is a (file, block) in shared memory, with the room that is left in the block. It may be
+ * a block that the file does not have yet: who was given room there makes it. Blocks are made
+ * several at a time, by one who comes near the file's end, mostly before anyone needs them; after a
+ * crash some may stay empty. Two rules keep what rows say true:
  *
  *	  Before a row is decided the tail is at its block or behind it, or not known (log_landed()).
  *	  No row goes before the tail of when its ids were taken, nor before that of now if it had none (log_aim()).
  *
- * The tail is not known after a start of the server, for a new file, and where the file was cut (VACUUM removes empty blocks
- * at the end, though not of tables made by our script, unless it is told to). Who finds it unknown adds rows to the file's
- * end; those rows say nothing but "block 0", and the tail is then known again. As that end may be before a place that was
- * told earlier, an era begins before he adds a row (NotifydDatabase.era): readers who have kept a block in mind look anew, and
- * writers who took their ids before have no place any more. A cut is found by the first who opens the table after it.
+ * The tail is not known after a start of the server, for a new file, and where the file was cut
+ * (VACUUM removes empty blocks at the end, though not of tables made by our script, unless it is
+ * told to). Who finds it unknown adds rows to the file's end; those rows say nothing but "block 0",
+ * and the tail is then known again. As that end may be before a place that was told earlier, an era
+ * begins before he adds a row (NotifydDatabase.era): readers who have kept a block in mind look
+ * anew, and writers who took their ids before have no place any more. A cut is found by the first
+ * who opens the table after it.
  *
  *-------------------------------------------------------------------------
  */
@@ -80,12 +85,16 @@ log_tail_block(uint64 tail)
 	return (BlockNumber) tail;
 }
 
-#define LOG_PAGE_ROOM      (BLCKSZ - SizeOfPageHeaderData)
-#define LOG_INLINE         8160 /* what is larger goes out of line: toast_tuple_target of the log's tables */
-#define LOG_BLOCKS_AHEAD   4    /* blocks are made while the tail has no more before it */
+#define LOG_PAGE_ROOM (BLCKSZ - SizeOfPageHeaderData)
+#define LOG_INLINE                                                                                 \
+	8160 /* what is larger goes out of line: toast_tuple_target of the log's tables */
+#define LOG_BLOCKS_AHEAD   4 /* blocks are made while the tail has no more before it */
 #define LOG_BLOCKS_AT_ONCE 32
 
-/* The room that a row needs in a block. The text of a large one is elsewhere; everything else stays. */
+/*
+ * The room that a row needs in a block. The text of a large one is elsewhere; everything else
+ * stays.
+ */
 static uint32
 log_row_room(HeapTuple tuple)
 {
@@ -170,8 +179,9 @@ log_known_end(NotifydDatabase *database, const LogReservation *reservation, Oid 
 }
 
 /*
- * If the file has been cut, begin a new era. As long as the table's lock is held, the file can only grow: it was cut if it
- * is shorter now than it was known to be before that was looked at. If somebody else begins an era meanwhile, look again.
+ * If the file has been cut, begin a new era. As long as the table's lock is held, the file can only
+ * grow: it was cut if it is shorter now than it was known to be before that was looked at. If
+ * somebody else begins an era meanwhile, look again.
  */
 static void
 log_check_cut(NotifydDatabase *database, const LogReservation *reservation, Relation table)
@@ -196,8 +206,8 @@ log_check_cut(NotifydDatabase *database, const LogReservation *reservation, Rela
 }
 
 /*
- * Make blocks, so that there is this one, and some more. New ones are zero until a row comes. wait: else not if
- * somebody else is at it.
+ * Make blocks, so that there is this one, and some more. New ones are zero until a row comes. wait:
+ * else not if somebody else is at it.
  */
 static void
 log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wait)
@@ -226,8 +236,9 @@ log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wai
 }
 
 /*
- * Rows for which no place is known go to the file's end, which must not be before the tail, nor before that of the reservation.
- * Where no tail is known, it may be before places that rows have told which are gone since: that is a new era.
+ * Rows for which no place is known go to the file's end, which must not be before the tail, nor
+ * before that of the reservation. Where no tail is known, it may be before places that rows have
+ * told which are gone since: that is a new era.
  */
 static void
 log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Relation table)
@@ -255,7 +266,10 @@ log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation t
 {
 	LogSign sign = {.file = COMPAT_RELATION_FILE(table)};
 
-	/* A backend that has a target block has looked since, because a cut makes everyone forget the target. */
+	/*
+	 * A backend that has a target block has looked since, because a cut makes everyone forget the
+	 * target.
+	 */
 	if (RelationGetTargetBlock(table) == InvalidBlockNumber)
 		log_check_cut(database, reservation, table);
 
@@ -300,7 +314,8 @@ log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int n)
 int32
 log_behind(const LogSign *sign, uint64 id)
 {
-	return sign->decided == 0 ? PG_INT32_MAX : (int32) Min(id - sign->decided, (uint64) PG_INT32_MAX);
+	return sign->decided == 0 ? PG_INT32_MAX
+							  : (int32) Min(id - sign->decided, (uint64) PG_INT32_MAX);
 }
 
 void
@@ -317,7 +332,10 @@ log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber b
 	tail = pg_atomic_read_u64(&database->tail);
 	if (log_tail_file(tail) != file && database->segment == segment)
 	{
-		/* No earlier than where anyone has added rows before. What replaces another file's tail may be rolled back. */
+		/*
+		 * No earlier than where anyone has added rows before. What replaces another file's tail may
+		 * be rolled back.
+		 */
 		if (tail != 0)
 			log_begin_era(database);
 		pg_atomic_write_u64(&database->tail, log_make_tail(file, nblocks - 1));
@@ -355,8 +373,8 @@ log_era(void)
 }
 
 /*
- * How many blocks may have rows of ids up to a watermark that was taken before: none behind the tail. It is not known where
- * nothing has been written since the server, or this segment, began.
+ * How many blocks may have rows of ids up to a watermark that was taken before: none behind the
+ * tail. It is not known where nothing has been written since the server, or this segment, began.
  */
 static BlockNumber
 log_count_blocks(Relation table)
@@ -365,11 +383,15 @@ log_count_blocks(Relation table)
 	uint64 tail = database != NULL ? pg_atomic_read_u64(&database->tail) : 0;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(table);
 
-	return log_tail_file(tail) == COMPAT_RELATION_FILE(table) ? Min(nblocks, log_tail_block(tail) + 1)
-															  : nblocks;
+	return log_tail_file(tail) == COMPAT_RELATION_FILE(table)
+			   ? Min(nblocks, log_tail_block(tail) + 1)
+			   : nblocks;
 }
 
-/* What the rows of a page say; rows must have room for MaxHeapTuplesPerPage. Returns how many there are. */
+/*
+ * What the rows of a page say; rows must have room for MaxHeapTuplesPerPage. Returns how many there
+ * are.
+ */
 static int
 log_read_page(Relation table, BlockNumber block, LogPageRow *rows)
 {
@@ -483,7 +505,8 @@ log_count_places(const LogPlaces *places, uint64 upto)
 }
 
 uint64
-log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, uint64 upto, int enough)
+log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, uint64 upto,
+			int enough)
 {
 	LogPageRow rows[MaxHeapTuplesPerPage];
 	Oid file = COMPAT_RELATION_FILE(table);
@@ -548,7 +571,10 @@ log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slo
 	LogPlaces places = {0};
 	bool found;
 
-	/* A row that is found is the last if all behind it were looked at, and it says itself where those are. */
+	/*
+	 * A row that is found is the last if all behind it were looked at, and it says itself where
+	 * those are.
+	 */
 	for (;;)
 	{
 		BlockNumber begin = 0;
@@ -583,7 +609,10 @@ log_last_in(Relation table, uint64 *decided)
 	BlockNumber begin = 0;
 	uint64 last = 0;
 
-	/* The greatest id is that of the last rows or a greater one, which is not before where these say. */
+	/*
+	 * The greatest id is that of the last rows or a greater one, which is not before where these
+	 * say.
+	 */
 	for (BlockNumber block = nblocks; block > 0 && last == 0; block--)
 	{
 		int n = log_read_page(table, block - 1, rows);

@@ -19,8 +19,12 @@
 
 /* ---------------- for writers ---------------- */
 
-/* Under the database's lock: take room at the tail for these rows, in order, and note in the reservation where. */
-extern void log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n);
+/*
+ * Under the database's lock: take room at the tail for these rows, in order, and note in the
+ * reservation where.
+ */
+extern void
+log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n);
 
 /* Where a writer's next row goes. */
 typedef struct LogSpot
@@ -42,12 +46,15 @@ typedef struct LogSign
 /* Under the database's lock: nothing is known of the tail from now on. */
 extern void log_forget_tail(NotifydDatabase *database);
 
-/* Look where the rows of a reservation are to be put; table is that of the reservation, and locked. */
-extern LogSign log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table);
+/*
+ * Look where the rows of a reservation are to be put; table is that of the reservation, and locked.
+ */
+extern LogSign
+log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table);
 
 /*
- * Point the table to the block for the next rows, which are then to be inserted with HEAP_INSERT_SKIP_FSM. Returns how many
- * of these n go there.
+ * Point the table to the block for the next rows, which are then to be inserted with
+ * HEAP_INSERT_SKIP_FSM. Returns how many of these n go there.
  */
 extern int log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int n);
 
@@ -79,19 +86,22 @@ typedef struct LogPlaces
 extern BlockNumber log_locate(Relation table, uint64 id);
 
 /*
- * Find rows of ids after < id <= upto, dead ones too, in blocks from a log_locate()d one on, in order of id. upto
- * must be at or below a watermark. Returns the id up to which there are no others: less than upto only if that is
- * enough, a number of rows.
+ * Find rows of ids after < id <= upto, dead ones too, in blocks from a log_locate()d one on, in
+ * order of id. upto must be at or below a watermark. Returns the id up to which there are no
+ * others: less than upto only if that is enough, a number of rows.
  */
-extern uint64
-log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, uint64 upto, int enough);
+extern uint64 log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after,
+						  uint64 upto, int enough);
 
-/* Get the visible row of the greatest id at or below upto, which must be at or below a watermark. False: none. */
+/*
+ * Get the visible row of the greatest id at or below upto, which must be at or below a watermark.
+ * False: none.
+ */
 extern bool log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slot);
 
 /*
- * The last id that rows of a table stand for, dead ones too; 0: there are none. *decided grows to the last watermark that the
- * last rows tell of. For a table that is not written to.
+ * The last id that rows of a table stand for, dead ones too; 0: there are none. *decided grows to
+ * the last watermark that the last rows tell of. For a table that is not written to.
  */
 extern uint64 log_last_in(Relation table, uint64 *decided);
 

@@ -3,8 +3,8 @@
  * log_read.c
  *	  Reading events from the log tables in order of id.
  *
- * A bulk transaction is one marker row in the order, and its events are read through it, in pieces, from the
- * segment's table of members: a reader may stop and go on anywhere inside.
+ * A bulk transaction is one marker row in the order, and its events are read through it, in pieces,
+ * from the segment's table of members: a reader may stop and go on anywhere inside.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,8 @@ typedef struct LogScan
 } LogScan;
 
 static void
-log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection direction, Snapshot snapshot)
+log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection direction,
+			   Snapshot snapshot)
 {
 	ScanKeyData keys[2];
 
@@ -130,14 +131,15 @@ log_enter_bulk(LogReader *reader, TupleTableSlot *slot)
 	reader->bulk_first = (uint64) DatumGetInt64(slot->tts_values[LOG_ID - 1]);
 	reader->bulk_last = reader->bulk_first + DatumGetInt32(slot->tts_values[LOG_OF - 1]) - 1;
 	if (sscanf(place, "%d " INT64_FORMAT, &reader->bulk_segment, &reader->bulk_key) != 2)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("marker row " UINT64_FORMAT " of the log is damaged", reader->bulk_first)));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("marker row " UINT64_FORMAT " of the log is damaged", reader->bulk_first)));
 	pfree(place);
 }
 
 /*
- * Give the callback the members that a chunk has of reader->after < id <= stop. event has what they have in
- * common, and the id of the first. Returns false if the callback, or *rows, said to stop.
+ * Give the callback the members that a chunk has of reader->after < id <= stop. event has what they
+ * have in common, and the id of the first. Returns false if the callback, or *rows, said to stop.
  */
 static bool
 log_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64 stop, int *rows,
@@ -192,11 +194,12 @@ log_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
 }
 
 /*
- * Give the callback the members of the bulk transaction from reader->after up to upto. Returns false if
- * the callback, or *rows, said to stop.
+ * Give the callback the members of the bulk transaction from reader->after up to upto. Returns
+ * false if the callback, or *rows, said to stop.
  */
 static bool
-log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogCallback callback, void *arg)
+log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogCallback callback,
+			  void *arg)
 {
 	LogScan scan;
 	uint64 stop = Min(reader->bulk_last, upto);
@@ -235,7 +238,8 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 
 	if (reader->after >= first)
 	{
-		log_begin_scan(&scan, segment, (int64) first, (int64) reader->after, BackwardScanDirection, snapshot);
+		log_begin_scan(&scan, segment, (int64) first, (int64) reader->after, BackwardScanDirection,
+					   snapshot);
 		if (log_next(&scan))
 			log_enter_bulk(reader, scan.slot);
 		log_end_scan(&scan);
@@ -327,10 +331,11 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 			continue;
 		if (!reader->positioned)
 			log_position_reader(reader, map->segments[i].segment, first, snapshot);
-		if (reader->after < reader->bulk_last && !log_read_bulk(reader, upto, &rows, snapshot, callback, arg))
+		if (reader->after < reader->bulk_last &&
+			!log_read_bulk(reader, upto, &rows, snapshot, callback, arg))
 			return;
-		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot, callback,
-							  arg))
+		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot,
+							  callback, arg))
 			return;
 		reader->after = Max(reader->after, Min(end, upto));
 	}

@@ -34,7 +34,9 @@ log_render_position(StringInfo buf, uint32 timeline, uint64 id)
 	buffer_put(buf, text, (int) wire_position_format(position, text));
 }
 
-/* ISO 8601 in UTC up to the seconds, whatever the session's settings are. Returns the text's end. */
+/*
+ * ISO 8601 in UTC up to the seconds, whatever the session's settings are. Returns the text's end.
+ */
 static char *
 log_format_second(char *text, int64 second)
 {
@@ -42,7 +44,8 @@ log_format_second(char *text, int64 second)
 	fsec_t fsec;
 
 	if (timestamp2tm(second * USECS_PER_SEC, NULL, &tm, &fsec, NULL, NULL) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
 	text = pg_ultostr_zeropad(text, tm.tm_year, 4);
 	*text++ = '-';
 	text = pg_ultostr_zeropad(text, tm.tm_mon, 2);
@@ -103,8 +106,8 @@ log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, Tim
 }
 
 void
-log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at, const char *text,
-				  Size length, bool truncated)
+log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at,
+				  const char *text, Size length, bool truncated)
 {
 	log_render_prefix(buf, id, tx, seq, of, at);
 	appendBinaryStringInfo(buf, text, (int) length);

@@ -3,9 +3,10 @@
  * log_row.c
  *	  A row of a log table as it is formed in memory.
  *
- * A row is made where its event's text is written, in the transaction's buffer, so that the commit has nothing to form
- * and nothing to copy: heap_form_tuple() takes four times as long, though the places of most columns are known, and
- * needs the text once more. See fill_val() in access/common/heaptuple.c for what it does.
+ * A row is made where its event's text is written, in the transaction's buffer, so that the commit
+ * has nothing to form and nothing to copy: heap_form_tuple() takes four times as long, though the
+ * places of most columns are known, and needs the text once more. See fill_val() in
+ * access/common/heaptuple.c for what it does.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,7 +71,10 @@ log_begin_row(StringInfo buf, const LogRow *row, Size columns_size)
 	log_put_value(buf, row->columns, columns_size);
 	log_put_value(buf, row->channel, row->channel_length);
 
-	/* Here, where its length is not known, a text has the long header, as a short value may have, too. */
+	/*
+	 * Here, where its length is not known, a text has the long header, as a short value may have,
+	 * too.
+	 */
 	log_pad(buf, INTALIGN(buf->len) + VARHDRSZ);
 }
 

@@ -19,13 +19,16 @@
 #define LOG_HOFF MAXALIGN(SizeofHeapTupleHeader)
 
 /*
- * Append a row, up to where its event's text comes; the buffer's end must be MAXALIGNed. columns_size: of row->columns,
- * in bytes. Of what is known at the commit only, and of the text, nothing is looked at: the former comes with
- * log_write(), the latter with log_end_row().
+ * Append a row, up to where its event's text comes; the buffer's end must be MAXALIGNed.
+ * columns_size: of row->columns, in bytes. Of what is known at the commit only, and of the text,
+ * nothing is looked at: the former comes with log_write(), the latter with log_end_row().
  */
 extern void log_begin_row(StringInfo buf, const LogRow *row, Size columns_size);
 
-/* The text of a row is text_length bytes, up to the row's end, and its head the first head_length of them. */
+/*
+ * The text of a row is text_length bytes, up to the row's end, and its head the first head_length
+ * of them.
+ */
 extern void log_end_row(char *row, char *text, Size head_length, Size text_length);
 
 /* Those of its columns that have a fixed place. */

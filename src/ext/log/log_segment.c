@@ -4,17 +4,18 @@
  *	  Segments and retention.
  *
  * The log tables are used in turn. notifyd.log_segment has a row for each that is in use, with the
- * first id that its rows may have; the newest is the one being written. The feed moves on to the next
- * table when the current one is large or old enough, and truncates the oldest when it is not to be
- * kept, or when its table is needed.
+ * first id that its rows may have; the newest is the one being written. The feed moves on to the
+ * next table when the current one is large or old enough, and truncates the oldest when it is not
+ * to be kept, or when its table is needed.
  *
  * Moving on: the row for the next table is committed first, with a first id a little ahead of the
- * counter; then, under the lock, the counter leaps there and the table is switched. If the counter has
- * passed that id meanwhile, the row is written anew. If the server or the feed ends in between, the next
- * feed finishes it: it switches, or takes the row back (log_finish_rotation()).
+ * counter; then, under the lock, the counter leaps there and the table is switched. If the counter
+ * has passed that id meanwhile, the row is written anew. If the server or the feed ends in between,
+ * the next feed finishes it: it switches, or takes the row back (log_finish_rotation()).
  *
- * Truncating: never a table that a transaction may still write (log_segment_writer()), never waiting for
- * a lock (so nobody ever queues behind us), and readers in this process find out by the map.
+ * Truncating: never a table that a transaction may still write (log_segment_writer()), never
+ * waiting for a lock (so nobody ever queues behind us), and readers in this process find out by the
+ * map.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,10 +40,15 @@
 #include "ext/log/log_place.h"
 #include "ext/base/settings.h"
 
-/* How far ahead of the counter a new segment begins: the ids that may be taken while its row is committed. */
+/*
+ * How far ahead of the counter a new segment begins: the ids that may be taken while its row is
+ * committed.
+ */
 #define LOG_ROTATION_GAP 10000
 
-/* How often sizes and ages are looked at, in ms; the lesser one only where retention is as short. */
+/*
+ * How often sizes and ages are looked at, in ms; the lesser one only where retention is as short.
+ */
 #define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
 
@@ -50,8 +56,8 @@
 #define LOG_VISIT_MS 60000
 
 /*
- * How long a segment is kept that is by itself larger than all that is to be kept: so long for readers who
- * are about to begin, so long for those who are reading it.
+ * How long a segment is kept that is by itself larger than all that is to be kept: so long for
+ * readers who are about to begin, so long for those who are reading it.
  */
 #define LOG_GRACE_MS         5000
 #define LOG_READING_GRACE_MS 60000
@@ -75,7 +81,8 @@ log_map_segment(void *arg, Datum *values)
 	LogSegment *segment = &map->segments[map->n++];
 
 	if (map->n > LOG_SEGMENTS)
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("notifyd.log_segment has too many rows")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED), errmsg("notifyd.log_segment has too many rows")));
 	segment->segment = DatumGetInt32(values[0]);
 	segment->first = (uint64) DatumGetInt64(values[1]);
 	segment->since = DatumGetTimestampTz(values[2]);
@@ -166,7 +173,10 @@ log_end_work(void)
 	CommitTransactionCommand();
 }
 
-/* Lock a log table to empty it, with its TOAST table, which a vacuum may hold. Returns false rather than wait. */
+/*
+ * Lock a log table to empty it, with its TOAST table, which a vacuum may hold. Returns false rather
+ * than wait.
+ */
 static bool
 log_lock_table(Oid oid)
 {
@@ -182,8 +192,8 @@ log_lock_table(Oid oid)
 }
 
 /*
- * What TRUNCATE does to a table (ExecuteTruncateGuts() in commands/tablecmds.c), but for the WAL record that tells
- * subscribers to do the same: their log is not ours. The table is locked.
+ * What TRUNCATE does to a table (ExecuteTruncateGuts() in commands/tablecmds.c), but for the WAL
+ * record that tells subscribers to do the same: their log is not ours. The table is locked.
  */
 static void
 log_empty_table(Oid oid)
@@ -261,9 +271,9 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 
 		log_begin_work();
 		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
-		log_execute(
-			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
-			segment, (int64) first);
+		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, "
+					"clock_timestamp())",
+					segment, (int64) first);
 		log_end_work();
 	} while (!log_switch(database, segment, first));
 
@@ -272,7 +282,9 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 	CommitTransactionCommand();
 }
 
-/* If the newest segment of the map is not the one that is being written, make it so, or forget it. */
+/*
+ * If the newest segment of the map is not the one that is being written, make it so, or forget it.
+ */
 static void
 log_finish_rotation(NotifydDatabase *database, LogMap *map)
 {
@@ -306,9 +318,9 @@ log_begin(NotifydDatabase *database, LogMap *map)
 	if (map->n == 0)
 	{
 		log_begin_work();
-		log_execute(
-			"INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, clock_timestamp())",
-			0, (int64) database->first_at_start);
+		log_execute("INSERT INTO notifyd.log_segment (segment, first_id, since) VALUES ($1, $2, "
+					"clock_timestamp())",
+					0, (int64) database->first_at_start);
 		log_load_map(map);
 		log_end_work();
 	}
@@ -347,8 +359,8 @@ log_measure(LogMap *map, int64 *bytes)
 }
 
 /*
- * Whether the oldest segment is kept although the log is too large: a transaction larger than that would be
- * gone before anyone had read it.
+ * Whether the oldest segment is kept although the log is too large: a transaction larger than that
+ * would be gone before anyone had read it.
  */
 static bool
 log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read, TimestampTz now)
@@ -367,9 +379,10 @@ log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read
 	StartTransactionCommand();
 	log_load_map(map);
 	CommitTransactionCommand();
-	return !TimestampDifferenceExceeds(
-		asked_since, now,
-		read < Max(map->segments[1].first - 1, oldest->pinned) ? LOG_READING_GRACE_MS : LOG_GRACE_MS);
+	return !TimestampDifferenceExceeds(asked_since, now,
+									   read < Max(map->segments[1].first - 1, oldest->pinned)
+										   ? LOG_READING_GRACE_MS
+										   : LOG_GRACE_MS);
 }
 
 static int64

@@ -3,13 +3,15 @@
  * log_timeline.c
  *	  Timelines: which history a position is of.
  *
- * A position is a timeline and an id. Ids alone do not tell histories apart: a server that is restored from a backup, a
- * promoted standby, a copy of a data directory, a database made from a template all have the same past, and each goes on
- * with events of its own. No file or number of the server's tells either, because a copy has them too.
+ * A position is a timeline and an id. Ids alone do not tell histories apart: a server that is
+ * restored from a backup, a promoted standby, a copy of a data directory, a database made from a
+ * template all have the same past, and each goes on with events of its own. No file or number of
+ * the server's tells either, because a copy has them too.
  *
- * So every start begins a timeline, whose number is drawn at random: when the first session after the server's start, or
- * after the database's or the extension's creation, looks at the log (log_initialise()). What another copy gives out from
- * then on is of another timeline. notifyd.timeline says up to which id the earlier timelines are part of this history:
+ * So every start begins a timeline, whose number is drawn at random: when the first session after
+ * the server's start, or after the database's or the extension's creation, looks at the log
+ * (log_initialise()). What another copy gives out from then on is of another timeline.
+ * notifyd.timeline says up to which id the earlier timelines are part of this history:
  *
  *	  timeline	a number
  *	  last_id	positions of it up to this id are good; of the present one, all
@@ -18,22 +20,24 @@
  *
  * An event that is sent again later has the position that it had first (log_timeline_of()).
  *
- * At a start the feed ends the timelines that are there at the last event that is certain, before it hands out a position
- * of the new one. Certain is more than visible. Clients have seen events in order of id, so who has got as far as the id
- * of a transaction that is not here has seen what is not part of this history, also if later ids are here. Such a
- * transaction was under way when the history ended, and there are three traces of it (log_certain()):
+ * At a start the feed ends the timelines that are there at the last event that is certain, before
+ * it hands out a position of the new one. Certain is more than visible. Clients have seen events in
+ * order of id, so who has got as far as the id of a transaction that is not here has seen what is
+ * not part of this history, also if later ids are here. Such a transaction was under way when the
+ * history ended, and there are three traces of it (log_certain()):
  *
  *	  Its row is here, and its end is not: neither a commit nor an abort.
  *	  Its row is not here, and there is a gap between the ids of others.
  *	  It is behind all others; then there is nothing to find, and nothing to confuse either.
  *
- * After an ordinary crash this ends at or behind every position that was handed out: events are sent up to a watermark, which
- * is before all that is under way, and only when the ends of everything up to it, aborts too, are on disk (log_decided()). An
- * abort that left no row is a gap, too. Rows tell of watermarks (log_place.c), and what was there at the start before has
- * ended, so it matters only if no row was written after the watermark had passed it.
+ * After an ordinary crash this ends at or behind every position that was handed out: events are
+ * sent up to a watermark, which is before all that is under way, and only when the ends of
+ * everything up to it, aborts too, are on disk (log_decided()). An abort that left no row is a gap,
+ * too. Rows tell of watermarks (log_place.c), and what was there at the start before has ended, so
+ * it matters only if no row was written after the watermark had passed it.
  *
- * Version 1.0 noted, for each timeline of PostgreSQL's, up to which id the ones before are good. The first start of this
- * version turns such rows into ours.
+ * Version 1.0 noted, for each timeline of PostgreSQL's, up to which id the ones before are good.
+ * The first start of this version turns such rows into ours.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,7 +61,10 @@
 /* last_id of the present timeline: it has no end yet. */
 #define LOG_TIMELINE_OPEN PG_INT64_MAX
 
-/* Numbers are below this: three bytes tell histories apart well enough, and are short in a text that every event has. */
+/*
+ * Numbers are below this: three bytes tell histories apart well enough, and are short in a text
+ * that every event has.
+ */
 #define LOG_TIMELINE_NUMBERS (1 << 24)
 
 typedef struct LogTimeline
@@ -77,7 +84,10 @@ typedef struct LogTimelines
 /* As the feed has found, or written, them. */
 static LogTimelines log_timelines;
 
-/* Whether notifyd.timeline has the column first_id. It has not where the extension is still that of version 1.0. */
+/*
+ * Whether notifyd.timeline has the column first_id. It has not where the extension is still that of
+ * version 1.0.
+ */
 static bool
 log_notes_first(void)
 {
@@ -148,7 +158,8 @@ log_draw_timeline(void)
 	do
 	{
 		if (!pg_strong_random(&drawn, sizeof(drawn)))
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 		drawn %= LOG_TIMELINE_NUMBERS;
 	} while (drawn == 0 || log_find_timeline(&all, drawn) != NULL);
 	if (all.timelines != NULL)
@@ -217,7 +228,10 @@ log_timeline_of(uint64 id)
 	LogTimelines all = {0};
 	const LogTimeline *first;
 
-	/* All that writers render for NOTIFY are of the present one. They must not have to look at a table. */
+	/*
+	 * All that writers render for NOTIFY are of the present one. They must not have to look at a
+	 * table.
+	 */
 	if (database != NULL && id >= database->first_at_start)
 		return database->timeline;
 	if (log_timelines.n > 0)
@@ -244,9 +258,9 @@ log_row_ended(TupleTableSlot *slot)
 }
 
 /*
- * Go on from *certain through the rows of a segment that follow without a gap and have ended, up to upto. Returns false
- * where one has not, or there is a gap. Rows of a start or of a new segment follow a leap of the ids; they tell nothing of a
- * watermark.
+ * Go on from *certain through the rows of a segment that follow without a gap and have ended, up to
+ * upto. Returns false where one has not, or there is a gap. Rows of a start or of a new segment
+ * follow a leap of the ids; they tell nothing of a watermark.
  */
 static bool
 log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
@@ -262,8 +276,9 @@ log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
 		if (!table_tuple_fetch_row_version(table, &places.places[i].tid, SnapshotAny, slot))
 			continue;
 		slot_getallattrs(slot);
-		go_on = log_row_ended(slot) && (places.places[i].id <= Max(*certain + 1, segment->first) ||
-										DatumGetInt32(slot->tts_values[LOG_BEHIND - 1]) == PG_INT32_MAX);
+		go_on = log_row_ended(slot) &&
+				(places.places[i].id <= Max(*certain + 1, segment->first) ||
+				 DatumGetInt32(slot->tts_values[LOG_BEHIND - 1]) == PG_INT32_MAX);
 		if (go_on)
 			*certain = log_last_id_of(slot);
 	}
@@ -275,8 +290,8 @@ log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
 }
 
 /*
- * The id up to which everything that was written before this start is known to have ended. The end of a segment may have
- * been handed out as a position, too (feed_set_position()).
+ * The id up to which everything that was written before this start is known to have ended. The end
+ * of a segment may have been handed out as a position, too (feed_set_position()).
  */
 static uint64
 log_certain(NotifydDatabase *database, const LogMap *map)
@@ -306,7 +321,8 @@ log_certain(NotifydDatabase *database, const LogMap *map)
 /* What version 1.0 has noted, as rows of ours. */
 static const char *const log_convert_timelines =
 	"UPDATE notifyd.timeline AS t SET last_id = coalesce("
-	"(SELECT min(n.last_id) FROM notifyd.timeline AS n WHERE n.timeline > t.timeline), 9223372036854775807) "
+	"(SELECT min(n.last_id) FROM notifyd.timeline AS n WHERE n.timeline > t.timeline), "
+	"9223372036854775807) "
 	"WHERE NOT EXISTS (SELECT FROM notifyd.timeline WHERE last_id = 9223372036854775807)";
 
 /* End the timelines that are there, and note the new one. */
@@ -320,10 +336,11 @@ log_note_timeline(NotifydDatabase *database, const LogMap *map)
 	log_execute(log_convert_timelines, 0, 0);
 	log_execute("UPDATE notifyd.timeline SET last_id = $1 WHERE last_id > $1", certain, 0);
 	log_execute("DELETE FROM notifyd.timeline WHERE last_id < $1", (int64) map->oldest, 0);
-	log_execute(log_notes_first() ? "INSERT INTO notifyd.timeline (timeline, last_id, at, first_id) "
-									"VALUES ($1, 9223372036854775807, clock_timestamp(), $2)"
-								  : "INSERT INTO notifyd.timeline (timeline, last_id, at) "
-									"VALUES ($1, 9223372036854775807, clock_timestamp())",
+	log_execute(log_notes_first()
+					? "INSERT INTO notifyd.timeline (timeline, last_id, at, first_id) "
+					  "VALUES ($1, 9223372036854775807, clock_timestamp(), $2)"
+					: "INSERT INTO notifyd.timeline (timeline, last_id, at) "
+					  "VALUES ($1, 9223372036854775807, clock_timestamp())",
 				database->timeline, (int64) database->first_at_start);
 	log_end_work();
 }

@@ -3,8 +3,8 @@
  * log_write.c
  *	  Inserting rows into a log table, past SQL and the executor.
  *
- * The writer's user has no privileges on the log and needs none: the rows are written as the system's
- * own, with no trigger, no rule and no constraint to consult.
+ * The writer's user has no privileges on the log and needs none: the rows are written as the
+ * system's own, with no trigger, no rule and no constraint to consult.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +31,7 @@
 
 #define LOG_BATCH_ROWS  64          /* of a bulk write, in one multi-insert */
 #define LOG_BATCH_BYTES (64 * 1024) /* or this much of them */
-#define LOG_CHUNK_BYTES                                                                                      \
+#define LOG_CHUNK_BYTES                                                                            \
 	8000 /* members in one chunk: with its own fields it fills a page, see toast_tuple_target */
 
 /* Make a formed row whole with what is known at the commit. */
@@ -51,7 +51,8 @@ log_stamp_row(HeapTuple tuple, const LogRow *row, const LogSign *sign)
 }
 
 static void
-log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int options, BulkInsertState bulk)
+log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
+				   BulkInsertState bulk)
 {
 	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
 
@@ -70,15 +71,19 @@ log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int 
 }
 
 /*
- * Past SQL and the executor, and without what logical decoding would need of the row: it is no part of any publication.
- * table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c), so it is for where there is none.
+ * Past SQL and the executor, and without what logical decoding would need of the row: it is no part
+ * of any publication. table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c),
+ * so it is for where there is none.
  */
 static void
-log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options, BulkInsertState bulk)
+log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
+		   BulkInsertState bulk)
 {
 	FAIL_POINT("log-insert");
 
-	/* One row, as most transactions have, needs no slot and none of what several are prepared with. */
+	/*
+	 * One row, as most transactions have, needs no slot and none of what several are prepared with.
+	 */
 	if (n > 1 && !XLogLogicalInfoActive())
 		log_insert_several(table, tuples, n, cid, options, bulk);
 	else
@@ -99,7 +104,10 @@ log_lock(NotifydDatabase *database)
 LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at)
 {
-	/* Before ids are taken, which the feed rarely makes be of another segment meanwhile: opening it may take long. */
+	/*
+	 * Before ids are taken, which the feed rarely makes be of another segment meanwhile: opening it
+	 * may take long.
+	 */
 	Relation table = table_open(log_table(database->segment), RowExclusiveLock);
 	LogReservation reservation = log_reserve(database, of, tuples, n);
 	LogSign sign;
@@ -114,7 +122,8 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 	sign = log_aim(database, &reservation, table);
 	for (int i = 0; i < n; i++)
 	{
-		LogRow row = {.id = (int64) reservation.first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
+		LogRow row = {
+			.id = (int64) reservation.first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
 
 		log_stamp_row(tuples[i], &row, &sign);
 	}
@@ -159,9 +168,14 @@ struct LogBulkWriter
 	Size bytes;
 };
 
-/* All that a B-tree of plain columns is told by it. BuildIndexInfo() looks for expressions and predicates. */
-static IndexInfo log_index_info = {
-	.type = T_IndexInfo, .ii_NumIndexAttrs = 1, .ii_NumIndexKeyAttrs = 1, .ii_IndexAttrNumbers = {LOG_ID}};
+/*
+ * All that a B-tree of plain columns is told by it. BuildIndexInfo() looks for expressions and
+ * predicates.
+ */
+static IndexInfo log_index_info = {.type = T_IndexInfo,
+								   .ii_NumIndexAttrs = 1,
+								   .ii_NumIndexKeyAttrs = 1,
+								   .ii_IndexAttrNumbers = {LOG_ID}};
 
 static void
 log_clear_chunk(LogChunk *chunk)
@@ -182,7 +196,8 @@ log_open_bulk_writer(int segment)
 	writer->state = GetBulkInsertState();
 	initStringInfo(&writer->chunk.headers);
 	initStringInfo(&writer->chunk.texts);
-	writer->rows = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
+	writer->rows =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
 }
 
@@ -327,7 +342,10 @@ log_close_bulk_writer(LogBulkWriter *writer)
 	pfree(writer);
 }
 
-/* Note that rows of ids up to last are in an earlier segment than their ids say: it must outlive its turn. */
+/*
+ * Note that rows of ids up to last are in an earlier segment than their ids say: it must outlive
+ * its turn.
+ */
 static void
 log_write_pin(int segment, uint64 last)
 {

@@ -19,8 +19,9 @@
  *								are no longer in flight and the feed is woken. Must not fail.
  *	  XACT_EVENT_ABORT			the same, without the wake.
  *
- * Between the two, everybody else's later events wait for this transaction (log.c). So whatever may wait or
- * take long comes before the ids are taken: see pending_wait_first(), and src/README.md for what cannot.
+ * Between the two, everybody else's later events wait for this transaction (log.c). So whatever may
+ * wait or take long comes before the ids are taken: see pending_wait_first(), and src/README.md for
+ * what cannot.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,17 +46,17 @@
 #include "ext/transaction/pending.h"
 
 #define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
-#define PENDING_BULK   256          /* a transaction with more events than this is written as bulk */
+#define PENDING_BULK   256 /* a transaction with more events than this is written as bulk */
 
 /*
- * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which begins and ends at
- * multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is (one row is; several are copied once by
- * table_multi_insert()).
+ * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which
+ * begins and ends at multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is (one row
+ * is; several are copied once by table_multi_insert()).
  */
 typedef struct PendingEntry
 {
-	uint32 length;    /* of the row, without what is added to it so that the next entry is aligned */
-	bool notify;      /* also send its id by NOTIFY on the channel, */
+	uint32 length; /* of the row, without what is added to it so that the next entry is aligned */
+	bool notify;   /* also send its id by NOTIFY on the channel, */
 	bool notify_rows; /* or the whole event */
 } PendingEntry;
 
@@ -116,9 +117,10 @@ pending_open_file(void)
 
 	if (pending.file_owner == NULL)
 	{
-		pending.file_context =
-			AllocSetContextCreate(TopTransactionContext, "pg_notifyd pending file", ALLOCSET_DEFAULT_SIZES);
-		pending.file_owner = ResourceOwnerCreate(TopTransactionResourceOwner, "pg_notifyd pending file");
+		pending.file_context = AllocSetContextCreate(
+			TopTransactionContext, "pg_notifyd pending file", ALLOCSET_DEFAULT_SIZES);
+		pending.file_owner =
+			ResourceOwnerCreate(TopTransactionResourceOwner, "pg_notifyd pending file");
 	}
 	context = MemoryContextSwitchTo(pending.file_context);
 	CurrentResourceOwner = pending.file_owner;
@@ -156,7 +158,8 @@ pending_write_file(const void *data, Size size)
 	if (pending.file_moved)
 	{
 		if (BufFileSeek(pending.file, 0, (off_t) pending.file_bytes, SEEK_SET) != 0)
-			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+			ereport(ERROR,
+					(errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
 	}
 
 	/* It has moved for good if this fails half-way. */
@@ -211,7 +214,8 @@ pending_prepare(void)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("cannot capture a change while the transaction is committing"),
 				 errdetail("The events of this transaction have been written to the log already."),
-				 errhint("A watched table must not be changed by a commit callback of another extension.")));
+				 errhint("A watched table must not be changed by a commit callback of another "
+						 "extension.")));
 	if (pending.begun)
 		elog(ERROR, "an event was captured while another one was written");
 	if (pending.database == NULL)
@@ -326,7 +330,10 @@ pending_append(const PendingHead *head, const char *text, Size head_length, Size
 
 /* ---------------- reading the buffer back ---------------- */
 
-/* The bytes at *offset, which moves past them: where they are, if that is in memory, or else allocated in the current context. */
+/*
+ * The bytes at *offset, which moves past them: where they are, if that is in memory, or else
+ * allocated in the current context.
+ */
 static const char *
 pending_read(uint64 *offset, Size size)
 {
@@ -352,12 +359,16 @@ pending_rewind(uint64 *offset)
 	if (pending.file != NULL)
 	{
 		if (BufFileSeek(pending.file, 0, 0, SEEK_SET) != 0)
-			ereport(ERROR, (errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
+			ereport(ERROR,
+					(errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
 		pending.file_moved = true;
 	}
 }
 
-/* Read the next entry; *row is its row. Entries never straddle file and tail, because the tail is spilled whole. */
+/*
+ * Read the next entry; *row is its row. Entries never straddle file and tail, because the tail is
+ * spilled whole.
+ */
 static PendingEntry
 pending_next(uint64 *offset, char **row)
 {
@@ -379,8 +390,8 @@ pending_notify(const LogRow *row, uint64 id, bool whole)
 
 	initStringInfo(&payload);
 	if (whole && row->event_length < COMPAT_NOTIFY_PAYLOAD_MAX)
-		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, row->event, row->event_length,
-						  false);
+		log_render_params(&payload, id, row->tx, row->seq, row->of, row->at, row->event,
+						  row->event_length, false);
 	if (payload.len == 0 || payload.len >= COMPAT_NOTIFY_PAYLOAD_MAX)
 	{
 		resetStringInfo(&payload);
@@ -392,12 +403,16 @@ pending_notify(const LogRow *row, uint64 id, bool whole)
 	pfree(payload.data);
 }
 
-/* Go through the buffer once; write the events as members of a bulk write, or send what is to be sent by NOTIFY. */
+/*
+ * Go through the buffer once; write the events as members of a bulk write, or send what is to be
+ * sent by NOTIFY.
+ */
 static void
 pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 {
 	MemoryContext context = CurrentMemoryContext;
-	MemoryContext each = AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext each =
+		AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
 	uint64 offset;
 	LogRow row = {.tx = tx, .at = at, .of = (int32) pending.count};
 
@@ -424,9 +439,9 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 }
 
 /*
- * Whether the transaction has executed NOTIFY, or LISTEN or UNLISTEN. Only async.c knows, and tells in one way:
- * AtPrepare_Notify() does nothing but raise an error where that is so (PostgreSQL 14 to 18). It leaves nothing to
- * clean up behind, so no subtransaction is needed to catch it.
+ * Whether the transaction has executed NOTIFY, or LISTEN or UNLISTEN. Only async.c knows, and tells
+ * in one way: AtPrepare_Notify() does nothing but raise an error where that is so (PostgreSQL 14 to
+ * 18). It leaves nothing to clean up behind, so no subtransaction is needed to catch it.
  */
 static bool
 pending_transaction_notifies(void)
@@ -451,13 +466,14 @@ pending_transaction_notifies(void)
 /*
  * Do now what the commit would wait for after our callback, while this transaction holds up nobody.
  *
- * ON COMMIT actions of temporary tables take locks on them that other sessions can hold. What was done is not done
- * again: a dropped table is passed over, and none is emptied without the flag, which says that temporary tables have
- * been accessed (PreCommit_on_commit_actions() in commands/tablecmds.c).
+ * ON COMMIT actions of temporary tables take locks on them that other sessions can hold. What was
+ * done is not done again: a dropped table is passed over, and none is emptied without the flag,
+ * which says that temporary tables have been accessed (PreCommit_on_commit_actions() in
+ * commands/tablecmds.c).
  *
- * A commit with notifications waits for those that have notified before it, up to their end. PreCommit_Notify() in
- * commands/async.c takes the same lock, and finds it taken. It comes last, as it does there, because nobody who has
- * notified should wait for anything else.
+ * A commit with notifications waits for those that have notified before it, up to their end.
+ * PreCommit_Notify() in commands/async.c takes the same lock, and finds it taken. It comes last, as
+ * it does there, because nobody who has notified should wait for anything else.
  */
 static void
 pending_wait_first(void)
@@ -544,7 +560,10 @@ pending_pre_commit(void)
 	pending.database = log_attach();
 	at = GetCurrentTimestamp();
 
-	/* The current context may be that of a procedure that commits in a loop: nothing may stay there. */
+	/*
+	 * The current context may be that of a procedure that commits in a loop: nothing may stay
+	 * there.
+	 */
 	context = MemoryContextSwitchTo(TopTransactionContext);
 	tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
 	if (pending.count <= PENDING_BULK && pending.file == NULL)
@@ -561,18 +580,20 @@ pending_pre_prepare(void)
 {
 	capture_flush_moved();
 	if (pending.count > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
-				 errdetail("The events of a transaction get their place in the order when it commits."),
-				 errhint("Use COMMIT, or notify_unwatch() the table.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
+			 errdetail("The events of a transaction get their place in the order when it commits."),
+			 errhint("Use COMMIT, or notify_unwatch() the table.")));
 	pending_drop_file();
 }
 
 /*
- * PostgreSQL calls those callbacks first that were registered last (CallXactCallbacks() in access/transam/xact.c). So
- * there are two: this one, registered when the library is loaded, is called behind those of other libraries, which may
- * wait for anything. postgres_fdw commits on another server there.
+ * PostgreSQL calls those callbacks first that were registered last (CallXactCallbacks() in
+ * access/transam/xact.c). So there are two: this one, registered when the library is loaded, is
+ * called behind those of other libraries, which may wait for anything. postgres_fdw commits on
+ * another server there.
  */
 static void
 pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
@@ -599,7 +620,10 @@ pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 	}
 }
 
-/* And this one, registered with the session's first event, before those that were there: others' events wait no longer. */
+/*
+ * And this one, registered with the session's first event, before those that were there: others'
+ * events wait no longer.
+ */
 static void
 pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
 {
@@ -632,18 +656,21 @@ pending_begin_subxact(int level)
 		if (pending.savepoints == NULL)
 			pending.savepoints = palloc(pending.savepoints_size * sizeof(PendingSavepoint));
 		else
-			pending.savepoints =
-				repalloc_huge(pending.savepoints, pending.savepoints_size * sizeof(PendingSavepoint));
+			pending.savepoints = repalloc_huge(pending.savepoints,
+											   pending.savepoints_size * sizeof(PendingSavepoint));
 		MemoryContextSwitchTo(context);
 	}
-	pending.savepoints[pending.nsavepoints++] = (PendingSavepoint){
-		.level = level, .bytes = pending_bytes(), .count = pending.count, .notifies = pending.notifies};
+	pending.savepoints[pending.nsavepoints++] = (PendingSavepoint){.level = level,
+																   .bytes = pending_bytes(),
+																   .count = pending.count,
+																   .notifies = pending.notifies};
 }
 
 static void
 pending_end_subxact(int level, bool commit)
 {
-	PendingSavepoint *top = pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
+	PendingSavepoint *top =
+		pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
 	bool noted = top != NULL && top->level == level;
 
 	/* Even where no event was counted, for the first may have failed half-way. */
@@ -655,7 +682,8 @@ pending_end_subxact(int level, bool commit)
 
 static void
 pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_unused(),
-						 SubTransactionId parent pg_attribute_unused(), void *arg pg_attribute_unused())
+						 SubTransactionId parent pg_attribute_unused(),
+						 void *arg pg_attribute_unused())
 {
 	int level = GetCurrentTransactionNestLevel();
 

@@ -19,21 +19,25 @@
 #define PENDING_DELETE   'D'
 #define PENDING_TRUNCATE 'T'
 #define PENDING_MESSAGE  'M'
-#define PENDING_RESET    'R' /* no event: subscribers are to load their state anew, see watch_reset.c */
+#define PENDING_RESET                                                                              \
+	'R' /* no event: subscribers are to load their state anew, see watch_reset.c */
 
 typedef struct PendingEvent
 {
 	char op;
 	bool notify;      /* also send its id by NOTIFY on the channel, */
 	bool notify_rows; /* or the whole event */
-	Oid relation;     /* the watched table (of a partition: the watched parent); InvalidOid for a message */
-	int ncolumns;     /* columns whose values text carries, for the privilege check; */
+	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
+	int ncolumns;              /* columns whose values text carries, for the privilege check; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
 	const char *channel;
 	int channel_length;
 } PendingEvent;
 
-/* What all events of an operation on a table begin with, in the form in which they wait: made once, and copied for each. */
+/*
+ * What all events of an operation on a table begin with, in the form in which they wait: made once,
+ * and copied for each.
+ */
 typedef struct PendingHead
 {
 	StringInfoData buf; /* behind text_at: the begin of the text, which may be appended to */
@@ -44,7 +48,8 @@ typedef struct PendingHead
 extern void pending_make_head(PendingHead *head, const PendingEvent *event);
 
 /*
- * An event's text is the inside of its JSON object from "op" on, without braces, in the server's encoding, e.g.
+ * An event's text is the inside of its JSON object from "op" on, without braces, in the server's
+ * encoding, e.g.
  *	  "op":"UPDATE","schema":"public","table":"orders","channel":"orders","key":{"id":1},"new":{...},"old":{...}
  * and its head ends behind the key. The event as delivered is
  *	  {"position":"1-17","id":17,"tx":740,"seq":1,"of":2,"at":"2026-01-01T00:00:00.000000+00:00",<text>}
@@ -52,20 +57,22 @@ extern void pending_make_head(PendingHead *head, const PendingEvent *event);
  * <text>. An event that could not be built whole because of its size is given with
  * a head that is all of a text, which ends in ,"truncated":true itself.
  *
- * A reset's text is "op":"RESET","channel":"orders","reason":"...", and its head ends before the reason.
+ * A reset's text is "op":"RESET","channel":"orders","reason":"...", and its head ends before the
+ * reason.
  *
- * Append an event; everything is copied. The text is what the head has of it, and text behind that, head_length bytes of which
- * belong to its head. Returns the event's place in the transaction, from 1.
- * Needs the workers: raises shared_require()'s error. Raises
- * ERRCODE_FEATURE_NOT_SUPPORTED when the transaction is already committing.
+ * Append an event; everything is copied. The text is what the head has of it, and text behind that,
+ * head_length bytes of which belong to its head. Returns the event's place in the transaction, from
+ * 1. Needs the workers: raises shared_require()'s error. Raises ERRCODE_FEATURE_NOT_SUPPORTED when
+ * the transaction is already committing.
  */
-extern int64 pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length);
+extern int64
+pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length);
 
 /*
- * The same in two steps, for a text that is written where it stays: what is appended to the buffer between them is
- * the text behind what the head has of it. head_end is where its head ends in the buffer. No
- * event may be appended in between, and no subtransaction roll back: that raises ERRCODE_INTERNAL_ERROR. After an error
- * there is no pending_end().
+ * The same in two steps, for a text that is written where it stays: what is appended to the buffer
+ * between them is the text behind what the head has of it. head_end is where its head ends in the
+ * buffer. No event may be appended in between, and no subtransaction roll back: that raises
+ * ERRCODE_INTERNAL_ERROR. After an error there is no pending_end().
  */
 extern StringInfo pending_begin(const PendingHead *head);
 extern int64 pending_end(int head_end);

@@ -162,7 +162,8 @@ clients_set_connected_at(ClientsRow *row, const WireClient *client)
 	TimestampTz connected_at = (TimestampTz) client->connected_at - NOTIFYD_UNIX_EPOCH;
 
 	if (client->connected_at > PG_INT64_MAX || !IS_VALID_TIMESTAMP(connected_at))
-		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("a gateway sent a time out of range")));
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						errmsg("a gateway sent a time out of range")));
 	clients_set(row, CLIENTS_CONNECTED_AT, TimestampTzGetDatum(connected_at));
 }
 
@@ -189,7 +190,8 @@ clients_add_row(ClientsReader *reader, const WireClient *client)
 	clients_set_name(&row, CLIENTS_ROLE,
 					 client->role.len > 0 ? clients_text(client->role) : notifyd_anonymous_role);
 	if (client->subprotocol.len > 0)
-		clients_set(&row, CLIENTS_SUBPROTOCOL, CStringGetTextDatum(clients_text(client->subprotocol)));
+		clients_set(&row, CLIENTS_SUBPROTOCOL,
+					CStringGetTextDatum(clients_text(client->subprotocol)));
 	clients_set_channels(&row, client->channels);
 	clients_set_connected_at(&row, client);
 	clients_set_position(&row, client);
@@ -208,9 +210,9 @@ clients_handle(ClientsReader *reader, const WireMessage *message)
 
 	if (hello != !reader->greeted ||
 		(!hello && message->type != WIRE_CLIENT && message->type != WIRE_CLIENTS_END))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROTOCOL_VIOLATION), errmsg("unexpected frame of type %d from gateway %d",
-															 (int) message->type, reader->gateway)));
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						errmsg("unexpected frame of type %d from gateway %d", (int) message->type,
+							   reader->gateway)));
 	if (hello)
 		reader->greeted = link_version_ok(reader->gateway, message->u.hello.version, ERROR);
 	else if (message->type == WIRE_CLIENT)
@@ -261,7 +263,8 @@ clients_wait(const ClientsReader *reader, long timeout)
 
 	if (wait_event == 0)
 		COMPAT_WAIT_EVENT(wait_event, "NotifydClients");
-	(void) WaitLatchOrSocket(MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+	(void) WaitLatchOrSocket(MyLatch,
+							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 							 reader->fd, timeout, wait_event);
 	ResetLatch(MyLatch);
 }
@@ -319,20 +322,23 @@ clients_read_gateway(ClientsReader *reader, int gateway)
 	reader->ended = false;
 	reader->len = 0;
 	INSTR_TIME_SET_CURRENT(reader->began);
-	/* Counted with what the server opens for itself, or it would run out of descriptors elsewhere. */
+	/*
+	 * Counted with what the server opens for itself, or it would run out of descriptors elsewhere.
+	 */
 	if (!AcquireExternalFD())
-		ereport(ERROR,
-				(errcode_for_socket_access(), errmsg("could not create socket for gateway %d: %m", gateway)));
+		ereport(ERROR, (errcode_for_socket_access(),
+						errmsg("could not create socket for gateway %d: %m", gateway)));
 	reader->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (reader->fd < 0)
 	{
 		ReleaseExternalFD();
-		ereport(ERROR,
-				(errcode_for_socket_access(), errmsg("could not create socket for gateway %d: %m", gateway)));
+		ereport(ERROR, (errcode_for_socket_access(),
+						errmsg("could not create socket for gateway %d: %m", gateway)));
 	}
 	PG_TRY();
 	{
-		const char *problem = clients_ask(reader) ? clients_listen(reader) : psprintf("%s.", strerror(errno));
+		const char *problem =
+			clients_ask(reader) ? clients_listen(reader) : psprintf("%s.", strerror(errno));
 
 		if (problem != NULL)
 			ereport(WARNING, (errmsg("could not get all clients of gateway %d", gateway),

@@ -46,9 +46,9 @@ PG_FUNCTION_INFO_V1(notify_fetch);
 /*
  * notify_fetch(id bigint) -> json
  *
- * The event with that id, whole, as a client would get it in "params" if no limit of size were in its
- * way; NULL if the log does not have it, or if the caller may not read what the event carries: ids can be guessed, and
- * an error would tell that there is such an event, and of what.
+ * The event with that id, whole, as a client would get it in "params" if no limit of size were in
+ * its way; NULL if the log does not have it, or if the caller may not read what the event carries:
+ * ids can be guessed, and an error would tell that there is such an event, and of what.
  */
 Datum
 notify_fetch(PG_FUNCTION_ARGS)
@@ -57,7 +57,10 @@ notify_fetch(PG_FUNCTION_ARGS)
 	FetchState state = {.id = (uint64) id};
 	Snapshot snapshot;
 
-	/* Not log_attach(): on a standby there are no counters yet, and what it set would be outdated at promotion. */
+	/*
+	 * Not log_attach(): on a standby there are no counters yet, and what it set would be outdated
+	 * at promotion.
+	 */
 	shared_require();
 	extension_require_version();
 	if (id <= 0)

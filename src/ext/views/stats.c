@@ -115,7 +115,9 @@ stats_begin(StatsRow *row, const char *kind, const char *name)
 	stats_set_text(row, STATS_NAME, name);
 }
 
-/* How many backends are committing events of a database, and which of them began first (0: none). */
+/*
+ * How many backends are committing events of a database, and which of them began first (0: none).
+ */
 static int
 stats_in_flight(int index, int *oldest_pid)
 {
@@ -140,13 +142,17 @@ stats_in_flight(int index, int *oldest_pid)
 	return count;
 }
 
-/* Has a running feed not gone through its loop for long? Whoever stops it does not stop us from noticing. */
+/*
+ * Has a running feed not gone through its loop for long? Whoever stops it does not stop us from
+ * noticing.
+ */
 static bool
 stats_feed_silent(NotifydDatabase *database)
 {
 	TimestampTz alive_at = (TimestampTz) pg_atomic_read_u64(&database->alive_at);
 
-	return alive_at != 0 && TimestampDifferenceExceeds(alive_at, GetCurrentTimestamp(), NOTIFYD_SILENT_MS);
+	return alive_at != 0 &&
+		   TimestampDifferenceExceeds(alive_at, GetCurrentTimestamp(), NOTIFYD_SILENT_MS);
 }
 
 static const char *
@@ -189,14 +195,16 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	if (excluded)
 		stats_set_text(row, STATS_STATE, "excluded");
 	else
-		stats_set_text(row, STATS_STATE, stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
+		stats_set_text(row, STATS_STATE,
+					   stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
 	if (state != FEED_RUNNING)
 		return;
 	if (all)
 		stats_set(row, STATS_PID, Int32GetDatum(pid));
 	stats_set_started(row, started_at);
 	stats_set(row, STATS_LINKS, Int32GetDatum((int32) pg_atomic_read_u32(&database->links)));
-	stats_set(row, STATS_SUBSCRIPTIONS, Int32GetDatum((int32) pg_atomic_read_u32(&database->subscriptions)));
+	stats_set(row, STATS_SUBSCRIPTIONS,
+			  Int32GetDatum((int32) pg_atomic_read_u32(&database->subscriptions)));
 	if (pg_atomic_read_u32(&database->links) > 0)
 	{
 		Interval *lag = palloc0(sizeof(Interval));

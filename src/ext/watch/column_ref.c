@@ -64,9 +64,10 @@ column_ref_in(PG_FUNCTION_ARGS)
 
 	names = compat_parse_qualified_name(text);
 	if (list_length(names) < 2)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-						errmsg("invalid input syntax for type %s: \"%s\"", "notifyd.column_ref", text),
-						errdetail("A column is written schema.table.column.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("invalid input syntax for type %s: \"%s\"", "notifyd.column_ref", text),
+				 errdetail("A column is written schema.table.column.")));
 	column = strVal(llast(names));
 	names = list_truncate(names, list_length(names) - 1);
 
@@ -74,9 +75,9 @@ column_ref_in(PG_FUNCTION_ARGS)
 	ref->relation = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, false);
 	ref->attnum = get_attnum(ref->relation, column);
 	if (ref->attnum == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("column \"%s\" of relation \"%s\" does not exist",
-														   column, get_rel_name(ref->relation))));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of relation \"%s\" does not exist", column,
+							   get_rel_name(ref->relation))));
 	PG_RETURN_POINTER(ref);
 }
 
@@ -90,7 +91,8 @@ column_ref_out(PG_FUNCTION_ARGS)
 
 	if (schema == NULL)
 		PG_RETURN_CSTRING(psprintf("%u.%d", ref->relation, ref->attnum));
-	PG_RETURN_CSTRING(psprintf("%s.%s", quote_qualified_identifier(schema, table), quote_identifier(column)));
+	PG_RETURN_CSTRING(
+		psprintf("%s.%s", quote_qualified_identifier(schema, table), quote_identifier(column)));
 }
 
 Datum
@@ -116,12 +118,13 @@ column_ref_elements(ArrayType *array, int *n)
 	Datum *datums;
 	bool *nulls;
 
-	deconstruct_array(array, ARR_ELEMTYPE(array), sizeof(ColumnReference), false, TYPALIGN_INT, &datums,
-					  &nulls, n);
+	deconstruct_array(array, ARR_ELEMTYPE(array), sizeof(ColumnReference), false, TYPALIGN_INT,
+					  &datums, &nulls, n);
 	for (int i = 0; i < *n; i++)
 	{
 		if (nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_ARRAY_ELEMENT_ERROR), errmsg("column must not be null")));
+			ereport(ERROR,
+					(errcode(ERRCODE_ARRAY_ELEMENT_ERROR), errmsg("column must not be null")));
 	}
 	StaticAssertStmt(sizeof(Datum) == sizeof(ColumnReference *), "datums are read as pointers");
 	return (ColumnReference **) datums;
@@ -154,5 +157,6 @@ column_ref_names(PG_FUNCTION_ARGS)
 		if (column != NULL)
 			names[found++] = DirectFunctionCall1(namein, CStringGetDatum(column));
 	}
-	PG_RETURN_ARRAYTYPE_P(construct_array(names, found, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(names, found, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR));
 }

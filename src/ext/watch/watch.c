@@ -54,8 +54,9 @@ static bool
 watch_equal(const Watch *a, const Watch *b)
 {
 	return a->ops == b->ops && watch_columns_equal(&a->cols, &b->cols) &&
-		   watch_columns_equal(&a->key, &b->key) && watch_columns_equal(&a->update_of, &b->update_of) &&
-		   a->old_values == b->old_values && a->notify == b->notify && a->notify_rows == b->notify_rows;
+		   watch_columns_equal(&a->key, &b->key) &&
+		   watch_columns_equal(&a->update_of, &b->update_of) && a->old_values == b->old_values &&
+		   a->notify == b->notify && a->notify_rows == b->notify_rows;
 }
 
 /*
@@ -73,7 +74,8 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
 		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
 		return AccessExclusiveLock;
-	if (have->ops != want->ops || !watch_condition_is(want->relation, triggers.row, want->condition) ||
+	if (have->ops != want->ops ||
+		!watch_condition_is(want->relation, triggers.row, want->condition) ||
 		watch_state(have) != WATCH_ACTIVE)
 		return ShareRowExclusiveLock;
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
@@ -233,7 +235,8 @@ notify_unwatch(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("notify_unwatch()");
 	extension_require_version();
 	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation must not be null")));
 	relation = PG_GETARG_OID(0);
 	watch_check_relation(relation);
 	if (watch_to_remove(relation, channel) == NIL)

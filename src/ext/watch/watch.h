@@ -114,7 +114,10 @@ extern void watch_drop_triggers(WatchTriggers triggers);
 /* Check that the text is one SQL expression. Raises ERRCODE_SYNTAX_ERROR. */
 extern Node *watch_parse_condition(const char *condition);
 
-/* Have errors tell that they are in the condition, until the caller takes the context off the stack. */
+/*
+ * Have errors tell that they are in the condition, until the caller takes the context off the
+ * stack.
+ */
 extern void watch_condition_push(ErrorContextCallback *context, const char *condition);
 
 /*
@@ -164,7 +167,10 @@ typedef struct WatchTrigger
 /* The triggers of one table or partition that are ours, as WatchTriggers. Takes no lock. */
 extern List *watch_triggers_of(Oid relation);
 
-/* Whether a trigger is one of a watch, or of a partition for it: by its id and, where it carries that, the channel. */
+/*
+ * Whether a trigger is one of a watch, or of a partition for it: by its id and, where it carries
+ * that, the channel.
+ */
 extern bool watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch);
 
 /* Make a trigger of this relation ENABLE ALWAYS. The caller holds ShareRowExclusiveLock. */
@@ -179,12 +185,15 @@ extern void watch_enable_triggers(const Watch *watch);
 extern void watch_carry(const Watch *watch);
 
 /*
- * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it. Raises
- * the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a trigger.
+ * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it.
+ * Raises the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a
+ * trigger.
  */
 extern void watch_adopt_trigger(Oid relation, Oid oid);
 
-/* A new watch takes over the triggers of its table that were another watch's, which is not there. */
+/*
+ * A new watch takes over the triggers of its table that were another watch's, which is not there.
+ */
 extern void watch_adopt_orphans(const Watch *watch);
 
 /* Whether a watch's condition uses other operators than when it was given. */
@@ -198,7 +207,8 @@ extern bool watch_condition_is_other(const Watch *watch);
  */
 extern void watch_reset(const Watch *watch, const char *reason);
 
-#define WATCH_RESET_CAPTURED_AGAIN "some changes of the table were not captured before this position"
+#define WATCH_RESET_CAPTURED_AGAIN                                                                 \
+	"some changes of the table were not captured before this position"
 
 /*
  * For the feed at its start, outside a transaction: if unlogged tables were emptied by recovery
@@ -248,7 +258,10 @@ extern void watch_check_relation(Oid relation);
  */
 extern void watch_join_channel(const char *channel);
 
-/* Read the arguments of notify_watch(), check them, and return the watch that they ask for, with id 0. */
+/*
+ * Read the arguments of notify_watch(), check them, and return the watch that they ask for, with id
+ * 0.
+ */
 extern Watch *watch_from_arguments(FunctionCallInfo fcinfo);
 
 /* Read operations, separated by commas. Raises ERRCODE_INVALID_PARAMETER_VALUE. */
@@ -262,7 +275,10 @@ extern int watch_read_ops(const char *text);
  */
 extern List *watch_table_key(Oid relation, bool primary_only);
 
-/* The columns that a watch's events carry: how many, and their numbers in *columns; -1: the whole row. */
+/*
+ * The columns that a watch's events carry: how many, and their numbers in *columns; -1: the whole
+ * row.
+ */
 extern int watch_event_columns(const Watch *watch, int16 **columns);
 
 #endif /* PG_NOTIFYD_WATCH_H */

@@ -55,12 +55,14 @@ static void
 watch_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	if (PG_ARGISNULL(argument))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
 /*
- * How long a name is in UTF-8, in bytes, because that is how clients give it; or in the database's encoding, where that
- * takes more. An encoding that cannot be converted counts as it is. Errors where a character is not in UTF-8.
+ * How long a name is in UTF-8, in bytes, because that is how clients give it; or in the database's
+ * encoding, where that takes more. An encoding that cannot be converted counts as it is. Errors
+ * where a character is not in UTF-8.
  */
 static size_t
 watch_length_in_utf8(const char *name)
@@ -90,16 +92,18 @@ watch_check_channel(const char *channel, const char *hint)
 	if (length == 0)
 		detail = "A channel's name must not be empty.";
 	else if (clients_length >= NAMEDATALEN)
-		detail = psprintf("A channel's name must not be longer than %d bytes in UTF-8, and this one has %zu.",
-						  NAMEDATALEN - 1, clients_length);
+		detail = psprintf(
+			"A channel's name must not be longer than %d bytes in UTF-8, and this one has %zu.",
+			NAMEDATALEN - 1, clients_length);
 	for (size_t i = 0; i < length; i++)
 	{
 		if ((unsigned char) channel[i] < ' ' || channel[i] == 0x7f)
 			detail = "A channel's name must not contain control characters.";
 	}
 	if (detail != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("invalid channel name \"%s\"", channel),
-						errdetail("%s", detail), hint ? errhint("%s", hint) : 0));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME), errmsg("invalid channel name \"%s\"", channel),
+				 errdetail("%s", detail), hint ? errhint("%s", hint) : 0));
 }
 
 /* Why a relation of this kind cannot be watched; NULL: it can. */
@@ -137,8 +141,8 @@ watch_check_relation(Oid relation)
 	char *name;
 
 	if (!HeapTupleIsValid(tuple))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", relation)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation with OID %u does not exist", relation)));
 	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
 	problem = watch_kind_problem(relation, (Form_pg_class) GETSTRUCT(tuple));
 	ReleaseSysCache(tuple);
@@ -146,8 +150,9 @@ watch_check_relation(Oid relation)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot watch \"%s\"", name),
 						errdetail("%s", problem)));
 	if (!superuser() && !compat_relation_ownercheck(relation, GetUserId()))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
-						errhint("Only a table's owner or a superuser may watch it.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
+				 errhint("Only a table's owner or a superuser may watch it.")));
 }
 
 /* The number of a column of the watched table by its name. */
@@ -157,10 +162,10 @@ watch_column(Oid relation, const char *column, const char *parameter)
 	AttrNumber attnum = get_attnum(relation, column);
 
 	if (attnum == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of relation \"%s\" does not exist", column, get_rel_name(relation)),
-				 errhint("The parameter %s names columns of the table.", parameter)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of relation \"%s\" does not exist", column,
+							   get_rel_name(relation)),
+						errhint("The parameter %s names columns of the table.", parameter)));
 	if (attnum < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 						errmsg("cannot watch system column \"%s\" of relation \"%s\"", column,
@@ -171,8 +176,8 @@ watch_column(Oid relation, const char *column, const char *parameter)
 
 /* Read a name[] argument. */
 static void
-watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *parameter, Oid relation,
-							WatchColumns *columns)
+watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *parameter,
+							Oid relation, WatchColumns *columns)
 {
 	Datum *names;
 	bool *nulls;
@@ -181,8 +186,8 @@ watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *p
 	memset(columns, 0, sizeof(*columns));
 	if (PG_ARGISNULL(argument))
 		return;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &names,
-					  &nulls, &n);
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR,
+					  &names, &nulls, &n);
 	columns->given = true;
 	columns->attnums = palloc(Max(n, 1) * sizeof(AttrNumber));
 	for (int i = 0; i < n; i++)
@@ -190,16 +195,16 @@ watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *p
 		AttrNumber attnum;
 
 		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not contain null", parameter)));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("%s must not contain null", parameter)));
 		attnum = watch_column(relation, NameStr(*DatumGetName(names[i])), parameter);
 		for (int j = 0; j < i; j++)
 		{
 			if (columns->attnums[j] == attnum)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("column \"%s\" specified more than once", NameStr(*DatumGetName(names[i]))),
-						 errdetail("The parameter %s names it twice.", parameter)));
+				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+								errmsg("column \"%s\" specified more than once",
+									   NameStr(*DatumGetName(names[i]))),
+								errdetail("The parameter %s names it twice.", parameter)));
 		}
 		columns->attnums[columns->n++] = attnum;
 	}
@@ -209,7 +214,8 @@ int
 watch_read_ops(const char *text)
 {
 	static const char *const names[] = {"insert", "update", "delete", "truncate"};
-	static const int bits[] = {WATCH_OP_INSERT, WATCH_OP_UPDATE, WATCH_OP_DELETE, WATCH_OP_TRUNCATE};
+	static const int bits[] = {WATCH_OP_INSERT, WATCH_OP_UPDATE, WATCH_OP_DELETE,
+							   WATCH_OP_TRUNCATE};
 	char *rest = pstrdup(text);
 	int ops = 0;
 
@@ -227,10 +233,10 @@ watch_read_ops(const char *text)
 				found = bits[i];
 		}
 		if (found == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unrecognized operation \"%s\"", name),
-					 errhint("Valid operations are %s, separated by commas.",
-							 "insert, update, delete, truncate")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unrecognized operation \"%s\"", name),
+							errhint("Valid operations are %s, separated by commas.",
+									"insert, update, delete, truncate")));
 		ops |= found;
 	}
 	return ops;
@@ -245,7 +251,8 @@ watch_default_channel(Oid relation)
 
 	if (schema != NULL && strcmp(schema, "public") != 0)
 		channel = psprintf("%s.%s", schema, channel);
-	watch_check_channel(channel, "The table's name cannot be its channel's: give the parameter channel.");
+	watch_check_channel(channel,
+						"The table's name cannot be its channel's: give the parameter channel.");
 	return channel;
 }
 
@@ -254,28 +261,32 @@ static void
 watch_check_combination(const Watch *watch)
 {
 	if (watch->update_of.given && watch->update_of.n == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("update_of must name a column"),
-						errhint("Leave it out to watch every UPDATE.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("update_of must name a column"),
+				 errhint("Leave it out to watch every UPDATE.")));
 	if (watch->update_of.given && !(watch->ops & WATCH_OP_UPDATE))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("update_of needs the operation \"update\""),
-				 errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("update_of needs the operation \"update\""),
+						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
 	if (watch->condition != NULL && !(watch->ops & WATCH_ROW_OPS))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("condition needs an operation on rows"),
-				 errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("condition needs an operation on rows"),
+						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
 	if (watch->key.given && watch->key.n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("key must name a column"),
 						errhint("Leave it out to use the primary key.")));
 	if (!watch->key.given && watch->cols.n == 0 && watch_table_key(watch->relation, false) == NIL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-						errmsg("table \"%s\" has no primary key and no replica identity index",
-							   get_rel_name(watch->relation)),
-						errhint("Name the columns that identify a row in the parameter key, or those to be "
-								"reported in cols.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+			 errmsg("table \"%s\" has no primary key and no replica identity index",
+					get_rel_name(watch->relation)),
+			 errhint("Name the columns that identify a row in the parameter key, or those to be "
+					 "reported in cols.")));
 	if (watch->notify_rows && !watch->notify)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("notify_rows needs notify"),
-						errhint("Give notify => true as well.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("notify_rows needs notify"),
+				 errhint("Give notify => true as well.")));
 }
 
 Watch *
@@ -293,7 +304,8 @@ watch_from_arguments(FunctionCallInfo fcinfo)
 	watch_check_relation(watch->relation);
 	watch->ops = watch_read_ops(text_to_cstring(PG_GETARG_TEXT_PP(ARG_OP)));
 	watch_read_argument_columns(fcinfo, ARG_COLS, "cols", watch->relation, &watch->cols);
-	watch_read_argument_columns(fcinfo, ARG_UPDATE_OF, "update_of", watch->relation, &watch->update_of);
+	watch_read_argument_columns(fcinfo, ARG_UPDATE_OF, "update_of", watch->relation,
+								&watch->update_of);
 	watch_read_argument_columns(fcinfo, ARG_KEY, "key", watch->relation, &watch->key);
 	if (PG_ARGISNULL(ARG_CHANNEL))
 		watch->channel = watch_default_channel(watch->relation);

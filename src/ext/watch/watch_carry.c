@@ -103,8 +103,9 @@ carry_arguments(const Watch *watch, const char *uses)
 	values[CARRY_COLS] = carry_columns(watch, &watch->cols);
 	values[CARRY_KEY] = carry_columns(watch, &watch->key);
 	values[CARRY_UPDATE_OF] = carry_columns(watch, &watch->update_of);
-	values[CARRY_FLAGS] = psprintf("%s%s%s", watch->old_values ? "old_values " : "",
-								   watch->notify ? "notify " : "", watch->notify_rows ? "notify_rows " : "");
+	values[CARRY_FLAGS] =
+		psprintf("%s%s%s", watch->old_values ? "old_values " : "", watch->notify ? "notify " : "",
+				 watch->notify_rows ? "notify_rows " : "");
 	values[CARRY_USES] = uses;
 	initStringInfo(&text);
 	for (int i = 0; i < CARRY_NARGUMENTS; i++)
@@ -124,7 +125,8 @@ carry_set_arguments(Oid relation, Oid trigger, bytea *arguments)
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -201,8 +203,8 @@ carry_read_columns(WatchColumns *columns, const WatchTrigger *trigger, int argum
 		return;
 	getTypeInputInfo(TEXTARRAYOID, &input, &parameter);
 	deconstruct_array(
-		DatumGetArrayTypeP(OidInputFunctionCall(input, unconstify(char *, list), parameter, -1)), TEXTOID, -1,
-		false, TYPALIGN_INT, &names, &nulls, &n);
+		DatumGetArrayTypeP(OidInputFunctionCall(input, unconstify(char *, list), parameter, -1)),
+		TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls, &n);
 	columns->given = true;
 	columns->attnums = palloc(Max(n, 1) * sizeof(AttrNumber));
 	for (int i = 0; i < n; i++)
@@ -211,10 +213,10 @@ carry_read_columns(WatchColumns *columns, const WatchTrigger *trigger, int argum
 		AttrNumber attnum = get_attnum(relation, name);
 
 		if (attnum <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of relation \"%s\" does not exist", name, get_rel_name(relation)),
-					 errdetail("A trigger of %s.%s() names it.", WATCH_SCHEMA, "capture")));
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+								   get_rel_name(relation)),
+							errdetail("A trigger of %s.%s() names it.", WATCH_SCHEMA, "capture")));
 		columns->attnums[columns->n++] = attnum;
 	}
 }
@@ -240,7 +242,10 @@ carry_read(const WatchTrigger *trigger, Oid relation)
 	return watch;
 }
 
-/* Whether a trigger's watch is there; of a partition's, the watch may be of a table that it belongs to. */
+/*
+ * Whether a trigger's watch is there; of a partition's, the watch may be of a table that it belongs
+ * to.
+ */
 static bool
 carry_has_watch(const WatchTrigger *trigger, Oid relation)
 {
@@ -253,8 +258,9 @@ carry_has_watch(const WatchTrigger *trigger, Oid relation)
 bool
 watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch)
 {
-	return trigger->id == watch->id && (trigger->nargs != CARRY_NARGUMENTS ||
-										strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) == 0);
+	return trigger->id == watch->id &&
+		   (trigger->nargs != CARRY_NARGUMENTS ||
+			strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) == 0);
 }
 
 /* The arguments of a trigger with another id. */
@@ -302,9 +308,11 @@ watch_adopt_trigger(Oid relation, Oid oid)
 		have = watch_find_triggers(watch);
 		mine = trigger->row ? have.row : have.truncate;
 		if (OidIsValid(mine) && mine != trigger->oid)
-			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-							errmsg("the watch of table \"%s\" on channel \"%s\" has such a trigger already",
-								   get_rel_name(relation), watch->channel)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the watch of table \"%s\" on channel \"%s\" has such a trigger already",
+						get_rel_name(relation), watch->channel)));
 
 		/* What it carries stays, but for the id: also which operators its condition is to use. */
 		carry_set_all(relation, trigger->oid, carry_replace_id(trigger, watch->id));
@@ -335,7 +343,10 @@ watch_adopt_orphans(const Watch *watch)
 
 /* ---------------- keeping ---------------- */
 
-/* The operators that a condition is to use, as the watch's row trigger carries them; NULL: it does not. */
+/*
+ * The operators that a condition is to use, as the watch's row trigger carries them; NULL: it does
+ * not.
+ */
 static const char *
 carry_uses(const Watch *watch)
 {
@@ -345,7 +356,8 @@ carry_uses(const Watch *watch)
 	{
 		WatchTrigger *trigger = lfirst(cell);
 
-		if (watch_trigger_is_of(trigger, watch) && trigger->row && trigger->nargs == CARRY_NARGUMENTS)
+		if (watch_trigger_is_of(trigger, watch) && trigger->row &&
+			trigger->nargs == CARRY_NARGUMENTS)
 			return carry_argument(trigger, CARRY_USES);
 	}
 	return NULL;
@@ -359,13 +371,16 @@ watch_condition_is_other(const Watch *watch)
 	return uses != NULL && strcmp(uses, watch_condition_uses(watch_find_triggers(watch).row)) != 0;
 }
 
-/* A trigger that carries operators keeps them, or nobody would know any more that it uses others. */
+/*
+ * A trigger that carries operators keeps them, or nobody would know any more that it uses others.
+ */
 void
 watch_carry(const Watch *watch)
 {
 	WatchTriggers triggers = watch_find_triggers(watch);
 	const char *uses = carry_uses(watch);
-	bytea *arguments = carry_arguments(watch, uses != NULL ? uses : watch_condition_uses(triggers.row));
+	bytea *arguments =
+		carry_arguments(watch, uses != NULL ? uses : watch_condition_uses(triggers.row));
 
 	if (OidIsValid(triggers.row))
 		carry_set_all(watch->relation, triggers.row, arguments);

@@ -43,8 +43,9 @@
 #include "ext/watch/watch.h"
 
 /*
- * The columns of notifyd.watch that every version has, in their order. Those that came later are found by name
- * (watch_later_column()), because a database keeps the table of an earlier version until ALTER EXTENSION UPDATE.
+ * The columns of notifyd.watch that every version has, in their order. Those that came later are
+ * found by name (watch_later_column()), because a database keeps the table of an earlier version
+ * until ALTER EXTENSION UPDATE.
  */
 enum WatchAttribute
 {
@@ -84,7 +85,10 @@ watch_ops_text(int ops)
 	return text.data;
 }
 
-/* The reverse, of what is stored. Unknown names, which only a superuser can have written, mean nothing. */
+/*
+ * The reverse, of what is stored. Unknown names, which only a superuser can have written, mean
+ * nothing.
+ */
 static int
 watch_ops_parse(const char *text)
 {
@@ -163,7 +167,10 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 	return watch;
 }
 
-/* The watches that match the keys, by that index if there is one. *tid: where the last one is stored. */
+/*
+ * The watches that match the keys, by that index if there is one. *tid: where the last one is
+ * stored.
+ */
 static List *
 watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 {
@@ -233,8 +240,8 @@ watch_list_channel(const char *channel)
 	ScanKeyData key;
 
 	/* Version 1.0 has no such index. */
-	ScanKeyEntryInitialize(&key, 0, WATCH_CHANNEL, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
-						   F_TEXTEQ, CStringGetTextDatum(channel));
+	ScanKeyEntryInitialize(&key, 0, WATCH_CHANNEL, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(channel));
 	return watch_scan(index, &key, 1, NULL);
 }
 
@@ -251,8 +258,8 @@ watch_columns_datum(TupleDesc desc, int attribute, const Watch *watch, const Wat
 	*isnull = !columns->given;
 	if (*isnull)
 		return (Datum) 0;
-	return column_ref_array(get_element_type(TupleDescAttr(desc, attribute - 1)->atttypid), watch->relation,
-							columns->attnums, columns->n);
+	return column_ref_array(get_element_type(TupleDescAttr(desc, attribute - 1)->atttypid),
+							watch->relation, columns->attnums, columns->n);
 }
 
 static HeapTuple
@@ -270,11 +277,13 @@ watch_to_tuple(const Watch *watch, TupleDesc desc)
 	values[WATCH_OPS - 1] = CStringGetTextDatum(watch_ops_text(watch->ops));
 	values[WATCH_COLS - 1] =
 		watch_columns_datum(desc, WATCH_COLS, watch, &watch->cols, &nulls[WATCH_COLS - 1]);
-	values[WATCH_KEY - 1] = watch_columns_datum(desc, WATCH_KEY, watch, &watch->key, &nulls[WATCH_KEY - 1]);
-	values[WATCH_UPDATE_OF - 1] =
-		watch_columns_datum(desc, WATCH_UPDATE_OF, watch, &watch->update_of, &nulls[WATCH_UPDATE_OF - 1]);
+	values[WATCH_KEY - 1] =
+		watch_columns_datum(desc, WATCH_KEY, watch, &watch->key, &nulls[WATCH_KEY - 1]);
+	values[WATCH_UPDATE_OF - 1] = watch_columns_datum(
+		desc, WATCH_UPDATE_OF, watch, &watch->update_of, &nulls[WATCH_UPDATE_OF - 1]);
 	nulls[WATCH_CONDITION - 1] = watch->condition == NULL;
-	values[WATCH_CONDITION - 1] = watch->condition ? CStringGetTextDatum(watch->condition) : (Datum) 0;
+	values[WATCH_CONDITION - 1] =
+		watch->condition ? CStringGetTextDatum(watch->condition) : (Datum) 0;
 	values[WATCH_OLD_VALUES - 1] = BoolGetDatum(watch->old_values);
 	values[WATCH_NOTIFY - 1] = BoolGetDatum(watch->notify);
 	if (notify_rows != InvalidAttrNumber)

@@ -55,11 +55,16 @@ watch_parse_condition(const char *condition)
 	SelectStmt *bare = makeNode(SelectStmt);
 	ResTarget *target = list_length(select->targetList) == 1 ? linitial(select->targetList) : NULL;
 
-	/* What was parsed is all that may stand behind SELECT: it must be an expression and nothing else. */
+	/*
+	 * What was parsed is all that may stand behind SELECT: it must be an expression and nothing
+	 * else.
+	 */
 	bare->targetList = select->targetList;
-	if (target == NULL || target->name != NULL || watch_is_star(target->val) || !equal(select, bare))
-		ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("condition must be an SQL expression"),
-						errdetail("The condition is \"%s\".", condition)));
+	if (target == NULL || target->name != NULL || watch_is_star(target->val) ||
+		!equal(select, bare))
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR), errmsg("condition must be an SQL expression"),
+				 errdetail("The condition is \"%s\".", condition)));
 	return target->val;
 }
 
@@ -92,8 +97,8 @@ watch_condition_push(ErrorContextCallback *context, const char *condition)
 static void
 watch_condition_add(ParseState *pstate, Relation rel, const char *name)
 {
-	ParseNamespaceItem *item =
-		addRangeTableEntryForRelation(pstate, rel, AccessShareLock, makeAlias(name, NIL), false, false);
+	ParseNamespaceItem *item = addRangeTableEntryForRelation(pstate, rel, AccessShareLock,
+															 makeAlias(name, NIL), false, false);
 
 	addNSItemToQuery(pstate, item, false, true, true);
 }
@@ -111,8 +116,8 @@ watch_condition_expression(Oid relation, const char *condition)
 	pstate->p_sourcetext = condition;
 	watch_condition_add(pstate, rel, "old"); /* PRS2_OLD_VARNO */
 	watch_condition_add(pstate, rel, "new"); /* PRS2_NEW_VARNO */
-	expression =
-		transformWhereClause(pstate, watch_parse_condition(condition), EXPR_KIND_TRIGGER_WHEN, "WHEN");
+	expression = transformWhereClause(pstate, watch_parse_condition(condition),
+									  EXPR_KIND_TRIGGER_WHEN, "WHEN");
 	assign_expr_collations(pstate, expression);
 	free_parsestate(pstate);
 	error_context_stack = context.previous;
@@ -130,7 +135,8 @@ watch_trigger_expression(Oid trigger)
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
 	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -184,7 +190,8 @@ watch_condition_text(Oid relation, Oid trigger)
 
 	if (expression == NULL)
 		return NULL;
-	context = list_concat(deparse_context_for("old", relation), deparse_context_for("new", relation));
+	context =
+		list_concat(deparse_context_for("old", relation), deparse_context_for("new", relation));
 	return deparse_expression(watch_condition_lift_new(expression, NULL), context, true, false);
 }
 
@@ -210,7 +217,8 @@ watch_condition_note_operator(StringInfo uses, Oid operator)
 	Oid right;
 
 	op_input_types(operator, & left, &right);
-	appendStringInfo(uses, "%s(%s,%s) ", get_opname(operator), OidIsValid(left) ? watch_type_name(left) : "",
+	appendStringInfo(uses, "%s(%s,%s) ", get_opname(operator),
+					 OidIsValid(left) ? watch_type_name(left) : "",
 					 OidIsValid(right) ? watch_type_name(right) : "");
 }
 
@@ -257,9 +265,9 @@ watch_condition_uses(Oid trigger)
 /*
  * notifyd.watch_condition(id bigint, stored text) -> text
  *
- * For the view notifyd.watches: the condition as the watch's trigger has it, with the names of today,
- * or as it is stored where there is no such trigger. It tells no more than pg_trigger does, which
- * everybody may read.
+ * For the view notifyd.watches: the condition as the watch's trigger has it, with the names of
+ * today, or as it is stored where there is no such trigger. It tells no more than pg_trigger does,
+ * which everybody may read.
  */
 Datum
 notifyd_watch_condition(PG_FUNCTION_ARGS)

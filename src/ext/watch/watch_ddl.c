@@ -203,7 +203,8 @@ watch_ddl_before(Node *statement)
 		default:
 			break;
 	}
-	if (ddl.tables == NIL && !OidIsValid(ddl.moved) && !OidIsValid(ddl.renamed) && !OidIsValid(ddl.triggered))
+	if (ddl.tables == NIL && !OidIsValid(ddl.moved) && !OidIsValid(ddl.renamed) &&
+		!OidIsValid(ddl.triggered))
 		return NULL;
 	result = palloc(sizeof(WatchDdl));
 	*result = ddl;
@@ -259,7 +260,8 @@ watch_fires(char enabled)
 }
 
 static void
-watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const WatchedTable *after, List **effects)
+watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const WatchedTable *after,
+				  List **effects)
 {
 	bool rewritten = ddl->rewrites && before->file != after->file;
 	ListCell *cell;
@@ -294,13 +296,15 @@ watch_ddl_tell(const WatchEffect *effect)
 		return;
 	if (effect->disabled)
 	{
-		ereport(WARNING,
-				(errmsg("changes of table \"%s\" are not captured while its triggers are disabled",
-						get_rel_name(watch->relation)),
-				 errdetail("Those who are subscribed to channel \"%s\" are told to load their state anew, "
-						   "now and when the triggers are enabled.",
-						   watch->channel),
-				 errhint("ALTER TABLE ... ENABLE TRIGGER USER and notify_watch() enable them.")));
+		ereport(
+			WARNING,
+			(errmsg("changes of table \"%s\" are not captured while its triggers are disabled",
+					get_rel_name(watch->relation)),
+			 errdetail(
+				 "Those who are subscribed to channel \"%s\" are told to load their state anew, "
+				 "now and when the triggers are enabled.",
+				 watch->channel),
+			 errhint("ALTER TABLE ... ENABLE TRIGGER USER and notify_watch() enable them.")));
 		watch_reset(watch, "changes of the table are not captured while its triggers are disabled");
 	}
 	else if (effect->enabled)
@@ -320,10 +324,11 @@ watch_ddl_tell_moved(Oid relation)
 	if (schema == NULL || name == NULL)
 		return;
 	foreach (cell, watch_list(relation))
-		ereport(NOTICE, (errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
-								((Watch *) lfirst(cell))->channel, schema, name),
-						 errhint("If another table takes its place, call notify_watch() for that one and "
-								 "notify_unwatch() for this one, in this order and in one transaction.")));
+		ereport(NOTICE,
+				(errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
+						((Watch *) lfirst(cell))->channel, schema, name),
+				 errhint("If another table takes its place, call notify_watch() for that one and "
+						 "notify_unwatch() for this one, in this order and in one transaction.")));
 }
 
 /* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */

@@ -52,11 +52,12 @@ watch_dropped_objects(void)
 	List *dropped = NIL;
 
 	SPI_connect();
-	if (SPI_execute("SELECT classid, objid, objsubid, address_names "
-					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
-					"WHERE object_type OPERATOR(pg_catalog.=) ANY "
-					"(ARRAY['table', 'table column', 'table constraint', 'trigger']::pg_catalog.text[])",
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(
+			"SELECT classid, objid, objsubid, address_names "
+			"FROM pg_catalog.pg_event_trigger_dropped_objects() "
+			"WHERE object_type OPERATOR(pg_catalog.=) ANY "
+			"(ARRAY['table', 'table column', 'table constraint', 'trigger']::pg_catalog.text[])",
+			true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the dropped objects");
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -72,8 +73,8 @@ watch_dropped_objects(void)
 		object->column = DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull));
 		names = SPI_getbinval(tuple, desc, 4, &isnull);
 		if (!isnull)
-			deconstruct_array(DatumGetArrayTypePCopy(names), TEXTOID, -1, false, TYPALIGN_INT, &object->names,
-							  NULL, &object->nnames);
+			deconstruct_array(DatumGetArrayTypePCopy(names), TEXTOID, -1, false, TYPALIGN_INT,
+							  &object->names, NULL, &object->nnames);
 		dropped = lappend(dropped, object);
 		MemoryContextSwitchTo(spi_context);
 	}
@@ -117,14 +118,19 @@ watch_remove_column(WatchColumns *columns, AttrNumber attnum)
 	return true;
 }
 
-/* The relation that the names of a dropped column, constraint or trigger begin with; InvalidOid: it is gone too. */
+/*
+ * The relation that the names of a dropped column, constraint or trigger begin with; InvalidOid: it
+ * is gone too.
+ */
 static Oid
 watch_dropped_from(const DroppedObject *object)
 {
-	Oid schema =
-		object->nnames == 3 ? get_namespace_oid(TextDatumGetCString(object->names[0]), true) : InvalidOid;
+	Oid schema = object->nnames == 3
+					 ? get_namespace_oid(TextDatumGetCString(object->names[0]), true)
+					 : InvalidOid;
 
-	return OidIsValid(schema) ? get_relname_relid(TextDatumGetCString(object->names[1]), schema) : InvalidOid;
+	return OidIsValid(schema) ? get_relname_relid(TextDatumGetCString(object->names[1]), schema)
+							  : InvalidOid;
 }
 
 /* Whether a constraint of this table, as its primary key is one, was dropped. */
@@ -179,21 +185,25 @@ watch_end(Watch *watch, const char *format)
 }
 
 static void
-watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *dropped, Node *command)
+watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *dropped,
+					 Node *command)
 {
 	bool had_key = watch->key.given || watch_constraint_dropped(dropped, watch->relation);
 	bool named = watch_forget_column(watch, attnum);
 	bool keyless = had_key && !watch->key.given && watch_table_key(watch->relation, false) == NIL;
 
 	if (named && watch_drop_is_restricted(command, column))
-		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-						errmsg("cannot drop column %s of table %s because a watch names it", column,
-							   get_rel_name(watch->relation)),
-						errdetail("The watch on channel \"%s\" depends on the column.", watch->channel),
-						errhint("Use DROP ... CASCADE to take the column out of the watch too, or alter the "
-								"watch by notify_watch() first.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot drop column %s of table %s because a watch names it", column,
+					get_rel_name(watch->relation)),
+			 errdetail("The watch on channel \"%s\" depends on the column.", watch->channel),
+			 errhint("Use DROP ... CASCADE to take the column out of the watch too, or alter the "
+					 "watch by notify_watch() first.")));
 	if (keyless)
-		watch_end(watch, "the watch of table %s on channel \"%s\" goes with the last column of its key");
+		watch_end(watch,
+				  "the watch of table %s on channel \"%s\" goes with the last column of its key");
 	else if (named)
 	{
 		watch_update(watch);
@@ -208,9 +218,11 @@ static void
 watch_table_dropped(Watch *watch, const DroppedObject *object)
 {
 	watch_delete(watch);
-	ereport(NOTICE, (errmsg("the watch of table %s on channel \"%s\" goes with the table",
-							object->nnames > 0 ? TextDatumGetCString(object->names[object->nnames - 1]) : "",
-							watch->channel)));
+	ereport(
+		NOTICE,
+		(errmsg("the watch of table %s on channel \"%s\" goes with the table",
+				object->nnames > 0 ? TextDatumGetCString(object->names[object->nnames - 1]) : "",
+				watch->channel)));
 }
 
 /* A trigger of this table was dropped: a watch that lacks one of its triggers now goes. */
@@ -241,8 +253,8 @@ watch_relation_dropped(const DroppedObject *object, List *dropped, Node *command
 		if (object->column == 0)
 			watch_table_dropped(watch, object);
 		else if (object->nnames == 3)
-			watch_column_dropped(watch, (AttrNumber) object->column, TextDatumGetCString(object->names[2]),
-								 dropped, command);
+			watch_column_dropped(watch, (AttrNumber) object->column,
+								 TextDatumGetCString(object->names[2]), dropped, command);
 	}
 }
 
@@ -268,7 +280,8 @@ notifyd_on_drop(PG_FUNCTION_ARGS)
 	foreach (cell, dropped)
 	{
 		DroppedObject *object = lfirst(cell);
-		Oid relation = object->class_id == TriggerRelationId ? watch_dropped_from(object) : InvalidOid;
+		Oid relation =
+			object->class_id == TriggerRelationId ? watch_dropped_from(object) : InvalidOid;
 
 		if (OidIsValid(relation))
 			watch_trigger_dropped(relation);

@@ -105,7 +105,8 @@ watch_reset_unlogged(void)
 			Watch *watch = lfirst(cell);
 
 			if (watch_is_unlogged(watch->relation))
-				watch_reset(watch, "the table is unlogged and was emptied when the server recovered");
+				watch_reset(watch,
+							"the table is unlogged and was emptied when the server recovered");
 		}
 	}
 	PopActiveSnapshot();

@@ -80,7 +80,8 @@ watch_row_events(const Watch *watch)
 	int16 events = 0;
 	int ops = watch->ops & WATCH_ROW_OPS;
 
-	if (ops != 0 && watch->condition == NULL && get_rel_relkind(watch->relation) == RELKIND_PARTITIONED_TABLE)
+	if (ops != 0 && watch->condition == NULL &&
+		get_rel_relkind(watch->relation) == RELKIND_PARTITIONED_TABLE)
 		ops |= WATCH_OP_INSERT | WATCH_OP_DELETE;
 	if (ops & WATCH_OP_INSERT)
 		events |= TRIGGER_TYPE_INSERT;
@@ -112,7 +113,8 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 		watch_condition_push(&context, watch->condition);
 		stmt->whenClause = watch_parse_condition(watch->condition);
 	}
-	trigger = compat_create_trigger(stmt, watch->condition, watch->relation, watch_capture_function(false));
+	trigger = compat_create_trigger(stmt, watch->condition, watch->relation,
+									watch_capture_function(false));
 	if (stmt->whenClause != NULL)
 		error_context_stack = context.previous;
 
@@ -145,7 +147,8 @@ watch_trigger_name(const Watch *watch, Oid trigger, const char *suffix)
 		SysScanDesc scan;
 		HeapTuple tuple;
 
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(trigger));
+		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(trigger));
 		scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
 		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 			name = pstrdup(NameStr(((Form_pg_trigger) GETSTRUCT(tuple))->tgname));

@@ -70,7 +70,8 @@ watch_try_lock(List *relations, Oid held)
 	{
 		int failed = foreach_current_index(cell);
 
-		if (lfirst_oid(cell) == held || ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
+		if (lfirst_oid(cell) == held ||
+			ConditionalLockRelationOid(lfirst_oid(cell), AccessExclusiveLock))
 			continue;
 		for (int i = 0; i < failed; i++)
 		{
@@ -122,7 +123,8 @@ watch_is_uninstall(Node *statement)
 void
 watch_lock_for_uninstall(void)
 {
-	if (!OidIsValid(get_extension_oid(WATCH_EXTENSION, true)) || !OidIsValid(watch_capture_function(true)) ||
+	if (!OidIsValid(get_extension_oid(WATCH_EXTENSION, true)) ||
+		!OidIsValid(watch_capture_function(true)) ||
 		(!superuser() && !has_privs_of_role(GetUserId(), extension_owner())))
 		return;
 	watch_lock_tables(watch_tables_with_triggers());

@@ -36,7 +36,9 @@ log_write(WireLogLevel level, const char *format, ...)
 		return;
 	if ((size_t) len >= sizeof(line))
 		len = sizeof(line) - 1;
-	/* The server's log has one encoding; what a client or a system message brings in need not fit. */
+	/*
+	 * The server's log has one encoding; what a client or a system message brings in need not fit.
+	 */
 	for (int i = 0; i < len; i++)
 		if ((unsigned char) line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';

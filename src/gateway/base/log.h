@@ -11,7 +11,8 @@
 #include "wire/wire.h"
 
 /* Log one line; on stderr until log_to() has said where to. */
-extern void log_write(WireLogLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+extern void
+log_write(WireLogLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* From now on lines go to sink, which must not log itself. NULL: to stderr again. */
 extern void log_to(void (*sink)(WireLogLevel level, WireBytes line));

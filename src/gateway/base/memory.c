@@ -12,13 +12,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Blocks from this size on are mappings of their own, and go back to the system when they are freed. */
+/*
+ * Blocks from this size on are mappings of their own, and go back to the system when they are
+ * freed.
+ */
 #define MEMORY_MAPPED (128 * 1024)
 
 void
 memory_start(void)
 {
-	/* Left alone the allocator raises this limit to the largest such block that was freed (mallopt(3)). */
+	/*
+	 * Left alone the allocator raises this limit to the largest such block that was freed
+	 * (mallopt(3)).
+	 */
 	(void) mallopt(M_MMAP_THRESHOLD, MEMORY_MAPPED);
 }
 

@@ -24,18 +24,24 @@ extern void memory_give_back(void);
 extern size_t memory_taken(void *block);
 
 /* size bytes, all zero. */
-extern void *memory_zeroed(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+extern void *
+memory_zeroed(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 
-/* The same, from the beginning of a line of the processor's cache on: for what is gone through by the thousand. */
+/*
+ * The same, from the beginning of a line of the processor's cache on: for what is gone through by
+ * the thousand.
+ */
 #define MEMORY_LINE 64
-extern void *memory_zeroed_lines(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
+extern void *
+memory_zeroed_lines(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 
 /* As malloc() and realloc(). */
 extern void *memory_new(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
-extern void *memory_resize(void *block, size_t size) __attribute__((returns_nonnull, warn_unused_result));
+extern void *
+memory_resize(void *block, size_t size) __attribute__((returns_nonnull, warn_unused_result));
 
 /* A copy of len bytes with a NUL behind them. */
-extern char *
-memory_string(const char *text, size_t len) __attribute__((malloc, returns_nonnull, warn_unused_result));
+extern char *memory_string(const char *text, size_t len)
+	__attribute__((malloc, returns_nonnull, warn_unused_result));
 
 #endif /* GATEWAY_MEMORY_H */

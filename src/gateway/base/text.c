@@ -11,7 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* The length of the character that starts at p, 0 if there is no well-formed one (Unicode, table 3-7). */
+/*
+ * The length of the character that starts at p, 0 if there is no well-formed one (Unicode, table
+ * 3-7).
+ */
 static size_t
 text_utf8_char(const uint8_t *p, const uint8_t *end)
 {

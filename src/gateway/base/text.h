@@ -14,7 +14,10 @@
 /* Is it well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF)? */
 extern bool text_utf8_valid(const char *text, size_t len);
 
-/* The length of the longest prefix of valid UTF-8 that has at most max bytes and splits no character. */
+/*
+ * The length of the longest prefix of valid UTF-8 that has at most max bytes and splits no
+ * character.
+ */
 extern size_t text_utf8_cut(const char *text, size_t len, size_t max);
 
 /*

@@ -75,7 +75,10 @@ http_trim(const char *p, const char *end)
 	return (HttpSlice){.data = p, .len = (size_t) (end - p)};
 }
 
-/* Is token among the comma-separated ones of a value? Subprotocols differ by case, connection options do not. */
+/*
+ * Is token among the comma-separated ones of a value? Subprotocols differ by case, connection
+ * options do not.
+ */
 static bool
 http_list_has(HttpSlice value, const char *token, bool nocase)
 {
@@ -236,7 +239,8 @@ http_request_parse(char *buf, size_t size, HttpRequest *request)
 bool
 http_slice_is(HttpSlice slice, const char *text)
 {
-	return slice.data != NULL && slice.len == strlen(text) && memcmp(slice.data, text, slice.len) == 0;
+	return slice.data != NULL && slice.len == strlen(text) &&
+		   memcmp(slice.data, text, slice.len) == 0;
 }
 
 HttpSlice
@@ -249,7 +253,8 @@ http_request_header(const HttpRequest *request, const char *name)
 }
 
 bool
-http_request_header_has(const HttpRequest *request, const char *name, const char *token, bool nocase)
+http_request_header_has(const HttpRequest *request, const char *name, const char *token,
+						bool nocase)
 {
 	for (size_t i = 0; i < request->nheaders; i++)
 	{

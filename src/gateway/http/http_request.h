@@ -7,7 +7,8 @@
  * colon, two ways to tell a body's length, a repeated header where one value is meant. So
  * there is nothing that we and a proxy before us could read differently.
  *
- * This module has neither socket nor memory of its own. A request points into the buffer that was parsed.
+ * This module has neither socket nor memory of its own. A request points into the buffer that was
+ * parsed.
  *
  *-------------------------------------------------------------------------
  */
@@ -91,11 +92,11 @@ typedef enum HttpScan
 extern HttpScan http_request_scan(const char *buf, size_t len, size_t *scanned, size_t *size);
 
 /*
- * Parse a complete head of size bytes. The query is decoded in place. NULL if the head is well-formed, else what is
- * wrong with it.
+ * Parse a complete head of size bytes. The query is decoded in place. NULL if the head is
+ * well-formed, else what is wrong with it.
  */
-extern const char *
-http_request_parse(char *buf, size_t size, HttpRequest *request) __attribute__((warn_unused_result));
+extern const char *http_request_parse(char *buf, size_t size, HttpRequest *request)
+	__attribute__((warn_unused_result));
 
 /* Is the slice exactly this text? */
 extern bool http_slice_is(HttpSlice slice, const char *text);
@@ -104,10 +105,12 @@ extern bool http_slice_is(HttpSlice slice, const char *text);
 extern HttpSlice http_request_header(const HttpRequest *request, const char *name);
 
 /* Is the token among the comma-separated ones of all headers with this name? */
-extern bool
-http_request_header_has(const HttpRequest *request, const char *name, const char *token, bool nocase);
+extern bool http_request_header_has(const HttpRequest *request, const char *name, const char *token,
+									bool nocase);
 
-/* The first parameter with this name from the one behind after on (NULL: from the first), or NULL. */
+/*
+ * The first parameter with this name from the one behind after on (NULL: from the first), or NULL.
+ */
 extern const HttpParameter *
 http_request_parameter(const HttpRequest *request, const char *name, const HttpParameter *after);
 

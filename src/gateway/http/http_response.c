@@ -136,8 +136,9 @@ http_response_head(const HttpResponse *response, char *buf, size_t size)
 							 "%.*s"
 							 "Connection: close\r\n"
 							 "\r\n",
-							 response->status, http_phrase(response->status), response->content_type, length,
-							 response->cache_control, (int) response->headers_len, response->headers);
+							 response->status, http_phrase(response->status),
+							 response->content_type, length, response->cache_control,
+							 (int) response->headers_len, response->headers);
 }
 
 size_t

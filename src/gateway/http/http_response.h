@@ -3,8 +3,8 @@
  * http_response.h
  *	  An HTTP response: status, headers, and a body of text, JSON or bytes.
  *
- * Each response tells the client that the connection is closed behind it. One without a body of known length, as
- * server-sent events are, ends where the connection does (RFC 9112, 6.3).
+ * Each response tells the client that the connection is closed behind it. One without a body of
+ * known length, as server-sent events are, ends where the connection does (RFC 9112, 6.3).
  *
  * This module has neither socket nor clock.
  *
@@ -33,7 +33,10 @@ typedef struct HttpResponse
 	char headers[HTTP_RESPONSE_HEADERS]; /* those that were added, each with its line end */
 } HttpResponse;
 
-/* Fill in a response: a line of text; JSON, whose reference is given away; bytes that outlive it; the head of a stream. */
+/*
+ * Fill in a response: a line of text; JSON, whose reference is given away; bytes that outlive it;
+ * the head of a stream.
+ */
 extern void http_response_text(HttpResponse *response, int status, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 extern void http_response_json(HttpResponse *response, int status, json_t *json);
@@ -42,16 +45,17 @@ extern void http_response_bytes(HttpResponse *response, int status, const char *
 extern void http_response_stream(HttpResponse *response, int status, const char *content_type);
 
 /*
- * Add a header to a response that is filled in. False, and nothing is added, if the value has a control character, such
- * as those that would begin another header, or if there is no room for it.
+ * Add a header to a response that is filled in. False, and nothing is added, if the value has a
+ * control character, such as those that would begin another header, or if there is no room for it.
  */
 extern bool http_response_header(HttpResponse *response, const char *name, const char *value);
 
 /*
- * Write the head, and the body unless the request was a HEAD. Returns how long that is; with a smaller size nothing
- * is written.
+ * Write the head, and the body unless the request was a HEAD. Returns how long that is; with a
+ * smaller size nothing is written.
  */
-extern size_t http_response_write(const HttpResponse *response, bool head_only, char *buf, size_t size);
+extern size_t
+http_response_write(const HttpResponse *response, bool head_only, char *buf, size_t size);
 
 /* Free what it owns. */
 extern void http_response_release(HttpResponse *response);

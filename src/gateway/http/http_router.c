@@ -23,7 +23,10 @@ http_router_segment(const char **p, const char *end)
 	return (HttpSlice){.data = start, .len = (size_t) (*p - start)};
 }
 
-/* Does the path have the pattern's segments? Literal ones are compared as they were sent: no path has two spellings. */
+/*
+ * Does the path have the pattern's segments? Literal ones are compared as they were sent: no path
+ * has two spellings.
+ */
 static bool
 http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
 {
@@ -88,6 +91,6 @@ http_router_methods(unsigned methods, char *text)
 	text[0] = '\0';
 	for (unsigned i = 0; i < HTTP_METHODS; i++)
 		if ((methods & 1u << i) != 0)
-			len += (size_t) snprintf(text + len, HTTP_ROUTER_METHODS - len, "%s%s", len > 0 ? ", " : "",
-									 http_method_names[i]);
+			len += (size_t) snprintf(text + len, HTTP_ROUTER_METHODS - len, "%s%s",
+									 len > 0 ? ", " : "", http_method_names[i]);
 }

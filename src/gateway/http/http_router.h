@@ -13,8 +13,8 @@
 struct HttpConnection;
 
 /*
- * Deals with a request; arg is the table's. It answers by one of the functions of http_server.h, at once or, after
- * http_keep(), later.
+ * Deals with a request; arg is the table's. It answers by one of the functions of http_server.h, at
+ * once or, after http_keep(), later.
  */
 typedef void (*HttpHandler)(struct HttpConnection *connection, HttpRequest *request, void *arg);
 
@@ -29,8 +29,8 @@ typedef struct HttpRoute
 #define HTTP_ROUTER_METHODS 64 /* bytes that the names of all methods take */
 
 /*
- * The route of a request, whose captures are decoded in place then. NULL: none; *allowed is the methods that there are for
- * its path, 0 where there is no such path.
+ * The route of a request, whose captures are decoded in place then. NULL: none; *allowed is the
+ * methods that there are for its path, 0 where there is no such path.
  */
 extern const HttpRoute *
 http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, unsigned *allowed);

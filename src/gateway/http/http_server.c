@@ -11,8 +11,9 @@
  *										▼
  *									 LINGERING ──► ended
  *
- * In each state but KEPT a connection has a limit of time. One that is LINGERING has been answered, and our side is shut
- * down; the client's rest is read and thrown away, so that no reset overtakes the answer.
+ * In each state but KEPT a connection has a limit of time. One that is LINGERING has been answered,
+ * and our side is shut down; the client's rest is read and thrown away, so that no reset overtakes
+ * the answer.
  *
  *-------------------------------------------------------------------------
  */
@@ -256,7 +257,10 @@ http_decide(HttpConnection *connection, size_t size)
 		http_decide_body(connection);
 }
 
-/* Read what there is of the head. What is behind it has come with this piece, since it was not complete before. */
+/*
+ * Read what there is of the head. What is behind it has come with this piece, since it was not
+ * complete before.
+ */
 static void
 http_read_head(HttpConnection *connection, char *data, size_t len)
 {
@@ -339,8 +343,8 @@ http_address(const struct sockaddr_storage *address, char *text)
 	char host[INET6_ADDRSTRLEN] = "?";
 	char port[8] = "?";
 
-	(void) getnameinfo((const struct sockaddr *) address, sizeof(*address), host, sizeof(host), port,
-					   sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+	(void) getnameinfo((const struct sockaddr *) address, sizeof(*address), host, sizeof(host),
+					   port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	snprintf(text, HTTP_ADDRESS, address->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
@@ -386,7 +390,8 @@ http_server_tick(HttpServer *server)
 	{
 		HttpConnection *connection;
 
-		while (http_limits[state] > 0 && (connection = TAILQ_FIRST(&server->states[state])) != NULL &&
+		while (http_limits[state] > 0 &&
+			   (connection = TAILQ_FIRST(&server->states[state])) != NULL &&
 			   now >= connection->deadline)
 		{
 			if (state == HTTP_READING_HEAD || state == HTTP_READING_BODY)

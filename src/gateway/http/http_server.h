@@ -3,15 +3,15 @@
  * http_server.h
  *	  Connections from accept() to an answer, to a WebSocket, or to a response that goes on.
  *
- * One request is read from each connection, bounded in size, time and number. The router finds its handler, which
- * answers by exactly one of
+ * One request is read from each connection, bounded in size, time and number. The router finds its
+ * handler, which answers by exactly one of
  *	- http_respond(): a response that is complete;
  *	- http_take_over(): the connection speaks another protocol from then on;
  *	- http_keep(), and later http_respond();
  *	- http_keep() and http_begin(), then http_write() and http_finish(): a response in parts, as long as it likes.
  *
- * A connection is pending until it is taken over or kept; of pending ones there is a limited number, see address.h
- * for which has to go. What is kept counts as a client of its address.
+ * A connection is pending until it is taken over or kept; of pending ones there is a limited
+ * number, see address.h for which has to go. What is kept counts as a client of its address.
  *
  * This module has neither socket nor loop; the clock comes in by HttpServer.
  *
@@ -57,8 +57,9 @@ typedef struct HttpServer
 	const char *unknown_path; /* the text of 404 */
 	/* May a request, whose route is known, go to its handler? False: the response says why not. */
 	bool (*admit)(const HttpRequest *request, void *arg, HttpResponse *response);
-	void *arg;         /* of admit and the handlers */
-	uint64_t *refused; /* counts the requests that were not answered by a status below 400, nor taken over */
+	void *arg; /* of admit and the handlers */
+	uint64_t *
+		refused; /* counts the requests that were not answered by a status below 400, nor taken over */
 	uint32_t max_pending;
 	/* Its own. */
 	TAILQ_HEAD(, HttpConnection) states[HTTP_STATES]; /* in the order of their time limits */
@@ -71,7 +72,10 @@ typedef struct HttpOwner
 {
 	/* Everything that was written is taken, or http_wake() was called. */
 	void (*writable)(void *owner);
-	/* The client is gone, and with it the connection. Not called behind http_respond() and http_finish(). */
+	/*
+	 * The client is gone, and with it the connection. Not called behind http_respond() and
+	 * http_finish().
+	 */
 	void (*closed)(void *owner);
 } HttpOwner;
 
@@ -107,8 +111,11 @@ extern const Address *http_from(const HttpConnection *connection);
 /* Answer, and end the connection. The response is released, and the request is gone. */
 extern void http_respond(HttpConnection *connection, HttpResponse *response);
 
-/* The connection is the caller's, and no HttpConnection any more. False: it is broken, and closed. */
-extern bool http_take_over(HttpConnection *connection, HttpTaken *taken) __attribute__((warn_unused_result));
+/*
+ * The connection is the caller's, and no HttpConnection any more. False: it is broken, and closed.
+ */
+extern bool
+http_take_over(HttpConnection *connection, HttpTaken *taken) __attribute__((warn_unused_result));
 
 /* Keep it beyond the handler. */
 extern void http_keep(HttpConnection *connection, const HttpOwner *events, void *owner);
@@ -117,14 +124,18 @@ extern void http_keep(HttpConnection *connection, const HttpOwner *events, void 
 extern void http_begin(HttpConnection *connection, HttpResponse *response);
 
 /*
- * Write a part of the body. Not unless http_ready(): everything before is taken. False: the connection is broken, and
- * closed() follows. Nothing of these calls an event before it returns; connection is an HttpConnection.
+ * Write a part of the body. Not unless http_ready(): everything before is taken. False: the
+ * connection is broken, and closed() follows. Nothing of these calls an event before it returns;
+ * connection is an HttpConnection.
  */
 extern bool http_ready(void *connection);
 extern bool http_write(void *connection, const uint8_t *data, size_t len);
 extern void http_wake(void *connection);
 
-/* The response is complete: end the connection, once the client has taken it. It is the owner's no longer. */
+/*
+ * The response is complete: end the connection, once the client has taken it. It is the owner's no
+ * longer.
+ */
 extern void http_finish(HttpConnection *connection);
 
 /* End it at once; likewise. */

@@ -3,9 +3,8 @@
  * hub.c
  *	  Databases, their streams, and who has subscribed to them: the feeds' side.
  *
- * session_has_room(), session_send_event() and session_send_own() may close the session, which ends its
- * subscriptions: so nothing of the session's is touched after them, unless it is still
- * OPEN.
+ * session_has_room(), session_send_event() and session_send_own() may close the session, which ends
+ * its subscriptions: so nothing of the session's is touched after them, unless it is still OPEN.
  *
  *-------------------------------------------------------------------------
  */
@@ -97,8 +96,8 @@ hub_part(Database *database, Subscription *sub)
 }
 
 /*
- * Make a subscription one of this stream, and of no other. A stream is one channel's, and so has no two
- * subscriptions of one session, which hub_event() relies on: false for another channel's.
+ * Make a subscription one of this stream, and of no other. A stream is one channel's, and so has no
+ * two subscriptions of one session, which hub_event() relies on: false for another channel's.
  */
 static bool
 hub_join(Database *database, Subscription *sub, uint32_t number)
@@ -182,7 +181,9 @@ hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
 	hub->send(database->link, &message);
 }
 
-/* Its session has no room: what the subscription does not have yet is to come from the log, later. */
+/*
+ * Its session has no room: what the subscription does not have yet is to come from the log, later.
+ */
 static void
 hub_lag(Hub *hub, Database *database, Subscription *sub)
 {
@@ -242,7 +243,10 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	database->asleep = false;
 	database->needed_since = 0;
 
-	/* New numbers, so that replay credit for what is still queued from the old link is not given to the new one. */
+	/*
+	 * New numbers, so that replay credit for what is still queued from the old link is not given to
+	 * the new one.
+	 */
 	waiting = database->subscriptions;
 	RB_INIT(&database->subscriptions);
 	while ((sub = RB_MIN(SubscriptionTree, &waiting)) != NULL)
@@ -283,7 +287,8 @@ hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
 	Session *session = sub->session;
 	ProtocolError error;
 
-	protocol_set_error(&error, code, message.data, message.len, "channel", sub->channel, sub->channel_len);
+	protocol_set_error(&error, code, message.data, message.len, "channel", sub->channel,
+					   sub->channel_len);
 	if (sub->asked)
 	{
 		id = sub->id;
@@ -307,8 +312,8 @@ hub_answer(Subscription *sub)
 		sub->session->told = sub->position.id;
 	if (!id.absent)
 	{
-		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "position",
-						   protocol_position(sub->position));
+		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
+						   "position", protocol_position(sub->position));
 		session_send_own(sub->session, protocol_result(&id, result), FRAME_NO_POSITION);
 	}
 	protocol_release(&id);
@@ -377,10 +382,14 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 static bool
 hub_wants_notifications(const Subscription *sub)
 {
-	return sub->companion || sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING;
+	return sub->companion || sub->state == SUBSCRIPTION_LIVE ||
+		   sub->state == SUBSCRIPTION_REPLAYING;
 }
 
-/* Queue an event for one of its stream's subscriptions. The frame is made when the first of them wants it. */
+/*
+ * Queue an event for one of its stream's subscriptions. The frame is made when the first of them
+ * wants it.
+ */
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frame)
 {
@@ -414,8 +423,8 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 }
 
 /*
- * This one is the next: have the processor fetch what it and the one behind it will need, while a system call keeps
- * it busy with the one before. Of thousands, none is in its cache any more.
+ * This one is the next: have the processor fetch what it and the one behind it will need, while a
+ * system call keeps it busy with the one before. Of thousands, none is in its cache any more.
  */
 static void
 hub_fetch(const Subscription *sub)
@@ -438,7 +447,10 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 		Subscription *sub = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
 		Subscription *next;
 
-		/* A session may end on the way, and with it its subscriptions, of which one only is here; the stream, too. */
+		/*
+		 * A session may end on the way, and with it its subscriptions, of which one only is here;
+		 * the stream, too.
+		 */
 		for (; sub != NULL; sub = next)
 		{
 			next = LIST_NEXT(sub, in_stream);
@@ -464,7 +476,8 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	/* Before its SUBSCRIBED, it has crossed our UNSUBSCRIBE. */
 	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
-	if (event->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
+	if (event->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING ||
+		event->id <= sub->position.id)
 		return HUB_BAD;
 	session = sub->session;
 	frame = frame_text(event->text.data, event->text.len);
@@ -500,9 +513,10 @@ hub_replay_done(Hub *hub, Database *database, const WireReplayDone *done)
 void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
-	json_t *params = json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
-							   "reason", reason.data, text_utf8_cut(reason.data, reason.len, reason.len),
-							   "position", protocol_position(sub->position));
+	json_t *params =
+		json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "reason",
+				  reason.data, text_utf8_cut(reason.data, reason.len, reason.len), "position",
+				  protocol_position(sub->position));
 
 	session_send_own(sub->session, protocol_notification("reset", params), before);
 }
@@ -521,10 +535,11 @@ hub_reset(Database *database, const WireReset *reset)
 		return;
 	}
 	/*
-	 * Of a companion, which has no events, or it has crossed our UNSUBSCRIBE: that events can no longer be had
-	 * is found out again when the subscription is made anew.
+	 * Of a companion, which has no events, or it has crossed our UNSUBSCRIBE: that events can no
+	 * longer be had is found out again when the subscription is made anew.
 	 */
-	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
+	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING ||
+		sub->state == SUBSCRIPTION_WAITING)
 		return;
 	/* A client that is closed before it has taken this resumes where it was, and is told again. */
 	if (sub->has_position)

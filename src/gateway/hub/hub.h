@@ -54,7 +54,10 @@
 /* The launcher says how it is every other second. */
 #define HUB_LAUNCHER_MS 10000
 
-/* A feed that is not there so long after it was asked for is not coming soon: its clients are told. Asked for so often. */
+/*
+ * A feed that is not there so long after it was asked for is not coming soon: its clients are told.
+ * Asked for so often.
+ */
 #define HUB_WAKE_MS 10000
 #define HUB_ASK_MS  1000
 
@@ -120,15 +123,16 @@ typedef struct Database
 	WirePosition position;
 	uint64_t renew; /* sessions that know of no later position are told one soon */
 	uint32_t behind_ms;
-	uint64_t heard_at;     /* when the last POSITION came; 0: none yet on this link */
-	bool asleep;           /* it has no feed, as nobody was subscribed; the launcher starts one for us */
+	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
+	bool asleep; /* it has no feed, as nobody was subscribed; the launcher starts one for us */
 	uint64_t needed_since; /* when we asked for that first; 0: not now */
 	uint64_t asked_at;     /* and last */
 	uint32_t last_number;
 	uint32_t unanswered;        /* SUBSCRIBEs that the feed has not answered */
 	struct SessionQueue asking; /* sessions with subscriptions that wait for their turn, in turn */
 	/* For sessions_tick(). */
-	bool bookmarked;    /* sessions know of nothing but its position, however long they have been quiet */
+	bool
+		bookmarked; /* sessions know of nothing but its position, however long they have been quiet */
 	uint64_t ticked_id; /* position.id and renew as they were then */
 	uint64_t ticked_renew;
 	struct SubscriptionTree subscriptions;
@@ -169,7 +173,10 @@ extern Database *hub_hello(Hub *hub, const WireHello *hello, void *link, void **
 /* The database's link is gone. */
 extern void hub_lost(Database *database);
 
-/* The launcher says that the database is no more. Returns the link that it still has, to be closed, or NULL. */
+/*
+ * The launcher says that the database is no more. Returns the link that it still has, to be closed,
+ * or NULL.
+ */
 extern void *hub_gone(Hub *hub, WireBytes name);
 
 typedef enum HubResult
@@ -180,8 +187,8 @@ typedef enum HubResult
 } HubResult;
 
 /* A frame from the database's feed. */
-extern HubResult
-hub_message(Hub *hub, Database *database, const WireMessage *message) __attribute__((warn_unused_result));
+extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *message)
+	__attribute__((warn_unused_result));
 
 /*
  * A client's request; the answer is queued now or when the feed has given it. False:
@@ -189,8 +196,8 @@ hub_message(Hub *hub, Database *database, const WireMessage *message) __attribut
  */
 extern bool hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
 	__attribute__((warn_unused_result));
-extern bool hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolError *error)
-	__attribute__((warn_unused_result));
+extern bool hub_unsubscribe(Hub *hub, Session *session, const Request *request,
+							ProtocolError *error) __attribute__((warn_unused_result));
 
 /* The session has left OPEN: end its subscriptions. */
 extern void hub_leave(Hub *hub, Session *session);
@@ -205,16 +212,22 @@ extern WirePosition hub_session_position(const Session *session);
 extern bool hub_session_live(const Session *session);
 
 /*
- * The session's queue is empty, and session->behind: tell of lost notifications, and make lagging subscriptions
- * anew, as many as its buffer has room for.
+ * The session's queue is empty, and session->behind: tell of lost notifications, and make lagging
+ * subscriptions anew, as many as its buffer has room for.
  */
 extern void hub_catch_up(Hub *hub, Session *session);
 
-/* So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once if flush. */
+/*
+ * So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once
+ * if flush.
+ */
 extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
 extern void hub_flush_credit(Hub *hub, Session *session);
 
-/* The launcher says that a database has no feed, which may start again from this position, or a later one. */
+/*
+ * The launcher says that a database has no feed, which may start again from this position, or a
+ * later one.
+ */
 extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
 
 /* Ask for the feed of a database that is asleep, if that is so. */
@@ -226,7 +239,10 @@ extern void hub_tick(Hub *hub);
 /* The launcher says what is wrong, as far as it knows. */
 extern void hub_trouble(Hub *hub, WireBytes trouble);
 
-/* Is the link there, and does the feed say that it keeps up; or is the database asleep? If not, *why (if not NULL) says what is wrong. */
+/*
+ * Is the link there, and does the feed say that it keeps up; or is the database asleep? If not,
+ * *why (if not NULL) says what is wrong.
+ */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
 
 /* At the end: free all databases, which have no sessions any more. */

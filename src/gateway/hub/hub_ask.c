@@ -3,15 +3,15 @@
  * hub_ask.c
  *	  Databases, their streams, and who has subscribed to them: what the feed is asked for, and in which order.
  *
- * The feed answers each SUBSCRIBE by SUBSCRIBED or REFUSED, in the order in which they came. At most
- * HUB_UNANSWERED of them are under way to a feed; the others wait here, and the sessions that they are of take
- * turns, one SUBSCRIBE each. So whoever asks for a hundred subscriptions, or for one again and again, delays another
- * session's by no more than its own turn, and what waits on a link is bounded. What a client takes back before its
- * turn has come never reaches the feed.
+ * The feed answers each SUBSCRIBE by SUBSCRIBED or REFUSED, in the order in which they came. At
+ * most HUB_UNANSWERED of them are under way to a feed; the others wait here, and the sessions that
+ * they are of take turns, one SUBSCRIBE each. So whoever asks for a hundred subscriptions, or for
+ * one again and again, delays another session's by no more than its own turn, and what waits on a
+ * link is bounded. What a client takes back before its turn has come never reaches the feed.
  *
- * A subscription that is taken back while its SUBSCRIBE is under way is ENDED: it keeps its number, which the answer
- * will name, and counts as one of its session's requests without answer. session.c does not read a client that has
- * too many of these.
+ * A subscription that is taken back while its SUBSCRIBE is under way is ENDED: it keeps its number,
+ * which the answer will name, and counts as one of its session's requests without answer. session.c
+ * does not read a client that has too many of these.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,7 +62,10 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 	hub->send(database->link, &message);
 }
 
-/* Take the first subscription of the session whose turn it is; the session's next turn comes after all others'. */
+/*
+ * Take the first subscription of the session whose turn it is; the session's next turn comes after
+ * all others'.
+ */
 static Subscription *
 hub_next_asking(Database *database)
 {

@@ -43,8 +43,8 @@ hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error
 	if (hub_session_subscription(session, request) != NULL)
 		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "already subscribed", request);
 	if (session->nsubscriptions >= SESSION_MAX_SUBSCRIPTIONS)
-		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED, "too many subscriptions on one connection",
-						  request);
+		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED,
+						  "too many subscriptions on one connection", request);
 
 	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
 	sub->session = session;
@@ -79,10 +79,11 @@ hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolErro
 	else
 		hub_free_subscription(hub, sub);
 	if (!request->id.absent)
-		session_send_own(session,
-						 protocol_result(&request->id, json_pack("{s:s%}", "channel", request->channel,
-																 (size_t) request->channel_len)),
-						 FRAME_NO_POSITION);
+		session_send_own(
+			session,
+			protocol_result(&request->id, json_pack("{s:s%}", "channel", request->channel,
+													(size_t) request->channel_len)),
+			FRAME_NO_POSITION);
 	/* Another one may have waited for its end. */
 	session_schedule(session);
 	return true;
@@ -146,7 +147,10 @@ hub_window(const Session *session)
 	return room < WIRE_REPLAY_WINDOW ? (uint32_t) room : WIRE_REPLAY_WINDOW;
 }
 
-/* The lagging subscription that is furthest behind, if there is room for another replay; *lagging: there are some. */
+/*
+ * The lagging subscription that is furthest behind, if there is room for another replay; *lagging:
+ * there are some.
+ */
 static Subscription *
 hub_next_lagging(const Session *session, bool *lagging)
 {
@@ -184,7 +188,8 @@ hub_catch_up(Hub *hub, Session *session)
 			continue;
 		sub->lost = false;
 		sub->position = hub_position(session->database, sub);
-		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1}, sub->position.id);
+		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1},
+					   sub->position.id);
 		if (session->state != SESSION_OPEN)
 			return;
 	}
@@ -203,7 +208,8 @@ hub_give_credit(Hub *hub, Database *database, Subscription *sub)
 void
 hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes)
 {
-	Subscription *sub = session->database != NULL ? hub_subscription(session->database, number) : NULL;
+	Subscription *sub =
+		session->database != NULL ? hub_subscription(session->database, number) : NULL;
 
 	/* Credit is of no use any more once the replay is over or its link is lost. */
 	if (sub == NULL || sub->session != session || sub->state != SUBSCRIPTION_REPLAYING)

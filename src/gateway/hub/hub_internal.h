@@ -15,23 +15,30 @@
 
 RB_PROTOTYPE(SubscriptionTree, Subscription, in_database, )
 
-/* The subscription that has this number, or whose companion has; or NULL. One that is ENDED is not found. */
+/*
+ * The subscription that has this number, or whose companion has; or NULL. One that is ENDED is not
+ * found.
+ */
 extern Subscription *hub_subscription(Database *database, uint32_t number);
 
 /*
- * Give a subscription an even number that no other has, and file it under it. A number comes again after 2^31
- * others; one that is still in use then, or that the feed has still to answer, is passed over.
+ * Give a subscription an even number that no other has, and file it under it. A number comes again
+ * after 2^31 others; one that is still in use then, or that the feed has still to answer, is passed
+ * over.
  */
 extern void hub_file(Database *database, Subscription *sub);
 
-/* Ask the feed for a subscription when it is its session's turn. Without a link hub_hello() will. */
+/*
+ * Ask the feed for a subscription when it is its session's turn. Without a link hub_hello() will.
+ */
 extern void hub_ask(Hub *hub, Database *database, Subscription *sub);
 
 /*
- * The feed has answered the SUBSCRIBE of this number (not a companion's), which may have been a subscription that is
- * ENDED: that is freed. False: it was not asked.
+ * The feed has answered the SUBSCRIBE of this number (not a companion's), which may have been a
+ * subscription that is ENDED: that is freed. False: it was not asked.
  */
-extern bool hub_answered(Hub *hub, Database *database, uint32_t number) __attribute__((warn_unused_result));
+extern bool
+hub_answered(Hub *hub, Database *database, uint32_t number) __attribute__((warn_unused_result));
 
 /* The link is gone: so is everything that it was asked for or was to be. */
 extern void hub_forget_asked(Database *database);

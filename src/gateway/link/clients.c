@@ -28,7 +28,10 @@ clients_bytes(const char *text)
 	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
 }
 
-/* Take "host:port" or "[host]:port" apart, as handshake.c has put it together; "?" stands for what is not known. */
+/*
+ * Take "host:port" or "[host]:port" apart, as handshake.c has put it together; "?" stands for what
+ * is not known.
+ */
 static void
 clients_address(const char *text, WireClient *client)
 {

@@ -17,7 +17,9 @@
 #include "gateway/hub/hub.h"
 #include "gateway/session/session.h"
 
-/* Clients in one piece. A frame takes some 8 kB at most (a hundred channels), 200 bytes as a rule. */
+/*
+ * Clients in one piece. A frame takes some 8 kB at most (a hundred channels), 200 bytes as a rule.
+ */
 #define CLIENTS_PIECE 32
 
 /* A list that is being sent. */

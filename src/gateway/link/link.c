@@ -50,7 +50,8 @@ link_hello(Link *link, const WireHello *hello)
 
 	if (hello->version != WIRE_VERSION)
 	{
-		log_write(WIRE_LOG_ERROR, "a feed speaks version %u of the wire format, the gateway version %u",
+		log_write(WIRE_LOG_ERROR,
+				  "a feed speaks version %u of the wire format, the gateway version %u",
 				  hello->version, WIRE_VERSION);
 		return false;
 	}
@@ -97,7 +98,8 @@ link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 			peer_close(link->peer, "the feed has said goodbye");
 			return true;
 		case HUB_BAD:
-			log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from the feed of database \"%s\"",
+			log_write(WIRE_LOG_ERROR,
+					  "unexpected frame of type %d from the feed of database \"%s\"",
 					  (int) message->type, link->database->name);
 			return false;
 	}
@@ -135,7 +137,8 @@ link_on_closed(void *arg, const char *why)
 		clients_end(link->clients);
 	if (link->database != NULL)
 	{
-		log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is gone: %s", link->database->name, why);
+		log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is gone: %s", link->database->name,
+				  why);
 		hub_lost(link->database);
 	}
 	LIST_REMOVE(link, in_all);
@@ -176,8 +179,8 @@ link_on_connection(uv_stream_t *listener, int status)
 	link->peer = peer_new(link_loop, &link_events, link);
 	link->opened_at = uv_now(link_loop);
 	LIST_INSERT_HEAD(&link_all, link, in_all);
-	if (uv_accept(listener, (uv_stream_t *) peer_stream(link->peer)) != 0 || !link_peer_trusted(link->peer) ||
-		!peer_start(link->peer))
+	if (uv_accept(listener, (uv_stream_t *) peer_stream(link->peer)) != 0 ||
+		!link_peer_trusted(link->peer) || !peer_start(link->peer))
 		peer_close(link->peer, "not accepted");
 }
 

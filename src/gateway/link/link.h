@@ -14,15 +14,17 @@
 
 #include "gateway/hub/hub.h"
 
-/* A feed that has connected says HELLO within this time; a backend has taken all that it asks for. */
+/*
+ * A feed that has connected says HELLO within this time; a backend has taken all that it asks for.
+ */
 #define LINK_HELLO_MS 10000
 
 /*
  * Bind the feeds' socket and accept them: only processes of our own user. An old socket
  * of this name is removed.
  */
-extern bool
-link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub) __attribute__((warn_unused_result));
+extern bool link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub)
+	__attribute__((warn_unused_result));
 
 /* The launcher says that the database of this name is no more: end its clients and its link. */
 extern void link_database_gone(WireBytes name);

@@ -30,8 +30,9 @@
 #define ACCEPTOR_DEFER_SECONDS (HTTP_READ_MS / 1000)
 
 /*
- * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for each client that
- * does not read, until the whole machine is short of memory for TCP; and what it has is in our log as well.
+ * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for
+ * each client that does not read, until the whole machine is short of memory for TCP; and what it
+ * has is in our log as well.
  */
 #define ACCEPTOR_NOT_SENT (128 * 1024)
 
@@ -65,7 +66,9 @@ acceptor_open(int fd, const struct sockaddr_storage *address)
 	transport_poll_start(transport);
 }
 
-/* The system has no descriptors or memory: wait for some to be freed instead of turning in circles. */
+/*
+ * The system has no descriptors or memory: wait for some to be freed instead of turning in circles.
+ */
 static void
 acceptor_pause(int error)
 {
@@ -95,7 +98,8 @@ acceptor_on_connection(uv_poll_t *poll, int status, int events)
 	{
 		struct sockaddr_storage address;
 		socklen_t size = sizeof(address);
-		int fd = accept4(listener, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd =
+			accept4(listener, (struct sockaddr *) &address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
 		{
@@ -114,9 +118,9 @@ acceptor_on_connection(uv_poll_t *poll, int status, int events)
 }
 
 /*
- * Accept only what has sent something. For so long, and then a little: when the time is over the kernel sends its part of TCP's
- * handshake again, and with the answer to that it is accepted like any other (tcp(7)). Where that is not to be had,
- * all are accepted at once.
+ * Accept only what has sent something. For so long, and then a little: when the time is over the
+ * kernel sends its part of TCP's handshake again, and with the answer to that it is accepted like
+ * any other (tcp(7)). Where that is not to be had, all are accepted at once.
  */
 static void
 acceptor_defer(int listener)

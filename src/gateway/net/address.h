@@ -50,21 +50,23 @@ RB_HEAD(AddressTree, Address);
 typedef struct Addresses
 {
 	struct AddressTree all;
-	TAILQ_HEAD(, Address) levels[ADDRESS_MANY + 1]; /* by npending; who has come there first is first */
-	uint32_t highest;                               /* no address has more pending */
+	TAILQ_HEAD(, Address)
+	levels[ADDRESS_MANY + 1]; /* by npending; who has come there first is first */
+	uint32_t highest;         /* no address has more pending */
 } Addresses;
 
 extern void addresses_init(Addresses *addresses);
 
 /* A connection from this address (that of its other end) is pending. */
-extern void address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from);
+extern void
+address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from);
 
 /* It is not any more. */
 extern void address_remove_pending(Addresses *addresses, Pending *pending);
 
 /*
- * The oldest pending connection of the address that has most of them; of those that have as many, of the one that has
- * had them for longest. NULL where nothing is pending.
+ * The oldest pending connection of the address that has most of them; of those that have as many,
+ * of the one that has had them for longest. NULL where nothing is pending.
  */
 extern Pending *address_first_to_lose(const Addresses *addresses);
 

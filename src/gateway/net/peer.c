@@ -28,7 +28,10 @@ struct Peer
 	size_t size;
 	size_t len;    /* bytes of it that are filled */
 	size_t needed; /* bytes that the next frame takes */
-	/* Frames to be written: those that the pipe has, one write at most, and those that gather meanwhile. */
+	/*
+	 * Frames to be written: those that the pipe has, one write at most, and those that gather
+	 * meanwhile.
+	 */
 	TAILQ_ENTRY(Peer) in_gathering; /* while there are some */
 	bool writing;
 	uv_write_t write;
@@ -101,7 +104,8 @@ peer_flush(Peer *peer)
 	peer->writing = true;
 	peer->written = uv_buf_init(peer->out, (unsigned int) peer->out_len);
 	peer_empty(peer);
-	if (uv_write(&peer->write, (uv_stream_t *) &peer->pipe, &peer->written, 1, peer_on_written) == 0)
+	if (uv_write(&peer->write, (uv_stream_t *) &peer->pipe, &peer->written, 1, peer_on_written) ==
+		0)
 		return;
 	free(peer->written.base);
 	peer->writing = false;
@@ -210,7 +214,8 @@ peer_send(Peer *peer, const WireMessage *message)
 	if (peer->closing)
 		return;
 	size = wire_encode(message, NULL, 0);
-	if (peer->out_len + size + peer->written.len > PEER_MAX_BACKLOG && peer->out_len + peer->written.len > 0)
+	if (peer->out_len + size + peer->written.len > PEER_MAX_BACKLOG &&
+		peer->out_len + peer->written.len > 0)
 	{
 		peer_close(peer, "it does not read");
 		return;

@@ -23,8 +23,8 @@ typedef struct Peer Peer;
 typedef struct PeerEvents
 {
 	/*
-	 * A frame, and the one behind it, or NULL where that has not come yet; they point into the peer's buffer. False: the
-	 * peer is not to be talked to any longer.
+	 * A frame, and the one behind it, or NULL where that has not come yet; they point into the
+	 * peer's buffer. False: the peer is not to be talked to any longer.
 	 */
 	bool (*message)(void *arg, const WireMessage *message, const WireMessage *next);
 	/* Everything that was sent has been taken; may be NULL. Never called within peer_send(). */
@@ -38,7 +38,10 @@ extern Peer *peer_new(uv_loop_t *loop, const PeerEvents *events, void *arg);
 extern uv_pipe_t *peer_stream(Peer *peer);
 extern bool peer_start(Peer *peer) __attribute__((warn_unused_result));
 
-/* Send a frame, with others: peer_flush_all() is to be called before the loop waits. Where it fails, closed() is called later. */
+/*
+ * Send a frame, with others: peer_flush_all() is to be called before the loop waits. Where it
+ * fails, closed() is called later.
+ */
 extern void peer_send(Peer *peer, const WireMessage *message);
 
 /* Write what has been sent to each peer, in one piece, as far as it takes that. */

@@ -50,7 +50,8 @@ transport_flush(Transport *transport, TransportRest *rest)
 
 	if (rest->data == NULL)
 		return true;
-	if (!transport->functions->write(transport, rest->data + rest->done, rest->len - rest->done, &taken))
+	if (!transport->functions->write(transport, rest->data + rest->done, rest->len - rest->done,
+									 &taken))
 		return false;
 	rest->done += taken;
 	if (rest->done < rest->len)

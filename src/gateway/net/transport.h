@@ -31,7 +31,10 @@ typedef struct TransportEvents
 	void (*received)(void *owner, char *data, size_t len);
 	/* It may take more, as wake() asked to be told. */
 	void (*writable)(void *owner);
-	/* The other side has ended the connection, or it is broken, or drop() was called. The transport is no more. */
+	/*
+	 * The other side has ended the connection, or it is broken, or drop() was called. The transport
+	 * is no more.
+	 */
 	void (*closed)(void *owner);
 } TransportEvents;
 
@@ -52,8 +55,9 @@ typedef struct TransportFunctions
 	/* The address of the other side. False: that cannot be had (any more). */
 	bool (*peer)(const Transport *transport, struct sockaddr_storage *address);
 	/*
-	 * The connection is to live long: give the transport that carries it from now on, which has no owner, in place
-	 * of this one. NULL: that failed, and the connection is closed. No event is reported to this one's owner.
+	 * The connection is to live long: give the transport that carries it from now on, which has no
+	 * owner, in place of this one. NULL: that failed, and the connection is closed. No event is
+	 * reported to this one's owner.
 	 */
 	Transport *(*keep)(Transport *transport);
 } TransportFunctions;
@@ -79,12 +83,13 @@ typedef struct TransportRest
 } TransportRest;
 
 /*
- * Send data, and keep in rest, where nothing may be kept, what is not taken. writable() is called for it: then the
- * owner flushes. Both return false where the connection is broken.
+ * Send data, and keep in rest, where nothing may be kept, what is not taken. writable() is called
+ * for it: then the owner flushes. Both return false where the connection is broken.
  */
-extern bool transport_send(Transport *transport, TransportRest *rest, const uint8_t *data, size_t len)
-	__attribute__((warn_unused_result));
-extern bool transport_flush(Transport *transport, TransportRest *rest) __attribute__((warn_unused_result));
+extern bool transport_send(Transport *transport, TransportRest *rest, const uint8_t *data,
+						   size_t len) __attribute__((warn_unused_result));
+extern bool
+transport_flush(Transport *transport, TransportRest *rest) __attribute__((warn_unused_result));
 extern void transport_rest_free(TransportRest *rest);
 
 #endif /* GATEWAY_TRANSPORT_H */

@@ -71,7 +71,10 @@ transport_lws_drop(Transport *transport)
 	transport_lws_pause(transport, false);
 }
 
-/* What the client has sent and nobody has read stands before its end in the socket: so that is not looked for by reading. */
+/*
+ * What the client has sent and nobody has read stands before its end in the socket: so that is not
+ * looked for by reading.
+ */
 static void
 transport_lws_probe(Transport *transport)
 {
@@ -86,7 +89,8 @@ transport_lws_peer(const Transport *transport, struct sockaddr_storage *address)
 {
 	socklen_t size = sizeof(*address);
 
-	return getpeername(((const LwsTransport *) transport)->fd, (struct sockaddr *) address, &size) == 0;
+	return getpeername(((const LwsTransport *) transport)->fd, (struct sockaddr *) address,
+					   &size) == 0;
 }
 
 static Transport *
@@ -108,7 +112,8 @@ static const TransportFunctions transport_lws_functions = {
 };
 
 static int
-transport_lws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *data, void *in, size_t len)
+transport_lws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *data, void *in,
+					   size_t len)
 {
 	Transport *transport = data;
 
@@ -173,8 +178,8 @@ transport_lws_adopt(int fd)
 {
 	lws_sock_file_fd_type descriptor = {.sockfd = fd};
 	struct lws_vhost *vhost = lws_get_vhost_by_name(transport_lws_context, "default");
-	struct lws *wsi =
-		lws_adopt_descriptor_vhost(vhost, LWS_ADOPT_SOCKET, descriptor, TRANSPORT_LWS_PROTOCOL, NULL);
+	struct lws *wsi = lws_adopt_descriptor_vhost(vhost, LWS_ADOPT_SOCKET, descriptor,
+												 TRANSPORT_LWS_PROTOCOL, NULL);
 	LwsTransport *transport;
 
 	if (wsi == NULL)

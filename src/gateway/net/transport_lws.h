@@ -15,7 +15,10 @@
 /* Start the library on this loop. Descriptors are limited to RLIMIT_NOFILE as it is now. */
 extern bool transport_lws_start(uv_loop_t *loop) __attribute__((warn_unused_result));
 
-/* Hand a socket to the library: a transport without owner. NULL: that failed, and the socket is closed. */
+/*
+ * Hand a socket to the library: a transport without owner. NULL: that failed, and the socket is
+ * closed.
+ */
 extern Transport *transport_lws_adopt(int fd);
 
 #endif /* GATEWAY_TRANSPORT_LWS_H */

@@ -3,8 +3,8 @@
  * transport_poll.h
  *	  A socket that the loop watches.
  *
- * Its descriptor is closed the moment that it is dropped, so that room can be made for others. To be kept,
- * it goes to transport_lws.c.
+ * Its descriptor is closed the moment that it is dropped, so that room can be made for others. To
+ * be kept, it goes to transport_lws.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,8 @@
 #include "gateway/net/transport.h"
 
 /*
- * A transport without owner over a connected, non-blocking socket, from this address. NULL: the loop cannot watch the
- * socket, which is closed.
+ * A transport without owner over a connected, non-blocking socket, from this address. NULL: the
+ * loop cannot watch the socket, which is closed.
  */
 extern Transport *transport_poll_new(uv_loop_t *loop, int fd, const struct sockaddr_storage *peer);
 

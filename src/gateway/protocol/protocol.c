@@ -43,8 +43,8 @@ static const struct
 #define PROTOCOL_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 void
-protocol_set_error(ProtocolError *error, int code, const char *message, size_t message_len, const char *key,
-				   const char *value, size_t len)
+protocol_set_error(ProtocolError *error, int code, const char *message, size_t message_len,
+				   const char *key, const char *value, size_t len)
 {
 	size_t size = text_utf8_cut(message, message_len, sizeof(error->message) - 1);
 
@@ -60,9 +60,11 @@ protocol_set_error(ProtocolError *error, int code, const char *message, size_t m
 
 /* The same for messages of ours; always false, to be returned. */
 static bool
-protocol_reject(ProtocolError *error, int code, const char *message, const char *key, const char *value)
+protocol_reject(ProtocolError *error, int code, const char *message, const char *key,
+				const char *value)
 {
-	protocol_set_error(error, code, message, strlen(message), key, value, value != NULL ? strlen(value) : 0);
+	protocol_set_error(error, code, message, strlen(message), key, value,
+					   value != NULL ? strlen(value) : 0);
 	return false;
 }
 
@@ -108,16 +110,18 @@ protocol_parse_id(const json_t *json, RequestId *id, ProtocolError *error)
 	id->absent = value == NULL;
 	if (value == NULL || json_is_null(value))
 		return true;
-	if (json_is_string(value) ? json_string_length(value) <= PROTOCOL_MAX_ID
-							  : json_is_integer(value) && json_integer_value(value) <= PROTOCOL_MAX_INTEGER &&
-									json_integer_value(value) >= -PROTOCOL_MAX_INTEGER)
+	if (json_is_string(value)
+			? json_string_length(value) <= PROTOCOL_MAX_ID
+			: json_is_integer(value) && json_integer_value(value) <= PROTOCOL_MAX_INTEGER &&
+				  json_integer_value(value) >= -PROTOCOL_MAX_INTEGER)
 	{
 		id->json = json_incref(value);
 		return true;
 	}
-	return protocol_reject(error, PROTOCOL_INVALID_REQUEST,
-						   "id must be a string of at most 256 bytes, an integer of at most 2^53, or null",
-						   "member", "id");
+	return protocol_reject(
+		error, PROTOCOL_INVALID_REQUEST,
+		"id must be a string of at most 256 bytes, an integer of at most 2^53, or null", "member",
+		"id");
 }
 
 static bool
@@ -159,7 +163,8 @@ protocol_parse_ops(const json_t *value, Request *request, ProtocolError *error)
 	}
 	if (!json_is_array(value) || json_array_size(value) == 0 || i < json_array_size(value))
 		return protocol_bad_param(
-			error, "ops must be a non-empty array of INSERT, UPDATE, DELETE, TRUNCATE, MESSAGE or NOTIFY",
+			error,
+			"ops must be a non-empty array of INSERT, UPDATE, DELETE, TRUNCATE, MESSAGE or NOTIFY",
 			"ops");
 	return true;
 }
@@ -242,7 +247,8 @@ protocol_parse_object(json_t *json, Request *request, ProtocolError *error)
 
 	if (!protocol_parse_id(json, &request->id, error))
 		return false;
-	if (version != NULL && (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0))
+	if (version != NULL &&
+		(!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0))
 		return protocol_reject(error, PROTOCOL_INVALID_REQUEST, "jsonrpc must be \"2.0\"", "member",
 							   "jsonrpc");
 	if (!json_is_string(method))
@@ -274,9 +280,10 @@ protocol_parse(const char *text, size_t len, Request *request, ProtocolError *er
 	if (json_is_object(json))
 		ok = protocol_parse_object(json, request, error);
 	else
-		ok = protocol_reject(
-			error, PROTOCOL_INVALID_REQUEST,
-			json_is_array(json) ? "batches are not supported" : "a request must be an object", NULL, NULL);
+		ok = protocol_reject(error, PROTOCOL_INVALID_REQUEST,
+							 json_is_array(json) ? "batches are not supported"
+												 : "a request must be an object",
+							 NULL, NULL);
 	json_decref(json);
 	return ok;
 }
@@ -307,7 +314,8 @@ protocol_frame(json_t *message)
 Frame *
 protocol_result(const RequestId *id, json_t *result)
 {
-	return protocol_frame(json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id->json, "result", result));
+	return protocol_frame(
+		json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id->json, "result", result));
 }
 
 Frame *
@@ -319,13 +327,15 @@ protocol_failure(const RequestId *id, const ProtocolError *error)
 		json_object_set_new(body, "data", json_pack("{s:s}", error->key, error->value));
 	if (id->absent)
 		return protocol_notification("error", body);
-	return protocol_frame(json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id->json, "error", body));
+	return protocol_frame(
+		json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id->json, "error", body));
 }
 
 Frame *
 protocol_notification(const char *method, json_t *params)
 {
-	return protocol_frame(json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params", params));
+	return protocol_frame(
+		json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params", params));
 }
 
 json_t *

@@ -34,7 +34,10 @@ typedef enum ProtocolCode
 	PROTOCOL_LIMIT_EXCEEDED = -32010,
 } ProtocolCode;
 
-/* An error, with one member of "data" that names what was wrong. The strings are cut where they are too long. */
+/*
+ * An error, with one member of "data" that names what was wrong. The strings are cut where they are
+ * too long.
+ */
 typedef struct ProtocolError
 {
 	int code;
@@ -78,8 +81,8 @@ extern bool protocol_parse(const char *text, size_t len, Request *request, Proto
 extern void protocol_release(RequestId *id);
 
 /* Fill in an error; key and value (len bytes of UTF-8) may be NULL. */
-extern void protocol_set_error(ProtocolError *error, int code, const char *message, size_t message_len,
-							   const char *key, const char *value, size_t len);
+extern void protocol_set_error(ProtocolError *error, int code, const char *message,
+							   size_t message_len, const char *key, const char *value, size_t len);
 
 /*
  * Messages to a client, ready to be sent. result and params are taken over. An error

@@ -26,7 +26,8 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 	HttpSlice host = http_request_header(request, "host");
 
 	if (host.data == NULL)
-		return request->http11 ? admission_refuse(response, 400, "the header Host is missing") : true;
+		return request->http11 ? admission_refuse(response, 400, "the header Host is missing")
+							   : true;
 	if (!origin_host_allowed(host.data, host.len, config->listen_addresses, config->origins))
 		return admission_refuse(response, 403, "this host name is not one of ours");
 	return true;
@@ -72,12 +73,14 @@ admission_client(const HttpRequest *request, const Address *from, const Config *
 	*admission = (Admission){0};
 	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
 		return admission_refuse(response, 403, "pages of this origin are not let in");
-	if (!admission_authenticate(config, admission, response) || !admission_database(request, &name, response))
+	if (!admission_authenticate(config, admission, response) ||
+		!admission_database(request, &name, response))
 		return false;
 	if (name.data == NULL)
 		name = (HttpSlice){.data = config->database, .len = strlen(config->database)};
 	admission->database = hub_find(hub, name.data, name.len);
-	if (admission->database == NULL || (admission->database->link == NULL && !admission->database->asleep))
+	if (admission->database == NULL ||
+		(admission->database->link == NULL && !admission->database->asleep))
 		return admission_refuse(response, 503, "this database is not served at present");
 	if (sessions->count >= config->max_clients)
 		return admission_refuse(response, 503, "too many clients");

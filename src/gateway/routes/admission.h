@@ -28,16 +28,18 @@ typedef struct Admission
 } Admission;
 
 /* Any request: does it come to one of our names? */
-extern bool admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
+extern bool
+admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
 
 /* The parameter "database", which is a name; name->data is NULL where there is none. */
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
 /*
- * A client from an address. The order of the checks is what a client that fails several is told: from where it
- * comes, who it is, and only then what we can do at present.
+ * A client from an address. The order of the checks is what a client that fails several is told:
+ * from where it comes, who it is, and only then what we can do at present.
  */
-extern bool admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
-							 const Sessions *sessions, Admission *admission, HttpResponse *response);
+extern bool
+admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
+				 const Sessions *sessions, Admission *admission, HttpResponse *response);
 
 #endif /* GATEWAY_ADMISSION_H */

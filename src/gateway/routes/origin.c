@@ -35,7 +35,10 @@ typedef struct ListItem
 	size_t len;
 } ListItem;
 
-/* The next entry of a comma-separated list, without the white space around it; empty ones are skipped. */
+/*
+ * The next entry of a comma-separated list, without the white space around it; empty ones are
+ * skipped.
+ */
 static bool
 origin_next_item(const char **list, ListItem *item)
 {
@@ -125,7 +128,8 @@ origin_parse(const char *text, size_t len, Origin *origin)
 	const char *colon = memchr(text, ':', len);
 	const char *authority;
 
-	if (colon == NULL || colon == text || len - (size_t) (colon - text) < 3 || memcmp(colon, "://", 3) != 0)
+	if (colon == NULL || colon == text || len - (size_t) (colon - text) < 3 ||
+		memcmp(colon, "://", 3) != 0)
 		return false;
 	origin->scheme = text;
 	origin->scheme_len = (size_t) (colon - text);
@@ -190,7 +194,9 @@ origin_allowed(const char *origin, size_t len, const char *allowed)
 	return false;
 }
 
-/* Is the host one of the names in listen_addresses? "*" there means every address, not every name. */
+/*
+ * Is the host one of the names in listen_addresses? "*" there means every address, not every name.
+ */
 static bool
 origin_in_addresses(const Authority *host, const char *addresses)
 {
@@ -233,8 +239,8 @@ origin_first_bad(const char *allowed, size_t *len)
 
 	while (origin_next_item(&allowed, &item))
 	{
-		bool special =
-			(item.len == 1 && *item.data == '*') || (item.len == 4 && memcmp(item.data, "null", 4) == 0);
+		bool special = (item.len == 1 && *item.data == '*') ||
+					   (item.len == 4 && memcmp(item.data, "null", 4) == 0);
 
 		if (!special && !origin_parse(item.data, item.len, &entry))
 		{

@@ -29,8 +29,8 @@ extern bool origin_allowed(const char *origin, size_t len, const char *allowed);
  * Is this value of a Host header one of our names: localhost, an IP address, a name in
  * listen_addresses or the host of an allowed origin? With "*" among those, any is.
  */
-extern bool
-origin_host_allowed(const char *host, size_t len, const char *listen_addresses, const char *allowed);
+extern bool origin_host_allowed(const char *host, size_t len, const char *listen_addresses,
+								const char *allowed);
 
 /* The first entry that is no origin, or NULL where all are; *len is its length. */
 extern const char *origin_first_bad(const char *allowed, size_t *len);

@@ -30,8 +30,8 @@ routes_health(HttpConnection *connection, HttpRequest *request, void *arg)
 
 	if (admission_database(request, &name, &response))
 	{
-		bool healthy = health_check(routes->hub, name.data, name.len, routes->sessions->io->now(), reason,
-									sizeof(reason));
+		bool healthy = health_check(routes->hub, name.data, name.len, routes->sessions->io->now(),
+									reason, sizeof(reason));
 
 		http_response_text(&response, healthy ? 200 : 503, "%s", reason);
 	}
@@ -53,8 +53,8 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	Session *session;
 
 	if (!websocket_upgrade_check(request, &response) ||
-		!admission_client(request, http_from(connection), routes->config, routes->hub, routes->sessions,
-						  &admission, &response))
+		!admission_client(request, http_from(connection), routes->config, routes->hub,
+						  routes->sessions, &admission, &response))
 	{
 		http_respond(connection, &response);
 		return;
@@ -64,8 +64,8 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	if (!http_take_over(connection, &taken))
 		return;
 	websocket = websocket_new(taken.transport, routes->websocket_events);
-	session =
-		session_open(routes->sessions, admission.database, taken.address, admission.anonymous, websocket);
+	session = session_open(routes->sessions, admission.database, taken.address, admission.anonymous,
+						   websocket);
 	session->connected_at = routes->wall_clock();
 	session->subprotocol = subprotocol;
 	session->from = taken.from;

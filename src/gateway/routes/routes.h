@@ -24,7 +24,10 @@ typedef struct Routes
 	const WebsocketEvents *websocket_events;
 } Routes;
 
-/* Have the server answer by our routes, which are the table's arg. Its clock and its limits are the caller's. */
+/*
+ * Have the server answer by our routes, which are the table's arg. Its clock and its limits are the
+ * caller's.
+ */
 extern void routes_init(HttpServer *server, Routes *routes);
 
 #endif /* GATEWAY_ROUTES_H */

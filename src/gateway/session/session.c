@@ -20,7 +20,10 @@
 /* Written to one client in one round; then it is the others' turn. */
 #define SESSION_ROUND (8 * FRAME_WRITE)
 
-/* Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth 6.4, the golden ratio). */
+/*
+ * Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth
+ * 6.4, the golden ratio).
+ */
 #define SESSION_SPREAD 2654435769u
 
 void
@@ -36,10 +39,12 @@ sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, str
 	LIST_INIT(&sessions->cursors);
 }
 
-_Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE, "see session_fetch()");
+_Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE,
+			   "see session_fetch()");
 
 Session *
-session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io)
+session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous,
+			 void *io)
 {
 	size_t address_size = strlen(address) + 1;
 	Session *session = memory_zeroed_lines(sizeof(Session) + address_size);
@@ -124,7 +129,10 @@ session_own_limit(const Session *session)
 	return part < SESSION_OWN ? part : SESSION_OWN;
 }
 
-/* Is the client asking faster than it takes the answers, than the feed gives them, or than it is its turn? */
+/*
+ * Is the client asking faster than it takes the answers, than the feed gives them, or than it is
+ * its turn?
+ */
 static bool
 session_asks_too_much(const Session *session)
 {
@@ -143,8 +151,8 @@ session_asks_too_much(const Session *session)
 }
 
 /*
- * Stop reading the client where it asks too much, or go on: then the time that it was not heard says nothing about
- * it. After everything that changes what it waits for.
+ * Stop reading the client where it asks too much, or go on: then the time that it was not heard
+ * says nothing about it. After everything that changes what it waits for.
  */
 static void
 session_regulate(Session *session)
@@ -165,8 +173,8 @@ session_regulate(Session *session)
 }
 
 /*
- * Leave OPEN: no subscriptions, no database, nothing more is read but the client's close frame, and an end of the time
- * that is left.
+ * Leave OPEN: no subscriptions, no database, nothing more is read but the client's close frame, and
+ * an end of the time that is left.
  */
 static void
 session_leave_open(Session *session, SessionState state)
@@ -244,7 +252,8 @@ session_write(Session *session)
 	{
 		size_t before = session->queue.bytes;
 		size_t len;
-		const uint8_t *data = queue_peek(&session->queue, sessions->scratch, sizeof(sessions->scratch), &len);
+		const uint8_t *data =
+			queue_peek(&session->queue, sessions->scratch, sizeof(sessions->scratch), &len);
 
 		if (!sessions->io->write(session->io, data, len))
 		{
@@ -339,8 +348,8 @@ session_send_event(Session *session, Frame *frame, FrameNote note)
 
 	sessions->stats.messages++;
 	session->messages++;
-	if (!sessions->at_once || session->queue.count > 0 || note.sub != 0 || frame->len > FRAME_WRITE ||
-		!sessions->io->ready(session->io))
+	if (!sessions->at_once || session->queue.count > 0 || note.sub != 0 ||
+		frame->len > FRAME_WRITE || !sessions->io->ready(session->io))
 	{
 		session_queue(session, frame, note);
 		return;
@@ -393,9 +402,9 @@ session_answer_ping(Session *session, const RequestId *id)
 		return;
 	if (session->told < position.id)
 		session->told = position.id;
-	session_send_own(session,
-					 protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
-					 FRAME_NO_POSITION);
+	session_send_own(
+		session, protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
+		FRAME_NO_POSITION);
 }
 
 /* A whole message. */
@@ -455,7 +464,8 @@ session_alive(Session *session)
 }
 
 void
-session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+session_received(Session *session, const char *data, size_t len, size_t remaining, bool final,
+				 bool binary)
 {
 	session_alive(session);
 	if (session->state != SESSION_OPEN)
@@ -497,7 +507,10 @@ session_received(Session *session, const char *data, size_t len, size_t remainin
 void
 session_writable(Session *session)
 {
-	/* The client's side has taken something: that is a sign of life as good as a pong, which stands behind the rest. */
+	/*
+	 * The client's side has taken something: that is a sign of life as good as a pong, which stands
+	 * behind the rest.
+	 */
 	session_alive(session);
 	session->taken_at = session->alive_at;
 	session->waking = false;

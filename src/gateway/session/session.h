@@ -15,25 +15,26 @@
  * a round. Only an event with which a round ends is not queued first, where nothing else
  * is: a thousand sessions are then gone through once, and not again when they are cold.
  *
- * What is queued for one client is bounded by client_buffer. A part of it is for events: one that finds no
- * room is refused, and the hub has its subscription read it from the log later. The rest, but no more than
- * SESSION_OWN, is for the session's own messages, which cannot be had again. A client is not read while half of that
- * is taken, so answers to its requests cannot pile up; neither is it while SESSION_UNANSWERED of its requests
- * wait for the feed (see hub_ask.c). An event that is
- * larger than all that is taken where no other is queued. Where much was queued for long (SESSION_SOFT_MS), or
- * nothing was taken for long (SESSION_STALL_MS), the client is slow too: only half of the room is there until
- * it has caught up; it is closed.
+ * What is queued for one client is bounded by client_buffer. A part of it is for events: one that
+ * finds no room is refused, and the hub has its subscription read it from the log later. The rest,
+ * but no more than SESSION_OWN, is for the session's own messages, which cannot be had again. A
+ * client is not read while half of that is taken, so answers to its requests cannot pile up;
+ * neither is it while SESSION_UNANSWERED of its requests wait for the feed (see hub_ask.c). An
+ * event that is larger than all that is taken where no other is queued. Where much was queued for
+ * long (SESSION_SOFT_MS), or nothing was taken for long (SESSION_STALL_MS), the client is slow too:
+ * only half of the room is there until it has caught up; it is closed.
  *
- * All sessions together have a bound too, because client_buffer times max_clients would be no limit at all. A
- * frame counts once there, however many clients it is queued for, and so does what the queues themselves take. Beyond
- * SESSION_TOTAL times client_buffer each client has room for no more than SESSION_SCARCE of events, and is not read
- * while SESSION_OWN_SCARCE of its own messages are queued, so only clients that are far behind feel it: they get the
- * rest from the log.
+ * All sessions together have a bound too, because client_buffer times max_clients would be no limit
+ * at all. A frame counts once there, however many clients it is queued for, and so does what the
+ * queues themselves take. Beyond SESSION_TOTAL times client_buffer each client has room for no more
+ * than SESSION_SCARCE of events, and is not read while SESSION_OWN_SCARCE of its own messages are
+ * queued, so only clients that are far behind feel it: they get the rest from the log.
  *
- * A session is looked after when it is due: each is in the list of the second in which something of it comes next, its ping,
- * its bookmark, the end of its time, and only those of the seconds that have passed are gone through. Where something
- * happens that may make it due sooner, it goes to the list of now. So thousands that are quiet cost nothing but their
- * pings; and these are spread over the whole of keepalive, also where all have connected at once.
+ * A session is looked after when it is due: each is in the list of the second in which something of
+ * it comes next, its ping, its bookmark, the end of its time, and only those of the seconds that
+ * have passed are gone through. Where something happens that may make it due sooner, it goes to the
+ * list of now. So thousands that are quiet cost nothing but their pings; and these are spread over
+ * the whole of keepalive, also where all have connected at once.
  *
  * This module has neither socket nor clock: both come in by SessionIo.
  *
@@ -56,17 +57,22 @@
 #define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
 #define SESSION_CLOSE_MS          5000  /* from the first close frame to the connection's end */
 #define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
-#define SESSION_OWN_PART          4     /* this part of client_buffer is for the session's own messages, */
+#define SESSION_OWN_PART          4 /* this part of client_buffer is for the session's own messages, */
 #define SESSION_OWN               65536 /* but no more than this */
-#define SESSION_OWN_SCARCE        4096 /* of which no more than so much is for answers where memory is scarce */
-#define SESSION_UNANSWERED        16   /* requests that wait for the feed: the client is not read meanwhile */
-#define SESSION_TURN              32 /* requests of a client that are dealt with before it is the others' turn */
-#define SESSION_TOTAL             32    /* so many times client_buffer is for all clients together */
-#define SESSION_SCARCE            65536 /* beyond that, bytes of events that may be queued for each of them */
-#define SESSION_SOFT_MS           10000 /* with more than half of the events' part queued: the rest is not used */
-#define SESSION_STALL_MS          30000 /* with something queued of which the socket takes nothing: closed */
-#define SESSION_GIVE_BACK         (16 * 1024 * 1024) /* once queues have shrunk by this, the system gets it back */
-#define SESSION_SECONDS           256 /* a session is looked after at least once in so many, and a power of two */
+#define SESSION_OWN_SCARCE                                                                         \
+	4096 /* of which no more than so much is for answers where memory is scarce */
+#define SESSION_UNANSWERED                                                                         \
+	16                    /* requests that wait for the feed: the client is not read meanwhile */
+#define SESSION_TURN   32 /* requests of a client that are dealt with before it is the others' turn */
+#define SESSION_TOTAL  32    /* so many times client_buffer is for all clients together */
+#define SESSION_SCARCE 65536 /* beyond that, bytes of events that may be queued for each of them */
+#define SESSION_SOFT_MS                                                                            \
+	10000 /* with more than half of the events' part queued: the rest is not used */
+#define SESSION_STALL_MS 30000 /* with something queued of which the socket takes nothing: closed */
+#define SESSION_GIVE_BACK                                                                          \
+	(16 * 1024 * 1024) /* once queues have shrunk by this, the system gets it back */
+#define SESSION_SECONDS                                                                            \
+	256 /* a session is looked after at least once in so many, and a power of two */
 
 /* Close codes (RFC 6455, 7.4; the last one is ours). */
 #define SESSION_CLOSE_GOING_AWAY  1001
@@ -105,7 +111,9 @@ typedef struct SessionIo
 	void (*wake)(void *io);
 	/* End the connection at once; session_closed() follows, but not before this returns. */
 	void (*drop)(void *io);
-	/* Called now and then while the socket takes nothing: end the connection if the client is gone. */
+	/*
+	 * Called now and then while the socket takes nothing: end the connection if the client is gone.
+	 */
 	void (*probe)(void *io);
 } SessionIo;
 
@@ -141,7 +149,10 @@ typedef struct Sessions
 
 typedef struct Session
 {
-	/* First, and in one line of the processor's cache, what an event needs that is written at once: up to queue.count. */
+	/*
+	 * First, and in one line of the processor's cache, what an event needs that is written at once:
+	 * up to queue.count.
+	 */
 	Sessions *sessions;
 	void *io;
 	uint8_t state; /* SessionState */
@@ -169,13 +180,13 @@ typedef struct Session
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t number; /* for the feeds, which share their time among sessions */
 	uint32_t nsubscriptions;
-	uint32_t unanswered;               /* SUBSCRIBEs of ours that the feed has not answered, sent or not */
+	uint32_t unanswered; /* SUBSCRIBEs of ours that the feed has not answered, sent or not */
 	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
 	TAILQ_HEAD(, Subscription) asking; /* wait for our turn */
 	TAILQ_ENTRY(Session) in_asking;    /* of the database, while there are some */
 	uint64_t alive_at;                 /* when the client last gave a sign of life */
-	uint32_t ping_share;               /* the first ping is sent early, by this share of keepalive, of 2^32 */
-	uint64_t deadline;                 /* once it is not OPEN: when the connection is dropped */
+	uint32_t ping_share; /* the first ping is sent early, by this share of keepalive, of 2^32 */
+	uint64_t deadline;   /* once it is not OPEN: when the connection is dropped */
 	/* Only to be shown; whoever opens the session sets them. */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
@@ -188,20 +199,21 @@ typedef struct Session
 	char address[]; /* whom the log lines are about */
 } Session;
 
-extern void sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub);
+extern void
+sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub);
 
 /*
  * A client is connected. io is its connection. The session ends with session_closed().
  */
-extern Session *
-session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous, void *io);
+extern Session *session_open(Sessions *sessions, struct Database *database, const char *address,
+							 bool anonymous, void *io);
 
 /*
  * A part of a message was received: len bytes of a frame, of which remaining are still to
  * come; final: no other frame of this message follows.
  */
-extern void
-session_received(Session *session, const char *data, size_t len, size_t remaining, bool final, bool binary);
+extern void session_received(Session *session, const char *data, size_t len, size_t remaining,
+							 bool final, bool binary);
 
 /* A pong was received. */
 extern void session_alive(Session *session);
@@ -210,8 +222,9 @@ extern void session_alive(Session *session);
 extern void session_writable(Session *session);
 
 /*
- * The client has sent a close frame, or has broken the protocol: is it to be told so, or has it had our close frame? Nothing
- * more is written here, and the connection is dropped if it does not end by itself soon (SESSION_CLOSE_MS).
+ * The client has sent a close frame, or has broken the protocol: is it to be told so, or has it had
+ * our close frame? Nothing more is written here, and the connection is dropped if it does not end
+ * by itself soon (SESSION_CLOSE_MS).
  */
 extern bool session_answer_close(Session *session);
 
@@ -226,11 +239,12 @@ extern size_t session_room(const Session *session);
  * this may find the connection broken: the session is not OPEN any more then, and has
  * no subscriptions (false).
  */
-extern bool session_has_room(Session *session, const Frame *frame) __attribute__((warn_unused_result));
+extern bool
+session_has_room(Session *session, const Frame *frame) __attribute__((warn_unused_result));
 
 /*
- * Write or queue an event, for which there is room. The caller has a reference to the frame. The session may not be
- * OPEN any more afterwards: then it has no subscriptions.
+ * Write or queue an event, for which there is room. The caller has a reference to the frame. The
+ * session may not be OPEN any more afterwards: then it has no subscriptions.
  */
 extern void session_send_event(Session *session, Frame *frame, FrameNote note);
 
@@ -242,8 +256,8 @@ session_fetch(const Session *session)
 }
 
 /*
- * Queue a message of our own, given away by the caller; before as in FrameNote. Only an OPEN session takes it;
- * one that has too many of them queued is closed.
+ * Queue a message of our own, given away by the caller; before as in FrameNote. Only an OPEN
+ * session takes it; one that has too many of them queued is closed.
  */
 extern void session_send_own(Session *session, Frame *frame, uint64_t before);
 
@@ -271,7 +285,10 @@ extern void sessions_cursor_close(SessionCursor *cursor);
 extern void sessions_close_all(Sessions *sessions, uint16_t code, const char *reason);
 extern void sessions_close_anonymous(Sessions *sessions);
 
-/* Does more follow in this round? Then events are queued, to be written together; so they are until this is said. */
+/*
+ * Does more follow in this round? Then events are queued, to be written together; so they are until
+ * this is said.
+ */
 extern void sessions_expect(Sessions *sessions, bool more);
 
 /* Write what is queued, free what is gone; before the loop waits. */

@@ -10,7 +10,10 @@
 #include "gateway/hub/hub.h"
 #include "gateway/base/memory.h"
 
-/* What a ping carries, since the library reports a pong only if it carries something; and the whole of its frame. */
+/*
+ * What a ping carries, since the library reports a pong only if it carries something; and the whole
+ * of its frame.
+ */
 #define SESSION_PING "pg_notifyd"
 static const uint8_t session_ping[] = "\x89\x0a" SESSION_PING;
 
@@ -24,7 +27,10 @@ session_ping_due(const Session *session)
 	return session->pinged ? ping + keepalive : ping;
 }
 
-/* When is something of it next to be done? Not before that, and perhaps it turns out then that it is later. */
+/*
+ * When is something of it next to be done? Not before that, and perhaps it turns out then that it
+ * is later.
+ */
 static uint64_t
 session_due(const Session *session, uint64_t now)
 {
@@ -43,7 +49,10 @@ session_due(const Session *session, uint64_t now)
 	else if (now >= bookmark || session->told < session->database->renew)
 	{
 		bookmark = now;
-		/* One that knows the newest position is looked after when there is a newer one, see sessions_tick_database(). */
+		/*
+		 * One that knows the newest position is looked after when there is a newer one, see
+		 * sessions_tick_database().
+		 */
 		if (hub_session_live(session) && hub_session_position(session).id <= session->told)
 		{
 			session->database->bookmarked = true;
@@ -81,7 +90,8 @@ session_send_ping(Session *session)
 
 	session->pinged = true;
 	if (session->queue.count > 0 || !io->ready(session->io))
-		session_queue_own(session, frame_control(FRAME_OPCODE_PING, SESSION_PING, sizeof(SESSION_PING) - 1),
+		session_queue_own(session,
+						  frame_control(FRAME_OPCODE_PING, SESSION_PING, sizeof(SESSION_PING) - 1),
 						  FRAME_NO_POSITION);
 	else if (!io->write(session->io, session_ping, sizeof(session_ping) - 1))
 		session_broken(session);
@@ -99,19 +109,26 @@ session_keepalive(Session *session, uint64_t now)
 		return;
 	if (!session->pinged)
 		session_send_ping(session);
-	/* Its answer may only be stuck behind what it does not take: then it should know from where to go on. */
+	/*
+	 * Its answer may only be stuck behind what it does not take: then it should know from where to
+	 * go on.
+	 */
 	else if (session_events(session) > 0)
 		session_too_slow(session);
 	else
 		session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
 }
 
-/* A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is retained. */
+/*
+ * A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is
+ * retained.
+ */
 static void
 session_bookmark(Session *session, uint64_t now)
 {
 	WirePosition position;
-	bool due = now - session->sent_at >= SESSION_BOOKMARK_MS || session->told < session->database->renew;
+	bool due =
+		now - session->sent_at >= SESSION_BOOKMARK_MS || session->told < session->database->renew;
 
 	if (session->nsubscriptions == 0 || !due || !hub_session_live(session))
 		return;
@@ -119,10 +136,10 @@ session_bookmark(Session *session, uint64_t now)
 	if (position.id <= session->told)
 		return;
 	session->told = position.id;
-	session_send_own(
-		session,
-		protocol_notification("position", json_pack("{s:o}", "position", protocol_position(position))),
-		FRAME_NO_POSITION);
+	session_send_own(session,
+					 protocol_notification(
+						 "position", json_pack("{s:o}", "position", protocol_position(position))),
+					 FRAME_NO_POSITION);
 }
 
 static void
@@ -137,7 +154,8 @@ session_tick(Session *session, uint64_t now)
 	/* What it has sent meanwhile, an answer to a ping or the rest of a message, was not read. */
 	if (session->paused)
 		session->alive_at = session->partial_at = now;
-	if (session->fragments + session->partial_len > 0 && now - session->partial_at > SESSION_MESSAGE_MS)
+	if (session->fragments + session->partial_len > 0 &&
+		now - session->partial_at > SESSION_MESSAGE_MS)
 		session_close(session, SESSION_CLOSE_POLICY, "message not complete in time");
 	if (session->state == SESSION_OPEN && session->queue.count > 0 &&
 		now - session->taken_at >= SESSION_STALL_MS)
@@ -170,8 +188,8 @@ sessions_tick_list(struct SessionList *list, uint64_t now)
 }
 
 /*
- * Sessions that have been quiet for long wait for the position to move, and others for renew, which may come to be due at any
- * time: when one of them does move, they are looked after.
+ * Sessions that have been quiet for long wait for the position to move, and others for renew, which
+ * may come to be due at any time: when one of them does move, they are looked after.
  */
 static void
 sessions_tick_database(Database *database)
@@ -226,7 +244,10 @@ sessions_tick(Sessions *sessions)
 			session_attend(session);
 		}
 	}
-	/* That of now as well, as it has only begun, and first, since those that are not due yet, or again, stay there. */
+	/*
+	 * That of now as well, as it has only begun, and first, since those that are not due yet, or
+	 * again, stay there.
+	 */
 	if (second - done >= SESSION_SECONDS)
 		done = second - SESSION_SECONDS + 1;
 	sessions->second = second;

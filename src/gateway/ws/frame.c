@@ -75,8 +75,8 @@ frame_text(const char *text, size_t len)
 	do
 	{
 		size = len > FRAME_FRAGMENT ? FRAME_FRAGMENT : len;
-		frame->len +=
-			(uint32_t) frame_header(frame->data + frame->len, opcode | (size == len ? FRAME_FIN : 0), size);
+		frame->len += (uint32_t) frame_header(frame->data + frame->len,
+											  opcode | (size == len ? FRAME_FIN : 0), size);
 		if (size > 0)
 			memcpy(frame->data + frame->len, text, size);
 		frame->len += (uint32_t) size;

@@ -47,8 +47,8 @@ extern Frame *frame_ref(Frame *frame);
 extern void frame_unref(Frame *frame);
 
 /*
- * Bytes that all frames and all queues take now, with what the allocator needs for them; a frame counts once, however
- * many queues it is in.
+ * Bytes that all frames and all queues take now, with what the allocator needs for them; a frame
+ * counts once, however many queues it is in.
  */
 extern size_t frame_memory(void);
 
@@ -62,7 +62,8 @@ extern size_t frame_cut(const Frame *frame, size_t offset, size_t room);
 /* What a queued frame means for the subscription it is of. */
 typedef struct FrameNote
 {
-	uint64_t before; /* while this frame is not delivered, a client may resume only at this id or before;
+	uint64_t
+		before; /* while this frame is not delivered, a client may resume only at this id or before;
 						FRAME_NO_POSITION: it does not matter */
 	uint32_t sub;    /* the subscription to whose replay credit counts; 0: none */
 	uint32_t credit; /* sub's; without one what counts as the session's own, see session.h */
@@ -87,7 +88,10 @@ typedef struct Queue
 	size_t bytes; /* still to be written, and what the entries take */
 } Queue;
 
-/* Append; takes a reference of its own. offset bytes of it are written already (only in an empty queue). */
+/*
+ * Append; takes a reference of its own. offset bytes of it are written already (only in an empty
+ * queue).
+ */
 extern void queue_append(Queue *queue, Frame *frame, FrameNote note, size_t offset);
 
 /*

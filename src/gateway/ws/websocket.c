@@ -101,7 +101,10 @@ websocket_length_size(const WebsocketReader *reader)
 	}
 }
 
-/* The whole head is there: take the length out of it. What is wrong with it (RFC 6455, 5.2), or NULL. */
+/*
+ * The whole head is there: take the length out of it. What is wrong with it (RFC 6455, 5.2), or
+ * NULL.
+ */
 static const char *
 websocket_take_length(WebsocketReader *reader)
 {
@@ -139,7 +142,10 @@ websocket_begin_payload(WebsocketReader *reader)
 	reader->in_message = !final;
 }
 
-/* Take bytes of a frame's head until it is complete or wrong, and check each as soon as it is there. */
+/*
+ * Take bytes of a frame's head until it is complete or wrong, and check each as soon as it is
+ * there.
+ */
 static size_t
 websocket_read_head(WebsocketReader *reader, const char *data, size_t len, WebsocketPiece *piece)
 {
@@ -165,11 +171,15 @@ websocket_read_head(WebsocketReader *reader, const char *data, size_t len, Webso
 	return used;
 }
 
-/* Is it a code that may stand in a close frame? RFC 6455, 7.4, and for 1012 to 1014 the IANA registry. */
+/*
+ * Is it a code that may stand in a close frame? RFC 6455, 7.4, and for 1012 to 1014 the IANA
+ * registry.
+ */
 static bool
 websocket_close_code_valid(uint16_t code)
 {
-	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+	return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
+		   (code >= 3000 && code <= 4999);
 }
 
 /* RFC 6455, 5.5.1 */

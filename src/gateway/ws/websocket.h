@@ -42,7 +42,10 @@ typedef enum WebsocketKind
 	WEBSOCKET_ERROR, /* the client must be told code, and nothing more may be read: reason says why */
 } WebsocketKind;
 
-/* What was read. data points into the bytes that were given, or into the reader, until the next call. */
+/*
+ * What was read. data points into the bytes that were given, or into the reader, until the next
+ * call.
+ */
 typedef struct WebsocketPiece
 {
 	WebsocketKind kind;
@@ -58,8 +61,9 @@ typedef struct WebsocketPiece
 /* A reader that is all zero is at the beginning of a connection. */
 typedef struct WebsocketReader
 {
-	uint64_t remaining;               /* bytes of the frame's payload that are still to come */
-	uint8_t head[WEBSOCKET_HEAD_MAX]; /* of the current frame, as far as it has come; at its end, the mask */
+	uint64_t remaining; /* bytes of the frame's payload that are still to come */
+	uint8_t head
+		[WEBSOCKET_HEAD_MAX]; /* of the current frame, as far as it has come; at its end, the mask */
 	uint8_t head_len;
 	uint8_t turn;    /* which byte of the mask is next, 0 to 3 */
 	bool in_payload; /* the head is complete */
@@ -71,9 +75,11 @@ typedef struct WebsocketReader
 } WebsocketReader;
 
 /*
- * Read the next piece from len bytes (at least one), which are unmasked in place. Returns how many of them are
- * used, at least one. After CLOSE and ERROR all bytes are used and nothing is found in them.
+ * Read the next piece from len bytes (at least one), which are unmasked in place. Returns how many
+ * of them are used, at least one. After CLOSE and ERROR all bytes are used and nothing is found in
+ * them.
  */
-extern size_t websocket_read(WebsocketReader *reader, char *data, size_t len, WebsocketPiece *piece);
+extern size_t
+websocket_read(WebsocketReader *reader, char *data, size_t len, WebsocketPiece *piece);
 
 #endif /* GATEWAY_WEBSOCKET_H */

@@ -31,7 +31,10 @@ struct WebsocketConnection
 	WebsocketReader reader;
 };
 
-/* Write what was kept, then the control frame that waits for it; behind our last one the client gets the end. */
+/*
+ * Write what was kept, then the control frame that waits for it; behind our last one the client
+ * gets the end.
+ */
 static bool
 websocket_flush(WebsocketConnection *connection)
 {
@@ -43,7 +46,8 @@ websocket_flush(WebsocketConnection *connection)
 		return true;
 	if (control != NULL)
 	{
-		bool sent = transport_send(connection->transport, &connection->rest, control->data, control->len);
+		bool sent =
+			transport_send(connection->transport, &connection->rest, control->data, control->len);
 
 		connection->control = NULL;
 		frame_unref(control);
@@ -56,8 +60,8 @@ websocket_flush(WebsocketConnection *connection)
 }
 
 /*
- * Send a control frame, which is given away. One that still waits is replaced: only the last of several pings has
- * to be answered (RFC 6455, 5.5.3), and behind a close there is nothing.
+ * Send a control frame, which is given away. One that still waits is replaced: only the last of
+ * several pings has to be answered (RFC 6455, 5.5.3), and behind a close there is nothing.
  */
 static void
 websocket_control(WebsocketConnection *connection, Frame *frame)
@@ -70,8 +74,9 @@ websocket_control(WebsocketConnection *connection, Frame *frame)
 }
 
 /*
- * The client has closed, or has broken the protocol: tell it so at once, then our side is shut down. Where it answers our
- * own close frame, that was the last one already. The session sees to it that it does not take for ever.
+ * The client has closed, or has broken the protocol: tell it so at once, then our side is shut
+ * down. Where it answers our own close frame, that was the last one already. The session sees to it
+ * that it does not take for ever.
  */
 static void
 websocket_end(WebsocketConnection *connection, const WebsocketPiece *piece)
@@ -82,9 +87,10 @@ websocket_end(WebsocketConnection *connection, const WebsocketPiece *piece)
 		return;
 	}
 	connection->ending = true;
-	websocket_control(connection, piece->code == 0
-									  ? frame_control(FRAME_OPCODE_CLOSE, NULL, 0)
-									  : frame_close(piece->code, piece->reason != NULL ? piece->reason : ""));
+	websocket_control(connection,
+					  piece->code == 0
+						  ? frame_control(FRAME_OPCODE_CLOSE, NULL, 0)
+						  : frame_close(piece->code, piece->reason != NULL ? piece->reason : ""));
 }
 
 static void
@@ -95,12 +101,13 @@ websocket_piece(WebsocketConnection *connection, const WebsocketPiece *piece)
 		case WEBSOCKET_MORE:
 			break;
 		case WEBSOCKET_DATA:
-			connection->events->received(connection->session, piece->data, piece->len, piece->remaining,
-										 piece->final, piece->binary);
+			connection->events->received(connection->session, piece->data, piece->len,
+										 piece->remaining, piece->final, piece->binary);
 			break;
 		case WEBSOCKET_PING:
 			connection->events->alive(connection->session);
-			websocket_control(connection, frame_control(FRAME_OPCODE_PONG, piece->data, piece->len));
+			websocket_control(connection,
+							  frame_control(FRAME_OPCODE_PONG, piece->data, piece->len));
 			break;
 		case WEBSOCKET_PONG:
 			connection->events->alive(connection->session);
@@ -134,7 +141,10 @@ websocket_on_received(void *owner, char *data, size_t len)
 	memcpy(connection->unread, data, len);
 }
 
-/* Go on with a client that is not paused any more: first with what it has sent before, then with its socket. */
+/*
+ * Go on with a client that is not paused any more: first with what it has sent before, then with
+ * its socket.
+ */
 static void
 websocket_read_on(WebsocketConnection *connection)
 {
@@ -193,12 +203,13 @@ websocket_new(Transport *transport, const WebsocketEvents *events)
 }
 
 void
-websocket_start(WebsocketConnection *connection, void *session, const char *answer, size_t answer_len,
-				char *rest, size_t rest_len)
+websocket_start(WebsocketConnection *connection, void *session, const char *answer,
+				size_t answer_len, char *rest, size_t rest_len)
 {
 	connection->session = session;
 	transport_own(connection->transport, &websocket_transport_events, connection);
-	if (!transport_send(connection->transport, &connection->rest, (const uint8_t *) answer, answer_len))
+	if (!transport_send(connection->transport, &connection->rest, (const uint8_t *) answer,
+						answer_len))
 		websocket_drop(connection);
 	else
 		websocket_on_received(connection, rest, rest_len);
@@ -229,7 +240,10 @@ websocket_pause(void *io, bool pause)
 	if (pause)
 		connection->transport->functions->pause(connection->transport, true);
 	else
-		/* Not read from here: who calls this may be in the midst of something that reading would change. */
+		/*
+		 * Not read from here: who calls this may be in the midst of something that reading would
+		 * change.
+		 */
 		websocket_wake(connection);
 }
 

@@ -18,26 +18,34 @@
 
 typedef struct WebsocketConnection WebsocketConnection;
 
-/* What happens to a connection. session is what websocket_start() was given; see session.h for what each means. */
+/*
+ * What happens to a connection. session is what websocket_start() was given; see session.h for what
+ * each means.
+ */
 typedef struct WebsocketEvents
 {
-	void (*received)(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary);
+	void (*received)(void *session, const char *data, size_t len, size_t remaining, bool final,
+					 bool binary);
 	void (*alive)(void *session);
 	void (*writable)(void *session);
 	void (*closed)(void *session);
 	/*
-	 * The client has sent a close frame, or what it must not send: does it get a close frame from the connection, or
-	 * has it had the session's? Nothing more is received, and the session writes nothing more.
+	 * The client has sent a close frame, or what it must not send: does it get a close frame from
+	 * the connection, or has it had the session's? Nothing more is received, and the session writes
+	 * nothing more.
 	 */
 	bool (*answer_close)(void *session);
 } WebsocketEvents;
 
-/* A connection on a transport, which it owns from now on. It ends with the transport, after closed(). */
+/*
+ * A connection on a transport, which it owns from now on. It ends with the transport, after
+ * closed().
+ */
 extern WebsocketConnection *websocket_new(Transport *transport, const WebsocketEvents *events);
 
 /*
- * Send the answer to the handshake, and then read what the client has sent behind its request, which is unmasked in place.
- * All events but closed() may be called within.
+ * Send the answer to the handshake, and then read what the client has sent behind its request,
+ * which is unmasked in place. All events but closed() may be called within.
  */
 extern void websocket_start(WebsocketConnection *connection, void *session, const char *answer,
 							size_t answer_len, char *rest, size_t rest_len);

@@ -31,8 +31,8 @@ websocket_upgrade_key_valid(HttpSlice key)
 	{
 		char c = key.data[i];
 
-		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c != '+' &&
-			c != '/')
+		if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') &&
+			c != '+' && c != '/')
 			return false;
 	}
 	return strchr("AQgw", key.data[21]) != NULL;

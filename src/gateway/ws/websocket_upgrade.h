@@ -22,7 +22,9 @@ extern bool websocket_upgrade_check(const HttpRequest *request, HttpResponse *re
 /* Is our subprotocol among those that are offered? */
 extern bool websocket_upgrade_subprotocol(const HttpRequest *request);
 
-/* The answer to a handshake that was checked, in WEBSOCKET_ANSWER bytes of buf; returns its length. */
+/*
+ * The answer to a handshake that was checked, in WEBSOCKET_ANSWER bytes of buf; returns its length.
+ */
 extern size_t websocket_upgrade_answer(const HttpRequest *request, char *buf);
 
 #endif /* GATEWAY_WEBSOCKET_UPGRADE_H */
