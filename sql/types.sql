@@ -117,7 +117,7 @@ UPDATE s SET id = 3000 WHERE id = 3001;
 SELECT event->'new' AS new, event->'old' AS old FROM new_events() AS event;
 SET timezone = 'UTC';
 
--- numbers of many sizes and scales, some of them stored in the one format, some in the other
+-- numbers of many sizes and scales
 CREATE TABLE n (id integer PRIMARY KEY, v numeric);
 SELECT notify_watch('n') IS NOT NULL AS watched;
 TRUNCATE events;

@@ -149,7 +149,6 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	json->structured = json->kind == JSON_NESTED || json->kind == JSON_OTHER ||
 					   json->kind == JSON_NUMERIC || json->kind == JSON_JSONB;
 	getTypeOutputInfo(json->type, &output, &json->varlena);
-	json->numeric = json->type == NUMERICOID && json_knows_numeric();
 	if (json->kind == JSON_NUMERIC || json->kind == JSON_OTHER || json->kind == JSON_NESTED)
 	{
 		json->output = palloc(sizeof(FmgrInfo));
@@ -428,8 +427,7 @@ json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
 			break;
 		case JSON_NUMERIC:
 		case JSON_OTHER:
-			if (!json->numeric || !json_append_numeric(buf, value))
-				json_append_output(buf, json, value);
+			json_append_output(buf, json, value);
 			break;
 	}
 }

@@ -76,7 +76,6 @@ typedef struct JsonType
 	JsonKind kind;
 	bool varlena;
 	bool careful;       /* writing a value may run a user's cast to json, which may fail */
-	bool numeric;       /* json_append_numeric() is tried before the output function */
 	bool structured;    /* the text of a small value may be very much larger than it */
 	uint8 pins;         /* JSON_PIN_ bits: what has to be pinned for json_append() */
 	FmgrInfo *output;   /* where the output function is called */
@@ -111,15 +110,6 @@ extern int json_pins_of(Oid type);
 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */
 extern void json_append_string(StringInfo buf, const char *string, Size length);
-
-/* Whether this server stores a numeric in the format that json_numeric.c reads. */
-extern bool json_knows_numeric(void);
-
-/*
- * Append a numeric, only if it does. False: this value is for the output function, and nothing was
- * appended.
- */
-extern bool json_append_numeric(StringInfo buf, Datum value);
 
 /* The size in bytes of a value of this type, decompressed. */
 extern Size json_value_size(const JsonType *json, Datum value);
