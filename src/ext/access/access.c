@@ -137,21 +137,6 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 	return true;
 }
 
-/* Whether a role is, or has the privileges of, the owner of a watched table. */
-static bool
-access_owns(Oid role, const Watch *watch)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
-	bool owns = false;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		owns = has_privs_of_role(role, ((Form_pg_class) GETSTRUCT(tuple))->relowner);
-		ReleaseSysCache(tuple);
-	}
-	return owns;
-}
-
 /*
  * A watch that the role may not read contributes nothing: it makes the channel neither one that the
  * role may subscribe to, nor one that it may not. Only its NOTIFYs are told from raw notifications,
@@ -212,42 +197,13 @@ access_may_publish(Oid role, const char *channel)
 {
 	ListCell *cell;
 
-	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()) ||
+	if (extension_is_admin(role) ||
 		grant_exists(role, channel, (int) strlen(channel), GRANT_PUBLISH))
 		return true;
 	foreach (cell, watch_list_channel(channel))
 	{
-		if (access_owns(role, lfirst(cell)))
+		if (watch_owned_by(lfirst(cell), role))
 			return true;
 	}
 	return false;
-}
-
-void
-access_check_join(Oid role, const char *channel)
-{
-	const char *detail = NULL;
-	bool owned = false;
-	ListCell *cell;
-
-	if (superuser_arg(role) || has_privs_of_role(role, extension_owner()))
-		return;
-	foreach (cell, watch_list_channel(channel))
-	{
-		if (access_owns(role, lfirst(cell)))
-			owned = true;
-		else
-			detail = "Tables of another owner are watched on it.";
-	}
-	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
-		detail = "Roles have been granted it.";
-	if (detail != NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
-			 errhint(
-				 "Name another channel in the parameter channel. Only a superuser, or a member of "
-				 "the roles that own these tables or of the one that owns the extension, may "
-				 "watch a table on this one.")));
 }

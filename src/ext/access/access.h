@@ -65,15 +65,6 @@ extern bool access_channel_captured(Oid role, const char *channel, AccessReason 
 extern bool access_may_publish(Oid role, const char *channel);
 
 /*
- * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the role may watch one more table on a channel: a
- * superuser or a member of the role that owns the extension always, others if they have the
- * privileges of all owners of the tables that are watched on it, and where none is, if nobody has
- * been granted the channel. Whoever relies on the answer until the end of the transaction holds the
- * channel's lock, see watch.c.
- */
-extern void access_check_join(Oid role, const char *channel);
-
-/*
  * OID of a role; an empty name is the role of a client without a token. InvalidOid with *reason if
  * there is none. Needs a transaction.
  */

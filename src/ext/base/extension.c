@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * extension.c
- *	  The extension in this database: its version and owner, and what CREATE EXTENSION does at its end.
+ *	  The extension in this database: its version and its owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,18 +14,14 @@
 #include "access/table.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
-#include "fmgr.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 
 #include "ext/base/extension.h"
-#include "ext/launcher/launcher.h"
-#include "ext/base/shared.h"
-#include "ext/watch/watch.h"
-
-PG_FUNCTION_INFO_V1(notifyd_created);
 
 /* What pg_extension says of us. */
 typedef struct ExtensionRow
@@ -44,7 +40,7 @@ extension_read(void)
 	HeapTuple tuple;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(WATCH_EXTENSION));
+				CStringGetDatum(EXTENSION_NAME));
 	scan = systable_beginscan(table, ExtensionNameIndexId, true, NULL, 1, &key);
 	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -59,7 +55,7 @@ extension_read(void)
 	table_close(table, AccessShareLock);
 	if (!OidIsValid(row.owner))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("extension \"%s\" does not exist", WATCH_EXTENSION)));
+						errmsg("extension \"%s\" does not exist", EXTENSION_NAME)));
 	return row;
 }
 
@@ -67,6 +63,18 @@ Oid
 extension_owner(void)
 {
 	return extension_read().owner;
+}
+
+bool
+extension_is_admin(Oid role)
+{
+	return superuser_arg(role) || has_privs_of_role(role, extension_owner());
+}
+
+Oid
+extension_oid(bool missing_ok)
+{
+	return get_extension_oid(EXTENSION_NAME, missing_ok);
 }
 
 /* Whether one version is later than another. They are numbers with dots between them. */
@@ -93,7 +101,7 @@ extension_version_hint(const char *version)
 {
 	if (extension_is_later(version, NOTIFYD_VERSION))
 		return psprintf("Install the files of version %s and restart the server.", version);
-	return psprintf("Run \"ALTER EXTENSION %s UPDATE\" in this database.", WATCH_EXTENSION);
+	return psprintf("Run \"ALTER EXTENSION %s UPDATE\" in this database.", EXTENSION_NAME);
 }
 
 void
@@ -107,7 +115,7 @@ extension_require_version(void)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("extension %s is of version %s in this database, but the loaded library is of "
 					"version %s",
-					WATCH_EXTENSION, version, NOTIFYD_VERSION),
+					EXTENSION_NAME, version, NOTIFYD_VERSION),
 			 errhint("%s", extension_version_hint(version))));
 	pfree(version);
 }
@@ -124,29 +132,9 @@ extension_report_version(void)
 			(errmsg(
 				 "extension %s is of version %s in database \"%s\", but the loaded library is of "
 				 "version %s",
-				 WATCH_EXTENSION, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
+				 EXTENSION_NAME, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
 			 errdetail("Changes are captured and sent, but the SQL functions are refused."),
 			 errhint("%s", extension_version_hint(version))));
 	strlcpy(reported, version, sizeof(reported));
 	pfree(version);
-}
-
-/* Tell the launcher, so that the database gets its feed once this is committed. */
-Datum
-notifyd_created(PG_FUNCTION_ARGS)
-{
-	(void) fcinfo;
-	if (notifyd_shared == NULL)
-		ereport(
-			WARNING,
-			(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
-			 errhint(
-				 "Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
-				 "restart the server; until then no change is captured.")));
-	else
-	{
-		launcher_extension_created();
-		launcher_warn_missing();
-	}
-	PG_RETURN_VOID();
 }

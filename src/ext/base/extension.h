@@ -16,6 +16,9 @@
 
 #include "postgres.h"
 
+#define EXTENSION_NAME   "pg_notifyd"
+#define EXTENSION_SCHEMA "notifyd" /* of its tables and views, and of functions for itself */
+
 /*
  * For every SQL function, before it looks at its arguments: raise
  * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with what to do as the hint, unless the extension in
@@ -31,5 +34,14 @@ extern void extension_report_version(void);
 
 /* The role that owns the extension. Raises ERRCODE_UNDEFINED_OBJECT where it is not there. */
 extern Oid extension_owner(void);
+
+/*
+ * Whether a role may change what belongs to the extension's owner: a superuser, or a role that has
+ * the owner's privileges. Raises extension_owner()'s error for a role that is no superuser.
+ */
+extern bool extension_is_admin(Oid role);
+
+/* The extension's OID. Raises ERRCODE_UNDEFINED_OBJECT where it is not there, unless missing_ok. */
+extern Oid extension_oid(bool missing_ok);
 
 #endif /* PG_NOTIFYD_EXTENSION_H */

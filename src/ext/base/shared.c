@@ -292,6 +292,31 @@ shared_wake_all_feeds(void)
 		shared_wake_feed(&notifyd_shared->databases[i]);
 }
 
+void
+shared_want_feed(Oid oid)
+{
+	NotifydDatabase *database = shared_find_database(oid);
+
+	if (database == NULL)
+		return; /* it was there before the commit: dropped since, then */
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	if (database->state == FEED_ABSENT || database->state == FEED_WANTED ||
+		database->state == FEED_ASLEEP)
+	{
+		database->state = FEED_WANTED;
+		database->visit = false;
+		database->failures = 0;
+		database->retry_at = 0;
+	}
+	else
+		database->recheck = true; /* the feed may have looked already, in vain */
+	LWLockRelease(&notifyd_shared->lock);
+
+	shared_wake_feed(database);
+	shared_wake_launcher();
+}
+
 /*
  * The sockets' names begin like those of PostgreSQL's temporary files, because base
  * backups and pg_rewind pass over such files. A base backup would warn of any other

@@ -195,6 +195,12 @@ extern NotifydDatabase *shared_find_database(Oid oid);
 extern void shared_forget_database(NotifydDatabase *database);
 extern int shared_database_index(const NotifydDatabase *database);
 
+/*
+ * CREATE EXTENSION has committed in a database: its feed is to be started, or looks again where it
+ * runs. Does nothing for a database without an entry. Cannot fail: fit for commit callbacks.
+ */
+extern void shared_want_feed(Oid oid);
+
 /* This backend's entry. */
 extern NotifydBackend *shared_my_backend(void);
 

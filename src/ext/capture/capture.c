@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 
 #include "ext/capture/capture.h"
+#include "ext/base/extension.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/shared.h"
 #include "ext/watch/watch.h"
@@ -33,7 +34,7 @@ void
 capture_protocol_error(const char *problem)
 {
 	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-					errmsg("function %s.%s() %s", WATCH_SCHEMA, "capture", problem),
+					errmsg("function %s.%s() %s", EXTENSION_SCHEMA, "capture", problem),
 					errhint("Its triggers are made by notify_watch().")));
 }
 

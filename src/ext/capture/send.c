@@ -20,6 +20,7 @@
 #include "ext/capture/capture.h"
 #include "ext/base/extension.h"
 #include "ext/channel/grant.h"
+#include "ext/channel/channel_name.h"
 #include "ext/json/json.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/shared.h"
@@ -107,7 +108,7 @@ notify_send(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
 	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	watch_check_channel(channel, NULL);
+	channel_check_name(channel, NULL);
 	send_check_right(channel);
 	json = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)

@@ -38,9 +38,9 @@
 #include "utils/syscache.h"
 
 #include "ext/base/extension.h"
+#include "ext/channel/channel_name.h"
 #include "ext/channel/grant.h"
 #include "ext/log/log.h"
-#include "ext/watch/watch.h"
 
 PG_FUNCTION_INFO_V1(notify_grant);
 PG_FUNCTION_INFO_V1(notify_revoke);
@@ -140,13 +140,13 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("%s must not be null", PG_ARGISNULL(0) ? "channel" : "role")));
-	if (!watch_user_is_admin())
+	if (!extension_is_admin(GetUserId()))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", function),
 			 errhint("Only a superuser or a member of the role that owns the extension %s may say "
 					 "who may subscribe or publish to a channel.",
-					 WATCH_EXTENSION)));
+					 EXTENSION_NAME)));
 	grant.channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	grant.role = PG_GETARG_OID(1);
 	if (!PG_ARGISNULL(2))
@@ -210,7 +210,7 @@ notify_grant(PG_FUNCTION_ARGS)
 	if (grant.privilege == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("privilege must not be null")));
-	watch_check_channel(grant.channel, NULL);
+	channel_check_name(grant.channel, NULL);
 	if (!grant_role_exists(grant.role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("role with OID %u does not exist", grant.role)));

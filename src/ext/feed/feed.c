@@ -22,7 +22,7 @@
  *
  * What wakes it: a commit with events, through log_decided(), but only if feed_asleep is set;
  * NOTIFY, by its signal; frames from a gateway; a gateway that has become ready; DDL that may
- * change decisions, through hooks.c. All of them set the latch; and it looks by itself once a
+ * change decisions, through at_end.c. All of them set the latch; and it looks by itself once a
  * second, should one be lost.
  *
  * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to
@@ -39,7 +39,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
-#include "commands/extension.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -90,7 +89,7 @@ feed_extension_there(void)
 	bool there;
 
 	StartTransactionCommand();
-	there = OidIsValid(get_extension_oid(WATCH_EXTENSION, true));
+	there = OidIsValid(extension_oid(true));
 	CommitTransactionCommand();
 	return there;
 }
@@ -102,7 +101,7 @@ feed_extension_there(void)
 static void
 feed_check_extension(Feed *feed)
 {
-	bool there = OidIsValid(get_extension_oid(WATCH_EXTENSION, true));
+	bool there = OidIsValid(extension_oid(true));
 
 	if (there && log_table(0) == feed->incarnation)
 	{

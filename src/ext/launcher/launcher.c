@@ -28,7 +28,7 @@
  * those that end before they could attach.
  *
  * The launcher is woken by its latch: feeds that end, DDL that concerns databases
- * (hooks.c), its child processes. It also is the parent of the gateways, see
+ * (at_end.c), its child processes. It also is the parent of the gateways, see
  * supervisor.c.
  *
  *-------------------------------------------------------------------------
@@ -43,7 +43,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "ext/base/compat.h"
-#include "ext/hooks.h"
 #include "ext/launcher/launcher_internal.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -186,40 +185,6 @@ launcher_feed_detach(NotifydDatabase *database, FeedState next)
 		pg_atomic_write_u32(&database->links, 0);
 	}
 	LWLockRelease(&notifyd_shared->lock);
-	shared_wake_launcher();
-}
-
-void
-launcher_extension_created(void)
-{
-	if (notifyd_shared == NULL)
-		return;
-	(void) shared_database(MyDatabaseId);
-	hooks_at_commit(HOOKS_EXTENSION_CREATED);
-}
-
-void
-launcher_database_wanted(Oid oid)
-{
-	NotifydDatabase *database = shared_find_database(oid);
-
-	if (database == NULL)
-		return; /* it was there before the commit: dropped since, then */
-
-	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->state == FEED_ABSENT || database->state == FEED_WANTED ||
-		database->state == FEED_ASLEEP)
-	{
-		database->state = FEED_WANTED;
-		database->visit = false;
-		database->failures = 0;
-		database->retry_at = 0;
-	}
-	else
-		database->recheck = true; /* the feed may have looked already, in vain */
-	LWLockRelease(&notifyd_shared->lock);
-
-	shared_wake_feed(database);
 	shared_wake_launcher();
 }
 

@@ -38,12 +38,6 @@ extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
  */
 extern bool launcher_database_held(const NotifydDatabase *database);
 
-/* CREATE EXTENSION in this database: once the transaction has committed, it has a feed. */
-extern void launcher_extension_created(void);
-
-/* At that commit, from hooks.c. Cannot fail. */
-extern void launcher_database_wanted(Oid oid);
-
 /*
  * For the launcher's other parts. The name of the database at this index in shared memory, or NULL
  * where there is none that may have a feed. A gateway needs the feed of the database of this name.

@@ -12,11 +12,10 @@
  * takes none, but for AccessShareLock for a moment to read a condition. What was read before a
  * lock was had is read again under it.
  *
- * A call that makes a new watch also takes a lock that stands for the channel, so that of two
- * owners who make the first watches of a channel at the same time the second sees the watch of
- * the first. It is one on an object that does not exist, which no command locks. While somebody
- * else has it, a call holds neither the table's lock, for which writers would wait, nor this one
- * while it waits for the table's, which another session may hold that is about to watch the table.
+ * A call that makes a new watch also takes the lock that stands for the channel (watch_join.c).
+ * While another session has it, a call holds neither the table's lock, for which writers would wait,
+ * nor this one while it waits for the table's, which another session may hold that is about to watch
+ * the table.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,15 +23,12 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#include "ext/access/access.h"
 #include "ext/base/extension.h"
 #include "ext/log/log.h"
 #include "ext/launcher/launcher.h"
@@ -81,47 +77,10 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
 }
 
-static LOCKTAG
-watch_channel_lock(const char *channel)
-{
-	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
-	LOCKTAG tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, log_relation("watch"), hash, 0);
-	return tag;
-}
-
-/* Lock a channel if nobody else has done so. */
-static bool
-watch_try_channel(const char *channel)
-{
-	LOCKTAG tag = watch_channel_lock(channel);
-
-	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-static void
-watch_await_channel(const char *channel)
-{
-	LOCKTAG tag = watch_channel_lock(channel);
-
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	(void) LockRelease(&tag, ExclusiveLock, false);
-}
-
-void
-watch_join_channel(const char *channel)
-{
-	LOCKTAG tag = watch_channel_lock(channel);
-
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	access_check_join(GetUserId(), channel);
-}
-
 /*
  * Look at the watch there is until the lock that it needs is held, and if there is none the
  * channel's. Sets *have, and returns what there is to do, as the table's lock. Raises
- * access_check_join()'s error.
+ * watch_check_join()'s error.
  */
 static LOCKMODE
 watch_lock(const Watch *want, Watch **have)
@@ -149,7 +108,7 @@ watch_lock(const Watch *want, Watch **have)
 		watch_check_relation(want->relation);
 	}
 	if (*have == NULL)
-		access_check_join(GetUserId(), want->channel);
+		watch_check_join(want->channel);
 	return needed;
 }
 

@@ -15,9 +15,6 @@
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
-#define WATCH_SCHEMA    "notifyd"
-#define WATCH_EXTENSION "pg_notifyd"
-
 /* Operations, as bits. */
 #define WATCH_OP_INSERT   0x01
 #define WATCH_OP_UPDATE   0x02
@@ -73,16 +70,9 @@ extern void watch_delete(const Watch *watch);
 extern char *watch_ops_text(int ops);
 
 /*
- * Whether the user may change what belongs to the extension's owner: a superuser or
- * member of that role.
+ * The OID of notifyd.capture(). Raises ERRCODE_UNDEFINED_FUNCTION where it is not there; with
+ * missing_ok the result is InvalidOid then.
  */
-extern bool watch_user_is_admin(void);
-
-/*
- * OIDs. Error with ERRCODE_UNDEFINED_OBJECT where the extension is not there; with missing_ok
- * the result is InvalidOid then.
- */
-extern Oid watch_extension(void);
 extern Oid watch_capture_function(bool missing_ok);
 
 /* ---------------- triggers (watch_trigger.c) ---------------- */
@@ -241,22 +231,10 @@ extern void watch_lock_for_uninstall(void);
 /* ---------------- arguments (watch_arguments.c) ---------------- */
 
 /*
- * Error with ERRCODE_INVALID_NAME, with the hint if there is one, unless the name can be a
- * channel: 1 to 63 bytes in UTF-8, no control characters.
- */
-extern void watch_check_channel(const char *channel, const char *hint);
-
-/*
  * Check that the current user may watch this relation, or end watching it. Errors with
  * ERRCODE_UNDEFINED_TABLE, ERRCODE_WRONG_OBJECT_TYPE, ERRCODE_INSUFFICIENT_PRIVILEGE.
  */
 extern void watch_check_relation(Oid relation);
-
-/*
- * Check that the user may make a new watch of this channel; the answer is good until the end of
- * the transaction. Raises ERRCODE_INSUFFICIENT_PRIVILEGE (watch.c).
- */
-extern void watch_join_channel(const char *channel);
 
 /*
  * Read the arguments of notify_watch(), check them, and return the watch that they ask for, with id
@@ -266,6 +244,30 @@ extern Watch *watch_from_arguments(FunctionCallInfo fcinfo);
 
 /* Read operations, separated by commas. Raises ERRCODE_INVALID_PARAMETER_VALUE. */
 extern int watch_read_ops(const char *text);
+
+/* ---------------- watching on a channel that others use (watch_join.c) ---------------- */
+
+/* Whether a role has the privileges of the owner of a watched table. */
+extern bool watch_owned_by(const Watch *watch, Oid role);
+
+/*
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user may watch one more table on a channel. A
+ * superuser or a member of the role that owns the extension always may. Others may if they have the
+ * privileges of all owners of the tables that are watched on it and, where none is, if nobody has
+ * been granted the channel. The answer is good until the end of the transaction, if the caller
+ * holds the channel's lock.
+ */
+extern void watch_check_join(const char *channel);
+
+/*
+ * The channel's lock, which is held to the end of the transaction: try to get it without waiting;
+ * wait until nobody has it, and leave it.
+ */
+extern bool watch_try_channel(const char *channel);
+extern void watch_await_channel(const char *channel);
+
+/* Get the lock, waiting for it, and watch_check_join(). */
+extern void watch_join_channel(const char *channel);
 
 /* ---------------- columns and keys (watch_key.c) ---------------- */
 

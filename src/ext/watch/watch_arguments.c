@@ -21,10 +21,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "common/string.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -34,6 +31,8 @@
 #include "utils/varlena.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/extension.h"
+#include "ext/channel/channel_name.h"
 #include "ext/watch/watch.h"
 
 /* The parameters of notify_watch(), as in the extension's script. */
@@ -59,53 +58,6 @@ watch_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
-/*
- * How long a name is in UTF-8, in bytes, because that is how clients give it; or in the database's
- * encoding, where that takes more. An encoding that cannot be converted counts as it is. Errors
- * where a character is not in UTF-8.
- */
-static size_t
-watch_length_in_utf8(const char *name)
-{
-	int length = (int) strlen(name);
-	char *converted;
-	size_t result = (size_t) length;
-
-	if (GetDatabaseEncoding() == PG_UTF8 || pg_is_ascii(name))
-		return result;
-	converted = pg_server_to_any(name, length, PG_UTF8);
-	if (converted != name)
-	{
-		result = strlen(converted);
-		pfree(converted);
-	}
-	return Max(result, (size_t) length);
-}
-
-void
-watch_check_channel(const char *channel, const char *hint)
-{
-	size_t length = strlen(channel);
-	size_t clients_length = watch_length_in_utf8(channel);
-	const char *detail = NULL;
-
-	if (length == 0)
-		detail = "A channel's name must not be empty.";
-	else if (clients_length >= NAMEDATALEN)
-		detail = psprintf(
-			"A channel's name must not be longer than %d bytes in UTF-8, and this one has %zu.",
-			NAMEDATALEN - 1, clients_length);
-	for (size_t i = 0; i < length; i++)
-	{
-		if ((unsigned char) channel[i] < ' ' || channel[i] == 0x7f)
-			detail = "A channel's name must not contain control characters.";
-	}
-	if (detail != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME), errmsg("invalid channel name \"%s\"", channel),
-				 errdetail("%s", detail), hint ? errhint("%s", hint) : 0));
-}
-
 /* Why a relation of this kind cannot be watched; NULL: it can. */
 static const char *
 watch_kind_problem(Oid relation, Form_pg_class form)
@@ -128,7 +80,7 @@ watch_kind_problem(Oid relation, Form_pg_class form)
 		return "System catalogs cannot be watched.";
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
 		return "A temporary table is seen by nobody else.";
-	if (getExtensionOfObject(RelationRelationId, relation) == watch_extension())
+	if (getExtensionOfObject(RelationRelationId, relation) == extension_oid(false))
 		return "The tables of pg_notifyd itself cannot be watched.";
 	return NULL;
 }
@@ -251,8 +203,8 @@ watch_default_channel(Oid relation)
 
 	if (schema != NULL && strcmp(schema, "public") != 0)
 		channel = psprintf("%s.%s", schema, channel);
-	watch_check_channel(channel,
-						"The table's name cannot be its channel's: give the parameter channel.");
+	channel_check_name(channel,
+					   "The table's name cannot be its channel's: give the parameter channel.");
 	return channel;
 }
 
@@ -312,7 +264,7 @@ watch_from_arguments(FunctionCallInfo fcinfo)
 	else
 	{
 		watch->channel = text_to_cstring(PG_GETARG_TEXT_PP(ARG_CHANNEL));
-		watch_check_channel(watch->channel, NULL);
+		channel_check_name(watch->channel, NULL);
 	}
 	if (!PG_ARGISNULL(ARG_CONDITION))
 		watch->condition = text_to_cstring(PG_GETARG_TEXT_PP(ARG_CONDITION));

@@ -46,6 +46,8 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "ext/base/extension.h"
+#include "ext/channel/channel_name.h"
 #include "ext/watch/watch.h"
 
 PG_FUNCTION_INFO_V1(notifyd_watch_carried);
@@ -213,10 +215,11 @@ carry_read_columns(WatchColumns *columns, const WatchTrigger *trigger, int argum
 		AttrNumber attnum = get_attnum(relation, name);
 
 		if (attnum <= 0)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-							errmsg("column \"%s\" of relation \"%s\" does not exist", name,
-								   get_rel_name(relation)),
-							errdetail("A trigger of %s.%s() names it.", WATCH_SCHEMA, "capture")));
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of relation \"%s\" does not exist", name,
+							get_rel_name(relation)),
+					 errdetail("A trigger of %s.%s() names it.", EXTENSION_SCHEMA, "capture")));
 		columns->attnums[columns->n++] = attnum;
 	}
 }
@@ -230,7 +233,7 @@ carry_read(const WatchTrigger *trigger, Oid relation)
 
 	watch->relation = relation;
 	watch->channel = pstrdup(carry_argument(trigger, CARRY_CHANNEL));
-	watch_check_channel(watch->channel, NULL);
+	channel_check_name(watch->channel, NULL);
 	watch->ops = watch_read_ops(carry_argument(trigger, CARRY_OPS));
 	carry_read_columns(&watch->cols, trigger, CARRY_COLS, relation);
 	carry_read_columns(&watch->key, trigger, CARRY_KEY, relation);

@@ -26,10 +26,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "commands/sequence.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -106,13 +103,13 @@ watch_ops_parse(const char *text)
 static Oid
 watch_relation(const char *name)
 {
-	Oid schema = get_namespace_oid(WATCH_SCHEMA, true);
+	Oid schema = get_namespace_oid(EXTENSION_SCHEMA, true);
 	Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 
 	if (!OidIsValid(relation))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation \"%s.%s\" does not exist", WATCH_SCHEMA, name),
-						errhint("CREATE EXTENSION %s makes it.", WATCH_EXTENSION)));
+						errmsg("relation \"%s.%s\" does not exist", EXTENSION_SCHEMA, name),
+						errhint("CREATE EXTENSION %s makes it.", EXTENSION_NAME)));
 	return relation;
 }
 
@@ -236,7 +233,7 @@ watch_list(Oid relation)
 List *
 watch_list_channel(const char *channel)
 {
-	Oid index = get_relname_relid("watch_channel_idx", get_namespace_oid(WATCH_SCHEMA, false));
+	Oid index = get_relname_relid("watch_channel_idx", get_namespace_oid(EXTENSION_SCHEMA, false));
 	ScanKeyData key;
 
 	/* Version 1.0 has no such index. */
@@ -346,28 +343,16 @@ watch_delete(const Watch *watch)
 }
 
 Oid
-watch_extension(void)
-{
-	return get_extension_oid(WATCH_EXTENSION, false);
-}
-
-Oid
 watch_capture_function(bool missing_ok)
 {
-	Oid schema = get_namespace_oid(WATCH_SCHEMA, true);
+	Oid schema = get_namespace_oid(EXTENSION_SCHEMA, true);
 	oidvector *no_arguments = buildoidvector(NULL, 0);
 	Oid function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
 								   PointerGetDatum(no_arguments), ObjectIdGetDatum(schema));
 
 	if (!OidIsValid(function) && !missing_ok)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-						errmsg("function %s.capture() does not exist", WATCH_SCHEMA),
-						errhint("CREATE EXTENSION %s makes it.", WATCH_EXTENSION)));
+						errmsg("function %s.capture() does not exist", EXTENSION_SCHEMA),
+						errhint("CREATE EXTENSION %s makes it.", EXTENSION_NAME)));
 	return function;
-}
-
-bool
-watch_user_is_admin(void)
-{
-	return superuser() || has_privs_of_role(GetUserId(), extension_owner());
 }

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "ext/base/extension.h"
 #include "ext/base/buffer.h"
 #include "ext/capture/capture.h"
 #include "ext/json/json.h"
@@ -94,7 +95,7 @@ watch_reset_unlogged(void)
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	schema = get_namespace_oid(WATCH_SCHEMA, true);
+	schema = get_namespace_oid(EXTENSION_SCHEMA, true);
 
 	/* Version 1.0 has no such table. */
 	if (OidIsValid(schema) && OidIsValid(get_relname_relid("unlogged_mark", schema)) &&

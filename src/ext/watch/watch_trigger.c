@@ -38,6 +38,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/watch/watch.h"
 
@@ -103,7 +104,8 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 
 	stmt->replace = true;
 	stmt->trigname = pstrdup(name);
-	stmt->funcname = list_make2(makeString(pstrdup(WATCH_SCHEMA)), makeString(pstrdup("capture")));
+	stmt->funcname =
+		list_make2(makeString(pstrdup(EXTENSION_SCHEMA)), makeString(pstrdup("capture")));
 	stmt->args = list_make1(makeString(psprintf(INT64_FORMAT, watch->id)));
 	stmt->row = row;
 	stmt->timing = TRIGGER_TYPE_AFTER;
@@ -118,7 +120,7 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 	if (stmt->whenClause != NULL)
 		error_context_stack = context.previous;
 
-	ObjectAddressSet(extension, ExtensionRelationId, watch_extension());
+	ObjectAddressSet(extension, ExtensionRelationId, extension_oid(false));
 	recordDependencyOn(&trigger, &extension, DEPENDENCY_AUTO_EXTENSION);
 	CommandCounterIncrement();
 }

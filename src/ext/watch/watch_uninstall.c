@@ -22,12 +22,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_trigger.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/rel.h"
 
 #include "ext/base/extension.h"
@@ -114,7 +112,7 @@ watch_is_uninstall(Node *statement)
 		return false;
 	foreach (cell, drop->objects)
 	{
-		if (strcmp(strVal(lfirst(cell)), WATCH_EXTENSION) == 0)
+		if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) == 0)
 			return true;
 	}
 	return false;
@@ -123,9 +121,8 @@ watch_is_uninstall(Node *statement)
 void
 watch_lock_for_uninstall(void)
 {
-	if (!OidIsValid(get_extension_oid(WATCH_EXTENSION, true)) ||
-		!OidIsValid(watch_capture_function(true)) ||
-		(!superuser() && !has_privs_of_role(GetUserId(), extension_owner())))
+	if (!OidIsValid(extension_oid(true)) || !OidIsValid(watch_capture_function(true)) ||
+		!extension_is_admin(GetUserId()))
 		return;
 	watch_lock_tables(watch_tables_with_triggers());
 	LockRelationOid(log_table(0), AccessExclusiveLock);

@@ -1,0 +1,149 @@
+/*-------------------------------------------------------------------------
+ *
+ * at_end.c
+ *	  What the end of the running transaction does for the workers.
+ *
+ * It wakes the feeds and the launcher, and ends the holds of databases. The feeds look at the
+ * catalogs again when invalidation messages tell them to. The server sends these after the
+ * XACT_EVENT_COMMIT callbacks, so this uses a resource release callback instead, whose phase
+ * AFTER_LOCKS comes later (CommitTransaction() in access/transam/xact.c). The server calls it at
+ * every end of a transaction, be it by an error or by the process's exit.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/resowner.h"
+
+#include "ext/transaction/at_end.h"
+
+static int at_end_pending = 0;
+static bool at_end_holding = false; /* some entries have our pid as their hold_pid */
+
+/*
+ * Let feeds come back to the databases that we hold since this nesting level of transactions, or a
+ * deeper one.
+ */
+static void
+at_end_end_hold(int level)
+{
+	at_end_holding = false;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		if (database->hold_pid != MyProcPid)
+			continue;
+		if (database->hold_level >= level)
+			database->hold_pid = 0;
+		else
+			at_end_holding = true;
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	shared_wake_launcher();
+}
+
+/* A savepoint is released: the level around it holds what was held in it. */
+static void
+at_end_raise_hold(int level)
+{
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		if (database->hold_pid == MyProcPid && database->hold_level == level)
+			database->hold_level--;
+	}
+	LWLockRelease(&notifyd_shared->lock);
+}
+
+static void
+at_end_subtransaction(SubXactEvent event, SubTransactionId mine pg_attribute_unused(),
+					  SubTransactionId parent pg_attribute_unused(),
+					  void *arg pg_attribute_unused())
+{
+	if (!at_end_holding)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		at_end_end_hold(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		at_end_raise_hold(GetCurrentTransactionNestLevel());
+}
+
+/*
+ * The end of a transaction, at a point where a commit can no longer be undone: nothing here may
+ * fail.
+ */
+static void
+at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
+			   void *arg pg_attribute_unused())
+{
+	int what = at_end_pending;
+
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel)
+		return;
+	at_end_pending = 0;
+
+	/* Before the hold ends, so that no feed is started for a database that is gone. */
+	if (isCommit && (what & AT_END_SCAN_DATABASES))
+		(void) pg_atomic_fetch_add_u32(&notifyd_shared->database_generation, 1);
+	if (at_end_holding)
+		at_end_end_hold(0);
+	if (!isCommit || what == 0)
+		return;
+
+	if (what & AT_END_WANT_FEED)
+		shared_want_feed(MyDatabaseId);
+	if (what & AT_END_WAKE_ALL_FEEDS)
+		shared_wake_all_feeds();
+	else if (what & AT_END_WAKE_FEED)
+	{
+		NotifydDatabase *database = shared_find_database(MyDatabaseId);
+
+		if (database != NULL)
+			shared_wake_feed(database);
+	}
+	if (what & AT_END_SCAN_DATABASES)
+		shared_wake_launcher();
+}
+
+static void
+at_end_register(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterResourceReleaseCallback(at_end_release, NULL);
+	RegisterSubXactCallback(at_end_subtransaction, NULL);
+	registered = true;
+}
+
+void
+at_end_wake(int what)
+{
+	if (notifyd_shared == NULL || !OidIsValid(MyDatabaseId))
+		return;
+	at_end_register();
+	at_end_pending |= what;
+}
+
+void
+at_end_hold(NotifydDatabase *database)
+{
+	at_end_register();
+	at_end_holding = true;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	/* One that we hold already stays held until what holds it ends. */
+	if (database->hold_pid != MyProcPid)
+	{
+		database->hold_pid = MyProcPid;
+		database->hold_level = GetCurrentTransactionNestLevel();
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	shared_wake_feed(database);
+}

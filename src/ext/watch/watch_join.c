@@ -1,0 +1,106 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch_join.c
+ *	  Watching a table on a channel that others may already use.
+ *
+ * Who may add a watch to a channel depends on whose tables are watched on it, and on its grants.
+ * A lock that stands for the channel makes sessions check one after the other: of two owners who
+ * make the first watches of a channel at the same time, the second sees the watch of the first. It
+ * is a lock on an object that does not exist, which no command locks.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
+
+#include "ext/base/extension.h"
+#include "ext/channel/grant.h"
+#include "ext/log/log.h"
+#include "ext/watch/watch.h"
+
+bool
+watch_owned_by(const Watch *watch, Oid role)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
+	bool owns = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owns = has_privs_of_role(role, ((Form_pg_class) GETSTRUCT(tuple))->relowner);
+		ReleaseSysCache(tuple);
+	}
+	return owns;
+}
+
+void
+watch_check_join(const char *channel)
+{
+	Oid role = GetUserId();
+	const char *detail = NULL;
+	bool owned = false;
+	ListCell *cell;
+
+	if (extension_is_admin(role))
+		return;
+	foreach (cell, watch_list_channel(channel))
+	{
+		if (watch_owned_by(lfirst(cell), role))
+			owned = true;
+		else
+			detail = "Tables of another owner are watched on it.";
+	}
+	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
+		detail = "Roles have been granted it.";
+	if (detail != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
+			 errhint(
+				 "Name another channel in the parameter channel. Only a superuser, or a member of "
+				 "the roles that own these tables or of the one that owns the extension, may "
+				 "watch a table on this one.")));
+}
+
+static LOCKTAG
+watch_channel_lock(const char *channel)
+{
+	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, log_relation("watch"), hash, 0);
+	return tag;
+}
+
+bool
+watch_try_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+watch_await_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+void
+watch_join_channel(const char *channel)
+{
+	LOCKTAG tag = watch_channel_lock(channel);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	watch_check_join(channel);
+}
