@@ -46,6 +46,7 @@
 #include "ext/launcher/launcher_internal.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "ext/base/server_version.h"
 #include "ext/base/settings.h"
 #include "storage/procarray.h"
 #include "ext/launcher/supervisor.h"
@@ -522,6 +523,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 	BackgroundWorkerUnblockSignals();
 	worker_connect(InvalidOid);
 
+	server_version_check();
 	launcher_attach();
 	supervisor_start();
 	context =
