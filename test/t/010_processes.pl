@@ -216,7 +216,7 @@ works('it works')->close;
 
 	reload(port => $new);
 	wait_for(sub { log_since($offset) =~ /could not listen on .*port $new: Address already in use/ }, 'a line');
-	like(log_since($offset), qr/HINT:  Another program has the port/, 'and a hint');
+	like(log_since($offset), qr/HINT:  Another program uses the port/, 'and a hint');
 	works('the old port still works')->close;
 	reload(keepalive => "'20s'");
 	$node->poll_query_until('postgres', 'SHOW pg_notifyd.keepalive', '20s');

@@ -96,7 +96,7 @@ becomes(q{lag = '0'}, q{kind = 'database'}, 't', 'nothing waits to be delivered'
 	kill 'STOP', $gateway;
 	health_becomes(qr/^503 gateways that do not respond: 1$/, 'a stopped gateway makes the whole unhealthy');
 	is(stats('state', $where), 'not responding', 'the view says so');
-	log_has($offset, qr/gateway $number \(PID $gateway\) is killed, because it did not respond in time/, 'a line in the log');
+	log_has($offset, qr/killing gateway $number \(PID $gateway\), because it did not respond in time/, 'a line in the log');
 	becomes('state', $where, 'running', 'another one is started');
 	isnt(stats('pid', $where), $gateway, 'in its place');
 	health_becomes(qr/^200 ok$/, 'healthy again');

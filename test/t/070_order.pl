@@ -46,7 +46,7 @@ sub summary
 	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
 	is($node->safe_psql('postgres', q{SELECT oldest_in_flight_pid FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
 		$pid, 'with its process');
-	wait_for(sub { slurp_file($node->logfile) =~ /the commit of process $pid holds up the events of later ones/ }, 'it in the log');
+	wait_for(sub { slurp_file($node->logfile) =~ /the commit of process $pid delays the events of later transactions/ }, 'it in the log');
 	is(scalar($client->events), 0, 'nothing has come while the first is in flight');
 
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");

@@ -181,7 +181,7 @@ my $third = notifyd_client($node);    # so this is the other one's
 		[ 'another frame', $hello . pack('VCCv', 0, 10, 0, 0), '08P01: unexpected frame of type 10 from gateway 1' ],
 		[ 'no greeting', $end, '08P01: unexpected frame of type 51 from gateway 1' ],
 		[ 'two greetings', $hello . $hello, '08P01: unexpected frame of type 20 from gateway 1' ],
-		[ 'another version', pack('VCCv', 24, 20, 0, 0) . pack('vvVVQ<V', 9, 1, 0, 0, 0, 0), '08P01: gateway 1 speaks version 9' ],
+		[ 'another version', pack('VCCv', 24, 20, 0, 0) . pack('vvVVQ<V', 9, 1, 0, 0, 0, 0), '08P01: gateway 1 uses version 9' ],
 		[ 'an impossible address', $hello . $client->('nowhere'), '22P02: invalid input syntax for type inet' ],
 		[ 'an impossible time', $hello . $client->('::1', 1 << 63), '08P01: a gateway sent a time out of range' ]);
 	rename "$path.old", $path or die "rename: $!";

@@ -52,13 +52,13 @@ is($node->safe_psql('postgres',
 
 my $from = -s $node->logfile;
 fill();
-my $said = qr/LOG:  process $pid keeps the event log from being truncated\n.*DETAIL:  The log takes \d+ MB, .*holds a lock on table "log_\d"/;
+my $said = qr/LOG:  process $pid prevents the event log from being truncated\n.*DETAIL:  The size of the log is \d+ MB, .*holds a lock on table "log_\d"/;
 wait_for(sub { slurp_file($node->logfile, $from) =~ $said }, 'the report');
 pass('the server log says who it is');
 fill();
 $low->query('ROLLBACK');
 ok($node->poll_query_until('postgres', 'SELECT bytes < 12 * 1024 * 1024 FROM log_size'), 'and shrinks when that has ended');
-my @said = slurp_file($node->logfile, $from) =~ /keeps the event log/g;
+my @said = slurp_file($node->logfile, $from) =~ /prevents the event log/g;
 is(scalar @said, 1, 'it was said once');
 $low->quit;
 

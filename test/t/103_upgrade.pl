@@ -44,7 +44,7 @@ foreach my $call (
 {
 	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
 	like($err,
-		qr/ERROR:  55000: extension pg_notifyd is of version 1\.0 in this database, but the loaded library is of version 1\.\d+\n.*HINT:  Run "ALTER EXTENSION pg_notifyd UPDATE"/s,
+		qr/ERROR:  55000: extension pg_notifyd has version 1\.0 in this database, but the loaded library has version 1\.\d+\n.*HINT:  Run "ALTER EXTENSION pg_notifyd UPDATE"/s,
 		"$call says what to do");
 }
 
@@ -57,7 +57,7 @@ $node->safe_psql('postgres', q{NOTIFY lobby, 'raw'});
 is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'INSERT', 'NOTIFY' ], 'the client gets what it got');
 is($node->safe_psql('postgres', q{SELECT relation FROM notifyd.watches WHERE notify}), 'orders', 'notifyd.watches');
 wait_for(
-	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version 1\.0 in database "postgres"/ },
+	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd has version 1\.0 in database "postgres"/ },
 	'the log line');
 $node->safe_psql('postgres', 'CREATE TABLE any_ddl (); DROP TABLE any_ddl');
 
@@ -100,7 +100,7 @@ is($node->safe_psql('postgres', q{SELECT string_agg(concat_ws(' ', channel, role
 $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders (name) VALUES ('id alone'); SELECT notify_send('lobby', '"new"')});
 like($heard, qr/with payload "\{"id":\s*\d+\}"/, 'NOTIFY carries the id');
 wait_for(sub { grep { ($_->{payload} // '') eq 'new' } $client->events }, 'the message');
-my @lines = slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version/g;
+my @lines = slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd has version/g;
 is(scalar @lines, 1, 'the server log said once that the versions differ');
 
 # Updated and fresh are the same.
@@ -130,7 +130,7 @@ $node->safe_psql('fresh', q{
 	SELECT notify_watch('t');
 	UPDATE pg_extension SET extversion = '9.10' WHERE extname = 'pg_notifyd'});
 (undef, undef, $err) = $node->psql('fresh', q{SELECT notify_unwatch('t')});
-like($err, qr/is of version 9\.10 in this database.*HINT:  Install the files of version 9\.10 and restart the server/s, 'it is told what to do');
+like($err, qr/has version 9\.10 in this database.*HINT:  Install the files of version 9\.10 and restart the server/s, 'it is told what to do');
 wait_healthy($node, 'fresh');
 my $ahead = notifyd_client($node, database => 'fresh');
 $ahead->subscribe('t');
@@ -138,7 +138,7 @@ $node->safe_psql('fresh', 'INSERT INTO t VALUES (1)');
 is($ahead->next_event->{key}{id}, 1, 'and no writer fails');
 $node->restart;
 wait_for(
-	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd is of version 9\.10 in database "fresh".*\n.*\n.*HINT:  Install the files/ },
+	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd has version 9\.10 in database "fresh".*\n.*\n.*HINT:  Install the files/ },
 	'the log line');
 
 done_testing();

@@ -34,8 +34,7 @@ access_role(const char *name, AccessReason *reason)
 	{
 		reason->code = ACCESS_NOT_PERMITTED;
 		if (role[0] == '\0')
-			snprintf(reason->message, sizeof(reason->message),
-					 "clients without a token are not admitted");
+			snprintf(reason->message, sizeof(reason->message), "anonymous access is disabled");
 		else
 			snprintf(reason->message, sizeof(reason->message), "role \"%s\" does not exist", role);
 	}

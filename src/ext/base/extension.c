@@ -110,13 +110,11 @@ extension_require_version(void)
 	char *version = extension_read().version;
 
 	if (strcmp(version, NOTIFYD_VERSION) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("extension %s is of version %s in this database, but the loaded library is of "
-					"version %s",
-					EXTENSION_NAME, version, NOTIFYD_VERSION),
-			 errhint("%s", extension_version_hint(version))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("extension %s has version %s in this database, but the loaded "
+							   "library has version %s",
+							   EXTENSION_NAME, version, NOTIFYD_VERSION),
+						errhint("%s", extension_version_hint(version))));
 	pfree(version);
 }
 
@@ -129,11 +127,11 @@ extension_report_version(void)
 	if (strcmp(version, NOTIFYD_VERSION) != 0 && strcmp(version, reported) != 0)
 		ereport(
 			LOG,
-			(errmsg(
-				 "extension %s is of version %s in database \"%s\", but the loaded library is of "
-				 "version %s",
-				 EXTENSION_NAME, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
-			 errdetail("Changes are captured and sent, but the SQL functions are refused."),
+			(errmsg("extension %s has version %s in database \"%s\", but the loaded library has "
+					"version %s",
+					EXTENSION_NAME, version, get_database_name(MyDatabaseId), NOTIFYD_VERSION),
+			 errdetail(
+				 "Changes are captured and sent, but the extension's functions cannot be called."),
 			 errhint("%s", extension_version_hint(version))));
 	strlcpy(reported, version, sizeof(reported));
 	pfree(version);

@@ -53,13 +53,13 @@ notifyd_keep_own(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(event))
 	{
 		if (keep_own_applying())
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("cannot truncate table \"%s\" by logical replication",
-								   RelationGetRelationName(trigger->tg_relation)),
-							errdetail("pg_notifyd keeps this server's own data in it."),
-							errhint("Leave schema \"notifyd\" out of the publication. ALTER "
-									"SUBSCRIPTION ... SKIP passes "
-									"over the transaction.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot truncate table \"%s\" by logical replication",
+							RelationGetRelationName(trigger->tg_relation)),
+					 errdetail("The table holds data that pg_notifyd keeps for this server alone."),
+					 errhint("Remove schema \"notifyd\" from the publication. ALTER SUBSCRIPTION "
+							 "... SKIP skips the transaction.")));
 		return PointerGetDatum(NULL);
 	}
 	if (keep_own_applying())

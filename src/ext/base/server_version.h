@@ -18,7 +18,7 @@
 static inline int
 server_version_fixed_in(int version_num)
 {
-	static const int fixed[] = { 140021, 150016, 160012, 170008, 180002 };
+	static const int fixed[] = {140021, 150016, 160012, 170008, 180002};
 
 	for (unsigned i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 	{

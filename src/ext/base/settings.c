@@ -79,8 +79,8 @@ settings_is_address(const char *element)
 			length)
 		return true;
 	GUC_check_errdetail("\"%s\" is neither a host name nor an IP address.", element);
-	GUC_check_errhint(
-		"Use names or addresses without a port, \"*\" for all of this host, or nothing at all.");
+	GUC_check_errhint("Use names or addresses without a port, \"*\" for all addresses, or an empty "
+					  "string for none.");
 	return false;
 }
 
@@ -138,8 +138,8 @@ settings_is_allowed_origin(const char *element)
 	if (strcmp(element, "*") == 0 || settings_is_origin(element))
 		return true;
 	GUC_check_errdetail("\"%s\" is not an origin.", element);
-	GUC_check_errhint("An origin is written as browsers send it, like \"https://example.com\" or "
-					  "\"http://localhost:3000\"; \"*\" allows every page.");
+	GUC_check_errhint("Write an origin as browsers send it, such as \"https://example.com\" or "
+					  "\"http://localhost:3000\". \"*\" allows every page.");
 	return false;
 }
 
@@ -156,7 +156,7 @@ settings_check_default_database(char **newval, void **extra pg_attribute_unused(
 {
 	if (strlen(*newval) < NAMEDATALEN)
 		return true;
-	GUC_check_errdetail("A database's name has at most %d bytes.", NAMEDATALEN - 1);
+	GUC_check_errdetail("A database name must not be longer than %d bytes.", NAMEDATALEN - 1);
 	return false;
 }
 
@@ -165,7 +165,7 @@ settings_is_database(const char *element)
 {
 	if (element[0] != '\0' && strlen(element) < NAMEDATALEN)
 		return true;
-	GUC_check_errdetail("A database's name has from 1 to %d bytes.", NAMEDATALEN - 1);
+	GUC_check_errdetail("A database name must have from 1 to %d bytes.", NAMEDATALEN - 1);
 	return false;
 }
 
@@ -203,7 +203,7 @@ settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
 {
 	if (strlen(*newval) < NAMEDATALEN)
 		return true;
-	GUC_check_errdetail("A role's name has at most %d bytes.", NAMEDATALEN - 1);
+	GUC_check_errdetail("A role name must not be longer than %d bytes.", NAMEDATALEN - 1);
 	return false;
 }
 
@@ -213,39 +213,42 @@ settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
 {
 	if (*newval == 0 || *newval >= SETTINGS_MIN_KEEPALIVE)
 		return true;
-	GUC_check_errdetail("It has to be 0, for no pings, or at least %d ms.", SETTINGS_MIN_KEEPALIVE);
+	GUC_check_errdetail("The value must be 0, which disables pings, or at least %d ms.",
+						SETTINGS_MIN_KEEPALIVE);
 	return false;
 }
 
 static void
 settings_define_network(void)
 {
-	DefineCustomStringVariable(
-		"pg_notifyd.listen_addresses",
-		"Host names or IP addresses to listen on for WebSocket clients.",
-		"As listen_addresses: a comma-separated list, \"*\" for all; empty for none.",
-		&notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
-		settings_check_listen_addresses, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.port", "TCP port to listen on for WebSocket clients.", NULL,
+	DefineCustomStringVariable("pg_notifyd.listen_addresses",
+							   "Sets the host names or IP addresses to listen on for clients.",
+							   "A comma-separated list, as in listen_addresses. \"*\" listens on "
+							   "all addresses, an empty list on none.",
+							   &notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
+							   settings_check_listen_addresses, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.port", "Sets the TCP port to listen on for clients.", NULL,
 							&notifyd_port, 7432, 1, 65535, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("pg_notifyd.default_database", "Database of clients that name none.",
-							   NULL, &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
+	DefineCustomStringVariable("pg_notifyd.default_database",
+							   "Sets the database of clients that do not name one.", NULL,
+							   &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
 							   settings_check_default_database, NULL, NULL);
 	DefineCustomStringVariable(
-		"pg_notifyd.anonymous_role", "Role whose privileges clients without a token have.",
-		"Empty: clients without a token are refused.", &notifyd_anonymous_role, "", PGC_SIGHUP, 0,
+		"pg_notifyd.anonymous_role", "Sets the role of clients without a token.",
+		"An empty string disables anonymous access.", &notifyd_anonymous_role, "", PGC_SIGHUP, 0,
 		settings_check_anonymous_role, NULL, NULL);
 	DefineCustomStringVariable(
-		"pg_notifyd.allowed_origins", "Origins whose pages may connect, beside those of localhost.",
-		"A comma-separated list like \"https://example.com\"; \"*\" allows every page.",
+		"pg_notifyd.allowed_origins",
+		"Sets the origins whose web pages may connect, in addition to localhost.",
+		"A comma-separated list such as \"https://example.com\". \"*\" allows every page.",
 		&notifyd_allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_allowed_origins,
 		NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.gateways", "Number of gateway processes.", NULL,
+	DefineCustomIntVariable("pg_notifyd.gateways", "Sets the number of gateway processes.", NULL,
 							&notifyd_gateways, 1, 1, NOTIFYD_MAX_GATEWAYS, PGC_SIGHUP, 0, NULL,
 							NULL, NULL);
 	DefineCustomIntVariable(
-		"pg_notifyd.keepalive", "Time between pings to a client.",
-		"A client that does not answer until the next one is closed. 0: no pings.",
+		"pg_notifyd.keepalive", "Sets the time between pings to a client.",
+		"A client that has not answered by the next ping is disconnected. 0 disables pings.",
 		&notifyd_keepalive, 30 * 1000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 		settings_check_keepalive, NULL, NULL);
 }
@@ -255,47 +258,50 @@ settings_define_databases(void)
 {
 	DefineCustomStringVariable(
 		"pg_notifyd.databases",
-		"Databases whose events clients may subscribe to, if they have the extension.",
-		"A comma-separated list of names; \"*\" for all.", &notifyd_databases, "*", PGC_SIGHUP,
-		GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
+		"Sets the databases that pg_notifyd serves, if they have the extension.",
+		"A comma-separated list of names. \"*\" serves all databases.", &notifyd_databases, "*",
+		PGC_SIGHUP, GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
 	DefineCustomIntVariable(
 		"pg_notifyd.idle_timeout",
-		"Time without a subscription after which a database's background worker ends.",
-		"The next subscription starts it again. 0: it stays.", &notifyd_idle_timeout, 60 * 1000, 0,
-		INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+		"Sets the time without subscriptions after which the feed of a database ends.",
+		"The next subscription starts the feed again. 0 disables the timeout.",
+		&notifyd_idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
 static void
 settings_define_limits(void)
 {
-	DefineCustomIntVariable("pg_notifyd.max_clients", "Maximum number of connected clients.",
-							"Divided between the gateways.", &notifyd_max_clients, 10000, 1,
-							1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable(
-		"pg_notifyd.max_clients_per_address",
-		"Maximum number of connected clients from one address.",
-		"Divided between the gateways. An IPv6 network of 64 bits counts as one address. "
-		"0: no limit.",
-		&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_clients",
+							"Sets the maximum number of connected clients.",
+							"The limit is divided among the gateways.", &notifyd_max_clients, 10000,
+							1, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_clients_per_address",
+							"Sets the maximum number of connected clients from one address.",
+							"The limit is divided among the gateways. An IPv6 network of 64 bits "
+							"counts as one address. "
+							"0 disables the limit.",
+							&notifyd_max_clients_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.max_message_size",
-							"Maximum size of a message from a client.", NULL,
+							"Sets the maximum size of a message from a client.", NULL,
 							&notifyd_max_message_size, 64 * 1024, 1024, 16 * 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.max_event_size", "Maximum size of an event to a client.",
-							"A larger event reaches clients with its key alone.",
-							&notifyd_max_event_size, 4 * 1024 * 1024, 1024, 128 * 1024 * 1024,
-							PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.client_buffer", "Maximum amount queued for one client.",
-							"A client that reads too slowly for it is closed, and may resume.",
-							&notifyd_client_buffer, 8 * 1024, 64, 1024 * 1024, PGC_SIGHUP,
-							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.max_event_size", "Sets the maximum size of an event to a client.",
+		"Clients receive a larger event with its key only.", &notifyd_max_event_size,
+		4 * 1024 * 1024, 1024, 128 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.client_buffer", "Sets the maximum amount of data queued for one client.",
+		"A client that reads more slowly receives the remaining events from the log.",
+		&notifyd_client_buffer, 8 * 1024, 64, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL,
+		NULL);
 	DefineCustomRealVariable("pg_notifyd.retention",
-							 "Time for which events are kept for clients that resume.", NULL,
+							 "Sets how long events are kept for clients that resume.", NULL,
 							 &notifyd_retention, 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP,
 							 GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"pg_notifyd.retention_size",
-		"Size of a database's log from which events are kept for less than the retention.", NULL,
+		"Sets the log size of a database above which the oldest events are removed early.", NULL,
 		&notifyd_retention_size, 1024, 1, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 }
 

@@ -164,9 +164,8 @@ shared_require(void)
 	if (notifyd_shared == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("pg_notifyd is not loaded"),
-						errhint("Add it in postgresql.conf, shared_preload_libraries = "
-								"'pg_notifyd', and restart the "
-								"server.")));
+						errhint("Set shared_preload_libraries = 'pg_notifyd' in postgresql.conf "
+								"and restart the server.")));
 }
 
 static NotifydDatabase *

@@ -35,7 +35,7 @@ capture_protocol_error(const char *problem)
 {
 	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 					errmsg("function %s.%s() %s", EXTENSION_SCHEMA, "capture", problem),
-					errhint("Its triggers are made by notify_watch().")));
+					errhint("notify_watch() creates its triggers.")));
 }
 
 static CaptureRow

@@ -307,12 +307,10 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 		plan->orphan = true;
 		ereport(
 			WARNING,
-			(errmsg("a trigger of table \"%s\" belongs to no watch, its changes are not captured "
-					"by it",
+			(errmsg("a trigger of table \"%s\" captures no changes, because it belongs to no watch",
 					RelationGetRelationName(relation)),
-			 errdetail("There is no watch " INT64_FORMAT " of this table.", plan->watch_id),
-			 errhint(
-				 "Call notify_watch() if the table is to be watched, or else drop the trigger.")));
+			 errdetail("Watch " INT64_FORMAT " of this table does not exist.", plan->watch_id),
+			 errhint("Call notify_watch() to watch the table, or drop the trigger.")));
 		return;
 	}
 	plan->watched = watch->relation;

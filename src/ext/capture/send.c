@@ -77,9 +77,7 @@ send_check_right(const char *channel)
 	if (!access_may_publish(role, channel))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied for channel \"%s\"", channel),
-						errhint("The owner of a table that is watched on the channel may publish "
-								"to it, and whom a "
-								"superuser or the extension's owner allowed it by "
+						errhint("A superuser or the extension's owner can grant the privilege with "
 								"notify_grant(channel, role, '%s').",
 								GRANT_PUBLISH)));
 

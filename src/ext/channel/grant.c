@@ -141,12 +141,11 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("%s must not be null", PG_ARGISNULL(0) ? "channel" : "role")));
 	if (!extension_is_admin(GetUserId()))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s", function),
-			 errhint("Only a superuser or a member of the role that owns the extension %s may say "
-					 "who may subscribe or publish to a channel.",
-					 EXTENSION_NAME)));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for %s", function),
+						errhint("Only a superuser or a member of the role that owns extension %s "
+								"can grant and revoke the privileges of a channel.",
+								EXTENSION_NAME)));
 	grant.channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	grant.role = PG_GETARG_OID(1);
 	if (!PG_ARGISNULL(2))

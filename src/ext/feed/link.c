@@ -50,9 +50,10 @@ link_version_ok(int gateway, int version, int elevel)
 	ereport(
 		elevel,
 		(errcode(ERRCODE_PROTOCOL_VIOLATION),
-		 errmsg("gateway %d speaks version %d of the link's protocol, not %d", gateway, version,
-				WIRE_VERSION),
-		 errhint("The gateway program and the extension's library are of different releases.")));
+		 errmsg("gateway %d uses version %d of the link protocol, but the library uses version %d",
+				gateway, version, WIRE_VERSION),
+		 errhint(
+			 "Install the gateway and the library of the same release, and restart the server.")));
 	return false;
 }
 

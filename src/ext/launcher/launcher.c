@@ -216,13 +216,10 @@ launcher_see_database(const FormData_pg_database *row, const Oid *before, bool *
 		if (database == NULL)
 		{
 			if (!launcher_full_logged)
-				ereport(
-					LOG,
-					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-					 errmsg(
-						 "pg_notifyd does not serve database \"%s\" and others, because it cannot "
-						 "serve more than %d databases",
-						 NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
+				ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+							  errmsg("pg_notifyd does not serve database \"%s\" and possibly "
+									 "others, because it cannot serve more than %d databases",
+									 NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
 			launcher_full_logged = true;
 			return;
 		}

@@ -27,12 +27,10 @@ notifyd_created(PG_FUNCTION_ARGS)
 {
 	(void) fcinfo;
 	if (notifyd_shared == NULL)
-		ereport(
-			WARNING,
-			(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
-			 errhint(
-				 "Add it in postgresql.conf, as in shared_preload_libraries = 'pg_notifyd', and "
-				 "restart the server; until then no change is captured.")));
+		ereport(WARNING,
+				(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
+				 errhint("Set shared_preload_libraries = 'pg_notifyd' in postgresql.conf and "
+						 "restart the server. Until then, changes are not captured.")));
 	else
 	{
 		(void) shared_database(MyDatabaseId);

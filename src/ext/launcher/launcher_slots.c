@@ -95,12 +95,10 @@ slots_report(TimestampTz now)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("pg_notifyd could not start a feed: there is no free background worker slot"),
 			 errdetail("These databases wait for one: %s.", names.data),
-			 errhint(
-				 "Increase max_worker_processes, now %d: each database with subscribers needs one, "
-				 "and "
-				 "pg_notifyd one more. Or name the databases to be served in pg_notifyd.databases. "
-				 "pg_notifyd will retry.",
-				 max_worker_processes)));
+			 errhint("Increase max_worker_processes, now %d: each database with subscribers needs "
+					 "one worker, and pg_notifyd one more. Or set pg_notifyd.databases to serve "
+					 "fewer databases. pg_notifyd will retry.",
+					 max_worker_processes)));
 	pfree(names.data);
 }
 
@@ -113,7 +111,7 @@ slots_check_launcher(const char *name)
 			LOG,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("pg_notifyd cannot run: there is no background worker slot for its launcher"),
-			 errdetail("Changes are captured, but they reach no client."),
+			 errdetail("Changes are captured, but clients do not receive them."),
 			 errhint("Increase max_worker_processes, now %d, and restart the server.",
 					 max_worker_processes)));
 }
@@ -127,7 +125,7 @@ launcher_warn_missing(void)
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg(
 				 "pg_notifyd is not running: there was no background worker slot for its launcher"),
-			 errdetail("Changes are captured, but they reach no client."),
+			 errdetail("Changes are captured, but clients do not receive them."),
 			 errhint("Increase max_worker_processes, now %d, and restart the server.",
 					 max_worker_processes)));
 }

@@ -43,9 +43,9 @@ sockets_failed(const BindProblem *problem, int64 now)
 	ereport(LOG,
 			(errmsg("pg_notifyd %s", problem->text),
 			 problem->in_use
-				 ? errhint("Another program has the port, possibly pg_notifyd of another server. "
-						   "Stop it, or set pg_notifyd.port. It is tried again until it works.")
-				 : errhint("It is tried again until it works.")));
+				 ? errhint("Another program uses the port, possibly pg_notifyd of another server. "
+						   "Stop it, or change pg_notifyd.port. pg_notifyd will retry.")
+				 : errhint("pg_notifyd will retry.")));
 }
 
 /* Are the sockets those that the settings ask for, as far as they could be had? */

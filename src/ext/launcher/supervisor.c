@@ -506,7 +506,7 @@ supervisor_start_gateway(Gateway *gateway)
 
 	if (!supervisor_spawn(gateway, &channel, problem, sizeof(problem)))
 	{
-		supervisor_start_failed(gateway, problem, "pg_notifyd will retry until it works.");
+		supervisor_start_failed(gateway, problem, "pg_notifyd will retry.");
 		return;
 	}
 	gateway->state = GATEWAY_STARTING;
@@ -556,7 +556,7 @@ supervisor_kill_gateway(Gateway *gateway)
 		what = "become ready";
 	if (gateway->state == GATEWAY_RUNNING)
 		what = "respond";
-	ereport(LOG, (errmsg("gateway %d (PID %d) is killed, because it did not %s in time",
+	ereport(LOG, (errmsg("killing gateway %d (PID %d), because it did not %s in time",
 						 gateway->number, (int) gateway->pid, what)));
 	kill(gateway->pid, SIGKILL);
 	gateway->state = GATEWAY_KILLED;

@@ -52,12 +52,12 @@ watchdog_signal_feed(int index, pid_t pid, int signum)
 {
 	if (BackendPidGetProc(pid) == NULL)
 		return;
-	ereport(LOG,
-			(errmsg("the feed of database \"%s\" (PID %d) has not responded for %d seconds",
-					launcher_database_name(index), (int) pid,
-					watchdog_databases[index].silent * WATCHDOG_MS / 1000),
-			 signum == SIGCONT ? errdetail("It is told to continue, in case it was stopped.")
-							   : errdetail("It is told to end, and is replaced when it does.")));
+	ereport(LOG, (errmsg("the feed of database \"%s\" (PID %d) has not responded for %d seconds",
+						 launcher_database_name(index), (int) pid,
+						 watchdog_databases[index].silent * WATCHDOG_MS / 1000),
+				  signum == SIGCONT
+					  ? errdetail("The launcher sends SIGCONT, in case the process is stopped.")
+					  : errdetail("The launcher ends the process and starts another one.")));
 	kill(pid, signum);
 }
 

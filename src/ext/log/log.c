@@ -404,9 +404,10 @@ log_report_in_flight(NotifydDatabase *database)
 	if (reported || !TimestampDifferenceExceeds(held_since, now, LOG_HELD_MS))
 		return (uint32) TimestampDifferenceMilliseconds(held_since, now);
 	reported = true;
-	ereport(LOG, (errmsg("the commit of process %d holds up the events of later ones", pid),
-				  errdetail("It has not ended for %d seconds.", LOG_HELD_MS / 1000),
-				  errhint("A commit waits for synchronous standbys, if there are any.")));
+	ereport(LOG, (errmsg("the commit of process %d delays the events of later transactions", pid),
+				  errdetail("The commit has been in progress for more than %d seconds.",
+							LOG_HELD_MS / 1000),
+				  errhint("Check whether it waits for a synchronous standby.")));
 	return (uint32) TimestampDifferenceMilliseconds(held_since, now);
 }
 

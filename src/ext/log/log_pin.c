@@ -78,15 +78,12 @@ log_segment_lock_holder(int segment, Oid *table)
 static void
 log_tell_pinned(int pid, const char *how, int64 total)
 {
-	ereport(
-		LOG,
-		(errmsg("process %d keeps the event log from being truncated", pid),
-		 errdetail(
-			 "The log takes %lld MB, more than twice pg_notifyd.retention_size. The process %s.",
-			 (long long) total / (1024 * 1024), how),
-		 errhint("The log becomes smaller when the transaction of that process ends; "
-				 "pg_terminate_backend() "
-				 "ends it.")));
+	ereport(LOG, (errmsg("process %d prevents the event log from being truncated", pid),
+				  errdetail("The size of the log is %lld MB, more than twice "
+							"pg_notifyd.retention_size. The process %s.",
+							(long long) total / (1024 * 1024), how),
+				  errhint("The log shrinks when the transaction of that process ends. "
+						  "pg_terminate_backend() can end the process.")));
 }
 
 void

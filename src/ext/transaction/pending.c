@@ -584,8 +584,8 @@ pending_pre_prepare(void)
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot PREPARE a transaction that has changed a table watched by pg_notifyd"),
-			 errdetail("The events of a transaction get their place in the order when it commits."),
-			 errhint("Use COMMIT, or notify_unwatch() the table.")));
+			 errdetail("The events of a transaction are ordered when it commits."),
+			 errhint("Use COMMIT, or stop watching the table with notify_unwatch().")));
 	pending_drop_file();
 }
 

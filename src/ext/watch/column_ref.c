@@ -67,7 +67,7 @@ column_ref_in(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 				 errmsg("invalid input syntax for type %s: \"%s\"", "notifyd.column_ref", text),
-				 errdetail("A column is written schema.table.column.")));
+				 errdetail("The format is schema.table.column.")));
 	column = strVal(llast(names));
 	names = list_truncate(names, list_length(names) - 1);
 

@@ -119,7 +119,7 @@ watch_warn_of_children(const Watch *watch)
 		find_inheritance_children(watch->relation, NoLock) != NIL)
 		ereport(NOTICE, (errmsg("rows of the tables that inherit from \"%s\" are not watched",
 								get_rel_name(watch->relation)),
-						 errhint("Watch each of them, with the same channel if you like.")));
+						 errhint("Watch each of these tables. They can share a channel.")));
 }
 
 /*

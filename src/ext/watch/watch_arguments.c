@@ -68,18 +68,19 @@ watch_kind_problem(Oid relation, Form_pg_class form)
 		case RELKIND_PARTITIONED_TABLE:
 			break;
 		case RELKIND_VIEW:
-			return "A view has no changes of its own; watch the tables that it shows.";
+			return "A view has no changes of its own. Watch the tables that it reads.";
 		case RELKIND_MATVIEW:
-			return "A materialized view has no changes of its own; watch the tables that it shows.";
+			return "A materialized view has no changes of its own. Watch the tables that it reads.";
 		case RELKIND_FOREIGN_TABLE:
-			return "A foreign table's changes are made on another server; watch it there.";
+			return "The changes of a foreign table are made on another server. Watch the table "
+				   "there.";
 		default:
 			return "Only tables can be watched.";
 	}
 	if (relation < FirstNormalObjectId || IsCatalogNamespace(form->relnamespace))
 		return "System catalogs cannot be watched.";
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
-		return "A temporary table is seen by nobody else.";
+		return "Other sessions cannot see a temporary table.";
 	if (getExtensionOfObject(RelationRelationId, relation) == extension_oid(false))
 		return "The tables of pg_notifyd itself cannot be watched.";
 	return NULL;
@@ -104,7 +105,7 @@ watch_check_relation(Oid relation)
 	if (!superuser() && !compat_relation_ownercheck(relation, GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
-				 errhint("Only a table's owner or a superuser may watch it.")));
+				 errhint("Only the table's owner or a superuser can watch it.")));
 }
 
 /* The number of a column of the watched table by its name. */
@@ -117,12 +118,12 @@ watch_column(Oid relation, const char *column, const char *parameter)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
 						errmsg("column \"%s\" of relation \"%s\" does not exist", column,
 							   get_rel_name(relation)),
-						errhint("The parameter %s names columns of the table.", parameter)));
+						errhint("The parameter %s must name columns of the table.", parameter)));
 	if (attnum < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
 						errmsg("cannot watch system column \"%s\" of relation \"%s\"", column,
 							   get_rel_name(relation)),
-						errhint("The parameter %s names columns of the table.", parameter)));
+						errhint("The parameter %s must name columns of the table.", parameter)));
 	return attnum;
 }
 
@@ -156,7 +157,7 @@ watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *p
 				ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
 								errmsg("column \"%s\" specified more than once",
 									   NameStr(*DatumGetName(names[i]))),
-								errdetail("The parameter %s names it twice.", parameter)));
+								errdetail("The parameter %s names it more than once.", parameter)));
 		}
 		columns->attnums[columns->n++] = attnum;
 	}
@@ -203,8 +204,9 @@ watch_default_channel(Oid relation)
 
 	if (schema != NULL && strcmp(schema, "public") != 0)
 		channel = psprintf("%s.%s", schema, channel);
-	channel_check_name(channel,
-					   "The table's name cannot be its channel's: give the parameter channel.");
+	channel_check_name(
+		channel,
+		"The table's name cannot be used as the channel's name. Specify the parameter channel.");
 	return channel;
 }
 
@@ -215,30 +217,28 @@ watch_check_combination(const Watch *watch)
 	if (watch->update_of.given && watch->update_of.n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("update_of must name a column"),
-				 errhint("Leave it out to watch every UPDATE.")));
+				 errhint("Omit it to watch every UPDATE.")));
 	if (watch->update_of.given && !(watch->ops & WATCH_OP_UPDATE))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("update_of needs the operation \"update\""),
+						errmsg("update_of requires the operation \"update\""),
 						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
 	if (watch->condition != NULL && !(watch->ops & WATCH_ROW_OPS))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("condition needs an operation on rows"),
+						errmsg("condition requires an operation on rows"),
 						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
 	if (watch->key.given && watch->key.n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("key must name a column"),
-						errhint("Leave it out to use the primary key.")));
+						errhint("Omit it to use the primary key.")));
 	if (!watch->key.given && watch->cols.n == 0 && watch_table_key(watch->relation, false) == NIL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-			 errmsg("table \"%s\" has no primary key and no replica identity index",
-					get_rel_name(watch->relation)),
-			 errhint("Name the columns that identify a row in the parameter key, or those to be "
-					 "reported in cols.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("table \"%s\" has no primary key and no replica identity index",
+							   get_rel_name(watch->relation)),
+						errhint("Specify the columns that identify a row in the parameter key, or "
+								"the columns to send in cols.")));
 	if (watch->notify_rows && !watch->notify)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("notify_rows needs notify"),
-				 errhint("Give notify => true as well.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("notify_rows requires notify"),
+				 errhint("Specify notify => true as well.")));
 }
 
 Watch *

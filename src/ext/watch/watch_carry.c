@@ -314,7 +314,7 @@ watch_adopt_trigger(Oid relation, Oid oid)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("the watch of table \"%s\" on channel \"%s\" has such a trigger already",
+				 errmsg("the watch of table \"%s\" on channel \"%s\" already has such a trigger",
 						get_rel_name(relation), watch->channel)));
 
 		/* What it carries stays, but for the id: also which operators its condition is to use. */

@@ -109,7 +109,7 @@ watch_relation(const char *name)
 	if (!OidIsValid(relation))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation \"%s.%s\" does not exist", EXTENSION_SCHEMA, name),
-						errhint("CREATE EXTENSION %s makes it.", EXTENSION_NAME)));
+						errhint("Use CREATE EXTENSION %s to create it.", EXTENSION_NAME)));
 	return relation;
 }
 
@@ -353,6 +353,6 @@ watch_capture_function(bool missing_ok)
 	if (!OidIsValid(function) && !missing_ok)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 						errmsg("function %s.capture() does not exist", EXTENSION_SCHEMA),
-						errhint("CREATE EXTENSION %s makes it.", EXTENSION_NAME)));
+						errhint("Use CREATE EXTENSION %s to create it.", EXTENSION_NAME)));
 	return function;
 }

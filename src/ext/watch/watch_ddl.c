@@ -300,11 +300,10 @@ watch_ddl_tell(const WatchEffect *effect)
 			WARNING,
 			(errmsg("changes of table \"%s\" are not captured while its triggers are disabled",
 					get_rel_name(watch->relation)),
-			 errdetail(
-				 "Those who are subscribed to channel \"%s\" are told to load their state anew, "
-				 "now and when the triggers are enabled.",
-				 watch->channel),
-			 errhint("ALTER TABLE ... ENABLE TRIGGER USER and notify_watch() enable them.")));
+			 errdetail("Subscribers of channel \"%s\" receive a reset now, and another one when "
+					   "the triggers are enabled.",
+					   watch->channel),
+			 errhint("Use ALTER TABLE ... ENABLE TRIGGER USER or notify_watch() to enable them.")));
 		watch_reset(watch, "changes of the table are not captured while its triggers are disabled");
 	}
 	else if (effect->enabled)
@@ -325,10 +324,10 @@ watch_ddl_tell_moved(Oid relation)
 		return;
 	foreach (cell, watch_list(relation))
 		ereport(NOTICE,
-				(errmsg("the watch on channel \"%s\" stays with the table, which is \"%s.%s\" now",
+				(errmsg("the watch on channel \"%s\" follows the table, which is now \"%s.%s\"",
 						((Watch *) lfirst(cell))->channel, schema, name),
-				 errhint("If another table takes its place, call notify_watch() for that one and "
-						 "notify_unwatch() for this one, in this order and in one transaction.")));
+				 errhint("To move the watch to another table, call notify_watch() for that table "
+						 "and then notify_unwatch() for this one, in one transaction.")));
 }
 
 /* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */

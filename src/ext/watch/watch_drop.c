@@ -193,23 +193,24 @@ watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *
 	bool keyless = had_key && !watch->key.given && watch_table_key(watch->relation, false) == NIL;
 
 	if (named && watch_drop_is_restricted(command, column))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-			 errmsg("cannot drop column %s of table %s because a watch names it", column,
-					get_rel_name(watch->relation)),
-			 errdetail("The watch on channel \"%s\" depends on the column.", watch->channel),
-			 errhint("Use DROP ... CASCADE to take the column out of the watch too, or alter the "
-					 "watch by notify_watch() first.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop column %s of table %s because a watch uses it", column,
+						get_rel_name(watch->relation)),
+				 errdetail("The watch on channel \"%s\" depends on the column.", watch->channel),
+				 errhint("Use DROP ... CASCADE to remove the column from the watch too, or change "
+						 "the watch with notify_watch() first.")));
 	if (keyless)
-		watch_end(watch,
-				  "the watch of table %s on channel \"%s\" goes with the last column of its key");
+		watch_end(
+			watch,
+			"the watch of table %s on channel \"%s\" was dropped with the last column of its key");
 	else if (named)
 	{
 		watch_update(watch);
 		watch_carry(watch);
-		ereport(NOTICE, (errmsg("column %s of table %s leaves the watch on channel \"%s\"", column,
-								get_rel_name(watch->relation), watch->channel)));
+		ereport(NOTICE,
+				(errmsg("column %s of table %s was removed from the watch on channel \"%s\"",
+						column, get_rel_name(watch->relation), watch->channel)));
 	}
 }
 
@@ -220,7 +221,7 @@ watch_table_dropped(Watch *watch, const DroppedObject *object)
 	watch_delete(watch);
 	ereport(
 		NOTICE,
-		(errmsg("the watch of table %s on channel \"%s\" goes with the table",
+		(errmsg("the watch of table %s on channel \"%s\" was dropped with the table",
 				object->nnames > 0 ? TextDatumGetCString(object->names[object->nnames - 1]) : "",
 				watch->channel)));
 }
@@ -237,7 +238,8 @@ watch_trigger_dropped(Oid relation)
 		WatchTriggers triggers = watch_find_triggers(watch);
 
 		if (!watch_triggers_complete(watch, triggers))
-			watch_end(watch, "the watch of table %s on channel \"%s\" goes with its trigger");
+			watch_end(watch,
+					  "the watch of table %s on channel \"%s\" was dropped with its trigger");
 	}
 }
 

@@ -54,19 +54,17 @@ watch_check_join(const char *channel)
 		if (watch_owned_by(lfirst(cell), role))
 			owned = true;
 		else
-			detail = "Tables of another owner are watched on it.";
+			detail = "Tables of another owner are watched on the channel.";
 	}
 	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
-		detail = "Roles have been granted it.";
+		detail = "Roles have privileges on the channel.";
 	if (detail != NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
-			 errhint(
-				 "Name another channel in the parameter channel. Only a superuser, or a member of "
-				 "the roles that own these tables or of the one that owns the extension, may "
-				 "watch a table on this one.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for channel \"%s\"", channel), errdetail("%s", detail),
+				 errhint("Specify another channel. Only a superuser, a member of the roles that "
+						 "own these tables, or a member of the role that owns the extension can "
+						 "watch a table on this channel.")));
 }
 
 static LOCKTAG
