@@ -42,6 +42,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "ext/base/backoff.h"
 #include "ext/base/compat.h"
 #include "ext/launcher/launcher_internal.h"
 #include "pgstat.h"
@@ -60,8 +61,7 @@
 #define LAUNCHER_MAX_STARTING 3 /* feeds that are being started at one time */
 #define LAUNCHER_STARTING_MS                                                                       \
 	10000 /* one that takes longer (a locked database) is not counted among them */
-#define LAUNCHER_GOOD_MS     5000  /* a feed that has lived this long has not failed at its start */
-#define LAUNCHER_MAX_BACKOFF 10000 /* ms */
+#define LAUNCHER_GOOD_MS 5000 /* a feed that has lived this long has not failed at its start */
 #define LAUNCHER_HELD_MS                                                                           \
 	5000 /* a held database is looked at this often: its holder may have died */
 
@@ -72,18 +72,6 @@ static TimestampTz launcher_scanned = 0; /* time of the last look; 0: look now *
 static bool launcher_full_logged = false;
 
 PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
-
-int
-launcher_backoff(int failures)
-{
-	return Min(1000 << Min(failures - 1, 10), LAUNCHER_MAX_BACKOFF);
-}
-
-int
-launcher_restart_backoff(int failures)
-{
-	return failures <= 1 ? 0 : launcher_backoff(failures - 1);
-}
 
 long
 launcher_ms_until(TimestampTz then, TimestampTz now)
@@ -134,7 +122,7 @@ launcher_set_retry(NotifydDatabase *database, bool failed)
 	{
 		database->failures++;
 		database->retry_at =
-			TimestampTzPlusMilliseconds(now, launcher_restart_backoff(database->failures));
+			TimestampTzPlusMilliseconds(now, backoff_restart_delay(database->failures));
 	}
 }
 

@@ -28,7 +28,7 @@ extern void launcher_feed_attached(NotifydDatabase *database);
  * For a feed, when it ends: FEED_ABSENT if the extension is not in the database, so that no feed is
  * started until CREATE EXTENSION, FEED_ASLEEP if nobody needs it now, FEED_WANTED in all other
  * cases. Then the launcher starts another one: at once if this one has lived for 5 s or leaves a
- * database that is held, otherwise after launcher_restart_backoff(). A second call does nothing.
+ * database that is held, otherwise after backoff_restart_delay(). A second call does nothing.
  */
 extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
 
@@ -52,14 +52,5 @@ extern void launcher_gateway_ready(void);
  * for lack of slots: then nothing of pg_notifyd runs.
  */
 extern void launcher_warn_missing(void);
-
-/*
- * How long to wait, in ms, after so many failures in a row (from 1): 1 s, doubled each time, up to
- * 10 s.
- */
-extern int launcher_backoff(int failures);
-
-/* The same for a process that has ended soon after its start: not at all after the first time. */
-extern int launcher_restart_backoff(int failures);
 
 #endif /* PG_NOTIFYD_LAUNCHER_H */

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "ext/base/backoff.h"
 #include "ext/base/compat.h"
 #include "ext/launcher/launcher_internal.h"
 #include "lib/stringinfo.h"
@@ -48,7 +49,7 @@ void
 slots_none(TimestampTz now)
 {
 	slots_failures++;
-	slots_retry_at = TimestampTzPlusMilliseconds(now, launcher_backoff(slots_failures));
+	slots_retry_at = TimestampTzPlusMilliseconds(now, backoff_delay(slots_failures));
 	pg_atomic_write_u32(&notifyd_shared->slots_short, 1);
 	shared_wake_all_feeds();
 }

@@ -19,6 +19,7 @@
 #include <netdb.h>
 
 #include "ext/launcher/launcher.h"
+#include "ext/base/backoff.h"
 #include "ext/base/settings.h"
 #include "ext/launcher/sockets.h"
 #include "utils/memutils.h"
@@ -36,7 +37,7 @@ static void
 sockets_failed(const BindProblem *problem, int64 now)
 {
 	sockets_failures++;
-	sockets_retry = now + launcher_backoff(sockets_failures);
+	sockets_retry = now + backoff_delay(sockets_failures);
 	if (strcmp(sockets_problem, problem->text) == 0)
 		return;
 	strlcpy(sockets_problem, problem->text, sizeof(sockets_problem));

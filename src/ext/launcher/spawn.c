@@ -70,15 +70,15 @@ spawn_close_from(int first, int limit)
  * go: so up first, then down.
  */
 static bool
-spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)
+spawn_arrange(int pipe, const int *listeners, int nlisteners, int limit)
 {
 	int above = SPAWN_FIRST_LISTENER + nlisteners;
 	int moved[BIND_MAX];
 	int null;
 
-	channel = fcntl(channel, F_DUPFD, above);
+	pipe = fcntl(pipe, F_DUPFD, above);
 	spawn_program_fd = fcntl(spawn_program_fd, F_DUPFD, above);
-	if (channel < 0 || spawn_program_fd < 0)
+	if (pipe < 0 || spawn_program_fd < 0)
 		return false;
 	for (int i = 0; i < nlisteners; i++)
 	{
@@ -88,7 +88,7 @@ spawn_arrange(int channel, const int *listeners, int nlisteners, int limit)
 	}
 	null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-		dup2(channel, SPAWN_CHANNEL) < 0)
+		dup2(pipe, SPAWN_CONTROL_PIPE) < 0)
 		return false;
 	for (int i = 0; i < nlisteners; i++)
 	{
@@ -112,7 +112,7 @@ spawn_reset_signals(void)
 }
 
 pid_t
-spawn_program(const char *title, int channel, const int *listeners, int nlisteners)
+spawn_program(const char *title, int pipe, const int *listeners, int nlisteners)
 {
 	char *const argv[] = {unconstify(char *, title), NULL};
 	char *const envp[] = {NULL};
@@ -145,7 +145,7 @@ spawn_program(const char *title, int channel, const int *listeners, int nlistene
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(SPAWN_NOT_EXECUTABLE);
 	(void) setsid();
-	if (!spawn_arrange(channel, listeners, nlisteners, limit))
+	if (!spawn_arrange(pipe, listeners, nlisteners, limit))
 		_exit(SPAWN_NOT_EXECUTABLE);
 	spawn_reset_signals();
 	fexecve(spawn_program_fd, argv, envp);

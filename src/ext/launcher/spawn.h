@@ -10,8 +10,8 @@
 
 #include "postgres.h"
 
-/* Descriptors of the program, as wire.h says: standard ones, the channel, the listeners. */
-#define SPAWN_CHANNEL        3
+/* Descriptors of the program, as wire.h says: standard ones, the control pipe, the listeners. */
+#define SPAWN_CONTROL_PIPE   3
 #define SPAWN_FIRST_LISTENER 4
 
 /* Exit code of a child that could not become the program, as the shell's. */
@@ -32,11 +32,11 @@ extern const char *spawn_program_path(void);
 
 /*
  * Run the program, which is open, in a process, and a session, of its own. It has /dev/null as
- * standard input and output, our standard error, channel as descriptor 3, the listeners
+ * standard input and output, our standard error, pipe as descriptor 3, the listeners
  * from 4 on and no other; title as its argument 0 and no other; no environment; default
  * signal handling; and it is killed when we end. Returns its pid, which the caller has
  * to wait for, or -1 and errno.
  */
-extern pid_t spawn_program(const char *title, int channel, const int *listeners, int nlisteners);
+extern pid_t spawn_program(const char *title, int pipe, const int *listeners, int nlisteners);
 
 #endif /* PG_NOTIFYD_SPAWN_H */

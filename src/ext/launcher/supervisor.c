@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * supervisor.c
- *	  The gateways: their processes and channels.
+ *	  The gateways: their processes and control pipes.
  *
  * The launcher binds the listening sockets (sockets.c), and each gateway inherits all of
  * them. A gateway's life:
@@ -10,7 +10,7 @@
  *		 DOWN ----------> STARTING ---------------> RUNNING
  *		  ^					 |						   |
  *		  |					 | no READY in time		   | no longer wanted, other sockets,
- *		  |					 |						   | or its channel is broken
+ *		  |					 |						   | or its control pipe is broken
  *		  |					 v						   v
  *		  |	 <----------- KILLED <----------------- STOPPING (STOP frame sent)
  *		  |	   waitpid()		  not gone in time	   |
@@ -39,7 +39,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ext/launcher/channel.h"
+#include "ext/launcher/control_pipe.h"
+#include "ext/base/backoff.h"
 #include "ext/base/compat.h"
 #include "ext/launcher/launcher.h"
 #include "portability/instr_time.h"
@@ -55,7 +56,7 @@
 /* In ms. */
 #define SUPERVISOR_READY_TIME   10000 /* from start to READY */
 #define SUPERVISOR_STOP_TIME    2000  /* from STOP to the end */
-#define SUPERVISOR_BROKEN_TIME  1000  /* from the channel's end to the process's */
+#define SUPERVISOR_BROKEN_TIME  1000  /* from the control pipe's end to the process's */
 #define SUPERVISOR_GOOD_TIME    5000  /* one that ran this long has not failed at its start */
 #define SUPERVISOR_LONGEST_WAIT 3600000
 
@@ -81,7 +82,7 @@ typedef struct Gateway
 	int number;
 	GatewayState state;
 	pid_t pid; /* 0 in DOWN alone */
-	Channel channel;
+	ControlPipe pipe;
 	bool asked;        /* we told it to end */
 	int unanswered;    /* questions how it is, since its last answer */
 	bool ready;        /* it was RUNNING */
@@ -90,7 +91,7 @@ typedef struct Gateway
 	int64 deadline;    /* STARTING, STOPPING: then it is killed */
 	int64 retry;       /* DOWN: not started before */
 	int failures;      /* ends soon after the start, in a row */
-	int wait_position; /* of the channel in supervisor_wait_set */
+	int wait_position; /* of the control pipe in supervisor_wait_set */
 	uint32 wait_events;
 } Gateway;
 
@@ -101,7 +102,7 @@ static char supervisor_start_problem[MAXPGPATH + 256] = "";
 
 static WaitEventSet *supervisor_wait_set = NULL;
 static bool supervisor_wait_stale =
-	true; /* it has to be built anew, because a channel was opened or closed */
+	true; /* it has to be built anew, because a control pipe was opened or closed */
 
 static int64
 supervisor_now(void)
@@ -174,7 +175,7 @@ supervisor_exit(int code, Datum arg)
 	{
 		Gateway *gateway = &supervisor_gateways[i];
 
-		if (gateway->pid != 0 && (killed || !channel_send(&gateway->channel, &stop)))
+		if (gateway->pid != 0 && (killed || !control_pipe_send(&gateway->pipe, &stop)))
 			kill(gateway->pid, SIGKILL);
 	}
 
@@ -244,7 +245,7 @@ supervisor_start(void)
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		supervisor_gateways[i].number = i;
-		channel_init(&supervisor_gateways[i].channel);
+		control_pipe_init(&supervisor_gateways[i].pipe);
 	}
 	MemoryContextSwitchTo(oldcontext);
 
@@ -255,7 +256,7 @@ supervisor_start(void)
 }
 
 /*
- * What is said on the channel
+ * What is said on the control pipe
  */
 
 static WireBytes
@@ -292,7 +293,8 @@ supervisor_send_config(Gateway *gateway)
 	config->database = supervisor_bytes(notifyd_default_database);
 	config->origins = supervisor_bytes(notifyd_allowed_origins);
 	config->listen_addresses = supervisor_bytes(sockets_bound.addresses);
-	(void) channel_send(&gateway->channel, &message); /* if it is broken, the next read shows it */
+	(void) control_pipe_send(&gateway->pipe,
+							 &message); /* if it is broken, the next read shows it */
 }
 
 /* Tell every gateway that listens to us, and is not about to be replaced. */
@@ -310,7 +312,7 @@ supervisor_send_configs(void)
 }
 
 /*
- * What is heard on the channel
+ * What is heard on the control pipe
  */
 
 /* A line for the log. It may quote what a client sent: control characters do not get through. */
@@ -404,16 +406,16 @@ supervisor_frame(Gateway *gateway, const WireMessage *message)
 	}
 }
 
-/* Read what a gateway has to say. If the channel is broken, close it: the gateway is at its end. */
+/* Read what a gateway has to say. If the control pipe is broken, close it: the gateway is at its end. */
 static void
 supervisor_read(Gateway *gateway)
 {
-	bool open = channel_receive(&gateway->channel);
+	bool open = control_pipe_receive(&gateway->pipe);
 	bool valid = true;
 	WireMessage message;
 	WireResult result;
 
-	while ((result = channel_next(&gateway->channel, &message)) == WIRE_OK && valid)
+	while ((result = control_pipe_next(&gateway->pipe, &message)) == WIRE_OK && valid)
 		valid = supervisor_frame(gateway, &message);
 	if (result == WIRE_BAD || !valid)
 	{
@@ -425,7 +427,7 @@ supervisor_read(Gateway *gateway)
 	if (open && valid)
 		return;
 
-	channel_close(&gateway->channel);
+	control_pipe_close(&gateway->pipe);
 	supervisor_wait_stale = true;
 	if (gateway->state == GATEWAY_STARTING || gateway->state == GATEWAY_RUNNING)
 	{
@@ -444,7 +446,7 @@ static void
 supervisor_start_failed(Gateway *gateway, const char *problem, const char *hint)
 {
 	gateway->failures++;
-	gateway->retry = supervisor_now() + launcher_backoff(gateway->failures);
+	gateway->retry = supervisor_now() + backoff_delay(gateway->failures);
 	if (strcmp(supervisor_start_problem, problem) == 0)
 		return;
 	strlcpy(supervisor_start_problem, problem, sizeof(supervisor_start_problem));
@@ -465,9 +467,9 @@ supervisor_prepare(char *problem, size_t size)
 	return false;
 }
 
-/* Start the process, with one end of the channel in *channel. False, and problem, if that fails. */
+/* Start the process, with one end of the control pipe in *pipe. False, and problem, if that fails. */
 static bool
-supervisor_spawn(Gateway *gateway, pgsocket *channel, char *problem, size_t size)
+supervisor_spawn(Gateway *gateway, pgsocket *pipe, char *problem, size_t size)
 {
 	char title[NAMEDATALEN + 64];
 	int listeners[BIND_MAX];
@@ -494,7 +496,7 @@ supervisor_spawn(Gateway *gateway, pgsocket *channel, char *problem, size_t size
 		close(pair[0]);
 		return false;
 	}
-	*channel = pair[0];
+	*pipe = pair[0];
 	return true;
 }
 
@@ -502,9 +504,9 @@ static void
 supervisor_start_gateway(Gateway *gateway)
 {
 	char problem[sizeof(supervisor_start_problem)];
-	pgsocket channel;
+	pgsocket pipe;
 
-	if (!supervisor_spawn(gateway, &channel, problem, sizeof(problem)))
+	if (!supervisor_spawn(gateway, &pipe, problem, sizeof(problem)))
 	{
 		supervisor_start_failed(gateway, problem, "pg_notifyd will retry.");
 		return;
@@ -518,7 +520,7 @@ supervisor_start_gateway(Gateway *gateway)
 	gateway->deadline = gateway->started + SUPERVISOR_READY_TIME;
 	supervisor_publish(gateway);
 
-	channel_open(&gateway->channel, channel);
+	control_pipe_open(&gateway->pipe, pipe);
 	supervisor_wait_stale = true;
 	supervisor_send_config(gateway);
 }
@@ -528,7 +530,7 @@ supervisor_stop_gateway(Gateway *gateway, uint16 code)
 {
 	WireMessage stop = {.type = WIRE_STOP, .u.stop.code = code};
 
-	(void) channel_send(&gateway->channel, &stop);
+	(void) control_pipe_send(&gateway->pipe, &stop);
 	gateway->asked = true;
 	gateway->state = GATEWAY_STOPPING;
 	gateway->deadline = supervisor_now() + SUPERVISOR_STOP_TIME;
@@ -542,7 +544,7 @@ supervisor_tell_all(const WireMessage *message)
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (supervisor_gateways[i].pid != 0)
-			(void) channel_send(&supervisor_gateways[i].channel, message);
+			(void) control_pipe_send(&supervisor_gateways[i].pipe, message);
 	}
 }
 
@@ -592,8 +594,8 @@ supervisor_tell_health(const char *trouble)
 
 		if (gateway->state != GATEWAY_RUNNING)
 			continue;
-		(void) channel_send(&gateway->channel,
-							&health); /* if it is broken, the next read shows it */
+		(void) control_pipe_send(&gateway->pipe,
+								 &health); /* if it is broken, the next read shows it */
 		supervisor_note_answer(gateway, gateway->unanswered + 1);
 	}
 }
@@ -625,9 +627,9 @@ supervisor_gateway_ended(Gateway *gateway, int status)
 {
 	int64 now = supervisor_now();
 
-	if (gateway->channel.fd != PGINVALID_SOCKET)
+	if (gateway->pipe.fd != PGINVALID_SOCKET)
 		supervisor_read(gateway); /* its last words */
-	channel_close(&gateway->channel);
+	control_pipe_close(&gateway->pipe);
 	supervisor_wait_stale = true;
 
 	if (supervisor_is_of_other_version(gateway, status))
@@ -641,7 +643,7 @@ supervisor_gateway_ended(Gateway *gateway, int status)
 			gateway->failures = 0;
 		if (!gateway->asked)
 			gateway->failures++;
-		gateway->retry = now + launcher_restart_backoff(gateway->failures);
+		gateway->retry = now + backoff_restart_delay(gateway->failures);
 	}
 	gateway->state = GATEWAY_DOWN;
 	gateway->pid = 0;
@@ -748,11 +750,11 @@ supervisor_build_wait_set(void)
 	{
 		Gateway *gateway = &supervisor_gateways[i];
 
-		if (gateway->channel.fd == PGINVALID_SOCKET)
+		if (gateway->pipe.fd == PGINVALID_SOCKET)
 			continue;
 		gateway->wait_events = WL_SOCKET_READABLE;
 		gateway->wait_position = AddWaitEventToSet(supervisor_wait_set, gateway->wait_events,
-												   gateway->channel.fd, NULL, gateway);
+												   gateway->pipe.fd, NULL, gateway);
 	}
 	supervisor_wait_stale = false;
 }
@@ -771,9 +773,9 @@ supervisor_wait(long timeout)
 		Gateway *gateway = &supervisor_gateways[i];
 		uint32 wanted = WL_SOCKET_READABLE;
 
-		if (channel_pending(&gateway->channel))
+		if (control_pipe_pending(&gateway->pipe))
 			wanted |= WL_SOCKET_WRITEABLE;
-		if (gateway->channel.fd == PGINVALID_SOCKET || wanted == gateway->wait_events)
+		if (gateway->pipe.fd == PGINVALID_SOCKET || wanted == gateway->wait_events)
 			continue;
 		ModifyWaitEvent(supervisor_wait_set, gateway->wait_position, wanted, NULL);
 		gateway->wait_events = wanted;
@@ -790,7 +792,7 @@ supervisor_wait(long timeout)
 		if (gateway == NULL)
 			continue;
 		if (events[i].events & WL_SOCKET_WRITEABLE)
-			(void) !channel_flush(&gateway->channel); /* if it is broken, the read shows it */
+			(void) !control_pipe_flush(&gateway->pipe); /* if it is broken, the read shows it */
 		if (events[i].events & WL_SOCKET_READABLE)
 			supervisor_read(gateway);
 	}

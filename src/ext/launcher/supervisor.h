@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * supervisor.h
- *	  The launcher's care for the gateways: listening sockets, processes, channels.
+ *	  The launcher's care for the gateways: listening sockets, processes, control pipes.
  *
  * All of this is called by the launcher, and runs in its process.
  *

@@ -4,7 +4,7 @@
  *	  How feeds and gateways are, as the launcher finds them. See watchdog.h.
  *
  * A feed leaves the time in shared memory whenever it goes through its loop, which it does once a
- * second at least. A gateway answers a frame on its channel. What does not show a sign of life is
+ * second at least. A gateway answers a frame on its control pipe. What does not show a sign of life is
  * helped on as far as that is safe:
  *
  *	  gateway	SIGKILL. It shares no memory, and another one takes the connections that wait for it.
