@@ -1,4 +1,4 @@
--- One row has one text, whatever the settings of the session are that writes it.
+-- A row has the same text whatever settings the writing session has.
 CREATE EXTENSION pg_notifyd;
 SET client_min_messages = warning;
 

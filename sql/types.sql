@@ -1,4 +1,4 @@
--- Values of every type are written as row_to_json writes them under the settings that events have, see settings.sql.
+-- Values of every type are written as row_to_json writes them under the settings that events have, see row_text.sql.
 CREATE EXTENSION pg_notifyd;
 SET client_min_messages = warning;
 SET timezone = 'Asia/Kolkata';

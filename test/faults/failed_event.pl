@@ -1,5 +1,5 @@
-# An event that was begun and not ended, because making it failed: nothing of it is left for those that come after it in
-# the transaction. Needs a library with fail points.
+# An event whose capture fails half-way leaves nothing behind for later events of the transaction.
+# Needs a library with fail points.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# Where a history ends: at a commit that has overtaken another one, which had taken its ids before and does not come to its
-# end. Who has seen both before a restore is told; after a crash nobody has. Needs a library with fail points.
+# Recovery stops after a commit that has overtaken another one, which took its ids earlier and did
+# not finish. Clients that saw both get a reset; after a crash no client can have. Needs a library
+# with fail points.
 
 use strict;
 use warnings;

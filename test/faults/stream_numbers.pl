@@ -1,4 +1,5 @@
-# Streams' numbers that come around while an older stream still has one of them. With fail points they have 8 bits.
+# Stream numbers wrap around while an older stream still uses one of them. With fail points they
+# have 8 bits.
 
 use strict;
 use warnings;

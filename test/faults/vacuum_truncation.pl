@@ -1,5 +1,5 @@
-# VACUUM and writers of the log: VACUUM must not cut a file in which a writer has taken room for its rows but not added
-# them yet. Once it may cut the file, later rows are found all the same. Needs a library with fail points.
+# VACUUM does not truncate a log file in which a writer has reserved space but not yet added its
+# rows. After VACUUM has truncated the file, later rows are found. Needs a library with fail points.
 
 use strict;
 use warnings;

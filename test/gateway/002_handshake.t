@@ -1,4 +1,4 @@
-# What is let in, and how everything else is answered.
+# Which handshakes the gateway accepts, and how it answers all others.
 use strict;
 use warnings;
 

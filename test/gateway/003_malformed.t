@@ -1,4 +1,4 @@
-# What a client can do wrong, and that its neighbours do not notice.
+# Malformed input from a client closes that client and does not disturb others.
 use strict;
 use warnings;
 

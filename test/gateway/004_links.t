@@ -1,4 +1,4 @@
-# Feeds that come and go, replays, resets.
+# Feeds connect and disconnect; replays; resets.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Clients that do not read, do not answer, or are not there any more.
+# Clients that do not read, do not answer, or have vanished.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Start, what is inherited, reload, descriptors, and every way to end.
+# Start, inherited descriptors, reload, limits, and every way to end.
 use strict;
 use warnings;
 

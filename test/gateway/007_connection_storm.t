@@ -1,4 +1,4 @@
-# Connect, kill and half-close storms while events flow; best under a sanitizer.
+# Clients connect, die and half-close in great numbers while events flow; best under a sanitizer.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Who is connected, as backends are told.
+# What the gateway reports about its clients to backends.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Peers that are gone without a word: nothing comes from them any more, not even that a packet has arrived.
+# Peers that vanish without closing: no packet arrives from them, not even an acknowledgement.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Crowds: many connections from one address, too many clients, and no descriptors for more.
+# Many connections from one address, too many clients, and no descriptors for more.
 use strict;
 use warnings;
 

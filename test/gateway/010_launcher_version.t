@@ -1,4 +1,4 @@
-# A launcher of another version: the gateway ends with a status that says so, and does not complain of frames.
+# A launcher of another version: the gateway ends with an exit status that says so.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# Clients that ask without end, or do not take the answers: what they cost the gateway, its link and the others.
+# Clients that send requests without end or do not read answers: what they cost the gateway, its
+# link and other clients.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# The life of the launcher and the gateways: kills, reloads, ports, every kind of shutdown.
+# The launcher and the gateways as processes: kills, reloads, ports, every kind of shutdown.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# The life of the feeds: extensions and databases that come, go and are renamed, and too few worker slots.
+# Feeds follow their databases: extensions and databases are created, dropped and renamed, and
+# worker slots run out.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# What a database's owner sets for it, and commands that need it alone and are rolled back, do not stop its feed.
+# A database's own settings, and rolled-back commands that need the database alone, do not stop its
+# feed.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# Health tells the truth: every part is frozen or held in turn, and every view is read. What may be replaced, is.
+# /healthz and the views report every part that is frozen or blocked, and the launcher replaces what
+# it may replace.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# Feeds that nobody needs leave, and come back for subscribers and for retention; which databases are served; worker slots.
+# Feeds end when nobody is subscribed, and start again for subscribers and for retention. Choice of
+# databases; worker slots.
 use strict;
 use warnings;
 
@@ -68,8 +69,9 @@ sql('INSERT INTO t SELECT generate_series(1, 5)');
 $client->subscribe('t', since => $position);
 is(join(' ', map { $client->next_event->{key}{id} } 1 .. 5), '1 2 3 4 5', 'what was written meanwhile is not missing');
 state_is('postgres', 'running', 'a subscription starts the feed');
-sql('SELECT pg_sleep(1)');
-is(sql(q{SELECT state FROM notifyd.stats WHERE kind = 'database'}), 'running', 'and it stays');
+ok($node->poll_query_until('postgres',
+		q{SELECT clock_timestamp() - backend_start > interval '1 s' FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}),
+	'the feed of a subscriber outlives the idle timeout');
 sql('INSERT INTO t VALUES (6)');
 my $event = $client->next_event;
 is($event->{key}{id}, 6, 'live');

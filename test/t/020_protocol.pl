@@ -1,4 +1,4 @@
-# The client protocol as doc/protocol.md has it: requests, errors, limits, handshakes.
+# The client protocol as doc/protocol.md describes it: requests, errors, limits, handshakes.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# Who gets what: the anonymous role, grants on tables and columns, row security, grants on channels.
+# Which role receives which events: the anonymous role, grants on tables and columns, row security,
+# grants on channels.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# Raw NOTIFY: channels of any name, LISTEN as long as somebody is subscribed, and a queue that does not fill.
+# Raw NOTIFY: channels of any name, LISTEN only while a client is subscribed, and no growing
+# notification queue.
 use strict;
 use warnings;
 use utf8;

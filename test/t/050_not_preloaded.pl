@@ -1,4 +1,4 @@
-# A server that does not preload the library: what can be done says so, and nothing breaks.
+# A server that does not preload the library: functions report it, and nothing else breaks.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# pg_dump and restore bring watches and grants back, whatever tables and columns are called; events do not travel.
+# pg_dump and restore bring back watches and grants, with any names of tables and columns. Events
+# are not dumped.
 use strict;
 use warnings;
 

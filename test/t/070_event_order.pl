@@ -1,5 +1,5 @@
-# The order of events: what is in flight holds back what is later, nothing else does; bulk transactions; resume
-# from between any two events.
+# The order of events: a transaction in flight delays later events, nothing else does. Bulk
+# transactions. Clients resume between any two events.
 
 use strict;
 use warnings;

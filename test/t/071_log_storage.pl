@@ -1,4 +1,5 @@
-# Where the log's rows are, of which there is no index: rows that are dead, files that are cut or written anew, a crash.
+# Readers find the rows of the log, which has no index, among dead rows, after truncation and
+# rewriting of its files, and after a crash.
 use strict;
 use warnings;
 

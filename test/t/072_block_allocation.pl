@@ -1,5 +1,5 @@
-# Room at the log's end: writers who come at the same time share blocks, and rows that do not find the room they were given go
-# elsewhere.
+# Concurrent writers share blocks at the end of the log. A row that does not fit into its reserved
+# space goes to another block.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# Whatever ends a transaction that has events, and at whatever step, nothing of it is left in flight and nothing of it is
-# sent; what comes after it does.
+# A transaction with events ends in any way, at any step: it leaves no ids in flight, sends nothing,
+# and later events are sent.
 use strict;
 use warnings;
 

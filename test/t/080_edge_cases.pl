@@ -1,4 +1,5 @@
-# Defects that were found by reading the code, each with what it took to show it.
+# Rare cases, one by one: failures while a temporary file is written, rolled-back DROP EXTENSION, a
+# crash during log rotation, and others.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Histories: a standby that is promoted, with and without the last of what clients have seen; an extension that is
-# dropped and created again. Ids are never met twice, and whoever saw what is lost is told.
+# A standby is promoted, with and without the last events that clients have seen; the extension is
+# dropped and created again. Ids are never reused, and clients that saw lost events get a reset.
 
 use strict;
 use warnings;

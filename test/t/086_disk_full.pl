@@ -1,5 +1,6 @@
-# The log cannot be written: the transaction that needs it fails whole, others go on, and with space back all do. The
-# full disk is a limit on the size of files, set on the postmaster, which backends inherit when they start.
+# The log cannot be written: the transaction that needs it fails as a whole, others continue, and
+# all succeed when there is space again. A limit on file sizes, set on the postmaster and inherited
+# by backends, stands for the full disk.
 
 use strict;
 use warnings;

@@ -1,5 +1,5 @@
-# Retention by size: under load the log stays within one and a half times pg_notifyd.retention_size, nobody waits for
-# that, and a transaction larger than all of it still arrives.
+# Retention by size: under load the log stays within 1.5 times pg_notifyd.retention_size, nobody
+# waits for that, and a larger transaction still reaches clients.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# A restore to an earlier point in time: ids are not met again, who saw what is lost is told, and who did not goes on.
+# Recovery to an earlier point in time: ids are not reused, clients that saw lost events get a
+# reset, and the others continue.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# Clients that read more slowly than events come: the log is their buffer.
+# Clients that read more slowly than events arrive receive them from the log.
 use strict;
 use warnings;
 

@@ -1,4 +1,4 @@
-# notifyd.clients: who is connected, asked of the gateways themselves.
+# The view notifyd.clients, which asks the gateways for the connected clients.
 use strict;
 use warnings;
 use utf8;

@@ -1,5 +1,5 @@
-# Channels belong to the owners of the tables that are watched on them: who may watch a table on one, who may publish to
-# one, and that a watch which a role may not read neither gives nor takes anything.
+# A channel belongs to the owners of the tables watched on it. Only they can watch another table on
+# it or publish to it, and a watch that a role cannot read does not affect that role.
 use strict;
 use warnings;
 

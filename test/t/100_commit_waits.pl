@@ -1,4 +1,5 @@
-# Nothing that a commit waits for may hold back the events of others: a transaction takes its ids when it has waited.
+# A transaction takes its ids after it has waited, so a waiting commit does not delay the events of
+# others.
 
 use strict;
 use warnings;

@@ -1,4 +1,5 @@
-# Clients that subscribe and unsubscribe without end: others do not notice, and the feed's link stays.
+# Clients that subscribe and unsubscribe in a loop do not disturb other clients or close the feed's
+# link.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# A role that holds locks on the log's tables, which any role can get, makes the log grow: the server's log says who it
-# is, once, and the log becomes small again as soon as that ends.
+# A session that locks the log's tables makes the log grow. The server's log names the session once,
+# and the log shrinks when the lock is released.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# What a change of roles, tables or watches makes the feed look at again, counted as what it reads of notifyd.watch; and
-# that what does concern a subscription takes effect before the next event.
+# Changes of roles, tables and watches: the feed re-checks only subscriptions that they concern
+# (counted as reads of notifyd.watch), and does so before the next event.
 use strict;
 use warnings;
 

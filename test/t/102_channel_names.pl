@@ -1,4 +1,4 @@
-# The 63 bytes of a channel's name are counted in UTF-8, as clients give it, in a database of any encoding.
+# A channel name has up to 63 bytes in UTF-8, in a database of any encoding.
 
 use strict;
 use warnings;

@@ -1,5 +1,6 @@
-# New files are installed while the server runs: the gateway goes on as the program that the server was started with. A
-# server that was started with a gateway of another version says so, and takes the right one as soon as it is there.
+# New files are installed while the server runs: the gateway continues as the program that the
+# server was started with. A gateway of another version is refused with a message, and the right one
+# is used when it is installed.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# What replays cost that go on from about the same position: one scan of the log for all of them, counted as blocks of the
-# log that the feed reads; and that each gets what it asked for, whoever else asks.
+# Replays from nearby positions share one scan of the log, counted as blocks that the feed reads,
+# and each client receives what it asked for.
 use strict;
 use warnings;
 

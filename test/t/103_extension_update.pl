@@ -1,6 +1,6 @@
-# A database that has the objects of 1.0 under the library of 1.1: changes are captured and sent, the SQL functions say what
-# to do, and ALTER EXTENSION UPDATE loses nothing under a connected client and a writer. Afterwards the database is the
-# same as one that never had 1.0.
+# A database with the objects of version 1.0 under the library of 1.1: changes are captured and
+# sent, SQL functions say what to do, and ALTER EXTENSION UPDATE loses no event with a connected
+# client and a writer. The result equals a new installation.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# What is done to a watch's triggers past notify_watch(): DISABLE and ENABLE TRIGGER, pg_restore --disable-triggers, and
-# rewrites. Subscribers are told by a reset, live and in replays, and the triggers are ENABLE ALWAYS again.
+# DISABLE and ENABLE TRIGGER, pg_restore --disable-triggers, and table rewrites: subscribers get a
+# reset, live and in replays, and the triggers are ENABLE ALWAYS again.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# A publication FOR ALL TABLES has the extension's own tables, too. The publisher goes on delivering when its log is
-# rotated, and a subscriber that has the extension keeps its own log, watches and grants.
+# A publication FOR ALL TABLES includes the extension's tables. The publisher continues when its log
+# is rotated, and a subscriber with the extension keeps its own log, watches and grants.
 use strict;
 use warnings;
 

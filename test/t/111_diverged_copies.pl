@@ -1,5 +1,6 @@
-# Histories that part: a recovery that stops within a commit, a data directory that is put back, copies that go on beside
-# the original. Who has seen what is not part of a server's history is told, and nobody else is.
+# Histories that diverge: a recovery that stops within a commit, a restored data directory, copies
+# that run beside the original. Clients that saw events outside a server's history get a reset, and
+# no others.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# A crash empties unlogged tables without an event: subscribers get a reset at the next start, and none after a shutdown.
+# A crash empties unlogged tables without an event: subscribers get a reset at the next start, and
+# none after a shutdown.
 use strict;
 use warnings;
 

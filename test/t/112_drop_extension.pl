@@ -1,4 +1,5 @@
-# DROP EXTENSION while others write to watched tables: nobody meets a deadlock or an error, and the feed leaves quietly.
+# DROP EXTENSION while others write to watched tables: no deadlock, no error, and the feed ends
+# without a message.
 use strict;
 use warnings;
 

@@ -1,4 +1,5 @@
-# pg_upgrade takes the log along: clients resume on the new cluster, with positions of any timeline that the old one had.
+# pg_upgrade keeps the log: clients resume on the new cluster, with positions of any timeline of the
+# old one.
 use strict;
 use warnings;
 

@@ -1,5 +1,5 @@
-# Watches in dumps of the definitions alone, restored by another owner, and with conditions whose operators are in a schema
-# of their own: triggers carry their watches, and what does not work any more says so.
+# Watches in schema-only dumps, restored by another owner, and with conditions whose operators are
+# in another schema: triggers carry their watches, and a broken watch is reported.
 use strict;
 use warnings;
 
