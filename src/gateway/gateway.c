@@ -139,6 +139,12 @@ static const WebsocketEvents gateway_websocket_events = {
 };
 
 static void
+gateway_accepted(Transport *transport)
+{
+	http_server_accept(&gateway.http, transport);
+}
+
+static void
 gateway_finish(int status)
 {
 	gateway.status = status;
@@ -306,7 +312,8 @@ gateway_serve(void)
 	if (!transport_lws_start(gateway.loop) ||
 		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway,
 					&gateway.hub) ||
-		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, &gateway.http))
+		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, HTTP_READ_MS,
+						gateway_accepted))
 		return false;
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
 	gateway.serving = true;

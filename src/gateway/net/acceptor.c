@@ -26,9 +26,6 @@
 
 #define ACCEPTOR_MAX 64 /* listening sockets */
 
-/* For how long the kernel keeps a connection back whose client sends nothing. */
-#define ACCEPTOR_DEFER_SECONDS (HTTP_READ_MS / 1000)
-
 /*
  * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for
  * each client that does not read, until the whole machine is short of memory for TCP; and what it
@@ -39,7 +36,7 @@
 static struct
 {
 	uv_loop_t *loop;
-	HttpServer *server;
+	void (*accepted)(Transport *transport);
 	uv_poll_t listeners[ACCEPTOR_MAX];
 	int fds[ACCEPTOR_MAX];
 	int count;
@@ -62,7 +59,7 @@ acceptor_open(int fd, const struct sockaddr_storage *address)
 	transport = transport_poll_new(acceptor.loop, fd, address);
 	if (transport == NULL)
 		return;
-	http_server_accept(acceptor.server, transport);
+	acceptor.accepted(transport);
 	transport_poll_start(transport);
 }
 
@@ -123,18 +120,17 @@ acceptor_on_connection(uv_poll_t *poll, int status, int events)
  * any other (tcp(7)). Where that is not to be had, all are accepted at once.
  */
 static void
-acceptor_defer(int listener)
+acceptor_defer(int listener, int seconds)
 {
-	int seconds = ACCEPTOR_DEFER_SECONDS;
-
 	(void) setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
 }
 
 bool
-acceptor_start(uv_loop_t *loop, int first_fd, int count, HttpServer *server)
+acceptor_start(uv_loop_t *loop, int first_fd, int count, int defer_ms,
+			   void (*accepted)(Transport *transport))
 {
 	acceptor.loop = loop;
-	acceptor.server = server;
+	acceptor.accepted = accepted;
 	if (count > ACCEPTOR_MAX)
 		count = ACCEPTOR_MAX;
 	for (int i = 0; i < count; i++)
@@ -150,7 +146,7 @@ acceptor_start(uv_loop_t *loop, int first_fd, int count, HttpServer *server)
 			return false;
 		}
 		acceptor.listeners[i].data = &acceptor.fds[i];
-		acceptor_defer(acceptor.fds[i]);
+		acceptor_defer(acceptor.fds[i], defer_ms / 1000);
 		acceptor.count++;
 	}
 	acceptor_resume();

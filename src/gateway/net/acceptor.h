@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * acceptor.h
- *	  Accepts connections on the listening sockets, and gives them to the HTTP server.
+ *	  Accepts connections on the listening sockets.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,14 +12,16 @@
 
 #include <uv.h>
 
-#include "gateway/http/http_server.h"
+#include "gateway/net/transport.h"
 
 /*
- * Accept on count listening sockets, the descriptors from first_fd on. They are shared
- * with other gateways.
+ * Accept on count listening sockets, the descriptors from first_fd on. They are shared with other
+ * gateways. The kernel keeps a connection back for defer_ms while its client sends nothing.
+ * accepted() gets each connection, and owns its transport.
  */
-extern bool acceptor_start(uv_loop_t *loop, int first_fd, int count, HttpServer *server)
-	__attribute__((warn_unused_result));
+extern bool
+acceptor_start(uv_loop_t *loop, int first_fd, int count, int defer_ms,
+			   void (*accepted)(Transport *transport)) __attribute__((warn_unused_result));
 
 /* Once a second, while acceptor_waits(): the system had no descriptors or memory, try again. */
 extern void acceptor_tick(void);
