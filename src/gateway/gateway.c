@@ -117,11 +117,11 @@ gateway_writable(void *session)
 static void
 gateway_closed(void *session)
 {
-	Session *client = session;
+	HubClient *client = session;
 
 	http_server_left(&gateway.http, client->from);
 	client->from = NULL;
-	session_closed(client);
+	session_closed(&client->session);
 }
 
 static bool
@@ -225,6 +225,7 @@ gateway_wake(WireBytes database)
 static void
 gateway_on_tick(uv_timer_t *timer)
 {
+	hub_tick(&gateway.hub);
 	sessions_tick(&gateway.sessions);
 	if (!gateway.stopping)
 	{
@@ -232,7 +233,6 @@ gateway_on_tick(uv_timer_t *timer)
 		acceptor_tick();
 	}
 	link_tick();
-	hub_tick(&gateway.hub);
 	gateway_report();
 	if (!gateway_needs_clock())
 		(void) uv_timer_stop(timer);
@@ -396,7 +396,8 @@ gateway_run(void)
 {
 	memory_start();
 	gateway.loop = uv_default_loop();
-	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &gateway.hub);
+	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &hub_session_events,
+				  &gateway.hub);
 	hub_init(&gateway.hub, link_send, &gateway.sessions);
 	gateway.hub.wake = gateway_wake;
 	gateway.http.now = gateway_now;

@@ -209,7 +209,7 @@ Session *
 play_open(Database *database, PlayPipe *pipe)
 {
 	*pipe = (PlayPipe){0};
-	pipe->session = session_open(&play_sessions, database, "test", true, pipe);
+	pipe->session = &hub_open(&play_hub, database, "test", true, pipe)->session;
 	return pipe->session;
 }
 
@@ -222,7 +222,7 @@ play_receive(Session *session, const char *text)
 uint32_t
 play_subscribe(Session *session, const char *request, uint32_t stream, bool replay, uint64_t id)
 {
-	Database *database = session->database;
+	Database *database = play_client(session)->database;
 	uint32_t sub;
 
 	play_nsent = 0;
@@ -270,6 +270,7 @@ void
 play_tick(uint64_t ms)
 {
 	play_clock += ms;
+	hub_tick(&play_hub);
 	sessions_tick(&play_sessions);
 }
 
@@ -282,7 +283,7 @@ play_setup(void **state)
 	play_notifies = false;
 	play_config =
 		(Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
-	sessions_init(&play_sessions, &pipe_io, &play_config, &play_hub);
+	sessions_init(&play_sessions, &pipe_io, &play_config, &hub_session_events, &play_hub);
 	hub_init(&play_hub, feed_send, &play_sessions);
 	return 0;
 }

@@ -57,6 +57,13 @@ extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
 extern void play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason);
 extern void play_position(Database *database, uint64_t id);
 
+/* The client that a session of ours is. */
+static inline HubClient *
+play_client(Session *session)
+{
+	return (HubClient *) session;
+}
+
 /* The i-th frame that was sent to the feed. */
 extern void play_expect_sent(size_t i, WireType type, uint32_t sub);
 extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since);

@@ -39,7 +39,7 @@ static Session *
 open_at(Database *database, PlayPipe *pipe, const char *address)
 {
 	*pipe = (PlayPipe){0};
-	pipe->session = session_open(&play_sessions, database, address, true, pipe);
+	pipe->session = &hub_open(&play_hub, database, address, true, pipe)->session;
 	return pipe->session;
 }
 

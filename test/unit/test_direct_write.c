@@ -40,7 +40,7 @@ test_rounds(void **state)
 	play_expect(&pipe, 1, "103");
 	play_expect(&pipe, 1, "104");
 	play_expect_nothing(&pipe);
-	assert_int_equal(hub_session_position(session).id, 104);
+	assert_int_equal(hub_client_position(play_client(session)).id, 104);
 }
 
 /* It does not overtake what the client is to get before. */

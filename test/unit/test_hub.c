@@ -11,11 +11,11 @@ test_bookmark(void **state)
 
 	(void) state;
 	play_position(database, 150);
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* nothing is subscribed */
 	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 150);
 	play_expect(&pipe, 1, "\"1-150\"}}");
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* it has not moved */
 	play_position(database, 160);
 	play_tick(1000);
@@ -23,11 +23,11 @@ test_bookmark(void **state)
 		&pipe, 1,
 		"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"1-160\"}}");
 	play_position(database, 170);
-	play_tick(SESSION_BOOKMARK_MS - 1);
+	play_tick(HUB_BOOKMARK_MS - 1);
 	play_expect_nothing(&pipe); /* too early */
 	play_event(database, 1, 171, "171");
 	play_expect(&pipe, 1, "171");
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* the event told it */
 
 	/* Half of what is retained has been written since. */
@@ -47,12 +47,12 @@ test_bookmark(void **state)
 	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	play_position(database, 180);
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* a replay is under way */
 	play_replay_done(database, replaying, 180);
 	play_position(database, 181);
 	hub_lost(database);
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe); /* the link is lost */
 }
 
@@ -302,7 +302,7 @@ test_detached(void **state)
 	play_event(database, 1, 105, "105");
 	play_position(database, 120);
 	hub_lost(database);
-	assert_int_equal(hub_session_position(session).id, 50);
+	assert_int_equal(hub_client_position(play_client(session)).id, 50);
 	play_nsent = 0;
 	play_receive(session, "{\"id\":3,\"method\":\"subscribe\",\"channel\":\"c\"}");
 	play_receive(session, "{\"id\":4,\"method\":\"unsubscribe\",\"channel\":\"b\"}");

@@ -83,7 +83,7 @@ test_turns(void **state)
 	for (int i = 0; i < 3; i++)
 	{
 		sessions_settle(&play_sessions);
-		assert_true(hub_session_live(pipe[i].session));
+		assert_true(hub_client_live(play_client(pipe[i].session)));
 		assert_false(pipe[i].paused);
 	}
 }

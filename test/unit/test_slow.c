@@ -26,7 +26,7 @@ start_lagging(Session *session, PlayPipe *pipe, const char *request)
 	uint32_t sub = start_blocked(session, pipe, request);
 
 	for (uint64_t id = 110; id <= 130; id += 10)
-		play_event(session->database, 1, id, play_text(THIRD));
+		play_event(play_client(session)->database, 1, id, play_text(THIRD));
 	return sub;
 }
 
@@ -84,7 +84,7 @@ test_position(void **state)
 	play_position(database, 115);
 	play_event(database, 1, 120, "120");
 	play_position(database, 125);
-	assert_int_equal(hub_session_position(session).id, 115);
+	assert_int_equal(hub_client_position(play_client(session)).id, 115);
 	play_nsent = 0;
 	play_unblock(&pipe);
 	play_expect_subscribe(0, sub, WIRE_OP_INSERT, 115);
@@ -104,13 +104,13 @@ test_positions_told(void **state)
 	play_receive(session, PING);
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"id\":9,\"result\":{\"position\":\"1-120\"}}");
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect_nothing(&pipe);
 	play_subscribed(database, sub, 1, false, 150);
 	play_receive(session, PING);
 	play_expect(&pipe, 1, "\"1-150\"}}");
 	play_position(database, 160);
-	play_tick(SESSION_BOOKMARK_MS + 1);
+	play_tick(HUB_BOOKMARK_MS + 1);
 	play_expect(&pipe, 1, "\"params\":{\"position\":\"1-160\"}}");
 }
 
@@ -417,7 +417,7 @@ test_several(void **state)
 		play_expect(&other, 1, play_text(THIRD));
 	play_event(database, 2, 140, "140"); /* that fits */
 	play_event(database, 2, 150, play_text(THIRD));
-	assert_int_equal(hub_session_position(session).id, 120);
+	assert_int_equal(hub_client_position(play_client(session)).id, 120);
 	play_nsent = 0;
 	take_two(&pipe);
 	play_expect(&pipe, 1, "140");

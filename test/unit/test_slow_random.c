@@ -248,7 +248,7 @@ client_note_listening(struct Client *me)
 	const Subscription *sub;
 	bool listening = false;
 
-	LIST_FOREACH(sub, &me->pipe.session->subscriptions, in_session)
+	LIST_FOREACH(sub, &play_client(me->pipe.session)->subscriptions, in_client)
 	if (sub->channel[0] == '0')
 		listening = sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING ||
 					sub->missed ||
@@ -513,7 +513,7 @@ finish(void)
 		client_check_position(&client[i], feed.committed);
 		CHECK(client[i].pipe.session->queue.bytes == 0 && client[i].pipe.session->own == 0);
 		client_check_notified(&client[i], feed.notified);
-		CHECK(hub_session_live(client[i].pipe.session));
+		CHECK(hub_client_live(play_client(client[i].pipe.session)));
 	}
 	CHECK(play_sessions.stats.queued == 0);
 }

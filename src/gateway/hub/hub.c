@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hub.c
- *	  Databases, their streams, and who has subscribed to them: the feeds' side.
+ *	  The feeds' side of the hub: links that come and go, and the frames that come on them.
  *
  * session_has_room(), session_send_event() and session_send_own() may close the session, which ends
  * its subscriptions: so nothing of the session's is touched after them, unless it is still OPEN.
@@ -13,15 +13,6 @@
 
 #include "gateway/hub/hub_internal.h"
 #include "gateway/base/memory.h"
-#include "gateway/base/text.h"
-
-static int
-hub_compare_streams(const Stream *a, const Stream *b)
-{
-	return a->number < b->number ? -1 : a->number > b->number;
-}
-
-RB_GENERATE_STATIC(StreamTree, Stream, in_database, hub_compare_streams)
 
 void
 hub_init(Hub *hub, HubSend send, Sessions *sessions)
@@ -40,184 +31,6 @@ hub_trouble(Hub *hub, WireBytes trouble)
 	free(hub->trouble);
 	hub->trouble = trouble.len > 0 ? memory_string(trouble.data, trouble.len) : NULL;
 	hub->told_at = hub->sessions->io->now();
-}
-
-Database *
-hub_find(Hub *hub, const char *name, size_t len)
-{
-	Database *database;
-
-	LIST_FOREACH(database, &hub->databases, in_hub)
-	{
-		if (database->name_len == len && memcmp(database->name, name, len) == 0)
-			return database;
-	}
-	return NULL;
-}
-
-static Database *
-hub_new_database(Hub *hub, WireBytes name)
-{
-	Database *database = memory_zeroed(sizeof(Database) + name.len + 1);
-
-	memcpy(database->name, name.data, name.len);
-	database->name_len = name.len;
-	RB_INIT(&database->subscriptions);
-	RB_INIT(&database->streams);
-	LIST_INIT(&database->sessions);
-	TAILQ_INIT(&database->asking);
-	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
-	return database;
-}
-
-static Stream *
-hub_stream(Database *database, uint32_t number)
-{
-	Stream key = {.number = number};
-
-	return RB_FIND(StreamTree, &database->streams, &key);
-}
-
-/* Take a subscription out of its stream; a stream without subscriptions goes. */
-static void
-hub_part(Database *database, Subscription *sub)
-{
-	Stream *stream = sub->stream;
-
-	if (stream == NULL)
-		return;
-	LIST_REMOVE(sub, in_stream);
-	sub->stream = NULL;
-	if (LIST_EMPTY(&stream->subscriptions))
-	{
-		RB_REMOVE(StreamTree, &database->streams, stream);
-		free(stream);
-	}
-}
-
-/*
- * Make a subscription one of this stream, and of no other. A stream is one channel's, and so has no
- * two subscriptions of one session, which hub_event() relies on: false for another channel's.
- */
-static bool
-hub_join(Database *database, Subscription *sub, uint32_t number)
-{
-	Stream *stream;
-	Subscription *first;
-
-	hub_part(database, sub);
-	stream = hub_stream(database, number);
-	first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
-	if (first != NULL && (first->channel_len != sub->channel_len ||
-						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
-		return false;
-	if (stream == NULL)
-	{
-		stream = memory_zeroed(sizeof(Stream));
-		stream->number = number;
-		LIST_INIT(&stream->subscriptions);
-		RB_INSERT(StreamTree, &database->streams, stream);
-	}
-	LIST_INSERT_HEAD(&stream->subscriptions, sub, in_stream);
-	sub->stream = stream;
-	return true;
-}
-
-void
-hub_free_subscription(Hub *hub, Subscription *sub)
-{
-	Session *session = sub->session;
-	Database *database = session->database;
-
-	hub_part(database, sub);
-	session->nsubscriptions--;
-	hub->sessions->stats.subscriptions--;
-	protocol_release(&sub->id);
-	hub_drop_subscription(database, sub);
-}
-
-WirePosition
-hub_position(const Database *database, const Subscription *sub)
-{
-	if (sub->state == SUBSCRIPTION_LIVE && database->position.id > sub->position.id)
-		return database->position;
-	return sub->position;
-}
-
-static void
-hub_tell_end(Hub *hub, Database *database, uint32_t number)
-{
-	WireMessage message = {.type = WIRE_UNSUBSCRIBE, .u.unsubscribe.sub = number};
-
-	if (database->link != NULL)
-		hub->send(database->link, &message);
-}
-
-void
-hub_withdraw(Hub *hub, Database *database, const Subscription *sub)
-{
-	if (sub->state != SUBSCRIPTION_LAGGING && sub->asking != ASKING_WAITS)
-		hub_tell_end(hub, database, sub->number);
-	if (sub->companion)
-		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
-}
-
-/* Leave a companion at the feed, where there may be raw notifications and a link. */
-static void
-hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
-{
-	WireMessage message = {.type = WIRE_SUBSCRIBE};
-
-	if (sub->companion || (sub->ops & WIRE_OP_NOTIFY) == 0 || database->link == NULL)
-		return;
-	sub->companion = true;
-	message.u.subscribe = (WireSubscribe){
-		.sub = sub->number + HUB_COMPANION,
-		.ops = WIRE_OP_NOTIFY,
-		.session = sub->session->number,
-		.role = {.data = "", .len = 0},
-		.channel = {.data = sub->channel, .len = sub->channel_len},
-	};
-	hub->send(database->link, &message);
-}
-
-/*
- * Its session has no room: what the subscription does not have yet is to come from the log, later.
- */
-static void
-hub_lag(Hub *hub, Database *database, Subscription *sub)
-{
-	sub->position = hub_position(database, sub);
-	/* First the companion, so that the feed goes on listening. */
-	hub_ask_companion(hub, database, sub);
-	hub_tell_end(hub, database, sub->number);
-	sub->state = SUBSCRIPTION_LAGGING;
-	sub->credit = 0;
-	if (!sub->companion)
-		hub_part(database, sub);
-	sub->session->behind = true;
-}
-
-/* A raw notification did not reach the subscription, or is said not to have. */
-static void
-hub_note_lost(Subscription *sub)
-{
-	if ((sub->ops & WIRE_OP_NOTIFY) == 0)
-		return;
-	sub->lost = true;
-	sub->session->behind = true;
-	session_schedule(sub->session);
-}
-
-static void
-hub_go_live(Hub *hub, Database *database, Subscription *sub)
-{
-	sub->state = SUBSCRIPTION_LIVE;
-	if (sub->companion)
-		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
-	sub->companion = false;
-	/* Another one may have waited for its end. */
-	session_schedule(sub->session);
 }
 
 Database *
@@ -278,45 +91,6 @@ hub_lost(Database *database)
 		sub->missed = !sub->asked;
 		hub_part(database, sub);
 	}
-}
-
-void
-hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
-{
-	RequestId id = {.absent = true};
-	Session *session = sub->session;
-	ProtocolError error;
-
-	protocol_set_error(&error, code, message.data, message.len, "channel", sub->channel,
-					   sub->channel_len);
-	if (sub->asked)
-	{
-		id = sub->id;
-		sub->id.json = NULL;
-	}
-	hub_free_subscription(hub, sub);
-	session_send_own(session, protocol_failure(&id, &error), FRAME_NO_POSITION);
-	protocol_release(&id);
-}
-
-/* Answer the client's request. */
-static void
-hub_answer(Subscription *sub)
-{
-	RequestId id = sub->id;
-	json_t *result;
-
-	sub->asked = false;
-	sub->id.json = NULL;
-	if (sub->session->told < sub->position.id)
-		sub->session->told = sub->position.id;
-	if (!id.absent)
-	{
-		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
-						   "position", protocol_position(sub->position));
-		session_send_own(sub->session, protocol_result(&id, result), FRAME_NO_POSITION);
-	}
-	protocol_release(&id);
 }
 
 static HubResult
@@ -393,7 +167,7 @@ hub_wants_notifications(const Subscription *sub)
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frame)
 {
-	Session *session = sub->session;
+	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};
 
@@ -432,7 +206,7 @@ hub_fetch(const Subscription *sub)
 	if (sub == NULL)
 		return;
 	__builtin_prefetch(LIST_NEXT(sub, in_stream));
-	session_fetch(sub->session);
+	session_fetch(&sub->client->session);
 }
 
 static void
@@ -479,7 +253,7 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	if (event->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING ||
 		event->id <= sub->position.id)
 		return HUB_BAD;
-	session = sub->session;
+	session = &sub->client->session;
 	frame = frame_text(event->text.data, event->text.len);
 	if (session_has_room(session, frame))
 	{
@@ -508,17 +282,6 @@ hub_replay_done(Hub *hub, Database *database, const WireReplayDone *done)
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = done->id};
 	hub_go_live(hub, database, sub);
 	return HUB_OK;
-}
-
-void
-hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
-{
-	json_t *params =
-		json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "reason",
-				  reason.data, text_utf8_cut(reason.data, reason.len, reason.len), "position",
-				  protocol_position(sub->position));
-
-	session_send_own(sub->session, protocol_notification("reset", params), before);
 }
 
 static void
@@ -553,12 +316,12 @@ static void
 hub_goodbye(Database *database, WireBytes reason)
 {
 	char *text = memory_string(reason.data, reason.len);
-	Session *session;
+	HubClient *client;
 
 	database->link = NULL;
 	hub_forget_asked(database);
-	while ((session = LIST_FIRST(&database->sessions)) != NULL)
-		session_close(session, SESSION_CLOSE_GOING_AWAY, text);
+	while ((client = LIST_FIRST(&database->clients)) != NULL)
+		session_close(&client->session, SESSION_CLOSE_GOING_AWAY, text);
 	LIST_REMOVE(database, in_hub);
 	free(database);
 	free(text);
@@ -580,21 +343,6 @@ hub_gone(Hub *hub, WireBytes name)
 }
 
 void
-hub_need(Hub *hub, Database *database)
-{
-	uint64_t now = hub->sessions->io->now();
-
-	if (database->link != NULL || !database->asleep || hub->wake == NULL)
-		return;
-	if (database->needed_since == 0)
-		database->needed_since = now;
-	else if (now - database->asked_at < HUB_ASK_MS)
-		return;
-	database->asked_at = now;
-	hub->wake((WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
-}
-
-void
 hub_asleep(Hub *hub, const WireAsleep *asleep)
 {
 	Database *database = hub_find(hub, asleep->database.data, asleep->database.len);
@@ -611,16 +359,39 @@ hub_asleep(Hub *hub, const WireAsleep *asleep)
 		hub_need(hub, database);
 }
 
+/*
+ * Clients that have been quiet for long wait for the position to move, and others for renew, which
+ * may come to be due at any time: when one of them does move, they are looked after.
+ */
+static void
+hub_look_at_bookmarks(Database *database)
+{
+	HubClient *client;
+	bool moved = database->bookmarked && database->position.id != database->ticked_id;
+
+	if (moved || database->renew != database->ticked_renew)
+	{
+		database->bookmarked = false;
+		LIST_FOREACH(client, &database->clients, in_database)
+		{
+			session_attend(&client->session);
+		}
+		database->ticked_renew = database->renew;
+	}
+	database->ticked_id = database->position.id;
+}
+
 void
 hub_tick(Hub *hub)
 {
 	static const char reason[] = "the database is not served at present";
 	uint64_t now = hub->sessions->io->now();
 	Database *database;
-	Session *session;
+	HubClient *client;
 
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
+		hub_look_at_bookmarks(database);
 		if (database->link != NULL || !database->asleep || RB_EMPTY(&database->subscriptions))
 			continue;
 		hub_need(hub, database);
@@ -628,8 +399,8 @@ hub_tick(Hub *hub)
 			continue;
 		/* Nobody is let in until there is a feed, or the launcher says anew that it is asleep. */
 		database->asleep = false;
-		while ((session = LIST_FIRST(&database->sessions)) != NULL)
-			session_close(session, SESSION_CLOSE_GOING_AWAY, reason);
+		while ((client = LIST_FIRST(&database->clients)) != NULL)
+			session_close(&client->session, SESSION_CLOSE_GOING_AWAY, reason);
 	}
 }
 
@@ -668,22 +439,6 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		default:
 			return HUB_BAD;
 	}
-}
-
-bool
-hub_database_current(const Database *database, uint64_t now, const char **why)
-{
-	const char *reason = NULL;
-
-	if (database->link == NULL)
-		reason = database->asleep ? NULL : "its feed is not connected";
-	else if (database->heard_at == 0 || now - database->heard_at > HUB_CURRENT_MS)
-		reason = "its feed is silent";
-	else if (database->behind_ms > HUB_BEHIND_MS)
-		reason = "its events are late";
-	if (why != NULL)
-		*why = reason;
-	return reason == NULL;
 }
 
 void

@@ -16,12 +16,12 @@
  *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
  *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
  *
- * A SUBSCRIBE waits for its session's turn, see hub_ask.c.
+ * A SUBSCRIBE waits for its client's turn, see hub_ask.c.
  *
  * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
  * goes to their LIVE subscriptions.
  *
- * Where a session has no room for an event, live or replayed, its subscription lags: it
+ * Where a client's session has no room for an event, live or replayed, its subscription lags: it
  * is ended at the feed, and keeps its position, that of what was queued. When the client
  * has taken everything, the subscription is made anew from there, so the feed reads the
  * rest from the log as fast as the client takes it. The client notices nothing. Only raw
@@ -61,6 +61,9 @@
 #define HUB_WAKE_MS 10000
 #define HUB_ASK_MS  1000
 
+#define HUB_MAX_SUBSCRIPTIONS 100   /* of one client */
+#define HUB_BOOKMARK_MS       30000 /* of silence, before a client is sent a position */
+
 typedef enum SubscriptionState
 {
 	SUBSCRIPTION_WAITING,
@@ -74,7 +77,7 @@ typedef enum SubscriptionState
 typedef enum Asking
 {
 	ASKING_NOTHING, /* none, or it is answered */
-	ASKING_WAITS,   /* it waits for its session's turn */
+	ASKING_WAITS,   /* it waits for its client's turn */
 	ASKING_FEED,    /* the feed has it and will answer */
 } Asking;
 
@@ -85,7 +88,7 @@ typedef struct Subscription
 {
 	/* First, and in one line of the processor's cache, what each event needs: up to position. */
 	LIST_ENTRY(Subscription) in_stream;
-	Session *session;
+	struct HubClient *client;
 	uint8_t state;
 	uint8_t ops;
 	uint8_t asking;    /* Asking */
@@ -96,7 +99,7 @@ typedef struct Subscription
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
-	LIST_ENTRY(Subscription) in_session;
+	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
 	struct Stream *stream;               /* while REPLAYING or LIVE, or with a companion */
 	uint32_t number;                     /* even */
@@ -113,6 +116,28 @@ typedef struct Stream
 	LIST_HEAD(, Subscription) subscriptions;
 } Stream;
 
+/*
+ * A client: its session, and what it has asked for. Only while the session is OPEN has it a
+ * database and subscriptions.
+ */
+typedef struct HubClient
+{
+	Session session; /* first: a pointer to it is one to the client */
+	LIST_ENTRY(HubClient) in_database;
+	struct Database *database; /* NULL unless OPEN */
+	LIST_HEAD(, Subscription) subscriptions;
+	uint32_t nsubscriptions;
+	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
+	TAILQ_HEAD(, Subscription) asking; /* wait for our turn */
+	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while there are some */
+	/* Only to be shown; whoever opens the client sets them. */
+	uint64_t connected_at; /* microseconds since 1970 */
+	bool subprotocol;      /* pg_notifyd.v1 was selected */
+	struct Address *from;  /* whose clients it is one of; kept by whoever opens it */
+} HubClient;
+
+LIST_HEAD(HubClientList, HubClient);
+TAILQ_HEAD(HubClientQueue, HubClient);
 RB_HEAD(SubscriptionTree, Subscription);
 RB_HEAD(StreamTree, Stream);
 
@@ -121,23 +146,22 @@ typedef struct Database
 	LIST_ENTRY(Database) in_hub;
 	void *link; /* NULL: lost */
 	WirePosition position;
-	uint64_t renew; /* sessions that know of no later position are told one soon */
+	uint64_t renew; /* clients that know of no later position are sent one soon */
 	uint32_t behind_ms;
 	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
 	bool asleep; /* it has no feed, as nobody was subscribed; the launcher starts one for us */
 	uint64_t needed_since; /* when we asked for that first; 0: not now */
 	uint64_t asked_at;     /* and last */
 	uint32_t last_number;
-	uint32_t unanswered;        /* SUBSCRIBEs that the feed has not answered */
-	struct SessionQueue asking; /* sessions with subscriptions that wait for their turn, in turn */
-	/* For sessions_tick(). */
-	bool
-		bookmarked; /* sessions know of nothing but its position, however long they have been quiet */
+	uint32_t unanswered;          /* SUBSCRIBEs that the feed has not answered */
+	struct HubClientQueue asking; /* clients with subscriptions that wait for their turn, in turn */
+	/* For hub_tick(). */
+	bool bookmarked;    /* there are clients that wait for the position to move, see hub_client.c */
 	uint64_t ticked_id; /* position.id and renew as they were then */
 	uint64_t ticked_renew;
 	struct SubscriptionTree subscriptions;
 	struct StreamTree streams;
-	struct SessionList sessions;
+	struct HubClientList clients;
 	size_t name_len;
 	char name[];
 } Database;
@@ -159,7 +183,11 @@ typedef struct Hub
 	uint64_t told_at; /* when it last said anything; 0: not yet */
 } Hub;
 
+/* sessions were initialised with hub_session_events, and the hub as their owner. */
 extern void hub_init(Hub *hub, HubSend send, Sessions *sessions);
+
+/* What the hub does for its sessions. */
+extern const SessionEvents hub_session_events;
 
 /* The database of this name, or NULL. */
 extern Database *hub_find(Hub *hub, const char *name, size_t len);
@@ -190,39 +218,18 @@ typedef enum HubResult
 extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *message)
 	__attribute__((warn_unused_result));
 
-/*
- * A client's request; the answer is queued now or when the feed has given it. False:
- * it failed, *error says why. On true subscribe has taken request->id over.
- */
-extern bool hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
-	__attribute__((warn_unused_result));
-extern bool hub_unsubscribe(Hub *hub, Session *session, const Request *request,
-							ProtocolError *error) __attribute__((warn_unused_result));
-
-/* The session has left OPEN: end its subscriptions. */
-extern void hub_leave(Hub *hub, Session *session);
+/* A client of this database is connected: see session_open(). */
+extern HubClient *
+hub_open(Hub *hub, Database *database, const char *address, bool anonymous, void *io);
 
 /*
- * The position up to which everything has been queued to this session: resuming there,
- * a client that took all of it loses nothing.
+ * The position up to which everything has been queued to this client: if it resumes there, and has
+ * taken all of that, it loses nothing. Its session is OPEN.
  */
-extern WirePosition hub_session_position(const Session *session);
+extern WirePosition hub_client_position(const HubClient *client);
 
-/* Are all subscriptions of this session live, and its link there? */
-extern bool hub_session_live(const Session *session);
-
-/*
- * The session's queue is empty, and session->behind: tell of lost notifications, and make lagging
- * subscriptions anew, as many as its buffer has room for.
- */
-extern void hub_catch_up(Hub *hub, Session *session);
-
-/*
- * So many bytes of a subscription's replay were written; told the feed in larger pieces, or at once
- * if flush.
- */
-extern void hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes);
-extern void hub_flush_credit(Hub *hub, Session *session);
+/* Are all its subscriptions live, and its database's link there? */
+extern bool hub_client_live(const HubClient *client);
 
 /*
  * The launcher says that a database has no feed, which may start again from this position, or a
@@ -233,7 +240,10 @@ extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
 /* Ask for the feed of a database that is asleep, if that is so. */
 extern void hub_need(Hub *hub, Database *database);
 
-/* Once a second, while there are sessions: ask again for feeds, or give them up. */
+/*
+ * Once a second, while there are clients, and before sessions_tick(): ask again for feeds, or give
+ * them up, and see who is due for a bookmark.
+ */
 extern void hub_tick(Hub *hub);
 
 /* The launcher says what is wrong, as far as it knows. */
@@ -245,7 +255,7 @@ extern void hub_trouble(Hub *hub, WireBytes trouble);
  */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
 
-/* At the end: free all databases, which have no sessions any more. */
+/* At the end: free all databases, which have no clients any more. */
 extern void hub_free(Hub *hub);
 
 #endif /* GATEWAY_HUB_H */

@@ -1,16 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * hub_ask.c
- *	  Databases, their streams, and who has subscribed to them: what the feed is asked for, and in which order.
+ *	  What the feed is asked for, and in which order.
  *
  * The feed answers each SUBSCRIBE by SUBSCRIBED or REFUSED, in the order in which they came. At
- * most HUB_UNANSWERED of them are under way to a feed; the others wait here, and the sessions that
- * they are of take turns, one SUBSCRIBE each. So whoever asks for a hundred subscriptions, or for
- * one again and again, delays another session's by no more than its own turn, and what waits on a
- * link is bounded. What a client takes back before its turn has come never reaches the feed.
+ * most HUB_UNANSWERED of them are under way to a feed; the others wait here, and their clients take
+ * turns, one SUBSCRIBE each. So a client that asks for a hundred subscriptions, or for one again and
+ * again, delays another client's by no more than its own turn, and what waits on a link is bounded. What a client takes back before its turn has come never reaches the feed.
  *
  * A subscription that is taken back while its SUBSCRIBE is under way is ENDED: it keeps its number,
- * which the answer will name, and counts as one of its session's requests without answer. session.c
+ * which the answer will name, and counts as one of its client's requests without answer. session.c
  * does not read a client that has too many of these.
  *
  *-------------------------------------------------------------------------
@@ -44,6 +43,15 @@ hub_file(Database *database, Subscription *sub)
 	while (sub->number == 0 || RB_INSERT(SubscriptionTree, &database->subscriptions, sub) != NULL);
 }
 
+/* The replay credit that its subscriptions ask for: two replays never fill its session's room. */
+static uint32_t
+hub_window(const HubClient *client)
+{
+	size_t room = session_room(&client->session) / 2;
+
+	return room < WIRE_REPLAY_WINDOW ? (uint32_t) room : WIRE_REPLAY_WINDOW;
+}
+
 static void
 hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 {
@@ -54,8 +62,8 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.ops = sub->ops,
 		.has_since = sub->has_position,
 		.since = sub->position,
-		.session = sub->session->number,
-		.window = hub_window(sub->session),
+		.session = sub->client->session.number,
+		.window = hub_window(sub->client),
 		.role = {.data = "", .len = 0},
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 	};
@@ -63,22 +71,22 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 }
 
 /*
- * Take the first subscription of the session whose turn it is; the session's next turn comes after
+ * Take the first subscription of the client whose turn it is; the client's next turn comes after
  * all others'.
  */
 static Subscription *
 hub_next_asking(Database *database)
 {
-	Session *session = TAILQ_FIRST(&database->asking);
+	HubClient *client = TAILQ_FIRST(&database->asking);
 	Subscription *sub;
 
-	if (session == NULL)
+	if (client == NULL)
 		return NULL;
-	sub = TAILQ_FIRST(&session->asking);
-	TAILQ_REMOVE(&session->asking, sub, in_asking);
-	TAILQ_REMOVE(&database->asking, session, in_asking);
-	if (!TAILQ_EMPTY(&session->asking))
-		TAILQ_INSERT_TAIL(&database->asking, session, in_asking);
+	sub = TAILQ_FIRST(&client->asking);
+	TAILQ_REMOVE(&client->asking, sub, in_asking);
+	TAILQ_REMOVE(&database->asking, client, in_asking);
+	if (!TAILQ_EMPTY(&client->asking))
+		TAILQ_INSERT_TAIL(&database->asking, client, in_asking);
 	return sub;
 }
 
@@ -98,49 +106,49 @@ hub_take_turns(Hub *hub, Database *database)
 void
 hub_ask(Hub *hub, Database *database, Subscription *sub)
 {
-	Session *session = sub->session;
+	HubClient *client = sub->client;
 
 	if (database->link == NULL)
 	{
 		hub_need(hub, database);
 		return;
 	}
-	if (TAILQ_EMPTY(&session->asking))
-		TAILQ_INSERT_TAIL(&database->asking, session, in_asking);
-	TAILQ_INSERT_TAIL(&session->asking, sub, in_asking);
+	if (TAILQ_EMPTY(&client->asking))
+		TAILQ_INSERT_TAIL(&database->asking, client, in_asking);
+	TAILQ_INSERT_TAIL(&client->asking, sub, in_asking);
 	sub->asking = ASKING_WAITS;
-	session->unanswered++;
+	client->session.unanswered++;
 	hub_take_turns(hub, database);
 }
 
-/* One of the session's requests is answered, or is no longer one. */
+/* One of the client's requests is answered, or is no longer one. */
 static void
-hub_count_answer(Session *session)
+hub_count_answer(HubClient *client)
 {
-	session->unanswered--;
+	client->session.unanswered--;
 	/* Perhaps it may be read again. */
-	session_schedule(session);
+	session_schedule(&client->session);
 }
 
 /* A subscription that waits for its turn is not asked for after all. */
 static void
 hub_stop_asking(Database *database, Subscription *sub)
 {
-	Session *session = sub->session;
+	HubClient *client = sub->client;
 
-	TAILQ_REMOVE(&session->asking, sub, in_asking);
-	if (TAILQ_EMPTY(&session->asking))
-		TAILQ_REMOVE(&database->asking, session, in_asking);
+	TAILQ_REMOVE(&client->asking, sub, in_asking);
+	if (TAILQ_EMPTY(&client->asking))
+		TAILQ_REMOVE(&database->asking, client, in_asking);
 	sub->asking = ASKING_NOTHING;
-	hub_count_answer(session);
+	hub_count_answer(client);
 }
 
 static void
 hub_free_ended(Database *database, Subscription *sub)
 {
 	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
-	if (sub->session != NULL)
-		LIST_REMOVE(sub, in_session);
+	if (sub->client != NULL)
+		LIST_REMOVE(sub, in_client);
 	free(sub);
 }
 
@@ -154,8 +162,8 @@ hub_answered(Hub *hub, Database *database, uint32_t number)
 		return false;
 	sub->asking = ASKING_NOTHING;
 	database->unanswered--;
-	if (sub->session != NULL)
-		hub_count_answer(sub->session);
+	if (sub->client != NULL)
+		hub_count_answer(sub->client);
 	if (sub->state == SUBSCRIPTION_ENDED)
 		hub_free_ended(database, sub);
 	hub_take_turns(hub, database);
@@ -172,8 +180,8 @@ hub_forget_asked(Database *database)
 	{
 		if (sub->asking == ASKING_WAITS)
 			hub_stop_asking(database, sub);
-		else if (sub->asking == ASKING_FEED && sub->session != NULL)
-			hub_count_answer(sub->session);
+		else if (sub->asking == ASKING_FEED && sub->client != NULL)
+			hub_count_answer(sub->client);
 		sub->asking = ASKING_NOTHING;
 		if (sub->state == SUBSCRIPTION_ENDED)
 			hub_free_ended(database, sub);
@@ -184,15 +192,15 @@ hub_forget_asked(Database *database)
 void
 hub_drop_subscription(Database *database, Subscription *sub)
 {
-	Session *session = sub->session;
+	HubClient *client = sub->client;
 
-	LIST_REMOVE(sub, in_session);
+	LIST_REMOVE(sub, in_client);
 	if (sub->asking == ASKING_WAITS)
 		hub_stop_asking(database, sub);
 	if (sub->asking == ASKING_FEED)
 	{
 		sub->state = SUBSCRIPTION_ENDED;
-		LIST_INSERT_HEAD(&session->ended, sub, in_session);
+		LIST_INSERT_HEAD(&client->ended, sub, in_client);
 		return;
 	}
 	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
@@ -200,14 +208,14 @@ hub_drop_subscription(Database *database, Subscription *sub)
 }
 
 void
-hub_leave_ended(Session *session)
+hub_leave_ended(HubClient *client)
 {
 	Subscription *sub;
 
-	while ((sub = LIST_FIRST(&session->ended)) != NULL)
+	while ((sub = LIST_FIRST(&client->ended)) != NULL)
 	{
-		LIST_REMOVE(sub, in_session);
-		sub->session = NULL;
-		session->unanswered--;
+		LIST_REMOVE(sub, in_client);
+		sub->client = NULL;
+		client->session.unanswered--;
 	}
 }

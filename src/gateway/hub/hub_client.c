@@ -1,7 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * hub_client.c
- *	  Databases, their streams, and who has subscribed to them: the clients' side.
+ *	  The clients' side of the hub: their requests, and what their sessions ask it.
+ *
+ * A bookmark is a position that a quiet client is sent: its position moves on with everybody's, so
+ * that it stays within what is retained. A client that knows of the newest position waits until
+ * hub_tick() finds a newer one.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,11 +18,11 @@
 #define HUB_CREDIT_PIECE (WIRE_REPLAY_WINDOW / 8)
 
 static Subscription *
-hub_session_subscription(const Session *session, const Request *request)
+hub_client_subscription(const HubClient *client, const Request *request)
 {
 	Subscription *sub;
 
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (sub->channel_len == request->channel_len &&
 			memcmp(sub->channel, request->channel, sub->channel_len) == 0)
@@ -35,19 +39,20 @@ hub_reject(ProtocolError *error, int code, const char *message, const Request *r
 	return false;
 }
 
-bool
-hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error)
+/* True: it has taken request->id over. */
+static bool
+hub_subscribe(Hub *hub, HubClient *client, Request *request, ProtocolError *error)
 {
 	Subscription *sub;
 
-	if (hub_session_subscription(session, request) != NULL)
+	if (hub_client_subscription(client, request) != NULL)
 		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "already subscribed", request);
-	if (session->nsubscriptions >= SESSION_MAX_SUBSCRIPTIONS)
+	if (client->nsubscriptions >= HUB_MAX_SUBSCRIPTIONS)
 		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED,
 						  "too many subscriptions on one connection", request);
 
 	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
-	sub->session = session;
+	sub->client = client;
 	sub->ops = request->ops;
 	sub->asked = true;
 	sub->id = request->id;
@@ -56,23 +61,24 @@ hub_subscribe(Hub *hub, Session *session, Request *request, ProtocolError *error
 	sub->position = request->since;
 	sub->channel_len = request->channel_len;
 	memcpy(sub->channel, request->channel, request->channel_len);
-	LIST_INSERT_HEAD(&session->subscriptions, sub, in_session);
-	session->nsubscriptions++;
+	LIST_INSERT_HEAD(&client->subscriptions, sub, in_client);
+	client->nsubscriptions++;
 	hub->sessions->stats.subscriptions++;
-	hub_file(session->database, sub);
-	hub_ask(hub, session->database, sub);
+	hub_file(client->database, sub);
+	hub_ask(hub, client->database, sub);
 	return true;
 }
 
-bool
-hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolError *error)
+static bool
+hub_unsubscribe(Hub *hub, HubClient *client, const Request *request, ProtocolError *error)
 {
 	static const char cancelled[] = "unsubscribed before the subscription began";
-	Subscription *sub = hub_session_subscription(session, request);
+	Session *session = &client->session;
+	Subscription *sub = hub_client_subscription(client, request);
 
 	if (sub == NULL)
 		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "not subscribed", request);
-	hub_withdraw(hub, session->database, sub);
+	hub_withdraw(hub, client->database, sub);
 	if (sub->asked)
 		hub_end(hub, sub, PROTOCOL_INTERNAL_ERROR,
 				(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
@@ -89,33 +95,16 @@ hub_unsubscribe(Hub *hub, Session *session, const Request *request, ProtocolErro
 	return true;
 }
 
-void
-hub_leave(Hub *hub, Session *session)
-{
-	Subscription *sub;
-
-	if (session->database == NULL)
-		return;
-	while ((sub = LIST_FIRST(&session->subscriptions)) != NULL)
-	{
-		hub_withdraw(hub, session->database, sub);
-		hub_free_subscription(hub, sub);
-	}
-	hub_leave_ended(session);
-	LIST_REMOVE(session, in_database);
-	session->database = NULL;
-}
-
 WirePosition
-hub_session_position(const Session *session)
+hub_client_position(const HubClient *client)
 {
-	WirePosition smallest = session->database->position;
+	WirePosition smallest = client->database->position;
 	bool found = false;
 	Subscription *sub;
 
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
-		WirePosition position = hub_position(session->database, sub);
+		WirePosition position = hub_position(client->database, sub);
 
 		if (sub->has_position && (!found || position.id < smallest.id))
 		{
@@ -127,24 +116,83 @@ hub_session_position(const Session *session)
 }
 
 bool
-hub_session_live(const Session *session)
+hub_client_live(const HubClient *client)
 {
 	Subscription *sub;
 
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (sub->state != SUBSCRIPTION_LIVE)
 			return false;
 	}
-	return session->database->link != NULL;
+	return client->database->link != NULL;
 }
 
-uint32_t
-hub_window(const Session *session)
+static void
+hub_ping(HubClient *client, const RequestId *id)
 {
-	size_t room = session_room(session) / 2;
+	WirePosition position = hub_client_position(client);
+	Session *session = &client->session;
 
-	return room < WIRE_REPLAY_WINDOW ? (uint32_t) room : WIRE_REPLAY_WINDOW;
+	if (id->absent)
+		return;
+	if (session->told < position.id)
+		session->told = position.id;
+	session_send_own(
+		session, protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
+		FRAME_NO_POSITION);
+}
+
+static void
+hub_on_message(Session *session, const char *text, size_t len)
+{
+	Hub *hub = session->sessions->owner;
+	HubClient *client = (HubClient *) session;
+	Request request;
+	ProtocolError error;
+	bool ok = protocol_parse(text, len, &request, &error);
+
+	if (ok && request.method == REQUEST_SUBSCRIBE)
+		ok = hub_subscribe(hub, client, &request, &error);
+	else if (ok && request.method == REQUEST_UNSUBSCRIBE)
+		ok = hub_unsubscribe(hub, client, &request, &error);
+	else if (ok)
+		hub_ping(client, &request.id);
+	if (!ok)
+		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
+	protocol_release(&request.id);
+}
+
+HubClient *
+hub_open(Hub *hub, Database *database, const char *address, bool anonymous, void *io)
+{
+	HubClient *client =
+		(HubClient *) session_open(hub->sessions, sizeof(HubClient), address, anonymous, io);
+
+	client->database = database;
+	LIST_INIT(&client->subscriptions);
+	LIST_INIT(&client->ended);
+	TAILQ_INIT(&client->asking);
+	LIST_INSERT_HEAD(&database->clients, client, in_database);
+	return client;
+}
+
+/* End its subscriptions. */
+static void
+hub_on_left(Session *session)
+{
+	Hub *hub = session->sessions->owner;
+	HubClient *client = (HubClient *) session;
+	Subscription *sub;
+
+	while ((sub = LIST_FIRST(&client->subscriptions)) != NULL)
+	{
+		hub_withdraw(hub, client->database, sub);
+		hub_free_subscription(hub, sub);
+	}
+	hub_leave_ended(client);
+	LIST_REMOVE(client, in_database);
+	client->database = NULL;
 }
 
 /*
@@ -152,14 +200,14 @@ hub_window(const Session *session)
  * there are some.
  */
 static Subscription *
-hub_next_lagging(const Session *session, bool *lagging)
+hub_next_lagging(const HubClient *client, bool *lagging)
 {
-	uint64_t room = session_room(session) / 3 * 2 / WIRE_REPLAY_WINDOW;
+	uint64_t room = session_room(&client->session) / 3 * 2 / WIRE_REPLAY_WINDOW;
 	uint64_t replaying = 0;
 	Subscription *furthest = NULL;
 	Subscription *sub;
 
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (sub->state == SUBSCRIPTION_WAITING || sub->state == SUBSCRIPTION_REPLAYING)
 			replaying++;
@@ -171,26 +219,27 @@ hub_next_lagging(const Session *session, bool *lagging)
 	return replaying == 0 || replaying < room ? furthest : NULL;
 }
 
-void
-hub_catch_up(Hub *hub, Session *session)
+/* Tell of lost notifications, and make lagging subscriptions anew, as many as it has room for. */
+static void
+hub_catch_up(Hub *hub, HubClient *client)
 {
 	static const char reason[] = "notifications were lost";
 	Subscription *sub;
 
-	while ((sub = hub_next_lagging(session, &session->behind)) != NULL)
+	while ((sub = hub_next_lagging(client, &client->session.owed)) != NULL)
 	{
 		sub->state = SUBSCRIPTION_WAITING;
-		hub_ask(hub, session->database, sub);
+		hub_ask(hub, client->database, sub);
 	}
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (!sub->lost)
 			continue;
 		sub->lost = false;
-		sub->position = hub_position(session->database, sub);
+		sub->position = hub_position(client->database, sub);
 		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1},
 					   sub->position.id);
-		if (session->state != SESSION_OPEN)
+		if (client->session.state != SESSION_OPEN)
 			return;
 	}
 }
@@ -205,33 +254,101 @@ hub_give_credit(Hub *hub, Database *database, Subscription *sub)
 	hub->send(database->link, &message);
 }
 
-void
-hub_credit(Hub *hub, Session *session, uint32_t number, uint32_t bytes)
+static void
+hub_on_written(Session *session, uint32_t number, uint32_t bytes)
 {
+	Hub *hub = session->sessions->owner;
+	HubClient *client = (HubClient *) session;
 	Subscription *sub =
-		session->database != NULL ? hub_subscription(session->database, number) : NULL;
+		client->database != NULL ? hub_subscription(client->database, number) : NULL;
 
 	/* Credit is of no use any more once the replay is over or its link is lost. */
-	if (sub == NULL || sub->session != session || sub->state != SUBSCRIPTION_REPLAYING)
+	if (sub == NULL || sub->client != client || sub->state != SUBSCRIPTION_REPLAYING)
 		return;
 	sub->credit += bytes;
 	if (sub->credit >= HUB_CREDIT_PIECE)
-		hub_give_credit(hub, session->database, sub);
+		hub_give_credit(hub, client->database, sub);
 	else
-		session->credit = true;
+		session->owed = true;
 }
 
-void
-hub_flush_credit(Hub *hub, Session *session)
+static void
+hub_flush_credit(Hub *hub, HubClient *client)
 {
 	Subscription *sub;
 
-	session->credit = false;
-	if (session->database == NULL || session->database->link == NULL)
+	if (client->database->link == NULL)
 		return;
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (sub->credit > 0 && sub->state == SUBSCRIPTION_REPLAYING)
-			hub_give_credit(hub, session->database, sub);
+			hub_give_credit(hub, client->database, sub);
 	}
 }
+
+static void
+hub_on_drained(Session *session)
+{
+	Hub *hub = session->sessions->owner;
+
+	if (session->state != SESSION_OPEN)
+		return;
+	hub_flush_credit(hub, (HubClient *) session);
+	hub_catch_up(hub, (HubClient *) session);
+}
+
+static WirePosition
+hub_position_of(const Session *session)
+{
+	return hub_client_position((const HubClient *) session);
+}
+
+/* Is it time for a bookmark, if there is anything new to be told? */
+static bool
+hub_bookmark_due(const HubClient *client, uint64_t now)
+{
+	return client->nsubscriptions > 0 && (now - client->session.sent_at >= HUB_BOOKMARK_MS ||
+										  client->session.told < client->database->renew);
+}
+
+static uint64_t
+hub_due(Session *session, uint64_t now)
+{
+	HubClient *client = (HubClient *) session;
+
+	if (!hub_bookmark_due(client, now))
+		return client->nsubscriptions > 0 ? session->sent_at + HUB_BOOKMARK_MS
+										  : now + HUB_BOOKMARK_MS;
+	if (!hub_client_live(client) || hub_client_position(client).id > session->told)
+		return now;
+	client->database->bookmarked = true;
+	return UINT64_MAX;
+}
+
+static void
+hub_send_bookmark(Session *session, uint64_t now)
+{
+	HubClient *client = (HubClient *) session;
+	WirePosition position;
+
+	if (!hub_bookmark_due(client, now) || !hub_client_live(client))
+		return;
+	position = hub_client_position(client);
+	if (position.id <= session->told)
+		return;
+	session->told = position.id;
+	session_send_own(session,
+					 protocol_notification(
+						 "position", json_pack("{s:o}", "position", protocol_position(position))),
+					 FRAME_NO_POSITION);
+}
+
+const SessionEvents hub_session_events = {
+	.message = hub_on_message,
+	.written = hub_on_written,
+	.drained = hub_on_drained,
+	.position = hub_position_of,
+	.due = hub_due,
+	.tick = hub_send_bookmark,
+	.left = hub_on_left,
+};

@@ -1,7 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * hub_internal.h
- *	  What the hub's files share: hub.c, the feeds' side, hub_client.c, and hub_ask.c between them.
+ *	  What the hub's files use of each other.
+ *
+ * Each file uses those below it:
+ *
+ *	  hub.c					frames from the feeds; the hub as a whole
+ *	  hub_client.c			the clients' requests, and what their sessions ask
+ *	  hub_subscription.c	a subscription: stream, position, lag, end
+ *	  hub_ask.c				SUBSCRIBE frames, each client's in its turn
+ *	  hub_database.c		which databases there are
  *
  *-------------------------------------------------------------------------
  */
@@ -14,6 +22,13 @@
 #define HUB_COMPANION 1u
 
 RB_PROTOTYPE(SubscriptionTree, Subscription, in_database, )
+
+/* ---------------- databases (hub_database.c) ---------------- */
+
+/* Make the database of this name, which is not there yet. */
+extern Database *hub_new_database(Hub *hub, WireBytes name);
+
+/* ---------------- what the feed is asked for (hub_ask.c) ---------------- */
 
 /*
  * The subscription that has this number, or whose companion has; or NULL. One that is ENDED is not
@@ -29,7 +44,7 @@ extern Subscription *hub_subscription(Database *database, uint32_t number);
 extern void hub_file(Database *database, Subscription *sub);
 
 /*
- * Ask the feed for a subscription when it is its session's turn. Without a link hub_hello() will.
+ * Ask the feed for a subscription when it is its client's turn. Without a link hub_hello() will.
  */
 extern void hub_ask(Hub *hub, Database *database, Subscription *sub);
 
@@ -43,17 +58,52 @@ hub_answered(Hub *hub, Database *database, uint32_t number) __attribute__((warn_
 /* The link is gone: so is everything that it was asked for or was to be. */
 extern void hub_forget_asked(Database *database);
 
-/* Take a subscription from its session, and free it, now or when the feed has answered. */
+/* Take a subscription from its client, and free it, now or when the feed has answered. */
 extern void hub_drop_subscription(Database *database, Subscription *sub);
 
-/* A session leaves: what the feed answers to what it had asked for is nobody's. */
-extern void hub_leave_ended(Session *session);
+/* A client leaves: what the feed answers to what it had asked for is nobody's. */
+extern void hub_leave_ended(HubClient *client);
 
-/* The replay credit that a session's subscriptions ask for: two replays never fill its room. */
-extern uint32_t hub_window(const Session *session);
+/* ---------------- subscriptions (hub_subscription.c) ---------------- */
+
+/* The stream of this number that has subscriptions here, or NULL. */
+extern Stream *hub_stream(Database *database, uint32_t number);
+
+/*
+ * Make a subscription one of this stream, and of no other. A stream is one channel's, and so has no
+ * two subscriptions of one client, which hub_event() relies on: false for another channel's.
+ */
+extern bool hub_join(Database *database, Subscription *sub, uint32_t number)
+	__attribute__((warn_unused_result));
+
+/* Take a subscription out of its stream; a stream without subscriptions goes. */
+extern void hub_part(Database *database, Subscription *sub);
+
+/* The position that a client which has taken everything queued for this subscription is at. */
+extern WirePosition hub_position(const Database *database, const Subscription *sub);
+
+/* Leave a companion at the feed, where there may be raw notifications and a link. */
+extern void hub_ask_companion(Hub *hub, Database *database, Subscription *sub);
 
 /* End at the feed all that it may have of a subscription. */
 extern void hub_withdraw(Hub *hub, Database *database, const Subscription *sub);
+
+/*
+ * Its session has no room: what the subscription does not have yet is to come from the log, later.
+ */
+extern void hub_lag(Hub *hub, Database *database, Subscription *sub);
+
+/* A raw notification did not reach the subscription, or is said not to have. */
+extern void hub_note_lost(Subscription *sub);
+
+/* From now on it gets events as they come. */
+extern void hub_go_live(Hub *hub, Database *database, Subscription *sub);
+
+/* Answer the client's request, now that the feed has. */
+extern void hub_answer(Subscription *sub);
+
+/* Tell the client that its subscription begins anew at its position; before as in FrameNote. */
+extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before);
 
 /*
  * The feed has ended a subscription, or its companion, or the client takes it back before
@@ -62,11 +112,5 @@ extern void hub_withdraw(Hub *hub, Database *database, const Subscription *sub);
 extern void hub_end(Hub *hub, Subscription *sub, int code, WireBytes message);
 
 extern void hub_free_subscription(Hub *hub, Subscription *sub);
-
-/* The position that a client which has taken everything queued for this subscription is at. */
-extern WirePosition hub_position(const Database *database, const Subscription *sub);
-
-/* Tell the client that its subscription begins anew at its position; before as in FrameNote. */
-extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before);
 
 #endif /* GATEWAY_HUB_INTERNAL_H */

@@ -14,7 +14,7 @@
 #include "gateway/ws/websocket_upgrade.h"
 
 /* All channels of one session as a list. */
-#define CLIENTS_CHANNELS (SESSION_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
+#define CLIENTS_CHANNELS (HUB_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
 
 struct Clients
 {
@@ -52,12 +52,12 @@ clients_address(const char *text, WireClient *client)
 
 /* The channels, into buf, which has room for as many as there may be. */
 static WireBytes
-clients_channels(const Session *session, char *buf)
+clients_channels(const HubClient *client, char *buf)
 {
 	const Subscription *sub;
 	size_t used = 0;
 
-	LIST_FOREACH(sub, &session->subscriptions, in_session)
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (!wire_list_append(buf, CLIENTS_CHANNELS, &used,
 							  (WireBytes){.data = sub->channel, .len = sub->channel_len}))
@@ -69,13 +69,14 @@ clients_channels(const Session *session, char *buf)
 static void
 clients_tell(const Session *session, HubSend send, void *link)
 {
-	const Database *database = session->database;
+	const HubClient *client = (const HubClient *) session;
+	const Database *database = client->database;
 	WirePosition position = session_position(session);
 	char channels[CLIENTS_CHANNELS];
 	WireMessage message = {.type = WIRE_CLIENT};
 
 	message.u.client = (WireClient){
-		.connected_at = session->connected_at,
+		.connected_at = client->connected_at,
 		.position = position,
 		.lag = database->position.id > position.id ? database->position.id - position.id : 0,
 		.queued = session->queue.bytes,
@@ -83,8 +84,8 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.bytes = session->bytes,
 		.database = {.data = database->name, .len = (uint32_t) database->name_len},
 		.role = clients_bytes(""),
-		.subprotocol = clients_bytes(session->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
-		.channels = clients_channels(session, channels),
+		.subprotocol = clients_bytes(client->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
+		.channels = clients_channels(client, channels),
 	};
 	clients_address(session->address, &message.u.client);
 	send(link, &message);

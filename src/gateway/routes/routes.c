@@ -50,7 +50,7 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	size_t answer_len;
 	bool subprotocol;
 	WebsocketConnection *websocket;
-	Session *session;
+	HubClient *client;
 
 	if (!websocket_upgrade_check(request, &response) ||
 		!admission_client(request, http_from(connection), routes->config, routes->hub,
@@ -64,12 +64,12 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	if (!http_take_over(connection, &taken))
 		return;
 	websocket = websocket_new(taken.transport, routes->websocket_events);
-	session = session_open(routes->sessions, admission.database, taken.address, admission.anonymous,
-						   websocket);
-	session->connected_at = routes->wall_clock();
-	session->subprotocol = subprotocol;
-	session->from = taken.from;
-	websocket_start(websocket, session, answer, answer_len, taken.rest, taken.rest_len);
+	client =
+		hub_open(routes->hub, admission.database, taken.address, admission.anonymous, websocket);
+	client->connected_at = routes->wall_clock();
+	client->subprotocol = subprotocol;
+	client->from = taken.from;
+	websocket_start(websocket, &client->session, answer, answer_len, taken.rest, taken.rest_len);
 }
 
 static const HttpRoute routes_table[] = {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session.c
- *	  One connected client: what it asked for, what it has still to take, how it ends.
+ *	  One connected client: what it has still to take, whether it is alive, how it ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/hub/hub.h"
 #include "gateway/base/log.h"
 #include "gateway/base/memory.h"
 #include "gateway/base/text.h"
@@ -27,9 +26,10 @@
 #define SESSION_SPREAD 2654435769u
 
 void
-sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub)
+sessions_init(Sessions *sessions, const SessionIo *io, const Config *config,
+			  const SessionEvents *events, void *owner)
 {
-	*sessions = (Sessions){.io = io, .config = config, .hub = hub};
+	*sessions = (Sessions){.io = io, .config = config, .events = events, .owner = owner};
 	LIST_INIT(&sessions->all);
 	LIST_INIT(&sessions->gone);
 	TAILQ_INIT(&sessions->dirty);
@@ -39,30 +39,44 @@ sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, str
 	LIST_INIT(&sessions->cursors);
 }
 
+void
+session_file(Session *session, uint64_t due)
+{
+	Sessions *sessions = session->sessions;
+	uint64_t second = due / 1000;
+
+	if (second < sessions->second)
+		second = sessions->second;
+	if (second >= sessions->second + SESSION_SECONDS)
+		second = sessions->second + SESSION_SECONDS - 1;
+	LIST_INSERT_HEAD(&sessions->due[second % SESSION_SECONDS], session, in_due);
+}
+
+void
+session_attend(Session *session)
+{
+	LIST_REMOVE(session, in_due);
+	session_file(session, 0);
+}
+
 _Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE,
 			   "see session_fetch()");
 
 Session *
-session_open(Sessions *sessions, struct Database *database, const char *address, bool anonymous,
-			 void *io)
+session_open(Sessions *sessions, size_t size, const char *address, bool anonymous, void *io)
 {
 	size_t address_size = strlen(address) + 1;
-	Session *session = memory_zeroed_lines(sizeof(Session) + address_size);
+	Session *session = memory_zeroed_lines(size + address_size);
 
-	memcpy(session->address, address, address_size);
+	session->address = memcpy((char *) session + size, address, address_size);
 	session->sessions = sessions;
-	session->database = database;
 	session->anonymous = anonymous;
 	session->io = io;
 	session->alive_at = sessions->io->now();
 	session->sent_at = session->alive_at;
-	LIST_INIT(&session->subscriptions);
-	LIST_INIT(&session->ended);
-	TAILQ_INIT(&session->asking);
 	session->ping_share = (uint32_t) sessions->stats.accepted * SESSION_SPREAD;
 	LIST_INSERT_HEAD(&sessions->all, session, in_all);
 	session_file(session, session->alive_at);
-	LIST_INSERT_HEAD(&database->sessions, session, in_database);
 	sessions->count++;
 	sessions->stats.clients++;
 	sessions->stats.accepted++;
@@ -173,8 +187,8 @@ session_regulate(Session *session)
 }
 
 /*
- * Leave OPEN: no subscriptions, no database, nothing more is read but the client's close frame, and
- * an end of the time that is left.
+ * Leave OPEN: the owner is told, nothing more is read but the client's close frame, and the time
+ * that is left has an end.
  */
 static void
 session_leave_open(Session *session, SessionState state)
@@ -183,8 +197,8 @@ session_leave_open(Session *session, SessionState state)
 	{
 		session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
 		session_attend(session);
+		session->sessions->events->left(session);
 	}
-	hub_leave(session->sessions->hub, session);
 	session_drop_partial(session);
 	session->state = (uint8_t) state;
 }
@@ -228,7 +242,7 @@ session_written(void *arg, const FrameNote *note)
 	Session *session = arg;
 
 	if (note->sub != 0)
-		hub_credit(session->sessions->hub, session, note->sub, note->credit);
+		session->sessions->events->written(session, note->sub, note->credit);
 	else
 		session->own -= note->credit;
 }
@@ -274,18 +288,16 @@ session_write(Session *session)
 		session_attend(session);
 		sessions->io->wake(session->io);
 	}
-	if (session->queue.count > 0)
+	if (session->queue.count > 0 || !session->owed)
 		return;
-	if (session->credit)
-		hub_flush_credit(sessions->hub, session);
-	if (session->behind)
-		hub_catch_up(sessions->hub, session);
+	session->owed = false;
+	sessions->events->drained(session);
 }
 
 WirePosition
 session_position(const Session *session)
 {
-	WirePosition position = hub_session_position(session);
+	WirePosition position = session->sessions->events->position(session);
 	uint64_t before = queue_before(&session->queue);
 
 	if (before < position.id)
@@ -393,44 +405,16 @@ session_close(Session *session, uint16_t code, const char *reason)
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
-static void
-session_answer_ping(Session *session, const RequestId *id)
-{
-	WirePosition position = hub_session_position(session);
-
-	if (id->absent)
-		return;
-	if (session->told < position.id)
-		session->told = position.id;
-	session_send_own(
-		session, protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
-		FRAME_NO_POSITION);
-}
-
 /* A whole message. */
 static void
 session_message(Session *session, const char *text, size_t len)
 {
-	struct Hub *hub = session->sessions->hub;
-	Request request;
-	ProtocolError error;
-	bool ok;
-
 	if (!text_utf8_valid(text, len))
 	{
 		session_close(session, SESSION_CLOSE_BAD_TEXT, "text that is not UTF-8");
 		return;
 	}
-	ok = protocol_parse(text, len, &request, &error);
-	if (ok && request.method == REQUEST_SUBSCRIBE)
-		ok = hub_subscribe(hub, session, &request, &error);
-	else if (ok && request.method == REQUEST_UNSUBSCRIBE)
-		ok = hub_unsubscribe(hub, session, &request, &error);
-	else if (ok)
-		session_answer_ping(session, &request.id);
-	if (!ok)
-		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
-	protocol_release(&request.id);
+	session->sessions->events->message(session, text, len);
 	if (++session->turn >= SESSION_TURN)
 		session_schedule(session);
 	session_regulate(session);

@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * session.h
- *	  One connected client: what it asked for, what it has still to take, how it ends.
+ *	  One connected client: what it has still to take, whether it is alive, how it ends.
  *
  * Life of a session:
  *
  *	  OPEN ──► CLOSING ──► GONE		we close: a close frame is the last thing queued
  *		└──► LEAVING ─────► GONE		the client closes, or the connection is broken: nothing is written any more
  *
- * Only an OPEN session belongs to a database and has subscriptions. Nothing is written
- * where it is queued: sessions_settle(), called once before the loop waits, writes all
+ * The owner of the sessions, which is the hub, knows what clients have asked for; its functions are
+ * called through SessionEvents. Nothing is written where it is queued: sessions_settle(), called once before the loop waits, writes all
  * that a round of events has queued, and frees the sessions that are GONE. So what a
  * feed sends in one piece goes out in one write, and no pointer becomes invalid within
  * a round. Only an event with which a round ends is not queued first, where nothing else
@@ -49,16 +49,13 @@
 
 #include "gateway/base/config.h"
 #include "gateway/ws/frame.h"
-#include "gateway/protocol/protocol.h"
 #include "wire/wire.h"
 
-#define SESSION_MAX_SUBSCRIPTIONS 100   /* of one connection */
-#define SESSION_MAX_FRAGMENTS     1000  /* of one message */
-#define SESSION_MESSAGE_MS        30000 /* from a message's first fragment to its last */
-#define SESSION_CLOSE_MS          5000  /* from the first close frame to the connection's end */
-#define SESSION_BOOKMARK_MS       30000 /* of silence, before a position is sent */
-#define SESSION_OWN_PART          4 /* this part of client_buffer is for the session's own messages, */
-#define SESSION_OWN               65536 /* but no more than this */
+#define SESSION_MAX_FRAGMENTS 1000  /* of one message */
+#define SESSION_MESSAGE_MS    30000 /* from a message's first fragment to its last */
+#define SESSION_CLOSE_MS      5000  /* from the first close frame to the connection's end */
+#define SESSION_OWN_PART      4 /* this part of client_buffer is for the session's own messages, */
+#define SESSION_OWN           65536 /* but no more than this */
 #define SESSION_OWN_SCARCE                                                                         \
 	4096 /* of which no more than so much is for answers where memory is scarce */
 #define SESSION_UNANSWERED                                                                         \
@@ -83,10 +80,7 @@
 #define SESSION_CLOSE_RESTART     1012
 #define SESSION_CLOSE_TOO_SLOW    4008
 
-struct Address;
-struct Database;
-struct Hub;
-struct Subscription;
+typedef struct Session Session;
 
 typedef enum SessionState
 {
@@ -117,6 +111,31 @@ typedef struct SessionIo
 	void (*probe)(void *io);
 } SessionIo;
 
+/* What a session tells its owner, and asks it. */
+typedef struct SessionEvents
+{
+	/* The client has sent a message, which is len bytes of UTF-8. */
+	void (*message)(Session *session, const char *text, size_t len);
+	/* A frame was written whose note named a subscription and so many bytes of credit. */
+	void (*written)(Session *session, uint32_t sub, uint32_t credit);
+	/* Everything that was queued is written, and session->owed was set. It is not any more. */
+	void (*drained)(Session *session);
+	/*
+	 * The position up to which everything has been queued: a client that took all of it loses
+	 * nothing if it resumes there. The session is OPEN.
+	 */
+	WirePosition (*position)(const Session *session);
+	/*
+	 * When the owner will next have something to do for it, on the clock of SessionIo; UINT64_MAX:
+	 * unless it calls session_attend() before. The session is OPEN.
+	 */
+	uint64_t (*due)(Session *session, uint64_t now);
+	/* Do what is due. The session is OPEN. */
+	void (*tick)(Session *session, uint64_t now);
+	/* The session has left OPEN: it takes no frames any more. */
+	void (*left)(Session *session);
+} SessionEvents;
+
 LIST_HEAD(SessionList, Session);
 TAILQ_HEAD(SessionQueue, Session);
 
@@ -132,7 +151,8 @@ typedef struct Sessions
 {
 	const SessionIo *io;
 	const Config *config;
-	struct Hub *hub;
+	const SessionEvents *events;
+	void *owner;
 	struct SessionList all;                  /* not those that are GONE */
 	struct SessionList gone;                 /* to be freed */
 	struct SessionQueue dirty;               /* something was queued */
@@ -147,7 +167,7 @@ typedef struct Sessions
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;
 
-typedef struct Session
+struct Session
 {
 	/*
 	 * First, and in one line of the processor's cache, what an event needs that is written at once:
@@ -160,11 +180,10 @@ typedef struct Session
 	bool waking;       /* wake() was called, session_writable() not yet */
 	bool pinged;       /* a ping is not answered yet */
 	bool anonymous;    /* came in without a token */
-	bool credit;       /* some subscription has replay credit to give back */
-	bool behind;       /* hub_catch_up() has something to do when the queue is empty */
+	bool owed;         /* the owner's: drained() is to be called when the queue is empty */
 	bool paused;       /* the client is not read */
 	uint64_t sent_at;  /* when something was last queued */
-	uint64_t told;     /* the id of the newest position that was queued */
+	uint64_t told;     /* the owner's: the id of the newest position that was queued */
 	uint64_t messages; /* queued since it is open */
 	uint64_t bytes;    /* written since then */
 	Queue queue;
@@ -174,39 +193,30 @@ typedef struct Session
 	uint64_t taken_at; /* when the socket last took something, or the queue began */
 	LIST_ENTRY(Session) in_all;
 	LIST_ENTRY(Session) in_due;
-	LIST_ENTRY(Session) in_database;
 	TAILQ_ENTRY(Session) in_dirty;
-	struct Database *database; /* NULL unless OPEN */
-	LIST_HEAD(, Subscription) subscriptions;
-	uint32_t number; /* for the feeds, which share their time among sessions */
-	uint32_t nsubscriptions;
-	uint32_t unanswered; /* SUBSCRIBEs of ours that the feed has not answered, sent or not */
-	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
-	TAILQ_HEAD(, Subscription) asking; /* wait for our turn */
-	TAILQ_ENTRY(Session) in_asking;    /* of the database, while there are some */
-	uint64_t alive_at;                 /* when the client last gave a sign of life */
+	uint32_t number;     /* its own among all since the start */
+	uint32_t unanswered; /* the owner's: requests of the client that wait for a feed */
+	uint64_t alive_at;   /* when the client last gave a sign of life */
 	uint32_t ping_share; /* the first ping is sent early, by this share of keepalive, of 2^32 */
 	uint64_t deadline;   /* once it is not OPEN: when the connection is dropped */
-	/* Only to be shown; whoever opens the session sets them. */
-	uint64_t connected_at; /* microseconds since 1970 */
-	bool subprotocol;      /* pg_notifyd.v1 was selected */
-	struct Address *from;  /* whose clients it is one of; kept by whoever opens the session */
 	/* A message of which more fragments are to come. */
 	char *partial;
 	uint32_t partial_len;
 	uint32_t fragments;
 	uint64_t partial_at;
-	char address[]; /* whom the log lines are about */
-} Session;
+	const char *address; /* whom the log lines are about */
+};
 
-extern void
-sessions_init(Sessions *sessions, const SessionIo *io, const Config *config, struct Hub *hub);
+extern void sessions_init(Sessions *sessions, const SessionIo *io, const Config *config,
+						  const SessionEvents *events, void *owner);
 
 /*
- * A client is connected. io is its connection. The session ends with session_closed().
+ * A client is connected. io is its connection. The session ends with session_closed(), and is freed
+ * by the next sessions_settle(). It is the beginning of a block of size bytes, of which what follows
+ * the Session is the owner's, and zero.
  */
-extern Session *session_open(Sessions *sessions, struct Database *database, const char *address,
-							 bool anonymous, void *io);
+extern Session *
+session_open(Sessions *sessions, size_t size, const char *address, bool anonymous, void *io);
 
 /*
  * A part of a message was received: len bytes of a frame, of which remaining are still to
@@ -236,15 +246,14 @@ extern size_t session_room(const Session *session);
 
 /*
  * Is there room for an event? Where it is scarce, what is queued is written first, so
- * this may find the connection broken: the session is not OPEN any more then, and has
- * no subscriptions (false).
+ * this may find the connection broken: the session is not OPEN any more then (false).
  */
 extern bool
 session_has_room(Session *session, const Frame *frame) __attribute__((warn_unused_result));
 
 /*
  * Write or queue an event, for which there is room. The caller has a reference to the frame. The
- * session may not be OPEN any more afterwards: then it has no subscriptions.
+ * session may not be OPEN any more afterwards.
  */
 extern void session_send_event(Session *session, Frame *frame, FrameNote note);
 
@@ -261,8 +270,14 @@ session_fetch(const Session *session)
  */
 extern void session_send_own(Session *session, Frame *frame, uint64_t before);
 
-/* Have sessions_settle() look after it though nothing was queued: session->behind was set. */
+/*
+ * Have sessions_settle() look after it though nothing was queued: session->owed was set, or it may
+ * be read again.
+ */
 extern void session_schedule(Session *session);
+
+/* Something has happened for which it may be due sooner: the next tick looks after it. */
+extern void session_attend(Session *session);
 
 /* Close, after everything queued was written. */
 extern void session_close(Session *session, uint16_t code, const char *reason);
@@ -294,7 +309,7 @@ extern void sessions_expect(Sessions *sessions, bool more);
 /* Write what is queued, free what is gone; before the loop waits. */
 extern void sessions_settle(Sessions *sessions);
 
-/* Once a second, while there are sessions: keepalive, bookmarks, deadlines. */
+/* Once a second, while there are sessions: keepalive, deadlines, and what the owner has due. */
 extern void sessions_tick(Sessions *sessions);
 
 /* At the end: free everything; connections are not closed. */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session_internal.h
- *	  What the sessions' files share: session.c and session_tick.c.
+ *	  What session_tick.c uses of session.c, which knows nothing of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,9 +15,6 @@
  * to come.
  */
 extern void session_file(Session *session, uint64_t due);
-
-/* Something has happened for which the session may be due sooner: the next tick looks after it. */
-extern void session_attend(Session *session);
 
 /*
  * Bytes of events that are queued. A message of our own may be written in part, and still counts as
@@ -33,7 +30,7 @@ extern void session_broken(Session *session);
 
 /*
  * The client does not read: close it, and tell it from where it can go on. That is before
- * everything that is still queued, and not beyond what its subscriptions have got.
+ * everything that is still queued, and not beyond events->position().
  */
 extern void session_too_slow(Session *session);
 

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * session_tick.c
- *	  What happens to a session as time passes: pings, bookmarks, and the limits of time.
+ *	  What happens to a session as time passes: pings, and the limits of time.
  *
  *-------------------------------------------------------------------------
  */
 #include "gateway/session/session_internal.h"
 
-#include "gateway/hub/hub.h"
 #include "gateway/base/memory.h"
 
 /*
@@ -32,10 +31,10 @@ session_ping_due(const Session *session)
  * is later.
  */
 static uint64_t
-session_due(const Session *session, uint64_t now)
+session_due(Session *session, uint64_t now)
 {
 	const Sessions *sessions = session->sessions;
-	uint64_t bookmark = session->sent_at + SESSION_BOOKMARK_MS;
+	uint64_t owners;
 	uint64_t due = UINT64_MAX;
 
 	if (session->waking || session->paused || session->fragments + session->partial_len > 0)
@@ -44,42 +43,8 @@ session_due(const Session *session, uint64_t now)
 		return session->deadline;
 	if (sessions->config->keepalive_ms > 0)
 		due = session_ping_due(session);
-	if (session->nsubscriptions == 0)
-		bookmark = now + SESSION_BOOKMARK_MS;
-	else if (now >= bookmark || session->told < session->database->renew)
-	{
-		bookmark = now;
-		/*
-		 * One that knows the newest position is looked after when there is a newer one, see
-		 * sessions_tick_database().
-		 */
-		if (hub_session_live(session) && hub_session_position(session).id <= session->told)
-		{
-			session->database->bookmarked = true;
-			bookmark = UINT64_MAX;
-		}
-	}
-	return bookmark < due ? bookmark : due;
-}
-
-void
-session_file(Session *session, uint64_t due)
-{
-	Sessions *sessions = session->sessions;
-	uint64_t second = due / 1000;
-
-	if (second < sessions->second)
-		second = sessions->second;
-	if (second >= sessions->second + SESSION_SECONDS)
-		second = sessions->second + SESSION_SECONDS - 1;
-	LIST_INSERT_HEAD(&sessions->due[second % SESSION_SECONDS], session, in_due);
-}
-
-void
-session_attend(Session *session)
-{
-	LIST_REMOVE(session, in_due);
-	session_file(session, 0);
+	owners = sessions->events->due(session, now);
+	return owners < due ? owners : due;
 }
 
 /* Write a ping, or queue it behind what is still to be written. */
@@ -119,29 +84,6 @@ session_keepalive(Session *session, uint64_t now)
 		session_close(session, SESSION_CLOSE_POLICY, "no answer to a ping");
 }
 
-/*
- * A bookmark: a quiet client's position moves on with everybody's, so that it stays within what is
- * retained.
- */
-static void
-session_bookmark(Session *session, uint64_t now)
-{
-	WirePosition position;
-	bool due =
-		now - session->sent_at >= SESSION_BOOKMARK_MS || session->told < session->database->renew;
-
-	if (session->nsubscriptions == 0 || !due || !hub_session_live(session))
-		return;
-	position = hub_session_position(session);
-	if (position.id <= session->told)
-		return;
-	session->told = position.id;
-	session_send_own(session,
-					 protocol_notification(
-						 "position", json_pack("{s:o}", "position", protocol_position(position))),
-					 FRAME_NO_POSITION);
-}
-
 static void
 session_tick(Session *session, uint64_t now)
 {
@@ -163,7 +105,7 @@ session_tick(Session *session, uint64_t now)
 	if (session->state == SESSION_OPEN)
 		session_keepalive(session, now);
 	if (session->state == SESSION_OPEN)
-		session_bookmark(session, now);
+		session->sessions->events->tick(session, now);
 }
 
 /* Go through a list of sessions, and file each anew. */
@@ -187,26 +129,6 @@ sessions_tick_list(struct SessionList *list, uint64_t now)
 	}
 }
 
-/*
- * Sessions that have been quiet for long wait for the position to move, and others for renew, which
- * may come to be due at any time: when one of them does move, they are looked after.
- */
-static void
-sessions_tick_database(Database *database)
-{
-	Session *session;
-	bool moved = database->bookmarked && database->position.id != database->ticked_id;
-
-	if (!moved && database->renew == database->ticked_renew)
-		return;
-	database->bookmarked = false;
-	LIST_FOREACH(session, &database->sessions, in_database)
-	{
-		session_attend(session);
-	}
-	database->ticked_renew = database->renew;
-}
-
 /* What queues have taken and do not take any more would otherwise stay with the process. */
 static void
 sessions_give_back(Sessions *sessions)
@@ -227,15 +149,9 @@ sessions_tick(Sessions *sessions)
 	uint64_t now = sessions->io->now();
 	uint64_t second = now / 1000;
 	uint64_t done = sessions->second;
-	Database *database;
 	Session *session;
 
 	sessions_give_back(sessions);
-	LIST_FOREACH(database, &sessions->hub->databases, in_hub)
-	{
-		sessions_tick_database(database);
-		database->ticked_id = database->position.id;
-	}
 	if (sessions->keepalive_ms != sessions->config->keepalive_ms)
 	{
 		sessions->keepalive_ms = sessions->config->keepalive_ms;

@@ -1,0 +1,70 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub_database.c
+ *	  Databases: which there are, whether they are current, and feeds to be asked for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <string.h>
+
+#include "gateway/hub/hub_internal.h"
+#include "gateway/base/memory.h"
+
+Database *
+hub_find(Hub *hub, const char *name, size_t len)
+{
+	Database *database;
+
+	LIST_FOREACH(database, &hub->databases, in_hub)
+	{
+		if (database->name_len == len && memcmp(database->name, name, len) == 0)
+			return database;
+	}
+	return NULL;
+}
+
+Database *
+hub_new_database(Hub *hub, WireBytes name)
+{
+	Database *database = memory_zeroed(sizeof(Database) + name.len + 1);
+
+	memcpy(database->name, name.data, name.len);
+	database->name_len = name.len;
+	RB_INIT(&database->subscriptions);
+	RB_INIT(&database->streams);
+	LIST_INIT(&database->clients);
+	TAILQ_INIT(&database->asking);
+	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
+	return database;
+}
+
+void
+hub_need(Hub *hub, Database *database)
+{
+	uint64_t now = hub->sessions->io->now();
+
+	if (database->link != NULL || !database->asleep || hub->wake == NULL)
+		return;
+	if (database->needed_since == 0)
+		database->needed_since = now;
+	else if (now - database->asked_at < HUB_ASK_MS)
+		return;
+	database->asked_at = now;
+	hub->wake((WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
+}
+
+bool
+hub_database_current(const Database *database, uint64_t now, const char **why)
+{
+	const char *reason = NULL;
+
+	if (database->link == NULL)
+		reason = database->asleep ? NULL : "its feed is not connected";
+	else if (database->heard_at == 0 || now - database->heard_at > HUB_CURRENT_MS)
+		reason = "its feed is silent";
+	else if (database->behind_ms > HUB_BEHIND_MS)
+		reason = "its events are late";
+	if (why != NULL)
+		*why = reason;
+	return reason == NULL;
+}

@@ -1,0 +1,211 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub_subscription.c
+ *	  A subscription: its stream, its position, how it lags, and how it ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/hub/hub_internal.h"
+#include "gateway/base/memory.h"
+#include "gateway/base/text.h"
+
+static int
+hub_compare_streams(const Stream *a, const Stream *b)
+{
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+RB_GENERATE_STATIC(StreamTree, Stream, in_database, hub_compare_streams)
+
+Stream *
+hub_stream(Database *database, uint32_t number)
+{
+	Stream key = {.number = number};
+
+	return RB_FIND(StreamTree, &database->streams, &key);
+}
+
+void
+hub_part(Database *database, Subscription *sub)
+{
+	Stream *stream = sub->stream;
+
+	if (stream == NULL)
+		return;
+	LIST_REMOVE(sub, in_stream);
+	sub->stream = NULL;
+	if (LIST_EMPTY(&stream->subscriptions))
+	{
+		RB_REMOVE(StreamTree, &database->streams, stream);
+		free(stream);
+	}
+}
+
+bool
+hub_join(Database *database, Subscription *sub, uint32_t number)
+{
+	Stream *stream;
+	Subscription *first;
+
+	hub_part(database, sub);
+	stream = hub_stream(database, number);
+	first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
+	if (first != NULL && (first->channel_len != sub->channel_len ||
+						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
+		return false;
+	if (stream == NULL)
+	{
+		stream = memory_zeroed(sizeof(Stream));
+		stream->number = number;
+		LIST_INIT(&stream->subscriptions);
+		RB_INSERT(StreamTree, &database->streams, stream);
+	}
+	LIST_INSERT_HEAD(&stream->subscriptions, sub, in_stream);
+	sub->stream = stream;
+	return true;
+}
+
+void
+hub_free_subscription(Hub *hub, Subscription *sub)
+{
+	HubClient *client = sub->client;
+	Database *database = client->database;
+
+	hub_part(database, sub);
+	client->nsubscriptions--;
+	hub->sessions->stats.subscriptions--;
+	protocol_release(&sub->id);
+	hub_drop_subscription(database, sub);
+}
+
+WirePosition
+hub_position(const Database *database, const Subscription *sub)
+{
+	if (sub->state == SUBSCRIPTION_LIVE && database->position.id > sub->position.id)
+		return database->position;
+	return sub->position;
+}
+
+static void
+hub_tell_end(Hub *hub, Database *database, uint32_t number)
+{
+	WireMessage message = {.type = WIRE_UNSUBSCRIBE, .u.unsubscribe.sub = number};
+
+	if (database->link != NULL)
+		hub->send(database->link, &message);
+}
+
+void
+hub_withdraw(Hub *hub, Database *database, const Subscription *sub)
+{
+	if (sub->state != SUBSCRIPTION_LAGGING && sub->asking != ASKING_WAITS)
+		hub_tell_end(hub, database, sub->number);
+	if (sub->companion)
+		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
+}
+
+void
+hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
+{
+	WireMessage message = {.type = WIRE_SUBSCRIBE};
+
+	if (sub->companion || (sub->ops & WIRE_OP_NOTIFY) == 0 || database->link == NULL)
+		return;
+	sub->companion = true;
+	message.u.subscribe = (WireSubscribe){
+		.sub = sub->number + HUB_COMPANION,
+		.ops = WIRE_OP_NOTIFY,
+		.session = sub->client->session.number,
+		.role = {.data = "", .len = 0},
+		.channel = {.data = sub->channel, .len = sub->channel_len},
+	};
+	hub->send(database->link, &message);
+}
+
+void
+hub_lag(Hub *hub, Database *database, Subscription *sub)
+{
+	sub->position = hub_position(database, sub);
+	/* First the companion, so that the feed goes on listening. */
+	hub_ask_companion(hub, database, sub);
+	hub_tell_end(hub, database, sub->number);
+	sub->state = SUBSCRIPTION_LAGGING;
+	sub->credit = 0;
+	if (!sub->companion)
+		hub_part(database, sub);
+	sub->client->session.owed = true;
+}
+
+void
+hub_note_lost(Subscription *sub)
+{
+	if ((sub->ops & WIRE_OP_NOTIFY) == 0)
+		return;
+	sub->lost = true;
+	sub->client->session.owed = true;
+	session_schedule(&sub->client->session);
+}
+
+void
+hub_go_live(Hub *hub, Database *database, Subscription *sub)
+{
+	sub->state = SUBSCRIPTION_LIVE;
+	if (sub->companion)
+		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
+	sub->companion = false;
+	/* Another one may have waited for its end. */
+	session_schedule(&sub->client->session);
+}
+
+void
+hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
+{
+	RequestId id = {.absent = true};
+	Session *session = &sub->client->session;
+	ProtocolError error;
+
+	protocol_set_error(&error, code, message.data, message.len, "channel", sub->channel,
+					   sub->channel_len);
+	if (sub->asked)
+	{
+		id = sub->id;
+		sub->id.json = NULL;
+	}
+	hub_free_subscription(hub, sub);
+	session_send_own(session, protocol_failure(&id, &error), FRAME_NO_POSITION);
+	protocol_release(&id);
+}
+
+void
+hub_answer(Subscription *sub)
+{
+	Session *session = &sub->client->session;
+	RequestId id = sub->id;
+	json_t *result;
+
+	sub->asked = false;
+	sub->id.json = NULL;
+	if (session->told < sub->position.id)
+		session->told = sub->position.id;
+	if (!id.absent)
+	{
+		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
+						   "position", protocol_position(sub->position));
+		session_send_own(session, protocol_result(&id, result), FRAME_NO_POSITION);
+	}
+	protocol_release(&id);
+}
+
+void
+hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
+{
+	json_t *params =
+		json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "reason",
+				  reason.data, text_utf8_cut(reason.data, reason.len, reason.len), "position",
+				  protocol_position(sub->position));
+
+	session_send_own(&sub->client->session, protocol_notification("reset", params), before);
+}
