@@ -153,13 +153,9 @@ extern bool capture_join(CaptureRow *new, HeapTuple tuple);
 extern void capture_flush_other(HeapTuple tuple, bool inserted);
 
 /*
- * What is held back was a DELETE after all: append it. To be called before any other event
- * is appended, before the transaction writes its events, and where a subtransaction begins
- * or ends. Runs no user's code.
+ * What is held back was a DELETE after all: append it. To be called before the trigger appends
+ * any other event. Runs no user's code. pending.h calls it in other cases.
  */
 extern void capture_flush_moved(void);
-
-/* Forget what is held back: the (sub)transaction aborts. Never fails. */
-extern void capture_forget_moved(void);
 
 #endif /* PG_NOTIFYD_CAPTURE_H */

@@ -45,7 +45,8 @@ static List *capture_held = NIL;
 static MemoryContext capture_held_context =
 	NULL; /* child of TopTransactionContext; NULL: nothing is held */
 
-void
+/* Never fails. */
+static void
 capture_forget_moved(void)
 {
 	MemoryContext context = capture_held_context;
@@ -85,6 +86,9 @@ capture_flush_moved(void)
 	}
 	MemoryContextDelete(context);
 }
+
+static const PendingHolder capture_holder = {.append = capture_flush_moved,
+											 .forget = capture_forget_moved};
 
 void
 capture_flush_other(HeapTuple tuple, bool inserted)
@@ -138,7 +142,7 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 		capture_build(&text, PENDING_DELETE, &old, NULL);
 	}
 
-	pending_init();
+	pending_set_holder(&capture_holder);
 	if (capture_held_context == NULL)
 	{
 		MemoryContextCallback *reset;

@@ -125,7 +125,7 @@ notify_send(PG_FUNCTION_ARGS)
 	appendStringInfoString(&payload, ",\"payload\":");
 	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
 
-	capture_flush_moved();
+	pending_append_held();
 	place = pending_append(&head, payload.data, 0, payload.len);
 	pfree(head.buf.data);
 	pfree(payload.data);

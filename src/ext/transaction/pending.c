@@ -39,7 +39,6 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/buffer.h"
-#include "ext/capture/capture.h"
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/log/log_row.h"
@@ -92,6 +91,10 @@ typedef struct PendingState
 } PendingState;
 
 static PendingState pending;
+
+static const PendingHolder *pending_holder = NULL; /* NULL: nothing was ever held back */
+
+static void pending_register_session(void);
 
 static void
 pending_forget(void)
@@ -208,7 +211,7 @@ static void
 pending_prepare(void)
 {
 	shared_require();
-	pending_init();
+	pending_register_session();
 	if (pending.committing)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -326,6 +329,30 @@ pending_append(const PendingHead *head, const char *text, Size head_length, Size
 	head_end = pending.tail->len + (int) head_length;
 	buffer_put(pending.tail, text, (int) text_length);
 	return pending_end(head_end);
+}
+
+/* ---------------- events that are held back ---------------- */
+
+void
+pending_set_holder(const PendingHolder *holder)
+{
+	Assert(pending_holder == NULL || pending_holder == holder);
+	pending_register_session();
+	pending_holder = holder;
+}
+
+void
+pending_append_held(void)
+{
+	if (pending_holder != NULL)
+		pending_holder->append();
+}
+
+static void
+pending_forget_held(void)
+{
+	if (pending_holder != NULL)
+		pending_holder->forget();
 }
 
 /* ---------------- reading the buffer back ---------------- */
@@ -546,7 +573,7 @@ pending_pre_commit(void)
 	TimestampTz at;
 	MemoryContext context;
 
-	capture_flush_moved();
+	pending_append_held();
 	pending.committing = true;
 	if (pending.count == 0)
 	{
@@ -578,7 +605,7 @@ pending_pre_commit(void)
 static void
 pending_pre_prepare(void)
 {
-	capture_flush_moved();
+	pending_append_held();
 	if (pending.count > 0)
 		ereport(
 			ERROR,
@@ -690,17 +717,17 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 	switch (event)
 	{
 		case SUBXACT_EVENT_START_SUB:
-			capture_flush_moved();
+			pending_append_held();
 			pending_begin_subxact(level);
 			break;
 		case SUBXACT_EVENT_PRE_COMMIT_SUB:
-			capture_flush_moved();
+			pending_append_held();
 			break;
 		case SUBXACT_EVENT_COMMIT_SUB:
 			pending_end_subxact(level, true);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
-			capture_forget_moved();
+			pending_forget_held();
 			pending_end_subxact(level, false);
 			break;
 	}
@@ -712,8 +739,9 @@ pending_register(void)
 	RegisterXactCallback(pending_last_callback, NULL);
 }
 
-void
-pending_init(void)
+/* The callbacks that a session needs from its first event on. */
+static void
+pending_register_session(void)
 {
 	static bool registered = false;
 

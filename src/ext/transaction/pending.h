@@ -80,7 +80,26 @@ extern int64 pending_end(int head_end);
 /* When the library is preloaded: register the callback that writes the events. */
 extern void pending_register(void);
 
-/* Register the other callbacks; once per backend, called by pending_begin itself. */
-extern void pending_init(void);
+/*
+ * A module may hold an event back until it knows what comes next, and append it late. There is at
+ * most one such module. It gives these functions when it begins to hold something back:
+ *
+ *	  append	appends what is held back, and holds nothing any more. Runs no user's code. Is called
+ *				before the transaction writes its events, and where a subtransaction begins or ends.
+ *	  forget	holds nothing any more: the transaction or subtransaction aborts. Never fails.
+ */
+typedef struct PendingHolder
+{
+	void (*append)(void);
+	void (*forget)(void);
+} PendingHolder;
+
+extern void pending_set_holder(const PendingHolder *holder);
+
+/*
+ * Append what is held back. Every module calls this before it appends an event that is not held
+ * back.
+ */
+extern void pending_append_held(void);
 
 #endif /* PG_NOTIFYD_PENDING_H */

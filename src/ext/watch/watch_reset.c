@@ -26,7 +26,6 @@
 
 #include "ext/base/extension.h"
 #include "ext/base/buffer.h"
-#include "ext/capture/capture.h"
 #include "ext/json/json.h"
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
@@ -51,7 +50,7 @@ watch_reset(const Watch *watch, const char *reason)
 	initStringInfo(&text);
 	appendStringInfo(&text, "%s\"", reason);
 
-	capture_flush_moved();
+	pending_append_held();
 	(void) pending_append(&head, text.data, 0, text.len);
 	pfree(head.buf.data);
 	pfree(text.data);
