@@ -3,7 +3,9 @@
  * hooks.c
  *	  DDL that concerns the workers.
  *
- * Three things are done around utility commands:
+ * Four things are done around utility commands:
+ *
+ * A command that would move rows of the log is refused: log_guard.c.
  *
  * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE RENAME and
  * SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the feed. So the database
@@ -31,6 +33,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/shared.h"
 #include "ext/hooks.h"
+#include "ext/log/log.h"
 #include "ext/transaction/at_end.h"
 #include "ext/watch/watch.h"
 
@@ -156,7 +159,12 @@ hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 
 	if (notifyd_shared != NULL)
 	{
-		NotifydDatabase *database = hooks_database_to_hold(pstmt->utilityStmt);
+		NotifydDatabase *database;
+
+		pstmt = log_guard(pstmt);
+		if (pstmt == NULL)
+			return;
+		database = hooks_database_to_hold(pstmt->utilityStmt);
 
 		/* Now, because the statement may be gone once it has run. */
 		after = hooks_after(pstmt->utilityStmt);

@@ -1,5 +1,4 @@
-# Readers find the rows of the log, which has no index, among dead rows, after truncation and
-# rewriting of its files, and after a crash.
+# Readers find the rows of the log, which has no index, among dead rows and after a crash, and no statement moves the rows.
 use strict;
 use warnings;
 
@@ -77,38 +76,52 @@ sub fail_commits
 	return;
 }
 
-sub log_blocks
-{
-	return $node->safe_psql('postgres', q{SELECT pg_relation_size('notifyd.log_0') / current_setting('block_size')::integer});
-}
-
 $node->safe_psql('postgres', 'CALL write(100)');
 complete('one after the other');
 
-# VACUUM FULL leaves dead rows out and moves the others to other blocks of another file.
-fail_commits(3, 200);
-$node->safe_psql('postgres', 'CALL write(50)');
-my $before = log_blocks();
-$node->safe_psql('postgres', 'VACUUM FULL notifyd.log_0');
-cmp_ok(log_blocks(), '<', $before, 'VACUUM FULL made the log smaller');
-$node->safe_psql('postgres', 'CALL write(50)');
-complete('after VACUUM FULL');
+# No statement of an administrator moves rows of the log, or cuts its files, while others write.
+sub log_files
+{
+	return $node->safe_psql('postgres', q{
+		SELECT string_agg(pg_relation_filenode(oid) || ' ' || pg_relation_size(oid), ', ' ORDER BY relname)
+		FROM pg_class WHERE oid::regclass::text ~ '^notifyd\.(log|bulk)_[0-7]$'});
+}
 
-# VACUUM cuts the blocks off that had dead rows only: those that everybody was about to write to. The table's setting forbids it,
-# the command does it all the same.
 my $writer = $node->background_psql('postgres');
 $writer->query_safe('CALL write(3)');
 fail_commits(3, 200);
-$before = log_blocks();
-$node->safe_psql('postgres', 'VACUUM notifyd.log_0');
-is(log_blocks(), $before, 'VACUUM does not cut the log');
-$node->safe_psql('postgres', 'VACUUM (TRUNCATE) notifyd.log_0');
-cmp_ok(log_blocks(), '<', $before, 'unless it is told to');
+$node->safe_psql('postgres', 'CREATE TABLE gone AS SELECT generate_series(1, 10000); DELETE FROM gone');
+my $before = log_files();
+for my $statement ('TRUNCATE a, notifyd.log_0', 'TRUNCATE notifyd.bulk_0', 'CLUSTER notifyd.bulk_0 USING bulk_0_id',
+	'ALTER TABLE notifyd.log_0 ADD COLUMN v integer', 'ALTER TABLE notifyd.log_0 ALTER COLUMN seq TYPE bigint',
+	'ALTER TABLE notifyd.log_0 SET (vacuum_truncate = true)', 'ALTER TABLE notifyd.log_0 RENAME COLUMN id TO number',
+	'ALTER TABLE notifyd.log_7 RENAME TO log_8', 'ALTER TABLE notifyd.log_0 SET SCHEMA public')
+{
+	my ($result, undef, $stderr) = $node->psql('postgres', "\\set VERBOSITY verbose\n$statement");
+	like($stderr, qr/ERROR:  0A000: cannot run .* on table "(log|bulk)_\d".*DETAIL:.*HINT:/s, "refused: $statement");
+}
+for my $options ('FULL', 'TRUNCATE', 'FULL, TRUNCATE off')
+{
+	my ($result, undef, $stderr) = $node->psql('postgres', "VACUUM ($options) gone, notifyd.log_0, notifyd.bulk_0");
+	like($stderr, qr/WARNING:  skipping "log_0".*DETAIL:.*HINT:.*skipping "bulk_0"/s, "VACUUM ($options) skips the log");
+	is($result, 0, 'and goes on');
+}
+is($node->safe_psql('postgres', q{SELECT pg_relation_size('gone')}), 0, 'with other tables');
+$node->safe_psql('postgres', 'VACUUM (FULL) notifyd.log_0');
+$node->safe_psql('postgres', 'INSERT INTO gone SELECT generate_series(1, 10000); DELETE FROM gone');
+for my $statement ('VACUUM', 'VACUUM notifyd.log_0', 'VACUUM (TRUNCATE)', 'VACUUM FULL', 'VACUUM (FULL, ANALYZE)',
+	'REINDEX TABLE notifyd.bulk_0', 'ALTER TABLE notifyd.log_0 OWNER TO CURRENT_USER')
+{
+	is($node->psql('postgres', $statement), 0, "possible: $statement");
+}
+is($node->safe_psql('postgres', q{SELECT pg_relation_size('gone')}), 0, 'VACUUM of a whole database does what it should');
+$node->command_ok([ 'vacuumdb', '--full', 'postgres' ], 'vacuumdb --full');
+is(log_files(), $before, 'and all leave the log as it was');
 $writer->query_safe('CALL write(3)');
 $node->safe_psql('postgres', 'CALL write(100)');
 $writer->query_safe('CALL write(100)');
 $writer->quit;
-complete('after the file was cut');
+complete('after all these statements');
 
 # Nobody remembers where rows were added.
 fail_commits(1, 100);

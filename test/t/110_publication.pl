@@ -83,9 +83,9 @@ $subscriber->safe_psql('postgres', q{
 is($subscriber->safe_psql('postgres', q{SELECT channel FROM notifyd.channel_grant}),
 	'restored', 'session_replication_role alone discards nothing');
 
-# Nothing that the publisher does to its log by hand empties that of the subscriber.
-$publisher->safe_psql('postgres', 'TRUNCATE notifyd.log_0');
-wait_for(sub { slurp_file($subscriber->logfile) =~ /cannot truncate table "log_0" by logical replication/ }, 'the refusal');
+# TRUNCATE of a table of ours on the publisher does not empty that of the subscriber.
+$publisher->safe_psql('postgres', 'TRUNCATE notifyd.log_pin');
+wait_for(sub { slurp_file($subscriber->logfile) =~ /cannot truncate table "log_pin" by logical replication/ }, 'the refusal');
 $subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION s DISABLE');
 my $still = notifyd_client($subscriber);
 $still->subscribe('t', since => $begin);

@@ -16,6 +16,7 @@
 #include "access/htup.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "nodes/plannodes.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -398,5 +399,14 @@ extern bool log_retention_due(NotifydDatabase *database);
  * in it.
  */
 extern int log_visit_ms(void);
+
+/* ---------------- the log tables and utility statements (log_guard.c) ---------------- */
+
+/*
+ * Called before each utility statement. Raises ERRCODE_FEATURE_NOT_SUPPORTED if it would move rows
+ * of a log table. Returns the statement to run instead, in the current memory context: the same one
+ * if it does not concern the log, or a VACUUM without the log tables; NULL: nothing is left to do.
+ */
+extern PlannedStmt *log_guard(PlannedStmt *planned);
 
 #endif /* PG_NOTIFYD_LOG_H */
