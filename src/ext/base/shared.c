@@ -88,7 +88,6 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_init_u64(&database->decided, 0);
 	pg_atomic_init_u64(&database->tail, 0);
-	pg_atomic_init_u32(&database->era, 0);
 	pg_atomic_init_u32(&database->feed_asleep, 0);
 	pg_atomic_init_u64(&database->events_written, 0);
 	pg_atomic_init_u64(&database->events_sent, 0);

@@ -92,8 +92,6 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 tail;    /* file and block that rows are added to; 0: not known */
 	uint32 tail_room;         /* bytes of that block that nobody has been given */
 	uint32 tail_end;          /* blocks that the file has, at least */
-	pg_atomic_uint32
-		era; /* what was told of places in another one is void; read without the lock, too */
 
 	/* Commit to feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64

@@ -87,7 +87,6 @@ typedef struct LogReservation
 	uint64 first;
 	int segment;    /* the log table that the rows of these ids go to */
 	uint64 decided; /* a watermark of before; 0: none is known */
-	uint32 era;     /* then, see log_place.c */
 
 	/* Where the rows go, see log_place.c. All zero: not known. */
 	uint64 tail;      /* the table's tail of before */
@@ -264,13 +263,9 @@ typedef struct LogReader
 	uint64 bulk_last;
 	int64 bulk_key;
 	int bulk_segment;
-	/*
-	 * where the ids behind after begin: a block of a file, as long as the era is that one, see
-	 * log_place.c
-	 */
+	/* the block of a file from which on ids behind after are found */
 	Oid near_file;
 	BlockNumber near_block;
-	uint32 near_era;
 } LogReader;
 
 /* Given each event in order of id. Returns false to stop behind this one. */

@@ -28,13 +28,17 @@
  *	  Before a row is decided the tail is at its block or behind it, or not known (log_landed()).
  *	  No row goes before the tail of when its ids were taken, nor before that of now if it had none (log_aim()).
  *
- * The tail is not known after a start of the server, for a new file, and where the file was cut
- * (VACUUM removes empty blocks at the end, though not of tables made by our script, unless it is
- * told to). Who finds it unknown adds rows to the file's end; those rows say nothing but "block 0",
- * and the tail is then known again. As that end may be before a place that was told earlier, an era
- * begins before he adds a row (NotifydDatabase.era): readers who have kept a block in mind look
- * anew, and writers who took their ids before have no place any more. A cut is found by the first
- * who opens the table after it.
+ * The tail is not known after a start of the server and at the beginning of a segment. The first
+ * writer adds its rows to the file's end; these rows say nothing but "block 0", and the tail is known
+ * again. So within the life of the shared memory a known tail never moves back in a file: the file
+ * only grows (log_guard.c refuses what would make it shorter), and the tail of a file is not
+ * replaced by that of another one before the segment ends. A crash may leave the file shorter than
+ * the tail was, but not than any row has said that survived it, because each row stands in the block
+ * that it names or behind it; and nobody remembers the tail.
+ *
+ * A table may still get another file: "ALTER TABLE ALL IN TABLESPACE" copies it block by block. Then
+ * rows go to the new file's end, and say nothing, until the segment ends. So a rollback, which brings
+ * the old file back, finds the old file's tail still right.
  *
  *-------------------------------------------------------------------------
  */
@@ -132,7 +136,6 @@ log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTupl
 	uint64 tail = pg_atomic_read_u64(&database->tail);
 	LogSpot spot = {.block = log_tail_block(tail), .room = database->tail_room};
 
-	reservation->era = pg_atomic_read_u32(&database->era);
 	if (tail == 0)
 		return;
 	reservation->tail = tail;
@@ -145,64 +148,13 @@ log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTupl
 	pg_atomic_write_u64(&database->tail, log_make_tail(log_tail_file(tail), spot.block));
 }
 
-/* Under the database's lock: what reservations and readers have been told of places is void. */
-static void
-log_begin_era(NotifydDatabase *database)
-{
-	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
-	pg_atomic_write_u32(&database->era, pg_atomic_read_u32(&database->era) + 1);
-}
-
 void
 log_forget_tail(NotifydDatabase *database)
 {
-	log_begin_era(database);
+	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
 	pg_atomic_write_u64(&database->tail, 0);
 	database->tail_room = 0;
 	database->tail_end = 0;
-}
-
-/* How many blocks the file has had in this era, as far as is known. */
-static BlockNumber
-log_known_end(NotifydDatabase *database, const LogReservation *reservation, Oid file, uint32 *era)
-{
-	BlockNumber end = 0;
-
-	LWLockAcquire(&database->lock, LW_SHARED);
-	*era = pg_atomic_read_u32(&database->era);
-	if (log_tail_file(reservation->tail) == file && reservation->era == *era)
-		end = reservation->end;
-	if (log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
-		end = Max(end, database->tail_end);
-	LWLockRelease(&database->lock);
-	return end;
-}
-
-/*
- * If the file has been cut, begin a new era. As long as the table's lock is held, the file can only
- * grow: it was cut if it is shorter now than it was known to be before that was looked at. If
- * somebody else begins an era meanwhile, look again.
- */
-static void
-log_check_cut(NotifydDatabase *database, const LogReservation *reservation, Relation table)
-{
-	Oid file = COMPAT_RELATION_FILE(table);
-
-	for (bool done = false; !done;)
-	{
-		uint32 era;
-		BlockNumber end = log_known_end(database, reservation, file, &era);
-
-		if (RelationGetNumberOfBlocks(table) >= end)
-			return;
-		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-		done = pg_atomic_read_u32(&database->era) == era;
-		if (done && log_tail_file(pg_atomic_read_u64(&database->tail)) == file)
-			log_forget_tail(database);
-		else if (done)
-			log_begin_era(database);
-		LWLockRelease(&database->lock);
-	}
 }
 
 /*
@@ -237,21 +189,15 @@ log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wai
 
 /*
  * Rows for which no place is known go to the file's end, which must not be before the tail, nor
- * before that of the reservation. Where no tail is known, it may be before places that rows have
- * told which are gone since: that is a new era.
+ * before that of the reservation.
  */
 static void
 log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
 	Oid file = COMPAT_RELATION_FILE(table);
-	uint64 tail;
+	uint64 tail = pg_atomic_read_u64(&database->tail);
 	BlockNumber least = 0;
 
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	tail = pg_atomic_read_u64(&database->tail);
-	if (log_tail_file(tail) != file)
-		log_begin_era(database);
-	LWLockRelease(&database->lock);
 	if (log_tail_file(tail) == file)
 		least = log_tail_block(tail);
 	if (log_tail_file(reservation->tail) == file)
@@ -266,16 +212,7 @@ log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation t
 {
 	LogSign sign = {.file = COMPAT_RELATION_FILE(table)};
 
-	/*
-	 * A backend that has a target block has looked since, because a cut makes everyone forget the
-	 * target.
-	 */
-	if (RelationGetTargetBlock(table) == InvalidBlockNumber)
-		log_check_cut(database, reservation, table);
-
-	/* In another era, rows of later ids may be before that tail, however far it has come again. */
-	if (log_tail_file(reservation->tail) != sign.file ||
-		reservation->era != pg_atomic_read_u32(&database->era))
+	if (log_tail_file(reservation->tail) != sign.file)
 	{
 		log_aim_at_end(database, reservation, table);
 		return sign;
@@ -330,14 +267,9 @@ log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber b
 	nblocks = RelationGetNumberOfBlocks(table);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	tail = pg_atomic_read_u64(&database->tail);
-	if (log_tail_file(tail) != file && database->segment == segment)
+	if (tail == 0 && database->segment == segment)
 	{
-		/*
-		 * No earlier than where anyone has added rows before. What replaces another file's tail may
-		 * be rolled back.
-		 */
-		if (tail != 0)
-			log_begin_era(database);
+		/* No earlier than where anyone has added rows before. */
 		pg_atomic_write_u64(&database->tail, log_make_tail(file, nblocks - 1));
 		database->tail_room = 0;
 		database->tail_end = nblocks;
@@ -362,14 +294,6 @@ log_find_database(void)
 	if (mine == NULL || mine->oid != MyDatabaseId)
 		mine = shared_find_database(MyDatabaseId);
 	return mine;
-}
-
-uint32
-log_era(void)
-{
-	NotifydDatabase *database = log_find_database();
-
-	return database != NULL ? pg_atomic_read_u32(&database->era) : 0;
 }
 
 /*

@@ -66,9 +66,6 @@ extern void log_landed(NotifydDatabase *database, int segment, Relation table, B
 
 /* ---------------- for readers ---------------- */
 
-/* In another era, a block that was kept in mind is good for nothing. */
-extern uint32 log_era(void);
-
 typedef struct LogPlace
 {
 	uint64 id;

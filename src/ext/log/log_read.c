@@ -253,12 +253,9 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 static BlockNumber
 log_begin_block(LogReader *reader, Relation table)
 {
-	uint32 era = log_era();
-
-	if (reader->near_file != COMPAT_RELATION_FILE(table) || reader->near_era != era)
+	if (reader->near_file != COMPAT_RELATION_FILE(table))
 	{
 		reader->near_file = COMPAT_RELATION_FILE(table);
-		reader->near_era = era;
 		reader->near_block = log_locate(table, reader->after + 1);
 	}
 	return reader->near_block;
