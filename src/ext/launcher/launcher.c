@@ -36,248 +36,32 @@
 #include "postgres.h"
 
 #include <signal.h>
-#include <unistd.h>
 
-#include "access/heapam.h"
-#include "access/table.h"
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "ext/base/backoff.h"
-#include "ext/base/compat.h"
-#include "ext/launcher/launcher_internal.h"
-#include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "ext/base/server_version.h"
-#include "ext/base/settings.h"
-#include "storage/procarray.h"
-#include "ext/launcher/supervisor.h"
-#include "tcop/tcopprot.h"
-#include "utils/backend_status.h"
-#include "utils/snapmgr.h"
-#include "utils/timestamp.h"
-#include "ext/launcher/watchdog.h"
 #include "ext/base/worker.h"
+#include "ext/launcher/databases.h"
+#include "ext/launcher/launcher.h"
+#include "ext/launcher/launcher_feed.h"
+#include "ext/launcher/launcher_scan.h"
+#include "ext/launcher/launcher_sleep.h"
+#include "ext/launcher/launcher_slots.h"
+#include "ext/launcher/supervisor.h"
+#include "ext/launcher/watchdog.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define LAUNCHER_MAX_STARTING 3 /* feeds that are being started at one time */
 #define LAUNCHER_STARTING_MS                                                                       \
 	10000 /* one that takes longer (a locked database) is not counted among them */
-#define LAUNCHER_GOOD_MS 5000 /* a feed that has lived this long has not failed at its start */
 #define LAUNCHER_HELD_MS                                                                           \
 	5000 /* a held database is looked at this often: its holder may have died */
 
-LauncherDatabase launcher_databases[NOTIFYD_MAX_DATABASES];
-
-static uint32 launcher_generation = 0;   /* database_generation as of the last look */
-static TimestampTz launcher_scanned = 0; /* time of the last look; 0: look now */
-static bool launcher_full_logged = false;
-
 PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
-
-long
-launcher_ms_until(TimestampTz then, TimestampTz now)
-{
-	if (then <= now || then > TimestampTzPlusMilliseconds(now, LAUNCHER_SCAN_MS))
-		return 0;
-	return (long) ((then - now) / 1000) + 1;
-}
-
-const char *
-launcher_database_name(int index)
-{
-	const LauncherDatabase *mine = &launcher_databases[index];
-
-	return OidIsValid(mine->oid) && mine->connectable ? NameStr(mine->name) : NULL;
-}
-
-/*
- * For feeds and backends
- */
-
-bool
-launcher_database_held(const NotifydDatabase *database)
-{
-	pid_t pid = *(const volatile pid_t *) &database->hold_pid;
-
-	return pid != 0 && BackendPidGetProc(pid) != NULL;
-}
-
-/* The database is without a feed: when may the next one be started? */
-static void
-launcher_set_retry(NotifydDatabase *database, bool failed)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
-
-	database->state = FEED_WANTED;
-	database->feed_pid = 0;
-	database->feed_latch = NULL;
-	if (!failed || database->hold_pid != 0 || database->recheck ||
-		TimestampDifferenceExceeds(database->started_at, now, LAUNCHER_GOOD_MS))
-	{
-		database->failures = 0;
-		database->retry_at = 0;
-	}
-	else
-	{
-		database->failures++;
-		database->retry_at =
-			TimestampTzPlusMilliseconds(now, backoff_restart_delay(database->failures));
-	}
-}
-
-static void
-launcher_on_feed_exit(int code, Datum arg)
-{
-	(void) code;
-	launcher_feed_detach((NotifydDatabase *) DatumGetPointer(arg), FEED_WANTED);
-}
-
-void
-launcher_feed_attached(NotifydDatabase *database)
-{
-	bool held = launcher_database_held(database);
-	bool taken;
-
-	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	taken = database->state == FEED_RUNNING && database->feed_pid != MyProcPid &&
-			BackendPidGetProc(database->feed_pid) != NULL;
-	if (!taken && held)
-		launcher_set_retry(database, false);
-	else if (!taken)
-	{
-		database->state = FEED_RUNNING;
-		database->feed_pid = MyProcPid;
-		database->feed_latch = MyLatch;
-		database->started_at = GetCurrentTimestamp();
-		pg_atomic_write_u64(&database->alive_at, 0);
-	}
-	LWLockRelease(&notifyd_shared->lock);
-
-	if (taken || held)
-		proc_exit(0);
-	before_shmem_exit(launcher_on_feed_exit, PointerGetDatum(database));
-}
-
-void
-launcher_feed_detach(NotifydDatabase *database, FeedState next)
-{
-	Assert(next == FEED_WANTED || next == FEED_ABSENT || next == FEED_ASLEEP);
-
-	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->feed_pid == MyProcPid)
-	{
-		launcher_set_retry(database, next == FEED_WANTED);
-		if (next != FEED_WANTED && !database->recheck)
-			database->state = next;
-		pg_atomic_write_u32(&database->subscriptions, 0);
-		pg_atomic_write_u32(&database->links, 0);
-	}
-	LWLockRelease(&notifyd_shared->lock);
-	shared_wake_launcher();
-}
-
-/*
- * Which databases are there
- */
-
-/* A row of pg_database. seen: which of the entries known before have been met. */
-static void
-launcher_see_database(const FormData_pg_database *row, const Oid *before, bool *seen)
-{
-	bool connectable = row->datallowconn && !row->datistemplate;
-	NotifydDatabase *database;
-	int i;
-
-	for (i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-	{
-		if (before[i] == row->oid)
-			break;
-	}
-	if (i < NOTIFYD_MAX_DATABASES)
-		seen[i] = true;
-	else if (!connectable)
-		return;
-	else
-	{
-		database = shared_add_database(row->oid);
-		if (database == NULL)
-		{
-			if (!launcher_full_logged)
-				ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-							  errmsg("pg_notifyd does not serve database \"%s\" and possibly "
-									 "others, because it cannot serve more than %d databases",
-									 NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
-			launcher_full_logged = true;
-			return;
-		}
-		i = shared_database_index(database);
-	}
-	if (launcher_databases[i].oid == row->oid &&
-		strcmp(NameStr(launcher_databases[i].name), NameStr(row->datname)) != 0)
-	{
-		sleep_tell_gone(NameStr(launcher_databases[i].name));
-		launcher_databases[i].announced = false;
-	}
-	launcher_databases[i].oid = row->oid;
-	launcher_databases[i].name = row->datname;
-	launcher_databases[i].connectable = connectable;
-	sleep_exclude(i, !settings_serves_database(NameStr(row->datname)));
-}
-
-/*
- * Look at pg_database: make entries for new databases, free those of databases that are
- * gone. The entries that may be freed are noted before the snapshot is taken, so that a
- * database that is made meanwhile, which the snapshot does not show, keeps its entry.
- */
-static void
-launcher_scan(TimestampTz now)
-{
-	Oid before[NOTIFYD_MAX_DATABASES];
-	bool seen[NOTIFYD_MAX_DATABASES] = {false};
-	Relation relation;
-	TableScanDesc scan;
-	HeapTuple tuple;
-
-	launcher_generation = pg_atomic_read_u32(&notifyd_shared->database_generation);
-	launcher_scanned = now;
-	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
-	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-		before[i] = notifyd_shared->databases[i].oid;
-	LWLockRelease(&notifyd_shared->lock);
-
-	SetCurrentStatementStartTimestamp();
-	pgstat_report_activity(STATE_RUNNING, NULL);
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	relation = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(relation, 0, NULL);
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-		launcher_see_database((const FormData_pg_database *) GETSTRUCT(tuple), before, seen);
-	table_endscan(scan);
-	table_close(relation, AccessShareLock);
-	CommitTransactionCommand();
-	pgstat_report_activity(STATE_IDLE, NULL);
-
-	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-	{
-		if (OidIsValid(before[i]) && !seen[i] && launcher_databases[i].oid == before[i])
-			sleep_tell_gone(NameStr(launcher_databases[i].name));
-	}
-	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-	{
-		NotifydDatabase *database = &notifyd_shared->databases[i];
-
-		if (!OidIsValid(before[i]) || seen[i] || database->oid != before[i])
-			continue;
-		launcher_databases[i].oid = InvalidOid;
-		if (database->state == FEED_WANTED || database->state == FEED_ABSENT ||
-			database->state == FEED_ASLEEP)
-			shared_forget_database(database);
-	}
-	LWLockRelease(&notifyd_shared->lock);
-}
 
 /*
  * Starting feeds
@@ -312,7 +96,7 @@ static void
 launcher_start_feed(int index, TimestampTz now)
 {
 	NotifydDatabase *database = &notifyd_shared->databases[index];
-	LauncherDatabase *mine = &launcher_databases[index];
+	LauncherDatabase *mine = &databases[index];
 	bool wanted;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
@@ -347,12 +131,12 @@ launcher_start_feed(int index, TimestampTz now)
  * so they are told here.
  */
 static void
-launcher_reap_feeds(void)
+launcher_reap_feeds(TimestampTz now)
 {
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		NotifydDatabase *database = &notifyd_shared->databases[i];
-		LauncherDatabase *mine = &launcher_databases[i];
+		LauncherDatabase *mine = &databases[i];
 		bool absent;
 		pid_t pid;
 
@@ -364,13 +148,13 @@ launcher_reap_feeds(void)
 		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 		if (database->oid == mine->started && database->state == FEED_STARTING)
 		{
-			launcher_set_retry(database, true);
-			launcher_scanned = 0; /* the database may be gone, or closed */
+			launcher_feed_retry(database, true, now);
+			scan_soon(); /* the database may be gone, or closed */
 		}
 		absent = database->oid == mine->started && database->state == FEED_ABSENT;
 		LWLockRelease(&notifyd_shared->lock);
 		if (absent && mine->oid == mine->started)
-			sleep_tell_gone(NameStr(mine->name));
+			sleep_announce_gone(NameStr(mine->name));
 	}
 }
 
@@ -389,12 +173,12 @@ launcher_start_feeds(TimestampTz now)
 	bool slots = next == 0;
 
 	if (slots)
-		next = LAUNCHER_SCAN_MS;
+		next = DATABASES_SCAN_MS;
 	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		const NotifydDatabase *database = &notifyd_shared->databases[i];
-		LauncherDatabase *mine = &launcher_databases[i];
+		LauncherDatabase *mine = &databases[i];
 		long wait;
 
 		if (!OidIsValid(database->oid) || database->state != FEED_WANTED ||
@@ -410,7 +194,7 @@ launcher_start_feeds(TimestampTz now)
 			continue;
 		wait = database->hold_pid != 0 && launcher_database_held(database)
 				   ? LAUNCHER_HELD_MS
-				   : launcher_ms_until(database->retry_at, now);
+				   : databases_ms_until(database->retry_at, now);
 		if (wait > 0)
 		{
 			next = Min(next, wait);
@@ -440,19 +224,15 @@ launcher_start_feeds(TimestampTz now)
 
 /* Do everything that is due for the feeds. Returns after how many ms something is due again. */
 static long
-launcher_tend_feeds(void)
+launcher_tend_feeds(TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	long next;
 
-	launcher_reap_feeds();
-	if (launcher_scanned == 0 ||
-		launcher_ms_until(launcher_scanned + LAUNCHER_SCAN_MS * INT64CONST(1000), now) == 0 ||
-		launcher_generation != pg_atomic_read_u32(&notifyd_shared->database_generation))
-		launcher_scan(now);
+	launcher_reap_feeds(now);
+	scan_tend(now);
 	next = sleep_tend(now);
 	next = Min(next, launcher_start_feeds(now));
-	return Min(next, LAUNCHER_SCAN_MS);
+	return Min(next, DATABASES_SCAN_MS);
 }
 
 /*
@@ -476,7 +256,7 @@ launcher_detach(int code, Datum arg)
  * or may not come, so others are started; the one that attaches second leaves.
  */
 static void
-launcher_attach(void)
+launcher_attach(TimestampTz now)
 {
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	notifyd_shared->launcher_pid = MyProcPid;
@@ -484,11 +264,16 @@ launcher_attach(void)
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		if (notifyd_shared->databases[i].state == FEED_STARTING)
-			launcher_set_retry(&notifyd_shared->databases[i], false);
+			launcher_feed_retry(&notifyd_shared->databases[i], false, now);
 	}
 	LWLockRelease(&notifyd_shared->lock);
 	before_shmem_exit(launcher_detach, (Datum) 0);
 }
+
+static const GatewayCallbacks launcher_callbacks = {
+	.ready = sleep_gateway_ready,
+	.database_needed = sleep_database_needed,
+};
 
 /*
  * Ends with exit code 1 in every case, as 0 would tell the postmaster never to start it
@@ -509,14 +294,16 @@ pg_notifyd_launcher_main(Datum main_arg)
 	worker_connect(InvalidOid);
 
 	server_version_check();
-	launcher_attach();
-	supervisor_start();
+	launcher_attach(GetCurrentTimestamp());
+	supervisor_start(&launcher_callbacks, supervisor_clock());
 	context =
 		AllocSetContextCreate(TopMemoryContext, "pg_notifyd launcher", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 
 	while (!ProcDiePending)
 	{
+		TimestampTz now = GetCurrentTimestamp();
+		int64 clock = supervisor_clock();
 		long timeout;
 
 		CHECK_FOR_INTERRUPTS();
@@ -524,12 +311,13 @@ pg_notifyd_launcher_main(Datum main_arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
-			supervisor_reload();
-			launcher_scanned = 0; /* pg_notifyd.databases may be another one */
+			supervisor_reload(clock);
+			scan_soon(); /* pg_notifyd.databases may have changed */
 		}
-		timeout = launcher_tend_feeds();
-		timeout = Min(timeout, supervisor_tend());
-		timeout = Min(timeout, watchdog_tend());
+		supervisor_communicate(clock);
+		timeout = launcher_tend_feeds(now);
+		timeout = Min(timeout, supervisor_tend(clock));
+		timeout = Min(timeout, watchdog_tend(clock));
 		MemoryContextSwitchTo(context); /* a transaction has left us elsewhere */
 		MemoryContextReset(context);
 		if (!ProcDiePending)

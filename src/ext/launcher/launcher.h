@@ -39,15 +39,6 @@ extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
 extern bool launcher_database_held(const NotifydDatabase *database);
 
 /*
- * For the launcher's other parts. The name of the database at this index in shared memory, or NULL
- * where there is none that may have a feed. A gateway needs the feed of the database of this name.
- * A gateway is ready, and knows nothing yet.
- */
-extern const char *launcher_database_name(int index);
-extern void launcher_database_needed(const char *name, size_t length);
-extern void launcher_gateway_ready(void);
-
-/*
  * Warn whoever relies on it, where the launcher could not be registered when the server started,
  * for lack of slots: then nothing of pg_notifyd runs.
  */

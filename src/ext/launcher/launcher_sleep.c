@@ -19,9 +19,10 @@
  */
 #include "postgres.h"
 
-#include "ext/launcher/launcher_internal.h"
-#include "ext/log/log.h"
+#include "ext/launcher/databases.h"
+#include "ext/launcher/launcher_sleep.h"
 #include "ext/launcher/supervisor.h"
+#include "ext/log/log.h"
 #include "utils/timestamp.h"
 
 static WireBytes
@@ -31,28 +32,28 @@ sleep_bytes(const char *text)
 }
 
 void
-sleep_tell_gone(const char *name)
+sleep_announce_gone(const char *name)
 {
 	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = sleep_bytes(name)};
 
-	supervisor_tell_all(&gone);
+	supervisor_send_all(&gone);
 }
 
 static void
-sleep_tell_asleep(const char *name, NotifydDatabase *database)
+sleep_announce_asleep(const char *name, NotifydDatabase *database)
 {
 	WireMessage asleep = {.type = WIRE_ASLEEP, .u.asleep.database = sleep_bytes(name)};
 
 	asleep.u.asleep.position.timeline = database->timeline;
 	asleep.u.asleep.position.id = pg_atomic_read_u64(&database->position);
-	supervisor_tell_all(&asleep);
+	supervisor_send_all(&asleep);
 }
 
 void
 sleep_exclude(int index, bool excluded)
 {
 	NotifydDatabase *database = &notifyd_shared->databases[index];
-	LauncherDatabase *mine = &launcher_databases[index];
+	LauncherDatabase *mine = &databases[index];
 	bool changed = false;
 	bool known = false;
 
@@ -68,28 +69,28 @@ sleep_exclude(int index, bool excluded)
 	if (changed)
 		shared_wake_feed(database);
 	if (known && excluded)
-		sleep_tell_gone(NameStr(mine->name));
+		sleep_announce_gone(NameStr(mine->name));
 }
 
 void
-launcher_gateway_ready(void)
+sleep_gateway_ready(void)
 {
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-		launcher_databases[i].announced = false;
+		databases[i].announced = false;
 }
 
 void
-launcher_database_needed(const char *name, size_t length)
+sleep_database_needed(const char *name, size_t length)
 {
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		NotifydDatabase *database = &notifyd_shared->databases[i];
-		const char *mine = launcher_database_name(i);
+		const char *mine = databases_name(i);
 
 		if (mine == NULL || strlen(mine) != length || memcmp(mine, name, length) != 0)
 			continue;
 		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-		if (database->oid == launcher_databases[i].oid && database->state == FEED_ASLEEP &&
+		if (database->oid == databases[i].oid && database->state == FEED_ASLEEP &&
 			!database->excluded)
 		{
 			database->state = FEED_WANTED;
@@ -116,25 +117,25 @@ sleep_visit_due(NotifydDatabase *database, TimestampTz now)
 	if (database->visit_at == 0 && pg_atomic_read_u64(&database->unmeasured) > 0)
 		database->visit_at = latest;
 	if (database->visit_at == 0)
-		return LAUNCHER_SCAN_MS;
+		return DATABASES_SCAN_MS;
 	if (database->visit_at <= now)
 		return 0;
 	/* Retention may be shorter now, or the clock have been set back. */
 	database->visit_at = Min(database->visit_at, latest);
-	return (long) Min((database->visit_at - now) / 1000 + 1, LAUNCHER_SCAN_MS);
+	return (long) Min((database->visit_at - now) / 1000 + 1, DATABASES_SCAN_MS);
 }
 
 long
 sleep_tend(TimestampTz now)
 {
 	bool announce[NOTIFYD_MAX_DATABASES] = {false};
-	long next = LAUNCHER_SCAN_MS;
+	long next = DATABASES_SCAN_MS;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		NotifydDatabase *database = &notifyd_shared->databases[i];
-		LauncherDatabase *mine = &launcher_databases[i];
+		LauncherDatabase *mine = &databases[i];
 		long wait;
 
 		if (!OidIsValid(database->oid) || database->oid != mine->oid || !mine->connectable ||
@@ -158,8 +159,8 @@ sleep_tend(TimestampTz now)
 	{
 		if (!announce[i])
 			continue;
-		launcher_databases[i].announced = true;
-		sleep_tell_asleep(NameStr(launcher_databases[i].name), &notifyd_shared->databases[i]);
+		databases[i].announced = true;
+		sleep_announce_asleep(NameStr(databases[i].name), &notifyd_shared->databases[i]);
 	}
 	return next;
 }

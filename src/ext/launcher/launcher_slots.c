@@ -14,7 +14,9 @@
 
 #include "ext/base/backoff.h"
 #include "ext/base/compat.h"
-#include "ext/launcher/launcher_internal.h"
+#include "ext/launcher/databases.h"
+#include "ext/launcher/launcher.h"
+#include "ext/launcher/launcher_slots.h"
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
@@ -30,7 +32,7 @@ static bool slots_no_launcher = false;
 long
 slots_retry(TimestampTz now)
 {
-	return launcher_ms_until(slots_retry_at, now);
+	return databases_ms_until(slots_retry_at, now);
 }
 
 bool
@@ -66,7 +68,7 @@ slots_name_waiting(StringInfo names, TimestampTz now, bool *news)
 	*news = false;
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
-		LauncherDatabase *mine = &launcher_databases[i];
+		LauncherDatabase *mine = &databases[i];
 
 		if (mine->waits_since == 0 ||
 			!TimestampDifferenceExceeds(mine->waits_since, now, SLOTS_LATE_MS))

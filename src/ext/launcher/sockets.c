@@ -18,7 +18,6 @@
 
 #include <netdb.h>
 
-#include "ext/launcher/launcher.h"
 #include "ext/base/backoff.h"
 #include "ext/base/settings.h"
 #include "ext/launcher/sockets.h"

@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * supervisor.h
- *	  The launcher's care for the gateways: listening sockets, processes, control pipes.
+ *	  The gateways, as the launcher sees them: all of them, and the sockets that they listen on.
  *
- * All of this is called by the launcher, and runs in its process.
+ * Everything here runs in the launcher's process. Times are in ms of a clock that nobody sets, see
+ * supervisor_clock().
  *
  *-------------------------------------------------------------------------
  */
@@ -12,31 +13,43 @@
 
 #include "postgres.h"
 
+#include "ext/launcher/gateway_process.h"
 #include "wire/wire.h"
 
+/* What time it is. The launcher asks once in each round of its loop, and passes the answer on. */
+extern int64 supervisor_clock(void);
+
 /*
- * Get ready: the directory of the sockets, the handler of SIGCHLD, and a callback that
- * ends the gateways whenever this process exits. Starts nothing yet.
+ * Get ready: the directory of the sockets, the handler of SIGCHLD, and a callback that ends the
+ * gateways whenever this process exits. Starts no gateway yet. *callbacks has to stay.
  */
-extern void supervisor_start(void);
+extern void supervisor_start(const GatewayCallbacks *callbacks, int64 now);
 
 /* The settings may have changed. */
-extern void supervisor_reload(void);
+extern void supervisor_reload(int64 now);
 
 /* Send a frame to every gateway. */
-extern void supervisor_tell_all(const WireMessage *message);
+extern void supervisor_send_all(const WireMessage *message);
+
+/* How many gateways do not respond? */
+extern int supervisor_count_silent(void);
 
 /*
- * Every few seconds: kill the gateways that have not answered for long, and return how many do not
- * answer; then tell all of them what is wrong (empty: nothing), and wait for their answers.
+ * To be called every few seconds: tell the gateways what is wrong (empty: nothing), and ask each
+ * whether it is alive. Kills those that have not answered for long.
  */
-extern int supervisor_check_gateways(void);
-extern void supervisor_tell_health(const char *trouble);
+extern void supervisor_send_health(const char *trouble, int64 now);
+
+/* Exchange frames with the gateways, as far as that is possible without waiting. */
+extern void supervisor_communicate(int64 now);
 
 /* Do everything that is due. Returns after how many ms something is due again. */
-extern long supervisor_tend(void);
+extern long supervisor_tend(int64 now);
 
-/* Wait until the latch is set, a gateway has something to say, or timeout ms have passed. */
+/*
+ * Wait until the latch is set, supervisor_communicate() has something to do, or timeout ms have
+ * passed.
+ */
 extern void supervisor_wait(long timeout);
 
 #endif /* PG_NOTIFYD_SUPERVISOR_H */

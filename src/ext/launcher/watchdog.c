@@ -23,12 +23,11 @@
 
 #include <signal.h>
 
-#include "ext/launcher/launcher.h"
 #include "ext/base/shared.h"
-#include "storage/procarray.h"
+#include "ext/launcher/databases.h"
 #include "ext/launcher/supervisor.h"
-#include "utils/timestamp.h"
 #include "ext/launcher/watchdog.h"
+#include "storage/procarray.h"
 
 #define WATCHDOG_MS        2000 /* between two looks */
 #define WATCHDOG_MISSING   3 /* looks at which a database had no feed: it is said not to be served */
@@ -53,7 +52,7 @@ watchdog_signal_feed(int index, pid_t pid, int signum)
 	if (BackendPidGetProc(pid) == NULL)
 		return;
 	ereport(LOG, (errmsg("the feed of database \"%s\" (PID %d) has not responded for %d seconds",
-						 launcher_database_name(index), (int) pid,
+						 databases_name(index), (int) pid,
 						 watchdog_databases[index].silent * WATCHDOG_MS / 1000),
 				  signum == SIGCONT
 					  ? errdetail("The launcher sends SIGCONT, in case the process is stopped.")
@@ -104,7 +103,7 @@ watchdog_look_at(int index, bool *missing)
 static void
 watchdog_look(char *text, size_t size)
 {
-	int silent_gateways = supervisor_check_gateways();
+	int silent_gateways = supervisor_count_silent();
 	int silent = 0;
 	int missing = 0;
 
@@ -112,7 +111,7 @@ watchdog_look(char *text, size_t size)
 	{
 		bool is_missing;
 
-		if (launcher_database_name(i) == NULL || watchdog_look_at(i, &is_missing))
+		if (databases_name(i) == NULL || watchdog_look_at(i, &is_missing))
 			continue;
 		if (is_missing)
 			missing++;
@@ -129,16 +128,15 @@ watchdog_look(char *text, size_t size)
 }
 
 long
-watchdog_tend(void)
+watchdog_tend(int64 now)
 {
-	static TimestampTz looked = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	static int64 due = 0;
 	char trouble[128];
 
-	if (looked != 0 && now >= looked && !TimestampDifferenceExceeds(looked, now, WATCHDOG_MS))
-		return WATCHDOG_MS - (long) TimestampDifferenceMilliseconds(looked, now);
-	looked = now;
+	if (now < due)
+		return (long) (due - now);
+	due = now + WATCHDOG_MS;
 	watchdog_look(trouble, sizeof(trouble));
-	supervisor_tell_health(trouble);
+	supervisor_send_health(trouble, now);
 	return WATCHDOG_MS;
 }

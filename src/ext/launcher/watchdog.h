@@ -15,6 +15,6 @@
  * answer. Help those on, or replace them, and tell all gateways what is wrong. Returns after how
  * many ms it is to be called again. For the launcher.
  */
-extern long watchdog_tend(void);
+extern long watchdog_tend(int64 now);
 
 #endif /* PG_NOTIFYD_WATCHDOG_H */

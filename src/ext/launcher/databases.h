@@ -1,0 +1,44 @@
+/*-------------------------------------------------------------------------
+ *
+ * databases.h
+ *	  What the launcher itself knows of each database, beside what is in the shared memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_DATABASES_H
+#define PG_NOTIFYD_DATABASES_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "ext/base/shared.h"
+#include "postmaster/bgworker.h"
+
+/* The launcher reads pg_database this often even if nothing asks it to. In ms. */
+#define DATABASES_SCAN_MS 60000
+
+typedef struct LauncherDatabase
+{
+	Oid oid; /* as last seen in pg_database; else InvalidOid */
+	NameData name;
+	bool connectable;        /* neither a template nor closed to connections */
+	bool announced;          /* the gateways have been told that it is asleep */
+	TimestampTz waits_since; /* since when its feed could be started; 0: there is no need */
+	bool waits_logged;
+	BackgroundWorkerHandle *handle; /* of the feed that the launcher has started; NULL: none */
+	Oid started;                    /* its database */
+} LauncherDatabase;
+
+/* By the index of the database's entry in the shared memory. */
+extern LauncherDatabase databases[NOTIFYD_MAX_DATABASES];
+
+/* The name of the database at this index, or NULL if there is none that may have a feed. */
+extern const char *databases_name(int index);
+
+/*
+ * How many ms are left until then? 0 also for a time further away than the launcher ever sets,
+ * because then the clock has been set back.
+ */
+extern long databases_ms_until(TimestampTz then, TimestampTz now);
+
+#endif /* PG_NOTIFYD_DATABASES_H */

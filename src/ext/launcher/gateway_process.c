@@ -1,0 +1,468 @@
+/*-------------------------------------------------------------------------
+ *
+ * gateway_process.c
+ *	  One gateway: its process, its control pipe, and its entry in the shared memory.
+ *
+ * gateway_life.c decides what happens when; this file does it. All that happens to a gateway goes
+ * through gateway_process_step().
+ *
+ * The program is opened when the server starts, and every gateway is run from that descriptor. So a
+ * gateway that is started after other files were installed is still the one that the loaded library
+ * was installed with. If the server was started with files of two versions, the gateway ends at
+ * once. That is logged once, and then the file is opened anew for each start, because the right one
+ * may be there by now.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ext/base/compat.h"
+#include "ext/base/settings.h"
+#include "ext/base/shared.h"
+#include "ext/launcher/gateway_process.h"
+#include "ext/launcher/sockets.h"
+#include "ext/launcher/spawn.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+/* Why gateways cannot be started, as logged; empty if they can. */
+static char gateway_start_problem[MAXPGPATH + 256] = "";
+
+void
+gateway_process_init(GatewayProcess *gateway, int number, const GatewayCallbacks *callbacks)
+{
+	*gateway = (GatewayProcess){.number = number, .callbacks = callbacks};
+	control_pipe_init(&gateway->pipe);
+}
+
+/*
+ * The entry in the shared memory
+ */
+
+/* Bring the entry up to the gateway's state. started: the process has just been started. */
+static void
+gateway_process_publish(const GatewayProcess *gateway, bool started)
+{
+	NotifydGateway *entry = &notifyd_shared->gateways[gateway->number];
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	if (started)
+	{
+		int restarts = entry->started_at == 0 ? 0 : entry->restarts + 1;
+
+		memset(entry, 0, sizeof(*entry));
+		entry->restarts = restarts;
+		entry->started_at = GetCurrentTimestamp();
+	}
+	if (gateway->pid == 0)
+	{
+		entry->clients = 0;
+		entry->subscriptions = 0;
+		entry->queued = 0;
+	}
+	entry->pid = gateway->pid;
+	entry->ready = gateway->life.state == GATEWAY_READY;
+	entry->silent = gateway_life_is_silent(&gateway->life);
+	LWLockRelease(&notifyd_shared->lock);
+}
+
+static void
+gateway_process_publish_stats(const GatewayProcess *gateway, const WireStats *stats)
+{
+	NotifydGateway *entry = &notifyd_shared->gateways[gateway->number];
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	entry->clients = stats->clients;
+	entry->subscriptions = stats->subscriptions;
+	entry->accepted = stats->accepted;
+	entry->refused = stats->refused;
+	entry->closed_slow = stats->closed_slow;
+	entry->events = stats->events;
+	entry->messages = stats->messages;
+	entry->bytes = stats->bytes;
+	entry->queued = stats->queued;
+	LWLockRelease(&notifyd_shared->lock);
+}
+
+/*
+ * What is sent through the control pipe
+ */
+
+static WireBytes
+gateway_process_bytes(const char *text)
+{
+	return (WireBytes){.data = text, .len = (uint32) strlen(text)};
+}
+
+void
+gateway_process_send(GatewayProcess *gateway, const WireMessage *message)
+{
+	/* If the pipe is broken, the next attempt to receive shows it. */
+	if (gateway->pid != 0)
+		(void) control_pipe_send(&gateway->pipe, message);
+}
+
+void
+gateway_process_send_config(GatewayProcess *gateway)
+{
+	GatewayState state = gateway->life.state;
+	char path[NOTIFYD_SOCKET_SIZE];
+	int share = notifyd_max_clients / notifyd_gateways;
+	WireMessage message = {.type = WIRE_CONFIG};
+	WireConfig *config = &message.u.config;
+
+	if ((state != GATEWAY_STARTING && state != GATEWAY_READY) ||
+		gateway->generation != sockets_bound.generation)
+		return;
+	if (gateway->number < notifyd_max_clients % notifyd_gateways)
+		share++;
+	shared_gateway_socket(gateway->number, path, sizeof(path));
+
+	config->version = WIRE_VERSION;
+	config->gateway = (uint16) gateway->number;
+	config->listeners = (uint16) sockets_bound.set.n;
+	config->port = (uint16) sockets_bound.port;
+	config->anonymous = notifyd_anonymous_role[0] != '\0';
+	config->max_clients = (uint32) share;
+	/* Rounded up, so that every gateway lets somebody in. */
+	config->max_per_address =
+		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
+	config->max_message = (uint32) notifyd_max_message_size;
+	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
+	config->keepalive_ms = (uint32) notifyd_keepalive;
+	config->feed_socket = gateway_process_bytes(path);
+	config->database = gateway_process_bytes(notifyd_default_database);
+	config->origins = gateway_process_bytes(notifyd_allowed_origins);
+	config->listen_addresses = gateway_process_bytes(sockets_bound.addresses);
+	gateway_process_send(gateway, &message);
+}
+
+/*
+ * Steps of its life
+ */
+
+static GatewayAction gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now);
+
+/* A gateway could not be started. Logged once, and again only when it is for another reason. */
+static void
+gateway_process_report(const char *problem, const char *hint)
+{
+	if (strcmp(gateway_start_problem, problem) == 0)
+		return;
+	strlcpy(gateway_start_problem, problem, sizeof(gateway_start_problem));
+	ereport(LOG,
+			(errmsg("could not start a gateway of pg_notifyd: %s", problem), errhint("%s", hint)));
+}
+
+static void
+gateway_process_report_version(void)
+{
+	char problem[sizeof(gateway_start_problem)];
+
+	snprintf(problem, sizeof(problem),
+			 "\"%s\" is of another version than the loaded library, which is of version %s",
+			 spawn_program_path(), NOTIFYD_VERSION);
+	gateway_process_report(problem, "Install the files of one version and restart the server.");
+	spawn_close_program();
+}
+
+/* What a gateway needs before it can be started. False, and problem, if it is not there. */
+static bool
+gateway_process_prepare(char *problem, size_t size)
+{
+	if (mkdir(NOTIFYD_SOCKET_DIR, S_IRWXU) != 0 && errno != EEXIST)
+		snprintf(problem, size, "could not create directory \"%s\": %m", NOTIFYD_SOCKET_DIR);
+	else if (!spawn_open_program())
+		snprintf(problem, size, "could not execute \"%s\": %m", spawn_program_path());
+	else
+		return true;
+	return false;
+}
+
+/* Start the process, with one end of the control pipe in *pipe. False, and problem, if that fails. */
+static bool
+gateway_process_spawn(GatewayProcess *gateway, pgsocket *pipe, char *problem, size_t size)
+{
+	char title[NAMEDATALEN + 64];
+	int listeners[BIND_MAX];
+	int pair[2];
+
+	if (!gateway_process_prepare(problem, size))
+		return false;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+	{
+		snprintf(problem, size, "could not create a socket pair: %m");
+		return false;
+	}
+	for (int i = 0; i < sockets_bound.set.n; i++)
+		listeners[i] = sockets_bound.set.sockets[i].fd;
+	snprintf(title, sizeof(title), "pg_notifyd: %s%sgateway %d", cluster_name,
+			 cluster_name[0] != '\0' ? ": " : "", gateway->number);
+
+	gateway->pid = spawn_program(title, pair[1], listeners, sockets_bound.set.n);
+	close(pair[1]);
+	if (gateway->pid < 0)
+	{
+		snprintf(problem, size, "could not fork: %m");
+		gateway->pid = 0;
+		close(pair[0]);
+		return false;
+	}
+	*pipe = pair[0];
+	return true;
+}
+
+static void
+gateway_process_start(GatewayProcess *gateway, int64 now)
+{
+	char problem[sizeof(gateway_start_problem)];
+	pgsocket pipe;
+
+	if (!gateway_process_spawn(gateway, &pipe, problem, sizeof(problem)))
+	{
+		(void) gateway_process_step(gateway, GATEWAY_START_FAILED, now);
+		gateway_process_report(problem, "pg_notifyd will retry.");
+		return;
+	}
+	gateway->generation = sockets_bound.generation;
+	control_pipe_open(&gateway->pipe, pipe);
+	gateway->pipe_changed = true;
+	(void) gateway_process_step(gateway, GATEWAY_STARTED, now);
+	gateway_process_send_config(gateway);
+}
+
+static void
+gateway_process_stop(GatewayProcess *gateway, uint16 code)
+{
+	WireMessage stop = {.type = WIRE_STOP, .u.stop.code = code};
+
+	gateway_process_send(gateway, &stop);
+}
+
+/* before: the state in which the gateway's time was up. */
+static void
+gateway_process_report_kill(const GatewayProcess *gateway, GatewayState before)
+{
+	const char *what = "end";
+
+	if (before == GATEWAY_STARTING)
+		what = "become ready";
+	if (before == GATEWAY_READY)
+		what = "respond";
+	ereport(LOG, (errmsg("killing gateway %d (PID %d), because it did not %s in time",
+						 gateway->number, (int) gateway->pid, what)));
+}
+
+static void
+gateway_process_announce(const GatewayProcess *gateway)
+{
+	gateway_start_problem[0] = '\0';
+	(void) pg_atomic_fetch_add_u32(&notifyd_shared->gateway_generation, 1);
+	shared_wake_all_feeds();
+	gateway->callbacks->ready();
+	ereport(DEBUG1,
+			(errmsg_internal("gateway %d (PID %d) is ready", gateway->number, (int) gateway->pid)));
+}
+
+/*
+ * Go through an event: bring the shared memory up to the new state, and do what it asks for. Returns
+ * the action, because the caller has the frames to be sent for STOP and ASK.
+ */
+static GatewayAction
+gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now)
+{
+	GatewayLife before = gateway->life;
+	GatewayAction action = gateway_life_step(&gateway->life, event, now);
+
+	if (gateway->life.state != before.state ||
+		gateway_life_is_silent(&gateway->life) != gateway_life_is_silent(&before))
+		gateway_process_publish(gateway, event == GATEWAY_STARTED);
+	switch (action)
+	{
+		case GATEWAY_START:
+			gateway_process_start(gateway, now);
+			break;
+		case GATEWAY_KILL:
+			if (event != GATEWAY_ABANDONED)
+				gateway_process_report_kill(gateway, before.state);
+			kill(gateway->pid, SIGKILL);
+			break;
+		case GATEWAY_ANNOUNCE:
+			gateway_process_announce(gateway);
+			break;
+		case GATEWAY_REPORT_VERSION:
+			gateway_process_report_version();
+			break;
+		case GATEWAY_STOP:
+		case GATEWAY_ASK:
+		case GATEWAY_NO_ACTION:
+			break;
+	}
+	return action;
+}
+
+/*
+ * What is received through the control pipe
+ */
+
+/* A line for the log. It may quote what a client sent: control characters do not get through. */
+static void
+gateway_process_log(const GatewayProcess *gateway, const WireLog *log)
+{
+	char text[1024];
+	int length = (int) Min(log->message.len, sizeof(text) - 1);
+	int level;
+
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) log->message.data[i];
+
+		text[i] = (char) ((c < 0x20 || c == 0x7f) ? '?' : c);
+	}
+	text[length] = '\0';
+
+	if (log->level == WIRE_LOG_DEBUG)
+		level = DEBUG1;
+	else
+		level = log->level == WIRE_LOG_WARNING ? WARNING : LOG;
+	ereport(level, (errmsg("gateway %d: %s", gateway->number, text)));
+}
+
+/* Handle one frame; false if a gateway must not send such a one. */
+static bool
+gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64 now)
+{
+	switch (message->type)
+	{
+		case WIRE_READY:
+			(void) gateway_process_step(gateway, GATEWAY_SAID_READY, now);
+			return true;
+		case WIRE_LOG:
+			gateway_process_log(gateway, &message->u.log);
+			return true;
+		case WIRE_STATS:
+			gateway_process_publish_stats(gateway, &message->u.stats);
+			return true;
+		case WIRE_ALIVE:
+			(void) gateway_process_step(gateway, GATEWAY_ANSWERED, now);
+			return true;
+		case WIRE_WAKE:
+			gateway->callbacks->database_needed(message->u.wake.database.data,
+												message->u.wake.database.len);
+			return true;
+		default:
+			return false;
+	}
+}
+
+static void
+gateway_process_close_pipe(GatewayProcess *gateway)
+{
+	control_pipe_close(&gateway->pipe);
+	gateway->pipe_changed = true;
+}
+
+/* Receive what the gateway has sent. If the pipe is broken, close it: the gateway has to end. */
+static void
+gateway_process_receive(GatewayProcess *gateway, int64 now)
+{
+	bool open = control_pipe_receive(&gateway->pipe);
+	bool valid = true;
+	WireMessage message;
+	WireResult result;
+
+	while ((result = control_pipe_next(&gateway->pipe, &message)) == WIRE_OK && valid)
+		valid = gateway_process_frame(gateway, &message, now);
+	if (result == WIRE_BAD || !valid)
+	{
+		valid = false;
+		ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+					  errmsg("gateway %d (PID %d) sent an invalid frame", gateway->number,
+							 (int) gateway->pid)));
+	}
+	if (open && valid)
+		return;
+	gateway_process_close_pipe(gateway);
+	(void) gateway_process_step(gateway, GATEWAY_PIPE_BROKEN, now);
+}
+
+void
+gateway_process_communicate(GatewayProcess *gateway, int64 now)
+{
+	if (control_pipe_pending(&gateway->pipe))
+		(void) !control_pipe_flush(&gateway->pipe); /* if it is broken, receiving shows it */
+	if (gateway->pipe.fd != PGINVALID_SOCKET)
+		gateway_process_receive(gateway, now);
+}
+
+/*
+ * What the supervisor asks for
+ */
+
+/* Notice the process's end. block: wait for it. */
+static void
+gateway_process_reap(GatewayProcess *gateway, bool block, int64 now)
+{
+	pid_t pid = gateway->pid;
+	bool version;
+	int status;
+
+	if (pid == 0 || waitpid(pid, &status, block ? 0 : WNOHANG) != pid)
+		return;
+	gateway_process_communicate(gateway, now); /* it may have said why */
+	gateway_process_close_pipe(gateway);
+	gateway->pid = 0;
+	version =
+		WIFEXITED(status) && (WEXITSTATUS(status) == WIRE_EXIT_VERSION || WEXITSTATUS(status) == 0);
+	if (gateway_process_step(gateway, version ? GATEWAY_LEFT : GATEWAY_EXITED, now) !=
+		GATEWAY_REPORT_VERSION)
+		ereport(gateway->life.stopped && status == 0 ? DEBUG1 : LOG,
+				(errmsg("gateway %d (PID %d): %s", gateway->number, (int) pid,
+						wait_result_to_str(status))));
+}
+
+int64
+gateway_process_tend(GatewayProcess *gateway, bool wanted, uint16 code, int64 now)
+{
+	gateway_process_reap(gateway, false, now);
+	(void) gateway_process_step(gateway, GATEWAY_TIME, now);
+	if (gateway->pid != 0 && gateway->generation != sockets_bound.generation)
+		wanted = false;
+	if (gateway_process_step(gateway, wanted ? GATEWAY_WANTED : GATEWAY_UNWANTED, now) ==
+		GATEWAY_STOP)
+		gateway_process_stop(gateway, code);
+	return gateway_life_due(&gateway->life);
+}
+
+void
+gateway_process_reload(GatewayProcess *gateway, int64 now)
+{
+	(void) gateway_process_step(gateway, GATEWAY_RELOAD, now);
+	gateway_process_send_config(gateway);
+}
+
+void
+gateway_process_ask(GatewayProcess *gateway, const WireMessage *health, int64 now)
+{
+	if (gateway_process_step(gateway, GATEWAY_QUESTION, now) == GATEWAY_ASK)
+		gateway_process_send(gateway, health);
+}
+
+bool
+gateway_process_end(GatewayProcess *gateway, bool abandoned, int64 now)
+{
+	GatewayEvent event = abandoned ? GATEWAY_ABANDONED : GATEWAY_SHUTDOWN;
+
+	if (gateway_process_step(gateway, event, now) == GATEWAY_STOP)
+		gateway_process_stop(gateway, GATEWAY_CODE_GOING_AWAY);
+	gateway_process_reap(gateway, abandoned, now);
+	(void) gateway_process_step(gateway, GATEWAY_TIME, now);
+	return gateway->pid != 0;
+}

@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher_scan.c
+ *	  Which databases there are. See launcher_scan.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "ext/base/compat.h"
+#include "ext/base/settings.h"
+#include "ext/launcher/databases.h"
+#include "ext/launcher/launcher_scan.h"
+#include "ext/launcher/launcher_sleep.h"
+#include "pgstat.h"
+#include "utils/backend_status.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+static uint32 scan_generation = 0; /* database_generation as of the last look */
+static TimestampTz scan_at = 0;    /* time of the last look; 0: look now */
+static bool scan_full_logged = false;
+
+/* A row of pg_database. seen: which of the entries known before have been met. */
+static void
+scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
+{
+	bool connectable = row->datallowconn && !row->datistemplate;
+	NotifydDatabase *database;
+	int i;
+
+	for (i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (before[i] == row->oid)
+			break;
+	}
+	if (i < NOTIFYD_MAX_DATABASES)
+		seen[i] = true;
+	else if (!connectable)
+		return;
+	else
+	{
+		database = shared_add_database(row->oid);
+		if (database == NULL)
+		{
+			if (!scan_full_logged)
+				ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+							  errmsg("pg_notifyd does not serve database \"%s\" and possibly "
+									 "others, because it cannot serve more than %d databases",
+									 NameStr(row->datname), NOTIFYD_MAX_DATABASES)));
+			scan_full_logged = true;
+			return;
+		}
+		i = shared_database_index(database);
+	}
+	if (databases[i].oid == row->oid &&
+		strcmp(NameStr(databases[i].name), NameStr(row->datname)) != 0)
+	{
+		sleep_announce_gone(NameStr(databases[i].name));
+		databases[i].announced = false;
+	}
+	databases[i].oid = row->oid;
+	databases[i].name = row->datname;
+	databases[i].connectable = connectable;
+	sleep_exclude(i, !settings_serves_database(NameStr(row->datname)));
+}
+
+/*
+ * Look at pg_database: make entries for new databases, free those of databases that are
+ * gone. The entries that may be freed are noted before the snapshot is taken, so that a
+ * database that is made meanwhile, which the snapshot does not show, keeps its entry.
+ */
+static void
+scan_catalog(TimestampTz now)
+{
+	Oid before[NOTIFYD_MAX_DATABASES];
+	bool seen[NOTIFYD_MAX_DATABASES] = {false};
+	Relation relation;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	scan_generation = pg_atomic_read_u32(&notifyd_shared->database_generation);
+	scan_at = now;
+	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+		before[i] = notifyd_shared->databases[i].oid;
+	LWLockRelease(&notifyd_shared->lock);
+
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, NULL);
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		scan_database((const FormData_pg_database *) GETSTRUCT(tuple), before, seen);
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	CommitTransactionCommand();
+	pgstat_report_activity(STATE_IDLE, NULL);
+
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (OidIsValid(before[i]) && !seen[i] && databases[i].oid == before[i])
+			sleep_announce_gone(NameStr(databases[i].name));
+	}
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		if (!OidIsValid(before[i]) || seen[i] || database->oid != before[i])
+			continue;
+		databases[i].oid = InvalidOid;
+		if (database->state == FEED_WANTED || database->state == FEED_ABSENT ||
+			database->state == FEED_ASLEEP)
+			shared_forget_database(database);
+	}
+	LWLockRelease(&notifyd_shared->lock);
+}
+
+void
+scan_soon(void)
+{
+	scan_at = 0;
+}
+
+void
+scan_tend(TimestampTz now)
+{
+	if (scan_at == 0 ||
+		databases_ms_until(TimestampTzPlusMilliseconds(scan_at, DATABASES_SCAN_MS), now) == 0 ||
+		scan_generation != pg_atomic_read_u32(&notifyd_shared->database_generation))
+		scan_catalog(now);
+}

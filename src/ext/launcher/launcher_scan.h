@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ *
+ * launcher_scan.h
+ *	  Which databases there are: the launcher's look at pg_database.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_LAUNCHER_SCAN_H
+#define PG_NOTIFYD_LAUNCHER_SCAN_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+/* Read pg_database if that is due: if something has changed, or DATABASES_SCAN_MS have passed. */
+extern void scan_tend(TimestampTz now);
+
+/* The next scan_tend() has to read it. */
+extern void scan_soon(void);
+
+#endif /* PG_NOTIFYD_LAUNCHER_SCAN_H */
