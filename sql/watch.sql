@@ -115,6 +115,7 @@ SELECT notify_watch('notifyd.watch_id_seq');
 SELECT notify_watch('pg_class');
 SELECT notify_watch('information_schema.sql_features');
 SELECT notify_watch('notifyd.watch');
+SELECT notify_watch('notifyd.watches');
 SELECT notify_watch('notifyd.log_0');
 CREATE MATERIALIZED VIEW mv AS SELECT 1 AS a;
 SELECT notify_watch('mv');
@@ -135,6 +136,7 @@ SELECT notify_watch('orders', '');
 SELECT notify_watch('orders', 'insert,');
 SELECT notify_watch('orders', 'insert,upsert');
 SELECT notify_watch('orders', 'insert update');
+SELECT notify_watch('orders', '{id,name}');
 
 -- errors: columns
 SELECT notify_watch('orders', cols => '{price,nosuch}');
@@ -177,6 +179,8 @@ SELECT notify_watch('orders', 'insert', condition => 'new.nosuch > 1');
 SELECT notify_watch('orders', 'insert', condition => 'new.price');
 SELECT notify_watch('orders', 'insert', condition => 'old.price > 1');
 SELECT notify_watch('orders', 'delete', condition => 'new.price > 1');
+SELECT notify_watch('orders', condition => 'new.price > 1');
+SELECT notify_watch('orders', 'insert', condition => 'price > 1');
 SELECT notify_watch('orders', 'truncate', condition => 'true');
 SELECT notify_watch('orders', 'insert', condition => 'EXISTS (SELECT FROM orders)');
 SELECT notify_watch('orders', 'insert', condition => 'new.price > 1 -- comment') IS NOT NULL AS watched;
@@ -240,6 +244,9 @@ DROP TRIGGER t ON mine;
 CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION notifyd.capture('x');
 INSERT INTO mine VALUES (1);
 DROP TRIGGER t ON mine;
+CREATE TRIGGER "a trigger" AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION notifyd.capture();
+INSERT INTO mine VALUES (1);
+DROP TRIGGER "a trigger" ON public.mine;
 CREATE TRIGGER t BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION notifyd.capture('1');
 INSERT INTO mine VALUES (1);
 SELECT notify_unwatch('owned');
@@ -273,6 +280,11 @@ SELECT notify_grant('chat', NULL);
 SELECT notify_grant('chat', 4294967295);
 SELECT notify_revoke('chat', 'regress_notifyd_owner'), notify_revoke('nosuch', 'regress_notifyd_other');
 SELECT * FROM notifyd.channel_grant;
+
+-- row-level security: clients that it applies to are refused
+ALTER TABLE unlogged ENABLE ROW LEVEL SECURITY;
+SELECT notify_watch('unlogged') IS NOT NULL AS same;
+SELECT notify_watch('unlogged', channel => 'secured') IS NOT NULL AS watched;
 
 -- inheritance
 CREATE TABLE child () INHERITS (nokey);

@@ -20,6 +20,7 @@
 #include "fmgr.h"
 #include "storage/itemptr.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "ext/capture/capture.h"
@@ -31,11 +32,17 @@
 PG_FUNCTION_INFO_V1(notifyd_capture);
 
 void
-capture_protocol_error(const char *problem)
+capture_protocol_error(const Trigger *trigger, Relation relation, const char *problem)
 {
-	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-					errmsg("function %s.%s() %s", EXTENSION_SCHEMA, "capture", problem),
-					errhint("notify_watch() creates its triggers.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+		 errmsg("function %s.%s() %s", EXTENSION_SCHEMA, "capture", problem),
+		 errhint("Run DROP TRIGGER %s ON %s. If the table is to be watched, call notify_watch(), "
+				 "which creates the triggers that it needs.",
+				 quote_identifier(trigger->tgname),
+				 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											RelationGetRelationName(relation)))));
 }
 
 static CaptureRow
@@ -135,10 +142,13 @@ notifyd_capture(PG_FUNCTION_ARGS)
 	CapturePlan *plan;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		capture_protocol_error("was not called by the trigger manager");
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function %s.%s() was not called by the trigger manager",
+							   EXTENSION_SCHEMA, "capture")));
 	if (!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) == TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-		capture_protocol_error("must be fired after a row was changed, or a table truncated");
+		capture_protocol_error(trigger->tg_trigger, trigger->tg_relation,
+							   "must be fired after a row was changed, or a table truncated");
 	shared_require();
 	plan = capture_plan(trigger->tg_trigger, trigger->tg_relation);
 	if (plan->orphan)

@@ -93,7 +93,8 @@ typedef struct CaptureRow
  * A trigger that notify_watch() has not made like that: raises
  * ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED.
  */
-COMPAT_NORETURN extern void capture_protocol_error(const char *problem);
+COMPAT_NORETURN extern void
+capture_protocol_error(const Trigger *trigger, Relation relation, const char *problem);
 
 /*
  * Make an event of a change and append it to the transaction's. old and new are NULL where

@@ -348,13 +348,13 @@ capture_make_plan(const CaptureKey *key, Relation relation)
 }
 
 static int64
-capture_watch_id(const Trigger *trigger)
+capture_watch_id(const Trigger *trigger, Relation relation)
 {
 	char *end = NULL;
 	int64 id = trigger->tgnargs > 0 ? strtoll(trigger->tgargs[0], &end, 10) : 0;
 
 	if (end == NULL || *end != '\0')
-		capture_protocol_error("must be called with the id of a watch");
+		capture_protocol_error(trigger, relation, "must be called with the id of a watch");
 	return id;
 }
 
@@ -396,7 +396,7 @@ capture_plan(const Trigger *trigger, Relation relation)
 	if (plan != NULL && capture_last.trigger == trigger->tgoid &&
 		capture_last.relation == RelationGetRelid(relation))
 		return plan;
-	plan = capture_find_plan(capture_watch_id(trigger), relation);
+	plan = capture_find_plan(capture_watch_id(trigger, relation), relation);
 	if (plan->valid)
 	{
 		capture_last.trigger = trigger->tgoid;

@@ -228,14 +228,16 @@ notify_grant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Without a privilege, all of them. Where there is nothing to revoke, nothing happens. */
+/* Without a privilege, all of them. Where there is nothing to revoke, a notice says so. */
 Datum
 notify_revoke(PG_FUNCTION_ARGS)
 {
 	Grant grant = grant_from_arguments(fcinfo, "notify_revoke()");
 	Relation table = grant_open();
 
-	(void) grant_clean(table, &grant, true);
+	if (!grant_clean(table, &grant, true))
+		ereport(NOTICE, (errmsg("there is no such grant on channel \"%s\"", grant.channel),
+						 errhint("The view notifyd.grants shows all grants.")));
 	grant_close(table);
 	PG_RETURN_VOID();
 }

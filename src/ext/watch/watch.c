@@ -21,6 +21,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "fmgr.h"
@@ -28,6 +29,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "ext/base/extension.h"
 #include "ext/log/log.h"
@@ -122,6 +124,24 @@ watch_warn_of_children(const Watch *watch)
 						 errhint("Watch each of these tables. They can share a channel.")));
 }
 
+/* Clients learn at their subscription that they may not have it; the owner learns it now. */
+static void
+watch_warn_of_policies(const Watch *watch)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
+	bool secured = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relrowsecurity;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	if (secured)
+		ereport(NOTICE,
+				(errmsg("row-level security is enabled for table \"%s\"",
+						get_rel_name(watch->relation)),
+				 errdetail("Roles that it applies to cannot subscribe to channel \"%s\", because "
+						   "policies are not evaluated for subscriptions.",
+						   watch->channel)));
+}
+
 /*
  * Make the triggers of a watch anew, or make those of the watch there was (NULL: none) fit. Where
  * these did not capture everything, subscribers are told to load their state anew.
@@ -161,6 +181,7 @@ notify_watch(PG_FUNCTION_ARGS)
 	{
 		watch_insert(want);
 		watch_warn_of_children(want);
+		watch_warn_of_policies(want);
 	}
 	else
 		watch_update(want);

@@ -97,15 +97,18 @@ watch_check_relation(Oid relation)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("relation with OID %u does not exist", relation)));
 	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
+	if (!RelationIsVisible(relation))
+		name = psprintf("%s.%s", get_namespace_name(get_rel_namespace(relation)), name);
 	problem = watch_kind_problem(relation, (Form_pg_class) GETSTRUCT(tuple));
 	ReleaseSysCache(tuple);
 	if (problem != NULL)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot watch \"%s\"", name),
 						errdetail("%s", problem)));
 	if (!superuser() && !compat_relation_ownercheck(relation, GetUserId()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
-				 errhint("Only the table's owner or a superuser can watch it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
+			 errhint("Only the table's owner or a superuser can watch it or end its watches.")));
 }
 
 /* The number of a column of the watched table by its name. */
@@ -188,7 +191,8 @@ watch_read_ops(const char *text)
 		if (found == 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("unrecognized operation \"%s\"", name),
-							errhint("Valid operations are %s, separated by commas.",
+							errhint("Valid operations are %s, separated by commas. Give other "
+									"parameters by their names, such as cols => '{id,name}'.",
 									"insert, update, delete, truncate")));
 		ops |= found;
 	}

@@ -75,6 +75,12 @@ watch_condition_error(void *arg)
 	const char *condition = arg;
 	int position = geterrposition();
 
+	/* CREATE TRIGGER's own words say which of OLD and NEW an operation lacks. */
+	if (geterrcode() == ERRCODE_INVALID_OBJECT_DEFINITION)
+		errhint("Leave \"insert\" out of op where the condition uses OLD, and \"delete\" where it "
+				"uses NEW.");
+	else if (geterrcode() == ERRCODE_AMBIGUOUS_COLUMN)
+		errhint("Write NEW or OLD before the column's name, as in NEW.price > 100.");
 	if (position > 0)
 	{
 		errposition(0);
