@@ -7,6 +7,21 @@
 
 /* ---------------- locks: first of all, and in the order in which a writer's transaction takes its own ---------------- */
 
+-- Watched tables, whose triggers are altered below: no reader or writer notices that.
+DO $$
+DECLARE
+	watched regclass;
+BEGIN
+	FOR watched IN
+		SELECT DISTINCT c.oid
+		FROM notifyd.watch AS w JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
+		ORDER BY c.oid
+	LOOP
+		EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', watched);
+	END LOOP;
+END
+$$;
+
 -- A transaction reads what is watched and granted while it runs; its commit writes to the log and reads other tables after that.
 LOCK TABLE notifyd.watch, notifyd.channel_grant IN ACCESS EXCLUSIVE MODE;
 LOCK TABLE notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
@@ -49,7 +64,11 @@ CREATE FUNCTION notifyd.watch_carried(id bigint) RETURNS boolean
 COMMENT ON FUNCTION notifyd.watch_carried(bigint) IS
 	'whether the triggers of a watch carry it, so that pg_dump need not dump its row';
 
--- Triggers carry their watches, and CREATE TRIGGER makes a watch that is not there.
+-- Triggers carry their watches, and CREATE TRIGGER makes a watch that is not there. Those of version 1.0 have the watch's id alone.
+CREATE FUNCTION notifyd.carry_watches() RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_carry_watches';
+SELECT notifyd.carry_watches();
+DROP FUNCTION notifyd.carry_watches();
 SELECT pg_catalog.pg_extension_config_dump('notifyd.watch', 'WHERE NOT notifyd.watch_carried(id)');
 
 CREATE FUNCTION notifyd.watch_condition(id bigint, stored text) RETURNS text
@@ -105,6 +124,9 @@ CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege 
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_revoke';
 COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
 	'undo notify_grant(): one privilege, or all of them';
+
+-- pg_dump reads these. The owner of a database can dump it without being a superuser.
+GRANT SELECT ON notifyd.watch, notifyd.watch_id_seq, notifyd.channel_grant TO pg_database_owner;
 
 -- Who updates should know what is no longer as it was.
 DO $$

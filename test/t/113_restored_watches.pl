@@ -74,6 +74,15 @@ $node->safe_psql('theirs', q{
 is($node->safe_psql('theirs', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'old'::regclass}), 2, 'triggers of version 1.0 are taken over');
 is($node->safe_psql('theirs', q{SELECT state FROM notifyd.watches WHERE channel = 'old'}), 'active', 'and active');
 
+# also where the watch is there
+$node->safe_psql('theirs', q{
+	CREATE TABLE older (id int PRIMARY KEY);
+	INSERT INTO notifyd.watch (id, relation, channel, ops, old_values, notify) VALUES (78, 'older', 'older', 'insert', true, false);
+	CREATE TRIGGER notifyd_78_row AFTER INSERT ON older FOR EACH ROW EXECUTE FUNCTION notifyd.capture('78');
+	ALTER TABLE older ENABLE ALWAYS TRIGGER notifyd_78_row;
+	SELECT notify_watch('older', 'insert')});
+is($node->safe_psql('theirs', q{SELECT tgnargs > 1 FROM pg_trigger WHERE tgrelid = 'older'::regclass}), 't', 'and carry their watch');
+
 # operators in a schema of their own
 foreach my $database ('citext_source', 'citext_target')
 {

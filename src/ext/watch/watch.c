@@ -76,7 +76,7 @@ watch_lock_needed(const Watch *have, const Watch *want)
 		!watch_condition_is(want->relation, triggers.row, want->condition) ||
 		watch_state(have) != WATCH_ACTIVE)
 		return ShareRowExclusiveLock;
-	return watch_equal(have, want) ? NoLock : ShareUpdateExclusiveLock;
+	return watch_equal(have, want) && watch_is_carried(have) ? NoLock : ShareUpdateExclusiveLock;
 }
 
 /*

@@ -174,6 +174,9 @@ extern void watch_enable_triggers(const Watch *watch);
 /* Have the triggers of a watch carry it. The caller holds ShareUpdateExclusiveLock on the table. */
 extern void watch_carry(const Watch *watch);
 
+/* Whether they all do. */
+extern bool watch_is_carried(const Watch *watch);
+
 /*
  * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it.
  * Raises the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a

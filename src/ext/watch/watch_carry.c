@@ -12,7 +12,8 @@
  * for a restore of the data later.
  *
  * The row counts as long as it is there. Arguments are written anew whenever the row or a
- * column's name changes. Triggers of version 1.0 have the id alone.
+ * column's name changes. Triggers of version 1.0 have the id alone, until
+ * ALTER EXTENSION UPDATE or notify_watch() writes them anew.
  *
  * A condition is parsed again where it is restored, and IS DISTINCT FROM, NULLIF and CASE have no
  * place for the schema of an operator: pg_dump's search_path may lead to another one. So the
@@ -50,6 +51,7 @@
 #include "ext/channel/channel_name.h"
 #include "ext/watch/watch.h"
 
+PG_FUNCTION_INFO_V1(notifyd_carry_watches);
 PG_FUNCTION_INFO_V1(notifyd_watch_carried);
 
 /* The arguments of a trigger that carries its watch. */
@@ -391,6 +393,23 @@ watch_carry(const Watch *watch)
 		carry_set_all(watch->relation, triggers.truncate, arguments);
 }
 
+bool
+watch_is_carried(const Watch *watch)
+{
+	ListCell *cell;
+
+	if (!watch_triggers_complete(watch, watch_find_triggers(watch)))
+		return false;
+	foreach (cell, watch_triggers_of(watch->relation))
+	{
+		WatchTrigger *trigger = lfirst(cell);
+
+		if (watch_trigger_is_of(trigger, watch) && trigger->nargs != CARRY_NARGUMENTS)
+			return false;
+	}
+	return true;
+}
+
 /*
  * notifyd.watch_carried(id bigint) -> boolean
  *
@@ -400,16 +419,22 @@ Datum
 notifyd_watch_carried(PG_FUNCTION_ARGS)
 {
 	Watch *watch = watch_find(PG_GETARG_INT64(0));
+
+	PG_RETURN_BOOL(watch != NULL && watch_is_carried(watch));
+}
+
+/*
+ * notifyd.carry_watches() -> void
+ *
+ * For the update from version 1.0, whose triggers have the id alone: let the triggers of every
+ * watch carry it. The caller has locked the tables.
+ */
+Datum
+notifyd_carry_watches(PG_FUNCTION_ARGS)
+{
 	ListCell *cell;
 
-	if (watch == NULL || !watch_triggers_complete(watch, watch_find_triggers(watch)))
-		PG_RETURN_BOOL(false);
-	foreach (cell, watch_triggers_of(watch->relation))
-	{
-		WatchTrigger *trigger = lfirst(cell);
-
-		if (watch_trigger_is_of(trigger, watch) && trigger->nargs != CARRY_NARGUMENTS)
-			PG_RETURN_BOOL(false);
-	}
-	PG_RETURN_BOOL(true);
+	foreach (cell, watch_list_all())
+		watch_carry(lfirst(cell));
+	PG_RETURN_VOID();
 }
