@@ -10,6 +10,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/shared.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 NotifydShared *notifyd_shared = NULL;
 
@@ -34,17 +35,11 @@ shared_request(void)
 static void
 shared_reset_database(NotifydDatabase *database, Oid oid)
 {
-	database->state = FEED_WANTED;
+	database->life = (FeedLife){.state = FEED_WANTED};
 	database->feed_pid = 0;
 	database->feed_latch = NULL;
 	database->hold_pid = 0;
 	database->hold_level = 0;
-	database->retry_at = 0;
-	database->failures = 0;
-	database->started_at = 0;
-	database->recheck = false;
-	database->excluded = false;
-	database->visit = false;
 	database->visit_at = 0;
 
 	database->incarnation = InvalidOid;
@@ -230,8 +225,7 @@ void
 shared_forget_database(NotifydDatabase *database)
 {
 	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
-	Assert(database->state == FEED_WANTED || database->state == FEED_ABSENT ||
-		   database->state == FEED_ASLEEP);
+	Assert(database->life.state != FEED_STARTING && database->life.state != FEED_RUNNING);
 
 	shared_reset_database(database, InvalidOid);
 }
@@ -299,16 +293,7 @@ shared_want_feed(Oid oid)
 		return; /* it was there before the commit: dropped since, then */
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->state == FEED_ABSENT || database->state == FEED_WANTED ||
-		database->state == FEED_ASLEEP)
-	{
-		database->state = FEED_WANTED;
-		database->visit = false;
-		database->failures = 0;
-		database->retry_at = 0;
-	}
-	else
-		database->recheck = true; /* the feed may have looked already, in vain */
+	feed_life_step(&database->life, FEED_EVENT_CREATED, GetCurrentTimestamp());
 	LWLockRelease(&notifyd_shared->lock);
 
 	shared_wake_feed(database);

@@ -23,6 +23,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "ext/base/feed_life.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
@@ -43,17 +44,6 @@
  */
 #define NOTIFYD_SILENT_MS 5000
 
-/* What the launcher knows about a database's feed. Guarded by NotifydShared.lock. */
-typedef enum FeedState
-{
-	FEED_WANTED =
-		0, /* not running, to be started (also to find out whether the extension is there) */
-	FEED_STARTING, /* registered with the postmaster */
-	FEED_RUNNING,  /* attached, feed_pid and feed_latch are valid */
-	FEED_ABSENT,   /* the database has no extension; CREATE EXTENSION makes it FEED_WANTED */
-	FEED_ASLEEP, /* left, as nobody is subscribed; the launcher makes it FEED_WANTED when it is needed */
-} FeedState;
-
 /*
  * What processors write while others do is in a cache line of its own, or in one with what they
  * write at the same time: to get a line that another processor has written takes as long as some
@@ -65,20 +55,13 @@ typedef struct NotifydDatabase
 {
 	Oid oid; /* InvalidOid: a free entry. Written under NotifydShared.lock */
 
-	/* Life of the feed, under NotifydShared.lock. */
-	FeedState state;
+	/* The feed, under NotifydShared.lock. */
+	FeedLife life;
 	pid_t feed_pid;
 	Latch *feed_latch; /* of the running feed, else NULL */
-	pid_t
-		hold_pid; /* a backend that needs the database without us: the feed leaves and stays away */
-	int hold_level;         /* nesting level of the (sub)transaction in which it does */
-	TimestampTz retry_at;   /* not started again before */
-	int failures;           /* starts that ended at once, in a row */
-	TimestampTz started_at; /* when the feed was registered, then when it attached */
-	bool recheck;           /* CREATE EXTENSION committed since the feed was started */
-	bool excluded;          /* not in pg_notifyd.databases: the feed comes for retention alone */
-	bool visit;             /* so does this one, because nobody is subscribed */
-	TimestampTz visit_at;   /* FEED_ASLEEP: when retention needs it; 0: not as things are */
+	pid_t hold_pid;    /* a backend needs the database without us: the feed ends and stays away */
+	int hold_level;    /* nesting level of the (sub)transaction in which it does */
+	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
 	/*
 	 * Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and

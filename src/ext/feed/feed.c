@@ -75,11 +75,11 @@ PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
 /* The end: what is queued is not waited for. */
 static void
-feed_leave(Feed *feed, FeedState next, const char *goodbye)
+feed_leave(Feed *feed, FeedEvent why, const char *goodbye)
 {
 	if (goodbye != NULL)
 		link_goodbye_all(feed, goodbye);
-	launcher_feed_detach(feed->database, next);
+	launcher_feed_detach(feed->database, why);
 	proc_exit(0);
 }
 
@@ -110,8 +110,8 @@ feed_check_extension(Feed *feed)
 	}
 	CommitTransactionCommand();
 	if (there)
-		feed_leave(feed, FEED_WANTED, NULL);
-	feed_leave(feed, FEED_ABSENT, "the extension has been dropped from this database");
+		feed_leave(feed, FEED_EVENT_ENDED, NULL);
+	feed_leave(feed, FEED_EVENT_NO_EXTENSION, "the extension has been dropped from this database");
 }
 
 /*
@@ -161,14 +161,14 @@ feed_begin(Oid database)
 	feed->database = shared_database(database);
 	launcher_feed_attached(feed->database);
 	if (!feed_extension_there())
-		feed_leave(feed, FEED_ABSENT, NULL);
+		feed_leave(feed, FEED_EVENT_NO_EXTENSION, NULL);
 
 	StartTransactionCommand();
 	feed->incarnation = log_table(0);
 	if (!feed_enter(feed))
 	{
 		CommitTransactionCommand();
-		feed_leave(feed, FEED_WANTED, NULL);
+		feed_leave(feed, FEED_EVENT_ENDED, NULL);
 	}
 	log_attach();
 	extension_report_version();
@@ -197,7 +197,7 @@ feed_begin(Oid database)
 static int
 feed_patience(const Feed *feed)
 {
-	if (feed->database->excluded || (feed->database->visit && !feed->needed))
+	if (feed->database->life.excluded || (feed->database->life.visit && !feed->needed))
 		return FEED_VISIT_MS;
 	if (notifyd_idle_timeout == 0)
 		return -1;
@@ -247,7 +247,8 @@ feed_fall_asleep(Feed *feed)
 	LWLockRelease(&notifyd_shared->lock);
 	ereport(DEBUG1,
 			(errmsg_internal("pg_notifyd feed for database \"%s\" leaves", feed->database_name)));
-	feed_leave(feed, FEED_ASLEEP, database->excluded ? "this database is no longer served" : NULL);
+	feed_leave(feed, FEED_EVENT_NOT_NEEDED,
+			   database->life.excluded ? "this database is no longer served" : NULL);
 }
 
 /* ---------------- the loop ---------------- */
@@ -412,7 +413,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (ConfigReloadPending)
 			feed_reload();
 		if (launcher_database_held(feed->database))
-			feed_leave(feed, FEED_WANTED, NULL);
+			feed_leave(feed, FEED_EVENT_ENDED, NULL);
 
 		if (!feed_enter(feed))
 		{
@@ -425,7 +426,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		listen_drain();
 		feed->found = 0;
 		progress = feed_look(feed);
-		if (!feed->database->excluded)
+		if (!feed->database->life.excluded)
 			link_connect_all(feed, tick);
 		else if (feed->links[0] != NULL)
 			feed_fall_asleep(feed);

@@ -3,33 +3,31 @@
  * launcher.c
  *	  The launcher: finds the databases that need a feed, and sees to it that they have one.
  *
- * One static background worker per server. It is connected to no database, so all it can
- * see are the shared catalogs: which databases there are, but not which of them have the
- * extension. A feed finds that out: it connects, looks, and if there is none sets the
- * database's entry to FEED_ABSENT and leaves. That is done once for every database after
- * the server's start, a few at a time; later CREATE EXTENSION tells.
+ * There is one launcher per server, a static background worker. It is connected to no database, so
+ * it sees only the shared catalogs: which databases there are, but not which of them have the
+ * extension. A feed finds that out. It connects and looks, and if the extension is not there the
+ * feed ends and the database's state becomes FEED_ABSENT. After the server's start the launcher
+ * starts a feed once for each database, a few at a time. After that, CREATE EXTENSION says that a
+ * feed is needed. The states of a feed are drawn in ext/base/feed_life.h.
  *
- *				   start		   launcher_feed_attached()
- *		WANTED ----------> STARTING -----------------------> RUNNING
- *		 ^	^				  |								   |
- *		 |	|  ended before	  |		launcher_feed_detach()	   |
- *		 |	-------------------		------------------------------
- *		 |							|							 |
- *		 |<------ FEED_WANTED -------					  FEED_ABSENT -> ABSENT
- *		 |																   |
- *		 ---------------------- CREATE EXTENSION --------------------------
+ * The states are in the shared memory, because a launcher may end (by an error, or by
+ * pg_terminate_backend) and be started again while its feeds go on. The launcher itself keeps the
+ * handles of the workers that it has registered, only to notice those that end before they attach.
  *
- * A feed that nobody needs leaves its database ASLEEP instead. A gateway that has a client for it,
- * CREATE EXTENSION, or the log, when retention has to look at it, make it WANTED again.
+ * Feeds that end, DDL that concerns databases (at_end.c) and child processes set the launcher's
+ * latch. In each round of its loop the launcher reads the clocks once and passes the time on to its
+ * parts, each of which uses only those below it:
  *
- * The states are in shared memory, because a launcher may end (by an error, or by
- * pg_terminate_backend) and be started again while its feeds go on. What the launcher
- * alone knows, the handles of the workers that it has registered, only serves to notice
- * those that end before they could attach.
+ *	  launcher.c			the loop; starts feeds
+ *	  watchdog.c			looks for feeds and gateways that do not respond
+ *	  launcher_scan.c		reads pg_database
+ *	  launcher_sleep.c		databases without a feed, and what gateways know of them
+ *	  launcher_slots.c		too few worker slots
+ *	  supervisor.c			all gateways; gateway_process.c: one; gateway_life.c: its states
+ *	  sockets.c				the listening sockets over time; bind.c: binding them
+ *	  databases.c			the launcher's table of databases
  *
- * The launcher is woken by its latch: feeds that end, DDL that concerns databases
- * (at_end.c), its child processes. It also is the parent of the gateways, see
- * supervisor.c.
+ * launcher_feed.c and launcher_extension.c run in other processes, in feeds and in backends.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +39,6 @@
 #include "ext/base/worker.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/launcher.h"
-#include "ext/launcher/launcher_feed.h"
 #include "ext/launcher/launcher_scan.h"
 #include "ext/launcher/launcher_sleep.h"
 #include "ext/launcher/launcher_slots.h"
@@ -100,13 +97,9 @@ launcher_start_feed(int index, TimestampTz now)
 	bool wanted;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	wanted = database->oid == mine->oid && database->state == FEED_WANTED;
+	wanted = database->oid == mine->oid && database->life.state == FEED_WANTED;
 	if (wanted)
-	{
-		database->state = FEED_STARTING;
-		database->started_at = now;
-		database->recheck = false;
-	}
+		feed_life_step(&database->life, FEED_EVENT_STARTED, now);
 	LWLockRelease(&notifyd_shared->lock);
 	if (!wanted)
 		return;
@@ -119,8 +112,8 @@ launcher_start_feed(int index, TimestampTz now)
 	}
 	mine->handle = NULL;
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->oid == mine->oid && database->state == FEED_STARTING)
-		database->state = FEED_WANTED;
+	if (database->oid == mine->oid)
+		feed_life_step(&database->life, FEED_EVENT_NO_SLOT, now);
 	LWLockRelease(&notifyd_shared->lock);
 	slots_none(now);
 }
@@ -146,12 +139,13 @@ launcher_reap_feeds(TimestampTz now)
 		mine->handle = NULL;
 
 		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-		if (database->oid == mine->started && database->state == FEED_STARTING)
+		if (database->oid == mine->started && database->life.state == FEED_STARTING)
 		{
-			launcher_feed_retry(database, true, now);
+			feed_life_step(&database->life,
+						   database->hold_pid != 0 ? FEED_EVENT_GAVE_WAY : FEED_EVENT_ENDED, now);
 			scan_soon(); /* the database may be gone, or closed */
 		}
-		absent = database->oid == mine->started && database->state == FEED_ABSENT;
+		absent = database->oid == mine->started && database->life.state == FEED_ABSENT;
 		LWLockRelease(&notifyd_shared->lock);
 		if (absent && mine->oid == mine->started)
 			sleep_announce_gone(NameStr(mine->name));
@@ -181,20 +175,20 @@ launcher_start_feeds(TimestampTz now)
 		LauncherDatabase *mine = &databases[i];
 		long wait;
 
-		if (!OidIsValid(database->oid) || database->state != FEED_WANTED ||
+		if (!OidIsValid(database->oid) || database->life.state != FEED_WANTED ||
 			mine->oid != database->oid || !mine->connectable)
 			mine->waits_since = 0;
 		if (!OidIsValid(database->oid))
 			continue;
-		if (database->state == FEED_STARTING &&
-			!TimestampDifferenceExceeds(database->started_at, now, LAUNCHER_STARTING_MS))
+		if (database->life.state == FEED_STARTING &&
+			!TimestampDifferenceExceeds(database->life.started_at, now, LAUNCHER_STARTING_MS))
 			starting++;
-		if (database->state != FEED_WANTED || mine->oid != database->oid || !mine->connectable ||
-			mine->handle != NULL)
+		if (database->life.state != FEED_WANTED || mine->oid != database->oid ||
+			!mine->connectable || mine->handle != NULL)
 			continue;
 		wait = database->hold_pid != 0 && launcher_database_held(database)
 				   ? LAUNCHER_HELD_MS
-				   : databases_ms_until(database->retry_at, now);
+				   : databases_ms_until(database->life.retry_at, now);
 		if (wait > 0)
 		{
 			next = Min(next, wait);
@@ -263,8 +257,10 @@ launcher_attach(TimestampTz now)
 	notifyd_shared->launcher_latch = MyLatch;
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
-		if (notifyd_shared->databases[i].state == FEED_STARTING)
-			launcher_feed_retry(&notifyd_shared->databases[i], false, now);
+		FeedLife *life = &notifyd_shared->databases[i].life;
+
+		if (life->state == FEED_STARTING)
+			feed_life_step(life, FEED_EVENT_GAVE_WAY, now);
 	}
 	LWLockRelease(&notifyd_shared->lock);
 	before_shmem_exit(launcher_detach, (Datum) 0);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.h
- *	  The launcher, for the feeds and for whoever makes a database theirs.
+ *	  The launcher, for the feeds and for the rest of the extension.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,25 +16,23 @@
 extern void launcher_register(void);
 
 /*
- * For a feed, in its own process, once it is connected to its database and before it
- * does anything else: it now is this database's feed, its latch is the one that
- * shared_wake_feed() sets. Does not return (exits 0) where there is a feed already, or
- * where the database is held, see launcher_database_held(). When the process ends
- * without having called launcher_feed_detach(), that is done for it, with FEED_WANTED.
+ * For a feed, in its own process, once it is connected to its database and before it does anything
+ * else: it now is this database's feed, and shared_wake_feed() sets its latch. Does not return
+ * (exits 0) if the database has a feed already or is held, see launcher_database_held(). When the
+ * process ends without having called launcher_feed_detach(), that is done for it, with
+ * FEED_EVENT_ENDED.
  */
 extern void launcher_feed_attached(NotifydDatabase *database);
 
 /*
- * For a feed, when it ends: FEED_ABSENT if the extension is not in the database, so that no feed is
- * started until CREATE EXTENSION, FEED_ASLEEP if nobody needs it now, FEED_WANTED in all other
- * cases. Then the launcher starts another one: at once if this one has lived for 5 s or leaves a
- * database that is held, otherwise after backoff_restart_delay(). A second call does nothing.
+ * For a feed, when it ends: FEED_EVENT_NO_EXTENSION, FEED_EVENT_NOT_NEEDED, or in all other cases
+ * FEED_EVENT_ENDED. feed_life.h says what follows. A second call does nothing.
  */
-extern void launcher_feed_detach(NotifydDatabase *database, FeedState next);
+extern void launcher_feed_detach(NotifydDatabase *database, FeedEvent why);
 
 /*
- * Does a running backend need the database without us (DROP DATABASE and the like)? The
- * feed's latch is set when one begins to; it has to end within seconds then.
+ * Does a running backend hold the database, because it needs it without us (DROP DATABASE and the
+ * like)? The feed's latch is set when one begins to, and the feed has to end within seconds.
  */
 extern bool launcher_database_held(const NotifydDatabase *database);
 

@@ -117,8 +117,7 @@ scan_catalog(TimestampTz now)
 		if (!OidIsValid(before[i]) || seen[i] || database->oid != before[i])
 			continue;
 		databases[i].oid = InvalidOid;
-		if (database->state == FEED_WANTED || database->state == FEED_ABSENT ||
-			database->state == FEED_ASLEEP)
+		if (database->life.state != FEED_STARTING && database->life.state != FEED_RUNNING)
 			shared_forget_database(database);
 	}
 	LWLockRelease(&notifyd_shared->lock);

@@ -58,11 +58,11 @@ sleep_exclude(int index, bool excluded)
 	bool known = false;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	if (database->oid == mine->oid && database->excluded != excluded)
+	if (database->oid == mine->oid && database->life.excluded != excluded)
 	{
-		database->excluded = excluded;
+		database->life.excluded = excluded;
 		mine->announced = false;
-		known = database->state == FEED_ASLEEP;
+		known = database->life.state == FEED_ASLEEP;
 		changed = true;
 	}
 	LWLockRelease(&notifyd_shared->lock);
@@ -84,19 +84,10 @@ sleep_database_needed(const char *name, size_t length)
 {
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
-		NotifydDatabase *database = &notifyd_shared->databases[i];
 		const char *mine = databases_name(i);
 
-		if (mine == NULL || strlen(mine) != length || memcmp(mine, name, length) != 0)
-			continue;
-		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-		if (database->oid == databases[i].oid && database->state == FEED_ASLEEP &&
-			!database->excluded)
-		{
-			database->state = FEED_WANTED;
-			database->visit = false;
-		}
-		LWLockRelease(&notifyd_shared->lock);
+		if (mine != NULL && strlen(mine) == length && memcmp(mine, name, length) == 0)
+			databases[i].needed = true;
 	}
 }
 
@@ -138,19 +129,19 @@ sleep_tend(TimestampTz now)
 		LauncherDatabase *mine = &databases[i];
 		long wait;
 
+		if (mine->needed && database->oid == mine->oid)
+			feed_life_step(&database->life, FEED_EVENT_NEEDED, now);
+		mine->needed = false;
 		if (!OidIsValid(database->oid) || database->oid != mine->oid || !mine->connectable ||
-			database->state != FEED_ASLEEP)
+			database->life.state != FEED_ASLEEP)
 		{
 			mine->announced = false;
 			continue;
 		}
-		announce[i] = !mine->announced && !database->excluded;
+		announce[i] = !mine->announced && !database->life.excluded;
 		wait = sleep_visit_due(database, now);
 		if (wait == 0)
-		{
-			database->state = FEED_WANTED;
-			database->visit = true;
-		}
+			feed_life_step(&database->life, FEED_EVENT_RETENTION_DUE, now);
 		next = Min(next, wait);
 	}
 	LWLockRelease(&notifyd_shared->lock);

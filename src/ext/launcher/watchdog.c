@@ -74,9 +74,9 @@ watchdog_look_at(int index, bool *missing)
 
 	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
 	oid = database->oid;
-	state = database->state;
+	state = database->life.state;
 	pid = database->feed_pid;
-	expected = !database->excluded && state != FEED_ABSENT && state != FEED_ASLEEP;
+	expected = !database->life.excluded && state != FEED_ABSENT && state != FEED_ASLEEP;
 	LWLockRelease(&notifyd_shared->lock);
 	if (seen->oid != oid)
 		*seen = (WatchdogDatabase){.oid = oid};

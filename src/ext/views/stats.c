@@ -185,11 +185,11 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	bool excluded;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
-	state = database->state;
+	state = database->life.state;
 	pid = database->feed_pid;
 	hold_pid = database->hold_pid;
-	started_at = database->started_at;
-	excluded = database->excluded;
+	started_at = database->life.started_at;
+	excluded = database->life.excluded;
 	LWLockRelease(&notifyd_shared->lock);
 
 	if (excluded)
@@ -287,7 +287,7 @@ stats_database_name(const NotifydDatabase *database, bool all)
 
 	if (!OidIsValid(oid) || (!all && oid != MyDatabaseId))
 		return NULL;
-	if (database->state == FEED_ABSENT)
+	if (database->life.state == FEED_ABSENT)
 		return NULL;
 	return get_database_name(oid);
 }

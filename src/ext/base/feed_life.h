@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_life.h
+ *	  The states of a database's feed, and what leads from one to another.
+ *
+ *				  started			  attached
+ *		WANTED ------------> STARTING -----------------> RUNNING
+ *		 ^	^					|							|
+ *		 |	|  ended before		|	ended, or gave way		|
+ *		 |	-----------------------------------------------	| no extension: ABSENT
+ *		 |													| nobody needs it: ASLEEP
+ *		 |	CREATE EXTENSION, a subscription, retention		v
+ *		 --------------------------------------------- ABSENT, ASLEEP
+ *
+ * A state that is not in a line below ignores that line's event.
+ *
+ *	  event				states that it concerns			next state
+ *	  STARTED			WANTED							STARTING
+ *	  NO_SLOT			STARTING						WANTED
+ *	  ATTACHED			all								RUNNING
+ *	  ENDED				STARTING, RUNNING				WANTED, after a back-off if it has ended soon
+ *	  GAVE_WAY			STARTING, RUNNING				WANTED
+ *	  NO_EXTENSION		RUNNING							ABSENT, but WANTED after CREATED
+ *	  NOT_NEEDED		RUNNING							ASLEEP, but WANTED after CREATED
+ *	  CREATED			WANTED, ABSENT, ASLEEP			WANTED
+ *						STARTING, RUNNING				the same, and remembered until STARTED
+ *	  NEEDED			ASLEEP, unless excluded			WANTED
+ *	  RETENTION_DUE		ASLEEP							WANTED, for a visit
+ *
+ * Two more things keep a WANTED feed from being started, and are looked at by the launcher: a
+ * backend holds the database (NotifydDatabase.hold_pid), or there is no worker slot. An excluded
+ * database, which pg_notifyd.databases leaves out, still has a feed at times, for retention.
+ *
+ * This file and feed_life.c need nothing of PostgreSQL, and the time comes from the caller, so that
+ * they are tested alone and without waiting (test/unit/test_feed_life.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_FEED_LIFE_H
+#define PG_NOTIFYD_FEED_LIFE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A feed that has lived this long has not failed at its start. In microseconds. */
+#define FEED_GOOD_TIME 5000000
+
+typedef enum FeedState
+{
+	FEED_WANTED =
+		0,         /* not running, to be started; also to find out whether there is an extension */
+	FEED_STARTING, /* registered with the postmaster */
+	FEED_RUNNING,  /* attached, feed_pid and feed_latch are valid */
+	FEED_ABSENT,   /* the database has no extension */
+	FEED_ASLEEP,   /* nobody needs it */
+} FeedState;
+#define FEED_STATES (FEED_ASLEEP + 1)
+
+typedef enum FeedEvent
+{
+	FEED_EVENT_STARTED = 0,   /* the launcher registers it with the postmaster */
+	FEED_EVENT_NO_SLOT,       /* the postmaster had no worker slot for it */
+	FEED_EVENT_ATTACHED,      /* the process has connected to the database */
+	FEED_EVENT_ENDED,         /* the process has ended, and another one is needed */
+	FEED_EVENT_GAVE_WAY,      /* the same, but that was no failure */
+	FEED_EVENT_NO_EXTENSION,  /* the process has ended, because the extension is not there */
+	FEED_EVENT_NOT_NEEDED,    /* the process has ended, because nobody needs it */
+	FEED_EVENT_CREATED,       /* CREATE EXTENSION has committed */
+	FEED_EVENT_NEEDED,        /* a client wants to subscribe */
+	FEED_EVENT_RETENTION_DUE, /* retention has to look at the log */
+} FeedEvent;
+#define FEED_EVENTS (FEED_EVENT_RETENTION_DUE + 1)
+
+/* All zeros: one that is to be started. Times are in microseconds of the caller's clock. */
+typedef struct FeedLife
+{
+	FeedState state;
+	bool created;       /* CREATE EXTENSION has committed since the feed was started */
+	bool excluded;      /* not in pg_notifyd.databases: the feed comes for retention alone */
+	bool visit;         /* so does this one, because nobody is subscribed */
+	int failures;       /* starts that ended soon, in a row */
+	int64_t started_at; /* when the feed was registered, then when it attached */
+	int64_t retry_at;   /* WANTED: not started before */
+} FeedLife;
+
+/* An event has happened at this time: go to the next state. */
+extern void feed_life_step(FeedLife *life, FeedEvent event, int64_t now);
+
+#endif /* PG_NOTIFYD_FEED_LIFE_H */
