@@ -107,12 +107,6 @@ wire_u32(WireCursor *c, uint32_t *value)
 }
 
 static void
-wire_i32(WireCursor *c, int32_t *value)
-{
-	*value = (int32_t) (uint32_t) wire_int(c, (uint32_t) *value, sizeof(*value));
-}
-
-static void
 wire_u64(WireCursor *c, uint64_t *value)
 {
 	*value = wire_int(c, *value, sizeof(*value));
@@ -257,7 +251,7 @@ wire_event(WireCursor *c, WireEvent *event)
 	wire_u8(c, &event->op);
 	wire_u16(c, &event->nstreams);
 	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
-	wire_bytes(c, &event->text);
+	wire_bytes(c, &event->body);
 }
 
 static void
@@ -292,13 +286,13 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_REFUSED:
 			wire_u32(c, &m->u.refused.sub);
-			wire_i32(c, &m->u.refused.code);
-			wire_bytes(c, &m->u.refused.message);
+			wire_u8(c, &m->u.refused.reason);
+			wire_bytes(c, &m->u.refused.text);
 			return true;
 		case WIRE_STREAM_ENDED:
 			wire_u32(c, &m->u.ended.stream);
-			wire_i32(c, &m->u.ended.code);
-			wire_bytes(c, &m->u.ended.message);
+			wire_u8(c, &m->u.ended.reason);
+			wire_bytes(c, &m->u.ended.text);
 			return true;
 		case WIRE_EVENT:
 			wire_event(c, &m->u.event);
@@ -306,7 +300,8 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 		case WIRE_REPLAY_EVENT:
 			wire_u32(c, &m->u.replay_event.sub);
 			wire_u64(c, &m->u.replay_event.id);
-			wire_bytes(c, &m->u.replay_event.text);
+			wire_u8(c, &m->u.replay_event.op);
+			wire_bytes(c, &m->u.replay_event.body);
 			return true;
 		case WIRE_REPLAY_DONE:
 			wire_u32(c, &m->u.replay_done.sub);

@@ -69,7 +69,7 @@ typedef enum WireType
 		30, /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
 	WIRE_UNSUBSCRIBE = 31, /* no frame for this subscription follows in reply */
 	WIRE_REPLAY_CREDIT =
-		32, /* this many bytes of the replay's texts have been written to the client */
+		32, /* this many bytes of the replay's events have been written to the client */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -95,7 +95,7 @@ typedef enum WireType
 
 /*
  * A replay starts with as much credit as the gateway asks for, and this much at most. A
- * REPLAY_EVENT costs the length of its text, and one may be sent while any credit is left, so a
+ * REPLAY_EVENT costs the length of its body, and one may be sent while any credit is left, so a
  * large event takes it below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
  */
 #define WIRE_REPLAY_WINDOW (256u * 1024)
@@ -239,22 +239,29 @@ typedef struct WireSubscribed
 	WirePosition position; /* the stream starts right after it */
 } WireSubscribed;
 
+/* Why a subscription is refused, or a stream has ended. */
+typedef enum WireReason
+{
+	WIRE_NOT_PERMITTED = 1,   /* the role has no right to it */
+	WIRE_NO_SUCH_CHANNEL = 2, /* there is nothing to subscribe to, or it does not work */
+} WireReason;
+
 typedef struct WireRefused
 {
 	uint32_t sub;
-	int32_t code; /* JSON-RPC error code */
-	WireBytes message;
+	uint8_t reason; /* WireReason */
+	WireBytes text; /* the same for people */
 } WireRefused;
 
 typedef struct WireStreamEnded
 {
 	uint32_t stream;
-	int32_t code;
-	WireBytes message;
+	uint8_t reason;
+	WireBytes text;
 } WireStreamEnded;
 
 /*
- * text is the whole JSON text for the client. A raw NOTIFY has id 0. Ids grow from frame
+ * body is the event as a JSON object. A raw NOTIFY has id 0. Ids grow from frame
  * to frame of a link: one frame names all streams that an event goes to, and once it is
  * read the link's position is the event's id.
  */
@@ -264,14 +271,15 @@ typedef struct WireEvent
 	uint8_t op; /* one WIRE_OP_ bit */
 	uint16_t nstreams;
 	const uint8_t *streams; /* nstreams u32, little-endian; read with wire_stream() */
-	WireBytes text;
+	WireBytes body;
 } WireEvent;
 
 typedef struct WireReplayEvent
 {
 	uint32_t sub;
 	uint64_t id;
-	WireBytes text;
+	uint8_t op; /* one WIRE_OP_ bit */
+	WireBytes body;
 } WireReplayEvent;
 
 typedef struct WireReplayDone

@@ -88,7 +88,7 @@ $feed->subscribed($sub{w}{sub}, 14, 200);
 is_deeply($waiting->reply, { channel => 'w', position => '2-200' }, 'which is answered now');
 $feed->subscribed($sub{meanwhile}{sub}, 15, 7, replay => 1);
 is_deeply($client->message->{result}, { channel => 'meanwhile', position => '2-7' }, 'the other, too; of the rest nothing is to be seen');
-$feed->refused($sub{credit}{sub}, -32003, 'no longer');
+$feed->refused($sub{credit}{sub}, 1, 'no longer');
 is_deeply($client->message,
 	{ jsonrpc => '2.0', method => 'error', params => { code => -32003, message => 'no longer', data => { channel => 'credit' } } },
 	'what is refused now ends with an error');

@@ -426,8 +426,9 @@ sub subscribed
 	$self->send(40, pack('VVCCVQ<', $sub, $stream, $options{replay} ? 1 : 0, $options{notifies} ? 1 : 0, $self->{timeline}, $id));
 }
 
-sub refused { my ($self, $sub, $code, $text) = @_; $self->send(41, pack('Vl<V/a*', $sub, $code, $text)); }
-sub ended_stream { my ($self, $stream, $code, $text) = @_; $self->send(42, pack('Vl<V/a*', $stream, $code, $text)); }
+# Reasons: 1 not permitted, 2 no such channel.
+sub refused { my ($self, $sub, $reason, $text) = @_; $self->send(41, pack('VCV/a*', $sub, $reason, $text)); }
+sub ended_stream { my ($self, $stream, $reason, $text) = @_; $self->send(42, pack('VCV/a*', $stream, $reason, $text)); }
 
 sub event_frame
 {
@@ -437,7 +438,7 @@ sub event_frame
 }
 
 sub event { my ($self, @event) = @_; $self->send_raw($self->event_frame(@event)); }
-sub replay_event { my ($self, $sub, $id, $text) = @_; $self->send(44, pack('VQ<V/a*', $sub, $id, $text)); }
+sub replay_event { my ($self, $sub, $id, $text) = @_; $self->send(44, pack('VQ<CV/a*', $sub, $id, 0x01, $text)); }
 sub replay_done { my ($self, $sub, $id) = @_; $self->send(45, pack('VQ<', $sub, $id)); }
 
 sub reset
@@ -572,7 +573,10 @@ sub next_frame
 	}
 }
 
-# The next text message, as it came; pings are answered, a close frame is kept and answered.
+# What an event is sent in.
+our $EVENT = '{"jsonrpc":"2.0","method":"event","params":';
+
+# The next text message, an event without what it is sent in; pings are answered, a close frame is kept and answered.
 sub next_text
 {
 	my ($self, $limit) = @_;
@@ -596,7 +600,8 @@ sub next_text
 		else
 		{
 			$text .= $payload;
-			return $text if $final;
+			next unless $final;
+			return index($text, $EVENT) == 0 ? substr($text, length $EVENT, -1) : $text;
 		}
 	}
 	return undef;

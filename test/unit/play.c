@@ -1,5 +1,7 @@
 #include "play.h"
 
+#include "gateway/protocol/jsonrpc.h"
+
 uint64_t play_clock;
 Config play_config;
 Sessions play_sessions;
@@ -7,6 +9,8 @@ Hub play_hub;
 WireMessage play_sent[512];
 size_t play_nsent;
 bool play_notifies;
+Protocol play_plain;
+int play_built;
 int play_link_a;
 int play_link_b;
 
@@ -75,6 +79,13 @@ static const SessionIo pipe_io = {
 	.probe = pipe_probe,
 };
 
+static Frame *
+plain_event(const ProtocolEvent *event)
+{
+	play_built++;
+	return frame_text(&event->body, 1);
+}
+
 static void
 feed_send(void *link, const WireMessage *message)
 {
@@ -127,7 +138,7 @@ play_event(Database *database, uint32_t stream, uint64_t id, const char *text)
 												   .op = WIRE_OP_INSERT,
 												   .nstreams = 1,
 												   .streams = number,
-												   .text = play_bytes(text)}});
+												   .body = play_bytes(text)}});
 }
 
 void
@@ -151,14 +162,15 @@ play_notify(Database *database, uint32_t stream, const char *text)
 									   .u.event = {.op = WIRE_OP_NOTIFY,
 												   .nstreams = 1,
 												   .streams = number,
-												   .text = play_bytes(text)}});
+												   .body = play_bytes(text)}});
 }
 
 void
 play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text)
 {
-	play_frame(database, (WireMessage){.type = WIRE_REPLAY_EVENT,
-									   .u.replay_event = {sub, id, play_bytes(text)}});
+	play_frame(database,
+			   (WireMessage){.type = WIRE_REPLAY_EVENT,
+							 .u.replay_event = {sub, id, WIRE_OP_INSERT, play_bytes(text)}});
 }
 
 void
@@ -206,11 +218,17 @@ play_position(Database *database, uint64_t id)
 }
 
 Session *
-play_open(Database *database, PlayPipe *pipe)
+play_connect(Database *database, const Protocol *protocol, const char *address, PlayPipe *pipe)
 {
 	*pipe = (PlayPipe){0};
-	pipe->session = &hub_open(&play_hub, database, "test", true, pipe)->session;
+	pipe->session = &hub_open(&play_hub, database, protocol, address, true, pipe)->session;
 	return pipe->session;
+}
+
+Session *
+play_open(Database *database, PlayPipe *pipe)
+{
+	return play_connect(database, &play_plain, "test", pipe);
 }
 
 void
@@ -281,6 +299,10 @@ play_setup(void **state)
 	play_clock = 1000000;
 	play_nsent = 0;
 	play_notifies = false;
+	play_built = 0;
+	play_plain = jsonrpc_protocol;
+	play_plain.number = 1;
+	play_plain.event = plain_event;
 	play_config =
 		(Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
 	sessions_init(&play_sessions, &pipe_io, &play_config, &hub_session_events, &play_hub);

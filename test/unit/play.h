@@ -30,6 +30,9 @@ extern Hub play_hub;
 extern WireMessage play_sent[512]; /* what went to the feed; strings are not kept */
 extern size_t play_nsent;
 extern bool play_notifies; /* SUBSCRIBED says that the channel has raw notifications */
+/* JSON-RPC, but for events, which are sent as the feed gave them; and how many were built. */
+extern Protocol play_plain;
+extern int play_built;
 extern int play_link_a;
 extern int play_link_b;
 
@@ -68,8 +71,10 @@ play_client(Session *session)
 extern void play_expect_sent(size_t i, WireType type, uint32_t sub);
 extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since);
 
-/* What a client does. The address is "test". */
+/* What a client does. Without another choice its protocol is play_plain and its address "test". */
 extern Session *play_open(Database *database, PlayPipe *pipe);
+extern Session *
+play_connect(Database *database, const Protocol *protocol, const char *address, PlayPipe *pipe);
 extern void play_receive(Session *session, const char *text);
 
 /* Subscribe and let the feed answer; returns the subscription's number. */

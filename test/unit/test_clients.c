@@ -38,9 +38,7 @@ list_send(void *link, const WireMessage *message)
 static Session *
 open_at(Database *database, PlayPipe *pipe, const char *address)
 {
-	*pipe = (PlayPipe){0};
-	pipe->session = &hub_open(&play_hub, database, address, true, pipe)->session;
-	return pipe->session;
+	return play_connect(database, &play_plain, address, pipe);
 }
 
 static Database *

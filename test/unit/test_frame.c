@@ -40,6 +40,14 @@ unframe(const uint8_t *data, size_t size, char *text)
 	return len;
 }
 
+static Frame *
+one_part(const char *text, size_t len)
+{
+	WireBytes part = {.data = text, .len = (uint32_t) len};
+
+	return frame_text(&part, 1);
+}
+
 static void
 test_text(void **state)
 {
@@ -53,7 +61,7 @@ test_text(void **state)
 		text[i] = (char) (i * 7 + i / 251);
 	for (size_t i = 0; i < UNIT_COUNT(sizes); i++)
 	{
-		Frame *frame = frame_text(text, sizes[i]);
+		Frame *frame = one_part(text, sizes[i]);
 
 		memset(back, 0, sizeof(back));
 		assert_int_equal(unframe(frame->data, frame->len, back), sizes[i]);
@@ -62,12 +70,47 @@ test_text(void **state)
 	}
 }
 
+/* A message is the same whatever parts it is given in, empty ones included. */
+static void
+test_parts(void **state)
+{
+	static char text[100000];
+	unsigned int seed = 1;
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = (char) (i * 7 + i / 251);
+	for (int round = 0; round < 100; round++)
+	{
+		size_t size = (size_t) rand_r(&seed) % sizeof(text);
+		WireBytes parts[8];
+		size_t done = 0;
+		Frame *whole = one_part(text, size);
+		Frame *frame;
+
+		for (size_t i = 0; i < UNIT_COUNT(parts); i++)
+		{
+			size_t len = (size_t) rand_r(&seed) % 4 * (size / 8);
+
+			if (i == UNIT_COUNT(parts) - 1 || len > size - done)
+				len = size - done;
+			parts[i] = (WireBytes){.data = text + done, .len = (uint32_t) len};
+			done += len;
+		}
+		frame = frame_text(parts, UNIT_COUNT(parts));
+		assert_int_equal(frame->len, whole->len);
+		assert_memory_equal(frame->data, whole->data, whole->len);
+		frame_unref(frame);
+		frame_unref(whole);
+	}
+}
+
 /* Cuts stand at the ends of fragments, and are never larger than what may be written at once. */
 static void
 test_cut(void **state)
 {
 	static char text[1000000];
-	Frame *frame = frame_text(text, sizeof(text));
+	Frame *frame = one_part(text, sizeof(text));
 	size_t offset = 0;
 
 	(void) state;
@@ -128,7 +171,7 @@ test_queue_gathers(void **state)
 	assert_null(queue_peek(&queue, scratch, sizeof(scratch), &len));
 	for (uint32_t i = 1; i <= 20; i++)
 	{
-		Frame *frame = frame_text("hello", 5);
+		Frame *frame = one_part("hello", 5);
 
 		queue_append(&queue, frame, (FrameNote){.before = 100 + i, .sub = i}, 0);
 		frame_unref(frame);
@@ -171,7 +214,7 @@ test_queue_random(void **state)
 		for (int i = 0; i < 40; i++)
 		{
 			size_t size = (size_t) rand_r(&seed) % (i % 5 ? 3000 : sizeof(text));
-			Frame *frame = frame_text(text, size);
+			Frame *frame = one_part(text, size);
 			size_t len;
 
 			memcpy(in + in_len, frame->data, frame->len);
@@ -206,7 +249,7 @@ test_queue_random(void **state)
 static void
 test_queue_clear(void **state)
 {
-	Frame *frame = frame_text("shared", 6);
+	Frame *frame = one_part("shared", 6);
 	Queue a = {0};
 	Queue b = {0};
 
@@ -225,9 +268,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_text),         cmocka_unit_test(test_cut),
-		cmocka_unit_test(test_control),      cmocka_unit_test(test_queue_gathers),
-		cmocka_unit_test(test_queue_random), cmocka_unit_test(test_queue_clear),
+		cmocka_unit_test(test_text),          cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_cut),           cmocka_unit_test(test_control),
+		cmocka_unit_test(test_queue_gathers), cmocka_unit_test(test_queue_random),
+		cmocka_unit_test(test_queue_clear),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -337,8 +337,8 @@ test_bad_feed(void **state)
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live, .stream = 1}},
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live + 1, .stream = 1}},
 		{.type = WIRE_REPLAY_DONE, .u.replay_done = {live, 100}},
-		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {live, 101, play_bytes("x")}},
-		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {replaying, 50, play_bytes("x")}},
+		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = live, .id = 101}},
+		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = replaying, .id = 50}},
 		{.type = WIRE_SUBSCRIBE},
 		{.type = WIRE_CONFIG},
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.stream = 1}}, /* of another channel's stream */
@@ -356,7 +356,7 @@ test_bad_feed(void **state)
 	play_event(database, 54321, 101, "x");
 	play_replay_done(database, 12345, 1);
 	play_frame(database, (WireMessage){.type = WIRE_STREAM_ENDED,
-									   .u.ended = {54321, -32003, play_bytes("x")}});
+									   .u.ended = {54321, WIRE_NOT_PERMITTED, play_bytes("x")}});
 }
 
 static void

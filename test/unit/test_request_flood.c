@@ -202,7 +202,7 @@ test_answer_without_question(void **state)
 	PlayPipe pipe;
 	uint32_t sub = play_subscribe(play_open(database, &pipe), PLAY_SUBSCRIBE_A, 1, false, 100);
 	WireMessage again = {.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = sub, .stream = 1}};
-	WireMessage refused = {.type = WIRE_REFUSED, .u.refused = {.sub = sub, .message = {"", 0}}};
+	WireMessage refused = {.type = WIRE_REFUSED, .u.refused = {.sub = sub, .text = {"", 0}}};
 
 	(void) state;
 	assert_int_equal(hub_message(&play_hub, database, &again), HUB_BAD);
@@ -254,6 +254,14 @@ test_answers(void **state)
 	assert_false(pipe.paused); /* its close frame is to be read */
 }
 
+static Frame *
+large_frame(void)
+{
+	WireBytes part = play_bytes(play_text(100000));
+
+	return frame_text(&part, 1);
+}
+
 /* Where memory is scarce a small part of that is enough. */
 static void
 test_answers_scarce(void **state)
@@ -261,13 +269,13 @@ test_answers_scarce(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	Frame *large = frame_text(play_text(100000), 100000);
+	Frame *large = large_frame();
 	Frame *much[100];
 
 	(void) state;
 	play_config.client_buffer = 128 * 1024;
 	for (size_t i = 0; i < UNIT_COUNT(much); i++)
-		much[i] = frame_text(play_text(100000), 100000);
+		much[i] = large_frame();
 	assert_true(frame_memory() > (size_t) SESSION_TOTAL * play_config.client_buffer);
 	pipe.blocked = true;
 	while (!pipe.paused)

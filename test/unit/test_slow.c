@@ -686,9 +686,9 @@ test_ended(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
 	WireMessage ended = {.type = WIRE_STREAM_ENDED,
-						 .u.ended = {1, -32003, play_bytes("no longer")}};
+						 .u.ended = {1, WIRE_NOT_PERMITTED, play_bytes("no longer")}};
 	WireMessage refused = {.type = WIRE_REFUSED,
-						   .u.refused = {.code = -32003, .message = play_bytes("no")}};
+						   .u.refused = {.reason = WIRE_NOT_PERMITTED, .text = play_bytes("no")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 	uint32_t sub;

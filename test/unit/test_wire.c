@@ -57,15 +57,17 @@ static const WireMessage messages[] = {
 	{.type = WIRE_SUBSCRIBED,
 	 .u.subscribed = {.sub = 7, .stream = 9, .replay = 1, .notifies = 1, .position = {2, 42}}},
 	{.type = WIRE_REFUSED,
-	 .u.refused = {.sub = 7, .code = -32003, .message = TEXT("permission denied")}},
-	{.type = WIRE_STREAM_ENDED, .u.ended = {.stream = 9, .code = -32004, .message = TEXT("gone")}},
+	 .u.refused = {.sub = 7, .reason = WIRE_NOT_PERMITTED, .text = TEXT("permission denied")}},
+	{.type = WIRE_STREAM_ENDED,
+	 .u.ended = {.stream = 9, .reason = WIRE_NO_SUCH_CHANNEL, .text = TEXT("gone")}},
 	{.type = WIRE_EVENT,
 	 .u.event = {.id = 43,
 				 .op = WIRE_OP_UPDATE,
 				 .nstreams = 2,
 				 .streams = streams,
-				 .text = TEXT("{\"a\":1}")}},
-	{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = 7, .id = 41, .text = TEXT("{}")}},
+				 .body = TEXT("{\"a\":1}")}},
+	{.type = WIRE_REPLAY_EVENT,
+	 .u.replay_event = {.sub = 7, .id = 41, .op = WIRE_OP_DELETE, .body = TEXT("{}")}},
 	{.type = WIRE_REPLAY_DONE, .u.replay_done = {.sub = 7, .id = 42}},
 	{.type = WIRE_RESET,
 	 .u.reset = {.sub = 7, .notifies = 1, .position = {2, 99}, .reason = TEXT("retention")}},
@@ -160,11 +162,11 @@ test_values(void **state)
 	assert_int_equal(m.u.event.nstreams, 2);
 	assert_int_equal(wire_stream(&m.u.event, 0), 9);
 	assert_int_equal(wire_stream(&m.u.event, 1), 0xdeadbeef);
-	assert_int_equal(m.u.event.text.len, 7);
-	assert_memory_equal(m.u.event.text.data, "{\"a\":1}", 7);
+	assert_int_equal(m.u.event.body.len, 7);
+	assert_memory_equal(m.u.event.body.data, "{\"a\":1}", 7);
 	used = wire_encode(&messages[11], buf, sizeof(buf));
 	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
-	assert_int_equal(m.u.refused.code, -32003);
+	assert_int_equal(m.u.refused.reason, WIRE_NOT_PERMITTED);
 }
 
 /* Every frame cut short asks for more; every payload cut short or too long is bad. */

@@ -36,15 +36,15 @@
 #include "ext/channel/grant.h"
 #include "ext/watch/watch.h"
 
-static bool access_refuse(AccessReason *reason, int code, const char *format, ...)
+static bool access_refuse(AccessReason *reason, WireReason kind, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 static bool
-access_refuse(AccessReason *reason, int code, const char *format, ...)
+access_refuse(AccessReason *reason, WireReason kind, const char *format, ...)
 {
 	va_list args;
 
-	reason->code = code;
+	reason->kind = kind;
 	va_start(args, format);
 	vsnprintf(reason->message, sizeof(reason->message), format, args);
 	va_end(args);
@@ -104,20 +104,20 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	char *name;
 
 	if (!HeapTupleIsValid(tuple))
-		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "the table no longer exists");
+		return access_refuse(reason, WIRE_NO_SUCH_CHANNEL, "the table no longer exists");
 	schema = ((Form_pg_class) GETSTRUCT(tuple))->relnamespace;
 	name = pstrdup(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname));
 	ReleaseSysCache(tuple);
 
 	if (!COMPAT_SCHEMA_USABLE(schema, role))
-		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for schema \"%s\"",
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for schema \"%s\"",
 							 get_namespace_name(schema));
 	if (!access_columns_allowed(role, relation, n, columns))
-		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for table \"%s\"",
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for table \"%s\"",
 							 name);
 	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
 		return access_refuse(
-			reason, ACCESS_NOT_PERMITTED,
+			reason, WIRE_NOT_PERMITTED,
 			"row-level security of table \"%s\" applies to role \"%s\", and its policies are not "
 			"evaluated for subscriptions",
 			name, GetUserNameFromId(role, true));
@@ -132,7 +132,7 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 									   reason);
 	if (!superuser_arg(role) &&
 		!grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
-		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
 							 event->channel_length, event->channel);
 	return true;
 }
@@ -145,12 +145,12 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)
 {
-	AccessReason refusal = {.code = 0};
+	AccessReason refusal = {.kind = 0};
 	ListCell *cell;
 
 	memset(found, 0, sizeof(*found));
 	if (!COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, role))
-		return access_refuse(reason, ACCESS_NOT_PERMITTED, "permission denied for database \"%s\"",
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for database \"%s\"",
 							 get_database_name(MyDatabaseId));
 	foreach (cell, watch_list_channel(channel))
 	{
@@ -164,8 +164,8 @@ access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason
 	found->granted = grant_exists(role, channel, (int) strlen(channel), GRANT_SUBSCRIBE);
 	if (found->watched || found->granted)
 		return true;
-	if (refusal.code == 0)
-		return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);
+	if (refusal.kind == 0)
+		return access_refuse(reason, WIRE_NO_SUCH_CHANNEL, "no such channel: \"%s\"", channel);
 	*reason = refusal;
 	return false;
 }
@@ -184,7 +184,7 @@ access_channel_captured(Oid role, const char *channel, AccessReason *reason)
 
 		if ((state == WATCH_BROKEN || state == WATCH_MISSING) &&
 			access_relation_allowed(role, watch->relation, n, columns, reason))
-			return access_refuse(reason, ACCESS_NO_SUCH_CHANNEL,
+			return access_refuse(reason, WIRE_NO_SUCH_CHANNEL,
 								 "the watch of table \"%s\" on channel \"%s\" does not work (%s); "
 								 "notify_watch() mends it",
 								 get_rel_name(watch->relation), channel, watch_state_name(state));

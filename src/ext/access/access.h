@@ -11,15 +11,12 @@
 #include "postgres.h"
 
 #include "ext/log/log.h"
-
-/* JSON-RPC error codes of the client protocol, doc/protocol.md. */
-#define ACCESS_NOT_PERMITTED   (-32003)
-#define ACCESS_NO_SUCH_CHANNEL (-32004)
+#include "wire/wire.h"
 
 /* Why something is not allowed. */
 typedef struct AccessReason
 {
-	int code;
+	WireReason kind;
 	char message[512];
 } AccessReason;
 

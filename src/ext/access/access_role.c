@@ -32,7 +32,7 @@ access_role(const char *name, AccessReason *reason)
 
 	if (!OidIsValid(oid))
 	{
-		reason->code = ACCESS_NOT_PERMITTED;
+		reason->kind = WIRE_NOT_PERMITTED;
 		if (role[0] == '\0')
 			snprintf(reason->message, sizeof(reason->message), "anonymous access is disabled");
 		else

@@ -282,7 +282,7 @@ extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
 /* What is said where retention has passed a subscription. */
 extern const char *const feed_reset_retention;
 
-/* Build the client's message in feed->text. */
+/* Build the event's JSON object in feed->text. */
 extern void feed_build_text(Feed *feed, const LogEvent *event);
 
 /* feed->text has been queued. */

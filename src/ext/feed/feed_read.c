@@ -41,7 +41,6 @@ feed_build_text(Feed *feed, const LogEvent *event)
 	bool truncated = event->event_length > (Size) notifyd_max_event_size;
 
 	resetStringInfo(text);
-	appendStringInfoString(text, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":");
 	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
 	if (truncated && event->head_length > notifyd_max_event_size)
 	{
@@ -55,7 +54,7 @@ feed_build_text(Feed *feed, const LogEvent *event)
 		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
 		feed_make_utf8(text, begin);
 	}
-	appendStringInfoString(text, truncated ? ",\"truncated\":true}}" : "}}");
+	appendStringInfoString(text, truncated ? ",\"truncated\":true}" : "}");
 }
 
 /* Queue feed->text for n streams of a message that is ready but for them. */
@@ -65,7 +64,7 @@ feed_send_event(Link *link, WireMessage *message, int n)
 	const Feed *feed = link->feed;
 
 	message->u.event.nstreams = (uint16_t) n;
-	message->u.event.text = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+	message->u.event.body = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	link_send(link, message);
 
 	/* The gateway takes the position from the event; it needs not be told as well. */
@@ -421,13 +420,11 @@ feed_notify(Feed *feed, const char *name, const char *payload)
 	if (channel == NULL)
 		return;
 	resetStringInfo(text);
-	appendStringInfoString(
-		text,
-		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"op\":\"NOTIFY\",\"channel\":");
+	appendStringInfoString(text, "{\"op\":\"NOTIFY\",\"channel\":");
 	feed_append_json_string(text, name, (int) strlen(name));
 	appendStringInfoString(text, ",\"payload\":");
 	feed_append_json_string(text, payload, (int) strlen(payload));
-	appendStringInfoString(text, "}}");
+	appendStringInfoChar(text, '}');
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		Link *link = feed->links[i];

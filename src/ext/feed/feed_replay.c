@@ -99,7 +99,8 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 		feed_build_text(feed, event);
 	message.u.replay_event.sub = sub->number;
 	message.u.replay_event.id = event->id;
-	message.u.replay_event.text =
+	message.u.replay_event.op = stream_op(event->op);
+	message.u.replay_event.body =
 		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	link_send(ride->link, &message);
 	feed_count_sent(feed);

@@ -243,8 +243,8 @@ stream_refuse(Link *link, uint32 number, const AccessReason *reason)
 	initStringInfo(&text);
 	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
 	message.u.refused.sub = number;
-	message.u.refused.code = reason->code;
-	message.u.refused.message = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	message.u.refused.reason = reason->kind;
+	message.u.refused.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
 	link_send(link, &message);
 	pfree(text.data);
 }
@@ -421,7 +421,7 @@ void
 stream_subscribe(Link *link, const WireSubscribe *request)
 {
 	Feed *feed = link->feed;
-	AccessReason reason = {.code = ACCESS_NO_SUCH_CHANNEL, .message = "no such channel"};
+	AccessReason reason = {.kind = WIRE_NO_SUCH_CHANNEL, .message = "no such channel"};
 	MemoryContext context;
 	MemoryContext outer;
 	Stream *stream;
@@ -497,8 +497,8 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 	initStringInfo(&text);
 	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
 	message.u.ended.stream = stream->number;
-	message.u.ended.code = reason->code;
-	message.u.ended.message = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	message.u.ended.reason = reason->kind;
+	message.u.ended.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
 	dlist_foreach_modify (iter, &stream->subs)
 	{
 		Sub *sub = dlist_container(Sub, in_stream, iter.cur);

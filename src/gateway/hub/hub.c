@@ -131,7 +131,7 @@ hub_refused(Hub *hub, Database *database, const WireRefused *message)
 		return HUB_BAD;
 	if (sub->companion)
 		hub_withdraw(hub, database, sub);
-	hub_end(hub, sub, message->code, message->message);
+	hub_end(hub, sub, message->reason, message->text);
 	return HUB_OK;
 }
 
@@ -148,7 +148,7 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 		/* Only the companion has ended with the stream; what we have asked for since has not. */
 		if (sub->state == SUBSCRIPTION_WAITING)
 			hub_withdraw(hub, database, sub);
-		hub_end(hub, sub, message->code, message->message);
+		hub_end(hub, sub, message->reason, message->text);
 	}
 }
 
@@ -160,13 +160,29 @@ hub_wants_notifications(const Subscription *sub)
 		   sub->state == SUBSCRIPTION_REPLAYING;
 }
 
+/* An event as the subscription's client gets it. */
+static Frame *
+hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_t id,
+		  WireBytes body)
+{
+	ProtocolEvent event = {
+		.op = op,
+		.position = {.timeline = database->position.timeline, .id = id},
+		.channel = hub_channel(sub),
+		.body = body,
+	};
+
+	return sub->protocol->event(&event);
+}
+
 /*
- * Queue an event for one of its stream's subscriptions. The frame is made when the first of them
- * wants it.
+ * Queue an event for one of its stream's subscriptions. A protocol's frame is built when the first
+ * of its clients wants it.
  */
 static void
-hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frame)
+hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
 {
+	Frame **frame = &frames[sub->protocol->number];
 	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};
@@ -176,7 +192,7 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
 		return;
 	if (*frame == NULL)
-		*frame = frame_text(event->text.data, event->text.len);
+		*frame = hub_build(database, sub, event->op, event->id, event->body);
 	if (!session_has_room(session, *frame))
 	{
 		if (session->state != SESSION_OPEN)
@@ -212,7 +228,7 @@ hub_fetch(const Subscription *sub)
 static void
 hub_event(Hub *hub, Database *database, const WireEvent *event)
 {
-	Frame *frame = NULL;
+	Frame *frames[PROTOCOL_MAX] = {NULL};
 
 	hub->sessions->stats.events++;
 	for (uint16_t i = 0; i < event->nstreams; i++)
@@ -229,11 +245,12 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 		{
 			next = LIST_NEXT(sub, in_stream);
 			hub_fetch(next);
-			hub_deliver(hub, database, sub, event, &frame);
+			hub_deliver(hub, database, sub, event, frames);
 		}
 	}
-	if (frame != NULL)
-		frame_unref(frame);
+	for (int i = 0; i < PROTOCOL_MAX; i++)
+		if (frames[i] != NULL)
+			frame_unref(frames[i]);
 	if (event->id > database->position.id)
 		database->position.id = event->id;
 }
@@ -242,7 +259,7 @@ static HubResult
 hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 {
 	Subscription *sub = hub_subscription(database, event->sub);
-	FrameNote note = {.sub = event->sub, .credit = event->text.len};
+	FrameNote note = {.sub = event->sub, .credit = event->body.len};
 	Session *session;
 	Frame *frame;
 
@@ -254,7 +271,7 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 		event->id <= sub->position.id)
 		return HUB_BAD;
 	session = &sub->client->session;
-	frame = frame_text(event->text.data, event->text.len);
+	frame = hub_build(database, sub, event->op, event->id, event->body);
 	if (session_has_room(session, frame))
 	{
 		note.before = sub->position.id;

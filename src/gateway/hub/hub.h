@@ -19,7 +19,8 @@
  * A SUBSCRIBE waits for its client's turn, see hub_ask.c.
  *
  * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
- * goes to their LIVE subscriptions.
+ * goes to their LIVE subscriptions. Its frame is built once for each protocol that its clients
+ * speak, and they share it.
  *
  * Where a client's session has no room for an event, live or replayed, its subscription lags: it
  * is ended at the feed, and keeps its position, that of what was queued. When the client
@@ -86,7 +87,7 @@ typedef enum Asking
 
 typedef struct Subscription
 {
-	/* First, and in one line of the processor's cache, what each event needs: up to position. */
+	/* First, and in one line of the processor's cache, what each event needs: up to protocol. */
 	LIST_ENTRY(Subscription) in_stream;
 	struct HubClient *client;
 	uint8_t state;
@@ -98,13 +99,14 @@ typedef struct Subscription
 	bool missed;       /* the link was lost: so are notifications, if the channel has any */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
 	WirePosition position;
+	const Protocol *protocol; /* its client's */
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
 	struct Stream *stream;               /* while REPLAYING or LIVE, or with a companion */
 	uint32_t number;                     /* even */
 	uint32_t credit;                     /* bytes of its replay written, not yet told the feed */
-	RequestId id;                        /* of the request, while asked */
+	char *id;                            /* of the request, while asked; see Request */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;
@@ -125,6 +127,7 @@ typedef struct HubClient
 	Session session; /* first: a pointer to it is one to the client */
 	LIST_ENTRY(HubClient) in_database;
 	struct Database *database; /* NULL unless OPEN */
+	const Protocol *protocol;
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
 	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
@@ -218,9 +221,9 @@ typedef enum HubResult
 extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *message)
 	__attribute__((warn_unused_result));
 
-/* A client of this database is connected: see session_open(). */
-extern HubClient *
-hub_open(Hub *hub, Database *database, const char *address, bool anonymous, void *io);
+/* A client of this database is connected, and speaks this protocol: see session_open(). */
+extern HubClient *hub_open(Hub *hub, Database *database, const Protocol *protocol,
+						   const char *address, bool anonymous, void *io);
 
 /*
  * The position up to which everything has been queued to this client: if it resumes there, and has

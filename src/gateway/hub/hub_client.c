@@ -9,6 +9,8 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/hub/hub_internal.h"
@@ -16,6 +18,9 @@
 
 /* Credit is given back in pieces of at least this size while more is under way. */
 #define HUB_CREDIT_PIECE (WIRE_REPLAY_WINDOW / 8)
+
+_Static_assert(offsetof(Subscription, protocol) + sizeof(void *) <= MEMORY_LINE,
+			   "an event needs one line of a subscription");
 
 static Subscription *
 hub_client_subscription(const HubClient *client, const Request *request)
@@ -31,32 +36,53 @@ hub_client_subscription(const HubClient *client, const Request *request)
 	return NULL;
 }
 
-static bool
-hub_reject(ProtocolError *error, int code, const char *message, const Request *request)
+static void
+hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, const char *text)
 {
-	protocol_set_error(error, code, message, strlen(message), "channel", request->channel,
-					   request->channel_len);
-	return false;
+	WireBytes bytes = {.data = text, .len = (uint32_t) strlen(text)};
+	WireBytes channel = {.data = request->channel, .len = request->channel_len};
+
+	session_send_own(&client->session,
+					 client->protocol->refusal(request->id, reason, bytes, channel),
+					 FRAME_NO_POSITION);
 }
 
-/* True: it has taken request->id over. */
-static bool
-hub_subscribe(Hub *hub, HubClient *client, Request *request, ProtocolError *error)
+/* Answer a request that has succeeded. */
+static void
+hub_send_result(HubClient *client, const Request *request, WirePosition position)
+{
+	WireBytes channel = {.data = request->channel, .len = request->channel_len};
+
+	if (request->id != NULL)
+		session_send_own(&client->session,
+						 client->protocol->result(request->method, request->id, channel, position),
+						 FRAME_NO_POSITION);
+}
+
+/* Takes request->id over where the answer comes later. */
+static void
+hub_subscribe(Hub *hub, HubClient *client, Request *request)
 {
 	Subscription *sub;
 
 	if (hub_client_subscription(client, request) != NULL)
-		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "already subscribed", request);
+	{
+		hub_refuse(client, request, PROTOCOL_SUBSCRIBED_ALREADY, "already subscribed");
+		return;
+	}
 	if (client->nsubscriptions >= HUB_MAX_SUBSCRIPTIONS)
-		return hub_reject(error, PROTOCOL_LIMIT_EXCEEDED,
-						  "too many subscriptions on one connection", request);
-
+	{
+		hub_refuse(client, request, PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
+				   "too many subscriptions on one connection");
+		return;
+	}
 	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
 	sub->client = client;
+	sub->protocol = client->protocol;
 	sub->ops = request->ops;
 	sub->asked = true;
 	sub->id = request->id;
-	request->id.json = NULL;
+	request->id = NULL;
 	sub->has_position = request->has_since;
 	sub->position = request->since;
 	sub->channel_len = request->channel_len;
@@ -66,33 +92,28 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request, ProtocolError *erro
 	hub->sessions->stats.subscriptions++;
 	hub_file(client->database, sub);
 	hub_ask(hub, client->database, sub);
-	return true;
 }
 
-static bool
-hub_unsubscribe(Hub *hub, HubClient *client, const Request *request, ProtocolError *error)
+static void
+hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 {
 	static const char cancelled[] = "unsubscribed before the subscription began";
-	Session *session = &client->session;
 	Subscription *sub = hub_client_subscription(client, request);
 
 	if (sub == NULL)
-		return hub_reject(error, PROTOCOL_INVALID_PARAMS, "not subscribed", request);
+	{
+		hub_refuse(client, request, PROTOCOL_NOT_SUBSCRIBED, "not subscribed");
+		return;
+	}
 	hub_withdraw(hub, client->database, sub);
 	if (sub->asked)
-		hub_end(hub, sub, PROTOCOL_INTERNAL_ERROR,
+		hub_end(hub, sub, PROTOCOL_CANCELLED,
 				(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
 	else
 		hub_free_subscription(hub, sub);
-	if (!request->id.absent)
-		session_send_own(
-			session,
-			protocol_result(&request->id, json_pack("{s:s%}", "channel", request->channel,
-													(size_t) request->channel_len)),
-			FRAME_NO_POSITION);
+	hub_send_result(client, request, (WirePosition){0});
 	/* Another one may have waited for its end. */
-	session_schedule(session);
-	return true;
+	session_schedule(&client->session);
 }
 
 WirePosition
@@ -129,18 +150,13 @@ hub_client_live(const HubClient *client)
 }
 
 static void
-hub_ping(HubClient *client, const RequestId *id)
+hub_ping(HubClient *client, const Request *request)
 {
 	WirePosition position = hub_client_position(client);
-	Session *session = &client->session;
 
-	if (id->absent)
-		return;
-	if (session->told < position.id)
-		session->told = position.id;
-	session_send_own(
-		session, protocol_result(id, json_pack("{s:o}", "position", protocol_position(position))),
-		FRAME_NO_POSITION);
+	if (request->id != NULL && client->session.told < position.id)
+		client->session.told = position.id;
+	hub_send_result(client, request, position);
 }
 
 static void
@@ -149,27 +165,37 @@ hub_on_message(Session *session, const char *text, size_t len)
 	Hub *hub = session->sessions->owner;
 	HubClient *client = (HubClient *) session;
 	Request request;
-	ProtocolError error;
-	bool ok = protocol_parse(text, len, &request, &error);
+	Frame *answer;
 
-	if (ok && request.method == REQUEST_SUBSCRIBE)
-		ok = hub_subscribe(hub, client, &request, &error);
-	else if (ok && request.method == REQUEST_UNSUBSCRIBE)
-		ok = hub_unsubscribe(hub, client, &request, &error);
-	else if (ok)
-		hub_ping(client, &request.id);
-	if (!ok)
-		session_send_own(session, protocol_failure(&request.id, &error), FRAME_NO_POSITION);
-	protocol_release(&request.id);
+	if (!client->protocol->parse(text, len, &request, &answer))
+	{
+		session_send_own(session, answer, FRAME_NO_POSITION);
+		return;
+	}
+	switch (request.method)
+	{
+		case REQUEST_SUBSCRIBE:
+			hub_subscribe(hub, client, &request);
+			break;
+		case REQUEST_UNSUBSCRIBE:
+			hub_unsubscribe(hub, client, &request);
+			break;
+		case REQUEST_PING:
+			hub_ping(client, &request);
+			break;
+	}
+	free(request.id);
 }
 
 HubClient *
-hub_open(Hub *hub, Database *database, const char *address, bool anonymous, void *io)
+hub_open(Hub *hub, Database *database, const Protocol *protocol, const char *address,
+		 bool anonymous, void *io)
 {
 	HubClient *client =
 		(HubClient *) session_open(hub->sessions, sizeof(HubClient), address, anonymous, io);
 
 	client->database = database;
+	client->protocol = protocol;
 	LIST_INIT(&client->subscriptions);
 	LIST_INIT(&client->ended);
 	TAILQ_INIT(&client->asking);
@@ -337,10 +363,7 @@ hub_send_bookmark(Session *session, uint64_t now)
 	if (position.id <= session->told)
 		return;
 	session->told = position.id;
-	session_send_own(session,
-					 protocol_notification(
-						 "position", json_pack("{s:o}", "position", protocol_position(position))),
-					 FRAME_NO_POSITION);
+	session_send_own(session, client->protocol->position(position), FRAME_NO_POSITION);
 }
 
 const SessionEvents hub_session_events = {

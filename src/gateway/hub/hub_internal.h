@@ -99,6 +99,13 @@ extern void hub_note_lost(Subscription *sub);
 /* From now on it gets events as they come. */
 extern void hub_go_live(Hub *hub, Database *database, Subscription *sub);
 
+/* The channel of a subscription. */
+static inline WireBytes
+hub_channel(const Subscription *sub)
+{
+	return (WireBytes){.data = sub->channel, .len = sub->channel_len};
+}
+
 /* Answer the client's request, now that the feed has. */
 extern void hub_answer(Subscription *sub);
 
@@ -109,7 +116,7 @@ extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
  * The feed has ended a subscription, or its companion, or the client takes it back before
  * it began: free it, and tell the client why, in answer to its request or of our own accord.
  */
-extern void hub_end(Hub *hub, Subscription *sub, int code, WireBytes message);
+extern void hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text);
 
 extern void hub_free_subscription(Hub *hub, Subscription *sub);
 

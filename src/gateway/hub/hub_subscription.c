@@ -10,7 +10,6 @@
 
 #include "gateway/hub/hub_internal.h"
 #include "gateway/base/memory.h"
-#include "gateway/base/text.h"
 
 static int
 hub_compare_streams(const Stream *a, const Stream *b)
@@ -77,7 +76,8 @@ hub_free_subscription(Hub *hub, Subscription *sub)
 	hub_part(database, sub);
 	client->nsubscriptions--;
 	hub->sessions->stats.subscriptions--;
-	protocol_release(&sub->id);
+	free(sub->id);
+	sub->id = NULL;
 	hub_drop_subscription(database, sub);
 }
 
@@ -161,51 +161,36 @@ hub_go_live(Hub *hub, Database *database, Subscription *sub)
 }
 
 void
-hub_end(Hub *hub, Subscription *sub, int code, WireBytes message)
+hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
 {
-	RequestId id = {.absent = true};
-	Session *session = &sub->client->session;
-	ProtocolError error;
+	HubClient *client = sub->client;
+	char *id = sub->asked ? sub->id : NULL;
+	Frame *frame = client->protocol->refusal(id, reason, text, hub_channel(sub));
 
-	protocol_set_error(&error, code, message.data, message.len, "channel", sub->channel,
-					   sub->channel_len);
-	if (sub->asked)
-	{
-		id = sub->id;
-		sub->id.json = NULL;
-	}
 	hub_free_subscription(hub, sub);
-	session_send_own(session, protocol_failure(&id, &error), FRAME_NO_POSITION);
-	protocol_release(&id);
+	session_send_own(&client->session, frame, FRAME_NO_POSITION);
 }
 
 void
 hub_answer(Subscription *sub)
 {
 	Session *session = &sub->client->session;
-	RequestId id = sub->id;
-	json_t *result;
+	char *id = sub->id;
 
 	sub->asked = false;
-	sub->id.json = NULL;
+	sub->id = NULL;
 	if (session->told < sub->position.id)
 		session->told = sub->position.id;
-	if (!id.absent)
-	{
-		result = json_pack("{s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len,
-						   "position", protocol_position(sub->position));
-		session_send_own(session, protocol_result(&id, result), FRAME_NO_POSITION);
-	}
-	protocol_release(&id);
+	if (id != NULL)
+		session_send_own(
+			session, sub->protocol->result(REQUEST_SUBSCRIBE, id, hub_channel(sub), sub->position),
+			FRAME_NO_POSITION);
+	free(id);
 }
 
 void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
-	json_t *params =
-		json_pack("{s:s%, s:s%, s:o}", "channel", sub->channel, (size_t) sub->channel_len, "reason",
-				  reason.data, text_utf8_cut(reason.data, reason.len, reason.len), "position",
-				  protocol_position(sub->position));
-
-	session_send_own(&sub->client->session, protocol_notification("reset", params), before);
+	session_send_own(&sub->client->session,
+					 sub->protocol->reset(hub_channel(sub), reason, sub->position), before);
 }

@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * protocol.h
- *	  The clients' protocol: JSON-RPC 2.0, its requests read and its answers built.
+ *	  A client protocol: the functions that read a client's messages and build the frames it gets.
  *
- * Two things are left out of JSON-RPC: batches, and ids that are no integers of at most
- * 2^53 or strings of at most PROTOCOL_MAX_ID bytes (or null). Both are -32600.
+ * The hub knows requests, events and refusals. Each protocol has its own syntax for them, its own
+ * error codes, and a file of its own in this folder. Its functions keep no state, and frames name no
+ * client, so that all clients of a protocol share the frame of an event.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,36 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <jansson.h>
-
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
-#define PROTOCOL_MAX_DEPTH   32
-#define PROTOCOL_MAX_ID      256
-#define PROTOCOL_MAX_CHANNEL 63
-
-typedef enum ProtocolCode
-{
-	PROTOCOL_PARSE_ERROR = -32700,
-	PROTOCOL_INVALID_REQUEST = -32600,
-	PROTOCOL_METHOD_NOT_FOUND = -32601,
-	PROTOCOL_INVALID_PARAMS = -32602,
-	PROTOCOL_INTERNAL_ERROR = -32603,
-	PROTOCOL_LIMIT_EXCEEDED = -32010,
-} ProtocolCode;
-
-/*
- * An error, with one member of "data" that names what was wrong. The strings are cut where they are
- * too long.
- */
-typedef struct ProtocolError
-{
-	int code;
-	char message[256];
-	const char *key; /* NULL: no data */
-	char value[128];
-} ProtocolError;
+#define PROTOCOL_MAX         4  /* protocols */
+#define PROTOCOL_MAX_CHANNEL 63 /* bytes of a channel's name */
 
 typedef enum RequestMethod
 {
@@ -53,17 +29,14 @@ typedef enum RequestMethod
 	REQUEST_PING,
 } RequestMethod;
 
-/* Whom an answer goes to. */
-typedef struct RequestId
-{
-	bool absent;  /* the request had none: no answer, and an error is a notification */
-	json_t *json; /* NULL for null; owned by whoever has the struct */
-} RequestId;
-
 typedef struct Request
 {
 	RequestMethod method;
-	RequestId id;
+	/*
+	 * What the client calls its request, as the protocol writes it in the answer; NULL: the client
+	 * wants no answer. Whoever has the request frees it.
+	 */
+	char *id;
 	char channel[PROTOCOL_MAX_CHANNEL + 1];
 	uint8_t channel_len;
 	uint8_t ops; /* WIRE_OP_ bits */
@@ -71,28 +44,59 @@ typedef struct Request
 	WirePosition since;
 } Request;
 
-/*
- * Read a request from one message, which is valid UTF-8. On false *error says why;
- * request->id is valid in either case, and protocol_release() frees it.
- */
-extern bool protocol_parse(const char *text, size_t len, Request *request, ProtocolError *error)
-	__attribute__((warn_unused_result));
+typedef struct ProtocolEvent
+{
+	uint8_t op;            /* one WIRE_OP_ bit */
+	WirePosition position; /* not of a raw notification */
+	WireBytes channel;
+	WireBytes body; /* a JSON object */
+} ProtocolEvent;
 
-extern void protocol_release(RequestId *id);
+/* Why a subscription is refused or has ended: for reasons of the feed, or of the hub. */
+typedef enum ProtocolReason
+{
+	PROTOCOL_NOT_PERMITTED = WIRE_NOT_PERMITTED,
+	PROTOCOL_NO_SUCH_CHANNEL = WIRE_NO_SUCH_CHANNEL,
+	/* These are on no wire. */
+	PROTOCOL_SUBSCRIBED_ALREADY = UINT8_MAX + 1,
+	PROTOCOL_NOT_SUBSCRIBED,
+	PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
+	PROTOCOL_CANCELLED, /* the client has unsubscribed before the subscription began */
+} ProtocolReason;
 
-/* Fill in an error; key and value (len bytes of UTF-8) may be NULL. */
-extern void protocol_set_error(ProtocolError *error, int code, const char *message,
-							   size_t message_len, const char *key, const char *value, size_t len);
+/* The frames that the functions return are the caller's. All texts are UTF-8. */
+typedef struct Protocol
+{
+	uint8_t number; /* its own, below PROTOCOL_MAX */
 
-/*
- * Messages to a client, ready to be sent. result and params are taken over. An error
- * for an absent id is the notification "error".
- */
-extern Frame *protocol_result(const RequestId *id, json_t *result);
-extern Frame *protocol_failure(const RequestId *id, const ProtocolError *error);
-extern Frame *protocol_notification(const char *method, json_t *params);
+	/*
+	 * Read a request from one message of the client, which is len bytes of valid UTF-8. False: it
+	 * is none, request->id is NULL, and *answer says what is wrong with it.
+	 */
+	bool (*parse)(const char *text, size_t len, Request *request, Frame **answer)
+		__attribute__((warn_unused_result));
 
-/* A position as a JSON string. */
-extern json_t *protocol_position(WirePosition position);
+	/* An event. */
+	Frame *(*event)(const ProtocolEvent *event);
+
+	/*
+	 * The answer to a request that has succeeded. The position is where a new subscription begins,
+	 * or up to where the client has been sent everything before the answer to its ping.
+	 */
+	Frame *(*result)(RequestMethod method, const char *id, WireBytes channel,
+					 WirePosition position);
+
+	/*
+	 * A request about this channel has failed; without id: it wanted no answer, or a subscription
+	 * has ended later.
+	 */
+	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel);
+
+	/* Events of the channel before the position are missing. */
+	Frame *(*reset)(WireBytes channel, WireBytes reason, WirePosition position);
+
+	/* A bookmark: everything up to the position has been sent. */
+	Frame *(*position)(WirePosition position);
+} Protocol;
 
 #endif /* GATEWAY_PROTOCOL_H */

@@ -7,6 +7,7 @@
  */
 #include "gateway/routes/routes.h"
 
+#include "gateway/protocol/jsonrpc.h"
 #include "gateway/routes/admission.h"
 #include "gateway/routes/health.h"
 #include "gateway/ws/websocket_upgrade.h"
@@ -64,8 +65,8 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	if (!http_take_over(connection, &taken))
 		return;
 	websocket = websocket_new(taken.transport, routes->websocket_events);
-	client =
-		hub_open(routes->hub, admission.database, taken.address, admission.anonymous, websocket);
+	client = hub_open(routes->hub, admission.database, &jsonrpc_protocol, taken.address,
+					  admission.anonymous, websocket);
 	client->connected_at = routes->wall_clock();
 	client->subprotocol = subprotocol;
 	client->from = taken.from;

@@ -64,23 +64,47 @@ frame_done(Frame *frame)
 	return frame;
 }
 
-Frame *
-frame_text(const char *text, size_t len)
+/* Copy size bytes from the parts, of the first of which *offset bytes are copied already. */
+static void
+frame_gather(Frame *frame, const WireBytes **parts, size_t *offset, size_t size)
 {
-	size_t fragments = len / FRAME_FRAGMENT + 1;
-	Frame *frame = frame_new(len + fragments * 4);
-	uint8_t opcode = FRAME_OPCODE_TEXT;
-	size_t size;
+	while (size > 0)
+	{
+		size_t len = (*parts)->len - *offset;
 
+		if (len > size)
+			len = size;
+		if (len > 0)
+			memcpy(frame->data + frame->len, (*parts)->data + *offset, len);
+		frame->len += (uint32_t) len;
+		size -= len;
+		*offset += len;
+		if (*offset == (*parts)->len)
+		{
+			(*parts)++;
+			*offset = 0;
+		}
+	}
+}
+
+Frame *
+frame_text(const WireBytes *parts, size_t count)
+{
+	size_t len = 0;
+	size_t offset = 0;
+	size_t size;
+	uint8_t opcode = FRAME_OPCODE_TEXT;
+	Frame *frame;
+
+	for (size_t i = 0; i < count; i++)
+		len += parts[i].len;
+	frame = frame_new(len + (len / FRAME_FRAGMENT + 1) * 4);
 	do
 	{
 		size = len > FRAME_FRAGMENT ? FRAME_FRAGMENT : len;
 		frame->len += (uint32_t) frame_header(frame->data + frame->len,
 											  opcode | (size == len ? FRAME_FIN : 0), size);
-		if (size > 0)
-			memcpy(frame->data + frame->len, text, size);
-		frame->len += (uint32_t) size;
-		text += size;
+		frame_gather(frame, &parts, &offset, size);
 		len -= size;
 		opcode = FRAME_OPCODE_CONTINUE;
 	} while (len > 0);

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/wire.h"
+
 #define FRAME_FRAGMENT 32768u               /* payload of one fragment */
 #define FRAME_WRITE    (2 * FRAME_FRAGMENT) /* written at once */
 
@@ -34,8 +36,11 @@ typedef struct Frame
 	uint8_t data[];
 } Frame;
 
-/* A text message; len bytes of UTF-8, at most 256 MB. The caller has one reference. */
-extern Frame *frame_text(const char *text, size_t len);
+/*
+ * A text message: so many parts one after the other, in all UTF-8, and not much more than
+ * WIRE_MAX_PAYLOAD. The caller has one reference.
+ */
+extern Frame *frame_text(const WireBytes *parts, size_t count);
 
 /* A control frame. What is beyond FRAME_CONTROL_MAX is cut off. */
 extern Frame *frame_control(uint8_t opcode, const void *payload, size_t len);

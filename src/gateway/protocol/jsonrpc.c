@@ -1,0 +1,508 @@
+/*-------------------------------------------------------------------------
+ *
+ * jsonrpc.c
+ *	  The protocol pg_notifyd.v1: JSON-RPC 2.0, its requests read and its messages built.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/protocol/jsonrpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "gateway/base/memory.h"
+#include "gateway/base/text.h"
+
+#define JSONRPC_MAX_INTEGER ((json_int_t) 1 << 53)
+
+/* Parameters, as bits of what a method takes. */
+#define PARAM_CHANNEL 0x1
+#define PARAM_OPS     0x2
+#define PARAM_SINCE   0x4
+
+static const struct
+{
+	const char *name;
+	RequestMethod method;
+	unsigned int params;
+} jsonrpc_methods[] = {
+	{"subscribe", REQUEST_SUBSCRIBE, PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE},
+	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL},
+	{"ping", REQUEST_PING, 0},
+};
+
+static const struct
+{
+	const char *name;
+	unsigned int bit;
+} jsonrpc_params[] = {
+	{"channel", PARAM_CHANNEL},
+	{"ops", PARAM_OPS},
+	{"since", PARAM_SINCE},
+};
+
+#define JSONRPC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Error codes, see doc/protocol.md. */
+typedef enum JsonrpcCode
+{
+	JSONRPC_PARSE_ERROR = -32700,
+	JSONRPC_INVALID_REQUEST = -32600,
+	JSONRPC_METHOD_NOT_FOUND = -32601,
+	JSONRPC_INVALID_PARAMS = -32602,
+	JSONRPC_INTERNAL_ERROR = -32603,
+	JSONRPC_NOT_PERMITTED = -32003,
+	JSONRPC_NO_SUCH_CHANNEL = -32004,
+	JSONRPC_LIMIT_EXCEEDED = -32010,
+} JsonrpcCode;
+
+/*
+ * An error, with one member of "data" that names what was wrong. The strings are cut where they are
+ * too long.
+ */
+typedef struct JsonrpcError
+{
+	int code;
+	char message[256];
+	const char *key; /* NULL: no data */
+	char value[128];
+} JsonrpcError;
+
+/* ---------------- messages ---------------- */
+
+static WireBytes
+jsonrpc_bytes(const char *text)
+{
+	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
+}
+
+static char *
+jsonrpc_dump(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	/* Out of memory alone: everything in it came out of jansson or was checked to be UTF-8. */
+	if (text == NULL)
+		abort();
+	return text;
+}
+
+/* A message: its version, a member with a value, and a member with the body, which is freed. */
+static Frame *
+jsonrpc_frame(const char *member, const char *value, const char *body_member, json_t *body)
+{
+	char *text = jsonrpc_dump(body);
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\""),
+		jsonrpc_bytes(member),
+		jsonrpc_bytes("\":"),
+		jsonrpc_bytes(value),
+		jsonrpc_bytes(",\""),
+		jsonrpc_bytes(body_member),
+		jsonrpc_bytes("\":"),
+		jsonrpc_bytes(text),
+		jsonrpc_bytes("}"),
+	};
+	Frame *frame = frame_text(parts, JSONRPC_COUNT(parts));
+
+	free(text);
+	json_decref(body);
+	return frame;
+}
+
+static Frame *
+jsonrpc_answer(const char *id, const char *member, json_t *body)
+{
+	return jsonrpc_frame("id", id, member, body);
+}
+
+static Frame *
+jsonrpc_notification(const char *method, json_t *params)
+{
+	char value[32];
+
+	snprintf(value, sizeof(value), "\"%s\"", method);
+	return jsonrpc_frame("method", value, "params", params);
+}
+
+/* The answer to a request that has failed; without an id it is the notification "error". */
+static Frame *
+jsonrpc_failure(const char *id, const JsonrpcError *error)
+{
+	json_t *body = json_pack("{s:i, s:s}", "code", error->code, "message", error->message);
+
+	if (error->key != NULL)
+		json_object_set_new(body, "data", json_pack("{s:s}", error->key, error->value));
+	return id != NULL ? jsonrpc_answer(id, "error", body) : jsonrpc_notification("error", body);
+}
+
+/* ---------------- requests ---------------- */
+
+/* Fill in an error; key and value (len bytes of UTF-8) may be NULL. */
+static void
+jsonrpc_set_error(JsonrpcError *error, int code, const char *message, size_t message_len,
+				  const char *key, const char *value, size_t len)
+{
+	size_t size = text_utf8_cut(message, message_len, sizeof(error->message) - 1);
+
+	error->code = code;
+	memcpy(error->message, message, size);
+	error->message[size] = '\0';
+	error->key = value != NULL ? key : NULL;
+	size = value != NULL ? text_utf8_cut(value, len, sizeof(error->value) - 1) : 0;
+	if (size > 0)
+		memcpy(error->value, value, size);
+	error->value[size] = '\0';
+}
+
+/* The same for messages of ours; always false, to be returned. */
+static bool
+jsonrpc_reject(JsonrpcError *error, int code, const char *message, const char *key,
+			   const char *value)
+{
+	jsonrpc_set_error(error, code, message, strlen(message), key, value,
+					  value != NULL ? strlen(value) : 0);
+	return false;
+}
+
+static bool
+jsonrpc_bad_param(JsonrpcError *error, const char *message, const char *name)
+{
+	return jsonrpc_reject(error, JSONRPC_INVALID_PARAMS, message, "parameter", name);
+}
+
+/* jansson parses recursively, so the depth is looked at before. */
+static bool
+jsonrpc_too_deep(const char *text, size_t len)
+{
+	bool in_string = false;
+	int depth = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		char c = text[i];
+
+		if (in_string)
+		{
+			if (c == '\\')
+				i++;
+			else if (c == '"')
+				in_string = false;
+		}
+		else if (c == '"')
+			in_string = true;
+		else if ((c == '{' || c == '[') && ++depth > JSONRPC_MAX_DEPTH)
+			return true;
+		else if (c == '}' || c == ']')
+			depth--;
+	}
+	return false;
+}
+
+static bool
+jsonrpc_id_valid(const json_t *value)
+{
+	if (json_is_string(value))
+		return json_string_length(value) <= JSONRPC_MAX_ID;
+	return json_is_null(value) ||
+		   (json_is_integer(value) && json_integer_value(value) <= JSONRPC_MAX_INTEGER &&
+			json_integer_value(value) >= -JSONRPC_MAX_INTEGER);
+}
+
+/* The id is null until it is known. */
+static bool
+jsonrpc_parse_id(const json_t *json, Request *request, JsonrpcError *error)
+{
+	const json_t *value = json_object_get(json, "id");
+
+	if (value != NULL && !jsonrpc_id_valid(value))
+		return jsonrpc_reject(
+			error, JSONRPC_INVALID_REQUEST,
+			"id must be a string of at most 256 bytes, an integer of at most 2^53, or null",
+			"member", "id");
+	free(request->id);
+	request->id = value != NULL ? jsonrpc_dump(value) : NULL;
+	return true;
+}
+
+static bool
+jsonrpc_parse_channel(const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (!json_is_string(value) || json_string_length(value) == 0 ||
+		json_string_length(value) > PROTOCOL_MAX_CHANNEL)
+		return jsonrpc_bad_param(error, "channel must be a string of 1 to 63 bytes", "channel");
+	request->channel_len = (uint8_t) json_string_length(value);
+	memcpy(request->channel, json_string_value(value), request->channel_len);
+	return true;
+}
+
+static bool
+jsonrpc_parse_ops(const json_t *value, Request *request, JsonrpcError *error)
+{
+	size_t i;
+	json_t *item;
+
+	request->ops = 0;
+	json_array_foreach(value, i, item)
+	{
+		char name[16];
+		size_t len = json_is_string(item) ? json_string_length(item) : 0;
+		uint8_t op;
+
+		if (len >= sizeof(name))
+			len = 0;
+		for (size_t j = 0; j < len; j++)
+		{
+			char c = json_string_value(item)[j];
+
+			name[j] = c >= 'a' && c <= 'z' ? (char) (c - 'a' + 'A') : c;
+		}
+		op = wire_op_parse(name, len);
+		if (op == 0)
+			break;
+		request->ops |= op;
+	}
+	if (!json_is_array(value) || json_array_size(value) == 0 || i < json_array_size(value))
+		return jsonrpc_bad_param(
+			error,
+			"ops must be a non-empty array of INSERT, UPDATE, DELETE, TRUNCATE, MESSAGE or NOTIFY",
+			"ops");
+	return true;
+}
+
+static bool
+jsonrpc_parse_since(const json_t *value, Request *request, JsonrpcError *error)
+{
+	/* null is as if it were not there. */
+	request->has_since = !json_is_null(value);
+	if (!request->has_since)
+		return true;
+	if (json_is_string(value) &&
+		wire_position_parse(json_string_value(value), json_string_length(value), &request->since))
+		return true;
+	return jsonrpc_bad_param(error, "since must be a position as the server sent it", "since");
+}
+
+static bool
+jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed, Request *request,
+					JsonrpcError *error)
+{
+	for (size_t i = 0; i < JSONRPC_COUNT(jsonrpc_params); i++)
+	{
+		if (strcmp(jsonrpc_params[i].name, name) != 0 || (jsonrpc_params[i].bit & allowed) == 0)
+			continue;
+		switch (jsonrpc_params[i].bit)
+		{
+			case PARAM_CHANNEL:
+				return jsonrpc_parse_channel(value, request, error);
+			case PARAM_OPS:
+				return jsonrpc_parse_ops(value, request, error);
+			default:
+				return jsonrpc_parse_since(value, request, error);
+		}
+	}
+	return jsonrpc_bad_param(error, "unknown parameter", name);
+}
+
+static bool
+jsonrpc_is_envelope(const char *name)
+{
+	return strcmp(name, "jsonrpc") == 0 || strcmp(name, "method") == 0 || strcmp(name, "id") == 0 ||
+		   strcmp(name, "params") == 0;
+}
+
+/* Parameters stand in "params" or, without it, beside "method". */
+static bool
+jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, JsonrpcError *error)
+{
+	json_t *params = json_object_get(json, "params");
+	const char *name;
+	json_t *value;
+
+	if (params != NULL && !json_is_object(params))
+		return jsonrpc_bad_param(error, "params must be an object", "params");
+	json_object_foreach(json, name, value)
+	{
+		if (jsonrpc_is_envelope(name))
+			continue;
+		if (params != NULL)
+			return jsonrpc_bad_param(error, "unknown member beside params", name);
+		if (!jsonrpc_parse_param(name, value, allowed, request, error))
+			return false;
+	}
+	json_object_foreach(params, name, value)
+	{
+		if (!jsonrpc_parse_param(name, value, allowed, request, error))
+			return false;
+	}
+	if ((allowed & PARAM_CHANNEL) != 0 && request->channel_len == 0)
+		return jsonrpc_bad_param(error, "channel is missing", "channel");
+	return true;
+}
+
+static bool
+jsonrpc_parse_object(json_t *json, Request *request, JsonrpcError *error)
+{
+	json_t *version = json_object_get(json, "jsonrpc");
+	json_t *method = json_object_get(json, "method");
+
+	if (!jsonrpc_parse_id(json, request, error))
+		return false;
+	if (version != NULL &&
+		(!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0))
+		return jsonrpc_reject(error, JSONRPC_INVALID_REQUEST, "jsonrpc must be \"2.0\"", "member",
+							  "jsonrpc");
+	if (!json_is_string(method))
+		return jsonrpc_reject(error, JSONRPC_INVALID_REQUEST, "method must be a string", "member",
+							  "method");
+	for (size_t i = 0; i < JSONRPC_COUNT(jsonrpc_methods); i++)
+		if (strcmp(jsonrpc_methods[i].name, json_string_value(method)) == 0)
+		{
+			request->method = jsonrpc_methods[i].method;
+			return jsonrpc_parse_params(json, jsonrpc_methods[i].params, request, error);
+		}
+	return jsonrpc_reject(error, JSONRPC_METHOD_NOT_FOUND, "method not found", "method",
+						  json_string_value(method));
+}
+
+static bool
+jsonrpc_read(const char *text, size_t len, Request *request, JsonrpcError *error)
+{
+	json_error_t problem;
+	json_t *json;
+	bool ok;
+
+	if (jsonrpc_too_deep(text, len))
+		return jsonrpc_reject(error, JSONRPC_INVALID_REQUEST, "nested too deeply", NULL, NULL);
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
+	if (json == NULL)
+		return jsonrpc_reject(error, JSONRPC_PARSE_ERROR, "parse error", "detail", problem.text);
+	if (json_is_object(json))
+		ok = jsonrpc_parse_object(json, request, error);
+	else
+		ok = jsonrpc_reject(error, JSONRPC_INVALID_REQUEST,
+							json_is_array(json) ? "batches are not supported"
+												: "a request must be an object",
+							NULL, NULL);
+	json_decref(json);
+	return ok;
+}
+
+/* ---------------- the protocol ---------------- */
+
+static bool
+jsonrpc_parse(const char *text, size_t len, Request *request, Frame **answer)
+{
+	JsonrpcError error;
+
+	*request = (Request){.ops = WIRE_OP_ALL, .id = memory_string("null", strlen("null"))};
+	if (jsonrpc_read(text, len, request, &error))
+		return true;
+	*answer = jsonrpc_failure(request->id, &error);
+	free(request->id);
+	request->id = NULL;
+	return false;
+}
+
+static Frame *
+jsonrpc_event(const ProtocolEvent *event)
+{
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":"),
+		event->body,
+		jsonrpc_bytes("}"),
+	};
+
+	return frame_text(parts, JSONRPC_COUNT(parts));
+}
+
+static void
+jsonrpc_put_bytes(json_t *object, const char *key, WireBytes bytes)
+{
+	json_object_set_new(object, key,
+						json_stringn(bytes.data, text_utf8_cut(bytes.data, bytes.len, bytes.len)));
+}
+
+static void
+jsonrpc_put_position(json_t *object, WirePosition position)
+{
+	char text[WIRE_POSITION_SIZE];
+
+	wire_position_format(position, text);
+	json_object_set_new(object, "position", json_string(text));
+}
+
+static Frame *
+jsonrpc_result(RequestMethod method, const char *id, WireBytes channel, WirePosition position)
+{
+	json_t *result = json_object();
+
+	if (method != REQUEST_PING)
+		jsonrpc_put_bytes(result, "channel", channel);
+	if (method != REQUEST_UNSUBSCRIBE)
+		jsonrpc_put_position(result, position);
+	return jsonrpc_answer(id, "result", result);
+}
+
+static int
+jsonrpc_code(ProtocolReason reason)
+{
+	switch (reason)
+	{
+		case PROTOCOL_NOT_PERMITTED:
+			return JSONRPC_NOT_PERMITTED;
+		case PROTOCOL_NO_SUCH_CHANNEL:
+			return JSONRPC_NO_SUCH_CHANNEL;
+		case PROTOCOL_SUBSCRIBED_ALREADY:
+		case PROTOCOL_NOT_SUBSCRIBED:
+			return JSONRPC_INVALID_PARAMS;
+		case PROTOCOL_TOO_MANY_SUBSCRIPTIONS:
+			return JSONRPC_LIMIT_EXCEEDED;
+		case PROTOCOL_CANCELLED:
+			break;
+	}
+	return JSONRPC_INTERNAL_ERROR;
+}
+
+static Frame *
+jsonrpc_refusal(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel)
+{
+	JsonrpcError error;
+
+	jsonrpc_set_error(&error, jsonrpc_code(reason), text.data, text.len, "channel", channel.data,
+					  channel.len);
+	return jsonrpc_failure(id, &error);
+}
+
+static Frame *
+jsonrpc_reset(WireBytes channel, WireBytes reason, WirePosition position)
+{
+	json_t *params = json_object();
+
+	jsonrpc_put_bytes(params, "channel", channel);
+	jsonrpc_put_bytes(params, "reason", reason);
+	jsonrpc_put_position(params, position);
+	return jsonrpc_notification("reset", params);
+}
+
+static Frame *
+jsonrpc_position(WirePosition position)
+{
+	json_t *params = json_object();
+
+	jsonrpc_put_position(params, position);
+	return jsonrpc_notification("position", params);
+}
+
+const Protocol jsonrpc_protocol = {
+	.number = 0,
+	.parse = jsonrpc_parse,
+	.event = jsonrpc_event,
+	.result = jsonrpc_result,
+	.refusal = jsonrpc_refusal,
+	.reset = jsonrpc_reset,
+	.position = jsonrpc_position,
+};

@@ -1,0 +1,229 @@
+/*
+ * Clients of different protocols on one hub: each gets its own protocol's frames, and the frame of
+ * an event is built once for each protocol.
+ */
+#include "play.h"
+
+#include "gateway/protocol/jsonrpc.h"
+
+/* A protocol of single letters: "s" subscribes to channel a, "u" unsubscribes, anything else fails. */
+static int tiny_built;
+
+static Frame *
+tiny_frame(const char *letter, WireBytes bytes)
+{
+	WireBytes parts[] = {play_bytes(letter), bytes};
+
+	return frame_text(parts, UNIT_COUNT(parts));
+}
+
+static bool
+tiny_parse(const char *text, size_t len, Request *request, Frame **answer)
+{
+	*request = (Request){.ops = WIRE_OP_ALL, .channel = "a", .channel_len = 1};
+	if (len == 1 && (*text == 's' || *text == 'u'))
+	{
+		request->method = *text == 's' ? REQUEST_SUBSCRIBE : REQUEST_UNSUBSCRIBE;
+		request->id = strdup("1");
+		return true;
+	}
+	*answer = tiny_frame("?", (WireBytes){.data = text, .len = (uint32_t) len});
+	return false;
+}
+
+static Frame *
+tiny_event(const ProtocolEvent *event)
+{
+	char head[64];
+
+	tiny_built++;
+	snprintf(head, sizeof(head), "%s %.*s %llu ", wire_op_name(event->op), (int) event->channel.len,
+			 event->channel.data, (unsigned long long) event->position.id);
+	return tiny_frame(head, event->body);
+}
+
+static Frame *
+tiny_result(RequestMethod method, const char *id, WireBytes channel, WirePosition position)
+{
+	(void) position;
+	assert_string_equal(id, "1");
+	return tiny_frame(method == REQUEST_SUBSCRIBE ? "S" : "U", channel);
+}
+
+static Frame *
+tiny_refusal(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel)
+{
+	(void) id;
+	(void) channel;
+	return tiny_frame(reason == PROTOCOL_NOT_PERMITTED ? "permission:" : "other:", text);
+}
+
+static Frame *
+tiny_reset(WireBytes channel, WireBytes reason, WirePosition position)
+{
+	(void) channel;
+	(void) position;
+	return tiny_frame("R", reason);
+}
+
+static Frame *
+tiny_position(WirePosition position)
+{
+	assert_int_equal(position.id, 150);
+	return tiny_frame("P", play_bytes(""));
+}
+
+static const Protocol tiny = {
+	.number = 2,
+	.parse = tiny_parse,
+	.event = tiny_event,
+	.result = tiny_result,
+	.refusal = tiny_refusal,
+	.reset = tiny_reset,
+	.position = tiny_position,
+};
+
+static Session *
+open_tiny(Database *database, PlayPipe *pipe, uint32_t stream)
+{
+	Session *session = play_connect(database, &tiny, "test", pipe);
+
+	play_subscribe(session, "s", stream, false, 100);
+	play_expect(pipe, 1, "Sa");
+	return session;
+}
+
+static Session *
+open_plain(Database *database, PlayPipe *pipe, uint32_t stream)
+{
+	Session *session = play_open(database, pipe);
+
+	play_subscribe(session, PLAY_SUBSCRIBE_A, stream, false, 100);
+	play_expect(pipe, 1, "\"1-100\"}}");
+	return session;
+}
+
+/* An event goes to clients of both protocols, in two streams, in a mixed order. */
+static void
+test_one_frame_each(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe plain[3];
+	PlayPipe tinies[3];
+	uint8_t streams[8];
+	WireMessage event = {
+		.type = WIRE_EVENT,
+		.u.event = {
+			.op = WIRE_OP_UPDATE, .nstreams = 2, .streams = streams, .body = play_bytes("x")}};
+
+	(void) state;
+	for (size_t i = 0; i < 3; i++)
+	{
+		open_plain(database, &plain[i], i < 2 ? 1 : 2);
+		open_tiny(database, &tinies[i], i < 2 ? 1 : 2);
+	}
+	wire_store_u32(streams, 1);
+	wire_store_u32(streams + 4, 2);
+	tiny_built = 0;
+	for (int id = 101; id <= 103; id++)
+	{
+		char text[32];
+
+		event.u.event.id = (uint64_t) id;
+		play_frame(database, event);
+		assert_int_equal(play_built, id - 100);
+		assert_int_equal(tiny_built, id - 100);
+		snprintf(text, sizeof(text), "UPDATE a %d x", id);
+		for (size_t i = 0; i < 3; i++)
+		{
+			play_expect(&plain[i], 1, "x");
+			play_expect(&tinies[i], 1, text);
+		}
+	}
+}
+
+/* They share the frame: the queues of many take no more than those of one, but for their entries. */
+static void
+test_shared(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipes[10];
+	size_t before;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(pipes); i++)
+	{
+		open_tiny(database, &pipes[i], 1);
+		pipes[i].blocked = true;
+	}
+	before = frame_memory();
+	play_event(database, 1, 101, play_text(50000));
+	assert_between(frame_memory() - before, 50000, 60000);
+}
+
+/* Where no client of a protocol wants an event, no frame is built for it. */
+static void
+test_none_wanted(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe plain;
+	PlayPipe tinies;
+	Session *session = play_open(database, &plain);
+
+	(void) state;
+	open_tiny(database, &tinies, 1);
+	tiny_built = 0;
+	play_subscribe(session, "{\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"DELETE\"]}", 1,
+				   false, 100);
+	play_event(database, 1, 101, "x");
+	play_expect(&tinies, 1, "INSERT a 101 x");
+	play_expect_nothing(&plain);
+	assert_int_equal(tiny_built, 1);
+	assert_int_equal(play_built, 0);
+}
+
+/* Everything else that a client is sent comes from its protocol as well. */
+static void
+test_messages(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = open_tiny(database, &pipe, 1);
+	WireMessage ended = {.type = WIRE_STREAM_ENDED,
+						 .u.ended = {1, WIRE_NOT_PERMITTED, play_bytes("no longer")}};
+	uint32_t sub;
+
+	(void) state;
+	play_receive(session, "what");
+	play_expect(&pipe, 1, "?what");
+	play_receive(session, "s");
+	play_expect(&pipe, 1, "other:already subscribed");
+	play_position(database, 150);
+	play_tick(HUB_BOOKMARK_MS + 1);
+	play_expect(&pipe, 1, "P");
+	play_receive(session, "u");
+	play_expect(&pipe, 1, "Ua");
+	sub = play_subscribe(session, "s", 1, true, 50);
+	play_expect(&pipe, 1, "Sa");
+	play_replay_event(database, sub, 60, "60");
+	play_expect(&pipe, 1, "INSERT a 60 60");
+	play_reset(database, sub, 70, "gone");
+	play_expect(&pipe, 1, "Rgone");
+	play_frame(database, ended);
+	play_expect(&pipe, 1, "permission:no longer");
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_one_frame_each),
+		TEST(test_shared),
+		TEST(test_none_wanted),
+		TEST(test_messages),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
