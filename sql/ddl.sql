@@ -59,6 +59,44 @@ RESET ROLE;
 SELECT * FROM new_events();
 SET ROLE regress_notifyd_user;
 
+-- a table that loses or changes its key keeps its watch, and subscribers begin anew
+CREATE TABLE key (a integer NOT NULL, b integer NOT NULL, c integer, PRIMARY KEY (a));
+CREATE UNIQUE INDEX key_b ON key (b);
+CREATE INDEX key_c ON key (c);
+SELECT notify_watch('key') IS NOT NULL AS watched;
+SELECT notify_watch('key', channel => 'own key', key => '{a}') IS NOT NULL AS watched;
+SELECT notify_watch('key', channel => 'columns', cols => '{c}') IS NOT NULL AS watched;
+CREATE VIEW k AS SELECT channel, state FROM notifyd.watches WHERE relation = 'key'::regclass ORDER BY channel;
+ALTER TABLE key DROP CONSTRAINT key_pkey;
+SELECT * FROM k;
+SELECT notify_watch('key');
+ALTER TABLE key ADD PRIMARY KEY (a);
+SELECT * FROM k;
+ALTER TABLE key DROP CONSTRAINT key_pkey, ADD PRIMARY KEY (a);
+ALTER TABLE key DROP CONSTRAINT key_pkey, ADD PRIMARY KEY (b);
+ALTER TABLE key REPLICA IDENTITY USING INDEX key_b;
+ALTER TABLE key ADD CONSTRAINT other CHECK (c > 0);
+ALTER TABLE key DROP CONSTRAINT other;
+BEGIN;
+ALTER TABLE key DROP CONSTRAINT key_pkey;
+DROP INDEX key_b, key_c;
+ROLLBACK;
+\set VERBOSITY terse
+ALTER TABLE key DROP CONSTRAINT key_pkey;
+ALTER TABLE key REPLICA IDENTITY FULL;
+ALTER TABLE key REPLICA IDENTITY USING INDEX key_b;
+DROP INDEX key_c;
+DROP INDEX CONCURRENTLY key_b;
+\set VERBOSITY default
+SELECT * FROM k;
+SELECT notify_watch('key', key => '{a}') IS NOT NULL AS watched;
+SELECT * FROM k;
+RESET ROLE;
+SELECT event->>'channel' AS channel, event->>'op' AS op, event->>'reason' AS reason FROM new_events() AS event;
+SET ROLE regress_notifyd_user;
+DROP VIEW k;
+DROP TABLE key;
+
 -- tables that are swapped by renaming them: the watch has to be moved
 CREATE TABLE swap (id integer PRIMARY KEY, a integer);
 SELECT notify_watch('swap') IS NOT NULL AS watched;

@@ -72,6 +72,13 @@ ALTER TABLE orders DROP COLUMN id;
 UPDATE orders SET status = 'paid' WHERE number = 1;
 SELECT * FROM new_events();
 
+-- the same in two statements
+ALTER TABLE orders DROP CONSTRAINT orders_pkey;
+SELECT state FROM w;
+ALTER TABLE orders ADD PRIMARY KEY (number);
+SELECT state FROM w;
+SELECT event->>'op' AS op, event->>'reason' AS reason FROM new_events() AS event;
+
 -- triggers that are disabled for a load
 BEGIN;
 ALTER TABLE orders DISABLE TRIGGER USER;

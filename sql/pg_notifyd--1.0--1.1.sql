@@ -91,7 +91,7 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
 COMMENT ON COLUMN notifyd.watches.state IS
-	'active; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; broken condition: it uses other operators than when it was given; missing trigger';
+	'active; no key: events do not say of which row they are; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; broken condition: it uses other operators than when it was given; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
 /* ---------------- channels: who may subscribe and who may publish ---------------- */

@@ -57,6 +57,12 @@ watch_equal(const Watch *a, const Watch *b)
 		   a->notify == b->notify && a->notify_rows == b->notify_rows;
 }
 
+static bool
+watch_captures_all(const Watch *watch)
+{
+	return watch_state(watch) <= WATCH_NO_KEY;
+}
+
 /*
  * The lock it takes to make the watch there is (NULL: none) the one that is wanted; NoLock:
  * it is.
@@ -74,7 +80,7 @@ watch_lock_needed(const Watch *have, const Watch *want)
 		return AccessExclusiveLock;
 	if (have->ops != want->ops ||
 		!watch_condition_is(want->relation, triggers.row, want->condition) ||
-		watch_state(have) != WATCH_ACTIVE)
+		!watch_captures_all(have))
 		return ShareRowExclusiveLock;
 	return watch_equal(have, want) && watch_is_carried(have) ? NoLock : ShareUpdateExclusiveLock;
 }
@@ -149,7 +155,7 @@ watch_warn_of_policies(const Watch *watch)
 static void
 watch_make_triggers(const Watch *want, const Watch *have)
 {
-	bool captured = have == NULL || watch_state(have) == WATCH_ACTIVE;
+	bool captured = have == NULL || watch_captures_all(have);
 
 	if (have == NULL)
 		watch_adopt_orphans(want);

@@ -129,6 +129,7 @@ extern char *watch_condition_uses(Oid trigger);
 typedef enum WatchState
 {
 	WATCH_ACTIVE,
+	WATCH_NO_KEY,       /* every change is captured, but its event does not say of which row */
 	WATCH_ORIGIN_ONLY,  /* what a logical subscription applies is not captured */
 	WATCH_REPLICA_ONLY, /* nothing but that is captured */
 	WATCH_DISABLED,
@@ -279,6 +280,9 @@ extern void watch_join_channel(const char *channel);
  * replica identity index. NIL where there is neither. Takes no lock.
  */
 extern List *watch_table_key(Oid relation, bool primary_only);
+
+/* Whether a watch has a key, its own or the table's, or has named columns that serve as one. */
+extern bool watch_has_key(const Watch *watch);
 
 /*
  * The columns that a watch's events carry: how many, and their numbers in *columns; -1: the whole

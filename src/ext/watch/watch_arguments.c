@@ -233,7 +233,7 @@ watch_check_combination(const Watch *watch)
 	if (watch->key.given && watch->key.n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("key must name a column"),
 						errhint("Omit it to use the primary key.")));
-	if (!watch->key.given && watch->cols.n == 0 && watch_table_key(watch->relation, false) == NIL)
+	if (!watch_has_key(watch))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 						errmsg("table \"%s\" has no primary key and no replica identity index",
 							   get_rel_name(watch->relation)),

@@ -11,6 +11,7 @@
  *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
  *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
  *	  a rewrite				every row may be another one now: a reset
+ *	  another key			events name rows by another key now: a reset. Without any: a warning
  *
  * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
  * before and the state after are read under the lock that the command takes, so what lies between
@@ -21,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -42,12 +44,13 @@ typedef struct WatchedTable
 {
 	Oid relation;
 	Oid file;       /* another one after a rewrite */
+	List *key;      /* watch_table_key() */
 	List *triggers; /* WatchTrigger */
 } WatchedTable;
 
 struct WatchDdl
 {
-	/* ALTER TABLE */
+	/* ALTER TABLE; DROP INDEX, as one that may be the replica identity's */
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
 	List *tables;  /* WatchedTable, before */
@@ -74,6 +77,7 @@ watch_look_at(Oid relation)
 	table->relation = relation;
 	table->file = COMPAT_RELATION_FILE(rel);
 	RelationClose(rel);
+	table->key = watch_table_key(relation, false);
 	table->triggers = watch_triggers_of(relation);
 	return table;
 }
@@ -97,6 +101,10 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 				ddl->enables = true;
 				concerns = true;
 				break;
+			case AT_AddConstraint:
+			case AT_DropConstraint:
+			case AT_DropColumn:
+			case AT_ReplicaIdentity:
 			case AT_EnableAlwaysTrig:
 			case AT_EnableReplicaTrig:
 			case AT_DisableTrig:
@@ -142,6 +150,36 @@ watch_ddl_tables(const AlterTableStmt *statement)
 			continue;
 		LockRelationOid(lfirst_oid(cell), lockmode);
 		table = watch_look_at(lfirst_oid(cell));
+		if (table != NULL)
+			tables = lappend(tables, table);
+	}
+	return tables;
+}
+
+/*
+ * The tables with triggers of ours whose indexes DROP INDEX drops, locked as it will lock them.
+ * CONCURRENTLY waits for those who have a lock: then they are only looked at.
+ */
+static List *
+watch_ddl_indexed(const DropStmt *statement)
+{
+	List *tables = NIL;
+	ListCell *cell;
+
+	if (statement->removeType != OBJECT_INDEX || !OidIsValid(watch_capture_function(true)))
+		return NIL;
+	foreach (cell, statement->objects)
+	{
+		Oid index = RangeVarGetRelid(makeRangeVarFromNameList(lfirst(cell)), NoLock, true);
+		Oid relation = OidIsValid(index) ? IndexGetRelation(index, true) : InvalidOid;
+		WatchedTable *table;
+
+		if (!OidIsValid(relation) || !compat_relation_ownercheck(index, GetUserId()) ||
+			watch_triggers_of(relation) == NIL)
+			continue;
+		if (!statement->concurrent)
+			LockRelationOid(relation, AccessExclusiveLock);
+		table = watch_look_at(relation);
 		if (table != NULL)
 			tables = lappend(tables, table);
 	}
@@ -199,6 +237,7 @@ watch_ddl_before(Node *statement)
 		case T_DropStmt:
 			if (watch_is_uninstall(statement))
 				watch_lock_for_uninstall();
+			ddl.tables = watch_ddl_indexed((DropStmt *) statement);
 			break;
 		default:
 			break;
@@ -233,6 +272,7 @@ typedef struct WatchEffect
 	bool disabled;
 	bool enabled;
 	bool rewritten;
+	bool rekeyed;
 } WatchEffect;
 
 static WatchEffect *
@@ -286,6 +326,36 @@ watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const Watched
 	}
 }
 
+/* Watches that name no key of their own have the table's. */
+static void
+watch_ddl_compare_key(const WatchedTable *before, const WatchedTable *after, List **effects)
+{
+	ListCell *cell;
+
+	if (equal(before->key, after->key))
+		return;
+	foreach (cell, watch_list(after->relation))
+	{
+		Watch *watch = lfirst(cell);
+
+		if (!watch->key.given)
+			watch_effect(effects, watch->id)->rekeyed = true;
+	}
+}
+
+static void
+watch_ddl_warn_of_no_key(const Watch *watch)
+{
+	char *name = get_rel_name(watch->relation);
+
+	ereport(WARNING,
+			(errmsg("events of table \"%s\" on channel \"%s\" have no key from now on", name,
+					watch->channel),
+			 errdetail("The table has neither a primary key nor a replica identity index."),
+			 errhint("Add a primary key to the table, or call notify_watch() and name the columns "
+					 "that identify a row in the parameter key.")));
+}
+
 /* Tell the user, and the watch's subscribers. */
 static void
 watch_ddl_tell(const WatchEffect *effect)
@@ -294,6 +364,8 @@ watch_ddl_tell(const WatchEffect *effect)
 
 	if (watch == NULL)
 		return;
+	if (effect->rekeyed && watch_table_key(watch->relation, false) == NIL)
+		watch_ddl_warn_of_no_key(watch);
 	if (effect->disabled)
 	{
 		ereport(
@@ -308,8 +380,10 @@ watch_ddl_tell(const WatchEffect *effect)
 	}
 	else if (effect->enabled)
 		watch_reset(watch, WATCH_RESET_CAPTURED_AGAIN);
-	else
+	else if (effect->rewritten)
 		watch_reset(watch, "the table was rewritten by ALTER TABLE");
+	else
+		watch_reset(watch, "the key of the table has changed");
 }
 
 /* Somebody who swaps two tables by renaming them has to know whose the watch is. */
@@ -369,8 +443,10 @@ watch_ddl_after(WatchDdl *ddl)
 		WatchedTable *before = lfirst(cell);
 		WatchedTable *after = watch_look_at(before->relation);
 
-		if (after != NULL)
-			watch_ddl_compare(ddl, before, after, &effects);
+		if (after == NULL)
+			continue;
+		watch_ddl_compare(ddl, before, after, &effects);
+		watch_ddl_compare_key(before, after, &effects);
 	}
 	foreach (cell, effects)
 		watch_ddl_tell(lfirst(cell));

@@ -70,6 +70,12 @@ watch_table_key(Oid relation, bool primary_only)
 	return primary_only ? NIL : identity_columns;
 }
 
+bool
+watch_has_key(const Watch *watch)
+{
+	return watch->key.given || watch->cols.n > 0 || watch_table_key(watch->relation, false) != NIL;
+}
+
 int
 watch_event_columns(const Watch *watch, int16 **columns)
 {

@@ -161,7 +161,7 @@ watch_state_of_enabled(char enabled)
 WatchState
 watch_state(const Watch *watch)
 {
-	WatchState state = WATCH_ACTIVE;
+	WatchState state = watch_has_key(watch) ? WATCH_ACTIVE : WATCH_NO_KEY;
 	ListCell *table;
 
 	if (!watch_triggers_complete(watch, watch_find_triggers(watch)))
@@ -190,6 +190,8 @@ watch_state_name(WatchState state)
 	{
 		case WATCH_ACTIVE:
 			return "active";
+		case WATCH_NO_KEY:
+			return "no key";
 		case WATCH_ORIGIN_ONLY:
 			return "origin only";
 		case WATCH_REPLICA_ONLY:
