@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use IO::Socket::UNIX;
 use NotifydTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -135,6 +136,83 @@ foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY othe
 	$listener->query_safe(q{BEGIN; LISTEN heard; NOTIFY heard, 'x'; SELECT notify_send('messages', '4'); COMMIT});
 	like($listener->query_safe('SELECT pg_listening_channels()'), qr/^heard/, 'and listens');
 	$listener->quit;
+}
+
+# So does the session's own client, which need not read what PostgreSQL tells it in the middle of the commit.
+
+# A session of its own on a plain socket, from which only what this test reads is read.
+sub raw_session
+{
+	my $socket = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port) or die "connection: $!";
+	my $startup = pack('N', 0x30000) . join "\0", user => scalar getpwuid($>), database => 'postgres', '', '';
+	syswrite $socket, pack('N', 4 + length $startup) . $startup;
+	raw_receive($socket, qr/Z\0\0\0\x05I\z/);
+	return $socket;
+}
+
+sub raw_query
+{
+	my ($socket, $sql) = @_;
+	syswrite $socket, 'Q' . pack('N', 5 + length $sql) . "$sql\0";
+	return;
+}
+
+# A session that has a transaction open, asks for PostgreSQL's own message about a NOTIFY, and has not read BYTES of an answer.
+# Returns it and its process.
+sub unread_session
+{
+	my ($bytes, $sql) = @_;
+	my $socket = raw_session();
+	raw_query($socket, 'SELECT pg_backend_pid()');
+	my ($pid) = raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /D.{10}(\d+)C/s;
+	raw_query($socket, "SET log_statement = none; SET client_min_messages = debug1; SET trace_notify = on");
+	raw_receive($socket, qr/Z\0\0\0\x05I\z/);
+	raw_query($socket, "BEGIN; $sql");
+	raw_receive($socket, qr/Z\0\0\0\x05T\z/);
+	raw_query($socket, "SELECT repeat('x', $bytes)");
+	$node->poll_query_until('postgres', qq{SELECT wait_event IN ('ClientRead', 'ClientWrite') AND query LIKE '%repeat%'
+		FROM pg_stat_activity WHERE pid = $pid}) or die 'the session does not come to rest';
+	return ($socket, $pid);
+}
+
+# The largest answer that the socket takes unread: nothing has room behind it.
+my ($fits, $blocks) = (0, 4 * 1024 * 1024);
+while ($blocks - $fits > 500)
+{
+	my $bytes = int(($fits + $blocks) / 2);
+	my ($socket, $pid) = unread_session($bytes, 'SELECT');
+	my $event = $node->safe_psql('postgres', "SELECT wait_event FROM pg_stat_activity WHERE pid = $pid");
+	($event eq 'ClientRead' ? $fits : $blocks) = $bytes;
+	$socket->close;
+	$node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)");
+}
+
+foreach my $sql ('NOTIFY heard', 'LISTEN heard', q{INSERT INTO b VALUES (nextval('ids'))})
+{
+	$node->safe_psql('postgres', 'CREATE SEQUENCE IF NOT EXISTS ids START 1000');
+	my ($socket, $pid) = unread_session($fits, "SELECT notify_send('messages', '5'); $sql");
+	raw_query($socket, 'COMMIT');
+	$node->poll_query_until('postgres', "SELECT query = 'COMMIT' AND wait_event LIKE 'Client%' FROM pg_stat_activity WHERE pid = $pid")
+	  or die "$sql: the commit does not come to rest";
+	is($node->safe_psql('postgres', q{SELECT in_flight FROM notifyd.stats WHERE name = 'postgres'}),
+		0, "$sql: a client that does not read delays nobody's events");
+	is($node->psql('postgres', q{SET lock_timeout = '10s'; NOTIFY heard}), 0, "$sql: nor anybody's NOTIFY");
+	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /PreCommit|Exec_Listen/, "$sql: the client gets the message when it reads");
+	raw_query($socket, 'SELECT 42');
+	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /D.{10}42C/s, "$sql: the session goes on");
+}
+
+# An error in the middle of the commit is reported before the transaction ends.
+{
+	my ($socket, $pid) = unread_session($fits, q{SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM unwatched;
+		INSERT INTO unwatched VALUES (2); SELECT notify_send('messages', '6')});
+	$node->safe_psql('postgres', q{BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT count(*) FROM unwatched; INSERT INTO unwatched VALUES (3); COMMIT});
+	raw_query($socket, 'COMMIT');
+	$node->poll_query_until('postgres', "SELECT query = 'COMMIT' AND wait_event LIKE 'Client%' FROM pg_stat_activity WHERE pid = $pid")
+	  or die "the commit that fails does not come to rest";
+	is($node->safe_psql('postgres', q{SELECT in_flight FROM notifyd.stats WHERE name = 'postgres'}), 0,
+		'a commit that fails does not wait for its client either');
+	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /could not serialize/, 'which gets the error');
 }
 
 done_testing();

@@ -42,6 +42,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/log/log_row.h"
+#include "ext/transaction/output.h"
 #include "ext/transaction/pending.h"
 
 #define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
@@ -501,6 +502,8 @@ pending_transaction_notifies(void)
  * A commit with notifications waits for those that have notified before it, up to their end.
  * PreCommit_Notify() in commands/async.c takes the same lock, and finds it taken. It comes last, as
  * it does there, because nobody who has notified should wait for anything else.
+ *
+ * From then on the session does not wait for its own client either.
  */
 static void
 pending_wait_first(void)
@@ -510,6 +513,7 @@ pending_wait_first(void)
 		PreCommit_on_commit_actions();
 		MyXactFlags &= ~XACT_FLAGS_ACCESSEDTEMPNAMESPACE;
 	}
+	output_begin_buffering();
 	if (pending.notifies > 0 || pending_transaction_notifies())
 	{
 		log_lock(pending.database);
@@ -637,10 +641,12 @@ pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 			/* Only now: to remove a large file takes its time. */
 			pending_drop_file();
 			pending_forget();
+			output_end_buffering();
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			pending_forget();
+			output_end_buffering();
 			break;
 		default: /* parallel workers write nothing */
 			break;
