@@ -7,7 +7,7 @@
  * gateways.
  *
  *	  feed.c			life, main loop, retention
- *	  link.c			sockets to the gateways, one link each
+ *	  feed_link.c			sockets to the gateways, one link each
  *	  feed_stream.c		subscriptions, and what a role may see of a channel
  *	  feed_recheck.c	when that is decided anew
  *	  feed_read.c		from log rows to frames, as they come
@@ -57,6 +57,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/listen.h"
 #include "ext/feed/gather.h"
 #include "ext/launcher/launcher.h"
 #include "ext/base/settings.h"
@@ -184,7 +185,7 @@ feed_begin(Oid database)
 	initStringInfo(&feed->text);
 	stream_init(feed);
 	recheck_init(feed);
-	listen_init(feed);
+	listen_init(feed_notify, feed);
 	feed->idle_since = GetCurrentTimestamp();
 	ereport(DEBUG1,
 			(errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));

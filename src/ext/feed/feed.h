@@ -17,6 +17,7 @@
 
 #include "ext/access/access.h"
 #include "ext/log/log.h"
+#include "ext/base/frames.h"
 #include "ext/base/shared.h"
 #include "ext/feed/turns.h"
 #include "wire/wire.h"
@@ -64,22 +65,17 @@ struct Link
 {
 	Feed *feed;
 	int gateway;
-	pgsocket fd;        /* PGINVALID_SOCKET: not connected */
+	FrameSocket socket;
 	bool greeted;       /* its HELLO has come */
 	bool notifies_lost; /* raw notifications were dropped: subscribers are to be told */
-	StringInfoData in;  /* received, not yet complete frames */
-	StringInfoData out; /* to be sent, from out_sent on */
-	int out_sent;
-	LogReader reader; /* live: events up to reader.after have been queued on this link */
-	uint64 position;  /* the same as a position that may be handed out */
-	uint64 told;      /* position of the last POSITION frame */
+	LogReader reader;   /* live: events up to reader.after have been queued on this link */
+	uint64 position;    /* the same as a position that may be handed out */
+	uint64 told;        /* position of the last POSITION frame */
 	TimestampTz told_at;
 	TimestampTz last_event_at; /* of the event read last: how far behind we are */
-	uint64 queued;             /* bytes ever queued, */
-	uint64 sent;               /* and taken by the socket */
 	uint64 delivered;          /* events up to this id have been taken by the socket */
-	uint64 mark;               /* so will be those up to this one, */
-	uint64 mark_bytes;         /* once so many bytes have been */
+	uint64 mark;               /* those up to this one will have been taken */
+	uint64 mark_bytes;         /* once the socket has taken so many bytes */
 	HTAB *subs;
 	HTAB *sessions;
 	dlist_head replays;
@@ -146,7 +142,7 @@ struct Feed
 	MemoryContext context;
 };
 
-/* ---------------- links (link.c) ---------------- */
+/* ---------------- links (feed_link.c) ---------------- */
 
 /* A link that has more than this waiting to be sent gets no more events for now. */
 #define LINK_HIGH_WATER (512 * 1024)
@@ -166,9 +162,6 @@ extern bool link_receive_all(Feed *feed);
 /* Send what can be sent without waiting. */
 extern void link_send_all(Feed *feed);
 
-/* Queue a frame. */
-extern void link_send(Link *link, const WireMessage *message);
-
 /* Whether it is connected, greeted, and not too full to take events. */
 extern bool link_ready(const Link *link);
 
@@ -183,12 +176,6 @@ extern void link_wait(Feed *feed, long timeout);
 
 /* Say goodbye to all and close. */
 extern void link_goodbye_all(Feed *feed, const char *reason);
-
-/* Whether a gateway's HELLO is of our version; says so at elevel where it is not. */
-extern bool link_version_ok(int gateway, int version, int elevel);
-
-/* Bytes of a NUL-terminated string. */
-extern WireBytes link_bytes(const char *string);
 
 /* ---------------- streams and subscriptions (feed_stream.c) ---------------- */
 
@@ -315,37 +302,7 @@ extern void feed_jump_all(Feed *feed);
 /* Microseconds that pass evenly, from some point in time. */
 extern int64 feed_clock(void);
 
-/* Pass a raw notification on. Arguments in the server's encoding. */
-extern void feed_notify(Feed *feed, const char *channel, const char *payload);
-
-/* ---------------- LISTEN (listen.c) ---------------- */
-
-extern void listen_init(Feed *feed);
-
-/* Both take effect at the end of the current transaction. */
-extern void listen_add(const char *channel);
-extern void listen_remove(const char *channel);
-
-/* Take what has come from the queue. Outside a transaction. */
-extern void listen_drain(void);
-
-/* ---------------- encoding (feed_text.c) ---------------- */
-
-/*
- * Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content.
- */
-extern void feed_append_utf8(StringInfo buf, const char *text, int length);
-
-/* Make UTF-8 of the text that has been appended from begin on. */
-extern void feed_make_utf8(StringInfo buf, int begin);
-
-/*
- * The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are.
- * Never errors for them.
- */
-extern void feed_append_server(StringInfo buf, const char *text, int length);
-
-/* Append text as a JSON string in UTF-8. */
-extern void feed_append_json_string(StringInfo buf, const char *text, int length);
+/* Pass a raw notification on; a ListenCallback, whose arg is the Feed. */
+extern void feed_notify(void *arg, const char *channel, const char *payload);
 
 #endif /* PG_NOTIFYD_FEED_H */

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
@@ -45,14 +46,14 @@ feed_build_text(Feed *feed, const LogEvent *event)
 	if (truncated && event->head_length > notifyd_max_event_size)
 	{
 		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", wire_op_name(stream_op(event->op)));
-		feed_append_json_string(text, event->channel, event->channel_length);
+		utf8_append_json_string(text, event->channel, event->channel_length);
 	}
 	else
 	{
 		int begin = text->len;
 
 		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
-		feed_make_utf8(text, begin);
+		utf8_make(text, begin);
 	}
 	appendStringInfoString(text, truncated ? ",\"truncated\":true}" : "}");
 }
@@ -65,7 +66,7 @@ feed_send_event(Link *link, WireMessage *message, int n)
 
 	message->u.event.nstreams = (uint16_t) n;
 	message->u.event.body = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	link_send(link, message);
+	frames_queue(&link->socket, message);
 
 	/* The gateway takes the position from the event; it needs not be told as well. */
 	if (message->u.event.id != 0)
@@ -207,7 +208,7 @@ feed_jump_all(Feed *feed)
 	{
 		Link *link = feed->links[i];
 
-		if (link != NULL && link->fd != PGINVALID_SOCKET && link->reader.after < watermark)
+		if (link != NULL && link->socket.fd != PGINVALID_SOCKET && link->reader.after < watermark)
 			feed_jump(link);
 	}
 }
@@ -412,8 +413,9 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 /* ---------------- raw notifications ---------------- */
 
 void
-feed_notify(Feed *feed, const char *name, const char *payload)
+feed_notify(void *arg, const char *name, const char *payload)
 {
+	Feed *feed = arg;
 	FeedChannel *channel = stream_channel(feed, name, (int) strlen(name));
 	StringInfo text = &feed->text;
 
@@ -421,9 +423,9 @@ feed_notify(Feed *feed, const char *name, const char *payload)
 		return;
 	resetStringInfo(text);
 	appendStringInfoString(text, "{\"op\":\"NOTIFY\",\"channel\":");
-	feed_append_json_string(text, name, (int) strlen(name));
+	utf8_append_json_string(text, name, (int) strlen(name));
 	appendStringInfoString(text, ",\"payload\":");
-	feed_append_json_string(text, payload, (int) strlen(payload));
+	utf8_append_json_string(text, payload, (int) strlen(payload));
 	appendStringInfoChar(text, '}');
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
@@ -431,7 +433,7 @@ feed_notify(Feed *feed, const char *name, const char *payload)
 
 		if (link == NULL || !link->greeted)
 			continue;
-		if (link->out.len - link->out_sent > LINK_NOTIFY_LIMIT)
+		if (frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
 			link->notifies_lost = true;
 		else
 			feed_queue_event(link, channel, 0, WIRE_OP_NOTIFY, NULL);

@@ -58,7 +58,7 @@ replay_finish(Sub *sub)
 	FAIL_POINT("replay-live");
 	message.u.replay_done.sub = sub->number;
 	message.u.replay_done.id = sub->link->position;
-	link_send(sub->link, &message);
+	frames_queue(&sub->link->socket, &message);
 	stream_go_live(sub);
 }
 
@@ -102,7 +102,7 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 	message.u.replay_event.op = stream_op(event->op);
 	message.u.replay_event.body =
 		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	link_send(ride->link, &message);
+	frames_queue(&ride->link->socket, &message);
 	feed_count_sent(feed);
 	sub->credit -= feed->text.len;
 	if (sub->credit <= 0)

@@ -17,7 +17,9 @@
 #include "utils/memutils.h"
 
 #include "ext/base/failpoint.h"
+#include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/listen.h"
 #include "ext/transaction/pending.h"
 
 /* What was decided about events with these columns of this relation. */
@@ -241,11 +243,11 @@ stream_refuse(Link *link, uint32 number, const AccessReason *reason)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
+	utf8_append(&text, reason->message, (int) strlen(reason->message));
 	message.u.refused.sub = number;
 	message.u.refused.reason = reason->kind;
 	message.u.refused.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
-	link_send(link, &message);
+	frames_queue(&link->socket, &message);
 	pfree(text.data);
 }
 
@@ -322,7 +324,7 @@ stream_send_subscribed(Sub *sub, WirePosition position)
 	message.u.subscribed.replay = sub->replaying;
 	message.u.subscribed.notifies = stream_notifies(sub->stream);
 	message.u.subscribed.position = position;
-	link_send(sub->link, &message);
+	frames_queue(&sub->link->socket, &message);
 }
 
 void
@@ -332,8 +334,8 @@ stream_send_reset(Sub *sub, uint64 id, const char *reason)
 
 	message.u.reset.sub = sub->number;
 	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
-	message.u.reset.reason = link_bytes(reason);
-	link_send(sub->link, &message);
+	message.u.reset.reason = frames_bytes(reason);
+	frames_queue(&sub->link->socket, &message);
 }
 
 static Session *
@@ -495,7 +497,7 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 	dlist_mutable_iter iter;
 
 	initStringInfo(&text);
-	feed_append_utf8(&text, reason->message, (int) strlen(reason->message));
+	utf8_append(&text, reason->message, (int) strlen(reason->message));
 	message.u.ended.stream = stream->number;
 	message.u.ended.reason = reason->kind;
 	message.u.ended.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
@@ -504,7 +506,7 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
 		if (!told[sub->link->gateway])
-			link_send(sub->link, &message);
+			frames_queue(&sub->link->socket, &message);
 		told[sub->link->gateway] = true;
 		stream_remove_sub(sub);
 	}
@@ -559,8 +561,8 @@ stream_tell_notifies_lost(Link *link)
 			continue;
 		message.u.reset.sub = sub->number;
 		message.u.reset.notifies = 1;
-		message.u.reset.reason = link_bytes("notifications were lost");
-		link_send(link, &message);
+		message.u.reset.reason = frames_bytes("notifications were lost");
+		frames_queue(&link->socket, &message);
 	}
 }
 

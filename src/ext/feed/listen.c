@@ -22,9 +22,10 @@
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
 
-#include "ext/feed/feed.h"
+#include "ext/feed/listen.h"
 
-static Feed *listen_feed;
+static ListenCallback listen_callback;
+static void *listen_arg;
 static bool listen_heard; /* something has come in this drain */
 
 static void
@@ -58,7 +59,7 @@ listen_putmessage(char type, const char *data, size_t length)
 	if (payload == NULL || memchr(payload + 1, '\0', end - payload - 1) == NULL)
 		return 0;
 	listen_heard = true;
-	feed_notify(listen_feed, channel, payload + 1);
+	listen_callback(listen_arg, channel, payload + 1);
 	return 0;
 }
 
@@ -78,9 +79,10 @@ static const PQcommMethods listen_methods = {
 };
 
 void
-listen_init(Feed *feed)
+listen_init(ListenCallback callback, void *arg)
 {
-	listen_feed = feed;
+	listen_callback = callback;
+	listen_arg = arg;
 }
 
 void

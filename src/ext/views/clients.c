@@ -20,14 +20,13 @@
 #include "postgres.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "ext/base/compat.h"
+#include "ext/base/utf8.h"
 #include "ext/base/extension.h"
-#include "ext/feed/feed.h"
+#include "ext/base/frames.h"
 #include "fmgr.h"
 #include "portability/instr_time.h"
 #include "ext/base/settings.h"
@@ -75,14 +74,12 @@ typedef struct ClientsRow
 typedef struct ClientsReader
 {
 	int gateway;
-	pgsocket fd;
+	FrameSocket socket;
 	instr_time began;
 	ReturnSetInfo *result;
 	MemoryContext row_context;
 	bool greeted;
 	bool ended;
-	size_t len; /* bytes in buf */
-	char buf[CLIENTS_MAX_FRAME];
 } ClientsReader;
 
 /* UTF-8 from the gateway in the encoding of the database. */
@@ -92,7 +89,7 @@ clients_text(WireBytes bytes)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	feed_append_server(&text, bytes.data, (int) bytes.len);
+	utf8_append_server(&text, bytes.data, (int) bytes.len);
 	return text.data;
 }
 
@@ -214,35 +211,25 @@ clients_handle(ClientsReader *reader, const WireMessage *message)
 						errmsg("unexpected frame of type %d from gateway %d", (int) message->type,
 							   reader->gateway)));
 	if (hello)
-		reader->greeted = link_version_ok(reader->gateway, message->u.hello.version, ERROR);
+		reader->greeted = frames_version_ok(reader->gateway, message->u.hello.version, ERROR);
 	else if (message->type == WIRE_CLIENT)
 		clients_add_row(reader, &message->u.client);
 	else
 		reader->ended = true;
 }
 
-/* Handle the complete frames that are in the buffer and keep the rest. */
+/* Handle the complete frames that have come. */
 static void
 clients_dispatch(ClientsReader *reader)
 {
-	size_t at = 0;
+	WireMessage message;
+	WireResult result = WIRE_MORE;
 
-	while (!reader->ended)
-	{
-		WireMessage message;
-		size_t used;
-		WireResult result = wire_decode(reader->buf + at, reader->len - at, &message, &used);
-
-		if (result == WIRE_BAD || used > CLIENTS_MAX_FRAME)
-			ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-							errmsg("malformed frame from gateway %d", reader->gateway)));
-		if (result == WIRE_MORE)
-			break;
+	while (!reader->ended && (result = frames_next(&reader->socket, &message)) == WIRE_OK)
 		clients_handle(reader, &message);
-		at += used;
-	}
-	memmove(reader->buf, reader->buf + at, reader->len - at);
-	reader->len -= at;
+	if (result == WIRE_BAD)
+		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						errmsg("malformed frame from gateway %d", reader->gateway)));
 }
 
 /* Milliseconds that the gateway still has; not above 0: none. */
@@ -265,7 +252,7 @@ clients_wait(const ClientsReader *reader, long timeout)
 		COMPAT_WAIT_EVENT(wait_event, "NotifydClients");
 	(void) WaitLatchOrSocket(MyLatch,
 							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 reader->fd, timeout, wait_event);
+							 reader->socket.fd, timeout, wait_event);
 	ResetLatch(MyLatch);
 }
 
@@ -273,16 +260,13 @@ clients_wait(const ClientsReader *reader, long timeout)
 static bool
 clients_ask(ClientsReader *reader)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	WireMessage hello = {.type = WIRE_HELLO, .u.hello = {.version = WIRE_VERSION}};
-	char frame[128];
-	size_t size = wire_encode(&hello, frame, sizeof(frame));
 
-	Assert(size <= sizeof(frame));
-	shared_gateway_socket(reader->gateway, address.sun_path, sizeof(address.sun_path));
+	if (!frames_connect(&reader->socket, reader->gateway))
+		return false;
 	/* A fresh socket takes so little at once. */
-	return connect(reader->fd, (struct sockaddr *) &address, sizeof(address)) == 0 &&
-		   send(reader->fd, frame, size, MSG_NOSIGNAL) == (ssize_t) size;
+	frames_queue(&reader->socket, &hello);
+	return frames_flush(&reader->socket);
 }
 
 /* Read all that the gateway has to say. Returns NULL, or what kept it from saying it all. */
@@ -292,22 +276,19 @@ clients_listen(ClientsReader *reader)
 	while (!reader->ended)
 	{
 		long left = clients_time_left(reader);
-		ssize_t got;
+		int got;
 
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)
 			return "It did not answer in time.";
-		got = recv(reader->fd, reader->buf + reader->len, sizeof(reader->buf) - reader->len, 0);
+		got = frames_receive(&reader->socket);
 		if (got > 0)
-		{
-			reader->len += got;
 			clients_dispatch(reader);
-		}
 		else if (got == 0)
-			return "It closed the connection.";
-		else if (errno == EAGAIN || errno == EWOULDBLOCK)
 			clients_wait(reader, left);
-		else if (errno != EINTR)
+		else if (errno == 0)
+			return "It closed the connection.";
+		else
 			return psprintf("%s.", strerror(errno));
 	}
 	return NULL;
@@ -320,7 +301,6 @@ clients_read_gateway(ClientsReader *reader, int gateway)
 	reader->gateway = gateway;
 	reader->greeted = false;
 	reader->ended = false;
-	reader->len = 0;
 	INSTR_TIME_SET_CURRENT(reader->began);
 	/*
 	 * Counted with what the server opens for itself, or it would run out of descriptors elsewhere.
@@ -328,8 +308,7 @@ clients_read_gateway(ClientsReader *reader, int gateway)
 	if (!AcquireExternalFD())
 		ereport(ERROR, (errcode_for_socket_access(),
 						errmsg("could not create socket for gateway %d: %m", gateway)));
-	reader->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (reader->fd < 0)
+	if (!frames_open(&reader->socket))
 	{
 		ReleaseExternalFD();
 		ereport(ERROR, (errcode_for_socket_access(),
@@ -346,7 +325,7 @@ clients_read_gateway(ClientsReader *reader, int gateway)
 	}
 	PG_FINALLY();
 	{
-		close(reader->fd);
+		frames_close(&reader->socket);
 		ReleaseExternalFD();
 	}
 	PG_END_TRY();
@@ -373,6 +352,7 @@ notifyd_client_rows(PG_FUNCTION_ARGS)
 	if (notifyd_shared == NULL || !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
 		return (Datum) 0;
 	reader = palloc0(sizeof(ClientsReader));
+	frames_init(&reader->socket, CLIENTS_MAX_FRAME);
 	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
 	reader->row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "notifyd.clients row", ALLOCSET_DEFAULT_SIZES);

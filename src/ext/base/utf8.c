@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * feed_text.c
+ * utf8.c
  *	  Text of the database as UTF-8, which WebSocket clients get, and back.
  *
  *-------------------------------------------------------------------------
@@ -11,16 +11,16 @@
 #include "mb/pg_wchar.h"
 #include "utils/json.h"
 
-#include "ext/feed/feed.h"
+#include "ext/base/utf8.h"
 
-#define FEED_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+#define UTF8_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 /*
  * Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by
  * byte.
  */
 static void
-feed_append_verified(StringInfo buf, const char *text, int length)
+utf8_append_verified(StringInfo buf, const char *text, int length)
 {
 	while (length > 0)
 	{
@@ -31,7 +31,7 @@ feed_append_verified(StringInfo buf, const char *text, int length)
 		length -= valid;
 		if (length > 0)
 		{
-			appendStringInfoString(buf, FEED_REPLACEMENT);
+			appendStringInfoString(buf, UTF8_REPLACEMENT);
 			text++;
 			length--;
 		}
@@ -40,7 +40,7 @@ feed_append_verified(StringInfo buf, const char *text, int length)
 
 /* By a conversion, piece by piece, so that one bad character costs only itself. */
 static void
-feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text,
+utf8_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text,
 					  int length)
 {
 	while (length > 0)
@@ -59,7 +59,7 @@ feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const ch
 		{
 			int skip = Min(pg_encoding_mblen(from, text + done), length - done);
 
-			appendStringInfoString(buf, to == PG_UTF8 ? FEED_REPLACEMENT : "?");
+			appendStringInfoString(buf, to == PG_UTF8 ? UTF8_REPLACEMENT : "?");
 			done += Max(skip, 1);
 		}
 		text += done;
@@ -68,7 +68,7 @@ feed_append_converted(StringInfo buf, Oid conversion, int from, int to, const ch
 }
 
 void
-feed_append_utf8(StringInfo buf, const char *text, int length)
+utf8_append(StringInfo buf, const char *text, int length)
 {
 	int encoding = GetDatabaseEncoding();
 	Oid conversion = InvalidOid;
@@ -80,13 +80,13 @@ feed_append_utf8(StringInfo buf, const char *text, int length)
 	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
 	if (OidIsValid(conversion))
-		feed_append_converted(buf, conversion, encoding, PG_UTF8, text, length);
+		utf8_append_converted(buf, conversion, encoding, PG_UTF8, text, length);
 	else
-		feed_append_verified(buf, text, length);
+		utf8_append_verified(buf, text, length);
 }
 
 void
-feed_make_utf8(StringInfo buf, int begin)
+utf8_make(StringInfo buf, int begin)
 {
 	int length = buf->len - begin;
 	char *copy;
@@ -97,25 +97,25 @@ feed_make_utf8(StringInfo buf, int begin)
 	copy = pnstrdup(buf->data + begin, length);
 	buf->len = begin;
 	buf->data[begin] = '\0';
-	feed_append_utf8(buf, copy, length);
+	utf8_append(buf, copy, length);
 	pfree(copy);
 }
 
 void
-feed_append_server(StringInfo buf, const char *text, int length)
+utf8_append_server(StringInfo buf, const char *text, int length)
 {
 	int encoding = GetDatabaseEncoding();
 	Oid conversion;
 
 	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
 	{
-		feed_append_verified(buf, text, length);
+		utf8_append_verified(buf, text, length);
 		return;
 	}
 	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
 	if (OidIsValid(conversion))
 	{
-		feed_append_converted(buf, conversion, PG_UTF8, encoding, text, length);
+		utf8_append_converted(buf, conversion, PG_UTF8, encoding, text, length);
 		return;
 	}
 	/* ASCII is the same in every encoding that a server may have. */
@@ -124,14 +124,14 @@ feed_append_server(StringInfo buf, const char *text, int length)
 }
 
 void
-feed_append_json_string(StringInfo buf, const char *text, int length)
+utf8_append_json_string(StringInfo buf, const char *text, int length)
 {
 	StringInfoData json;
 	char *copy = pnstrdup(text, length);
 
 	initStringInfo(&json);
 	escape_json(&json, copy);
-	feed_append_utf8(buf, json.data, json.len);
+	utf8_append(buf, json.data, json.len);
 	pfree(json.data);
 	pfree(copy);
 }

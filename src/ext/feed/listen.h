@@ -1,0 +1,26 @@
+/*-------------------------------------------------------------------------
+ *
+ * listen.h
+ *	  LISTEN inside the server.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_LISTEN_H
+#define PG_NOTIFYD_LISTEN_H
+
+#include "postgres.h"
+
+/* Takes a notification, in the server's encoding. */
+typedef void (*ListenCallback)(void *arg, const char *channel, const char *payload);
+
+/* Who takes the notifications of this process. */
+extern void listen_init(ListenCallback callback, void *arg);
+
+/* Both take effect at the end of the current transaction. */
+extern void listen_add(const char *channel);
+extern void listen_remove(const char *channel);
+
+/* Take what has come from the queue. Outside a transaction. */
+extern void listen_drain(void);
+
+#endif /* PG_NOTIFYD_LISTEN_H */
