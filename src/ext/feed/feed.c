@@ -9,7 +9,10 @@
  *	  feed.c			life, main loop, retention
  *	  feed_link.c			sockets to the gateways, one link each
  *	  feed_stream.c		subscriptions, and what a role may see of a channel
- *	  feed_recheck.c	when that is decided anew
+ *	  feed_change.c		what these decisions depend on has changed
+ *	  feed_recheck.c	when they are made anew
+ *	  feed_position.c	where links are in the log
+ *	  feed_event.c		what an event of the log is for a client
  *	  feed_read.c		from log rows to frames, as they come
  *	  feed_replay.c		the same for replays; turns.c: which is read for next
  *	  listen.c			raw notifications
@@ -33,8 +36,6 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
-
-#include <time.h>
 
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -237,7 +238,7 @@ feed_fall_asleep(Feed *feed)
 	if (feed->links[0] != NULL)
 	{
 		StartTransactionCommand();
-		feed_jump(feed->links[0]);
+		position_jump(feed->links[0]);
 		CommitTransactionCommand();
 		pg_atomic_write_u64(&database->position, feed->links[0]->position);
 	}
@@ -261,7 +262,7 @@ feed_reload(void)
 	ProcessConfigFile(PGC_SIGHUP);
 
 	/* pg_notifyd.anonymous_role may be another one. */
-	recheck_all();
+	change_all();
 }
 
 /*
@@ -277,7 +278,7 @@ feed_look(Feed *feed)
 	lag_begin_round(feed->database);
 	feed->watermark = log_watermark(feed->database, &lsn);
 	StartTransactionCommand();
-	if (recheck_due())
+	if (change_due())
 	{
 		feed_check_extension(feed);
 		recheck_look(feed);
@@ -285,7 +286,7 @@ feed_look(Feed *feed)
 	if (feed->nsubs > 0)
 		progress = feed_read(feed, lsn);
 	else
-		feed_jump_all(feed);
+		position_jump_all(feed);
 	CommitTransactionCommand();
 	return progress;
 }
@@ -343,22 +344,13 @@ feed_sleep(Feed *feed, long timeout)
 	/* Where nobody is subscribed, nobody has to wake us. */
 	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
 	pg_memory_barrier();
-	if (!feed_behind(feed))
+	if (!position_behind(feed))
 	{
 		pgstat_report_activity(STATE_IDLE, NULL);
 		link_wait(feed, timeout);
 		pgstat_report_activity(STATE_RUNNING, "pg_notifyd: sending events");
 	}
 	pg_atomic_write_u32(&feed->database->feed_asleep, 0);
-}
-
-int64
-feed_clock(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
 /*

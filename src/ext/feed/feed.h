@@ -142,10 +142,36 @@ struct Feed
 	MemoryContext context;
 };
 
-/* ---------------- links (feed_link.c) ---------------- */
-
 /* A link that has more than this waiting to be sent gets no more events for now. */
 #define LINK_HIGH_WATER (512 * 1024)
+
+/* Whether a link is connected, greeted, and not too full to take events. */
+static inline bool
+link_ready(const Link *link)
+{
+	return link != NULL && link->socket.fd != PGINVALID_SOCKET && link->greeted &&
+		   frames_unsent(&link->socket) < LINK_HIGH_WATER;
+}
+
+/* ---------------- where links are (feed_position.c) ---------------- */
+
+/*
+ * Events up to id have been queued on the link, or nothing is known but reader.after: id 0. Set the
+ * position that may be handed out.
+ */
+extern void position_set(Link *link, uint64 id);
+
+/* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
+extern void position_jump(Link *link);
+
+/* Every link that is not there yet. */
+extern void position_jump_all(Feed *feed);
+
+/* Whether a link could be sent live events: up to the watermark; up to what is decided now. */
+extern bool position_has_live(const Feed *feed, uint64 watermark);
+extern bool position_behind(const Feed *feed);
+
+/* ---------------- links (feed_link.c) ---------------- */
 
 /* Raw notifications have no log to wait in: beyond this they are dropped, and subscribers told. */
 #define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
@@ -162,9 +188,6 @@ extern bool link_receive_all(Feed *feed);
 /* Send what can be sent without waiting. */
 extern void link_send_all(Feed *feed);
 
-/* Whether it is connected, greeted, and not too full to take events. */
-extern bool link_ready(const Link *link);
-
 /* Note what the socket has taken of the events that were queued, as link->delivered. */
 extern void link_note_delivered(Link *link);
 
@@ -177,13 +200,44 @@ extern void link_wait(Feed *feed, long timeout);
 /* Say goodbye to all and close. */
 extern void link_goodbye_all(Feed *feed, const char *reason);
 
+/* ---------------- what decisions depend on (feed_change.c) ---------------- */
+
+#define CHANGE_MAX_RELATIONS 64
+
+/* What has changed. */
+typedef struct FeedChanges
+{
+	bool all;   /* every decision counts as changed */
+	bool roles; /* roles, memberships or the database */
+	int n;
+	Oid relations[CHANGE_MAX_RELATIONS];
+} FeedChanges;
+
+/* From now on PostgreSQL tells this process what changes. */
+extern void change_init(void);
+
+/* Something has changed since the last change_take(). */
+extern bool change_due(void);
+
+/* Every decision counts as changed. */
+extern void change_all(void);
+
+/* What has changed since the last call. */
+extern FeedChanges change_take(void);
+
+/* Something has just been decided for a stream, perhaps in the middle of a change. */
+extern void change_decided(Stream *stream);
+
 /* ---------------- streams and subscriptions (feed_stream.c) ---------------- */
 
 extern void stream_init(Feed *feed);
 
+/* Begin a transaction for frames where there is none, and leave it open: stream_settle() ends it. */
+extern void stream_begin(void);
+
 /*
- * Handle SUBSCRIBE, UNSUBSCRIBE, REPLAY_CREDIT. The first two begin a transaction where there is
- * none, and leave it open for the next: stream_settle() ends it.
+ * Handle SUBSCRIBE, after recheck_look(), in the transaction that stream_begin() has begun;
+ * UNSUBSCRIBE; REPLAY_CREDIT.
  */
 extern void stream_subscribe(Link *link, const WireSubscribe *request);
 extern void stream_unsubscribe(Link *link, uint32 number);
@@ -234,20 +288,31 @@ extern uint8 stream_op(char op);
 
 extern void recheck_init(Feed *feed);
 
-/* Something has changed since the last look: there may be decisions that are no longer right. */
-extern bool recheck_due(void);
-
-/* Every decision counts as changed. */
-extern void recheck_all(void);
-
 /*
  * Make decisions anew where that is needed; ends the streams that are no longer allowed. Needs a
  * transaction.
  */
 extern void recheck_look(Feed *feed);
 
-/* Something has just been decided for a stream. */
-extern void recheck_decided(Stream *stream);
+/* ---------------- events (feed_event.c) ---------------- */
+
+/* What is said where retention has passed a subscription. */
+#define EVENT_RESET_RETENTION "events after the position are no longer retained"
+
+/* Build the event's JSON object in feed->text. */
+extern void event_build_text(Feed *feed, const LogEvent *event);
+
+/* feed->text has been queued. */
+extern void event_count_sent(Feed *feed);
+
+/* A reset concerns who wants to hear of a table's rows. */
+#define EVENT_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
+
+/*
+ * Pass a reset that a writer put into the log on to one subscription, if it concerns it, see
+ * watch_reset.c. Uses feed->text.
+ */
+extern void event_send_reset(Sub *sub, const LogEvent *event);
 
 /* ---------------- reading (feed_read.c) ---------------- */
 
@@ -266,38 +331,11 @@ typedef enum FeedProgress
  */
 extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
 
-/* What is said where retention has passed a subscription. */
-extern const char *const feed_reset_retention;
-
-/* Build the event's JSON object in feed->text. */
-extern void feed_build_text(Feed *feed, const LogEvent *event);
-
-/* feed->text has been queued. */
-extern void feed_count_sent(Feed *feed);
-
-/* A reset concerns who wants to hear of a table's rows. */
-#define FEED_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
-
-/*
- * Pass a reset that a writer put into the log on to one subscription, if it concerns it, see
- * watch_reset.c. Uses feed->text.
- */
-extern void feed_send_reset(Sub *sub, const LogEvent *event);
-
 /* A few turns of replays (feed_replay.c). */
 extern FeedProgress feed_read_replays(Feed *feed, Snapshot snapshot);
 
 /* Up to which id every link and every replay has read; PG_UINT64_MAX where nobody reads. */
 extern uint64 feed_read_by_all(Feed *feed);
-
-/* Whether there are live events that a link could be sent. */
-extern bool feed_behind(Feed *feed);
-
-/* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
-extern void feed_jump(Link *link);
-
-/* Every link that is not there yet. */
-extern void feed_jump_all(Feed *feed);
 
 /* Microseconds that pass evenly, from some point in time. */
 extern int64 feed_clock(void);

@@ -94,7 +94,7 @@ link_connect(Link *link)
 	link_wait_set_stale = true;
 
 	StartTransactionCommand();
-	feed_jump(link);
+	position_jump(link);
 	CommitTransactionCommand();
 	link_send_hello(link);
 }
@@ -136,6 +136,8 @@ link_handle(Link *link, const WireMessage *message)
 				link_close(link, "other version");
 			break;
 		case WIRE_SUBSCRIBE:
+			stream_begin();
+			recheck_look(link->feed);
 			stream_subscribe(link, &message->u.subscribe);
 			break;
 		case WIRE_UNSUBSCRIBE:
@@ -214,13 +216,6 @@ link_send_all(Feed *feed)
 		if (feed->links[i] != NULL)
 			link_flush(feed->links[i]);
 	}
-}
-
-bool
-link_ready(const Link *link)
-{
-	return link != NULL && link->socket.fd != PGINVALID_SOCKET && link->greeted &&
-		   frames_unsent(&link->socket) < LINK_HIGH_WATER;
 }
 
 void

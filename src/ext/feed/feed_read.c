@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "replication/syncrep.h"
@@ -28,35 +30,7 @@
 #define FEED_LIVE_ROWS                                                                             \
 	1000 /* rows of the log looked at in one round, for all links that are level */
 
-const char *const feed_reset_retention = "events after the position are no longer retained";
-
-/* ---------------- what an event looks like on the wire ---------------- */
-
-/*
- * An event that is too large is cut to its head; where even that is, to its operation and channel.
- */
-void
-feed_build_text(Feed *feed, const LogEvent *event)
-{
-	StringInfo text = &feed->text;
-	bool truncated = event->event_length > (Size) notifyd_max_event_size;
-
-	resetStringInfo(text);
-	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
-	if (truncated && event->head_length > notifyd_max_event_size)
-	{
-		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", wire_op_name(stream_op(event->op)));
-		utf8_append_json_string(text, event->channel, event->channel_length);
-	}
-	else
-	{
-		int begin = text->len;
-
-		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
-		utf8_make(text, begin);
-	}
-	appendStringInfoString(text, truncated ? ",\"truncated\":true}" : "}");
-}
+/* ---------------- events ---------------- */
 
 /* Queue feed->text for n streams of a message that is ready but for them. */
 static void
@@ -71,13 +45,6 @@ feed_send_event(Link *link, WireMessage *message, int n)
 	/* The gateway takes the position from the event; it needs not be told as well. */
 	if (message->u.event.id != 0)
 		link->told = message->u.event.id;
-}
-
-void
-feed_count_sent(Feed *feed)
-{
-	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
-	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
 }
 
 /* Queue feed->text for the streams of a channel that a link has live subscriptions to. */
@@ -108,7 +75,7 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 		if (!allowed)
 			continue;
 		if (n == 0 && event != NULL && feed->text.len == 0)
-			feed_build_text(feed, event);
+			event_build_text(feed, event);
 		wire_store_u32(streams + n * sizeof(uint32), stream->number);
 		sent = true;
 		if (++n < WIRE_MAX_STREAMS)
@@ -119,28 +86,12 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	if (n > 0)
 		feed_send_event(link, &message, n);
 	if (sent)
-		feed_count_sent(feed);
+		event_count_sent(feed);
 }
 
 /* ---------------- resets ---------------- */
 
-void
-feed_send_reset(Sub *sub, const LogEvent *event)
-{
-	StringInfo text = &sub->link->feed->text;
-
-	if ((sub->ops & FEED_RESET_OPS) == 0)
-		return;
-
-	/* What is behind the head is the reason and a quote. */
-	resetStringInfo(text);
-	log_append_text(text, event, event->event_length);
-	text->data[text->len - 1] = '\0';
-	stream_send_reset(sub, event->id, text->data + event->head_length);
-	resetStringInfo(text);
-}
-
-/* The same for all live subscriptions of a link. */
+/* Pass a reset on to all live subscriptions of a link. */
 static void
 feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 {
@@ -158,58 +109,8 @@ feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 			Sub *sub = dlist_container(Sub, in_stream, in_stream.cur);
 
 			if (sub->link == link && !sub->replaying)
-				feed_send_reset(sub, event);
+				event_send_reset(sub, event);
 		}
-	}
-}
-
-/* ---------------- positions ---------------- */
-
-/*
- * A position that is handed out has to be one that a counter which starts again from the log is
- * beyond: an event in the log, or the end of a segment.
- */
-static void
-feed_set_position(Link *link, uint64 id)
-{
-	const LogMap *map = &link->feed->map;
-	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
-
-	if (begin <= link->reader.after)
-		id = Max(id, begin);
-	link->position = Max(link->position, id);
-}
-
-void
-feed_jump(Link *link)
-{
-	Feed *feed = link->feed;
-	XLogRecPtr lsn;
-	uint64 watermark = log_watermark(feed->database, &lsn);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-
-	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
-	XLogFlush(lsn);
-	memset(&link->reader, 0, sizeof(link->reader));
-	link->reader.after = watermark;
-	link->reader.positioned = true;
-	feed_set_position(link, log_last_visible(&feed->map, watermark, snapshot));
-	link->last_event_at = GetCurrentTimestamp();
-	UnregisterSnapshot(snapshot);
-}
-
-void
-feed_jump_all(Feed *feed)
-{
-	XLogRecPtr lsn;
-	uint64 watermark = log_watermark(feed->database, &lsn);
-
-	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
-	{
-		Link *link = feed->links[i];
-
-		if (link != NULL && link->socket.fd != PGINVALID_SOCKET && link->reader.after < watermark)
-			feed_jump(link);
 	}
 }
 
@@ -241,7 +142,7 @@ feed_live_callback(const LogEvent *event, void *arg)
 		else if (channel != NULL)
 			feed_queue_event(link, channel, event->id, stream_op(event->op), event);
 		link->last_event_at = event->at;
-		feed_set_position(link, event->id);
+		position_set(link, event->id);
 		go_on &= link_ready(link);
 	}
 
@@ -285,7 +186,7 @@ feed_reset_link(Link *link)
 	while ((sub = hash_seq_search(&status)) != NULL)
 	{
 		if (!sub->replaying)
-			stream_send_reset(sub, link->feed->map.oldest, feed_reset_retention);
+			stream_send_reset(sub, link->feed->map.oldest, EVENT_RESET_RETENTION);
 	}
 }
 
@@ -308,7 +209,7 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 	for (int i = 0; i < batch.nlinks; i++)
 	{
 		batch.links[i]->reader = reader;
-		feed_set_position(batch.links[i], 0);
+		position_set(batch.links[i], 0);
 	}
 	feed_collect_links(feed, watermark, &batch);
 	return batch.nlinks > 0 ? FEED_MORE : FEED_IDLE;
@@ -366,22 +267,13 @@ feed_read_by_all(Feed *feed)
 	return read;
 }
 
-/* Whether a link could be sent live events up to the watermark. */
-static bool
-feed_has_live(Feed *feed, uint64 watermark)
+int64
+feed_clock(void)
 {
-	FeedBatch batch;
+	struct timespec time;
 
-	feed_collect_links(feed, watermark, &batch);
-	return batch.nlinks > 0;
-}
-
-bool
-feed_behind(Feed *feed)
-{
-	XLogRecPtr lsn;
-
-	return feed->nsubs > 0 && feed_has_live(feed, log_watermark(feed->database, &lsn));
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
 FeedProgress
@@ -391,7 +283,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	FeedProgress replays;
 	Snapshot snapshot;
 
-	if (!feed_has_live(feed, feed->watermark) && !feed_has_replays(feed))
+	if (!position_has_live(feed, feed->watermark) && !feed_has_replays(feed))
 		return FEED_IDLE;
 	if (!feed_make_durable(lsn))
 		return FEED_STANDBY;

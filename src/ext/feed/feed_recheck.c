@@ -26,23 +26,10 @@
  */
 #include "postgres.h"
 
-#include "utils/inval.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 #include "ext/feed/feed.h"
 #include "ext/watch/watch.h"
-
-#define RECHECK_MAX_RELATIONS 64
-
-/* What has come in since the last look. */
-typedef struct RecheckChanges
-{
-	bool all;   /* every decision counts as changed */
-	bool roles; /* roles, memberships or the database */
-	int n;
-	Oid relations[RECHECK_MAX_RELATIONS];
-} RecheckChanges;
 
 /* A role that had streams at the last look. */
 typedef struct RecheckRole
@@ -53,38 +40,8 @@ typedef struct RecheckRole
 	bool changed;
 } RecheckRole;
 
-static RecheckChanges recheck_changes;
 static HTAB *recheck_roles; /* name -> RecheckRole */
 static uint64 recheck_looks = 0;
-
-/* Also when a column changes, with its privileges: that invalidates the relation (inval.c). */
-static void
-recheck_relation_callback(Datum arg pg_attribute_unused(), Oid relation)
-{
-	for (int i = 0; i < recheck_changes.n; i++)
-	{
-		if (recheck_changes.relations[i] == relation)
-			return;
-	}
-	if (!OidIsValid(relation) || recheck_changes.n == RECHECK_MAX_RELATIONS)
-		recheck_changes.all = true;
-	else
-		recheck_changes.relations[recheck_changes.n++] = relation;
-}
-
-static void
-recheck_role_callback(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
-					  uint32 hash pg_attribute_unused())
-{
-	recheck_changes.roles = true;
-}
-
-static void
-recheck_schema_callback(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
-						uint32 hash pg_attribute_unused())
-{
-	recheck_changes.all = true;
-}
 
 void
 recheck_init(Feed *feed)
@@ -94,29 +51,7 @@ recheck_init(Feed *feed)
 
 	recheck_roles =
 		hash_create("pg_notifyd roles", 16, &roles, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(recheck_relation_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHOID, recheck_role_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, recheck_role_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(DATABASEOID, recheck_role_callback, (Datum) 0);
-	CacheRegisterSyscacheCallback(NAMESPACEOID, recheck_schema_callback, (Datum) 0);
-}
-
-bool
-recheck_due(void)
-{
-	return recheck_changes.all || recheck_changes.roles || recheck_changes.n > 0;
-}
-
-void
-recheck_all(void)
-{
-	recheck_changes.all = true;
-}
-
-void
-recheck_decided(Stream *stream)
-{
-	stream->due |= recheck_changes.all || recheck_changes.roles;
+	change_init();
 }
 
 /* ---------------- relations ---------------- */
@@ -141,7 +76,7 @@ recheck_watched(Feed *feed, Oid relation)
 }
 
 static void
-recheck_relations(Feed *feed, RecheckChanges *changes)
+recheck_relations(Feed *feed, FeedChanges *changes)
 {
 	for (int i = 0; i < changes->n && !changes->all; i++)
 	{
@@ -203,7 +138,7 @@ recheck_sweep_roles(void)
 
 /* Whether what was decided for a stream has to be decided anew. */
 static bool
-recheck_concerns(Feed *feed, const RecheckChanges *changes, Stream *stream)
+recheck_concerns(Feed *feed, const FeedChanges *changes, Stream *stream)
 {
 	bool concerns = changes->all || stream->due;
 
@@ -222,21 +157,22 @@ recheck_concerns(Feed *feed, const RecheckChanges *changes, Stream *stream)
 void
 recheck_look(Feed *feed)
 {
-	RecheckChanges changes = recheck_changes;
+	FeedChanges changes;
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext each;
 	HASH_SEQ_STATUS status;
 	Stream *stream;
 	int n = 0;
 
-	if (!recheck_due())
+	if (!change_due())
 		return;
-
-	/* What comes in from now on is new. */
-	memset(&recheck_changes, 0, sizeof(recheck_changes));
+	changes = change_take();
 	recheck_looks++;
-	recheck_relations(feed, &changes);
 	each = AllocSetContextCreate(context, "pg_notifyd recheck", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(each);
+	recheck_relations(feed, &changes);
+	MemoryContextReset(each);
+	MemoryContextSwitchTo(context);
 	hash_seq_init(&status, feed->streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{

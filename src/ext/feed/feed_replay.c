@@ -92,18 +92,18 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 	sub->given++;
 	if (event->op == PENDING_RESET)
 	{
-		feed_send_reset(sub, event);
+		event_send_reset(sub, event);
 		return;
 	}
 	if (feed->text.len == 0)
-		feed_build_text(feed, event);
+		event_build_text(feed, event);
 	message.u.replay_event.sub = sub->number;
 	message.u.replay_event.id = event->id;
 	message.u.replay_event.op = stream_op(event->op);
 	message.u.replay_event.body =
 		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	frames_queue(&ride->link->socket, &message);
-	feed_count_sent(feed);
+	event_count_sent(feed);
 	sub->credit -= feed->text.len;
 	if (sub->credit <= 0)
 		replay_get_off(ride, sub, event->id);
@@ -112,7 +112,7 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 static void
 replay_give_stream(ReplayRide *ride, Stream *stream, const LogEvent *event)
 {
-	uint8 op = event->op == PENDING_RESET ? FEED_RESET_OPS : stream_op(event->op);
+	uint8 op = event->op == PENDING_RESET ? EVENT_RESET_OPS : stream_op(event->op);
 
 	for (ReplayGroup *group = stream->riders; group != NULL; group = group->next)
 	{
@@ -241,7 +241,7 @@ replay_reset(Sub *sub)
 
 	memset(&sub->reader, 0, sizeof(sub->reader));
 	sub->reader.after = oldest;
-	stream_send_reset(sub, oldest, feed_reset_retention);
+	stream_send_reset(sub, oldest, EVENT_RESET_RETENTION);
 }
 
 /* One turn, if any replay of the link can go on. Returns whether there was one. */
@@ -286,7 +286,7 @@ feed_read_replays(Feed *feed, Snapshot snapshot)
 		if (!any)
 			return FEED_IDLE;
 		link_send_all(feed);
-		if (feed_behind(feed))
+		if (position_behind(feed))
 			break;
 	}
 	return FEED_MORE;

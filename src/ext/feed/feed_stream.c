@@ -218,7 +218,7 @@ stream_remove_sub(Sub *sub)
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
 }
 
-static void
+void
 stream_begin(void)
 {
 	if (!IsTransactionState())
@@ -300,7 +300,7 @@ stream_resume(Link *link, WirePosition since, const char **reason)
 	*reason = NULL;
 	if (since.id < feed->map.oldest)
 	{
-		*reason = "events after the position are no longer retained";
+		*reason = EVENT_RESET_RETENTION;
 		return oldest;
 	}
 	if (!log_timeline_end(since.timeline, &last))
@@ -404,9 +404,8 @@ stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason
 	if (!stream_copy_name(key.role, request->role) ||
 		!stream_copy_name(key.channel, request->channel))
 		return NULL;
-	recheck_look(feed);
 	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
-	if (stream != NULL && !stream->due && !recheck_due())
+	if (stream != NULL && !stream->due && !change_due())
 		return stream;
 	if (!stream_decide(&key, &role, &channel, reason) ||
 		!access_channel_captured(role, key.channel, reason))
@@ -414,7 +413,7 @@ stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason
 	stream = stream_find_or_create(feed, &key);
 	stream->role = role;
 	stream->channel = channel;
-	recheck_decided(stream);
+	change_decided(stream);
 	stream_adjust_listen(stream_channel(feed, key.channel, (int) strlen(key.channel)));
 	return stream;
 }
@@ -430,13 +429,12 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 
 	if (hash_search(link->subs, &request->sub, HASH_FIND, NULL) != NULL)
 		return;
-	stream_begin();
 	/* Not all of what came together is to be kept until the end of the transaction. */
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
 	outer = MemoryContextSwitchTo(context);
 	if (feed->nsubs == 0)
-		feed_jump_all(feed);
+		position_jump_all(feed);
 	stream = stream_of_request(feed, request, &reason);
 	if (stream == NULL)
 		stream_refuse(link, request->sub, &reason);
@@ -526,7 +524,7 @@ stream_decide_anew(Feed *feed, Stream *stream)
 		stream_end(feed, stream, &reason);
 		return;
 	}
-	recheck_decided(stream);
+	change_decided(stream);
 	stream_adjust_listen(hash_search(feed->channels, stream->key.channel, HASH_FIND, NULL));
 }
 
@@ -592,7 +590,7 @@ stream_event_allowed(Stream *stream, const LogEvent *event)
 	decision->allowed = access_relation_allowed(stream->role, event->relation, event->ncolumns,
 												event->columns, &reason);
 	dlist_push_head(&stream->decisions, &decision->node);
-	recheck_decided(stream);
+	change_decided(stream);
 	return decision->allowed;
 }
 

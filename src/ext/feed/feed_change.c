@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_change.c
+ *	  What has changed that decisions about privileges depend on.
+ *
+ * PostgreSQL says it by invalidations, which come at any time. feed_recheck.c looks at them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/inval.h"
+#include "utils/syscache.h"
+
+#include "ext/feed/feed.h"
+
+static FeedChanges changes; /* since the last change_take() */
+
+/* Also when a column changes, with its privileges: that invalidates the relation (inval.c). */
+static void
+change_of_relation(Datum arg pg_attribute_unused(), Oid relation)
+{
+	for (int i = 0; i < changes.n; i++)
+	{
+		if (changes.relations[i] == relation)
+			return;
+	}
+	if (!OidIsValid(relation) || changes.n == CHANGE_MAX_RELATIONS)
+		changes.all = true;
+	else
+		changes.relations[changes.n++] = relation;
+}
+
+static void
+change_of_role(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+			   uint32 hash pg_attribute_unused())
+{
+	changes.roles = true;
+}
+
+static void
+change_of_schema(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+				 uint32 hash pg_attribute_unused())
+{
+	changes.all = true;
+}
+
+void
+change_init(void)
+{
+	CacheRegisterRelcacheCallback(change_of_relation, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, change_of_role, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, change_of_role, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, change_of_role, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, change_of_schema, (Datum) 0);
+}
+
+bool
+change_due(void)
+{
+	return changes.all || changes.roles || changes.n > 0;
+}
+
+void
+change_all(void)
+{
+	changes.all = true;
+}
+
+FeedChanges
+change_take(void)
+{
+	FeedChanges taken = changes;
+
+	memset(&changes, 0, sizeof(changes));
+	return taken;
+}
+
+void
+change_decided(Stream *stream)
+{
+	stream->due |= changes.all || changes.roles;
+}

@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_position.c
+ *	  Where links are in the log.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "ext/feed/feed.h"
+
+/*
+ * A position that is handed out has to be one that a counter which starts again from the log is
+ * beyond: an event in the log, or the end of a segment.
+ */
+void
+position_set(Link *link, uint64 id)
+{
+	const LogMap *map = &link->feed->map;
+	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
+
+	if (begin <= link->reader.after)
+		id = Max(id, begin);
+	link->position = Max(link->position, id);
+}
+
+void
+position_jump(Link *link)
+{
+	Feed *feed = link->feed;
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
+	XLogFlush(lsn);
+	memset(&link->reader, 0, sizeof(link->reader));
+	link->reader.after = watermark;
+	link->reader.positioned = true;
+	position_set(link, log_last_visible(&feed->map, watermark, snapshot));
+	link->last_event_at = GetCurrentTimestamp();
+	UnregisterSnapshot(snapshot);
+}
+
+void
+position_jump_all(Feed *feed)
+{
+	XLogRecPtr lsn;
+	uint64 watermark = log_watermark(feed->database, &lsn);
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link != NULL && link->socket.fd != PGINVALID_SOCKET && link->reader.after < watermark)
+			position_jump(link);
+	}
+}
+
+bool
+position_has_live(const Feed *feed, uint64 watermark)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (link_ready(feed->links[i]) && feed->links[i]->reader.after < watermark)
+			return true;
+	}
+	return false;
+}
+
+bool
+position_behind(const Feed *feed)
+{
+	XLogRecPtr lsn;
+
+	return feed->nsubs > 0 && position_has_live(feed, log_watermark(feed->database, &lsn));
+}
