@@ -105,6 +105,20 @@ becomes(q{lag = '0'}, q{kind = 'database'}, 't', 'nothing waits to be delivered'
 	is($client->next_event->{key}{id}, 3, 'the clients of the other one notice nothing');
 }
 
+# The launcher itself is stopped: the gateways notice that it is silent. Events do not need it.
+{
+	my $launcher = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_notifyd launcher'});
+
+	kill 'STOP', $launcher;
+	health_becomes(qr/^503 the launcher is silent$/, 'a stopped launcher makes the whole unhealthy');
+	sql('INSERT INTO orders VALUES (6)');
+	is($client->next_event->{key}{id}, 6, 'events arrive as before');
+	kill 'CONT', $launcher;
+	health_becomes(qr/^200 ok$/, 'healthy again');
+	is(sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_notifyd launcher'}), $launcher, 'it is the same launcher');
+	is(stats(q{string_agg(state, ' ')}, q{kind = 'gateway'}), 'running running', 'and it has taken no gateway for dead');
+}
+
 # A commit that does not end holds up the events of later ones.
 {
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
