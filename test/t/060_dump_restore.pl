@@ -70,6 +70,7 @@ foreach my $database ('plain', 'archive')
 		[ sort map { "$_->{op} $_->{channel}" } $client->next_events(6) ],
 		[ 'INSERT all orders', 'INSERT parts', 'MESSAGE lobby', 'UPDATE all orders', 'UPDATE all orders', 'UPDATE orders' ],
 		"$database: and they work");
+	is(scalar(grep { ($_->{method} // '') eq 'reset' } $client->received), 1, "$database: without a further reset");
 	$client->close;
 	is($node->safe_psql($database, q{SELECT notify_watch('parts') > 0}), 't', "$database: the same call changes nothing");
 	is($node->safe_psql($database, $watches), $before, "$database: indeed");

@@ -180,6 +180,7 @@ extern bool watch_is_carried(const Watch *watch);
 
 /*
  * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it.
+ * Makes the trigger ENABLE ALWAYS.
  * Raises the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a
  * trigger.
  */

@@ -157,13 +157,18 @@ carry_set_arguments(Oid relation, Oid trigger, bytea *arguments)
 	table_close(table, NoLock);
 }
 
-/* The same for a trigger of a partitioned table and those that its partitions have of it. */
+/*
+ * The same for a trigger of a partitioned table and those that its partitions have of it. With
+ * enable, make them ENABLE ALWAYS too.
+ */
 static void
-carry_set_all(Oid relation, Oid trigger, bytea *arguments)
+carry_set_all(Oid relation, Oid trigger, bytea *arguments, bool enable)
 {
 	ListCell *child;
 
 	carry_set_arguments(relation, trigger, arguments);
+	if (enable)
+		watch_enable_trigger(relation, trigger);
 	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
 		return;
 	foreach (child, find_inheritance_children(relation, NoLock))
@@ -175,7 +180,7 @@ carry_set_all(Oid relation, Oid trigger, bytea *arguments)
 			WatchTrigger *clone = lfirst(cell);
 
 			if (clone->parent == trigger)
-				carry_set_all(lfirst_oid(child), clone->oid, arguments);
+				carry_set_all(lfirst_oid(child), clone->oid, arguments, enable);
 		}
 	}
 }
@@ -299,8 +304,6 @@ watch_adopt_trigger(Oid relation, Oid oid)
 		if (trigger->oid != oid || trigger->nargs != CARRY_NARGUMENTS)
 			continue;
 		watch = watch_find_channel(relation, carry_argument(trigger, CARRY_CHANNEL));
-		if (watch != NULL && watch->id == trigger->id)
-			return;
 
 		/* As notify_watch() would be refused. */
 		watch_check_relation(relation);
@@ -319,8 +322,11 @@ watch_adopt_trigger(Oid relation, Oid oid)
 				 errmsg("the watch of table \"%s\" on channel \"%s\" already has such a trigger",
 						get_rel_name(relation), watch->channel)));
 
-		/* What it carries stays, but for the id: also which operators its condition is to use. */
-		carry_set_all(relation, trigger->oid, carry_replace_id(trigger, watch->id));
+		/*
+		 * What it carries stays, but for the id: also which operators its condition is to use. It
+		 * has missed nothing, as a dump's ENABLE ALWAYS later would have us think.
+		 */
+		carry_set_all(relation, trigger->oid, carry_replace_id(trigger, watch->id), true);
 		return;
 	}
 }
@@ -341,7 +347,7 @@ watch_adopt_orphans(const Watch *watch)
 			(trigger->nargs == CARRY_NARGUMENTS &&
 			 strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) != 0))
 			continue;
-		carry_set_all(watch->relation, trigger->oid, arguments);
+		carry_set_all(watch->relation, trigger->oid, arguments, false);
 		*mine = trigger->oid;
 	}
 }
@@ -388,9 +394,9 @@ watch_carry(const Watch *watch)
 		carry_arguments(watch, uses != NULL ? uses : watch_condition_uses(triggers.row));
 
 	if (OidIsValid(triggers.row))
-		carry_set_all(watch->relation, triggers.row, arguments);
+		carry_set_all(watch->relation, triggers.row, arguments, false);
 	if (OidIsValid(triggers.truncate))
-		carry_set_all(watch->relation, triggers.truncate, arguments);
+		carry_set_all(watch->relation, triggers.truncate, arguments, false);
 }
 
 bool
