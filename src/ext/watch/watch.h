@@ -117,6 +117,9 @@ extern void watch_condition_push(ErrorContextCallback *context, const char *cond
  */
 extern bool watch_condition_is(Oid relation, Oid trigger, const char *condition);
 
+/* Whether a trigger's (InvalidOid: none) condition uses a column of its table. */
+extern bool watch_condition_has_column(Oid trigger, AttrNumber attnum);
+
 /* A trigger's condition with the names of today; NULL: it has none. */
 extern char *watch_condition_text(Oid relation, Oid trigger);
 

@@ -167,6 +167,22 @@ watch_condition_is(Oid relation, Oid trigger, const char *condition)
 	return equal(expression, watch_condition_expression(relation, condition));
 }
 
+static bool
+watch_node_has_column(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varattno == *(AttrNumber *) context;
+	return expression_tree_walker(node, watch_node_has_column, context);
+}
+
+bool
+watch_condition_has_column(Oid trigger, AttrNumber attnum)
+{
+	return OidIsValid(trigger) && watch_node_has_column(watch_trigger_expression(trigger), &attnum);
+}
+
 /*
  * NEW is the second of two relations in a trigger's expression, and deparse_expression() knows
  * one a level: make it the only one of the level outside.

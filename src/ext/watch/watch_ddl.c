@@ -11,6 +11,7 @@
  *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
  *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
  *	  a rewrite				every row may be another one now: a reset
+ *	  ALTER COLUMN TYPE		of a column in a condition: the error that PostgreSQL has, with a hint
  *	  another key			events name rows by another key now: a reset. Without any: a warning
  *
  * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
@@ -156,6 +157,46 @@ watch_ddl_tables(const AlterTableStmt *statement)
 	return tables;
 }
 
+/* PostgreSQL refuses to change the type of a column that a condition uses. Say what to do. */
+static void
+watch_ddl_check_type(Oid relation, const char *column)
+{
+	AttrNumber attnum = get_attnum(relation, column);
+	ListCell *cell;
+
+	foreach (cell, watch_list(relation))
+	{
+		Watch *watch = lfirst(cell);
+
+		if (attnum > 0 && watch_condition_has_column(watch_find_triggers(watch).row, attnum))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot alter type of a column used in the condition of a watch"),
+					 errdetail("The watch of table \"%s\" on channel \"%s\" uses column \"%s\" "
+							   "in its condition.",
+							   get_rel_name(relation), watch->channel, column),
+					 errhint("In one transaction, call notify_watch() without the condition, alter "
+							 "the type, and call notify_watch() with the condition.")));
+	}
+}
+
+static void
+watch_ddl_check_types(const AlterTableStmt *statement, List *tables)
+{
+	ListCell *command;
+	ListCell *table;
+
+	foreach (command, statement->cmds)
+	{
+		AlterTableCmd *subcommand = lfirst_node(AlterTableCmd, command);
+
+		if (subcommand->subtype != AT_AlterColumnType)
+			continue;
+		foreach (table, tables)
+			watch_ddl_check_type(((WatchedTable *) lfirst(table))->relation, subcommand->name);
+	}
+}
+
 /*
  * The tables with triggers of ours whose indexes DROP INDEX drops, locked as it will lock them.
  * CONCURRENTLY waits for those who have a lock: then they are only looked at.
@@ -224,6 +265,7 @@ watch_ddl_before(Node *statement)
 		case T_AlterTableStmt:
 			if (watch_ddl_concerns((AlterTableStmt *) statement, &ddl))
 				ddl.tables = watch_ddl_tables((AlterTableStmt *) statement);
+			watch_ddl_check_types((AlterTableStmt *) statement, ddl.tables);
 			break;
 		case T_RenameStmt:
 		case T_AlterObjectSchemaStmt:
