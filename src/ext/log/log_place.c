@@ -55,6 +55,7 @@
 
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
+#include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
 #include "ext/log/log_row.h"
 
@@ -325,17 +326,18 @@ log_read_page(Relation table, BlockNumber block, LogPageRow *rows)
 	OffsetNumber last;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	last = PageGetMaxOffsetNumber(page);
+	last = log_check_items(table, page, block);
 	for (OffsetNumber offset = FirstOffsetNumber; offset <= last; offset++)
 	{
-		ItemId item = PageGetItemId(page, offset);
-		HeapTupleHeader header;
-		LogFixed *fixed;
+		char *row = log_check_item(table, page, block, offset);
+		const LogFixed *fixed;
 
-		if (!ItemIdIsNormal(item))
+		if (row == NULL)
 			continue;
-		header = (HeapTupleHeader) PageGetItem(page, item);
-		fixed = (LogFixed *) ((char *) header + header->t_hoff);
+		fixed = log_row_fixed(row);
+		if (fixed->file == COMPAT_RELATION_FILE(table) && (BlockNumber) fixed->block > block)
+			log_report_damage(RelationGetRelid(table), block,
+							  "a row that belongs to a later block");
 		rows[n++] = (LogPageRow){
 			.id = (uint64) fixed->id,
 			.last = (uint64) fixed->id + (fixed->op == LOG_BULK_OP ? fixed->of - 1 : 0),

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/compat.h"
+#include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
 
 /* A scan of a segment's table of bulk members, and markers, by key. */
@@ -42,7 +43,7 @@ log_begin_scan(LogScan *scan, int segment, int64 low, int64 high, ScanDirection 
 {
 	ScanKeyData keys[2];
 
-	scan->table = table_open(log_bulk_table(segment), AccessShareLock);
+	scan->table = log_open_bulk(segment, AccessShareLock);
 	scan->index = index_open(log_bulk_index(segment), AccessShareLock);
 	scan->slot = table_slot_create(scan->table, NULL);
 	scan->direction = direction;
@@ -57,6 +58,7 @@ log_next(LogScan *scan)
 {
 	if (!index_getnext_slot(scan->scan, scan->direction, scan->slot))
 		return false;
+	log_check_slot(scan->table, scan->slot);
 	slot_getallattrs(scan->slot);
 	return true;
 }
@@ -158,6 +160,10 @@ log_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64 
 
 		memcpy(&member, at, sizeof(member));
 		at += sizeof(member);
+		if (end - at < Max(member.ncolumns, 0) * (ptrdiff_t) sizeof(int16) ||
+			VARSIZE_ANY_EXHDR(texts) < offset + member.channel_length + member.text_length)
+			log_report_damage(slot->tts_tableOid, ItemPointerGetBlockNumber(&slot->tts_tid),
+							  "a chunk of a wrong length");
 		event->head_length = member.head_length;
 		event->relation = member.relation;
 		event->op = member.op;
@@ -288,7 +294,7 @@ static bool
 log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapshot snapshot,
 				 LogCallback callback, void *arg)
 {
-	Relation table = table_open(log_table(segment), AccessShareLock);
+	Relation table = log_open(segment, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	LogPlaces places = {0};
 	bool go_on = true;
@@ -351,7 +357,7 @@ log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smalles
 	*smallest_key = 0;
 	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
 	{
-		Relation table = table_open(log_table(segment), AccessShareLock);
+		Relation table = log_open(segment, AccessShareLock);
 		uint64 last = log_last_in(table, decided);
 		LogScan scan;
 
@@ -387,7 +393,7 @@ log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot)
 
 	for (int i = map->n - 1; i >= 0 && last == 0; i--)
 	{
-		Relation table = table_open(log_table(map->segments[i].segment), AccessShareLock);
+		Relation table = log_open(map->segments[i].segment, AccessShareLock);
 		TupleTableSlot *slot = table_slot_create(table, NULL);
 
 		if (log_get_last(table, upto, snapshot, slot))

@@ -114,3 +114,46 @@ log_parse_row(const char *row, LogRow *result)
 	result->channel_length = (int) length;
 	result->event = log_get_value(&at, &result->event_length);
 }
+
+/* The size of the value that begins here, with its header; 0: there is no such value before end. */
+static Size
+log_value_size(const char *begin, const char *end)
+{
+	Size left = begin < end ? end - begin : 0;
+	Size size = 0;
+
+	if (left >= VARHDRSZ_SHORT && VARATT_IS_1B_E(begin))
+	{
+		if (left >= VARHDRSZ_EXTERNAL && VARTAG_EXTERNAL(begin) == VARTAG_ONDISK)
+			size = VARSIZE_EXTERNAL(begin);
+	}
+	else if (left >= VARHDRSZ_SHORT && VARATT_IS_1B(begin))
+		size = VARSIZE_1B(begin);
+	else if (left >= VARHDRSZ)
+		size = VARSIZE_4B(begin) >= VARHDRSZ ? VARSIZE_4B(begin) : 0;
+	return size <= left ? size : 0;
+}
+
+bool
+log_row_is_sound(const char *row, Size length)
+{
+	const HeapTupleHeaderData *header = (const HeapTupleHeaderData *) row;
+	const char *at = row + LOG_HOFF + LOG_FIXED_SIZE;
+	const char *end = row + length;
+
+	if (length < LOG_HOFF + LOG_FIXED_SIZE || header->t_hoff != LOG_HOFF ||
+		(header->t_infomask & HEAP_HASNULL) || HeapTupleHeaderGetNatts(header) != LOG_NCOLUMNS)
+		return false;
+	for (int column = LOG_COLUMNS; column <= LOG_EVENT; column++)
+	{
+		Size size;
+
+		if (at < end && !VARATT_NOT_PAD_BYTE(at))
+			at = (const char *) INTALIGN(at);
+		size = log_value_size(at, end);
+		if (size == 0)
+			return false;
+		at += size;
+	}
+	return true;
+}

@@ -38,6 +38,12 @@ log_row_fixed(char *row)
 	return (LogFixed *) (row + LOG_HOFF);
 }
 
+/*
+ * Whether these bytes, MAXALIGNed, may be a row: it has the header and the columns of one, and no
+ * column ends behind them.
+ */
+extern bool log_row_is_sound(const char *row, Size length);
+
 /* Read a row back, but for what is known at the commit only. What it points to is in the row. */
 extern void log_parse_row(const char *row, LogRow *result);
 

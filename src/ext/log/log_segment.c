@@ -37,6 +37,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/compat.h"
+#include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
 #include "ext/base/settings.h"
 
@@ -313,6 +314,7 @@ void
 log_begin(NotifydDatabase *database, LogMap *map)
 {
 	StartTransactionCommand();
+	log_check_tables();
 	log_load_map(map);
 	CommitTransactionCommand();
 	if (map->n == 0)

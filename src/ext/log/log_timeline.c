@@ -56,6 +56,7 @@
 #include "utils/snapmgr.h"
 
 #include "ext/base/compat.h"
+#include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
 
 /* last_id of the present timeline: it has no end yet. */
@@ -265,7 +266,7 @@ log_row_ended(TupleTableSlot *slot)
 static bool
 log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
 {
-	Relation table = table_open(log_table(segment->segment), AccessShareLock);
+	Relation table = log_open(segment->segment, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	LogPlaces places = {0};
 	bool go_on = true;

@@ -26,6 +26,7 @@
 
 #include "ext/base/buffer.h"
 #include "ext/base/failpoint.h"
+#include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
 #include "ext/log/log_row.h"
 
@@ -108,7 +109,7 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 	 * Before ids are taken, which the feed rarely makes be of another segment meanwhile: opening it
 	 * may take long.
 	 */
-	Relation table = table_open(log_table(database->segment), RowExclusiveLock);
+	Relation table = log_open(database->segment, RowExclusiveLock);
 	LogReservation reservation = log_reserve(database, of, tuples, n);
 	LogSign sign;
 
@@ -116,7 +117,7 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 	if (RelationGetRelid(table) != log_table(reservation.segment))
 	{
 		table_close(table, NoLock);
-		table = table_open(log_table(reservation.segment), RowExclusiveLock);
+		table = log_open(reservation.segment, RowExclusiveLock);
 	}
 	FAIL_POINT("log-aim");
 	sign = log_aim(database, &reservation, table);
@@ -190,7 +191,7 @@ log_open_bulk_writer(int segment)
 {
 	LogBulkWriter *writer = palloc0(sizeof(LogBulkWriter));
 
-	writer->table = table_open(log_bulk_table(segment), RowExclusiveLock);
+	writer->table = log_open_bulk(segment, RowExclusiveLock);
 	writer->index = index_open(log_bulk_index(segment), RowExclusiveLock);
 	writer->cid = GetCurrentCommandId(true);
 	writer->state = GetBulkInsertState();
