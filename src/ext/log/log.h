@@ -64,22 +64,6 @@ typedef struct LogFixed
 #define LOG_BULK_OP  'B'
 #define LOG_CHUNK_OP 'C'
 
-/*
- * Small members of a bulk write share a row, which costs a tenth of a row for each. Such a chunk
- * has the id and seq of its first member, in head how many they are, in columns each one's
- * LogMember with the attribute numbers behind it, and in event each one's channel and text.
- */
-typedef struct LogMember
-{
-	uint32 text_length;
-	int32 head_length;
-	Oid relation;
-	int16 ncolumns; /* -1: the whole row */
-	uint16 channel_length;
-	char op;
-	char unused[3];
-} LogMember;
-
 /* ---------------- ids (log.c) ---------------- */
 
 typedef struct LogReservation
@@ -100,6 +84,14 @@ typedef struct LogBulk
 	int64 first_key; /* negative; the members have first_key, first_key + 1, ... */
 	int segment;
 } LogBulk;
+
+/* A large transaction: its ids, and its members in a bulk table. */
+typedef struct LogMarker
+{
+	uint64 first;
+	uint64 last;
+	LogBulk members;
+} LogMarker;
 
 /*
  * This database's entry, its counter made ready from the log where that has not been done since the
@@ -202,6 +194,8 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 /* Take the lock that log_write() needs, for whoever takes others before it. */
 extern void log_lock(NotifydDatabase *database);
 
+/* ---------------- large transactions (log_bulk.c) ---------------- */
+
 /* Insert members of a bulk write, in order, into the table of a segment. */
 typedef struct LogBulkWriter LogBulkWriter;
 
@@ -209,7 +203,7 @@ extern LogBulkWriter *log_open_bulk_writer(int segment);
 extern void log_write_member(LogBulkWriter *writer, const LogRow *row);
 extern void log_close_bulk_writer(LogBulkWriter *writer);
 
-/* The same for the n events of a bulk write, with the row that stands for all of them. */
+/* As log_write(), for the n events of a bulk write, with the row that stands for all of them. */
 extern LogReservation log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n,
 									   uint64 tx, TimestampTz at);
 
@@ -258,11 +252,7 @@ typedef struct LogReader
 {
 	uint64 after; /* everything up to this id has been given to the callback */
 	bool positioned;
-	/* the bulk transaction that after is inside of, if bulk_last > after */
-	uint64 bulk_first;
-	uint64 bulk_last;
-	int64 bulk_key;
-	int bulk_segment;
+	LogMarker bulk; /* the reader is inside of this large transaction if bulk.last > after */
 	/* the block of a file from which on ids behind after are found */
 	Oid near_file;
 	BlockNumber near_block;
