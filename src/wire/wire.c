@@ -235,6 +235,7 @@ static void
 wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 {
 	wire_u32(c, &subscribe->sub);
+	wire_u8(c, &subscribe->kinds);
 	wire_u8(c, &subscribe->ops);
 	wire_u8(c, &subscribe->has_since);
 	wire_position(c, &subscribe->since);
@@ -309,7 +310,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_RESET:
 			wire_u32(c, &m->u.reset.sub);
-			wire_u8(c, &m->u.reset.notifies);
+			wire_u8(c, &m->u.reset.kind);
 			wire_position(c, &m->u.reset.position);
 			wire_bytes(c, &m->u.reset.reason);
 			return true;
@@ -370,6 +371,7 @@ wire_fields(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_UNSUBSCRIBE:
 			wire_u32(c, &m->u.unsubscribe.sub);
+			wire_u8(c, &m->u.unsubscribe.kinds);
 			return true;
 		case WIRE_REPLAY_CREDIT:
 			wire_u32(c, &m->u.credit.sub);

@@ -67,7 +67,7 @@ typedef enum WireType
 	/* link, gateway to feed */
 	WIRE_SUBSCRIBE =
 		30, /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
-	WIRE_UNSUBSCRIBE = 31, /* no frame for this subscription follows in reply */
+	WIRE_UNSUBSCRIBE = 31, /* no frame follows in reply */
 	WIRE_REPLAY_CREDIT =
 		32, /* this many bytes of the replay's events have been written to the client */
 	/* link, feed to gateway */
@@ -199,10 +199,20 @@ typedef struct WireHello
 	WireBytes database;
 } WireHello;
 
+/*
+ * What a subscription is for, as bits. A client that cannot take its events as they come has only
+ * raw notifications of the feed until it asks for the events again.
+ */
+#define WIRE_KIND_EVENTS        0x1 /* events of the log, from a position on */
+#define WIRE_KIND_NOTIFICATIONS 0x2 /* raw notifications, as they come */
+#define WIRE_KIND_ALL           0x3
+
+/* A subscription takes the place of the one that had its number, if there is one. */
 typedef struct WireSubscribe
 {
 	uint32_t sub;      /* the gateway's number for it, unique on this link while in use */
-	uint8_t ops;       /* WIRE_OP_ bits */
+	uint8_t kinds;     /* WIRE_KIND_ bits; ops, since and window are about events */
+	uint8_t ops;       /* WIRE_OP_ bits, without WIRE_OP_NOTIFY */
 	uint8_t has_since; /* 0: from now on */
 	WirePosition since;
 	uint32_t
@@ -215,6 +225,7 @@ typedef struct WireSubscribe
 typedef struct WireUnsubscribe
 {
 	uint32_t sub;
+	uint8_t kinds; /* WIRE_KIND_ALL; or WIRE_KIND_EVENTS: it goes on with its raw notifications */
 } WireUnsubscribe;
 
 typedef struct WireReplayCredit
@@ -289,13 +300,13 @@ typedef struct WireReplayDone
 } WireReplayDone;
 
 /*
- * notifies: 0 when events before position can no longer be had, 1 when raw notifications were lost,
- * about which position says nothing.
+ * Events before position can no longer be had; or raw notifications were lost, about which position
+ * says nothing.
  */
 typedef struct WireReset
 {
 	uint32_t sub;
-	uint8_t notifies;
+	uint8_t kind; /* one WIRE_KIND_ bit */
 	WirePosition position;
 	WireBytes reason;
 } WireReset;

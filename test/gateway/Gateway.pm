@@ -346,8 +346,8 @@ my %messages = (
 	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
 	13 => ['ALIVE', '', []],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
-	30 => ['SUBSCRIBE', 'VCCVQ<VVV/a*V/a*', [qw(sub ops has_since timeline id session window role channel)]],
-	31 => ['UNSUBSCRIBE', 'V', ['sub']],
+	30 => ['SUBSCRIBE', 'VCCCVQ<VVV/a*V/a*', [qw(sub kinds ops has_since timeline id session window role channel)]],
+	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<v' . 'V/a*' x 5,
 		[qw(connected_at timeline id lag queued messages bytes port address database role subprotocol channels)]],
@@ -444,7 +444,7 @@ sub replay_done { my ($self, $sub, $id) = @_; $self->send(45, pack('VQ<', $sub, 
 sub reset
 {
 	my ($self, $sub, $id, $reason) = @_;
-	$self->send(46, pack('VCVQ<V/a*', $sub, 0, $self->{timeline}, $id, $reason));
+	$self->send(46, pack('VCVQ<V/a*', $sub, 0x01, $self->{timeline}, $id, $reason));
 }
 
 sub position { my ($self, $id, $behind) = @_; $self->send(47, pack('Q<Q<V', $id, 0, $behind // 0)); }

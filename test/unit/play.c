@@ -182,10 +182,11 @@ play_replay_done(Database *database, uint32_t sub, uint64_t id)
 void
 play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason)
 {
-	play_frame(
-		database,
-		(WireMessage){.type = WIRE_RESET,
-					  .u.reset = {.sub = sub, .position = {1, id}, .reason = play_bytes(reason)}});
+	play_frame(database, (WireMessage){.type = WIRE_RESET,
+									   .u.reset = {.sub = sub,
+												   .kind = WIRE_KIND_EVENTS,
+												   .position = {1, id},
+												   .reason = play_bytes(reason)}});
 }
 
 void
@@ -200,12 +201,29 @@ play_expect_sent(size_t i, WireType type, uint32_t sub)
 }
 
 void
+play_expect_lag(size_t i, uint32_t sub)
+{
+	play_expect_sent(i, WIRE_UNSUBSCRIBE, sub);
+	assert_int_equal(play_sent[i].u.unsubscribe.kinds, WIRE_KIND_EVENTS);
+}
+
+void
+play_expect_end(size_t i, uint32_t sub)
+{
+	play_expect_sent(i, WIRE_UNSUBSCRIBE, sub);
+	assert_int_equal(play_sent[i].u.unsubscribe.kinds, WIRE_KIND_ALL);
+}
+
+void
 play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since)
 {
 	const WireSubscribe *message = &play_sent[i].u.subscribe;
 
 	play_expect_sent(i, WIRE_SUBSCRIBE, sub);
-	assert_int_equal(message->ops, ops);
+	assert_int_equal(message->kinds,
+					 WIRE_KIND_EVENTS |
+						 ((ops & WIRE_OP_NOTIFY) != 0 ? WIRE_KIND_NOTIFICATIONS : 0));
+	assert_int_equal(message->ops, ops & ~WIRE_OP_NOTIFY);
 	assert_int_equal(message->has_since, since != 0);
 	if (since != 0)
 		assert_int_equal(message->since.id, since);

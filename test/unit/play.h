@@ -69,6 +69,10 @@ play_client(Session *session)
 
 /* The i-th frame that was sent to the feed. */
 extern void play_expect_sent(size_t i, WireType type, uint32_t sub);
+
+/* An UNSUBSCRIBE: of events alone, or of all. */
+extern void play_expect_lag(size_t i, uint32_t sub);
+extern void play_expect_end(size_t i, uint32_t sub);
 extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since);
 
 /* What a client does. Without another choice its protocol is play_plain and its address "test". */

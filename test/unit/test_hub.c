@@ -335,7 +335,7 @@ test_bad_feed(void **state)
 	uint32_t waiting;
 	WireMessage bad[] = {
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live, .stream = 1}},
-		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live + 1, .stream = 1}},
+		{.type = WIRE_REFUSED, .u.refused = {.sub = live}},
 		{.type = WIRE_REPLAY_DONE, .u.replay_done = {live, 100}},
 		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = live, .id = 101}},
 		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = replaying, .id = 50}},

@@ -480,7 +480,7 @@ test_replays_at_once(void **state)
 	play_expect_subscribe(3, subs[2], WIRE_OP_INSERT, 112);
 }
 
-/* Raw notifications come from a companion meanwhile; what finds no room is lost, and told. */
+/* Raw notifications go on meanwhile; what finds no room is lost, and a reset tells. */
 static void
 test_notify(void **state)
 {
@@ -490,11 +490,9 @@ test_notify(void **state)
 	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
-	assert_int_equal(play_nsent, 2);
-	play_expect_subscribe(0, sub + 1, WIRE_OP_NOTIFY, 0);
-	play_expect_sent(1, WIRE_UNSUBSCRIBE, sub);
+	assert_int_equal(play_nsent, 1);
+	play_expect_lag(0, sub);
 	play_notify(database, 1, "small");
-	play_subscribed(database, sub + 1, 1, false, 130);
 	play_notify(database, 1, play_text(THIRD)); /* lost */
 	play_notify(database, 1, "after");          /* it stands for all that come until it is told */
 	play_nsent = 0;
@@ -508,8 +506,7 @@ test_notify(void **state)
 	play_replay_event(database, sub, 130, "130");
 	play_nsent = 0;
 	play_replay_done(database, sub, 130);
-	assert_int_equal(play_nsent, 1);
-	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub + 1);
+	assert_int_equal(play_nsent, 0);
 	play_notify(database, 1, "live");
 	play_expect(&pipe, 1, "before");
 	play_expect(&pipe, 1, "during");
@@ -541,7 +538,7 @@ test_notify_flood(void **state)
 	play_expect(&pipe, 1, "again");
 }
 
-/* The feed itself has lost some: it tells the companion. */
+/* The feed itself has lost some. */
 static void
 test_notify_lost_by_feed(void **state)
 {
@@ -554,12 +551,11 @@ test_notify_lost_by_feed(void **state)
 
 	(void) state;
 	reset.u.reset.sub = sub;
-	reset.u.reset.notifies = 1;
-	play_frame(database, reset); /* has crossed the UNSUBSCRIBE */
+	reset.u.reset.kind = WIRE_KIND_NOTIFICATIONS;
+	play_frame(database, reset);
 	take_two(&pipe);
 	play_expect(&pipe, 1, LOST "\",\"position\":\"1-120\"}}");
 	play_subscribed(database, sub, 1, true, 120);
-	reset.u.reset.sub = sub + 1;
 	play_frame(database, reset);
 	play_expect(&pipe, 1, LOST "\",\"position\":\"1-120\"}}");
 	play_replay_event(database, sub, 130, "130");
@@ -578,14 +574,11 @@ test_reset_while_lagging(void **state)
 	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
-	play_subscribed(database, sub + 1, 1, false, 130);
-	play_reset(database, sub, 140, "gone");
-	play_reset(database, sub + 1, 140, "gone");
+	play_reset(database, sub, 140, "gone"); /* has crossed the UNSUBSCRIBE */
 	take_two(&pipe);
 	play_expect_nothing(&pipe);
 	play_subscribed(database, sub, 1, true, 140);
 	play_reset(database, sub, 140, "gone");
-	play_reset(database, sub + 1, 140, "gone");
 	play_expect(&pipe, 1, "\"reason\":\"gone\",\"position\":\"1-140\"}}");
 	play_expect_nothing(&pipe);
 }
@@ -619,23 +612,21 @@ test_unsubscribe(void **state)
 	play_nsent = 0;
 	play_receive(session, "{\"id\":2,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
 	assert_int_equal(play_nsent, 1);
-	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub + 1);
+	play_expect_end(0, sub);
 	play_event(database, 1, 140, "140");
 	play_notify(database, 1, "x");
-	play_subscribed(database, sub + 1, 1, false, 130);
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"id\":2,\"result\":{\"channel\":\"a\"}}");
 	play_expect_nothing(&pipe);
 	assert_int_equal(play_nsent, 1);
 
-	/* While it is being made anew both are ended. */
+	/* The same while it is being made anew. */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
 	play_receive(session, "{\"id\":2,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
-	assert_int_equal(play_nsent, 2);
-	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
-	play_expect_sent(1, WIRE_UNSUBSCRIBE, sub + 1);
+	assert_int_equal(play_nsent, 1);
+	play_expect_end(0, sub);
 	play_subscribed(database, sub, 1, true, 120);
 	play_replay_event(database, sub, 130, "130");
 	play_expect(&pipe, 1, "\"id\":2,\"result\":{\"channel\":\"a\"}}");
@@ -664,14 +655,17 @@ test_link_lost(void **state)
 	assert_int_equal(play_nsent, 2);
 	for (size_t i = 0; i < 2; i++)
 	{
-		if (play_sent[i].u.subscribe.ops == WIRE_OP_NOTIFY)
+		if (play_sent[i].u.subscribe.kinds == WIRE_KIND_NOTIFICATIONS)
 		{
-			sub = play_sent[i].u.subscribe.sub - 1;
+			sub = play_sent[i].u.subscribe.sub;
 			play_expect_subscribe(1 - i, play_sent[1 - i].u.subscribe.sub, WIRE_OP_INSERT, 120);
 		}
 	}
 	play_nsent = 0;
 	take_two(&pipe[0]);
+	assert_int_equal(play_nsent, 0); /* one answer at a time */
+	play_subscribed(database, sub, 1, false, 200);
+	sessions_settle(&play_sessions);
 	assert_int_equal(play_nsent, 1);
 	play_expect_subscribe(0, sub, WIRE_OP_ALL, 150);
 	assert_int_equal(play_sent[0].u.subscribe.since.timeline, 1);
@@ -700,7 +694,7 @@ test_ended(void **state)
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"message\":\"no longer\",\"data\":{\"channel\":\"a\"}}}");
 
-	/* asked for again: the feed may not have known of that when it ended the companion */
+	/* asked for again: the feed may not have known of that when it ended the stream */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
@@ -715,18 +709,23 @@ test_ended(void **state)
 	play_frame(database, refused);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
-	/* the same, with a companion, which has to go as well */
+	/* the same, with raw notifications: the feed has ended these as well */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
 	refused.u.refused.sub = sub;
 	play_frame(database, refused);
-	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, sub + 1);
+	assert_int_equal(play_nsent, 0);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
-	/* its companion is refused */
-	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
-	refused.u.refused.sub = sub + 1;
+	/* only its raw notifications were asked for, as the link was lost */
+	start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
+	hub_lost(database);
+	play_nsent = 0;
+	play_hello(&play_link_b, 1, 130);
+	assert_int_equal(play_nsent, 1);
+	assert_int_equal(play_sent[0].u.subscribe.kinds, WIRE_KIND_NOTIFICATIONS);
+	refused.u.refused.sub = play_sent[0].u.subscribe.sub;
 	play_frame(database, refused);
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");

@@ -11,8 +11,9 @@ static void
 test_while_replaying(void **state)
 {
 	Database *database = play_hello(&play_link_a, 1, 100);
-	WireMessage reset = {.type = WIRE_RESET,
-						 .u.reset = {.notifies = 1, .reason = play_bytes("lost")}};
+	WireMessage reset = {
+		.type = WIRE_RESET,
+		.u.reset = {.kind = WIRE_KIND_NOTIFICATIONS, .reason = play_bytes("lost")}};
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
 
@@ -63,7 +64,7 @@ test_while_link_lost(void **state)
 	play_expect(&pipe[0], 1, "after");
 }
 
-/* The same for one that lags, by its companion. */
+/* The same for one that lags. */
 static void
 test_while_link_lost_and_lagging(void **state)
 {

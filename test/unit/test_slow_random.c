@@ -29,6 +29,7 @@ typedef struct FromGateway
 	WireType type;
 	uint32_t sub;
 	uint32_t bytes;
+	uint8_t kinds;
 	uint8_t ops;
 	bool has_since;
 	uint64_t since;
@@ -103,7 +104,10 @@ feed_from_gateway(void *link, const WireMessage *message)
 
 		in->sub = subscribe->sub;
 		in->ops = subscribe->ops;
+		if ((subscribe->kinds & WIRE_KIND_NOTIFICATIONS) != 0)
+			in->ops |= WIRE_OP_NOTIFY;
 		in->bytes = subscribe->window;
+		in->kinds = subscribe->kinds;
 		in->has_since = subscribe->has_since != 0;
 		in->since = subscribe->since.id;
 		in->channel = subscribe->channel.data[0] - '0';
@@ -111,6 +115,7 @@ feed_from_gateway(void *link, const WireMessage *message)
 	else if (message->type == WIRE_UNSUBSCRIBE)
 	{
 		in->sub = message->u.unsubscribe.sub;
+		in->kinds = message->u.unsubscribe.kinds;
 		lagged++;
 	}
 	else
@@ -132,14 +137,18 @@ feed_sub(uint32_t number)
 static void
 feed_subscribe(const FromGateway *in)
 {
-	FeedSub *sub = feed_sub(0);
+	FeedSub *sub = feed_sub(in->sub);
 
-	CHECK(feed_sub(in->sub) == NULL);
+	/* It takes the place of what is left of a subscription that lags. */
+	CHECK(sub == NULL || sub->ops == WIRE_OP_NOTIFY);
+	if (sub == NULL)
+		sub = feed_sub(0);
 	CHECK(sub != NULL);
 	*sub = (FeedSub){.number = in->sub,
 					 .channel = in->channel,
-					 .ops = in->ops,
-					 .after = in->has_since ? in->since : feed.live,
+					 .ops = (in->kinds & WIRE_KIND_EVENTS) != 0 ? in->ops : WIRE_OP_NOTIFY,
+					 .after = in->has_since && (in->kinds & WIRE_KIND_EVENTS) != 0 ? in->since
+																				   : feed.live,
 					 .credit = in->bytes};
 	sub->replaying = sub->after != feed.live;
 	CHECK(sub->after <= feed.live);
@@ -164,7 +173,12 @@ feed_receive(void)
 	if (in.type == WIRE_SUBSCRIBE)
 		feed_subscribe(&in);
 	else if (sub != NULL && in.type == WIRE_UNSUBSCRIBE)
-		sub->number = 0;
+	{
+		if (in.kinds == WIRE_KIND_ALL || (sub->ops & WIRE_OP_NOTIFY) == 0)
+			sub->number = 0;
+		sub->ops = WIRE_OP_NOTIFY;
+		sub->replaying = false;
+	}
 	else if (sub != NULL)
 		sub->credit += in.bytes;
 }
@@ -229,15 +243,6 @@ feed_replay(FeedSub *sub)
 	play_replay_event(feed.database, sub->number, sub->after, feed_text(sub->after));
 }
 
-/* Is a subscription of this number live at the feed? */
-static bool
-feed_is_live(uint32_t number)
-{
-	const FeedSub *sub = feed_sub(number);
-
-	return sub != NULL && !sub->replaying;
-}
-
 /*
  * May this client expect notifications, or to be told? Not before its subscription has begun for
  * the first time, but then throughout, also while the link is lost. To be called after every step.
@@ -250,9 +255,7 @@ client_note_listening(struct Client *me)
 
 	LIST_FOREACH(sub, &play_client(me->pipe.session)->subscriptions, in_client)
 	if (sub->channel[0] == '0')
-		listening = sub->state == SUBSCRIPTION_LIVE || sub->state == SUBSCRIPTION_REPLAYING ||
-					sub->missed ||
-					(sub->companion && (me->listening || feed_is_live(sub->number + 1)));
+		listening = sub->missed || sub->stream != NULL;
 	me->listening = listening;
 }
 

@@ -44,7 +44,8 @@ typedef struct Sub
 	Link *link;
 	Stream *stream;
 	Session *session;
-	uint8 ops;
+	uint8 kinds;           /* WIRE_KIND_ bits */
+	uint8 ops;             /* of events */
 	bool replaying;        /* reads by itself, has not yet met the live stream */
 	LogReader reader;      /* where its replay is */
 	int64 credit;          /* bytes of replay that the client may still be sent */
@@ -240,7 +241,7 @@ extern void stream_begin(void);
  * UNSUBSCRIBE; REPLAY_CREDIT.
  */
 extern void stream_subscribe(Link *link, const WireSubscribe *request);
-extern void stream_unsubscribe(Link *link, uint32 number);
+extern void stream_unsubscribe(Link *link, const WireUnsubscribe *request);
 extern void stream_credit(Link *link, const WireReplayCredit *credit);
 
 /*

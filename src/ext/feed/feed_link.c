@@ -141,7 +141,7 @@ link_handle(Link *link, const WireMessage *message)
 			stream_subscribe(link, &message->u.subscribe);
 			break;
 		case WIRE_UNSUBSCRIBE:
-			stream_unsubscribe(link, message->u.unsubscribe.sub);
+			stream_unsubscribe(link, &message->u.unsubscribe);
 			break;
 		case WIRE_REPLAY_CREDIT:
 			stream_credit(link, &message->u.credit);

@@ -185,7 +185,7 @@ feed_reset_link(Link *link)
 	hash_seq_init(&status, link->subs);
 	while ((sub = hash_seq_search(&status)) != NULL)
 	{
-		if (!sub->replaying)
+		if (!sub->replaying && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 			stream_send_reset(sub, link->feed->map.oldest, EVENT_RESET_RETENTION);
 	}
 }

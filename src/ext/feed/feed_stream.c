@@ -188,7 +188,7 @@ stream_count_subs(Feed *feed, int change)
 static void
 stream_count_live(Sub *sub, int change)
 {
-	if (!sub->replaying && (sub->ops & ~WIRE_OP_NOTIFY) != 0)
+	if (!sub->replaying && sub->ops != 0)
 		sub->stream->live[sub->link->gateway] += change;
 }
 
@@ -196,7 +196,7 @@ stream_count_live(Sub *sub, int change)
 static void
 stream_count_notified(Sub *sub, int change)
 {
-	if ((sub->ops & WIRE_OP_NOTIFY) != 0)
+	if ((sub->kinds & WIRE_KIND_NOTIFICATIONS) != 0)
 		sub->stream->notified[sub->link->gateway] += change;
 }
 
@@ -216,6 +216,18 @@ stream_remove_sub(Sub *sub)
 	if (--sub->session->nsubs == 0)
 		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
+}
+
+/* From now on the subscription is for raw notifications alone. */
+static void
+stream_end_events(Sub *sub)
+{
+	stream_count_live(sub, -1);
+	if (sub->replaying)
+		dlist_delete(&sub->in_replays);
+	sub->replaying = false;
+	sub->kinds = WIRE_KIND_NOTIFICATIONS;
+	sub->ops = 0;
 }
 
 void
@@ -333,6 +345,7 @@ stream_send_reset(Sub *sub, uint64 id, const char *reason)
 	WireMessage message = {.type = WIRE_RESET};
 
 	message.u.reset.sub = sub->number;
+	message.u.reset.kind = WIRE_KIND_EVENTS;
 	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
 	message.u.reset.reason = frames_bytes(reason);
 	frames_queue(&sub->link->socket, &message);
@@ -364,10 +377,11 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	sub->link = link;
 	sub->stream = stream;
 	sub->session = stream_session(link, request->session);
-	sub->ops = request->ops;
+	sub->kinds = request->kinds;
+	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
 	sub->credit = sub->window;
-	if (request->has_since)
+	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		position = stream_resume(link, request->since, &reset);
 	sub->replaying = position.id != link->position;
 	if (sub->replaying)
@@ -426,15 +440,16 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 	MemoryContext context;
 	MemoryContext outer;
 	Stream *stream;
+	Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
 
-	if (hash_search(link->subs, &request->sub, HASH_FIND, NULL) != NULL)
-		return;
 	/* Not all of what came together is to be kept until the end of the transaction. */
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
 	outer = MemoryContextSwitchTo(context);
 	if (feed->nsubs == 0)
 		position_jump_all(feed);
+	if (before != NULL)
+		stream_remove_sub(before);
 	stream = stream_of_request(feed, request, &reason);
 	if (stream == NULL)
 		stream_refuse(link, request->sub, &reason);
@@ -445,11 +460,15 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 }
 
 void
-stream_unsubscribe(Link *link, uint32 number)
+stream_unsubscribe(Link *link, const WireUnsubscribe *request)
 {
-	Sub *sub = hash_search(link->subs, &number, HASH_FIND, NULL);
+	Sub *sub = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
 
-	if (sub != NULL)
+	if (sub == NULL)
+		return;
+	if ((sub->kinds & ~request->kinds) != 0)
+		stream_end_events(sub);
+	else
 		stream_remove_sub(sub);
 }
 
@@ -555,10 +574,10 @@ stream_tell_notifies_lost(Link *link)
 	{
 		WireMessage message = {.type = WIRE_RESET};
 
-		if (!stream_notifies(sub->stream) || (sub->ops & WIRE_OP_NOTIFY) == 0)
+		if (!stream_notifies(sub->stream) || (sub->kinds & WIRE_KIND_NOTIFICATIONS) == 0)
 			continue;
 		message.u.reset.sub = sub->number;
-		message.u.reset.notifies = 1;
+		message.u.reset.kind = WIRE_KIND_NOTIFICATIONS;
 		message.u.reset.reason = frames_bytes("notifications were lost");
 		frames_queue(&link->socket, &message);
 	}

@@ -66,9 +66,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	{
 		RB_REMOVE(SubscriptionTree, &waiting, sub);
 		hub_file(database, sub);
-		if (sub->state == SUBSCRIPTION_LAGGING)
-			hub_ask_companion(hub, database, sub);
-		else
+		if (sub->state != SUBSCRIPTION_LAGGING || (sub->ops & WIRE_OP_NOTIFY) != 0)
 			hub_ask(hub, database, sub);
 	}
 	return database;
@@ -87,7 +85,6 @@ hub_lost(Database *database)
 		if (sub->state != SUBSCRIPTION_LAGGING)
 			sub->state = SUBSCRIPTION_WAITING;
 		sub->credit = 0;
-		sub->companion = false;
 		sub->missed = !sub->asked;
 		hub_part(database, sub);
 	}
@@ -101,19 +98,22 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 
 	if (sub == NULL)
 		return HUB_OK;
-	if (!(message->sub == sub->number ? answered : sub->companion) ||
-		!hub_join(database, sub, message->stream))
+	if (!answered || !hub_join(database, sub, message->stream))
 		return HUB_BAD;
 	if (sub->missed && message->notifies)
 		hub_note_lost(sub);
 	sub->missed = false;
-	if (message->sub != sub->number)
+	/* Only raw notifications were asked for: its events can be now. */
+	if (sub->state == SUBSCRIPTION_LAGGING)
+	{
+		sub->client->session.owed = true;
 		return HUB_OK;
+	}
 	sub->state = SUBSCRIPTION_REPLAYING;
 	sub->position = message->position;
 	sub->has_position = true;
 	if (!message->replay)
-		hub_go_live(hub, database, sub);
+		hub_go_live(sub);
 	if (sub->asked)
 		hub_answer(sub);
 	return HUB_OK;
@@ -127,10 +127,8 @@ hub_refused(Hub *hub, Database *database, const WireRefused *message)
 
 	if (sub == NULL)
 		return HUB_OK;
-	if (message->sub == sub->number && !answered)
+	if (!answered)
 		return HUB_BAD;
-	if (sub->companion)
-		hub_withdraw(hub, database, sub);
 	hub_end(hub, sub, message->reason, message->text);
 	return HUB_OK;
 }
@@ -145,19 +143,11 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 	{
 		Subscription *sub = LIST_FIRST(&stream->subscriptions);
 
-		/* Only the companion has ended with the stream; what we have asked for since has not. */
-		if (sub->state == SUBSCRIPTION_WAITING)
-			hub_withdraw(hub, database, sub);
+		/* The feed has ended it, but not what we have asked for since. */
+		hub_part(database, sub);
+		hub_withdraw(hub, database, sub);
 		hub_end(hub, sub, message->reason, message->text);
 	}
-}
-
-/* One of a stream may be there by its companion alone, until that has ended. */
-static bool
-hub_wants_notifications(const Subscription *sub)
-{
-	return sub->companion || sub->state == SUBSCRIPTION_LIVE ||
-		   sub->state == SUBSCRIPTION_REPLAYING;
 }
 
 /* An event as the subscription's client gets it. */
@@ -188,7 +178,7 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 	FrameNote note = {.before = FRAME_NO_POSITION};
 
 	if ((sub->ops & event->op) == 0 ||
-		(notification ? sub->lost || !hub_wants_notifications(sub)
+		(notification ? sub->lost
 					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
 		return;
 	if (*frame == NULL)
@@ -267,8 +257,7 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	/* Before its SUBSCRIBED, it has crossed our UNSUBSCRIBE. */
 	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
-	if (event->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING ||
-		event->id <= sub->position.id)
+	if (sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
 		return HUB_BAD;
 	session = &sub->client->session;
 	frame = hub_build(database, sub, event->op, event->id, event->body);
@@ -287,17 +276,17 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 }
 
 static HubResult
-hub_replay_done(Hub *hub, Database *database, const WireReplayDone *done)
+hub_replay_done(Database *database, const WireReplayDone *done)
 {
 	Subscription *sub = hub_subscription(database, done->sub);
 
 	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
-	if (done->sub != sub->number || sub->state != SUBSCRIPTION_REPLAYING)
+	if (sub->state != SUBSCRIPTION_REPLAYING)
 		return HUB_BAD;
 	if (done->id > sub->position.id)
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = done->id};
-	hub_go_live(hub, database, sub);
+	hub_go_live(sub);
 	return HUB_OK;
 }
 
@@ -309,17 +298,16 @@ hub_reset(Database *database, const WireReset *reset)
 
 	if (sub == NULL)
 		return;
-	if (reset->notifies)
+	if (reset->kind == WIRE_KIND_NOTIFICATIONS)
 	{
 		hub_note_lost(sub);
 		return;
 	}
 	/*
-	 * Of a companion, which has no events, or it has crossed our UNSUBSCRIBE: that events can no
-	 * longer be had is found out again when the subscription is made anew.
+	 * It has crossed our UNSUBSCRIBE: that events can no longer be had is found out again when the
+	 * subscription is made anew.
 	 */
-	if (reset->sub != sub->number || sub->state == SUBSCRIPTION_LAGGING ||
-		sub->state == SUBSCRIPTION_WAITING)
+	if (sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return;
 	/* A client that is closed before it has taken this resumes where it was, and is told again. */
 	if (sub->has_position)
@@ -439,7 +427,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_REPLAY_EVENT:
 			return hub_replay_event(hub, database, &message->u.replay_event);
 		case WIRE_REPLAY_DONE:
-			return hub_replay_done(hub, database, &message->u.replay_done);
+			return hub_replay_done(database, &message->u.replay_done);
 		case WIRE_RESET:
 			hub_reset(database, &message->u.reset);
 			return HUB_OK;

@@ -22,14 +22,12 @@
  * goes to their LIVE subscriptions. Its frame is built once for each protocol that its clients
  * speak, and they share it.
  *
- * Where a client's session has no room for an event, live or replayed, its subscription lags: it
- * is ended at the feed, and keeps its position, that of what was queued. When the client
- * has taken everything, the subscription is made anew from there, so the feed reads the
- * rest from the log as fast as the client takes it. The client notices nothing. Only raw
- * notifications are in no log: a subscription gets them while it replays as well, and leaves a
- * companion at the feed, for them alone, while it lags and until it is LIVE again. What finds no
- * room, or may have been sent while the link was lost, is lost, and the client is told by a
- * reset. A companion has its subscription's number plus one.
+ * Where a client's session has no room for an event, live or replayed, its subscription lags: its
+ * events are ended at the feed, and it keeps its position, that of what was queued. When the client
+ * has taken everything, the subscription is made anew from there, so the feed reads the rest from
+ * the log as fast as the client takes it. The client notices nothing. Raw notifications are in no
+ * log, so the feed goes on sending these while the subscription lags or replays. Those that find no
+ * room, or may have been sent while the link was lost, are lost, and a reset tells the client.
  *
  * This module has neither socket nor clock; frames to a feed go out through HubSend.
  *
@@ -94,7 +92,6 @@ typedef struct Subscription
 	uint8_t ops;
 	uint8_t asking;    /* Asking */
 	bool asked;        /* the client waits for an answer */
-	bool companion;    /* there is one at the feed */
 	bool lost;         /* the client is still to be told that notifications were lost */
 	bool missed;       /* the link was lost: so are notifications, if the channel has any */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
@@ -103,10 +100,10 @@ typedef struct Subscription
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
-	struct Stream *stream;               /* while REPLAYING or LIVE, or with a companion */
-	uint32_t number;                     /* even */
-	uint32_t credit;                     /* bytes of its replay written, not yet told the feed */
-	char *id;                            /* of the request, while asked; see Request */
+	struct Stream *stream;               /* while the feed has it, for whatever kinds */
+	uint32_t number;
+	uint32_t credit; /* bytes of its replay written, not yet told the feed */
+	char *id;        /* of the request, while asked; see Request */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;

@@ -29,7 +29,7 @@ RB_GENERATE(SubscriptionTree, Subscription, in_database, hub_compare_subscriptio
 Subscription *
 hub_subscription(Database *database, uint32_t number)
 {
-	Subscription key = {.number = number & ~HUB_COMPANION};
+	Subscription key = {.number = number};
 	Subscription *sub = RB_FIND(SubscriptionTree, &database->subscriptions, &key);
 
 	return sub != NULL && sub->state != SUBSCRIPTION_ENDED ? sub : NULL;
@@ -39,7 +39,7 @@ void
 hub_file(Database *database, Subscription *sub)
 {
 	do
-		sub->number = database->last_number += 2;
+		sub->number = ++database->last_number;
 	while (sub->number == 0 || RB_INSERT(SubscriptionTree, &database->subscriptions, sub) != NULL);
 }
 
@@ -59,7 +59,9 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 
 	message.u.subscribe = (WireSubscribe){
 		.sub = sub->number,
-		.ops = sub->ops,
+		.kinds = (sub->state != SUBSCRIPTION_LAGGING ? WIRE_KIND_EVENTS : 0) |
+				 ((sub->ops & WIRE_OP_NOTIFY) != 0 ? WIRE_KIND_NOTIFICATIONS : 0),
+		.ops = sub->ops & (uint8_t) ~WIRE_OP_NOTIFY,
 		.has_since = sub->has_position,
 		.since = sub->position,
 		.session = sub->client->session.number,

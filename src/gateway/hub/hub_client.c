@@ -237,7 +237,7 @@ hub_next_lagging(const HubClient *client, bool *lagging)
 	{
 		if (sub->state == SUBSCRIPTION_WAITING || sub->state == SUBSCRIPTION_REPLAYING)
 			replaying++;
-		if (sub->state == SUBSCRIPTION_LAGGING &&
+		if (sub->state == SUBSCRIPTION_LAGGING && sub->asking != ASKING_FEED &&
 			(furthest == NULL || sub->position.id < furthest->position.id))
 			furthest = sub;
 	}
@@ -255,7 +255,8 @@ hub_catch_up(Hub *hub, HubClient *client)
 	while ((sub = hub_next_lagging(client, &client->session.owed)) != NULL)
 	{
 		sub->state = SUBSCRIPTION_WAITING;
-		hub_ask(hub, client->database, sub);
+		if (sub->asking == ASKING_NOTHING)
+			hub_ask(hub, client->database, sub);
 	}
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{

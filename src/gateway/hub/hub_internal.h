@@ -18,9 +18,6 @@
 
 #include "gateway/hub/hub.h"
 
-/* Added to a subscription's number it is that of its companion. */
-#define HUB_COMPANION 1u
-
 RB_PROTOTYPE(SubscriptionTree, Subscription, in_database, )
 
 /* ---------------- databases (hub_database.c) ---------------- */
@@ -30,27 +27,25 @@ extern Database *hub_new_database(Hub *hub, WireBytes name);
 
 /* ---------------- what the feed is asked for (hub_ask.c) ---------------- */
 
-/*
- * The subscription that has this number, or whose companion has; or NULL. One that is ENDED is not
- * found.
- */
+/* The subscription that has this number, or NULL. One that is ENDED is not found. */
 extern Subscription *hub_subscription(Database *database, uint32_t number);
 
 /*
- * Give a subscription an even number that no other has, and file it under it. A number comes again
- * after 2^31 others; one that is still in use then, or that the feed has still to answer, is passed
+ * Give a subscription a number that no other has, and file it under it. A number comes again after
+ * 2^32 others; one that is still in use then, or that the feed has still to answer, is passed
  * over.
  */
 extern void hub_file(Database *database, Subscription *sub);
 
 /*
- * Ask the feed for a subscription when it is its client's turn. Without a link hub_hello() will.
+ * Ask the feed for a subscription when it is its client's turn; for its raw notifications alone if it
+ * still lags then. Without a link hub_hello() will.
  */
 extern void hub_ask(Hub *hub, Database *database, Subscription *sub);
 
 /*
- * The feed has answered the SUBSCRIBE of this number (not a companion's), which may have been a
- * subscription that is ENDED: that is freed. False: it was not asked.
+ * The feed has answered the SUBSCRIBE of this number, which may have been a subscription that is
+ * ENDED: that is freed. False: it was not asked.
  */
 extern bool
 hub_answered(Hub *hub, Database *database, uint32_t number) __attribute__((warn_unused_result));
@@ -82,14 +77,12 @@ extern void hub_part(Database *database, Subscription *sub);
 /* The position that a client which has taken everything queued for this subscription is at. */
 extern WirePosition hub_position(const Database *database, const Subscription *sub);
 
-/* Leave a companion at the feed, where there may be raw notifications and a link. */
-extern void hub_ask_companion(Hub *hub, Database *database, Subscription *sub);
-
 /* End at the feed all that it may have of a subscription. */
 extern void hub_withdraw(Hub *hub, Database *database, const Subscription *sub);
 
 /*
- * Its session has no room: what the subscription does not have yet is to come from the log, later.
+ * Its session has no room: the events that the subscription does not have yet are to come from the
+ * log, later.
  */
 extern void hub_lag(Hub *hub, Database *database, Subscription *sub);
 
@@ -97,7 +90,7 @@ extern void hub_lag(Hub *hub, Database *database, Subscription *sub);
 extern void hub_note_lost(Subscription *sub);
 
 /* From now on it gets events as they come. */
-extern void hub_go_live(Hub *hub, Database *database, Subscription *sub);
+extern void hub_go_live(Subscription *sub);
 
 /* The channel of a subscription. */
 static inline WireBytes
@@ -113,8 +106,7 @@ extern void hub_answer(Subscription *sub);
 extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before);
 
 /*
- * The feed has ended a subscription, or its companion, or the client takes it back before
- * it began: free it, and tell the client why, in answer to its request or of our own accord.
+ * The feed has ended a subscription, or the client takes it back before it began: free it, and tell the client why, in answer to its request or of our own accord.
  */
 extern void hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text);
 

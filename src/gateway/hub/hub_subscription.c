@@ -90,9 +90,10 @@ hub_position(const Database *database, const Subscription *sub)
 }
 
 static void
-hub_tell_end(Hub *hub, Database *database, uint32_t number)
+hub_tell_end(Hub *hub, Database *database, const Subscription *sub, uint8_t kinds)
 {
-	WireMessage message = {.type = WIRE_UNSUBSCRIBE, .u.unsubscribe.sub = number};
+	WireMessage message = {.type = WIRE_UNSUBSCRIBE,
+						   .u.unsubscribe = {.sub = sub->number, .kinds = kinds}};
 
 	if (database->link != NULL)
 		hub->send(database->link, &message);
@@ -101,40 +102,18 @@ hub_tell_end(Hub *hub, Database *database, uint32_t number)
 void
 hub_withdraw(Hub *hub, Database *database, const Subscription *sub)
 {
-	if (sub->state != SUBSCRIPTION_LAGGING && sub->asking != ASKING_WAITS)
-		hub_tell_end(hub, database, sub->number);
-	if (sub->companion)
-		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
-}
-
-void
-hub_ask_companion(Hub *hub, Database *database, Subscription *sub)
-{
-	WireMessage message = {.type = WIRE_SUBSCRIBE};
-
-	if (sub->companion || (sub->ops & WIRE_OP_NOTIFY) == 0 || database->link == NULL)
-		return;
-	sub->companion = true;
-	message.u.subscribe = (WireSubscribe){
-		.sub = sub->number + HUB_COMPANION,
-		.ops = WIRE_OP_NOTIFY,
-		.session = sub->client->session.number,
-		.role = {.data = "", .len = 0},
-		.channel = {.data = sub->channel, .len = sub->channel_len},
-	};
-	hub->send(database->link, &message);
+	if (sub->stream != NULL || sub->asking == ASKING_FEED)
+		hub_tell_end(hub, database, sub, WIRE_KIND_ALL);
 }
 
 void
 hub_lag(Hub *hub, Database *database, Subscription *sub)
 {
 	sub->position = hub_position(database, sub);
-	/* First the companion, so that the feed goes on listening. */
-	hub_ask_companion(hub, database, sub);
-	hub_tell_end(hub, database, sub->number);
+	hub_tell_end(hub, database, sub, WIRE_KIND_EVENTS);
 	sub->state = SUBSCRIPTION_LAGGING;
 	sub->credit = 0;
-	if (!sub->companion)
+	if ((sub->ops & WIRE_OP_NOTIFY) == 0)
 		hub_part(database, sub);
 	sub->client->session.owed = true;
 }
@@ -150,12 +129,9 @@ hub_note_lost(Subscription *sub)
 }
 
 void
-hub_go_live(Hub *hub, Database *database, Subscription *sub)
+hub_go_live(Subscription *sub)
 {
 	sub->state = SUBSCRIPTION_LIVE;
-	if (sub->companion)
-		hub_tell_end(hub, database, sub->number + HUB_COMPANION);
-	sub->companion = false;
 	/* Another one may have waited for its end. */
 	session_schedule(&sub->client->session);
 }
