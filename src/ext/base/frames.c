@@ -70,6 +70,13 @@ frames_connect(FrameSocket *frames, int gateway)
 	return connect(frames->fd, (struct sockaddr *) &address, sizeof(address)) == 0;
 }
 
+void
+frames_adopt(FrameSocket *frames, pgsocket fd)
+{
+	Assert(frames->fd == PGINVALID_SOCKET);
+	frames->fd = fd;
+}
+
 /* Nothing is in the buffer any more. */
 static void
 frames_empty(StringInfo buffer)

@@ -40,6 +40,9 @@ extern bool frames_open(FrameSocket *frames) __attribute__((warn_unused_result))
 /* Connect it to a gateway, which may not be there yet. false: errno says why not. */
 extern bool frames_connect(FrameSocket *frames, int gateway) __attribute__((warn_unused_result));
 
+/* Or use this socket, which does not block and is connected. It is closed with the FrameSocket. */
+extern void frames_adopt(FrameSocket *frames, pgsocket fd);
+
 /* Close it and forget what is in its buffers. Does nothing where it is not open. */
 extern void frames_close(FrameSocket *frames);
 

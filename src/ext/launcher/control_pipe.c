@@ -1,120 +1,88 @@
 /*-------------------------------------------------------------------------
  *
  * control_pipe.c
- *	  The launcher's end of the control pipe to a gateway. See control_pipe.h.
+ *	  What the launcher says and hears on the control pipe to a gateway.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
+#include "ext/base/settings.h"
+#include "ext/base/shared.h"
 #include "ext/launcher/control_pipe.h"
-
-#define CONTROL_PIPE_READ_SIZE (64 * 1024)
+#include "ext/launcher/sockets.h"
 
 void
-control_pipe_init(ControlPipe *pipe)
+control_pipe_send(FrameSocket *pipe, const WireMessage *message)
 {
-	pipe->fd = PGINVALID_SOCKET;
-	initStringInfo(&pipe->in);
-	initStringInfo(&pipe->out);
+	frames_queue(pipe, message);
+	control_pipe_flush(pipe);
 }
 
 void
-control_pipe_open(ControlPipe *pipe, pgsocket fd)
+control_pipe_flush(FrameSocket *pipe)
 {
-	Assert(pipe->fd == PGINVALID_SOCKET);
-
-	pipe->fd = fd;
-	resetStringInfo(&pipe->in);
-	resetStringInfo(&pipe->out);
+	/* If the pipe is broken, the next attempt to receive shows it. */
+	(void) !frames_flush(pipe);
 }
 
 void
-control_pipe_close(ControlPipe *pipe)
+control_pipe_send_config(FrameSocket *pipe, int gateway)
 {
-	if (pipe->fd == PGINVALID_SOCKET)
-		return;
-	close(pipe->fd);
-	pipe->fd = PGINVALID_SOCKET;
+	char path[NOTIFYD_SOCKET_SIZE];
+	int share = notifyd_max_clients / notifyd_gateways;
+	WireMessage message = {.type = WIRE_CONFIG};
+	WireConfig *config = &message.u.config;
+
+	if (gateway < notifyd_max_clients % notifyd_gateways)
+		share++;
+	shared_gateway_socket(gateway, path, sizeof(path));
+
+	config->version = WIRE_VERSION;
+	config->gateway = (uint16) gateway;
+	config->listeners = (uint16) sockets_bound.set.n;
+	config->port = (uint16) sockets_bound.port;
+	config->anonymous = notifyd_anonymous_role[0] != '\0';
+	config->max_clients = (uint32) share;
+	/* Rounded up, so that every gateway lets somebody in. */
+	config->max_per_address =
+		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
+	config->max_message = (uint32) notifyd_max_message_size;
+	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
+	config->keepalive_ms = (uint32) notifyd_keepalive;
+	config->feed_socket = frames_bytes(path);
+	config->database = frames_bytes(notifyd_default_database);
+	config->origins = frames_bytes(notifyd_allowed_origins);
+	config->listen_addresses = frames_bytes(sockets_bound.addresses);
+	control_pipe_send(pipe, &message);
 }
 
-/* Remove what has been used at the start of a buffer. */
-static void
-control_pipe_consume(StringInfo buffer, int used)
+void
+control_pipe_send_stop(FrameSocket *pipe, uint16 code)
 {
-	memmove(buffer->data, buffer->data + used, buffer->len - used);
-	buffer->len -= used;
-	buffer->data[buffer->len] = '\0';
+	WireMessage stop = {.type = WIRE_STOP, .u.stop.code = code};
+
+	control_pipe_send(pipe, &stop);
 }
 
-bool
-control_pipe_flush(ControlPipe *pipe)
+void
+control_pipe_log(int gateway, const WireLog *log)
 {
-	while (pipe->fd != PGINVALID_SOCKET && pipe->out.len > 0)
+	char text[1024];
+	int length = (int) Min(log->message.len, sizeof(text) - 1);
+	int level;
+
+	for (int i = 0; i < length; i++)
 	{
-		ssize_t sent = send(pipe->fd, pipe->out.data, pipe->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+		unsigned char c = (unsigned char) log->message.data[i];
 
-		if (sent < 0 && errno == EINTR)
-			continue;
-		if (sent < 0)
-			return errno == EAGAIN || errno == EWOULDBLOCK;
-		control_pipe_consume(&pipe->out, (int) sent);
+		text[i] = (char) ((c < 0x20 || c == 0x7f) ? '?' : c);
 	}
-	return pipe->fd != PGINVALID_SOCKET;
-}
+	text[length] = '\0';
 
-bool
-control_pipe_send(ControlPipe *pipe, const WireMessage *message)
-{
-	StringInfo out = &pipe->out;
-	size_t size = wire_encode(message, NULL, 0);
-
-	enlargeStringInfo(out, (int) size);
-	out->len += (int) wire_encode(message, out->data + out->len, size);
-	return control_pipe_flush(pipe);
-}
-
-bool
-control_pipe_pending(const ControlPipe *pipe)
-{
-	return pipe->fd != PGINVALID_SOCKET && pipe->out.len > 0;
-}
-
-bool
-control_pipe_receive(ControlPipe *pipe)
-{
-	StringInfo in = &pipe->in;
-	ssize_t received;
-
-	if (pipe->fd == PGINVALID_SOCKET)
-		return false;
-
-	control_pipe_consume(in, in->cursor);
-	in->cursor = 0;
-	enlargeStringInfo(in, CONTROL_PIPE_READ_SIZE);
-	do
-		received = recv(pipe->fd, in->data + in->len, CONTROL_PIPE_READ_SIZE, MSG_DONTWAIT);
-	while (received < 0 && errno == EINTR);
-
-	if (received < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK;
-	in->len += (int) received;
-	return received > 0;
-}
-
-WireResult
-control_pipe_next(ControlPipe *pipe, WireMessage *message)
-{
-	StringInfo in = &pipe->in;
-	size_t used;
-	WireResult result = wire_decode(in->data + in->cursor, in->len - in->cursor, message, &used);
-
-	if (result == WIRE_MORE && used > CONTROL_PIPE_MAX_FRAME)
-		return WIRE_BAD;
-	if (result == WIRE_OK)
-		in->cursor += (int) used;
-	return result;
+	if (log->level == WIRE_LOG_DEBUG)
+		level = DEBUG1;
+	else
+		level = log->level == WIRE_LOG_WARNING ? WARNING : LOG;
+	ereport(level, (errmsg("gateway %d: %s", gateway, text)));
 }

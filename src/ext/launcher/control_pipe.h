@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * control_pipe.h
- *	  The launcher's end of the control pipe to a gateway: frames over a socket, without blocking.
+ *	  What the launcher says and hears on the control pipe to a gateway, an inherited socket pair.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,46 +10,28 @@
 
 #include "postgres.h"
 
-#include "lib/stringinfo.h"
-#include "wire/wire.h"
+#include "ext/base/frames.h"
 
-/* What a gateway may have to tell its launcher is far smaller than this. In bytes. */
+/* A gateway's frames to the launcher are far smaller than this. In bytes. */
 #define CONTROL_PIPE_MAX_FRAME (64 * 1024)
 
-typedef struct ControlPipe
-{
-	pgsocket fd;       /* PGINVALID_SOCKET: closed */
-	StringInfoData in; /* received; from cursor on not yet given out */
-	StringInfoData out;
-} ControlPipe;
+/*
+ * send queues a frame and sends what the socket takes; flush sends more of what is queued. Nothing
+ * happens if the other end is gone: the next attempt to receive shows that.
+ */
+extern void control_pipe_send(FrameSocket *pipe, const WireMessage *message);
+extern void control_pipe_flush(FrameSocket *pipe);
 
-/* Set up a closed pipe, with buffers in the current memory context, which has to outlive it. */
-extern void control_pipe_init(ControlPipe *pipe);
+/* Send the settings to the gateway of this number. */
+extern void control_pipe_send_config(FrameSocket *pipe, int gateway);
 
-/* Take fd, a nonblocking socket, over; close it. Closing a closed one does nothing. */
-extern void control_pipe_open(ControlPipe *pipe, pgsocket fd);
-extern void control_pipe_close(ControlPipe *pipe);
+/* Ask the gateway to close its clients with this WebSocket code, and to end. */
+extern void control_pipe_send_stop(FrameSocket *pipe, uint16 code);
 
 /*
- * send queues a frame and sends what the socket takes; flush sends more of what is
- * queued. Both return false when the other end is gone. Something is still queued while
- * control_pipe_pending().
+ * Write a line of this gateway into the server's log. It may quote what a client has sent, so
+ * control characters are replaced.
  */
-extern bool control_pipe_send(ControlPipe *pipe, const WireMessage *message);
-extern bool control_pipe_flush(ControlPipe *pipe) __attribute__((warn_unused_result));
-extern bool control_pipe_pending(const ControlPipe *pipe);
-
-/*
- * Receive what is there, up to some 64 kB. False when the other end is gone; what it sent before
- * counts.
- */
-extern bool control_pipe_receive(ControlPipe *pipe) __attribute__((warn_unused_result));
-
-/*
- * Give out the next frame received. *message is good until the next call of receive.
- * WIRE_BAD: what was received is no frame, or one larger than CONTROL_PIPE_MAX_FRAME.
- */
-extern WireResult
-control_pipe_next(ControlPipe *pipe, WireMessage *message) __attribute__((warn_unused_result));
+extern void control_pipe_log(int gateway, const WireLog *log);
 
 #endif /* PG_NOTIFYD_CONTROL_PIPE_H */

@@ -32,6 +32,8 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#define GATEWAY_READS 4 /* of a control pipe in one round */
+
 /* Why gateways cannot be started, as logged; empty if they can. */
 static char gateway_start_problem[MAXPGPATH + 256] = "";
 
@@ -39,7 +41,7 @@ void
 gateway_process_init(GatewayProcess *gateway, int number, const GatewayCallbacks *callbacks)
 {
 	*gateway = (GatewayProcess){.number = number, .callbacks = callbacks};
-	control_pipe_init(&gateway->pipe);
+	frames_init(&gateway->pipe, CONTROL_PIPE_MAX_FRAME);
 }
 
 /*
@@ -95,53 +97,21 @@ gateway_process_publish_stats(const GatewayProcess *gateway, const WireStats *st
  * What is sent through the control pipe
  */
 
-static WireBytes
-gateway_process_bytes(const char *text)
-{
-	return (WireBytes){.data = text, .len = (uint32) strlen(text)};
-}
-
 void
 gateway_process_send(GatewayProcess *gateway, const WireMessage *message)
 {
-	/* If the pipe is broken, the next attempt to receive shows it. */
 	if (gateway->pid != 0)
-		(void) control_pipe_send(&gateway->pipe, message);
+		control_pipe_send(&gateway->pipe, message);
 }
 
 void
 gateway_process_send_config(GatewayProcess *gateway)
 {
 	GatewayState state = gateway->life.state;
-	char path[NOTIFYD_SOCKET_SIZE];
-	int share = notifyd_max_clients / notifyd_gateways;
-	WireMessage message = {.type = WIRE_CONFIG};
-	WireConfig *config = &message.u.config;
 
-	if ((state != GATEWAY_STARTING && state != GATEWAY_READY) ||
-		gateway->generation != sockets_bound.generation)
-		return;
-	if (gateway->number < notifyd_max_clients % notifyd_gateways)
-		share++;
-	shared_gateway_socket(gateway->number, path, sizeof(path));
-
-	config->version = WIRE_VERSION;
-	config->gateway = (uint16) gateway->number;
-	config->listeners = (uint16) sockets_bound.set.n;
-	config->port = (uint16) sockets_bound.port;
-	config->anonymous = notifyd_anonymous_role[0] != '\0';
-	config->max_clients = (uint32) share;
-	/* Rounded up, so that every gateway lets somebody in. */
-	config->max_per_address =
-		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
-	config->max_message = (uint32) notifyd_max_message_size;
-	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
-	config->keepalive_ms = (uint32) notifyd_keepalive;
-	config->feed_socket = gateway_process_bytes(path);
-	config->database = gateway_process_bytes(notifyd_default_database);
-	config->origins = gateway_process_bytes(notifyd_allowed_origins);
-	config->listen_addresses = gateway_process_bytes(sockets_bound.addresses);
-	gateway_process_send(gateway, &message);
+	if ((state == GATEWAY_STARTING || state == GATEWAY_READY) &&
+		gateway->generation == sockets_bound.generation)
+		control_pipe_send_config(&gateway->pipe, gateway->number);
 }
 
 /*
@@ -215,6 +185,7 @@ gateway_process_spawn(GatewayProcess *gateway, pgsocket *pipe, char *problem, si
 		close(pair[0]);
 		return false;
 	}
+	(void) pg_set_noblock(pair[0]);
 	*pipe = pair[0];
 	return true;
 }
@@ -232,18 +203,10 @@ gateway_process_start(GatewayProcess *gateway, int64 now)
 		return;
 	}
 	gateway->generation = sockets_bound.generation;
-	control_pipe_open(&gateway->pipe, pipe);
+	frames_adopt(&gateway->pipe, pipe);
 	gateway->pipe_changed = true;
 	(void) gateway_process_step(gateway, GATEWAY_STARTED, now);
 	gateway_process_send_config(gateway);
-}
-
-static void
-gateway_process_stop(GatewayProcess *gateway, uint16 code)
-{
-	WireMessage stop = {.type = WIRE_STOP, .u.stop.code = code};
-
-	gateway_process_send(gateway, &stop);
 }
 
 /* before: the state in which the gateway's time was up. */
@@ -312,29 +275,6 @@ gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now)
  * What is received through the control pipe
  */
 
-/* A line for the log. It may quote what a client sent: control characters do not get through. */
-static void
-gateway_process_log(const GatewayProcess *gateway, const WireLog *log)
-{
-	char text[1024];
-	int length = (int) Min(log->message.len, sizeof(text) - 1);
-	int level;
-
-	for (int i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) log->message.data[i];
-
-		text[i] = (char) ((c < 0x20 || c == 0x7f) ? '?' : c);
-	}
-	text[length] = '\0';
-
-	if (log->level == WIRE_LOG_DEBUG)
-		level = DEBUG1;
-	else
-		level = log->level == WIRE_LOG_WARNING ? WARNING : LOG;
-	ereport(level, (errmsg("gateway %d: %s", gateway->number, text)));
-}
-
 /* Handle one frame; false if a gateway must not send such a one. */
 static bool
 gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64 now)
@@ -345,7 +285,7 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 			(void) gateway_process_step(gateway, GATEWAY_SAID_READY, now);
 			return true;
 		case WIRE_LOG:
-			gateway_process_log(gateway, &message->u.log);
+			control_pipe_log(gateway->number, &message->u.log);
 			return true;
 		case WIRE_STATS:
 			gateway_process_publish_stats(gateway, &message->u.stats);
@@ -365,29 +305,43 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 static void
 gateway_process_close_pipe(GatewayProcess *gateway)
 {
-	control_pipe_close(&gateway->pipe);
+	frames_close(&gateway->pipe);
 	gateway->pipe_changed = true;
+}
+
+/* Handle what has come. False if a frame is invalid. */
+static bool
+gateway_process_dispatch(GatewayProcess *gateway, int64 now)
+{
+	WireMessage message;
+	WireResult result;
+
+	while ((result = frames_next(&gateway->pipe, &message)) == WIRE_OK)
+	{
+		if (!gateway_process_frame(gateway, &message, now))
+			return false;
+	}
+	return result == WIRE_MORE;
 }
 
 /* Receive what the gateway has sent. If the pipe is broken, close it: the gateway has to end. */
 static void
 gateway_process_receive(GatewayProcess *gateway, int64 now)
 {
-	bool open = control_pipe_receive(&gateway->pipe);
-	bool valid = true;
-	WireMessage message;
-	WireResult result;
+	int got = FRAMES_READ_SIZE;
 
-	while ((result = control_pipe_next(&gateway->pipe, &message)) == WIRE_OK && valid)
-		valid = gateway_process_frame(gateway, &message, now);
-	if (result == WIRE_BAD || !valid)
+	for (int reads = 0; reads < GATEWAY_READS && got == FRAMES_READ_SIZE; reads++)
 	{
-		valid = false;
-		ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
-					  errmsg("gateway %d (PID %d) sent an invalid frame", gateway->number,
-							 (int) gateway->pid)));
+		got = frames_receive(&gateway->pipe);
+		if (got > 0 && !gateway_process_dispatch(gateway, now))
+		{
+			ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+						  errmsg("gateway %d (PID %d) sent an invalid frame", gateway->number,
+								 (int) gateway->pid)));
+			got = -1;
+		}
 	}
-	if (open && valid)
+	if (got >= 0)
 		return;
 	gateway_process_close_pipe(gateway);
 	(void) gateway_process_step(gateway, GATEWAY_PIPE_BROKEN, now);
@@ -396,10 +350,10 @@ gateway_process_receive(GatewayProcess *gateway, int64 now)
 void
 gateway_process_communicate(GatewayProcess *gateway, int64 now)
 {
-	if (control_pipe_pending(&gateway->pipe))
-		(void) !control_pipe_flush(&gateway->pipe); /* if it is broken, receiving shows it */
-	if (gateway->pipe.fd != PGINVALID_SOCKET)
-		gateway_process_receive(gateway, now);
+	if (gateway->pipe.fd == PGINVALID_SOCKET)
+		return;
+	control_pipe_flush(&gateway->pipe);
+	gateway_process_receive(gateway, now);
 }
 
 /*
@@ -437,7 +391,7 @@ gateway_process_tend(GatewayProcess *gateway, bool wanted, uint16 code, int64 no
 		wanted = false;
 	if (gateway_process_step(gateway, wanted ? GATEWAY_WANTED : GATEWAY_UNWANTED, now) ==
 		GATEWAY_STOP)
-		gateway_process_stop(gateway, code);
+		control_pipe_send_stop(&gateway->pipe, code);
 	return gateway_life_due(&gateway->life);
 }
 
@@ -461,7 +415,7 @@ gateway_process_end(GatewayProcess *gateway, bool abandoned, int64 now)
 	GatewayEvent event = abandoned ? GATEWAY_ABANDONED : GATEWAY_SHUTDOWN;
 
 	if (gateway_process_step(gateway, event, now) == GATEWAY_STOP)
-		gateway_process_stop(gateway, GATEWAY_CODE_GOING_AWAY);
+		control_pipe_send_stop(&gateway->pipe, GATEWAY_CODE_GOING_AWAY);
 	gateway_process_reap(gateway, abandoned, now);
 	(void) gateway_process_step(gateway, GATEWAY_TIME, now);
 	return gateway->pid != 0;

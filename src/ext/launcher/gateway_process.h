@@ -36,8 +36,8 @@ typedef struct GatewayProcess
 	int number;
 	const GatewayCallbacks *callbacks;
 	GatewayLife life;
-	pid_t pid; /* 0: none */
-	ControlPipe pipe;
+	pid_t pid;         /* 0: none */
+	FrameSocket pipe;  /* the control pipe */
 	bool pipe_changed; /* it was opened or closed; the supervisor resets this */
 	uint32 generation; /* of the listening sockets that the process has */
 	int wait_position; /* of the pipe in the supervisor's wait set */

@@ -36,10 +36,4 @@ extern void launcher_feed_detach(NotifydDatabase *database, FeedEvent why);
  */
 extern bool launcher_database_held(const NotifydDatabase *database);
 
-/*
- * Warn whoever relies on it, where the launcher could not be registered when the server started,
- * for lack of slots: then nothing of pg_notifyd runs.
- */
-extern void launcher_warn_missing(void);
-
 #endif /* PG_NOTIFYD_LAUNCHER_H */

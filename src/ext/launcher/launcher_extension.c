@@ -11,7 +11,7 @@
 #include "miscadmin.h"
 
 #include "ext/base/shared.h"
-#include "ext/launcher/launcher.h"
+#include "ext/launcher/launcher_slots.h"
 #include "ext/transaction/at_end.h"
 
 PG_FUNCTION_INFO_V1(notifyd_created);
@@ -35,7 +35,7 @@ notifyd_created(PG_FUNCTION_ARGS)
 	{
 		(void) shared_database(MyDatabaseId);
 		at_end_wake(AT_END_WANT_FEED);
-		launcher_warn_missing();
+		slots_warn_missing();
 	}
 	PG_RETURN_VOID();
 }

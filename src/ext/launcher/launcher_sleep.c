@@ -19,22 +19,17 @@
  */
 #include "postgres.h"
 
+#include "ext/base/frames.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/launcher_sleep.h"
 #include "ext/launcher/supervisor.h"
 #include "ext/log/log.h"
 #include "utils/timestamp.h"
 
-static WireBytes
-sleep_bytes(const char *text)
-{
-	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
-}
-
 void
 sleep_announce_gone(const char *name)
 {
-	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = sleep_bytes(name)};
+	WireMessage gone = {.type = WIRE_GONE, .u.gone.database = frames_bytes(name)};
 
 	supervisor_send_all(&gone);
 }
@@ -42,7 +37,7 @@ sleep_announce_gone(const char *name)
 static void
 sleep_announce_asleep(const char *name, NotifydDatabase *database)
 {
-	WireMessage asleep = {.type = WIRE_ASLEEP, .u.asleep.database = sleep_bytes(name)};
+	WireMessage asleep = {.type = WIRE_ASLEEP, .u.asleep.database = frames_bytes(name)};
 
 	asleep.u.asleep.position.timeline = database->timeline;
 	asleep.u.asleep.position.id = pg_atomic_read_u64(&database->position);

@@ -15,7 +15,6 @@
 #include "ext/base/backoff.h"
 #include "ext/base/compat.h"
 #include "ext/launcher/databases.h"
-#include "ext/launcher/launcher.h"
 #include "ext/launcher/launcher_slots.h"
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
@@ -120,7 +119,7 @@ slots_check_launcher(const char *name)
 }
 
 void
-launcher_warn_missing(void)
+slots_warn_missing(void)
 {
 	if (slots_no_launcher)
 		ereport(

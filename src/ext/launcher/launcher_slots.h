@@ -28,4 +28,10 @@ extern void slots_report(TimestampTz now);
 /* In the postmaster: has it accepted the launcher of this name? Logs that it has not. */
 extern void slots_check_launcher(const char *name);
 
+/*
+ * For backends: warn if the launcher got no slot when the server started, because then nothing of
+ * pg_notifyd runs.
+ */
+extern void slots_warn_missing(void);
+
 #endif /* PG_NOTIFYD_LAUNCHER_SLOTS_H */

@@ -137,9 +137,8 @@ supervisor_count_silent(void)
 void
 supervisor_send_health(const char *trouble, int64 now)
 {
-	WireMessage health = {.type = WIRE_HEALTH};
+	WireMessage health = {.type = WIRE_HEALTH, .u.health.trouble = frames_bytes(trouble)};
 
-	health.u.health.trouble = (WireBytes){.data = trouble, .len = (uint32) strlen(trouble)};
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		gateway_process_ask(&supervisor_gateways[i], &health, now);
 }
@@ -245,7 +244,7 @@ supervisor_wait(long timeout)
 		GatewayProcess *gateway = &supervisor_gateways[i];
 		uint32 wanted = WL_SOCKET_READABLE;
 
-		if (control_pipe_pending(&gateway->pipe))
+		if (frames_unsent(&gateway->pipe) > 0)
 			wanted |= WL_SOCKET_WRITEABLE;
 		if (gateway->pipe.fd == PGINVALID_SOCKET || wanted == gateway->wait_events)
 			continue;

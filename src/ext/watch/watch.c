@@ -33,7 +33,7 @@
 
 #include "ext/base/extension.h"
 #include "ext/log/log.h"
-#include "ext/launcher/launcher.h"
+#include "ext/launcher/launcher_slots.h"
 #include "ext/base/shared.h"
 #include "ext/watch/watch.h"
 
@@ -174,7 +174,7 @@ notify_watch(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("notify_watch()");
 	shared_require();
-	launcher_warn_missing();
+	slots_warn_missing();
 	extension_require_version();
 	want = watch_from_arguments(fcinfo);
 	needed = watch_lock(want, &have);
