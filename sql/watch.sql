@@ -285,6 +285,8 @@ SELECT * FROM notifyd.channel_grant;
 ALTER TABLE unlogged ENABLE ROW LEVEL SECURITY;
 SELECT notify_watch('unlogged') IS NOT NULL AS same;
 SELECT notify_watch('unlogged', channel => 'secured') IS NOT NULL AS watched;
+ALTER TABLE unlogged DISABLE ROW LEVEL SECURITY;
+ALTER TABLE unlogged ENABLE ROW LEVEL SECURITY;
 
 -- inheritance
 CREATE TABLE child () INHERITS (nokey);

@@ -130,8 +130,7 @@ watch_warn_of_children(const Watch *watch)
 						 errhint("Watch each of these tables. They can share a channel.")));
 }
 
-/* Clients learn at their subscription that they may not have it; the owner learns it now. */
-static void
+void
 watch_warn_of_policies(const Watch *watch)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));

@@ -46,6 +46,12 @@ typedef struct Watch
 	bool notify_rows; /* or the whole event: with notify only */
 } Watch;
 
+/*
+ * A notice if row-level security keeps clients from a watch (watch.c): they learn it when they
+ * subscribe, the table's owner is to learn it before.
+ */
+extern void watch_warn_of_policies(const Watch *watch);
+
 /* ---------------- rows (watch_catalog.c) ---------------- */
 
 /*

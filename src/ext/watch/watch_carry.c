@@ -436,7 +436,7 @@ notifyd_watch_carried(PG_FUNCTION_ARGS)
  * watch carry it. The caller has locked the tables.
  */
 Datum
-notifyd_carry_watches(PG_FUNCTION_ARGS)
+notifyd_carry_watches(FunctionCallInfo fcinfo pg_attribute_unused())
 {
 	ListCell *cell;
 

@@ -11,6 +11,7 @@
  *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
  *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
  *	  a rewrite				every row may be another one now: a reset
+ *	  ROW LEVEL SECURITY	ends subscriptions: a notice
  *	  ALTER COLUMN TYPE		of a column in a condition: the error that PostgreSQL has, with a hint
  *	  another key			events name rows by another key now: a reset. Without any: a warning
  *
@@ -54,6 +55,7 @@ struct WatchDdl
 	/* ALTER TABLE; DROP INDEX, as one that may be the replica identity's */
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
+	bool secures;  /* ENABLE ROW LEVEL SECURITY */
 	List *tables;  /* WatchedTable, before */
 
 	/* RENAME TO, SET SCHEMA */
@@ -100,6 +102,10 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 			case AT_EnableTrigAll:
 			case AT_EnableTrigUser:
 				ddl->enables = true;
+				concerns = true;
+				break;
+			case AT_EnableRowSecurity:
+				ddl->secures = true;
 				concerns = true;
 				break;
 			case AT_AddConstraint:
@@ -446,6 +452,15 @@ watch_ddl_tell_moved(Oid relation)
 						 "and then notify_unwatch() for this one, in one transaction.")));
 }
 
+static void
+watch_ddl_tell_secured(Oid relation)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_list(relation))
+		watch_warn_of_policies(lfirst(cell));
+}
+
 /* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */
 static void
 watch_ddl_rename_columns(Oid relation)
@@ -489,6 +504,8 @@ watch_ddl_after(WatchDdl *ddl)
 			continue;
 		watch_ddl_compare(ddl, before, after, &effects);
 		watch_ddl_compare_key(before, after, &effects);
+		if (ddl->secures)
+			watch_ddl_tell_secured(after->relation);
 	}
 	foreach (cell, effects)
 		watch_ddl_tell(lfirst(cell));
