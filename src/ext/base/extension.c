@@ -12,6 +12,7 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -19,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "ext/base/extension.h"
@@ -135,4 +137,24 @@ extension_report_version(void)
 			 errhint("%s", extension_version_hint(version))));
 	strlcpy(reported, version, sizeof(reported));
 	pfree(version);
+}
+
+Oid
+extension_find_relation(const char *name)
+{
+	Oid schema = get_namespace_oid(EXTENSION_SCHEMA, true);
+
+	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+}
+
+Oid
+extension_relation(const char *name)
+{
+	Oid relation = extension_find_relation(name);
+
+	if (!OidIsValid(relation))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("relation \"%s.%s\" does not exist", EXTENSION_SCHEMA, name),
+						errhint("Run \"CREATE EXTENSION %s\" in this database.", EXTENSION_NAME)));
+	return relation;
 }

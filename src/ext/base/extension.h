@@ -44,4 +44,12 @@ extern bool extension_is_admin(Oid role);
 /* The extension's OID. Raises ERRCODE_UNDEFINED_OBJECT where it is not there, unless missing_ok. */
 extern Oid extension_oid(bool missing_ok);
 
+/*
+ * The OID of a table, index or sequence in the extension's schema. Raises ERRCODE_UNDEFINED_TABLE
+ * where it is not there; find returns InvalidOid instead, as for what an earlier version does not
+ * have.
+ */
+extern Oid extension_relation(const char *name);
+extern Oid extension_find_relation(const char *name);
+
 #endif /* PG_NOTIFYD_EXTENSION_H */

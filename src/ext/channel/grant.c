@@ -84,7 +84,7 @@ grant_role_exists(Oid role)
 bool
 grant_exists(Oid role, const char *channel, int length, const char *privilege)
 {
-	Relation table = table_open(log_relation("channel_grant"), AccessShareLock);
+	Relation table = table_open(extension_relation("channel_grant"), AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	text *name = cstring_to_text_with_len(channel, length);
 	bool found = false;
@@ -94,7 +94,8 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 
 	ScanKeyEntryInitialize(&key, 0, GRANT_CHANNEL, BTEqualStrategyNumber, InvalidOid,
 						   DEFAULT_COLLATION_OID, F_TEXTEQ, PointerGetDatum(name));
-	scan = systable_beginscan(table, log_relation("channel_grant_pkey"), true, snapshot, 1, &key);
+	scan = systable_beginscan(table, extension_relation("channel_grant_pkey"), true, snapshot, 1,
+							  &key);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
@@ -157,7 +158,7 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 static Relation
 grant_open(void)
 {
-	Oid relation = log_relation("channel_grant");
+	Oid relation = extension_relation("channel_grant");
 
 	LockDatabaseObject(relation, InvalidOid, 0, ExclusiveLock);
 	return table_open(relation, RowExclusiveLock);

@@ -28,6 +28,7 @@
 
 #include "utils/memutils.h"
 
+#include "ext/base/extension.h"
 #include "ext/feed/feed.h"
 #include "ext/watch/watch.h"
 
@@ -82,7 +83,8 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 	{
 		Oid relation = changes->relations[i];
 
-		if (relation == log_relation("watch") || relation == log_relation("channel_grant"))
+		if (relation == extension_relation("watch") ||
+			relation == extension_relation("channel_grant"))
 			changes->all = true;
 		else
 			recheck_watched(feed, relation);

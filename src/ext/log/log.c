@@ -44,36 +44,18 @@
 #include "access/relation.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
-#include "catalog/namespace.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "ext/base/extension.h"
 #include "ext/log/log_place.h"
-
-#define LOG_SCHEMA "notifyd"
 
 /* A commit that takes longer, in ms, is reported, because events of others wait for it. */
 #define LOG_HELD_MS 5000
 
 /* So many ids share what is known of the watermark. */
 #define LOG_DECIDED_EVERY 64
-
-Oid
-log_relation(const char *name)
-{
-	Oid schema = get_namespace_oid(LOG_SCHEMA, true);
-	Oid oid = InvalidOid;
-
-	if (OidIsValid(schema))
-		oid = get_relname_relid(name, schema);
-	if (!OidIsValid(oid))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation \"%s.%s\" does not exist", LOG_SCHEMA, name),
-						errhint("The extension pg_notifyd is not installed in this database.")));
-	return oid;
-}
 
 /*
  * The log's relations by segment, as far as they have been looked up. A transaction that writes one
@@ -127,7 +109,7 @@ log_known_relation(Oid *known, const char *format, int segment)
 	}
 	snprintf(name, sizeof(name), format, segment);
 	forgettings = log_known.forgettings;
-	oid = log_relation(name);
+	oid = extension_relation(name);
 
 	/* Not if it may have been dropped while it was looked up: nobody would tell us again. */
 	if (forgettings == log_known.forgettings)

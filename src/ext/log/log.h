@@ -153,12 +153,9 @@ extern void lag_end_round(NotifydDatabase *database, uint64 delivered, Timestamp
  */
 extern TimestampTz lag_since(NotifydDatabase *database);
 
-/* OID of a relation of schema notifyd; errors with ERRCODE_UNDEFINED_TABLE if it is not there. */
-extern Oid log_relation(const char *name);
-
 /*
  * OIDs of a segment's log table, its table for members of bulk writes and that one's index on id;
- * errors likewise.
+ * raises extension_relation()'s error.
  */
 extern Oid log_table(int segment);
 extern Oid log_bulk_table(int segment);

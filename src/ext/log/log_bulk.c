@@ -37,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "ext/base/extension.h"
 #include "ext/base/buffer.h"
 #include "ext/base/compat.h"
 #include "ext/log/log_bulk.h"
@@ -476,7 +477,7 @@ log_close_bulk_writer(LogBulkWriter *writer)
 static void
 bulk_write_pin(int segment, uint64 last)
 {
-	Relation table = table_open(log_relation("log_pin"), RowExclusiveLock);
+	Relation table = table_open(extension_relation("log_pin"), RowExclusiveLock);
 	Datum values[2] = {Int32GetDatum(segment), Int64GetDatum((int64) last)};
 	bool isnull[2] = {false, false};
 

@@ -36,6 +36,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
@@ -109,7 +110,7 @@ log_map_pin(void *arg, Datum *values)
 void
 log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg)
 {
-	Relation table = table_open(log_relation(name), AccessShareLock);
+	Relation table = table_open(extension_relation(name), AccessShareLock);
 	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 

@@ -55,6 +55,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/log/log_check.h"
 #include "ext/log/log_place.h"
@@ -92,7 +93,7 @@ static LogTimelines log_timelines;
 static bool
 log_notes_first(void)
 {
-	return get_attnum(log_relation("timeline"), "first_id") != InvalidAttrNumber;
+	return get_attnum(extension_relation("timeline"), "first_id") != InvalidAttrNumber;
 }
 
 static void

@@ -99,20 +99,6 @@ watch_ops_parse(const char *text)
 	return ops;
 }
 
-/* OID of a relation of schema notifyd. */
-static Oid
-watch_relation(const char *name)
-{
-	Oid schema = get_namespace_oid(EXTENSION_SCHEMA, true);
-	Oid relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
-
-	if (!OidIsValid(relation))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("relation \"%s.%s\" does not exist", EXTENSION_SCHEMA, name),
-						errhint("Use CREATE EXTENSION %s to create it.", EXTENSION_NAME)));
-	return relation;
-}
-
 /* The number of a column that version 1.0 has not; InvalidAttrNumber where the table lacks it. */
 static AttrNumber
 watch_later_column(TupleDesc desc, const char *name)
@@ -171,7 +157,7 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 static List *
 watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 {
-	Relation table = table_open(watch_relation("watch"), AccessShareLock);
+	Relation table = table_open(extension_relation("watch"), AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, nkeys, keys);
 	List *watches = NIL;
@@ -196,7 +182,7 @@ watch_find_tid(int64 id, ItemPointer tid)
 	List *watches;
 
 	ScanKeyInit(&key, WATCH_ID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	watches = watch_scan(watch_relation("watch_pkey"), &key, 1, tid);
+	watches = watch_scan(extension_relation("watch_pkey"), &key, 1, tid);
 	return watches != NIL ? linitial(watches) : NULL;
 }
 
@@ -227,13 +213,13 @@ watch_list(Oid relation)
 	ScanKeyData key;
 
 	ScanKeyInit(&key, WATCH_RELATION, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relation));
-	return watch_scan(watch_relation("watch_relation_channel_key"), &key, 1, NULL);
+	return watch_scan(extension_relation("watch_relation_channel_key"), &key, 1, NULL);
 }
 
 List *
 watch_list_channel(const char *channel)
 {
-	Oid index = get_relname_relid("watch_channel_idx", get_namespace_oid(EXTENSION_SCHEMA, false));
+	Oid index = extension_find_relation("watch_channel_idx");
 	ScanKeyData key;
 
 	/* Version 1.0 has no such index. */
@@ -304,11 +290,11 @@ watch_changed(const Watch *watch, Relation table)
 void
 watch_insert(Watch *watch)
 {
-	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
 
 	/* A restore may have set the sequence back. */
 	do
-		watch->id = nextval_internal(watch_relation("watch_id_seq"), false);
+		watch->id = nextval_internal(extension_relation("watch_id_seq"), false);
 	while (watch_find(watch->id) != NULL);
 	CatalogTupleInsert(table, watch_to_tuple(watch, RelationGetDescr(table)));
 	watch_changed(watch, table);
@@ -318,7 +304,7 @@ watch_insert(Watch *watch)
 void
 watch_update(const Watch *watch)
 {
-	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
 	ItemPointerData tid;
 
 	if (watch_find_tid(watch->id, &tid) == NULL)
@@ -331,7 +317,7 @@ watch_update(const Watch *watch)
 void
 watch_delete(const Watch *watch)
 {
-	Relation table = table_open(watch_relation("watch"), RowExclusiveLock);
+	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
 	ItemPointerData tid;
 
 	if (watch_find_tid(watch->id, &tid) != NULL)

@@ -73,7 +73,7 @@ watch_channel_lock(const char *channel)
 	uint32 hash = hash_bytes((const unsigned char *) channel, (int) strlen(channel));
 	LOCKTAG tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, log_relation("watch"), hash, 0);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, extension_relation("watch"), hash, 0);
 	return tag;
 }
 

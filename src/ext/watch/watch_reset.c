@@ -17,10 +17,8 @@
 
 #include "access/genam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -89,16 +87,13 @@ watch_unlogged_emptied(void)
 void
 watch_reset_unlogged(void)
 {
-	Oid schema;
 	ListCell *cell;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	schema = get_namespace_oid(EXTENSION_SCHEMA, true);
 
 	/* Version 1.0 has no such table. */
-	if (OidIsValid(schema) && OidIsValid(get_relname_relid("unlogged_mark", schema)) &&
-		watch_unlogged_emptied())
+	if (OidIsValid(extension_find_relation("unlogged_mark")) && watch_unlogged_emptied())
 	{
 		foreach (cell, watch_list_all())
 		{
