@@ -71,7 +71,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
 
-	/* Last: whoever sees the oid without the lock may use the rest. */
+	/* Last: stats_database_name() reads it without the lock, and then the rest. */
 	pg_write_barrier();
 	database->oid = oid;
 }

@@ -189,6 +189,9 @@ log_initialise(NotifydDatabase *database, Oid incarnation)
 		database->timeline = timeline;
 		database->segment = segment;
 		log_forget_tail(database);
+
+		/* Last: log_attach() reads it without the lock, and then the rest. */
+		pg_write_barrier();
 		database->incarnation = incarnation;
 	}
 	LWLockRelease(&database->lock);
@@ -210,6 +213,7 @@ log_attach(void)
 	incarnation = log_table(0);
 	if (mine->incarnation != incarnation)
 		log_initialise(mine, incarnation);
+	pg_read_barrier(); /* pairs with the one in log_initialise() */
 	return mine;
 }
 

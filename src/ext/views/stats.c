@@ -285,6 +285,8 @@ stats_database_name(const NotifydDatabase *database, bool all)
 {
 	Oid oid = database->oid;
 
+	/* Pairs with the one in shared_reset_database(). */
+	pg_read_barrier();
 	if (!OidIsValid(oid) || (!all && oid != MyDatabaseId))
 		return NULL;
 	if (database->life.state == FEED_ABSENT)
