@@ -37,11 +37,12 @@ endif
 # The headers of PostgreSQL are the system's: their warnings are not ours.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc $(if $(FAIL_POINTS),-DNOTIFYD_FAIL_POINTS) \
 	-DNOTIFYD_VERSION='"$(NOTIFYD_VERSION)"'
-# Called without a detour through a table of jumps: with many backends on few cores every line of code that is touched counts.
+# Called without a detour through a table of jumps: with many backends on few cores every line of
+# code that is touched counts.
 PG_CFLAGS = $(WARNINGS) -MMD -MP -fno-plt
 
-# The bitcode would only serve to inline our functions into JIT-compiled expressions, where they never stand;
-# without it no clang is needed.
+# The bitcode would only serve to inline our functions into JIT-compiled expressions, where they
+# never stand; without it no clang is needed.
 override with_llvm = no
 
 # What the caller's environment or command line says of these is for the gateway too; PGXS replaces
@@ -60,7 +61,8 @@ endif
 include $(PGXS)
 endif
 
-# Only what PostgreSQL looks up by name is visible, so that no other library's symbols can meet ours.
+# Only what PostgreSQL looks up by name is visible, so that no other library's symbols can meet
+# ours.
 EXPORTS = $(BUILD)/exports.map
 SHLIB_LINK += -Wl,--version-script=$(EXPORTS)
 
@@ -106,8 +108,8 @@ install-gateway: $(BUILD)/$(GATEWAY)
 uninstall-gateway:
 	rm -f '$(DESTDIR)$(bindir)/$(GATEWAY)'
 
-# Unit tests: each test/unit/test_*.c is a program, with the other files there, the gateway's modules but its main(), and
-# those of the PostgreSQL half that need nothing of PostgreSQL.
+# Unit tests: each test/unit/test_*.c is a program, with the other files there, the gateway's
+# modules but its main(), and those of the PostgreSQL half that need nothing of PostgreSQL.
 UNIT_HELPERS = $(patsubst test/unit/%.c,$(BUILD)/unit/%.o,\
 	$(filter-out test/unit/test_%,$(sort $(wildcard test/unit/*.c))))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard test/unit/test_*.c)))

@@ -9,8 +9,9 @@ import urllib.request
 
 import psycopg2
 
-# What is measured is the same for every table and peer; nothing here favours one. fsync and synchronous_commit stay on.
-# No checkpoint and no vacuum begins in the middle of a run; a checkpoint comes before each, see Cluster.settle().
+# What is measured is the same for every table and peer; nothing here favours one. fsync and
+# synchronous_commit stay on. No checkpoint and no vacuum begins in the middle of a run; a
+# checkpoint comes before each, see Cluster.settle().
 SETTINGS = """
 listen_addresses = ''
 max_connections = 100

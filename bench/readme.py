@@ -8,7 +8,8 @@ from report import rounded
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# What is to be reached: in words, and where it is found: benchmark, figure, and the figure it is a ratio to.
+# What is to be reached: in words, and where it is found: benchmark, figure, and the figure it is a
+# ratio to.
 IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
 NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
 REQUIREMENTS = [

@@ -105,9 +105,10 @@ class Load:
         self.operation = operation
         self.tables = tables
         self.what = "%s, %d writer%s%s, " % (operation, writers, "s" if writers > 1 else "", who)
-        # One writer leaves the cores idle half of the time, and it takes a part of a second until everybody has found a
-        # place on them: turns of half a second, where 32 writers, who keep them busy, need 150 ms:
-        # the events that still gather when a turn ends, and those that need not at its beginning, are few of all by then.
+        # One writer leaves the cores idle half of the time, and it takes a part of a second until
+        # everybody has found a place on them: turns of half a second, where 32 writers, who keep
+        # them busy, need 150 ms: the events that still gather when a turn ends, and those that need
+        # not at its beginning, are few of all by then.
         self.transactions, pairs = (3000, 24) if writers > 1 else (bench.scale(2000, 300), 20)
         self.pairs = bench.scale(pairs, 2)
         # A DELETE needs a row for each; the faster of the sessions have more than their share.
@@ -118,7 +119,8 @@ class Load:
         self.nclients = NCLIENTS[watched]
         tables = {UNWATCHED: self.tables[UNWATCHED], watched: self.tables["watched"]}
         tables.update({label: self.tables[label] for label in others})
-        # One for all, before any table is filled: nobody's turn has to write the images of pages that follow it.
+        # One for all, before any table is filled: nobody's turn has to write the images of pages
+        # that follow it.
         self.bench.cluster.settle()
         for label, table in tables.items():
             table.begin(self.operation, self.each, watched=table.name == "watched")

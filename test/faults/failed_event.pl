@@ -18,7 +18,8 @@ $node->safe_psql('postgres', q{
 my $client = notifyd_client($node);
 $client->subscribe('t');
 
-# Rows of so many bytes: small ones stay in memory until the commit, many large ones are moved to a file meanwhile.
+# Rows of so many bytes: small ones stay in memory until the commit, many large ones are moved to a
+# file meanwhile.
 foreach my $size (10, 10_000)
 {
 	my $insert = "INSERT INTO t SELECT i, repeat('x', $size) FROM generate_series";

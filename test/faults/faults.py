@@ -213,7 +213,8 @@ class Run:
             self.violations += each.violations
             if each.error is not None:
                 raise OSError("a nemesis failed: %r" % each.error)
-        # What is written from here on is kept, so that who has not got the last of it has not got it yet.
+        # What is written from here on is kept, so that who has not got the last of it has not got
+        # it yet.
         self.server.set(pg_notifyd__retention="1d")
         self.nemesis.heal()
         self.loop.call_soon_threadsafe(self.proxy.heal)

@@ -363,7 +363,8 @@ class Bounds:
         self.history = history
         ends = [(history.ended(name), base + len(history.transactions[name]) - 1)
                 for name, base in history.base.items()]
-        # Nor does what begins after a subscription was answered come before the position that it starts from.
+        # Nor does what begins after a subscription was answered come before the position that it
+        # starts from.
         ends += [(subscription.answered, subscription.start) for subscription in history.subscriptions
                  if subscription.since is None]
         ends.sort()

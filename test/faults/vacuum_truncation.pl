@@ -28,7 +28,8 @@ sub blocks
 	return $node->safe_psql('postgres', q{SELECT pg_relation_size('notifyd.log_0') / 8192});
 }
 
-# Rows at the end of the file that VACUUM may remove, with their blocks. Returns the file's length in blocks.
+# Rows at the end of the file that VACUUM may remove, with their blocks. Returns the file's length
+# in blocks.
 sub roll_back
 {
 	isnt((insert(101, 130, 'commit-before=error'))[0], 0, 'a transaction is rolled back after its rows were added');

@@ -26,7 +26,8 @@ sub subscriber
 	return $client;
 }
 
-# What the feed has sent of one channel, by id; and what it does for subscriptions that are made anew: a replay, with credit.
+# What the feed has sent of one channel, by id; and what it does for subscriptions that are made
+# anew: a replay, with credit.
 my %log;
 my $id = 100;
 my $filler = 'x' x 20_000;
@@ -74,7 +75,8 @@ sub serve
 	}
 }
 
-# The number of the next event; undef when none comes, or another message. (Decoding it as JSON takes long.)
+# The number of the next event; undef when none comes, or another message. (Decoding it as JSON
+# takes long.)
 sub event_id
 {
 	my ($client, $limit) = @_;
@@ -307,8 +309,9 @@ $feed->event($id, 0x01, [1], '{"x":"' . ('y' x 5_000_000) . '"}');
 is(length $fast->next_text, 5_000_008, 'an event larger than the buffer arrives');
 is(length $replayed->next_text, 5_000_008, 'for each');
 
-# It shuts its side down while the WebSocket library keeps a part of a write for it: the library would then turn in
-# circles until a timeout of its own, 5 s later. Small segments make the kernel's buffer so small that it has to.
+# It shuts its side down while the WebSocket library keeps a part of a write for it: the library
+# would then turn in circles until a timeout of its own, 5 s later. Small segments make the kernel's
+# buffer so small that it has to.
 $gateway->configure(client_buffer => 64 * 1024 * 1024);
 socket my $socket, AF_INET, SOCK_STREAM, 0 or die "socket: $!";
 setsockopt $socket, IPPROTO_TCP, TCP_MAXSEG, 536;

@@ -83,7 +83,8 @@ is($gateway->clients->{ $slow->{socket}->sockport }{messages}, $events + 1, 'all
 undef $slow;
 $gateway->stats(sub { $_[0]{clients} == 1 });
 
-# Many clients, and a backend that does not read: others are served, clients come and go, the list is right.
+# Many clients, and a backend that does not read: others are served, clients come and go, the list
+# is right.
 my @many = map { $gateway->client } 1 .. 150;
 my %stay = map { $_->{socket}->sockport => 1 } $client, @many;
 my $number = 10;

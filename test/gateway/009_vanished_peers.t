@@ -15,8 +15,9 @@ my $gateway = Gateway->new(keepalive => 0, client_buffer => 1024 * 1024);
 my $feed = $gateway->feed('postgres', id => 100);
 my $id = 100;
 
-# Have the kernel throw away what arrives for this client (socket(7)): a filter with one instruction, keep 0 bytes. Where
-# that is not permitted, packets are acknowledged, but nobody reads or answers.
+# Have the kernel throw away what arrives for this client (socket(7)): a filter with one
+# instruction, keep 0 bytes. Where that is not permitted, packets are acknowledged, but nobody reads
+# or answers.
 sub black_hole
 {
 	my ($client) = @_;
@@ -36,7 +37,8 @@ sub subscriber
 	return $client;
 }
 
-# Events go on meanwhile, each to the healthy client at once. Returns after how many seconds the dead one is ended at the feed.
+# Events go on meanwhile, each to the healthy client at once. Returns after how many seconds the
+# dead one is ended at the feed.
 sub ended
 {
 	my ($dead, $healthy, $size) = @_;

@@ -22,7 +22,8 @@ sub memory
 	return $maps =~ /libasan/ ? 0 : ($status =~ /^VmRSS:\s+(\d+)/m)[0] / 1024;
 }
 
-# Have each of these clients send all of this, as far as it is taken; until none has taken any for a while.
+# Have each of these clients send all of this, as far as it is taken; until none has taken any for a
+# while.
 sub pour
 {
 	my ($bytes, @clients) = @_;

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kinds.sh WORK KIND...: the unprivileged part of test/run. Builds in WORK/tree, logs to WORK/log, and writes the closing
-# line to WORK/total.
+# kinds.sh WORK KIND...: the unprivileged part of test/run. Builds in WORK/tree, logs to WORK/log,
+# and writes the closing line to WORK/total.
 set -u
 work=$1
 shift
@@ -28,7 +28,8 @@ failed=0
 trap 'trap "" INT TERM HUP PIPE; kill $(jobs -p) 2>/dev/null; stop_servers "$work"' EXIT
 trap 'exit 143' INT TERM HUP PIPE
 
-# limited SECONDS COMMAND... keeps a hanging test from hanging everything, and a signal from waiting for it.
+# limited SECONDS COMMAND... keeps a hanging test from hanging everything, and a signal from waiting
+# for it.
 limited()
 {
 	timeout --kill-after=10 "$@" </dev/null &
@@ -127,7 +128,8 @@ unit_programs()
 	programs=("${programs[@]%.c}")
 }
 
-# The gateway's own tests and the unit tests once more, with the address and undefined behaviour sanitizers.
+# The gateway's own tests and the unit tests once more, with the address and undefined behaviour
+# sanitizers.
 sanitized()
 {
 	if limited 600 make -s -j2 WERROR=1 SANITIZE=1 BUILD=build-asan build-asan/pg_notifyd-gateway unit-tests \
@@ -140,8 +142,9 @@ sanitized()
 	fi
 }
 
-# The fault checker for a minute or so; as long as one likes, and with planted faults, by test/faults/run. It builds with
-# fail points, against the PostgreSQL that we were given, for the private copy has no headers.
+# The fault checker for a minute or so; as long as one likes, and with planted faults, by
+# test/faults/run. It builds with fail points, against the PostgreSQL that we were given, for the
+# private copy has no headers.
 faults()
 {
 	local good=0 bad=1

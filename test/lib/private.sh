@@ -1,6 +1,6 @@
 #!/bin/bash
-# For bash scripts that need the machine's packages, an unprivileged user and a PostgreSQL of their own, and leave
-# nothing behind. Sourced by test/run, doc/demo/run and .ci/run.
+# For bash scripts that need the machine's packages, an unprivileged user and a PostgreSQL of their
+# own, and leave nothing behind. Sourced by test/run, doc/demo/run and .ci/run.
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
@@ -56,7 +56,8 @@ apt_get()
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
 }
 
-# apt_install PACKAGE... updates the package lists first where they are empty, or too old to be of use.
+# apt_install PACKAGE... updates the package lists first where they are empty, or too old to be of
+# use.
 apt_install()
 {
 	apt_get -s install "$@" >/dev/null 2>&1 || apt_get update || return 1
@@ -89,9 +90,9 @@ copy_tree()
 		--exclude='*.so' --exclude=tmp_check -cf - . | tar -C "$1" -xf - --no-same-owner
 }
 
-# private_install SOURCE DIR installs what SOURCE has built into a copy of the PostgreSQL that PG_CONFIG belongs to,
-# below DIR, and points PG_CONFIG and PATH there. PostgreSQL finds its files relative to its programs, so these are
-# copied; the rest are links.
+# private_install SOURCE DIR installs what SOURCE has built into a copy of the PostgreSQL that
+# PG_CONFIG belongs to, below DIR, and points PG_CONFIG and PATH there. PostgreSQL finds its files
+# relative to its programs, so these are copied; the rest are links.
 private_install()
 {
 	local source=$1 dir=$2 bin share lib
@@ -107,7 +108,8 @@ private_install()
 	PATH=$dir$bin:$PATH
 }
 
-# stop_servers DIR: whatever postmaster is left below DIR is one of ours. Returns when they are gone.
+# stop_servers DIR: whatever postmaster is left below DIR is one of ours. Returns when they are
+# gone.
 stop_servers()
 {
 	local file pid
@@ -133,8 +135,9 @@ free_port()
 		exit 1;' -MErrno "$@"
 }
 
-# supervise DIR COMMAND... runs COMMAND as a user that PostgreSQL accepts (postgres instead of root), who is given DIR;
-# passes a signal on to it, and returns its status. Should this process be killed, COMMAND gets a SIGTERM too.
+# supervise DIR COMMAND... runs COMMAND as a user that PostgreSQL accepts (postgres instead of
+# root), who is given DIR; passes a signal on to it, and returns its status. Should this process be
+# killed, COMMAND gets a SIGTERM too.
 supervise()
 {
 	local dir=$1 status child run=(setpriv --pdeathsig TERM)

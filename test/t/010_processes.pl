@@ -103,7 +103,8 @@ sub works
 
 works('it works')->close;
 
-# What the gateway inherits: three standard descriptors, the channel, the listeners; and nothing to read secrets from.
+# What the gateway inherits: three standard descriptors, the channel, the listeners; and nothing to
+# read secrets from.
 {
 	my ($gateway) = gateway_pids($node);
 	my %fd = descriptors($gateway);

@@ -141,7 +141,8 @@ $other = $first eq $odd ? 'postgres' : $odd;
 my $client = subscribe($first);
 feeds_are($first, 'one has the slot');
 
-# The other one has not been looked at yet, or has and is asleep: then it wants a slot again for a subscriber.
+# The other one has not been looked at yet, or has and is asleep: then it wants a slot again for a
+# subscriber.
 my $late;
 wait_for(
 	sub {

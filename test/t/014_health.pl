@@ -67,7 +67,8 @@ sql('INSERT INTO orders VALUES (1)');
 is($client->next_event->{key}{id}, 1, 'an event arrives');
 becomes(q{lag = '0'}, q{kind = 'database'}, 't', 'nothing waits to be delivered');
 
-# A feed that is stopped: whoever reads the view works out how old the oldest event is. The launcher continues it.
+# A feed that is stopped: whoever reads the view works out how old the oldest event is. The launcher
+# continues it.
 {
 	my $feed = stats('pid', q{kind = 'database'});
 	my $offset = -s $node->logfile;

@@ -29,7 +29,8 @@ sub refused
 	return $answer->{error} ? $answer->{error}{code} : 0;
 }
 
-# Subscribe again and again until the answer is this one: a change of privileges takes effect within a moment.
+# Subscribe again and again until the answer is this one: a change of privileges takes effect within
+# a moment.
 sub becomes
 {
 	my ($client, $channel, $code, $what) = @_;
@@ -84,7 +85,8 @@ my $event = $client->next_event;
 is_deeply($event->{new}, { id => 1, name => 'Limonade' }, 'which has no others');
 is_deeply($event->{old}, { id => 1, name => 'Lemonade' }, 'neither in the old row');
 
-# An event is judged by what it carries: an older one of the whole row is not had through the narrower watch.
+# An event is judged by what it carries: an older one of the whole row is not had through the
+# narrower watch.
 my $since = $client->ping->{position};
 sql(q{SELECT notify_unwatch('public_menu', 'public_menu')});
 sql(q{SELECT notify_watch('public_menu', channel => 'late')});

@@ -51,7 +51,8 @@ $client->unsubscribe('simple');
 $node->safe_psql('postgres', q{NOTIFY simple, 'late'; NOTIFY "With Spaces", 'next'});
 is($client->next_event->{payload}, 'next', 'unsubscribed');
 
-# The feed's own LISTENs do not hold the queue back: not while it is busy, and not when nobody is there.
+# The feed's own LISTENs do not hold the queue back: not while it is busy, and not when nobody is
+# there.
 sub fill_queue
 {
 	$node->safe_psql('postgres', q{
@@ -70,8 +71,8 @@ $client->close;
 fill_queue();
 ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and when nobody listens');
 
-# notify => true: the ids of a watch's events for plain LISTEN clients; with notify_rows the whole events, which
-# subscribers do not get twice.
+# notify => true: the ids of a watch's events for plain LISTEN clients; with notify_rows the whole
+# events, which subscribers do not get twice.
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, name text);
 	GRANT SELECT ON orders TO guest;

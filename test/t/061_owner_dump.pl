@@ -1,5 +1,5 @@
-# The owner of a database who is no superuser dumps it whole, and restores all but the rows of the extension's own tables, which
-# a superuser restores from the same dump.
+# The owner of a database who is no superuser dumps it whole, and restores all but the rows of the
+# extension's own tables, which a superuser restores from the same dump.
 use strict;
 use warnings;
 

@@ -23,8 +23,9 @@ sub summary
 	return join ' ', map { "$_->{op}:$_->{table}:$_->{key}{id}:$_->{seq}/$_->{of}" } @_;
 }
 
-# A transaction that has reserved its ids and waits for its commit to end (here: for a synchronous standby that there
-# is not) holds back every later one, and when it ends they come in the order of their ids.
+# A transaction that has reserved its ids and waits for its commit to end (here: for a synchronous
+# standby that there is not) holds back every later one, and when it ends they come in the order of
+# their ids.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -96,7 +97,8 @@ sub summary
 	$other->quit;
 }
 
-# A transaction's events stand together in the order of its statements, over tables; what was rolled back is not there.
+# A transaction's events stand together in the order of its statements, over tables; what was rolled
+# back is not there.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -126,7 +128,8 @@ sub summary
 	is($events[1]{new}, undef, 'cols {} is the key alone');
 }
 
-# A bulk transaction: its events are whole, in order, and do not hold up small ones while it is being written.
+# A bulk transaction: its events are whole, in order, and do not hold up small ones while it is
+# being written.
 {
 	my $n = 12_000;
 	my $client = notifyd_client($node);
@@ -253,7 +256,8 @@ sub summary
 	is(scalar(grep { !$seen{$_} } keys %there), 0, 'every row that survived has been seen') if @events;
 }
 
-# Retention: events beyond it are gone, a position before it gets a reset, and the log does not grow.
+# Retention: events beyond it are gone, a position before it gets a reset, and the log does not
+# grow.
 {
 	my $client = notifyd_client($node);
 	my $old = $client->subscribe('a')->{position};

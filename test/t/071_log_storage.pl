@@ -1,4 +1,5 @@
-# Readers find the rows of the log, which has no index, among dead rows and after a crash, and no statement moves the rows.
+# Readers find the rows of the log, which has no index, among dead rows and after a crash, and no
+# statement moves the rows.
 use strict;
 use warnings;
 
@@ -25,7 +26,8 @@ my $live = notifyd_client($node);
 my @positions = ($live->subscribe('a')->{position});
 my @keys;
 
-# Every event so far has come to a client that was there all the time, and comes again from some of the positions.
+# Every event so far has come to a client that was there all the time, and comes again from some of
+# the positions.
 sub complete
 {
 	my ($what) = @_;
@@ -49,8 +51,8 @@ sub complete
 	return;
 }
 
-# A transaction fails after it has written its events to the log: the lock that NOTIFY takes for the commit is held
-# by one that waits for a standby that there is not.
+# A transaction fails after it has written its events to the log: the lock that NOTIFY takes for the
+# commit is held by one that waits for a standby that there is not.
 sub fail_commits
 {
 	my ($times, $rows) = @_;

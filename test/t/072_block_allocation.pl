@@ -66,7 +66,8 @@ cmp_ok(scalar @filled, '>=', 0.9 * @blocks, 'writers at the same time fill block
 cmp_ok($node->safe_psql('postgres', q{SELECT pg_relation_size('notifyd.log_0') / current_setting('block_size')::integer}) - @blocks,
 	'<=', 40, 'and few are made before they are needed');
 
-# Somebody else takes the room, in blocks that were made ahead: rows of his own, which are no events.
+# Somebody else takes the room, in blocks that were made ahead: rows of his own, which are no
+# events.
 $node->safe_psql('postgres', q{
 	INSERT INTO notifyd.log_0 SELECT 0, 0, now(), 0, 0, 0, 0, 0, 0, 0, 'I', '', '', repeat('x', 6000) FROM generate_series(1, 60)});
 

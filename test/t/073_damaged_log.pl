@@ -1,4 +1,5 @@
-# Pages of the log that are damaged, and log tables that have been altered, are reported, and no process crashes by them.
+# Pages of the log that are damaged, and log tables that have been altered, are reported, and no
+# process crashes by them.
 use strict;
 use warnings;
 
@@ -41,7 +42,8 @@ sub damage
 	return;
 }
 
-# Where the second row of block 2 is: its line pointer has 15 bits of offset, 2 of flags, 15 of length.
+# Where the second row of block 2 is: its line pointer has 15 bits of offset, 2 of flags, 15 of
+# length.
 my $pointer = unpack 'L', substr($sound, 2 * 8192 + 24 + 4, 4);
 my $row = $pointer & 0x7fff;
 my $length = $pointer >> 17;

@@ -21,7 +21,8 @@ $node->safe_psql(
 my $client = notifyd_client($node);
 $client->subscribe('a');
 
-# What comes next to the client is the event of what is done now: nothing of before came, and nothing holds it back.
+# What comes next to the client is the event of what is done now: nothing of before came, and
+# nothing holds it back.
 sub all_is_well
 {
 	my ($what) = @_;
@@ -41,16 +42,16 @@ sub backend_waits
 	return;
 }
 
-# How a transaction is stopped, from within or from outside, and where that is possible: PostgreSQL has no statement_timeout
-# at COMMIT.
+# How a transaction is stopped, from within or from outside, and where that is possible: PostgreSQL
+# has no statement_timeout at COMMIT.
 my @stops = (
 	{ name => 'statement_timeout', set => "SET statement_timeout = '300ms'", where => [qw(statement)] },
 	{ name => 'lock_timeout', set => "SET lock_timeout = '300ms'", where => [qw(log)] },
 	{ name => 'cancel', function => 'pg_cancel_backend', where => [qw(statement trigger log)] },
 	{ name => 'terminate', function => 'pg_terminate_backend', where => [qw(statement trigger log)] });
 
-# Where it waits, having captured events: while a statement runs; at COMMIT, in a deferred trigger; while the log is
-# written, when a small transaction has its ids already.
+# Where it waits, having captured events: while a statement runs; at COMMIT, in a deferred trigger;
+# while the log is written, when a small transaction has its ids already.
 my %places = (
 	statement => { sql => 'SELECT pg_sleep(300)', wait => q{wait_event = 'PgSleep'} },
 	trigger => { sql => 'INSERT INTO slow VALUES (1); COMMIT', wait => q{wait_event = 'PgSleep'} },
@@ -89,7 +90,8 @@ sub stop_transaction
 		$node->safe_psql('postgres', "SELECT $stop->{function}(pid) FROM pg_stat_activity WHERE application_name = 'victim'");
 	}
 
-	# An error ends a transaction in COMMIT; after one in a statement it is still there, and aborted.
+	# An error ends a transaction in COMMIT; after one in a statement it is still there, and
+	# aborted.
 	$node->poll_query_until('postgres',
 		q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim' AND state IN ('active', 'idle in transaction')})
 	  or die "$what: it goes on";

@@ -38,7 +38,8 @@ sub values_of
 	return join ' ', map { "$_->{key}{id}:" . length($_->{new}{v}) } @_;
 }
 
-# Writing the buffer's file fails half-way, and the savepoint around it is rolled back: what follows is whole.
+# Writing the buffer's file fails half-way, and the savepoint around it is rolled back: what follows
+# is whole.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -151,7 +152,8 @@ sub values_of
 	reload_with("synchronous_standby_names = ''\npg_notifyd.retention_size = '1GB'");
 }
 
-# The extension is dropped and made anew, and that is rolled back, while another session has a message pending.
+# The extension is dropped and made anew, and that is rolled back, while another session has a
+# message pending.
 {
 	my $client = notifyd_client($node);
 	my $pending = $node->background_psql('postgres');
@@ -169,8 +171,9 @@ sub values_of
 	$again->quit;
 }
 
-# A rotation whose row is committed, but whose switch is not done, when the server crashes: once when ids have not
-# reached the new segment yet, once when they have passed its beginning in the old one.
+# A rotation whose row is committed, but whose switch is not done, when the server crashes: once
+# when ids have not reached the new segment yet, once when they have passed its beginning in the old
+# one.
 foreach my $ahead (5000, -2)
 {
 	my $position = notifyd_client($node)->subscribe('a')->{position};

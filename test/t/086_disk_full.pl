@@ -29,7 +29,8 @@ sub limit_file_size
 	return;
 }
 
-# A row, and a message that is large in the log and nowhere else, until the log's file is at its limit.
+# A row, and a message that is large in the log and nowhere else, until the log's file is at its
+# limit.
 limit_file_size(24 * 1024 * 1024);
 my ($id, $status, $out, $err) = (0, 0);
 while ($status == 0 && $id < 100)

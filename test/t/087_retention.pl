@@ -84,7 +84,8 @@ cmp_ok(stat_of('segments'), '>', 1, 'segments are counted');
 cmp_ok(stat_of('log_bytes'), '<=', $limit * 1.5, 'and measured');
 cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)::bigint}), '>', 0, 'oldest and newest');
 
-# A transaction larger than all that is kept: whole to who is connected, also to one who reads less fast than it is sent.
+# A transaction larger than all that is kept: whole to who is connected, also to one who reads less
+# fast than it is sent.
 {
 	my $n = 60_000;
 	my %next;
@@ -118,7 +119,8 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	$_->close for @clients;
 }
 
-# Who holds a lock on the log's tables, as a dump of them does, is in nobody's way; the log shrinks when it is gone.
+# Who holds a lock on the log's tables, as a dump of them does, is in nobody's way; the log shrinks
+# when it is gone.
 {
 	my $holder = $node->background_psql('postgres');
 	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
@@ -151,7 +153,8 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	settled();
 }
 
-# A client in the middle of a replay that retention passes by gets a reset, and what comes after it without a gap.
+# A client in the middle of a replay that retention passes by gets a reset, and what comes after it
+# without a gap.
 {
 	$node->append_conf('postgresql.conf', "pg_notifyd.client_buffer = '64kB'");
 	$node->reload;
@@ -178,7 +181,8 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 		'and behind the reset without a gap');
 }
 
-# A subscriber that gets nothing has a bookmark in time: from it one can go on when its old position is long gone.
+# A subscriber that gets nothing has a bookmark in time: from it one can go on when its old position
+# is long gone.
 {
 	my $quiet = notifyd_client($node);
 	my $old = $quiet->subscribe('a', ops => ['DELETE'])->{position};

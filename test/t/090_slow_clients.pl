@@ -18,7 +18,8 @@ $node->safe_psql(
 	SELECT notify_watch('big'), notify_watch('quiet');
 });
 
-# Subscribed, and keeps of its events only how many came in order: a test that keeps them all needs gigabytes.
+# Subscribed, and keeps of its events only how many came in order: a test that keeps them all needs
+# gigabytes.
 sub subscriber
 {
 	my (%params) = @_;

@@ -67,7 +67,8 @@ like(as('bob', q{SELECT notify_watch('shared', channel => 'orders')}), qr/^\d+$/
 like(as('team', q{SELECT notify_watch('shared', channel => 'hr.salaries')}), $denied, 'membership counts in one direction');
 like(as('chief', q{SELECT notify_watch('mine.forged', channel => 'orders')}), qr/^\d+$/, 'a superuser may');
 
-# A channel with such a watch of somebody else's, which the subscribers cannot read or need not care for.
+# A channel with such a watch of somebody else's, which the subscribers cannot read or need not care
+# for.
 $node->safe_psql('postgres', q{
 	REVOKE SELECT ON mine.forged FROM PUBLIC;
 	INSERT INTO mine.forged VALUES (1);

@@ -31,8 +31,8 @@ sub answer
 	return (split /\n/, $session->query_safe($sql))[-1];
 }
 
-# While a session waits for something as it commits, another session's event must come. WAIT: how pg_stat_activity shows
-# that it waits; RELEASE: code that ends it.
+# While a session waits for something as it commits, another session's event must come. WAIT: how
+# pg_stat_activity shows that it waits; RELEASE: code that ends it.
 sub unheld
 {
 	my ($session, $sql, $wait, $release, $what) = @_;
@@ -76,7 +76,8 @@ sub unheld
 	$locker->quit;
 }
 
-# So does another extension's callback, here one that commits elsewhere, also where it was registered before ours.
+# So does another extension's callback, here one that commits elsewhere, also where it was
+# registered before ours.
 {
 	my ($port, $host) = ($node->port, $node->host);
 
@@ -112,7 +113,8 @@ foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY othe
 	my $notifier = $node->background_psql('postgres');
 	my $pid = $notifier->query_safe('SELECT pg_backend_pid()');
 
-	# One that has notified, and does not come to the end of its commit: it waits for a standby, and is stopped there.
+	# One that has notified, and does not come to the end of its commit: it waits for a standby, and
+	# is stopped there.
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
 	$node->reload;
 	$node->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'});
@@ -138,7 +140,8 @@ foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY othe
 	$listener->quit;
 }
 
-# So does the session's own client, which need not read what PostgreSQL tells it in the middle of the commit.
+# So does the session's own client, which need not read what PostgreSQL tells it in the middle of
+# the commit.
 
 # A session of its own on a plain socket, from which only what this test reads is read.
 sub raw_session
@@ -157,8 +160,8 @@ sub raw_query
 	return;
 }
 
-# A session that has a transaction open, asks for PostgreSQL's own message about a NOTIFY, and has not read BYTES of an answer.
-# Returns it and its process.
+# A session that has a transaction open, asks for PostgreSQL's own message about a NOTIFY, and has
+# not read BYTES of an answer. Returns it and its process.
 sub unread_session
 {
 	my ($bytes, $sql) = @_;

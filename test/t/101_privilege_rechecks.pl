@@ -53,8 +53,8 @@ sub feed_pid
 	return sql(q{SELECT pid FROM notifyd.stats WHERE kind = 'database' AND state = 'running'});
 }
 
-# How often feeds have looked a watch up, or how many rows of notifyd.watch they have read to find some: a feed reports that
-# when it ends, so this is about the one that was there and all before it.
+# How often feeds have looked a watch up, or how many rows of notifyd.watch they have read to find
+# some: a feed reports that when it ends, so this is about the one that was there and all before it.
 sub watches_read_so_far
 {
 	my $pid = feed_pid();

@@ -14,7 +14,8 @@ my $program = $node->config_data('--bindir') . '/pg_notifyd-gateway';
 my $kept = "$program.kept";
 END { rename $kept, $program if defined $kept && -e $kept; }
 
-# Put another program in the gateway's place, as an installation does: under its name there is another file.
+# Put another program in the gateway's place, as an installation does: under its name there is
+# another file.
 sub replace
 {
 	my $by = shift;

@@ -57,14 +57,16 @@ sub blocks_read
 	return $so_far - $before;
 }
 
-# So many clients replay at the same time; each ends with the event that is written behind what it reads.
+# So many clients replay at the same time; each ends with the event that is written behind what it
+# reads.
 sub replay
 {
 	my ($n, %params) = @_;
 	my $pid = feed_pid();
 	my @clients = map { notifyd_client($node) } 1 .. $n;
 
-	# They wait until all are there. The answer to a ping comes from the gateway, which has sent what came before it.
+	# They wait until all are there. The answer to a ping comes from the gateway, which has sent
+	# what came before it.
 	kill 'STOP', $pid;
 	$_->send({ jsonrpc => '2.0', id => 'r', method => 'subscribe',
 		params => { channel => 'entries', since => $since, %params } })

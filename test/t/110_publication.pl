@@ -63,7 +63,8 @@ pass('the publisher goes on after it has truncated a part of its log');
 unlike(slurp_file($publisher->logfile), qr/replica identity/, 'and has nothing to complain of');
 $publisher->wait_for_catchup('s');
 
-# What has been applied is an event on the subscriber, once, beside what it had; nothing of the publisher's log is there.
+# What has been applied is an event on the subscriber, once, beside what it had; nothing of the
+# publisher's log is there.
 my @want = (-1, 1, 2, 3, 4, 5, (1001 .. 3000), (11 .. $last), (1001 .. 3000));
 my @got = map { $_->{key}{id} } $own->next_events(@want - 1);
 is_deeply([ sort @got ], [ sort @want[ 1 .. $#want ] ], 'the subscriber delivers what it has applied, once');

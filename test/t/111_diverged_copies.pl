@@ -16,7 +16,8 @@ sub insert
 	return;
 }
 
-# Whether a client that resumes from a position is told that it has seen something else, and the first event that it gets.
+# Whether a client that resumes from a position is told that it has seen something else, and the
+# first event that it gets.
 sub resume
 {
 	my ($node, $position, $id, $database) = @_;
@@ -84,7 +85,8 @@ is($again->{position}, $chain[1]{position}, 'an event that is sent again has the
 isnt($chain[4]{position} =~ s/-.*//r, $chain[3]{position} =~ s/-.*//r, 'each start has a timeline of its own');
 is($node->safe_psql('postgres', "SELECT notify_fetch($chain[2]{id}) ->> 'position'"), $chain[2]{position}, 'so does notify_fetch()');
 
-# A transaction whose log row is there and whose commit is not: recovery stops right before the commit.
+# A transaction whose log row is there and whose commit is not: recovery stops right before the
+# commit.
 $client = notifyd_client($node);
 $client->subscribe('t');
 insert($node, 10);
@@ -145,7 +147,8 @@ $node->start;
 is_good($node, $original, 42, 42, 'put back: a position of before is good');
 is_told($node, $lost, 43, 'put back: one of after is not');
 
-# What version 1.0 has left behind: for each timeline of PostgreSQL's up to which id the ones before are good.
+# What version 1.0 has left behind: for each timeline of PostgreSQL's up to which id the ones before
+# are good.
 my ($middle, $late) = @chain[2, 3];
 $node->safe_psql('postgres', "DELETE FROM notifyd.timeline; INSERT INTO notifyd.timeline (timeline, last_id, at) VALUES (1, 0, now()), (2, $middle->{id}, now())");
 $node->restart;

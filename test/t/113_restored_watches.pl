@@ -120,7 +120,8 @@ $client->subscribe('names');
 $node->safe_psql('citext_target', q{UPDATE names SET c = 'A'; UPDATE names SET c = 'b'});
 is($client->next_event->{new}{c}, 'b', 'and the condition is the old one');
 
-# a watch without a trigger, as it comes from a dump of version 1.0 where the trigger could not be restored
+# a watch without a trigger, as it comes from a dump of version 1.0 where the trigger could not be
+# restored
 $node->safe_psql('citext_target', q{
 	CREATE TABLE lost (id int PRIMARY KEY);
 	GRANT SELECT ON lost TO guest;
