@@ -3,11 +3,11 @@
 -- complain if the script is sourced in psql rather than by ALTER EXTENSION
 \echo Use "ALTER EXTENSION pg_notifyd UPDATE TO '1.1'" to load this file. \quit
 
--- CREATE EXTENSION runs this script behind that of 1.0, so a fresh and an updated installation are the same.
+-- CREATE EXTENSION runs this script after that of 1.0, so a new and an updated installation are the same.
 
 /* ---------------- locks: first of all, and in the order in which a writer's transaction takes its own ---------------- */
 
--- Watched tables, whose triggers are altered below: no reader or writer notices that.
+-- Watched tables, whose triggers are altered below. This lock blocks no reader or writer.
 DO $$
 DECLARE
 	watched regclass;
@@ -22,7 +22,7 @@ BEGIN
 END
 $$;
 
--- A transaction reads what is watched and granted while it runs; its commit writes to the log and reads other tables after that.
+-- A transaction reads watches and grants while it runs; its commit then writes to the log and reads other tables.
 LOCK TABLE notifyd.watch, notifyd.channel_grant IN ACCESS EXCLUSIVE MODE;
 LOCK TABLE notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
 	notifyd.bulk_4, notifyd.bulk_5, notifyd.bulk_6, notifyd.bulk_7,
@@ -31,10 +31,10 @@ LOCK TABLE notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
 
 /* ---------------- watches: every operation by default, and what NOTIFY carries ---------------- */
 
--- Columns behind the tenth are looked up by name: a database of version 1.0 lacks them.
+-- The library looks up the columns after the tenth by name, because a database of version 1.0 lacks them.
 ALTER TABLE notifyd.watch ADD COLUMN notify_rows boolean NOT NULL DEFAULT false;
 
--- Channels are looked up by whoever joins one, sends to one or subscribes to one.
+-- For the lookup of channels by notify_watch(), notify_send() and subscriptions.
 CREATE INDEX watch_channel_idx ON notifyd.watch (channel COLLATE pg_catalog."C");
 
 DROP FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean);
@@ -52,7 +52,7 @@ CREATE FUNCTION @extschema@.notify_watch(
 ) RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_watch';
 COMMENT ON FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean, boolean) IS
-	'watch a table, or alter the watch that this table and channel have; returns its id';
+	'watch a table, or change the watch of this table and channel; returns the id of the watch';
 
 CREATE FUNCTION notifyd.watch_state(id bigint) RETURNS text
 	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_state';
@@ -62,9 +62,9 @@ COMMENT ON FUNCTION notifyd.watch_state(bigint) IS
 CREATE FUNCTION notifyd.watch_carried(id bigint) RETURNS boolean
 	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_carried';
 COMMENT ON FUNCTION notifyd.watch_carried(bigint) IS
-	'whether the triggers of a watch carry it, so that pg_dump need not dump its row';
+	'whether the triggers of a watch contain its definition, so that pg_dump need not dump its row';
 
--- Triggers carry their watches, and CREATE TRIGGER makes a watch that is not there. Those of version 1.0 have the watch's id alone.
+-- Triggers contain their watches, and CREATE TRIGGER creates a missing watch. Triggers of version 1.0 contain only the id.
 CREATE FUNCTION notifyd.carry_watches() RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_carry_watches';
 SELECT notifyd.carry_watches();
@@ -74,7 +74,7 @@ SELECT pg_catalog.pg_extension_config_dump('notifyd.watch', 'WHERE NOT notifyd.w
 CREATE FUNCTION notifyd.watch_condition(id bigint, stored text) RETURNS text
 	LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'notifyd_watch_condition';
 COMMENT ON FUNCTION notifyd.watch_condition(bigint, text) IS
-	'the condition of a watch with the names that columns have now, as notifyd.watches shows it';
+	'condition of a watch with the current names of columns, as notifyd.watches shows it';
 
 DROP VIEW notifyd.watches;
 CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
@@ -89,18 +89,18 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 	WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')
 		OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
-COMMENT ON VIEW notifyd.watches IS 'what is watched, of the tables that the current user owns or may read';
+COMMENT ON VIEW notifyd.watches IS 'watches of tables that the current user owns or may read';
 COMMENT ON COLUMN notifyd.watches.state IS
-	'active; no key: events do not say of which row they are; origin only: what a logical subscription applies is not captured; replica only: nothing else is; disabled; broken condition: it uses other operators than when it was given; missing trigger';
+	'active; no key: events do not identify their row; origin only: changes applied by a logical replication subscription are not captured; replica only: only these are captured; disabled; broken condition: it now uses other operators; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
-/* ---------------- channels: who may subscribe and who may publish ---------------- */
+/* ---------------- channels: privileges to subscribe and publish ---------------- */
 
 ALTER TABLE notifyd.channel_grant ADD COLUMN privilege text NOT NULL DEFAULT 'subscribe';
 ALTER TABLE notifyd.channel_grant DROP CONSTRAINT channel_grant_pkey;
 ALTER TABLE notifyd.channel_grant ADD CONSTRAINT channel_grant_pkey PRIMARY KEY (channel, role, privilege);
 COMMENT ON TABLE notifyd.channel_grant IS
-	'who may subscribe or publish to channels, kept by notify_grant(); to be read through notifyd.grants';
+	'privileges to subscribe and publish to channels, maintained by notify_grant(); use the view notifyd.grants';
 
 CREATE VIEW notifyd.grants WITH (security_barrier = true) AS
 	SELECT g.channel, g.role, g.privilege
@@ -110,25 +110,25 @@ CREATE VIEW notifyd.grants WITH (security_barrier = true) AS
 		OR EXISTS (SELECT FROM pg_catalog.pg_extension AS e
 			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_notifyd' AND pg_catalog.pg_has_role(e.extowner, 'USAGE'));
 COMMENT ON VIEW notifyd.grants IS
-	'who may subscribe or publish to channels: all grants for those who may grant, their own for others';
+	'privileges to subscribe and publish to channels; roles that may grant see all, others their own';
 GRANT SELECT ON notifyd.grants TO PUBLIC;
 
 DROP FUNCTION @extschema@.notify_grant(text, regrole);
 CREATE FUNCTION @extschema@.notify_grant(channel text, role regrole, privilege text DEFAULT 'subscribe') RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_grant';
 COMMENT ON FUNCTION @extschema@.notify_grant(text, regrole, text) IS
-	'let a role subscribe to a channel, or publish to it';
+	'grant a role the privilege to subscribe or publish to a channel';
 
 DROP FUNCTION @extschema@.notify_revoke(text, regrole);
 CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_revoke';
 COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
-	'undo notify_grant(): one privilege, or all of them';
+	'revoke one privilege, or all privileges, of a role on a channel';
 
 -- pg_dump reads these. The owner of a database can dump it without being a superuser.
 GRANT SELECT ON notifyd.watch, notifyd.watch_id_seq, notifyd.channel_grant TO pg_database_owner;
 
--- Who updates should know what is no longer as it was.
+-- Warn of changed behaviour.
 DO $$
 DECLARE
 	notifying bigint := (SELECT pg_catalog.count(*) FROM notifyd.watch WHERE notify);
@@ -161,24 +161,24 @@ $$;
 
 /* ---------------- statistics ---------------- */
 
-COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database for itself';
 COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
 
 /* ---------------- unlogged tables ---------------- */
 
--- Recovery empties this one together with all others that are unlogged, and so the feed notices that it did.
+-- Recovery empties this table together with all other unlogged tables. This tells the feed.
 CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
 INSERT INTO notifyd.unlogged_mark VALUES (true);
-COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since a feed looked';
+COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since the feed last checked';
 
-/* ---------------- timelines: which histories positions are of, see src/ext/log/log_timeline.c ---------------- */
+/* ---------------- timelines: the histories of positions, see src/ext/log/log_timeline.c ---------------- */
 
 ALTER TABLE notifyd.timeline ADD COLUMN first_id bigint NOT NULL DEFAULT 0;
-COMMENT ON TABLE notifyd.timeline IS 'timelines that positions may be of: one for each start of the server';
-COMMENT ON COLUMN notifyd.timeline.timeline IS 'number of the timeline, drawn at random';
+COMMENT ON TABLE notifyd.timeline IS 'timelines of positions: one for each start of the server';
+COMMENT ON COLUMN notifyd.timeline.timeline IS 'random number of the timeline';
 COMMENT ON COLUMN notifyd.timeline.last_id IS 'positions of the timeline up to this id are part of this history';
-COMMENT ON COLUMN notifyd.timeline.at IS 'when it began';
-COMMENT ON COLUMN notifyd.timeline.first_id IS 'the first id that could be given out then';
+COMMENT ON COLUMN notifyd.timeline.at IS 'time when the timeline began';
+COMMENT ON COLUMN notifyd.timeline.first_id IS 'first id that could be assigned in the timeline';
 
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 
@@ -190,7 +190,7 @@ ALTER TABLE notifyd.log_pin REPLICA IDENTITY FULL;
 
 CREATE FUNCTION notifyd.keep_own() RETURNS trigger
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_keep_own';
-COMMENT ON FUNCTION notifyd.keep_own() IS 'keeps what logical replication brings out of pg_notifyd''s tables';
+COMMENT ON FUNCTION notifyd.keep_own() IS 'keeps rows from logical replication out of the tables of pg_notifyd';
 
 DO $$
 DECLARE
@@ -209,9 +209,9 @@ BEGIN
 		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I ENABLE REPLICA TRIGGER keep_own,'
 			' ENABLE REPLICA TRIGGER keep_own_truncate', name);
 		EXECUTE pg_catalog.format('COMMENT ON TRIGGER keep_own ON notifyd.%I IS'
-			' ''discards rows that logical replication brings''', name);
+			' ''discards rows from logical replication''', name);
 		EXECUTE pg_catalog.format('COMMENT ON TRIGGER keep_own_truncate ON notifyd.%I IS'
-			' ''refuses TRUNCATE by logical replication''', name);
+			' ''refuses TRUNCATE from logical replication''', name);
 	END LOOP;
 END
 $$;
