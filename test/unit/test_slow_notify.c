@@ -91,6 +91,55 @@ test_while_link_lost_and_lagging(void **state)
 	play_expect_nothing(&pipe);
 }
 
+/*
+ * The link is back, and a client takes everything before it is its turn to ask for the raw
+ * notifications of a subscription that lags: it asks once, for the events as well.
+ */
+static void
+test_drained_before_its_turn(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	static PlayPipe crowd[2];
+	PlayPipe pipe;
+	Session *session;
+	size_t asked = 0;
+
+	(void) state;
+	play_open(database, &crowd[0]);
+	play_open(database, &crowd[1]);
+	for (uint32_t i = 0; i < HUB_UNANSWERED + 2; i++)
+	{
+		char request[64];
+
+		snprintf(request, sizeof(request), "{\"method\":\"subscribe\",\"channel\":\"%u\"}", i);
+		play_nsent = 0;
+		play_receive(crowd[i % 2].session, request);
+		play_subscribed(database, play_sent[0].u.subscribe.sub, 10 + i, false, 100);
+	}
+	session = play_open(database, &pipe);
+	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
+	play_expect(&pipe, 1, "\"1-100\"}}");
+	pipe.blocked = true;
+	play_event(database, 1, 110, play_text(900));
+	play_event(database, 1, 120, "120");
+	hub_lost(database);
+	play_nsent = 0;
+	play_hello(&play_link_b, 1, 130);
+	assert_int_equal(play_nsent, HUB_UNANSWERED);
+	play_unblock(&pipe);
+	for (uint32_t i = 0; i < HUB_UNANSWERED + 2; i++)
+		play_subscribed(database, play_sent[i].u.subscribe.sub, 10 + i, false, 130);
+	sessions_settle(&play_sessions);
+	for (size_t i = 0; i < play_nsent; i++)
+	{
+		if (play_sent[i].u.subscribe.sub != database->last_number)
+			continue;
+		play_expect_subscribe(i, database->last_number, WIRE_OP_ALL, 110);
+		asked++;
+	}
+	assert_int_equal(asked, 1);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
 
 int
@@ -100,6 +149,7 @@ main(void)
 		TEST(test_while_replaying),
 		TEST(test_while_link_lost),
 		TEST(test_while_link_lost_and_lagging),
+		TEST(test_drained_before_its_turn),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
