@@ -162,7 +162,7 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 		.body = body,
 	};
 
-	return sub->protocol->event(&event);
+	return sub->client->protocol->event(&event);
 }
 
 /*
@@ -172,7 +172,7 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
 {
-	Frame **frame = &frames[sub->protocol->number];
+	Frame **frame = &frames[sub->protocol];
 	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};

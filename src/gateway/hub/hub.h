@@ -85,18 +85,18 @@ typedef enum Asking
 
 typedef struct Subscription
 {
-	/* First, and in one line of the processor's cache, what each event needs: up to protocol. */
+	/* First, and in one line of the processor's cache, what each event needs: up to position. */
 	LIST_ENTRY(Subscription) in_stream;
 	struct HubClient *client;
 	uint8_t state;
 	uint8_t ops;
 	uint8_t asking;    /* Asking */
+	uint8_t protocol;  /* the number of its client's */
 	bool asked;        /* the client waits for an answer */
 	bool lost;         /* the client is still to be told that notifications were lost */
 	bool missed;       /* the link was lost: so are notifications, if the channel has any */
 	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
 	WirePosition position;
-	const Protocol *protocol; /* its client's */
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */

@@ -19,7 +19,7 @@
 /* Credit is given back in pieces of at least this size while more is under way. */
 #define HUB_CREDIT_PIECE (WIRE_REPLAY_WINDOW / 8)
 
-_Static_assert(offsetof(Subscription, protocol) + sizeof(void *) <= MEMORY_LINE,
+_Static_assert(offsetof(Subscription, position) + sizeof(WirePosition) <= MEMORY_LINE,
 			   "an event needs one line of a subscription");
 
 static Subscription *
@@ -78,7 +78,7 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	}
 	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
 	sub->client = client;
-	sub->protocol = client->protocol;
+	sub->protocol = client->protocol->number;
 	sub->ops = request->ops;
 	sub->asked = true;
 	sub->id = request->id;

@@ -81,14 +81,6 @@ hub_free_subscription(Hub *hub, Subscription *sub)
 	hub_drop_subscription(database, sub);
 }
 
-WirePosition
-hub_position(const Database *database, const Subscription *sub)
-{
-	if (sub->state == SUBSCRIPTION_LIVE && database->position.id > sub->position.id)
-		return database->position;
-	return sub->position;
-}
-
 static void
 hub_tell_end(Hub *hub, Database *database, const Subscription *sub, uint8_t kinds)
 {
@@ -159,7 +151,8 @@ hub_answer(Subscription *sub)
 		session->told = sub->position.id;
 	if (id != NULL)
 		session_send_own(
-			session, sub->protocol->result(REQUEST_SUBSCRIBE, id, hub_channel(sub), sub->position),
+			session,
+			sub->client->protocol->result(REQUEST_SUBSCRIBE, id, hub_channel(sub), sub->position),
 			FRAME_NO_POSITION);
 	free(id);
 }
@@ -168,5 +161,5 @@ void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
 	session_send_own(&sub->client->session,
-					 sub->protocol->reset(hub_channel(sub), reason, sub->position), before);
+					 sub->client->protocol->reset(hub_channel(sub), reason, sub->position), before);
 }
