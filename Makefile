@@ -13,7 +13,7 @@
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/base/failpoint.h
 
 EXTENSION = pg_notifyd
-# Of the library and the gateway, as the extension's script has it.
+# Version of the library and the gateway, from the control file.
 NOTIFYD_VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
 MODULE_big = pg_notifyd
 GATEWAY = pg_notifyd-gateway
@@ -23,7 +23,7 @@ REGRESS = $(patsubst sql/%.sql,%,$(filter-out $(DATA),$(sort $(wildcard sql/*.sq
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation
 
-# What is not a PGXS object goes here: gateway, unit tests.
+# Directory of everything that PGXS does not build: gateway, unit tests.
 BUILD = build
 EXTRA_CLEAN = build
 
@@ -34,25 +34,24 @@ ifneq ($(findstring clang,$(CC)),)
 WARNINGS += -Wno-unknown-warning-option -Wno-ignored-optimization-argument
 endif
 
-# The headers of PostgreSQL are the system's: their warnings are not ours.
+# -isystem suppresses warnings about PostgreSQL's headers.
 PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) -Isrc $(if $(FAIL_POINTS),-DNOTIFYD_FAIL_POINTS) \
 	-DNOTIFYD_VERSION='"$(NOTIFYD_VERSION)"'
-# Called without a detour through a table of jumps: with many backends on few cores every line of
-# code that is touched counts.
+# -fno-plt: calls do not go through the procedure linkage table. With many backends on few cores,
+# every touched cache line of code counts.
 PG_CFLAGS = $(WARNINGS) -MMD -MP -fno-plt
 
-# The bitcode would only serve to inline our functions into JIT-compiled expressions, where they
-# never stand; without it no clang is needed.
+# JIT compilation never inlines our functions, so the bitcode is not needed, and neither is clang.
 override with_llvm = no
 
-# What the caller's environment or command line says of these is for the gateway too; PGXS replaces
-# it by what PostgreSQL was compiled with.
+# Flags from the caller's environment or command line apply to the gateway too. PGXS replaces them by
+# those that PostgreSQL was compiled with.
 given = $(if $(filter environment command,$(firstword $(origin $1))),$($1))
 GIVEN_CFLAGS := $(call given,CFLAGS)
 GIVEN_CPPFLAGS := $(call given,CPPFLAGS)
 GIVEN_LDFLAGS := $(call given,LDFLAGS)
 
-# These targets must work before there is a pg_config.
+# These targets must work without a pg_config.
 ifneq ($(filter-out deb test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
@@ -61,8 +60,7 @@ endif
 include $(PGXS)
 endif
 
-# Only what PostgreSQL looks up by name is visible, so that no other library's symbols can meet
-# ours.
+# Export only what PostgreSQL looks up by name, to avoid conflicts with symbols of other libraries.
 EXPORTS = $(BUILD)/exports.map
 SHLIB_LINK += -Wl,--version-script=$(EXPORTS)
 
@@ -145,7 +143,7 @@ $(BUILD)/bench/%.o: bench/%.c
 $(BENCH_PROGRAMS): %: %.o $(addprefix $(BUILD)/bench/,ws.o histogram.o)
 	$(CC) -o $@ $^ -L$(shell $(PG_CONFIG) --libdir) -lpq
 
-# Debian packages, for each PostgreSQL that has its development files here
+# Debian packages, for each PostgreSQL whose development files are installed
 deb:
 	@debian/build
 

@@ -28,15 +28,14 @@ failed=0
 trap 'trap "" INT TERM HUP PIPE; kill $(jobs -p) 2>/dev/null; stop_servers "$work"' EXIT
 trap 'exit 143' INT TERM HUP PIPE
 
-# limited SECONDS COMMAND... keeps a hanging test from hanging everything, and a signal from waiting
-# for it.
+# limited SECONDS COMMAND... ends a command that hangs, and lets a signal interrupt the wait for it.
 limited()
 {
 	timeout --kill-after=10 "$@" </dev/null &
 	wait $!
 }
 
-# What went wrong, from a log of TAP, pg_regress or the compiler.
+# Print the failures from a log of TAP, pg_regress or the compiler.
 show_failure()
 {
 	echo "--- ${1##*/}"
@@ -54,7 +53,7 @@ count()
 	[ "$3" -eq 0 ] || show_failure "$log/$1.log"
 }
 
-# Leaves the build's PG_CONFIG behind: from here on it is that of the private installation.
+# Build and install privately. Afterwards PG_CONFIG is that of the private installation.
 build()
 {
 	limited 600 make -s -j2 WERROR=1 all unit-tests >"$log/build.log" 2>&1 &&
@@ -94,7 +93,7 @@ regress()
 	count "$1" "$good" "$bad"
 }
 
-# Why a Perl script died is in the log that PostgreSQL::Test::Utils keeps of it.
+# PostgreSQL::Test::Utils logs why a Perl script died.
 show_deaths()
 {
 	local file
@@ -142,9 +141,8 @@ sanitized()
 	fi
 }
 
-# The fault checker for a minute or so; as long as one likes, and with planted faults, by
-# test/faults/run. It builds with fail points, against the PostgreSQL that we were given, for the
-# private copy has no headers.
+# Run the fault checker for about a minute; test/faults/run runs it longer, and with planted faults.
+# It builds with fail points against the given PostgreSQL, because the private copy has no headers.
 faults()
 {
 	local good=0 bad=1

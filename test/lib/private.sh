@@ -65,7 +65,7 @@ apt_install()
 		{ apt_get update && apt_get install -y --no-install-recommends "$@" >/dev/null; }
 }
 
-# install_packages GROUP... does nothing, and needs no network, where all of them are there.
+# install_packages GROUP... does nothing, and needs no network, if all packages are installed.
 install_packages()
 {
 	local missing drop_in=/etc/postgresql-common/createcluster.d/pg_notifyd.conf
@@ -74,7 +74,7 @@ install_packages()
 	command -v apt-get >/dev/null || die "these packages are missing, and there is no apt-get: ${missing[*]}"
 	echo "Installing ${missing[*]}"
 
-	# The server's package would make and start a cluster on port 5432, which nobody asked for.
+	# Otherwise the server's package would create and start a cluster on port 5432.
 	as_root sh -c "mkdir -p $(dirname "$drop_in") && echo 'create_main_cluster = false' >$drop_in"
 	apt_install "${missing[@]}"
 	local status=$?
@@ -82,7 +82,7 @@ install_packages()
 	[ $status -eq 0 ] || die "apt-get could not install ${missing[*]}"
 }
 
-# copy_tree DIR: the sources without what has been built or is git's.
+# copy_tree DIR copies the sources, without build results and the files of git.
 copy_tree()
 {
 	mkdir -p "$1"
@@ -108,8 +108,7 @@ private_install()
 	PATH=$dir$bin:$PATH
 }
 
-# stop_servers DIR: whatever postmaster is left below DIR is one of ours. Returns when they are
-# gone.
+# stop_servers DIR stops every postmaster whose data directory is below DIR, and waits for its end.
 stop_servers()
 {
 	local file pid
@@ -149,7 +148,7 @@ supervise()
 	HOME=$dir "${run[@]}" "$@" </dev/null &
 	child=$!
 	trap 'kill -TERM $child 2>/dev/null' INT TERM HUP PIPE
-	# A trapped signal ends wait, not the child.
+	# A trapped signal interrupts wait; the child continues.
 	while wait "$child"; status=$?; kill -0 "$child" 2>/dev/null; do :; done
 	trap - INT TERM HUP PIPE
 	return "$status"
