@@ -199,8 +199,8 @@ gateway_has_news(void)
 static bool
 gateway_needs_clock(void)
 {
-	return gateway.sessions.count > 0 || acceptor_waits() || http_server_waits(&gateway.http) ||
-		   link_waits() || gateway_has_news();
+	return gateway.sessions.count > 0 || routes_wait(&gateway.routes) || acceptor_waits() ||
+		   http_server_waits(&gateway.http) || link_waits() || gateway_has_news();
 }
 
 static void
@@ -229,6 +229,7 @@ gateway_on_tick(uv_timer_t *timer)
 	sessions_tick(&gateway.sessions);
 	if (!gateway.stopping)
 	{
+		routes_tend(&gateway.routes, true);
 		http_server_tick(&gateway.http);
 		acceptor_tick();
 	}
@@ -242,6 +243,8 @@ static void
 gateway_on_settle(uv_prepare_t *handle)
 {
 	(void) handle;
+	if (!gateway.stopping)
+		routes_tend(&gateway.routes, false);
 	sessions_settle(&gateway.sessions);
 	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
@@ -356,7 +359,7 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 	{
 		WireMessage alive = {.type = WIRE_ALIVE};
 
-		hub_trouble(&gateway.hub, message->u.health.trouble);
+		hub_health(&gateway.hub, &message->u.health);
 		peer_send(gateway.channel, &alive);
 		return true;
 	}

@@ -326,6 +326,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_bytes(c, &m->u.goodbye.reason);
 			return true;
 		case WIRE_HEALTH:
+			wire_u8(c, &m->u.health.looking);
 			wire_bytes(c, &m->u.health.trouble);
 			return true;
 		case WIRE_ALIVE:

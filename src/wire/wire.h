@@ -61,7 +61,7 @@ typedef enum WireType
 	WIRE_STATS = 12, /* at most once a second, only when something changed */
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
 	WIRE_WAKE =
-		14, /* a client has subscribed to a database that is asleep; may be sent more than once */
+		14, /* a client needs the database of this name; may be sent more than once, for any name */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
@@ -145,6 +145,7 @@ typedef struct WireGone
 
 typedef struct WireHealth
 {
+	uint8_t looking;   /* 1: a database that has not been looked at yet may turn out to be served */
 	WireBytes trouble; /* what is wrong, naming no database; empty: nothing */
 } WireHealth;
 

@@ -73,6 +73,7 @@ sub let_in
 	like($answer, qr/\r\n\r\ntoo many clients from this address$/, 'and told why');
 	push @clients, eval { $gateway->client(from => '127.0.0.2') };
 	is(scalar @clients, 3, 'one of another is let in');
+	$gateway->health('');
 	is($gateway->status("GET /healthz HTTP/1.1\nHost: localhost\n\n"), 200, 'who asks for the health is no client');
 	shift @clients;
 	$gateway->stats(sub { $_[0]{clients} == 2 });
@@ -104,6 +105,7 @@ is($gateway->wait, 0, 'it ends');
 	my @others = map { $gateway->feed("database $_") } 1 .. 5;
 	close $feed->{socket};
 	ok(eval { $feed = $gateway->feed('postgres', id => 200) }, 'a feed connects again');
+	$gateway->health('');
 	ok($gateway->until(sub { $gateway->status("GET /healthz HTTP/1.1\nHost: localhost\n\n") == 200 }), 'and serves');
 	unlike(join("\n", @{ $gateway->{channel}{log} // [] }), qr/could not accept/, 'nothing was ever used up');
 	@clients = @pending = @let_in = ();

@@ -58,6 +58,7 @@ sub new
 
 	$self->configure;
 	$self->{channel}->expect('READY');
+	$self->health('');
 	return $self;
 }
 
@@ -99,12 +100,12 @@ sub configure
 		  . join('', map { pack('V/a*', $_) } @$s{qw(feed_socket database origins addresses)}));
 }
 
-# What the launcher finds wrong; empty: nothing. Returns whether it is answered.
+# What the launcher finds wrong; empty: nothing. LOOKING: it does not know all databases yet. Returns whether it is answered.
 sub health
 {
-	my ($self, $trouble) = @_;
+	my ($self, $trouble, $looking) = @_;
 
-	$self->{channel}->send(4, pack('V/a*', $trouble));
+	$self->{channel}->send(4, pack('CV/a*', $looking // 0, $trouble));
 	while (my $message = $self->{channel}->next($TIMEOUT))
 	{
 		$self->{stats} = $message if $message->{type} eq 'STATS';
@@ -345,6 +346,7 @@ my %messages = (
 	11 => ['LOG', 'CV/a*', [qw(level message)]],
 	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
 	13 => ['ALIVE', '', []],
+	14 => ['WAKE', 'V/a*', [qw(database)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
 	30 => ['SUBSCRIBE', 'VCCCVQ<VVV/a*V/a*', [qw(sub kinds ops has_since timeline id session window role channel)]],
 	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],

@@ -91,7 +91,7 @@ static const WireMessage messages[] = {
 				  .subprotocol = TEXT("pg_notifyd.v1"),
 				  .channels = TEXT("\6\0\0\0orders\0\0\0\0\4\0\0\0caf\xe9")}},
 	{.type = WIRE_CLIENTS_END},
-	{.type = WIRE_HEALTH, .u.health = {.trouble = TEXT("a feed is silent")}},
+	{.type = WIRE_HEALTH, .u.health = {.looking = 1, .trouble = TEXT("a feed is silent")}},
 	{.type = WIRE_ALIVE},
 	{.type = WIRE_ASLEEP, .u.asleep = {.position = {2, 42}, .database = TEXT("shop")}},
 	{.type = WIRE_WAKE, .u.wake = {.database = TEXT("shop")}},

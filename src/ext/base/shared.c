@@ -40,6 +40,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->feed_latch = NULL;
 	database->hold_pid = 0;
 	database->hold_level = 0;
+	database->looked = false;
 	database->visit_at = 0;
 
 	database->incarnation = InvalidOid;

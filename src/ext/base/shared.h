@@ -61,6 +61,7 @@ typedef struct NotifydDatabase
 	Latch *feed_latch; /* of the running feed, else NULL */
 	pid_t hold_pid;    /* a backend needs the database without us: the feed ends and stays away */
 	int hold_level;    /* nesting level of the (sub)transaction in which it does */
+	bool looked;       /* a feed has seen whether the extension is there, and gateways know of it */
 	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
 	/*

@@ -161,7 +161,7 @@ feed_begin(Oid database)
 	feed = MemoryContextAllocZero(context, sizeof(Feed));
 	feed->context = context;
 	feed->database = shared_database(database);
-	launcher_feed_attached(feed->database);
+	feed->first = launcher_feed_attached(feed->database);
 	if (!feed_extension_there())
 		feed_leave(feed, FEED_EVENT_NO_EXTENSION, NULL);
 
@@ -195,10 +195,24 @@ feed_begin(Oid database)
 
 /* ---------------- leaving while nobody is subscribed ---------------- */
 
+/*
+ * After the server's start each database gets a feed that finds out whether the extension is there.
+ * Where slots are short, such a feed leaves its slot to the next one as soon as it knows.
+ */
+static bool
+feed_makes_room(const Feed *feed)
+{
+	return feed->first && !feed->needed && pg_atomic_read_u32(&notifyd_shared->slots_short) != 0 &&
+		   (notifyd_idle_timeout != 0 || feed->database->life.excluded);
+}
+
 /* How long the feed stays while nobody is subscribed, in ms; -1: for ever. */
 static int
 feed_patience(const Feed *feed)
 {
+	/* A gateway that has a link and does not know it yet would not hear that the feed is gone. */
+	if (feed_makes_room(feed) && link_all_greeted(feed))
+		return 0;
 	if (feed->database->life.excluded || (feed->database->life.visit && !feed->needed))
 		return FEED_VISIT_MS;
 	if (notifyd_idle_timeout == 0)
@@ -234,14 +248,13 @@ feed_fall_asleep(Feed *feed)
 {
 	NotifydDatabase *database = feed->database;
 	TimestampTz visit_at = 0;
+	uint64 watermark;
+	uint64 position;
 
-	if (feed->links[0] != NULL)
-	{
-		StartTransactionCommand();
-		position_jump(feed->links[0]);
-		CommitTransactionCommand();
-		pg_atomic_write_u64(&database->position, feed->links[0]->position);
-	}
+	StartTransactionCommand();
+	position = position_last(feed, &watermark);
+	CommitTransactionCommand();
+	pg_atomic_write_u64(&database->position, position);
 	if (pg_atomic_read_u64(&database->log_bytes) > 0 || feed->map.n > 1)
 		visit_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), log_visit_ms());
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
@@ -419,12 +432,14 @@ pg_notifyd_feed_main(Datum main_arg)
 		listen_drain();
 		feed->found = 0;
 		progress = feed_look(feed);
-		if (!feed->database->life.excluded)
+		if (!feed->database->life.excluded && (feed->links[0] != NULL || !feed_makes_room(feed)))
 			link_connect_all(feed, tick);
-		else if (feed->links[0] != NULL)
+		else if (feed->database->life.excluded && feed->links[0] != NULL)
 			feed_fall_asleep(feed);
 		if (link_receive_all(feed) && progress == FEED_IDLE)
 			progress = FEED_MORE;
+		if (feed->first && pg_atomic_read_u32(&feed->database->links) > 0 && link_all_greeted(feed))
+			launcher_database_looked(feed->database);
 		feed_tell_positions(feed);
 		link_send_all(feed);
 		feed_note_delivered(feed, now);
@@ -433,9 +448,9 @@ pg_notifyd_feed_main(Datum main_arg)
 		{
 			feed->held_ms = log_report_in_flight(feed->database);
 			looked = now;
-			if (feed_may_leave(feed, now))
-				feed_fall_asleep(feed);
 		}
+		if ((tick || feed_makes_room(feed)) && feed_may_leave(feed, now))
+			feed_fall_asleep(feed);
 		feed_exit(feed);
 
 		MemoryContextSwitchTo(feed->context);

@@ -134,6 +134,7 @@ struct Feed
 	int nsubs;
 	TimestampTz idle_since; /* since when there are none */
 	bool needed;            /* there has been one */
+	bool first;             /* of this database since the server's start */
 	uint64 watermark;       /* as it was when this round began */
 	uint32 held_ms;         /* for how long the same commit has held it up */
 	StringInfoData text;    /* the event being built */
@@ -162,6 +163,12 @@ link_ready(const Link *link)
  */
 extern void position_set(Link *link, uint64 id);
 
+/*
+ * The last position that a client may be given now, and the watermark that it belongs to. Flushes
+ * the WAL up to there. Needs a transaction.
+ */
+extern uint64 position_last(Feed *feed, uint64 *watermark);
+
 /* Put a link without subscriptions at the end of what is decided. Needs a transaction. */
 extern void position_jump(Link *link);
 
@@ -182,6 +189,9 @@ extern bool position_behind(const Feed *feed);
  * changed.
  */
 extern void link_connect_all(Feed *feed, bool retry);
+
+/* Has every gateway that the feed is connected to answered? */
+extern bool link_all_greeted(const Feed *feed);
 
 /* Read what has come and handle it; whether there was anything. */
 extern bool link_receive_all(Feed *feed);

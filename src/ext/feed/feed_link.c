@@ -306,6 +306,19 @@ link_wait(Feed *feed, long timeout)
 	(void) WaitEventSetWait(link_wait_set, timeout, &event, 1, wait_event);
 }
 
+bool
+link_all_greeted(const Feed *feed)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		const Link *link = feed->links[i];
+
+		if (link != NULL && link->socket.fd != PGINVALID_SOCKET && !link->greeted)
+			return false;
+	}
+	return true;
+}
+
 void
 link_goodbye_all(Feed *feed, const char *reason)
 {

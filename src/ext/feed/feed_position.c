@@ -17,33 +17,48 @@
  * A position that is handed out has to be one that a counter which starts again from the log is
  * beyond: an event in the log, or the end of a segment.
  */
+static uint64
+position_durable(const LogMap *map, uint64 after, uint64 id)
+{
+	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
+
+	return begin <= after ? Max(id, begin) : id;
+}
+
 void
 position_set(Link *link, uint64 id)
 {
-	const LogMap *map = &link->feed->map;
-	uint64 begin = map->n > 0 ? map->segments[map->n - 1].first - 1 : 0;
-
-	if (begin <= link->reader.after)
-		id = Max(id, begin);
+	id = position_durable(&link->feed->map, link->reader.after, id);
 	link->position = Max(link->position, id);
+}
+
+uint64
+position_last(Feed *feed, uint64 *watermark)
+{
+	XLogRecPtr lsn;
+	Snapshot snapshot;
+	uint64 id;
+
+	*watermark = log_watermark(feed->database, &lsn);
+	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
+	XLogFlush(lsn);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	id = log_last_visible(&feed->map, *watermark, snapshot);
+	UnregisterSnapshot(snapshot);
+	return position_durable(&feed->map, *watermark, id);
 }
 
 void
 position_jump(Link *link)
 {
-	Feed *feed = link->feed;
-	XLogRecPtr lsn;
-	uint64 watermark = log_watermark(feed->database, &lsn);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	uint64 watermark;
+	uint64 position = position_last(link->feed, &watermark);
 
-	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
-	XLogFlush(lsn);
 	memset(&link->reader, 0, sizeof(link->reader));
 	link->reader.after = watermark;
 	link->reader.positioned = true;
-	position_set(link, log_last_visible(&feed->map, watermark, snapshot));
+	link->position = Max(link->position, position);
 	link->last_event_at = GetCurrentTimestamp();
-	UnregisterSnapshot(snapshot);
 }
 
 void

@@ -23,6 +23,7 @@ typedef struct LauncherDatabase
 	NameData name;
 	bool connectable;        /* neither a template nor closed to connections */
 	bool announced;          /* the gateways have been told that it is asleep */
+	bool asked;              /* a gateway has asked for its feed, and none was started since */
 	bool needed;             /* a gateway needs its feed, until sleep_tend() has seen it */
 	TimestampTz waits_since; /* since when its feed could be started; 0: there is no need */
 	bool waits_logged;

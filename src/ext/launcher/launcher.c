@@ -107,6 +107,7 @@ launcher_start_feed(int index, TimestampTz now)
 	if (launcher_register_feed(mine))
 	{
 		mine->started = mine->oid;
+		mine->asked = false;
 		slots_found();
 		return;
 	}
@@ -137,6 +138,7 @@ launcher_reap_feeds(TimestampTz now)
 			continue;
 		pfree(mine->handle);
 		mine->handle = NULL;
+		slots_freed();
 
 		LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 		if (database->oid == mine->started && database->life.state == FEED_STARTING)
@@ -150,6 +152,35 @@ launcher_reap_feeds(TimestampTz now)
 		if (absent && mine->oid == mine->started)
 			sleep_announce_gone(NameStr(mine->name));
 	}
+}
+
+/* In which order databases get their feeds, where they cannot all have one: the lowest first. */
+static int
+launcher_rank(int index)
+{
+	const NotifydDatabase *database = &notifyd_shared->databases[index];
+
+	if (databases[index].asked)
+		return 0;
+	if (database->life.excluded)
+		return 3;
+	return database->looked && !database->life.visit ? 1 : 2;
+}
+
+/* Add a database to the first of those that wait, of which there are n. Returns how many now. */
+static int
+launcher_add_candidate(int *candidates, int n, int index)
+{
+	int at = n;
+
+	while (at > 0 && launcher_rank(candidates[at - 1]) > launcher_rank(index))
+		at--;
+	if (at >= LAUNCHER_MAX_STARTING)
+		return n;
+	n = Min(n + 1, LAUNCHER_MAX_STARTING);
+	memmove(&candidates[at + 1], &candidates[at], (n - 1 - at) * sizeof(int));
+	candidates[at] = index;
+	return n;
 }
 
 /*
@@ -200,8 +231,7 @@ launcher_start_feeds(TimestampTz now)
 			mine->waits_since = now;
 			mine->waits_logged = false;
 		}
-		if (ncandidates < LAUNCHER_MAX_STARTING)
-			candidates[ncandidates++] = i;
+		ncandidates = launcher_add_candidate(candidates, ncandidates, i);
 	}
 	LWLockRelease(&notifyd_shared->lock);
 
@@ -266,8 +296,15 @@ launcher_attach(TimestampTz now)
 	before_shmem_exit(launcher_detach, (Datum) 0);
 }
 
+static void
+launcher_gateway_ready(void)
+{
+	sleep_gateway_ready();
+	watchdog_gateway_ready();
+}
+
 static const GatewayCallbacks launcher_callbacks = {
-	.ready = sleep_gateway_ready,
+	.ready = launcher_gateway_ready,
 	.database_needed = sleep_database_needed,
 };
 

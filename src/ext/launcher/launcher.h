@@ -20,9 +20,12 @@ extern void launcher_register(void);
  * else: it now is this database's feed, and shared_wake_feed() sets its latch. Does not return
  * (exits 0) if the database has a feed already or is held, see launcher_database_held(). When the
  * process ends without having called launcher_feed_detach(), that is done for it, with
- * FEED_EVENT_ENDED.
+ * FEED_EVENT_ENDED. Returns whether no feed has looked at the database since the server's start.
  */
-extern void launcher_feed_attached(NotifydDatabase *database);
+extern bool launcher_feed_attached(NotifydDatabase *database);
+
+/* For a feed that gateways know of: it has looked at its database. Cheap the second time. */
+extern void launcher_database_looked(NotifydDatabase *database);
 
 /*
  * For a feed, when it ends: FEED_EVENT_NO_EXTENSION, FEED_EVENT_NOT_NEEDED, or in all other cases

@@ -28,12 +28,13 @@ launcher_on_feed_exit(int code, Datum arg)
 	launcher_feed_detach((NotifydDatabase *) DatumGetPointer(arg), FEED_EVENT_ENDED);
 }
 
-void
+bool
 launcher_feed_attached(NotifydDatabase *database)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool held = launcher_database_held(database);
 	bool taken;
+	bool looked;
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	taken = database->life.state == FEED_RUNNING && database->feed_pid != MyProcPid &&
@@ -47,11 +48,24 @@ launcher_feed_attached(NotifydDatabase *database)
 		database->feed_latch = MyLatch;
 		pg_atomic_write_u64(&database->alive_at, 0);
 	}
+	looked = database->looked;
 	LWLockRelease(&notifyd_shared->lock);
 
 	if (taken || held)
 		proc_exit(0);
 	before_shmem_exit(launcher_on_feed_exit, PointerGetDatum(database));
+	return !looked;
+}
+
+void
+launcher_database_looked(NotifydDatabase *database)
+{
+	if (database->looked)
+		return;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	database->looked = true;
+	LWLockRelease(&notifyd_shared->lock);
+	shared_wake_launcher();
 }
 
 void
@@ -65,6 +79,7 @@ launcher_feed_detach(NotifydDatabase *database, FeedEvent why)
 		feed_life_step(&database->life, why, GetCurrentTimestamp());
 		database->feed_pid = 0;
 		database->feed_latch = NULL;
+		database->looked |= why == FEED_EVENT_NO_EXTENSION || why == FEED_EVENT_NOT_NEEDED;
 		pg_atomic_write_u32(&database->subscriptions, 0);
 		pg_atomic_write_u32(&database->links, 0);
 	}

@@ -82,7 +82,7 @@ sleep_database_needed(const char *name, size_t length)
 		const char *mine = databases_name(i);
 
 		if (mine != NULL && strlen(mine) == length && memcmp(mine, name, length) == 0)
-			databases[i].needed = true;
+			databases[i].needed = databases[i].asked = true;
 	}
 }
 

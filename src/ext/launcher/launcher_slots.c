@@ -47,12 +47,31 @@ slots_found(void)
 }
 
 void
+slots_freed(void)
+{
+	slots_retry_at = 0;
+}
+
+void
 slots_none(TimestampTz now)
 {
 	slots_failures++;
 	slots_retry_at = TimestampTzPlusMilliseconds(now, backoff_delay(slots_failures));
 	pg_atomic_write_u32(&notifyd_shared->slots_short, 1);
 	shared_wake_all_feeds();
+}
+
+/*
+ * Does somebody miss the feed that the database waits for? Not where it is only to look whether the
+ * extension is there, or to come for retention.
+ */
+static bool
+slots_has_clients(int index)
+{
+	const NotifydDatabase *database = &notifyd_shared->databases[index];
+
+	return databases[index].asked ||
+		   (database->looked && !database->life.visit && !database->life.excluded);
 }
 
 /*
@@ -69,7 +88,7 @@ slots_name_waiting(StringInfo names, TimestampTz now, bool *news)
 	{
 		LauncherDatabase *mine = &databases[i];
 
-		if (mine->waits_since == 0 ||
+		if (mine->waits_since == 0 || !slots_has_clients(i) ||
 			!TimestampDifferenceExceeds(mine->waits_since, now, SLOTS_LATE_MS))
 			continue;
 		*news |= !mine->waits_logged;

@@ -19,6 +19,9 @@ extern long slots_retry(TimestampTz now);
 extern void slots_found(void);
 extern void slots_none(TimestampTz now);
 
+/* A feed has ended: its slot is free. */
+extern void slots_freed(void);
+
 /* Do databases wait for a slot? */
 extern bool slots_are_short(void);
 

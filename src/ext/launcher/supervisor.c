@@ -135,10 +135,11 @@ supervisor_count_silent(void)
 }
 
 void
-supervisor_send_health(const char *trouble, int64 now)
+supervisor_send_health(bool looking, const char *trouble, int64 now)
 {
 	WireMessage health = {.type = WIRE_HEALTH, .u.health.trouble = frames_bytes(trouble)};
 
+	health.u.health.looking = looking;
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		gateway_process_ask(&supervisor_gateways[i], &health, now);
 }

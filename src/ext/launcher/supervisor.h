@@ -38,7 +38,7 @@ extern int supervisor_count_silent(void);
  * To be called every few seconds: tell the gateways what is wrong (empty: nothing), and ask each
  * whether it is alive. Kills those that have not answered for long.
  */
-extern void supervisor_send_health(const char *trouble, int64 now);
+extern void supervisor_send_health(bool looking, const char *trouble, int64 now);
 
 /* Exchange frames with the gateways, as far as that is possible without waiting. */
 extern void supervisor_communicate(int64 now);

@@ -23,6 +23,15 @@
 #include "ext/launcher/watchdog.h"
 #include "storage/procarray.h"
 
+/*
+ * After the server's start every database has to be looked at once. That is no fault as long as it
+ * goes on. When no look has ended between two of ours, databases that are left count as missing like
+ * others.
+ */
+static bool watchdog_progress = true;
+
+static bool watchdog_gateway_waits = false; /* to be told what is wrong */
+
 /* What was seen of the database at the same index in shared memory. */
 typedef struct WatchdogDatabase
 {
@@ -48,7 +57,7 @@ watchdog_signal_feed(int index, pid_t pid, int signum)
 
 /* Look at the feed of one database, and send it the signal that it needs. */
 static PulseState
-watchdog_look_at(int index)
+watchdog_look_at(int index, bool *looking)
 {
 	NotifydDatabase *database = &notifyd_shared->databases[index];
 	WatchdogDatabase *seen = &watchdog_databases[index];
@@ -63,6 +72,9 @@ watchdog_look_at(int index)
 	state = database->life.state;
 	sign.running = state == FEED_RUNNING && sign.alive_at != 0;
 	sign.expected = !database->life.excluded && state != FEED_ABSENT && state != FEED_ASLEEP;
+	*looking = sign.expected && !database->looked;
+	if (*looking && watchdog_progress)
+		sign.expected = false;
 	LWLockRelease(&notifyd_shared->lock);
 
 	if (seen->oid != oid)
@@ -81,20 +93,45 @@ watchdog_look_at(int index)
 	return seen->pulse.state;
 }
 
-/* Look at all of them. What is wrong is in text then, or nothing. */
-static void
+/* How many databases has no feed looked at since the server's start? */
+static int
+watchdog_count_unlooked(void)
+{
+	int unlooked = 0;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		const NotifydDatabase *database = &notifyd_shared->databases[i];
+
+		unlooked += OidIsValid(database->oid) && databases_name(i) != NULL &&
+					!database->life.excluded && !database->looked;
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	return unlooked;
+}
+
+/*
+ * Look at all of them. What is wrong is in text then, or nothing. Returns how many databases are
+ * still expected to be looked at.
+ */
+static int
 watchdog_look(char *text, size_t size)
 {
 	int silent_gateways = supervisor_count_silent();
 	int silent = 0;
 	int missing = 0;
+	int looking = 0;
 
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
-		PulseState state = databases_name(i) == NULL ? PULSE_IS_WELL : watchdog_look_at(i);
+		bool unlooked = false;
+		PulseState state =
+			databases_name(i) == NULL ? PULSE_IS_WELL : watchdog_look_at(i, &unlooked);
 
 		silent += state == PULSE_IS_SILENT;
 		missing += state == PULSE_IS_MISSING;
+		looking += unlooked && state != PULSE_IS_MISSING;
 	}
 	text[0] = '\0';
 	if (missing > 0)
@@ -103,18 +140,42 @@ watchdog_look(char *text, size_t size)
 		snprintf(text, size, "feeds that do not respond: %d", silent);
 	else if (silent_gateways > 0)
 		snprintf(text, size, "gateways that do not respond: %d", silent_gateways);
+	return looking;
+}
+
+void
+watchdog_gateway_ready(void)
+{
+	watchdog_gateway_waits = true;
 }
 
 long
 watchdog_tend(int64 now)
 {
 	static int64 due = 0;
-	char trouble[128];
+	static bool starting = true; /* the databases have not all been looked at since the start */
+	static int looking = 0;      /* so many are still expected to be, as the gateways were told */
+	static int before = 0;       /* so many had not been, in the last round */
+	static char trouble[128];
+	int unlooked = watchdog_count_unlooked();
+	char text[128];
 
-	if (now < due)
+	if (now < due && !watchdog_gateway_waits && (looking == 0 || unlooked > 0))
 		return (long) (due - now);
-	due = now + PULSE_LOOK_MS;
-	watchdog_look(trouble, sizeof(trouble));
-	supervisor_send_health(trouble, now);
-	return PULSE_LOOK_MS;
+	if (now >= due)
+	{
+		watchdog_progress = unlooked < before || before == 0;
+		before = unlooked;
+		due = now + PULSE_LOOK_MS;
+		looking = watchdog_look(trouble, sizeof(trouble));
+	}
+	watchdog_gateway_waits = false;
+	looking = Min(looking, unlooked);
+	starting &= unlooked > 0;
+	strlcpy(text, trouble, sizeof(text));
+	if (trouble[0] == '\0' && starting && looking > 0)
+		snprintf(text, sizeof(text), "databases that have not been looked at since the start: %d",
+				 looking);
+	supervisor_send_health(looking > 0, text, now);
+	return (long) (due - now);
 }

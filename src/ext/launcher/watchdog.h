@@ -17,4 +17,7 @@
  */
 extern long watchdog_tend(int64 now);
 
+/* A gateway has become ready: watchdog_tend() tells it at once what is wrong. */
+extern void watchdog_gateway_ready(void);
+
 #endif /* PG_NOTIFYD_WATCHDOG_H */

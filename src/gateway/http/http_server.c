@@ -466,6 +466,8 @@ http_keep(HttpConnection *connection, const HttpOwner *events, void *owner)
 	connection->server->count_pending--;
 	connection->kept = true;
 	connection->len = 0;
+	connection->rest = NULL; /* what came with the request is the reader's, who goes on */
+	connection->rest_len = 0;
 	http_enter(connection, HTTP_KEPT);
 }
 

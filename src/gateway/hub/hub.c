@@ -22,15 +22,27 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	LIST_INIT(&hub->databases);
 	hub->wake = NULL;
 	hub->trouble = NULL;
+	hub->looking = false;
 	hub->told_at = 0;
+	hub->news = 0;
 }
 
 void
-hub_trouble(Hub *hub, WireBytes trouble)
+hub_health(Hub *hub, const WireHealth *health)
 {
+	WireBytes trouble = health->trouble;
+
 	free(hub->trouble);
 	hub->trouble = trouble.len > 0 ? memory_string(trouble.data, trouble.len) : NULL;
+	hub->looking = health->looking != 0;
 	hub->told_at = hub->sessions->io->now();
+	hub->news++;
+}
+
+bool
+hub_looking(const Hub *hub)
+{
+	return hub->looking || hub->told_at == 0;
 }
 
 Database *
@@ -55,6 +67,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	database->heard_at = 0;
 	database->asleep = false;
 	database->needed_since = 0;
+	hub->news++;
 
 	/*
 	 * New numbers, so that replay credit for what is still queued from the old link is not given to
@@ -359,6 +372,7 @@ hub_asleep(Hub *hub, const WireAsleep *asleep)
 		database->position = asleep->position;
 	database->asleep = true;
 	database->needed_since = 0;
+	hub->news++;
 	/* Somebody may have subscribed while it left. */
 	if (!RB_EMPTY(&database->subscriptions))
 		hub_need(hub, database);

@@ -169,7 +169,7 @@ typedef struct Database
 /* Send a frame on a link. It may fail: the link is then lost, and hub_lost() called later. */
 typedef void (*HubSend)(void *link, const WireMessage *message);
 
-/* Ask the launcher for the feed of a database that is asleep. */
+/* Ask the launcher for the feed of a database. */
 typedef void (*HubWake)(WireBytes database);
 
 typedef struct Hub
@@ -180,7 +180,9 @@ typedef struct Hub
 	LIST_HEAD(, Database) databases;
 	/* What the launcher says: see WIRE_HEALTH. */
 	char *trouble;    /* NULL: nothing is wrong */
+	bool looking;     /* it does not know all databases yet */
 	uint64_t told_at; /* when it last said anything; 0: not yet */
+	uint32_t news;    /* grows when a database may have come to be served, or looking has ended */
 } Hub;
 
 /* sessions were initialised with hub_session_events, and the hub as their owner. */
@@ -237,6 +239,9 @@ extern bool hub_client_live(const HubClient *client);
  */
 extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
 
+/* Tell the launcher that a client asks for a database of this name, which may not exist. */
+extern void hub_want(Hub *hub, const char *name, size_t len);
+
 /* Ask for the feed of a database that is asleep, if that is so. */
 extern void hub_need(Hub *hub, Database *database);
 
@@ -246,8 +251,11 @@ extern void hub_need(Hub *hub, Database *database);
  */
 extern void hub_tick(Hub *hub);
 
-/* The launcher says what is wrong, as far as it knows. */
-extern void hub_trouble(Hub *hub, WireBytes trouble);
+/* The launcher says how it finds everything. */
+extern void hub_health(Hub *hub, const WireHealth *health);
+
+/* May a database that is not known, or has no feed, come to be served as the launcher goes on? */
+extern bool hub_looking(const Hub *hub);
 
 /*
  * Is the link there, and does the feed say that it keeps up; or is the database asleep? If not,

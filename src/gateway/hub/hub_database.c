@@ -39,6 +39,13 @@ hub_new_database(Hub *hub, WireBytes name)
 }
 
 void
+hub_want(Hub *hub, const char *name, size_t len)
+{
+	if (hub->wake != NULL)
+		hub->wake((WireBytes){.data = name, .len = (uint32_t) len});
+}
+
+void
 hub_need(Hub *hub, Database *database)
 {
 	uint64_t now = hub->sessions->io->now();

@@ -64,7 +64,7 @@ admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *re
 }
 
 bool
-admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
+admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,
 				 const Sessions *sessions, Admission *admission, HttpResponse *response)
 {
 	HttpSlice origin = http_request_header(request, "origin");
@@ -76,15 +76,20 @@ admission_client(const HttpRequest *request, const Address *from, const Config *
 	if (!admission_authenticate(config, admission, response) ||
 		!admission_database(request, &name, response))
 		return false;
+	if (sessions->count >= config->max_clients)
+		return admission_refuse(response, 503, "too many clients");
+	if (config->max_per_address > 0 && others >= config->max_per_address)
+		return admission_refuse(response, 503, "too many clients from this address");
 	if (name.data == NULL)
 		name = (HttpSlice){.data = config->database, .len = strlen(config->database)};
+	admission->name = name.data;
+	admission->name_len = name.len;
 	admission->database = hub_find(hub, name.data, name.len);
 	if (admission->database == NULL ||
 		(admission->database->link == NULL && !admission->database->asleep))
+	{
+		admission->later = hub_looking(hub);
 		return admission_refuse(response, 503, "this database is not served at present");
-	if (sessions->count >= config->max_clients)
-		return admission_refuse(response, 503, "too many clients");
-	if (config->max_per_address > 0 && from->nclients >= config->max_per_address)
-		return admission_refuse(response, 503, "too many clients from this address");
+	}
 	return true;
 }

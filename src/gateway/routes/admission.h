@@ -13,7 +13,6 @@
 
 #include <stdbool.h>
 
-#include "gateway/net/address.h"
 #include "gateway/base/config.h"
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
@@ -24,7 +23,10 @@
 typedef struct Admission
 {
 	Database *database;
+	const char *name; /* of the database, as long as the request is there */
+	size_t name_len;
 	bool anonymous; /* it came without a token */
+	bool later;     /* refused, because the database is not served; that may change soon */
 } Admission;
 
 /* Any request: does it come to one of our names? */
@@ -35,11 +37,11 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
 /*
- * A client from an address. The order of the checks is what a client that fails several is told:
+ * A client from an address that has so many others. The order of the checks is what a client that fails several is told:
  * from where it comes, who it is, and only then what we can do at present.
  */
 extern bool
-admission_client(const HttpRequest *request, const Address *from, const Config *config, Hub *hub,
+admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,
 				 const Sessions *sessions, Admission *admission, HttpResponse *response);
 
 #endif /* GATEWAY_ADMISSION_H */

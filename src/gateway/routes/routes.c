@@ -39,38 +39,87 @@ routes_health(HttpConnection *connection, HttpRequest *request, void *arg)
 	http_respond(connection, &response);
 }
 
-/* GET /ws */
+/* The client is let in: its connection is a WebSocket from now on. */
 static void
-routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
+routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *request,
+			const Admission *admission)
 {
-	const Routes *routes = arg;
-	Admission admission;
-	HttpResponse response;
 	HttpTaken taken;
 	char answer[WEBSOCKET_ANSWER];
-	size_t answer_len;
-	bool subprotocol;
+	size_t answer_len = websocket_upgrade_answer(request, answer);
+	bool subprotocol = websocket_upgrade_subprotocol(request);
 	WebsocketConnection *websocket;
 	HubClient *client;
 
-	if (!websocket_upgrade_check(request, &response) ||
-		!admission_client(request, http_from(connection), routes->config, routes->hub,
-						  routes->sessions, &admission, &response))
-	{
-		http_respond(connection, &response);
-		return;
-	}
-	answer_len = websocket_upgrade_answer(request, answer);
-	subprotocol = websocket_upgrade_subprotocol(request);
 	if (!http_take_over(connection, &taken))
 		return;
 	websocket = websocket_new(taken.transport, routes->websocket_events);
-	client = hub_open(routes->hub, admission.database, &jsonrpc_protocol, taken.address,
-					  admission.anonymous, websocket);
+	client = hub_open(routes->hub, admission->database, &jsonrpc_protocol, taken.address,
+					  admission->anonymous, websocket);
 	client->connected_at = routes->wall_clock();
 	client->subprotocol = subprotocol;
 	client->from = taken.from;
 	websocket_start(websocket, &client->session, answer, answer_len, taken.rest, taken.rest_len);
+}
+
+/* A request that has waited; it is a client of its address itself since then. */
+static bool
+routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, void *arg)
+{
+	Routes *routes = arg;
+	Admission admission;
+	HttpResponse response;
+
+	if (admission_client(request, http_from(connection)->nclients - 1, routes->config, routes->hub,
+						 routes->sessions, &admission, &response))
+	{
+		routes_open(routes, connection, request, &admission);
+		return true;
+	}
+	if (admission.later && !last)
+	{
+		http_response_release(&response);
+		return false;
+	}
+	http_respond(connection, &response);
+	return true;
+}
+
+/* GET /ws */
+static void
+routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	Routes *routes = arg;
+	Admission admission = {0};
+	HttpResponse response;
+
+	if (websocket_upgrade_check(request, &response) &&
+		admission_client(request, http_from(connection)->nclients, routes->config, routes->hub,
+						 routes->sessions, &admission, &response))
+		routes_open(routes, connection, request, &admission);
+	else if (admission.later &&
+			 waiting_add(&routes->waiting, connection, request, routes->sessions->io->now()))
+	{
+		http_response_release(&response);
+		hub_want(routes->hub, admission.name, admission.name_len);
+	}
+	else
+		http_respond(connection, &response);
+}
+
+void
+routes_tend(Routes *routes, bool tick)
+{
+	if (routes->waiting.count == 0 || (!tick && routes->news == routes->hub->news))
+		return;
+	routes->news = routes->hub->news;
+	waiting_try(&routes->waiting, routes->sessions->io->now());
+}
+
+bool
+routes_wait(const Routes *routes)
+{
+	return routes->waiting.count > 0;
 }
 
 static const HttpRoute routes_table[] = {
@@ -81,6 +130,7 @@ static const HttpRoute routes_table[] = {
 void
 routes_init(HttpServer *server, Routes *routes)
 {
+	waiting_init(&routes->waiting, routes_try_again, routes);
 	server->routes = routes_table;
 	server->nroutes = sizeof(routes_table) / sizeof(routes_table[0]);
 	server->unknown_path = "there are /ws and /healthz";

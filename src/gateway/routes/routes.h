@@ -11,6 +11,7 @@
 #include "gateway/base/config.h"
 #include "gateway/http/http_server.h"
 #include "gateway/hub/hub.h"
+#include "gateway/routes/waiting.h"
 #include "gateway/session/session.h"
 #include "gateway/ws/websocket_connection.h"
 
@@ -22,6 +23,9 @@ typedef struct Routes
 	Sessions *sessions;
 	uint64_t (*wall_clock)(void); /* microseconds since 1970 */
 	const WebsocketEvents *websocket_events;
+	/* Its own. */
+	Waiting waiting; /* for their databases */
+	uint32_t news;   /* the hub's, when they were tried last */
 } Routes;
 
 /*
@@ -29,5 +33,12 @@ typedef struct Routes
  * caller's.
  */
 extern void routes_init(HttpServer *server, Routes *routes);
+
+/*
+ * In each round of the loop, and once a second (tick) while routes_wait(): answer those that have
+ * waited for their databases.
+ */
+extern void routes_tend(Routes *routes, bool tick);
+extern bool routes_wait(const Routes *routes);
 
 #endif /* GATEWAY_ROUTES_H */
