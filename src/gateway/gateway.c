@@ -174,7 +174,7 @@ gateway_stop(uint16_t code)
 	acceptor_stop();
 	http_server_stop(&gateway.http);
 	sessions_close_all(&gateway.sessions, code,
-					   code == SESSION_CLOSE_RESTART ? "gateway restarting" : "server stopping");
+					   code == SESSION_CLOSE_RESTART ? "gateway restarting" : "no longer serving");
 	(void) uv_timer_start(&gateway.stop_timer, gateway_on_stop_timer, GATEWAY_STOP_MS, 0);
 }
 
@@ -183,7 +183,8 @@ gateway_on_terminate(uv_signal_t *handle, int signum)
 {
 	(void) handle;
 	(void) signum;
-	gateway_stop(SESSION_CLOSE_GOING_AWAY);
+	/* Not from the launcher, which sends STOP when the server stops: another gateway follows. */
+	gateway_stop(SESSION_CLOSE_RESTART);
 }
 
 static bool
@@ -282,12 +283,18 @@ gateway_divide_descriptors(void)
 static void
 gateway_limit_clients(void)
 {
-	if (gateway.config.max_clients <= gateway.room)
+	static uint32_t logged = 0;
+	uint32_t wanted = gateway.config.max_clients;
+
+	if (wanted <= gateway.room)
 		return;
-	log_write(WIRE_LOG_WARNING,
-			  "%u clients need more file descriptors than there are; %u are let in",
-			  gateway.config.max_clients, gateway.room);
 	gateway.config.max_clients = gateway.room;
+	if (wanted == logged)
+		return;
+	logged = wanted;
+	log_write(WIRE_LOG_WARNING,
+			  "%u clients need more file descriptors than there are; %u are let in", wanted,
+			  gateway.room);
 }
 
 static void

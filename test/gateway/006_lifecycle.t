@@ -20,7 +20,7 @@ is($? >> 8, 64, 'a descriptor 3 that is no socket is not enough');
 for my $way (
 	['STOP 1001', sub { $_[0]->stop(1001) }, 1001],
 	['STOP 1012', sub { $_[0]->stop(1012) }, 1012],
-	['SIGTERM', sub { kill 'TERM', $_[0]{pid} }, 1001])
+	['SIGTERM', sub { kill 'TERM', $_[0]{pid} }, 1012])
 {
 	my ($name, $do, $code) = @$way;
 	my $gateway = Gateway->new;

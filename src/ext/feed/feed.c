@@ -28,7 +28,7 @@
  * change decisions, through at_end.c. All of them set the latch; and it looks by itself once a
  * second, should one be lost.
  *
- * It exits 0 when there is nothing to do for it (no extension; somebody needs the database to
+ * It exits 0 on SIGTERM and when there is nothing to do for it (no extension; somebody needs the database to
  * himself; nobody has been subscribed for pg_notifyd.idle_timeout) and lets errors end it
  * otherwise; the launcher starts another one. Nothing is lost by that: what has been sent is known
  * by the gateways, which subscribe anew from there.
@@ -415,6 +415,9 @@ pg_notifyd_feed_main(Datum main_arg)
 		bool tick;
 
 		ResetLatch(MyLatch);
+		/* A shutdown, or pg_terminate_backend(): that is no error, and is not logged as one. */
+		if (ProcDiePending)
+			proc_exit(0);
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 			feed_reload();
