@@ -345,7 +345,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			supervisor_reload(clock);
-			scan_soon(); /* pg_notifyd.databases may have changed */
+			scan_reload();
 		}
 		supervisor_communicate(clock);
 		timeout = launcher_tend_feeds(now);

@@ -18,6 +18,7 @@
 #include "ext/launcher/launcher_scan.h"
 #include "ext/launcher/launcher_sleep.h"
 #include "pgstat.h"
+#include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -25,6 +26,7 @@
 static uint32 scan_generation = 0; /* database_generation as of the last look */
 static TimestampTz scan_at = 0;    /* time of the last look; 0: look now */
 static bool scan_full_logged = false;
+static bool scan_settings_changed = true; /* and were not checked since */
 
 /* A row of pg_database. seen: which of the entries known before have been met. */
 static void
@@ -71,6 +73,28 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 }
 
 /*
+ * Log a setting that names what does not exist: nothing else would say so but the errors of
+ * clients. default_database: whether pg_notifyd.default_database was met.
+ */
+static void
+scan_check_settings(bool default_database)
+{
+	scan_settings_changed = false;
+	if (notifyd_default_database[0] != '\0' && !default_database)
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_DATABASE),
+						  errmsg("database \"%s\" does not exist", notifyd_default_database),
+						  errdetail("Clients that do not name a database are refused."),
+						  errhint("Correct pg_notifyd.default_database.")));
+	if (notifyd_anonymous_role[0] != '\0' &&
+		!OidIsValid(get_role_oid(notifyd_anonymous_role, true)))
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						  errmsg("role \"%s\" does not exist", notifyd_anonymous_role),
+						  errdetail("Clients without a token cannot subscribe."),
+						  errhint("Create the role, or correct pg_notifyd.anonymous_role, which "
+								  "names a single role.")));
+}
+
+/*
  * Look at pg_database: make entries for new databases, free those of databases that are
  * gone. The entries that may be freed are noted before the snapshot is taken, so that a
  * database that is made meanwhile, which the snapshot does not show, keeps its entry.
@@ -83,6 +107,7 @@ scan_catalog(TimestampTz now)
 	Relation relation;
 	TableScanDesc scan;
 	HeapTuple tuple;
+	bool default_database = false;
 
 	scan_generation = pg_atomic_read_u32(&notifyd_shared->database_generation);
 	scan_at = now;
@@ -98,9 +123,16 @@ scan_catalog(TimestampTz now)
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-		scan_database((const FormData_pg_database *) GETSTRUCT(tuple), before, seen);
+	{
+		const FormData_pg_database *row = (const FormData_pg_database *) GETSTRUCT(tuple);
+
+		default_database |= strcmp(NameStr(row->datname), notifyd_default_database) == 0;
+		scan_database(row, before, seen);
+	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
+	if (scan_settings_changed)
+		scan_check_settings(default_database);
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
 
@@ -127,6 +159,13 @@ void
 scan_soon(void)
 {
 	scan_at = 0;
+}
+
+void
+scan_reload(void)
+{
+	scan_settings_changed = true;
+	scan_soon();
 }
 
 void

@@ -18,4 +18,7 @@ extern void scan_tend(TimestampTz now);
 /* The next scan_tend() has to read it. */
 extern void scan_soon(void);
 
+/* The settings may have changed: the next call does so, and logs those that name what is not there. */
+extern void scan_reload(void);
+
 #endif /* PG_NOTIFYD_LAUNCHER_SCAN_H */
