@@ -76,7 +76,8 @@ typedef struct FeedLife
 {
 	FeedState state;
 	bool created;       /* CREATE EXTENSION has committed since the feed was started */
-	bool excluded;      /* not in pg_notifyd.databases: the feed comes for retention alone */
+	bool excluded;      /* not in pg_notifyd.databases: the feed comes for retention alone; or it
+						 * allows no connections, or is a template */
 	bool visit;         /* so does this one, because nobody is subscribed */
 	int failures;       /* starts that ended soon, in a row */
 	int64_t started_at; /* when the feed was registered, then when it attached */

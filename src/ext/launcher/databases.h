@@ -22,6 +22,7 @@ typedef struct LauncherDatabase
 	Oid oid; /* as last seen in pg_database; else InvalidOid */
 	NameData name;
 	bool connectable;        /* neither a template nor closed to connections */
+	bool closed;             /* ALLOW_CONNECTIONS is false, and it is no template */
 	bool announced;          /* the gateways have been told that it is asleep */
 	bool asked;              /* a gateway has asked for its feed, and none was started since */
 	bool needed;             /* a gateway needs its feed, until sleep_tend() has seen it */

@@ -121,8 +121,8 @@ launcher_start_feed(int index, TimestampTz now)
 
 /*
  * Notice feeds that have ended; those that never attached count as failed. One that found no
- * extension may come after one that was ended by DROP EXTENSION before it could tell the gateways:
- * so they are told here.
+ * extension may come after one that was ended by DROP EXTENSION before it could tell the gateways,
+ * and one of a database that is no longer served may have ended likewise: so they are told here.
  */
 static void
 launcher_reap_feeds(TimestampTz now)
@@ -131,7 +131,7 @@ launcher_reap_feeds(TimestampTz now)
 	{
 		NotifydDatabase *database = &notifyd_shared->databases[i];
 		LauncherDatabase *mine = &databases[i];
-		bool absent;
+		bool gone;
 		pid_t pid;
 
 		if (mine->handle == NULL || GetBackgroundWorkerPid(mine->handle, &pid) != BGWH_STOPPED)
@@ -147,9 +147,10 @@ launcher_reap_feeds(TimestampTz now)
 						   database->hold_pid != 0 ? FEED_EVENT_GAVE_WAY : FEED_EVENT_ENDED, now);
 			scan_soon(); /* the database may be gone, or closed */
 		}
-		absent = database->oid == mine->started && database->life.state == FEED_ABSENT;
+		gone = database->oid == mine->started &&
+			   (database->life.state == FEED_ABSENT || database->life.excluded);
 		LWLockRelease(&notifyd_shared->lock);
-		if (absent && mine->oid == mine->started)
+		if (gone && mine->oid == mine->started)
 			sleep_announce_gone(NameStr(mine->name));
 	}
 }

@@ -28,6 +28,17 @@ static TimestampTz scan_at = 0;    /* time of the last look; 0: look now */
 static bool scan_full_logged = false;
 static bool scan_settings_changed = true; /* and were not checked since */
 
+/* A database allows no connections, or does so again. */
+static void
+scan_closed(LauncherDatabase *mine, bool closed)
+{
+	if (closed && !mine->closed)
+		ereport(LOG, (errmsg("pg_notifyd does not serve database \"%s\"", NameStr(mine->name)),
+					  errdetail("The database does not allow connections."),
+					  errhint("Use ALTER DATABASE ... ALLOW_CONNECTIONS true to have it served.")));
+	mine->closed = closed;
+}
+
 /* A row of pg_database. seen: which of the entries known before have been met. */
 static void
 scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
@@ -43,7 +54,7 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 	}
 	if (i < NOTIFYD_MAX_DATABASES)
 		seen[i] = true;
-	else if (!connectable)
+	else if (row->datistemplate)
 		return;
 	else
 	{
@@ -66,10 +77,13 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 		sleep_announce_gone(NameStr(databases[i].name));
 		databases[i].announced = false;
 	}
+	if (databases[i].oid != row->oid)
+		databases[i].closed = false;
 	databases[i].oid = row->oid;
 	databases[i].name = row->datname;
 	databases[i].connectable = connectable;
-	sleep_exclude(i, !settings_serves_database(NameStr(row->datname)));
+	scan_closed(&databases[i], !row->datallowconn && !row->datistemplate);
+	sleep_exclude(i, !connectable || !settings_serves_database(NameStr(row->datname)));
 }
 
 /*

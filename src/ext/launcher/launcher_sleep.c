@@ -57,7 +57,8 @@ sleep_exclude(int index, bool excluded)
 	{
 		database->life.excluded = excluded;
 		mine->announced = false;
-		known = database->life.state == FEED_ASLEEP;
+		/* A feed that runs tells the gateways itself. */
+		known = database->life.state != FEED_RUNNING;
 		changed = true;
 	}
 	LWLockRelease(&notifyd_shared->lock);

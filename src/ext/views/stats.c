@@ -16,7 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_authid.h"
-#include "commands/dbcommands.h"
+#include "catalog/pg_database.h"
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "fmgr.h"
@@ -25,6 +25,7 @@
 #include "ext/base/shared.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "wire/wire.h"
 
@@ -174,6 +175,27 @@ stats_feed_state(FeedState state, bool held, bool silent)
 	return held ? "held" : "waiting";
 }
 
+/* What pg_database says of a database; false for one that is gone. */
+static bool
+stats_database_row(Oid oid, FormData_pg_database *row)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(oid));
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	*row = *(Form_pg_database) GETSTRUCT(tuple);
+	ReleaseSysCache(tuple);
+	return true;
+}
+
+static bool
+stats_database_closed(Oid oid)
+{
+	FormData_pg_database row;
+
+	return stats_database_row(oid, &row) && !row.datallowconn;
+}
+
 /* The life of a database's feed. */
 static void
 stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
@@ -192,7 +214,9 @@ stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 	excluded = database->life.excluded;
 	LWLockRelease(&notifyd_shared->lock);
 
-	if (excluded)
+	if (stats_database_closed(database->oid))
+		stats_set_text(row, STATS_STATE, "closed");
+	else if (excluded)
 		stats_set_text(row, STATS_STATE, "excluded");
 	else
 		stats_set_text(row, STATS_STATE,
@@ -284,14 +308,15 @@ static char *
 stats_database_name(const NotifydDatabase *database, bool all)
 {
 	Oid oid = database->oid;
+	FormData_pg_database row;
 
 	/* Pairs with the one in shared_reset_database(). */
 	pg_read_barrier();
 	if (!OidIsValid(oid) || (!all && oid != MyDatabaseId))
 		return NULL;
-	if (database->life.state == FEED_ABSENT)
+	if (database->life.state == FEED_ABSENT || !stats_database_row(oid, &row) || row.datistemplate)
 		return NULL;
-	return get_database_name(oid);
+	return pstrdup(NameStr(row.datname));
 }
 
 /* The rows of notifyd.stats; none where the library is not preloaded. */
