@@ -59,6 +59,7 @@
 #include "ext/base/extension.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/listen.h"
+#include "ext/feed/feed_due.h"
 #include "ext/feed/gather.h"
 #include "ext/launcher/launcher.h"
 #include "ext/base/settings.h"
@@ -187,7 +188,8 @@ feed_begin(Oid database)
 	stream_init(feed);
 	recheck_init(feed);
 	listen_init(feed_notify, feed);
-	feed->idle_since = GetCurrentTimestamp();
+	feed->now = GetCurrentTimestamp();
+	feed->idle_since = feed->now;
 	ereport(DEBUG1,
 			(errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
 	return feed;
@@ -227,15 +229,11 @@ feed_patience(const Feed *feed)
  * another one when it is needed.
  */
 static bool
-feed_may_leave(Feed *feed, TimestampTz now)
+feed_may_leave(Feed *feed)
 {
-	int patience = feed_patience(feed);
-
 	if (feed->nsubs > 0)
 		feed->needed = true;
-	if (feed->nsubs > 0 || now < feed->idle_since)
-		feed->idle_since = now;
-	return patience >= 0 && TimestampDifferenceExceeds(feed->idle_since, now, patience) &&
+	return due_leave(&feed->idle_since, feed->nsubs > 0, feed->now, feed_patience(feed)) &&
 		   !log_retention_due(feed->database);
 }
 
@@ -256,7 +254,7 @@ feed_fall_asleep(Feed *feed)
 	CommitTransactionCommand();
 	pg_atomic_write_u64(&database->position, position);
 	if (pg_atomic_read_u64(&database->log_bytes) > 0 || feed->map.n > 1)
-		visit_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), log_visit_ms());
+		visit_at = TimestampTzPlusMilliseconds(feed->now, log_visit_ms());
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	database->visit_at = visit_at;
 	LWLockRelease(&notifyd_shared->lock);
@@ -306,7 +304,7 @@ feed_look(Feed *feed)
 
 /* Note, for whoever reads the statistics, what has been delivered and that we are alive. */
 static void
-feed_note_delivered(Feed *feed, TimestampTz now)
+feed_note_delivered(Feed *feed)
 {
 	uint64 delivered = PG_UINT64_MAX;
 	TimestampTz last_at = 0;
@@ -325,7 +323,7 @@ feed_note_delivered(Feed *feed, TimestampTz now)
 	}
 	if (delivered != PG_UINT64_MAX)
 		lag_end_round(feed->database, delivered, last_at);
-	pg_atomic_write_u64(&feed->database->alive_at, (uint64) now);
+	pg_atomic_write_u64(&feed->database->alive_at, (uint64) feed->now);
 }
 
 static void
@@ -371,9 +369,8 @@ feed_sleep(Feed *feed, long timeout)
  * the feed has to wait, but for the postmaster's end. Returns whether it waited.
  */
 static bool
-feed_gather(Feed *feed)
+feed_gather(Feed *feed, int64 now)
 {
-	int64 now = feed_clock();
 	int64 pause = gather_pause(&feed->free_at, now, now - feed->began, feed->found);
 
 	if (pause == 0)
@@ -389,13 +386,13 @@ static long
 feed_retain(Feed *feed)
 {
 	static TimestampTz next = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = feed->now;
 	long wait;
 
 	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS &&
 		!log_retention_due(feed->database))
 		return TimestampDifferenceMilliseconds(now, next);
-	wait = log_retain(feed->database, &feed->map, feed_read_by_all(feed));
+	wait = log_retain(feed->database, &feed->map, feed_read_by_all(feed), now);
 	next = TimestampTzPlusMilliseconds(now, wait);
 	return wait;
 }
@@ -410,7 +407,6 @@ pg_notifyd_feed_main(Datum main_arg)
 	{
 		FeedProgress progress;
 		bool gathered = false;
-		TimestampTz now;
 		long timeout;
 		bool tick;
 
@@ -418,6 +414,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		/* A shutdown, or pg_terminate_backend(): that is no error, and is not logged as one. */
 		if (ProcDiePending)
 			proc_exit(0);
+		feed->now = GetCurrentTimestamp();
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 			feed_reload();
@@ -426,12 +423,11 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		if (!feed_enter(feed))
 		{
-			pg_atomic_write_u64(&feed->database->alive_at, (uint64) GetCurrentTimestamp());
+			pg_atomic_write_u64(&feed->database->alive_at, (uint64) feed->now);
 			link_wait(feed, FEED_LOCKED_MS);
 			continue;
 		}
-		now = GetCurrentTimestamp();
-		tick = now < looked || TimestampDifferenceExceeds(looked, now, FEED_TICK_MS);
+		tick = due_since(looked, feed->now, FEED_TICK_MS);
 		listen_drain();
 		feed->found = 0;
 		progress = feed_look(feed);
@@ -445,20 +441,20 @@ pg_notifyd_feed_main(Datum main_arg)
 			launcher_database_looked(feed->database);
 		feed_tell_positions(feed);
 		link_send_all(feed);
-		feed_note_delivered(feed, now);
+		feed_note_delivered(feed);
 		timeout = feed_retain(feed);
 		if (tick)
 		{
-			feed->held_ms = log_report_in_flight(feed->database);
-			looked = now;
+			feed->held_ms = log_report_in_flight(feed->database, feed->now);
+			looked = feed->now;
 		}
-		if ((tick || feed_makes_room(feed)) && feed_may_leave(feed, now))
+		if ((tick || feed_makes_room(feed)) && feed_may_leave(feed))
 			feed_fall_asleep(feed);
 		feed_exit(feed);
 
 		MemoryContextSwitchTo(feed->context);
 		if (progress == FEED_IDLE && feed->found > 0)
-			gathered = feed_gather(feed);
+			gathered = feed_gather(feed, feed_clock());
 		if (progress == FEED_IDLE && !gathered)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)

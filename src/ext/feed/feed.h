@@ -132,6 +132,7 @@ struct Feed
 	uint32 next_stream;        /* the number given last */
 	dlist_head idle;           /* streams without subscriptions, until stream_settle() */
 	int nsubs;
+	TimestampTz now;        /* when this round began */
 	TimestampTz idle_since; /* since when there are none */
 	bool needed;            /* there has been one */
 	bool first;             /* of this database since the server's start */

@@ -18,6 +18,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_due.h"
 #include "ext/base/settings.h"
 
 #define LINK_READS 4 /* of a link in one round */
@@ -250,11 +251,10 @@ link_behind_ms(Link *link, bool behind, TimestampTz now)
 void
 link_tell_position(Link *link, bool behind)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = link->feed->now;
 	WireMessage message = {.type = WIRE_POSITION};
 
-	if (link->told == link->position &&
-		!TimestampDifferenceExceeds(link->told_at, now, WIRE_HEARTBEAT_MS))
+	if (!due_position(link->told, link->position, link->told_at, now))
 		return;
 	message.u.position.id = link->position;
 	message.u.position.renew = log_middle(&link->feed->map);

@@ -58,7 +58,7 @@ position_jump(Link *link)
 	link->reader.after = watermark;
 	link->reader.positioned = true;
 	link->position = Max(link->position, position);
-	link->last_event_at = GetCurrentTimestamp();
+	link->last_event_at = link->feed->now;
 }
 
 void

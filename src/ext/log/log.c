@@ -365,13 +365,12 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 }
 
 uint32
-log_report_in_flight(NotifydDatabase *database)
+log_report_in_flight(NotifydDatabase *database, TimestampTz now)
 {
 	static uint64 held_id =
 		0; /* the smallest id in flight when it was looked last, and since when */
 	static TimestampTz held_since = 0;
 	static bool reported = false;
-	TimestampTz now = GetCurrentTimestamp();
 	int pid = 0;
 	uint64 id;
 

@@ -133,7 +133,7 @@ extern int log_segment_writer(NotifydDatabase *database, int segment, uint64 fir
  * watermark for seconds. Returns for how many ms the one that holds it up now has done so; 0: none
  * does.
  */
-extern uint32 log_report_in_flight(NotifydDatabase *database);
+extern uint32 log_report_in_flight(NotifydDatabase *database, TimestampTz now);
 
 /* ---------------- what waits to be delivered (log_lag.c) ---------------- */
 
@@ -357,7 +357,7 @@ extern void log_begin(NotifydDatabase *database, LogMap *map);
  * have read up to read. Never waits for a lock. Returns the time in ms after which it wants to be
  * called again.
  */
-extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read);
+extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now);
 
 /*
  * For log_retain(), when the log takes total bytes although it is to take no more than limit

@@ -428,13 +428,12 @@ log_retention_due(NotifydDatabase *database)
 }
 
 long
-log_retain(NotifydDatabase *database, LogMap *map, uint64 read)
+log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now)
 {
 	int64 bytes[LOG_SEGMENTS];
 	int64 total;
 	int64 size_limit = log_segment_limit() * LOG_SEGMENTS;
 	int age_limit = (int) Min(notifyd_retention * 1000.0, INT_MAX); /* ms */
-	TimestampTz now = GetCurrentTimestamp();
 	LogSegment *current = &map->segments[map->n - 1];
 	int64 current_bytes;
 	bool rotate;
