@@ -28,6 +28,11 @@ LOCK TABLE notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
 	notifyd.bulk_4, notifyd.bulk_5, notifyd.bulk_6, notifyd.bulk_7,
 	notifyd.log_0, notifyd.log_1, notifyd.log_2, notifyd.log_3,
 	notifyd.log_4, notifyd.log_5, notifyd.log_6, notifyd.log_7 IN SHARE ROW EXCLUSIVE MODE;
+-- No writer has a lock on these tables now. A reader locks a log table before the bulk table.
+LOCK TABLE notifyd.log_0, notifyd.log_1, notifyd.log_2, notifyd.log_3,
+	notifyd.log_4, notifyd.log_5, notifyd.log_6, notifyd.log_7,
+	notifyd.bulk_0, notifyd.bulk_1, notifyd.bulk_2, notifyd.bulk_3,
+	notifyd.bulk_4, notifyd.bulk_5, notifyd.bulk_6, notifyd.bulk_7 IN ACCESS EXCLUSIVE MODE;
 
 /* ---------------- watches: every operation by default, and what NOTIFY carries ---------------- */
 
@@ -170,6 +175,30 @@ COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not be
 CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
 INSERT INTO notifyd.unlogged_mark VALUES (true);
 COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since the feed last checked';
+
+/* ---------------- the log: names of columns that say what is in them, see src/ext/log/log_tail.c ---------------- */
+
+-- The library finds the columns of these tables by number.
+DO $$
+DECLARE
+	name text;
+BEGIN
+	FOR name IN
+		SELECT pg_catalog.format('%s_%s', kind, i)
+		FROM pg_catalog.unnest(ARRAY['log', 'bulk']) AS kind, pg_catalog.generate_series(0, 7) AS i
+	LOOP
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I RENAME COLUMN file TO relfilenumber', name);
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I RENAME COLUMN block TO start_block', name);
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I RENAME COLUMN behind TO watermark_delta', name);
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN notifyd.%I.relfilenumber IS'
+			' ''the file that start_block and watermark_delta are about''', name);
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN notifyd.%I.start_block IS'
+			' ''rows of this id and of later ones are in this block or behind it''', name);
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN notifyd.%I.watermark_delta IS'
+			' ''id minus a watermark: rows of ids up to it are in earlier blocks or in that of this row''', name);
+	END LOOP;
+END
+$$;
 
 /* ---------------- timelines: the histories of positions, see src/ext/log/log_timeline.c ---------------- */
 

@@ -89,7 +89,7 @@ sub crash
 
 # The row of the one that is overtaken is there, or not.
 my $id = 0;
-foreach my $point ('log-landed', 'pending-reserved')
+foreach my $point ('log-advance', 'pending-reserved')
 {
 	my $begin = $id += 100;
 	my (undef, $early) = client($node);

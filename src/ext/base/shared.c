@@ -48,10 +48,10 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->next_bulk = 0;
 	database->segment = 0;
 	database->first_at_start = 0;
-	database->decided_at_start = 0;
+	database->watermark_at_start = 0;
 	database->timeline = 0;
 
-	pg_atomic_write_u64(&database->decided, 0);
+	pg_atomic_write_u64(&database->recent_watermark, 0);
 	pg_atomic_write_u64(&database->tail, 0);
 	database->tail_room = 0;
 	database->tail_end = 0;
@@ -82,7 +82,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 {
 	LWLockInitialize(&database->lock, tranche);
 	pg_atomic_init_u64(&database->commit_lsn, InvalidXLogRecPtr);
-	pg_atomic_init_u64(&database->decided, 0);
+	pg_atomic_init_u64(&database->recent_watermark, 0);
 	pg_atomic_init_u64(&database->tail, 0);
 	pg_atomic_init_u32(&database->feed_asleep, 0);
 	pg_atomic_init_u64(&database->events_written, 0);

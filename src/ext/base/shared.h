@@ -65,17 +65,17 @@ typedef struct NotifydDatabase
 	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
 	/*
-	 * Ids, and where rows are added: under lock (log.c, log_place.c), but incarnation, decided and
-	 * tail are read without.
+	 * Ids, and the log's tail (log.c, log_tail.c). All are written under lock; incarnation,
+	 * recent_watermark and tail are read without it, too.
 	 */
 	NOTIFYD_CACHE_LINE LWLock lock;
 	Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
 	int segment;     /* the log table being written */
-	uint64 next_id;           /* the next id to be given out */
-	pg_atomic_uint64 decided; /* a watermark of not long ago, see log_place.c */
-	pg_atomic_uint64 tail;    /* file and block that rows are added to; 0: not known */
-	uint32 tail_room;         /* bytes of that block that nobody has been given */
-	uint32 tail_end;          /* blocks that the file has, at least */
+	uint64 next_id;                    /* the next id to be given out */
+	pg_atomic_uint64 recent_watermark; /* an earlier watermark, which rows record */
+	pg_atomic_uint64 tail;             /* file and block that rows are added to; 0: not known */
+	uint32 tail_room;                  /* bytes of that block that nobody has reserved */
+	uint32 tail_end;                   /* the file has at least so many blocks */
 
 	/* Commit to feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64
@@ -87,9 +87,9 @@ typedef struct NotifydDatabase
 
 	/* Set from the log with the incarnation. */
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
-	uint64 decided_at_start;                  /* the last watermark that the log told of then */
-	uint32 timeline;                          /* of this start, see log_timeline.c; 0: none yet */
-	uint64 next_bulk; /* the next provisional number of a bulk write, under lock */
+	uint64 watermark_at_start; /* the last watermark that the log's rows recorded then */
+	uint32 timeline;           /* of this start, see log_timeline.c; 0: none yet */
+	uint64 next_bulk;          /* the next provisional number of a bulk write, under lock */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */
 	pg_atomic_uint64 events_sent;

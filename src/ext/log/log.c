@@ -41,181 +41,18 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "miscadmin.h"
-#include "utils/inval.h"
 #include "utils/timestamp.h"
 
-#include "ext/base/extension.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 
 /* A commit that takes longer, in ms, is reported, because events of others wait for it. */
 #define LOG_HELD_MS 5000
 
 /* So many ids share what is known of the watermark. */
-#define LOG_DECIDED_EVERY 64
-
-/*
- * The log's relations by segment, as far as they have been looked up. A transaction that writes one
- * event needs them four times, and finding them by name took a sixth of what the event costs.
- */
-static struct
-{
-	bool watching;      /* log_forget() is registered */
-	uint64 forgettings; /* how often it was called */
-	Oid tables[LOG_SEGMENTS];
-	Oid bulk_tables[LOG_SEGMENTS];
-	Oid bulk_indexes[LOG_SEGMENTS];
-} log_known;
-
-static void
-log_forget_relation(Oid *known, Oid relation)
-{
-	for (int i = 0; i < LOG_SEGMENTS; i++)
-	{
-		if (!OidIsValid(relation) || relation == known[i])
-			known[i] = InvalidOid;
-	}
-}
-
-/*
- * A relation was dropped, renamed or altered, in this transaction or another, or its creation
- * rolled back.
- */
-static void
-log_forget(Datum arg pg_attribute_unused(), Oid relation)
-{
-	log_known.forgettings++;
-	log_forget_relation(log_known.tables, relation);
-	log_forget_relation(log_known.bulk_tables, relation);
-	log_forget_relation(log_known.bulk_indexes, relation);
-}
-
-static Oid
-log_known_relation(Oid *known, const char *format, int segment)
-{
-	char name[NAMEDATALEN];
-	uint64 forgettings;
-	Oid oid;
-
-	if (OidIsValid(*known))
-		return *known;
-	if (!log_known.watching)
-	{
-		CacheRegisterRelcacheCallback(log_forget, 0);
-		log_known.watching = true;
-	}
-	snprintf(name, sizeof(name), format, segment);
-	forgettings = log_known.forgettings;
-	oid = extension_relation(name);
-
-	/* Not if it may have been dropped while it was looked up: nobody would tell us again. */
-	if (forgettings == log_known.forgettings)
-		*known = oid;
-	return oid;
-}
-
-Oid
-log_table(int segment)
-{
-	return log_known_relation(&log_known.tables[segment], "log_%d", segment);
-}
-
-Oid
-log_bulk_table(int segment)
-{
-	return log_known_relation(&log_known.bulk_tables[segment], "bulk_%d", segment);
-}
-
-Oid
-log_bulk_index(int segment)
-{
-	return log_known_relation(&log_known.bulk_indexes[segment], "bulk_%d_id", segment);
-}
-
-/*
- * Microseconds since 1970: ids start there, so that one that was lost with the log is not met
- * again.
- */
-static uint64
-log_clock(void)
-{
-	return (uint64) (GetCurrentTimestamp() + NOTIFYD_UNIX_EPOCH);
-}
-
-/*
- * Set the counters from the log. Two backends may do this at once: both compute from what is
- * decided, and the first to take the lock wins, before any id is given out.
- */
-static void
-log_initialise(NotifydDatabase *database, Oid incarnation)
-{
-	LogMap map;
-	uint64 last_id;
-	int segment;
-	uint64 decided;
-	int64 smallest_key;
-	uint32 timeline = log_draw_timeline();
-	uint64 next_id = log_clock();
-
-	Assert(!RecoveryInProgress());
-	log_load_map(&map);
-	log_extremes(&last_id, &segment, &decided, &smallest_key);
-
-	/*
-	 * Normally the newest segment is being written. It is not if ids have passed it by, see
-	 * log_segment.c.
-	 */
-	if (map.n > 0 && last_id < map.segments[map.n - 1].first)
-	{
-		segment = map.segments[map.n - 1].segment;
-		next_id = Max(next_id, map.segments[map.n - 1].first);
-	}
-	next_id = Max(next_id, last_id + 1);
-
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (database->incarnation != incarnation)
-	{
-		/*
-		 * Ids given out before by this server, to an earlier incarnation of the extension, are not
-		 * met again.
-		 */
-		database->next_id = Max(database->next_id, next_id);
-		database->next_bulk = Max(database->next_bulk, (uint64) (1 - smallest_key));
-		database->first_at_start = database->next_id;
-		database->decided_at_start = decided;
-		database->timeline = timeline;
-		database->segment = segment;
-		log_forget_tail(database);
-
-		/* Last: log_attach() reads it without the lock, and then the rest. */
-		pg_write_barrier();
-		database->incarnation = incarnation;
-	}
-	LWLockRelease(&database->lock);
-}
-
-NotifydDatabase *
-log_attach(void)
-{
-	static NotifydDatabase *mine = NULL;
-	Oid incarnation;
-
-	shared_require();
-	if (mine == NULL || mine->oid != MyDatabaseId)
-		mine = shared_database(MyDatabaseId);
-
-	/*
-	 * An extension dropped and created again has other tables, and begins with the first of them.
-	 */
-	incarnation = log_table(0);
-	if (mine->incarnation != incarnation)
-		log_initialise(mine, incarnation);
-	pg_read_barrier(); /* pairs with the one in log_initialise() */
-	return mine;
-}
+#define LOG_WATERMARK_EVERY 64
 
 /*
  * Say whose this backend's entry is. The database's lock must be held, and the entry not be in use
@@ -269,14 +106,15 @@ log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntu
 	me = log_claim_backend(database);
 	reservation.first = database->next_id;
 	reservation.segment = database->segment;
-	reservation.decided = pg_atomic_read_u64(&database->decided);
-	log_allot(database, &reservation, tuples, ntuples);
+	reservation.recent_watermark = pg_atomic_read_u64(&database->recent_watermark);
+	log_tail_reserve(database, &reservation, tuples, ntuples);
 	database->next_id += n;
 	pg_atomic_write_u64(&me->first_id, reservation.first);
 
 	/* Rows should tell of a watermark that is not too old, with no feed about to ask for it too. */
-	if (reservation.first / LOG_DECIDED_EVERY != database->next_id / LOG_DECIDED_EVERY)
-		pg_atomic_write_u64(&database->decided, log_smallest_in_flight(database, &pid) - 1);
+	if (reservation.first / LOG_WATERMARK_EVERY != database->next_id / LOG_WATERMARK_EVERY)
+		pg_atomic_write_u64(&database->recent_watermark,
+							log_smallest_in_flight(database, &pid) - 1);
 	LWLockRelease(&database->lock);
 	return reservation;
 }
@@ -356,7 +194,7 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 	smallest = log_smallest_in_flight(database, &pid);
 	if (smallest != 0)
 		next_id = smallest;
-	pg_atomic_write_u64(&database->decided, next_id - 1);
+	pg_atomic_write_u64(&database->recent_watermark, next_id - 1);
 	LWLockRelease(&database->lock);
 
 	pg_read_barrier();

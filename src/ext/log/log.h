@@ -1,9 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  The log tables notifyd.log_0 ... log_7, and bulk_0 ... bulk_7: ids, writing, reading, rotation.
+ *	  The event log: the tables notifyd.log_0 ... log_7 and bulk_0 ... bulk_7.
  *
- * The model is at the head of log.c, and where rows are at that of log_place.c.
+ * What other folders use of the log. Its files build on each other in this order; none of them
+ * calls one that comes later:
+ *
+ *	  log_row.c, log_check.c	how rows are stored, and checks of tables and pages
+ *	  log_tail.c		where writers put rows, and where readers find them
+ *	  log_lag.c, log.c	ids, the watermark, and what waits for delivery
+ *	  log_write.c, log_bulk.c	inserting rows, the members of large transactions (these are read there, too)
+ *	  log_table.c, log_pin.c, log_segment.c	the small tables, segments and retention
+ *	  log_read.c		reading in order of id
+ *	  log_attach.c		what the first session after a start sets from the log
+ *	  log_timeline.c, log_render.c	timelines, the text of an event
  *
  *-------------------------------------------------------------------------
  */
@@ -24,36 +34,38 @@
 
 #define LOG_SEGMENTS NOTIFYD_LOG_SEGMENTS
 
-/* Columns of a log table, 1-based, as in the extension's script. */
+/*
+ * Columns of a log table, from 1 on, as in the extension's script. Version 1.0 named LOG_RELFILENUMBER
+ * "file", LOG_START_BLOCK "block" and LOG_WATERMARK_DELTA "behind".
+ */
 typedef enum LogColumn
 {
-	LOG_ID =
-		1, /* int8: > 0 an event's id or a bulk marker's first id; < 0 the (first) bulk member's key */
-	LOG_TX,     /* int8: full transaction id */
-	LOG_AT,     /* timestamptz: when the commit began */
-	LOG_FILE,   /* oid: the file that the next two are about, see log_place.c */
-	LOG_BLOCK,  /* int4: rows of ids from this one on are in this block or behind it */
-	LOG_BEHIND, /* int4: rows of ids up to id - behind are in blocks up to that one */
-	LOG_SEQ,    /* int4: place in the transaction, from 1 */
-	LOG_OF,     /* int4: how many events the transaction has */
-	LOG_HEAD,   /* int4: how much of event is left where the whole is too large, see pending.h */
-	LOG_REL,    /* oid: the watched table, 0 for a message */
+	LOG_ID = 1,          /* int8: an event's id, a bulk marker's first id, a bulk member's key */
+	LOG_TX,              /* int8: full transaction id */
+	LOG_AT,              /* timestamptz: when the commit began */
+	LOG_RELFILENUMBER,   /* oid: the file that the next two are about, see log_tail.c */
+	LOG_START_BLOCK,     /* int4: rows of ids from this one on are in this block or behind it */
+	LOG_WATERMARK_DELTA, /* int4: id minus a watermark */
+	LOG_SEQ,             /* int4: place in the transaction, from 1 */
+	LOG_OF,              /* int4: how many events the transaction has */
+	LOG_HEAD,            /* int4: bytes of event that are sent if it is too large, see pending.h */
+	LOG_REL,             /* oid: the watched table, 0 for a message */
 	LOG_OP, /* "char": I U D T M, R for a reset, B for a bulk marker, C for a chunk of bulk members */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
-	LOG_EVENT,   /* text; of a bulk marker: "segment first_key", see log.c */
+	LOG_EVENT,   /* text */
 } LogColumn;
 #define LOG_NCOLUMNS LOG_EVENT
 
-/* Those of them that have a fixed place, at the begin of the row's data. */
+/* The columns with a fixed place, at the begin of a row's data. */
 typedef struct LogFixed
 {
 	int64 id;
 	int64 tx;
 	TimestampTz at;
-	Oid file;
-	int32 block;
-	int32 behind;
+	Oid relfilenumber;
+	int32 start_block;
+	int32 watermark_delta;
 	int32 seq;
 	int32 of;
 	int32 head;
@@ -66,17 +78,18 @@ typedef struct LogFixed
 
 /* ---------------- ids (log.c) ---------------- */
 
+/* Ids that a transaction has reserved, and the room for its rows. */
 typedef struct LogReservation
 {
 	uint64 first;
-	int segment;    /* the log table that the rows of these ids go to */
-	uint64 decided; /* a watermark of before; 0: none is known */
+	int segment;             /* the log table that the rows of these ids go to */
+	uint64 recent_watermark; /* an earlier watermark; 0: none is known */
 
-	/* Where the rows go, see log_place.c. All zero: not known. */
-	uint64 tail;      /* the table's tail of before */
-	uint32 room;      /* what was left of it, in bytes */
+	/* The reserved room, see log_tail.c. All are zero if the tail was unknown. */
+	uint64 tail;      /* the table's tail before */
+	uint32 room;      /* bytes that were left in that block */
 	BlockNumber last; /* the tail's block now */
-	BlockNumber end;  /* so many blocks the file has, at least */
+	BlockNumber end;  /* the file has at least so many blocks */
 } LogReservation;
 
 typedef struct LogBulk
@@ -94,44 +107,38 @@ typedef struct LogMarker
 } LogMarker;
 
 /*
- * This database's entry, its counter made ready from the log where that has not been done since the
- * server, or the extension, came. Needs a transaction. Raises shared_require()'s error, and
- * ERRCODE_UNDEFINED_TABLE when the extension is not in this database.
- */
-extern NotifydDatabase *log_attach(void);
-
-/*
- * Take n ids, in flight from now until log_decided(), and the places for rows of theirs. At
- * PRE_COMMIT, once per transaction.
+ * Reserve n ids, and room for these rows of theirs. The ids are in flight from now until
+ * log_decided(). Called at PRE_COMMIT, once per transaction.
  */
 extern LogReservation
 log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntuples);
 
-/* Take n provisional keys; their segment is not truncated before log_decided(). */
+/* Reserve n keys. Their segment is not truncated before log_decided(). */
 extern LogBulk log_begin_bulk(NotifydDatabase *database, int64 n);
 
 /*
- * The transaction is decided: nothing of it is in flight any more; wakes the feed after a commit.
+ * The transaction has committed or aborted: none of its ids is in flight any more. Wakes the feed.
  * Never fails.
  */
 extern void log_decided(NotifydDatabase *database, bool committed);
 
 /*
- * Every id up to the result is decided: its event is committed and visible to a snapshot taken from
- * now on, or will never be. *lsn is what has to be flushed before those events may be sent.
+ * The watermark. The event of each id up to it is committed and visible to every snapshot that is
+ * taken from now on, or will never be. WAL has to be flushed up to *lsn before these events may be
+ * sent.
  */
 extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 
 /*
  * The process id of a backend that may still write rows to a segment whose ids end before first; 0:
- * there is none.
+ * no backend does.
  */
 extern int log_segment_writer(NotifydDatabase *database, int segment, uint64 first);
 
 /*
- * For the feed, once a second: tell the server's log, once for each, which backend has held up the
- * watermark for seconds. Returns for how many ms the one that holds it up now has done so; 0: none
- * does.
+ * Report a backend that has held up the watermark for seconds in the server's log, once for each
+ * commit. Returns for how many ms the present one has held it up; 0: none does. The feed calls this
+ * once a second.
  */
 extern uint32 log_report_in_flight(NotifydDatabase *database, TimestampTz now);
 
@@ -141,16 +148,13 @@ extern uint32 log_report_in_flight(NotifydDatabase *database, TimestampTz now);
 extern void lag_committed(NotifydDatabase *database);
 
 /*
- * For the feed: before it takes the watermark; and when it has sent what it can: all links have
- * been sent everything up to delivered, and the slowest of them an event of last_at at last.
+ * For the feed, around each round: log_lag.c. delivered: all links have been sent everything up to
+ * this id; last_at: the time of the last event that the slowest link was sent.
  */
 extern void lag_begin_round(NotifydDatabase *database);
 extern void lag_end_round(NotifydDatabase *database, uint64 delivered, TimestampTz last_at);
 
-/*
- * When the oldest commit ended that has not been delivered; 0: there is none. For whoever wants to
- * know.
- */
+/* When the oldest commit ended that has not been delivered; 0: there is none. */
 extern TimestampTz lag_since(NotifydDatabase *database);
 
 /*
@@ -182,13 +186,13 @@ typedef struct LogRow
 } LogRow;
 
 /*
- * Reserve ids for a transaction's events and insert rows of theirs, formed as in log_row.h, in
- * order; of: how many events there are. What is written is visible when the transaction commits.
+ * Reserve ids for a transaction's "of" events and insert these rows, formed as in log_row.h, in
+ * order. Others see them when the transaction commits.
  */
 extern LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at);
 
-/* Take the lock that log_write() needs, for whoever takes others before it. */
+/* Take the lock on the log table that log_write() takes, in advance. */
 extern void log_lock(NotifydDatabase *database);
 
 /* ---------------- large transactions (log_bulk.c) ---------------- */
@@ -206,7 +210,7 @@ extern LogReservation log_write_marker(NotifydDatabase *database, const LogBulk 
 
 /* ---------------- reading (log_read.c) ---------------- */
 
-/* An event as read from the log; good until the callback returns. */
+/* An event as read from the log. What it points to is valid until the callback returns. */
 typedef struct LogEvent
 {
 	uint64 id;
@@ -232,8 +236,7 @@ typedef struct LogSegment
 	int segment;
 	uint64 first;
 	TimestampTz since;
-	uint64
-		pinned; /* last id of the bulk writes that have members here and their marker later; 0: none */
+	uint64 pinned; /* last id of large transactions with members here and a later marker; 0: none */
 } LogSegment;
 
 /* The segments in use, oldest first. */
@@ -241,10 +244,10 @@ typedef struct LogMap
 {
 	int n;
 	LogSegment segments[LOG_SEGMENTS];
-	uint64 oldest; /* events with ids up to and with this one can no longer be had */
+	uint64 oldest; /* events up to and with this id are no longer retained */
 } LogMap;
 
-/* A place in the log from which reading goes on. Zero but for after: not looked at yet. */
+/* Where a reader goes on. A new reader has only after set. */
 typedef struct LogReader
 {
 	uint64 after; /* everything up to this id has been given to the callback */
@@ -255,27 +258,28 @@ typedef struct LogReader
 	BlockNumber near_block;
 } LogReader;
 
-/* Given each event in order of id. Returns false to stop behind this one. */
+/* Called for each event in order of id. Returns false to stop behind this one. */
 typedef bool (*LogCallback)(const LogEvent *event, void *arg);
 
 /*
- * Read events reader->after < id <= upto, which must be at or below a watermark that was taken
- * before the snapshot. At most max_rows are looked at. reader->after is where reading stopped: upto
- * when there was nothing more. Needs a transaction. reader->after must not be below map->oldest.
+ * Read events reader->after < id <= upto, at most max_rows of them. upto is a watermark that was
+ * taken before the snapshot, or less. Afterwards reader->after is where reading stopped: upto if there
+ * was nothing more. Needs a transaction. reader->after must not be below map->oldest.
  */
 extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows,
 					 Snapshot snapshot, LogCallback callback, void *arg);
 
 /*
- * The last id in the log, dead rows included, which segment it is in, the last watermark that a row
- * tells of (0: none does), and the smallest key (0: none).
+ * The last id in the log and its segment, the last watermark that a row records (0: none), and the
+ * smallest key of a bulk table (0: none). Dead rows count.
  */
-extern void log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smallest_key);
+extern void
+log_extremes(uint64 *last_id, int *last_segment, uint64 *recent_watermark, int64 *smallest_key);
 
-/* The last id that a row stands for. */
+/* The last id that a row stands for: a marker stands for several. */
 extern uint64 log_last_id_of(TupleTableSlot *slot);
 
-/* The last id of an event at or below upto that is visible to the snapshot, or map->oldest. */
+/* The last id at or below upto whose event the snapshot sees, at least map->oldest. */
 extern uint64 log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot);
 
 /* Give the callback the event with this id, if the log has it. */
@@ -297,6 +301,15 @@ extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, i
 extern void
 log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at);
 
+/* ---------------- at a start (log_attach.c) ---------------- */
+
+/*
+ * This database's entry. Sets its counters from the log if no session has done that since the
+ * server's start or since CREATE EXTENSION. Needs a transaction. Raises shared_require()'s error, and
+ * ERRCODE_UNDEFINED_TABLE if the extension is not in this database.
+ */
+extern NotifydDatabase *log_attach(void);
+
 /* ---------------- timelines (log_timeline.c) ---------------- */
 
 /*
@@ -308,27 +321,24 @@ extern uint32 log_timeline(void);
 /* The timeline in the position of an event: always the same. Needs a transaction. */
 extern uint32 log_timeline_of(uint64 id);
 
-/* A number for a new timeline. Needs a transaction. */
-extern uint32 log_draw_timeline(void);
-
 /*
- * Note this start's timeline, and where the earlier ones end, if that has not been done. Called by
- * the feed before it hands out a position, outside a transaction.
+ * Note this start's timeline and where the earlier ones end, unless that has been done. The feed
+ * calls this before it hands out a position, outside a transaction.
  */
 extern void log_begin_timeline(NotifydDatabase *database, const LogMap *map);
 
 /*
- * For the feed: up to which id positions of a timeline are good. False: the timeline is no part of
- * this history.
+ * Up to which id positions of a timeline are good. Returns false if the timeline is not part of this
+ * history. For the feed.
  */
 extern bool log_timeline_end(uint32 timeline, uint64 *last);
 
-/* ---------------- segments and retention (log_segment.c) ---------------- */
+/* ---------------- small tables (log_table.c) ---------------- */
 
 /*
- * Call a function with the columns of each row of a small table of ours that a snapshot sees, and
- * run a statement of our own that takes up to two numbers, which the latter needs to be between the
- * other two.
+ * Helpers for the small tables, as notifyd.log_segment. The first calls a function with the columns
+ * of each row that a snapshot sees. log_execute() runs a statement that takes up to two numbers,
+ * between log_begin_work() and log_end_work(), which make a transaction.
  */
 typedef void (*LogRowFunction)(void *arg, Datum *values);
 extern void
@@ -337,9 +347,9 @@ extern void log_begin_work(void);
 extern void log_execute(const char *sql, int64 first, int64 second);
 extern void log_end_work(void);
 
-/*
- * A position in the middle of what is retained: by segments, the older half is up to and with it.
- */
+/* ---------------- segments and retention (log_segment.c) ---------------- */
+
+/* The last id of the older half of the retained segments. */
 extern uint64 log_middle(const LogMap *map);
 
 /* Read the map of segments from notifyd.log_segment. Needs a transaction. */
@@ -352,34 +362,29 @@ extern void log_load_map(LogMap *map);
 extern void log_begin(NotifydDatabase *database, LogMap *map);
 
 /*
- * Do what retention asks for, in transactions of its own: truncations, and at most one rotation.
- * Called by the feed only, outside a transaction, with its map, which is kept right; all readers
- * have read up to read. Never waits for a lock. Returns the time in ms after which it wants to be
- * called again.
+ * Retention: truncate old segments, and begin a new one if the current one is large or old enough.
+ * Only the feed calls this, outside a transaction, with its map, which is updated. All readers have
+ * read up to "read". Never waits for a lock. Returns after how many ms it is to be called again.
  */
 extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now);
 
 /*
- * For log_retain(), when the log takes total bytes although it is to take no more than limit
- * (log_pin.c): beyond twice the limit tell the server's log, once for each, which process keeps the
- * oldest segment from being truncated.
+ * Report who keeps the oldest segment from being truncated in the server's log, once for each, if the
+ * log takes more than twice the limit. total and limit are bytes. For log_retain(); log_pin.c.
  */
 extern void
 log_report_pinned(NotifydDatabase *database, const LogMap *map, int64 total, int64 limit);
 
 /*
- * For writers: so many bytes of events have been written. Wakes the feed where retention has to
- * look.
+ * Count bytes of events that have been written, and wake the feed if retention has to look. For
+ * writers.
  */
 extern void log_wrote(NotifydDatabase *database, uint64 bytes);
 
 /* Whether retention has to look now, because much has been written. */
 extern bool log_retention_due(NotifydDatabase *database);
 
-/*
- * After how many ms retention should look at the log of a database that has no feed, if anything is
- * in it.
- */
+/* After how many ms retention should look at the log of a database without a feed. */
 extern int log_visit_ms(void);
 
 /* ---------------- the log tables and utility statements (log_guard.c) ---------------- */

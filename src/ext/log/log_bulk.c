@@ -43,7 +43,7 @@
 #include "ext/log/log_bulk.h"
 #include "ext/log/log_check.h"
 #include "ext/log/log_event.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 #include "ext/log/log_row.h"
 #include "ext/log/log_write.h"
 
@@ -376,7 +376,7 @@ bulk_form_tuple(const LogRow *row, Size columns_size)
 static void
 bulk_add_row(LogBulkWriter *writer, const LogRow *row, Size columns_size)
 {
-	static const LogSign nowhere = {0}; /* the index finds these rows */
+	static const LogTailHint nowhere = {0}; /* the index finds these rows */
 
 	MemoryContext context = MemoryContextSwitchTo(writer->rows);
 	HeapTuple tuple = bulk_form_tuple(row, columns_size);

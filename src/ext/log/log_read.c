@@ -20,7 +20,7 @@
 #include "ext/log/log_bulk.h"
 #include "ext/log/log_check.h"
 #include "ext/log/log_event.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 
 /* ---------------- reading in order ---------------- */
 
@@ -44,9 +44,9 @@ log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Sn
 	LogEvent event;
 
 	slot_getallattrs(slot);
-	if (DatumGetObjectId(slot->tts_values[LOG_FILE - 1]) == reader->near_file)
-		reader->near_block =
-			Max(reader->near_block, (BlockNumber) DatumGetInt32(slot->tts_values[LOG_BLOCK - 1]));
+	if (DatumGetObjectId(slot->tts_values[LOG_RELFILENUMBER - 1]) == reader->near_file)
+		reader->near_block = Max(
+			reader->near_block, (BlockNumber) DatumGetInt32(slot->tts_values[LOG_START_BLOCK - 1]));
 	if (DatumGetChar(slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
 	{
 		reader->bulk = log_read_marker(slot);
@@ -127,16 +127,16 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 /* ---------------- single look-ups ---------------- */
 
 void
-log_extremes(uint64 *last_id, int *last_segment, uint64 *decided, int64 *smallest_key)
+log_extremes(uint64 *last_id, int *last_segment, uint64 *recent_watermark, int64 *smallest_key)
 {
-	*decided = 0;
+	*recent_watermark = 0;
 	*last_id = 0;
 	*last_segment = 0;
 	*smallest_key = 0;
 	for (int segment = 0; segment < LOG_SEGMENTS; segment++)
 	{
 		Relation table = log_open(segment, AccessShareLock);
-		uint64 last = log_last_in(table, decided);
+		uint64 last = log_last_in(table, recent_watermark);
 
 		/* Dead rows count too: their ids may have been given out and must not be again. */
 		if (last > *last_id)

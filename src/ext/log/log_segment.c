@@ -36,10 +36,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/log/log_check.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 #include "ext/base/settings.h"
 
 /*
@@ -108,23 +107,6 @@ log_map_pin(void *arg, Datum *values)
 }
 
 void
-log_for_each_row(const char *name, Snapshot snapshot, LogRowFunction function, void *arg)
-{
-	Relation table = table_open(extension_relation(name), AccessShareLock);
-	TableScanDesc scan = table_beginscan(table, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(table, NULL);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		slot_getallattrs(slot);
-		function(arg, slot->tts_values);
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(table, AccessShareLock);
-}
-
-void
 log_load_map(LogMap *map)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -142,37 +124,6 @@ uint64
 log_middle(const LogMap *map)
 {
 	return map->n > 1 ? map->segments[map->n / 2].first - 1 : 0;
-}
-
-void
-log_execute(const char *sql, int64 first, int64 second)
-{
-	Oid types[2] = {INT8OID, INT8OID};
-	Datum values[2] = {Int64GetDatum(first), Int64GetDatum(second)};
-	int result = SPI_execute_with_args(sql,
-									   strstr(sql, "$2")   ? 2
-									   : strstr(sql, "$1") ? 1
-														   : 0,
-									   types, values, NULL, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not execute \"%s\": %s", sql, SPI_result_code_string(result));
-}
-
-void
-log_begin_work(void)
-{
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	SPI_connect();
-}
-
-void
-log_end_work(void)
-{
-	SPI_finish();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
 }
 
 /*
@@ -252,7 +203,7 @@ log_switch(NotifydDatabase *database, int segment, uint64 first)
 	{
 		database->next_id = first;
 		database->segment = segment;
-		log_forget_tail(database);
+		log_tail_forget(database);
 		done = true;
 	}
 	LWLockRelease(&database->lock);

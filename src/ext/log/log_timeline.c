@@ -33,7 +33,7 @@
  * After an ordinary crash this ends at or behind every position that was handed out: events are
  * sent up to a watermark, which is before all that is under way, and only when the ends of
  * everything up to it, aborts too, are on disk (log_decided()). An abort that left no row is a gap,
- * too. Rows tell of watermarks (log_place.c), and what was there at the start before has ended, so
+ * too. Rows tell of watermarks (log_tail.c), and what was there at the start before has ended, so
  * it matters only if no row was written after the watermark had passed it.
  *
  * Version 1.0 noted, for each timeline of PostgreSQL's, up to which id the ones before are good.
@@ -58,16 +58,10 @@
 #include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/log/log_check.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 
 /* last_id of the present timeline: it has no end yet. */
 #define LOG_TIMELINE_OPEN PG_INT64_MAX
-
-/*
- * Numbers are below this: three bytes tell histories apart well enough, and are short in a text
- * that every event has.
- */
-#define LOG_TIMELINE_NUMBERS (1 << 24)
 
 typedef struct LogTimeline
 {
@@ -148,25 +142,6 @@ log_open_timeline(const LogTimelines *all)
 			return &all->timelines[i];
 	}
 	return NULL;
-}
-
-uint32
-log_draw_timeline(void)
-{
-	LogTimelines all = {0};
-	uint32 drawn;
-
-	log_load_timelines(&all);
-	do
-	{
-		if (!pg_strong_random(&drawn, sizeof(drawn)))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-		drawn %= LOG_TIMELINE_NUMBERS;
-	} while (drawn == 0 || log_find_timeline(&all, drawn) != NULL);
-	if (all.timelines != NULL)
-		pfree(all.timelines);
-	return drawn;
 }
 
 /* What a standby's primary has noted. */
@@ -280,7 +255,7 @@ log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
 		slot_getallattrs(slot);
 		go_on = log_row_ended(slot) &&
 				(places.places[i].id <= Max(*certain + 1, segment->first) ||
-				 DatumGetInt32(slot->tts_values[LOG_BEHIND - 1]) == PG_INT32_MAX);
+				 DatumGetInt32(slot->tts_values[LOG_WATERMARK_DELTA - 1]) == PG_INT32_MAX);
 		if (go_on)
 			*certain = log_last_id_of(slot);
 	}
@@ -299,7 +274,7 @@ static uint64
 log_certain(NotifydDatabase *database, const LogMap *map)
 {
 	uint64 upto = database->first_at_start - 1;
-	uint64 certain = Max(database->decided_at_start, map->oldest);
+	uint64 certain = Max(database->watermark_at_start, map->oldest);
 	const LogTimeline *before = log_open_timeline(&log_timelines);
 
 	if (before != NULL && before->first > 0)

@@ -22,21 +22,21 @@
 
 #include "ext/base/failpoint.h"
 #include "ext/log/log_check.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 #include "ext/log/log_row.h"
 #include "ext/log/log_write.h"
 
 void
-log_stamp_row(HeapTuple tuple, const LogRow *row, const LogSign *sign)
+log_stamp_row(HeapTuple tuple, const LogRow *row, const LogTailHint *hint)
 {
 	LogFixed *fixed = log_row_fixed((char *) tuple->t_data);
 
 	fixed->id = row->id;
 	fixed->tx = (int64) row->tx;
 	fixed->at = row->at;
-	fixed->file = sign->file;
-	fixed->block = (int32) sign->block;
-	fixed->behind = log_behind(sign, (uint64) row->id);
+	fixed->relfilenumber = hint->relfilenumber;
+	fixed->start_block = (int32) hint->start_block;
+	fixed->watermark_delta = log_tail_delta(hint, (uint64) row->id);
 	fixed->seq = row->seq;
 	fixed->of = row->of;
 }
@@ -101,7 +101,7 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 	 */
 	Relation table = log_open(database->segment, RowExclusiveLock);
 	LogReservation reservation = log_reserve(database, of, tuples, n);
-	LogSign sign;
+	LogTailHint hint;
 
 	FAIL_POINT("pending-reserved");
 	if (RelationGetRelid(table) != log_table(reservation.segment))
@@ -109,23 +109,23 @@ log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 
 		table_close(table, NoLock);
 		table = log_open(reservation.segment, RowExclusiveLock);
 	}
-	FAIL_POINT("log-aim");
-	sign = log_aim(database, &reservation, table);
+	FAIL_POINT("log-prepare");
+	hint = log_tail_prepare(database, &reservation, table);
 	for (int i = 0; i < n; i++)
 	{
 		LogRow row = {
 			.id = (int64) reservation.first + i, .tx = tx, .at = at, .seq = i + 1, .of = of};
 
-		log_stamp_row(tuples[i], &row, &sign);
+		log_stamp_row(tuples[i], &row, &hint);
 	}
 	while (n > 0)
 	{
-		int here = log_point(table, &sign, tuples, n);
+		int here = log_tail_target(table, &hint, tuples, n);
 
 		log_insert(table, tuples, here, GetCurrentCommandId(true), HEAP_INSERT_SKIP_FSM, NULL);
-		FAIL_POINT("log-landed");
-		log_landed(database, reservation.segment, table,
-				   ItemPointerGetBlockNumber(&tuples[here - 1]->t_self));
+		FAIL_POINT("log-advance");
+		log_tail_advance(database, reservation.segment, table,
+						 ItemPointerGetBlockNumber(&tuples[here - 1]->t_self));
 		tuples += here;
 		n -= here;
 	}

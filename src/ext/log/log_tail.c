@@ -1,44 +1,44 @@
 /*-------------------------------------------------------------------------
  *
- * log_place.c
- *	  Where in a log table the rows of certain ids are.
+ * log_tail.c
+ *	  The tail of the log: where writers put rows, and where readers find them.
  *
- * A log table has no index: an entry for each event cost its writer more than the row did. It needs
- * none, because rows are given their places in the order of their ids: whoever takes ids takes room
- * at the table's tail as well, under the same lock. So rows stand nearly in that order. Nearly,
- * because a row may find no room where it was given some; it then goes to the file's end, and the
- * tail with it. So each row says what was known when its ids were taken:
+ * A log table has no index, because an index entry for each event cost its writer more than the row
+ * did. Writers put rows nearly in the order of their ids instead: a writer that takes ids also takes
+ * room at the table's tail, under the same lock. The order is not exact, because a row may not find
+ * the room that was reserved for it; it then goes to the end of the file, and the tail follows it.
+ * So each row records what was known when its ids were taken:
  *
- *	  block		the tail then. Rows of this id, and of all that were taken later, are in this block or behind it,
- *				as that is where they were given room.
- *	  behind	id - behind was a watermark then. What was decided had been added: rows of ids up to
- *				it are in blocks up to and with that one.
- *	  file		of which file that is said. VACUUM FULL moves rows to another one.
+ *	  start_block		the block of the tail. Rows of this id and of all ids that were taken later are in this
+ *				block or behind it, because their room was reserved there.
+ *	  watermark_delta	id - watermark_delta was a watermark. The rows of all ids up to it had been inserted,
+ *				so they are in blocks up to and with that of this row.
+ *	  relfilenumber		the file that these two are about. Rows that were copied to another file say nothing.
  *
- * So every row, dead or alive, tells a reader where ids at or above its own begin, and a binary
- * search for an id cannot go wrong: a bad turn only makes the reader begin too early. And a reader
- * that goes forward knows which ids cannot come any more, so it need not keep many to put them in
- * order.
+ * So every row, dead or alive, tells a reader where to begin for ids from its own on, and a binary
+ * search for an id cannot go wrong: a wrong turn only makes the reader begin too early. A reader that
+ * goes forward also learns which ids cannot come any more, so it sorts few rows at a time.
  *
- * The tail is a (file, block) in shared memory, with the room that is left in the block. It may be
- * a block that the file does not have yet: who was given room there makes it. Blocks are made
- * several at a time, by one who comes near the file's end, mostly before anyone needs them; after a
- * crash some may stay empty. Two rules keep what rows say true:
+ * The tail is a file and a block in shared memory, with the room that is left in the block. The file
+ * may not have that block yet: the writer whose room is there makes it. A writer that comes near the
+ * end of the file makes several blocks, mostly before anyone needs them; after a crash some of them
+ * may stay empty. Two rules keep the rows' records true:
  *
- *	  Before a row is decided the tail is at its block or behind it, or not known (log_landed()).
- *	  No row goes before the tail of when its ids were taken, nor before that of now if it had none (log_aim()).
+ *	  Before a transaction leaves the set of those in flight, the tail is at the block of its last row or behind
+ *	  it, or unknown (log_tail_advance()).
+ *	  No row goes before the tail of its reservation. If that was unknown, it goes to the end of the file, not
+ *	  before the tail of now (log_tail_prepare()).
  *
- * The tail is not known after a start of the server and at the beginning of a segment. The first
- * writer adds its rows to the file's end; these rows say nothing but "block 0", and the tail is known
- * again. So within the life of the shared memory a known tail never moves back in a file: the file
- * only grows (log_guard.c refuses what would make it shorter), and the tail of a file is not
- * replaced by that of another one before the segment ends. A crash may leave the file shorter than
- * the tail was, but not than any row has said that survived it, because each row stands in the block
- * that it names or behind it; and nobody remembers the tail.
+ * The tail is unknown after a start of the server and at the beginning of a segment. The first
+ * writer then puts its rows at the end of the file, with start_block 0 and no watermark, and makes
+ * the tail known.
  *
- * A table may still get another file: "ALTER TABLE ALL IN TABLESPACE" copies it block by block. Then
- * rows go to the new file's end, and say nothing, until the segment ends. So a rollback, which brings
- * the old file back, finds the old file's tail still right.
+ * Within the life of the shared memory a known tail never moves back. The file only grows, because
+ * log_guard.c refuses statements that would make it shorter. And the tail of one file is not replaced
+ * by that of another before the segment ends: "ALTER TABLE ALL IN TABLESPACE" gives a table a new
+ * file, but if it is rolled back, the tail of the old one is right. Until the segment ends, rows go
+ * to the end of the new file. A crash may make a file shorter than the tail was. It cannot lose the
+ * start_block of a row that survives, because the row itself stands there or behind it.
  *
  *-------------------------------------------------------------------------
  */
@@ -56,17 +56,17 @@
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/log/log_check.h"
-#include "ext/log/log_place.h"
+#include "ext/log/log_tail.h"
 #include "ext/log/log_row.h"
 
-/* What is needed of a row to know where it, and others, are. */
+/* The columns of a row that say where it and others are. */
 typedef struct LogPageRow
 {
 	uint64 id;
-	uint64 last; /* the last id that it stands for */
-	Oid file;
-	BlockNumber block;
-	int32 behind;
+	uint64 last; /* of a bulk marker: the transaction's last id; else the id */
+	Oid relfilenumber;
+	BlockNumber start_block;
+	int32 watermark_delta;
 	OffsetNumber offset;
 } LogPageRow;
 
@@ -91,15 +91,15 @@ log_tail_block(uint64 tail)
 }
 
 #define LOG_PAGE_ROOM (BLCKSZ - SizeOfPageHeaderData)
-#define LOG_INLINE                                                                                 \
-	8160 /* what is larger goes out of line: toast_tuple_target of the log's tables */
-#define LOG_BLOCKS_AHEAD   4 /* blocks are made while the tail has no more before it */
+
+/* The text of a larger row goes out of line: toast_tuple_target of the log tables. */
+#define LOG_INLINE 8160
+
+/* A writer adds blocks when the file has no more than these behind the tail, at most so many. */
+#define LOG_BLOCKS_AHEAD   4
 #define LOG_BLOCKS_AT_ONCE 32
 
-/*
- * The room that a row needs in a block. The text of a large one is elsewhere; everything else
- * stays.
- */
+/* The room that a row needs in a block. Only the text of a large row is stored elsewhere. */
 static uint32
 log_row_room(HeapTuple tuple)
 {
@@ -115,7 +115,7 @@ log_row_room(HeapTuple tuple)
 	return sizeof(ItemIdData) + MAXALIGN(length);
 }
 
-/* Go on to the place of the next row. */
+/* Move the spot to where the next row goes, and take the row's room there. */
 static void
 log_step(LogSpot *spot, HeapTuple tuple)
 {
@@ -132,7 +132,8 @@ log_step(LogSpot *spot, HeapTuple tuple)
 }
 
 void
-log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples, int n)
+log_tail_reserve(NotifydDatabase *database, LogReservation *reservation, const HeapTuple *tuples,
+				 int n)
 {
 	uint64 tail = pg_atomic_read_u64(&database->tail);
 	LogSpot spot = {.block = log_tail_block(tail), .room = database->tail_room};
@@ -150,7 +151,7 @@ log_allot(NotifydDatabase *database, LogReservation *reservation, const HeapTupl
 }
 
 void
-log_forget_tail(NotifydDatabase *database)
+log_tail_forget(NotifydDatabase *database)
 {
 	Assert(LWLockHeldByMeInMode(&database->lock, LW_EXCLUSIVE));
 	pg_atomic_write_u64(&database->tail, 0);
@@ -159,8 +160,8 @@ log_forget_tail(NotifydDatabase *database)
 }
 
 /*
- * Make blocks, so that there is this one, and some more. New ones are zero until a row comes. wait:
- * else not if somebody else is at it.
+ * Add blocks to the file until it has block last, and some more. New blocks are zero until a row
+ * comes. wait: wait for another backend that adds blocks, instead of leaving it to that one.
  */
 static void
 log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wait)
@@ -189,11 +190,12 @@ log_extend(NotifydDatabase *database, Relation table, BlockNumber last, bool wai
 }
 
 /*
- * Rows for which no place is known go to the file's end, which must not be before the tail, nor
- * before that of the reservation.
+ * Rows without reserved room go to the end of the file. Make sure that this is not before the tail,
+ * nor before what the reservation has.
  */
 static void
-log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Relation table)
+log_tail_prepare_at_end(NotifydDatabase *database, const LogReservation *reservation,
+						Relation table)
 {
 	Oid file = COMPAT_RELATION_FILE(table);
 	uint64 tail = pg_atomic_read_u64(&database->tail);
@@ -208,56 +210,57 @@ log_aim_at_end(NotifydDatabase *database, const LogReservation *reservation, Rel
 	RelationSetTargetBlock(table, InvalidBlockNumber);
 }
 
-LogSign
-log_aim(NotifydDatabase *database, const LogReservation *reservation, Relation table)
+LogTailHint
+log_tail_prepare(NotifydDatabase *database, const LogReservation *reservation, Relation table)
 {
-	LogSign sign = {.file = COMPAT_RELATION_FILE(table)};
+	LogTailHint hint = {.relfilenumber = COMPAT_RELATION_FILE(table)};
 
-	if (log_tail_file(reservation->tail) != sign.file)
+	if (log_tail_file(reservation->tail) != hint.relfilenumber)
 	{
-		log_aim_at_end(database, reservation, table);
-		return sign;
+		log_tail_prepare_at_end(database, reservation, table);
+		return hint;
 	}
-	sign.known = true;
-	sign.block = log_tail_block(reservation->tail);
-	sign.decided = reservation->decided;
-	sign.spot = (LogSpot){.block = sign.block, .room = reservation->room};
+	hint.known = true;
+	hint.start_block = log_tail_block(reservation->tail);
+	hint.recent_watermark = reservation->recent_watermark;
+	hint.spot = (LogSpot){.block = hint.start_block, .room = reservation->room};
 	if (reservation->last + Min(LOG_BLOCKS_AHEAD, reservation->end / 8) >= reservation->end)
 		log_extend(database, table, reservation->last, reservation->last >= reservation->end);
-	return sign;
+	return hint;
 }
 
 int
-log_point(Relation table, LogSign *sign, const HeapTuple *tuples, int n)
+log_tail_target(Relation table, LogTailHint *hint, const HeapTuple *tuples, int n)
 {
 	int here = 1;
 
-	if (!sign->known)
+	if (!hint->known)
 		return n;
-	log_step(&sign->spot, tuples[0]);
+	log_step(&hint->spot, tuples[0]);
 	while (here < n)
 	{
-		LogSpot next = sign->spot;
+		LogSpot next = hint->spot;
 
 		log_step(&next, tuples[here]);
-		if (next.block != sign->spot.block)
+		if (next.block != hint->spot.block)
 			break;
-		sign->spot = next;
+		hint->spot = next;
 		here++;
 	}
-	RelationSetTargetBlock(table, sign->spot.block);
+	RelationSetTargetBlock(table, hint->spot.block);
 	return here;
 }
 
 int32
-log_behind(const LogSign *sign, uint64 id)
+log_tail_delta(const LogTailHint *hint, uint64 id)
 {
-	return sign->decided == 0 ? PG_INT32_MAX
-							  : (int32) Min(id - sign->decided, (uint64) PG_INT32_MAX);
+	return hint->recent_watermark == 0
+			   ? PG_INT32_MAX
+			   : (int32) Min(id - hint->recent_watermark, (uint64) PG_INT32_MAX);
 }
 
 void
-log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber block)
+log_tail_advance(NotifydDatabase *database, int segment, Relation table, BlockNumber block)
 {
 	Oid file = COMPAT_RELATION_FILE(table);
 	uint64 tail = pg_atomic_read_u64(&database->tail);
@@ -270,7 +273,7 @@ log_landed(NotifydDatabase *database, int segment, Relation table, BlockNumber b
 	tail = pg_atomic_read_u64(&database->tail);
 	if (tail == 0 && database->segment == segment)
 	{
-		/* No earlier than where anyone has added rows before. */
+		/* Behind all rows that any backend has inserted. */
 		pg_atomic_write_u64(&database->tail, log_make_tail(file, nblocks - 1));
 		database->tail_room = 0;
 		database->tail_end = nblocks;
@@ -298,8 +301,8 @@ log_find_database(void)
 }
 
 /*
- * How many blocks may have rows of ids up to a watermark that was taken before: none behind the
- * tail. It is not known where nothing has been written since the server, or this segment, began.
+ * How many blocks may have rows of ids up to a watermark that was taken before. Blocks behind the
+ * tail have none.
  */
 static BlockNumber
 log_count_blocks(Relation table)
@@ -313,10 +316,7 @@ log_count_blocks(Relation table)
 			   : nblocks;
 }
 
-/*
- * What the rows of a page say; rows must have room for MaxHeapTuplesPerPage. Returns how many there
- * are.
- */
+/* Read the rows of a page, at most MaxHeapTuplesPerPage. Returns how many there are. */
 static int
 log_read_page(Relation table, BlockNumber block, LogPageRow *rows)
 {
@@ -335,15 +335,16 @@ log_read_page(Relation table, BlockNumber block, LogPageRow *rows)
 		if (row == NULL)
 			continue;
 		fixed = log_row_fixed(row);
-		if (fixed->file == COMPAT_RELATION_FILE(table) && (BlockNumber) fixed->block > block)
+		if (fixed->relfilenumber == COMPAT_RELATION_FILE(table) &&
+			(BlockNumber) fixed->start_block > block)
 			log_report_damage(RelationGetRelid(table), block,
 							  "a row that belongs to a later block");
 		rows[n++] = (LogPageRow){
 			.id = (uint64) fixed->id,
 			.last = (uint64) fixed->id + (fixed->op == LOG_BULK_OP ? fixed->of - 1 : 0),
-			.file = fixed->file,
-			.block = (BlockNumber) fixed->block,
-			.behind = fixed->behind,
+			.relfilenumber = fixed->relfilenumber,
+			.start_block = (BlockNumber) fixed->start_block,
+			.watermark_delta = fixed->watermark_delta,
 			.offset = offset,
 		};
 	}
@@ -365,22 +366,22 @@ log_locate(Relation table, uint64 id)
 		BlockNumber middle = low + (high - low) / 2;
 		BlockNumber block = middle;
 		bool before = false;
-		bool told = false;
+		bool found_any = false;
 
-		/* From a block whose rows tell nothing, as it has none, on to one that tells. */
-		for (; block < high && !told; block++)
+		/* Skip blocks without a row of this file, as empty ones. */
+		for (; block < high && !found_any; block++)
 		{
 			int n = log_read_page(table, block, rows);
 
 			for (int i = 0; i < n; i++)
 			{
-				if (rows[i].file != file)
+				if (rows[i].relfilenumber != file)
 					continue;
-				told = true;
+				found_any = true;
 				if (rows[i].id <= id)
 				{
 					before = true;
-					found = Max(found, rows[i].block);
+					found = Max(found, rows[i].start_block);
 				}
 			}
 		}
@@ -438,7 +439,7 @@ log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, u
 	Oid file = COMPAT_RELATION_FILE(table);
 	BlockNumber nblocks = log_count_blocks(table);
 	uint64 complete = after;
-	int look = enough; /* so many found: count those that are complete */
+	int look = enough; /* with so many found, count those up to complete */
 
 	places->n = 0;
 	for (BlockNumber block = from; complete < upto; block++)
@@ -454,8 +455,8 @@ log_collect(LogPlaces *places, Relation table, BlockNumber from, uint64 after, u
 		n = log_read_page(table, block, rows);
 		for (int i = 0; i < n; i++)
 		{
-			if (rows[i].file == file && rows[i].behind < PG_INT32_MAX)
-				complete = Max(complete, rows[i].id - rows[i].behind);
+			if (rows[i].relfilenumber == file && rows[i].watermark_delta < PG_INT32_MAX)
+				complete = Max(complete, rows[i].id - rows[i].watermark_delta);
 			if (rows[i].id > after && rows[i].id <= upto)
 				log_add_place(places, rows[i].id, block, rows[i].offset);
 		}
@@ -498,8 +499,8 @@ log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slo
 	bool found;
 
 	/*
-	 * A row that is found is the last if all behind it were looked at, and it says itself where
-	 * those are.
+	 * The row that is found is the last one if all blocks from its start_block on have been read.
+	 * If not, begin there.
 	 */
 	for (;;)
 	{
@@ -509,8 +510,9 @@ log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slo
 		found = log_get_last_of(&places, table, snapshot, slot);
 		if (found)
 		{
-			if (DatumGetObjectId(slot->tts_values[LOG_FILE - 1]) == COMPAT_RELATION_FILE(table))
-				begin = (BlockNumber) DatumGetInt32(slot->tts_values[LOG_BLOCK - 1]);
+			if (DatumGetObjectId(slot->tts_values[LOG_RELFILENUMBER - 1]) ==
+				COMPAT_RELATION_FILE(table))
+				begin = (BlockNumber) DatumGetInt32(slot->tts_values[LOG_START_BLOCK - 1]);
 			if (begin >= from)
 				break;
 		}
@@ -527,7 +529,7 @@ log_get_last(Relation table, uint64 upto, Snapshot snapshot, TupleTableSlot *slo
 }
 
 uint64
-log_last_in(Relation table, uint64 *decided)
+log_last_in(Relation table, uint64 *recent_watermark)
 {
 	LogPageRow rows[MaxHeapTuplesPerPage];
 	Oid file = COMPAT_RELATION_FILE(table);
@@ -536,8 +538,8 @@ log_last_in(Relation table, uint64 *decided)
 	uint64 last = 0;
 
 	/*
-	 * The greatest id is that of the last rows or a greater one, which is not before where these
-	 * say.
+	 * The row with the greatest id is not before the start_block of the rows that are last in the
+	 * file.
 	 */
 	for (BlockNumber block = nblocks; block > 0 && last == 0; block--)
 	{
@@ -545,8 +547,8 @@ log_last_in(Relation table, uint64 *decided)
 
 		for (int i = 0; i < n; i++)
 		{
-			if (rows[i].file == file)
-				begin = Max(begin, rows[i].block);
+			if (rows[i].relfilenumber == file)
+				begin = Max(begin, rows[i].start_block);
 			last = Max(last, rows[i].last);
 		}
 	}
@@ -557,8 +559,8 @@ log_last_in(Relation table, uint64 *decided)
 		for (int i = 0; i < n; i++)
 		{
 			last = Max(last, rows[i].last);
-			if (rows[i].behind < PG_INT32_MAX)
-				*decided = Max(*decided, rows[i].id - rows[i].behind);
+			if (rows[i].watermark_delta < PG_INT32_MAX)
+				*recent_watermark = Max(*recent_watermark, rows[i].id - rows[i].watermark_delta);
 		}
 	}
 	return last;
