@@ -1,5 +1,5 @@
-# VACUUM does not truncate a log file in which a writer has reserved space but not yet added its
-# rows. After VACUUM has truncated the file, later rows are found. Needs a library with fail points.
+# VACUUM does not truncate a log file, whether or not a writer has reserved space in it without
+# having added its rows yet. All rows are found. Needs a library with fail points.
 
 use strict;
 use warnings;
@@ -60,9 +60,7 @@ $node->reload;
 $held->query_safe('SELECT 1');
 $before = roll_back();
 $node->safe_psql('postgres', 'VACUUM (TRUNCATE) notifyd.log_0');
-my $cut = blocks();
-note "blocks: $before, cut to $cut";
-cmp_ok($cut, '<', $before, 'VACUUM cuts the file when nobody has');
+is(blocks(), $before, 'nor when nobody has');
 insert($_, $_, '') for 401 .. 430;
 
 my @want = (1 .. 3, 201 .. 210, 301 .. 335, 401 .. 430);

@@ -3,39 +3,36 @@
  * log.c
  *	  Ids and the watermark.
  *
- * The problem: ids taken while a transaction runs do not follow the order of commits, and a reader
- * that asks for "id > last" loses the rows of whoever commits late. So ids are taken at the last
- * moment, and it is known which of them are under way:
+ * Ids that are taken while a transaction runs do not follow the order of commits. A reader that asks
+ * for "id > last" would lose the rows of a transaction that commits late. So transactions take ids
+ * at the last moment, and shared memory says which ids are in flight:
  *
- *	  writer, PRE_COMMIT	log_reserve(): under the database's lock take n ids from the counter, and room for
- *							their rows, and publish the first in this backend's entry ("in flight"); insert the rows.
- *	  writer, COMMIT		log_decided(): the transaction is visible by now. Publish the end of its
- *	  or ABORT				commit record, then clear the entry, then wake the feed if it sleeps.
- *	  feed					log_watermark(): under the lock (shared) the smallest id in flight minus
- *							one, or the last id given out. Then a snapshot, then the read.
+ *	  writer, PRE_COMMIT	log_reserve(): under the database's lock, take n ids from the counter and room for
+ *							their rows, and publish the first id in this backend's entry. Then insert the rows.
+ *	  writer, COMMIT		log_decided(): others see the transaction by now. Publish the end of its commit record,
+ *	  or ABORT				then clear the backend's entry, then wake the feed if it sleeps.
+ *	  feed					log_watermark(): under the lock (shared), take the smallest id in flight minus one, or the
+ *							last id given out. Then take a snapshot, then read.
  *
- * Why it is complete: an id at or below the watermark has been given out (the lock) and is not in
- * flight, so its transaction has called log_decided(), which comes after it left the set of running
- * transactions (CommitTransaction in access/transam/xact.c), so that a snapshot taken later sees
- * its rows or never will. Why it is in order: if A had ended before B began to commit, A's ids were
- * taken before B's.
+ * Complete: an id at or below the watermark has been given out and is not in flight, so its
+ * transaction has called log_decided(). It does so after it has left the set of running transactions
+ * (CommitTransaction() in access/transam/xact.c). So a snapshot that is taken later sees its rows, or
+ * no snapshot ever will.
  *
- * Why nothing is sent that a crash could undo: the entry is cleared after the LSN was published, so
- * a feed that finds the entry clear finds at least that LSN, and flushes up to it before it sends.
- * An abort is published likewise, so that after a crash it can be told from what was under way
- * (log_timeline.c).
+ * In order: if transaction A ended before B began to commit, A took its ids before B.
  *
- * Bulk: a transaction with many events would hold the watermark while it inserts them all. It
- * inserts them first, in a table of their own with an index, under negative keys from a second
- * counter, and takes its ids then, for one row, the marker, which says where the members are. Only
- * that insert and the commit are in flight. A copy of the marker is in the table with the index,
- * where it is found from any id of the transaction.
+ * Safe from crashes: the writer publishes the end of its commit record before it clears its entry. A
+ * feed that finds the entry clear finds that LSN or a later one, and flushes WAL up to it before it
+ * sends the events. Aborts publish theirs, too, so that after a crash they can be told from
+ * transactions that were in flight (log_timeline.c).
  *
- * Segments: rows of ids first <= id < first of the next segment are in one table. The feed alone
- * moves on to the next table, under the lock, so a reservation lies in one segment whole. Members
- * of a bulk write may be in an earlier segment than their marker; notifyd.log_pin tells then.
+ * Large transactions insert their events before they take ids, see log_bulk.c.
  *
- * Not guaranteed: that ids are dense. An abort leaves a gap, a restart and a rotation leap ahead.
+ * Segments: rows of ids first <= id < first of the next segment are in one table. Only the feed moves
+ * on to the next table, under the lock, so all ids of a reservation are of one segment. Members of a
+ * large transaction may be in an earlier segment than their marker; then notifyd.log_pin has a row.
+ *
+ * Ids have gaps: after an abort, a restart, and at the beginning of a segment.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,13 +48,10 @@
 /* A commit that takes longer, in ms, is reported, because events of others wait for it. */
 #define LOG_HELD_MS 5000
 
-/* So many ids share what is known of the watermark. */
+/* Writers compute a new recent_watermark each time that so many ids have been given out. */
 #define LOG_WATERMARK_EVERY 64
 
-/*
- * Say whose this backend's entry is. The database's lock must be held, and the entry not be in use
- * yet.
- */
+/* Fill in whose this backend's entry is. The caller holds the database's lock. */
 static NotifydBackend *
 log_claim_backend(NotifydDatabase *database)
 {
@@ -71,8 +65,8 @@ log_claim_backend(NotifydDatabase *database)
 }
 
 /*
- * The smallest id in flight in this database and whose it is. The lock must be held, or the answer
- * is a guess.
+ * The smallest id in flight in this database, 0 if there is none, and whose it is. The caller holds
+ * the database's lock.
  */
 static uint64
 log_smallest_in_flight(NotifydDatabase *database, int *pid)
@@ -111,7 +105,7 @@ log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntu
 	database->next_id += n;
 	pg_atomic_write_u64(&me->first_id, reservation.first);
 
-	/* Rows should tell of a watermark that is not too old, with no feed about to ask for it too. */
+	/* Rows should record a watermark that is not too old, even where no feed computes one. */
 	if (reservation.first / LOG_WATERMARK_EVERY != database->next_id / LOG_WATERMARK_EVERY)
 		pg_atomic_write_u64(&database->recent_watermark,
 							log_smallest_in_flight(database, &pid) - 1);
@@ -136,9 +130,9 @@ log_begin_bulk(NotifydDatabase *database, int64 n)
 }
 
 /*
- * The end of what has been written of WAL. Where that is a page's begin, PostgreSQL says where the
- * next record would begin, behind the page's header, which is not there yet (XLogBytePosToRecPtr()
- * in xlog.c).
+ * The end of the WAL that has been inserted. At the begin of a page, PostgreSQL returns where the next
+ * record would begin, behind the page's header, which has not been written yet
+ * (XLogBytePosToRecPtr() in xlog.c).
  */
 static XLogRecPtr
 log_wal_end(void)
@@ -159,8 +153,8 @@ log_decided(NotifydDatabase *database, bool committed)
 	uint64 seen = pg_atomic_read_u64(&database->commit_lsn);
 
 	/*
-	 * What an abort wrote is in no variable. It has to be on disk as well before later events are
-	 * sent, see log_timeline.c.
+	 * An abort has to be on disk before later events are sent, too (log_timeline.c). No variable has
+	 * the end of its record.
 	 */
 	XLogRecPtr end = committed ? XactLastCommitEnd : log_wal_end();
 
@@ -171,8 +165,8 @@ log_decided(NotifydDatabase *database, bool committed)
 	pg_atomic_write_u32(&me->bulk_segment, 0);
 
 	/*
-	 * Also after an abort: its ids may be all that the watermark waited for. The barrier pairs with
-	 * the one that the feed has between lying down and its last look.
+	 * Wake the feed after an abort, too, because the watermark may have waited for its ids. The
+	 * barrier pairs with the one between the feed's setting of feed_asleep and its last look.
 	 */
 	if (committed)
 		lag_committed(database);

@@ -3,20 +3,19 @@
  * log_lag.c
  *	  How long the oldest commit has been waiting that has not been delivered to the gateways.
  *
- * Whoever reads notifyd.stats works that out, so that a feed that is stopped cannot claim to be
- * level. Three parties leave what is needed in the shared memory:
+ * The backend that reads notifyd.stats computes this, so that it is right while a feed is stopped.
+ * Writers and the feed leave times in shared memory:
  *
- *	  writer	log_decided() calls lag_committed(): where no other commit is noted in waiting_since, it notes the time
- *				of its own.
- *	  feed		lag_begin_round(), before it takes the watermark: it takes over what is noted there as reading_since.
- *				All commits that were decided by then have ids below the counter, which is kept in lag_upto.
- *	  feed		lag_end_round(), when it has sent what it can: if all links have been sent everything below
- *				lag_upto, nothing is left of reading_since. If not, it is the time of the last event that was sent.
+ *	  writer	log_decided() calls lag_committed(), which sets waiting_since to the time of this commit unless it
+ *				is set already.
+ *	  feed		lag_begin_round(), before the feed takes the watermark, moves that time to reading_since. All
+ *				commits that had ended by then have ids below the counter, which it keeps in lag_upto.
+ *	  feed		lag_end_round(), when the feed has sent what it can, clears reading_since if all links have been
+ *				sent everything below lag_upto. If not, it sets it to the time of the last event that was sent.
  *
  * So the older of the two times is that of a commit which has not been delivered, or at most one
- * round older. A commit notes its time after its ids are no longer in flight. So a round that has
- * taken the time over knows that these ids are below its watermark, unless other ones that are
- * smaller are still in flight.
+ * round older. A commit notes its time after its ids have left flight. So a round that has taken the
+ * time over finds these ids below its watermark, unless smaller ids are still in flight.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +25,7 @@
 
 #include "ext/log/log.h"
 
-/* The counter's value when reading_since was taken over: for the feed's process alone. */
+/* The counter's value when reading_since was set. Only the feed uses it. */
 static uint64 lag_upto = 0;
 
 static uint64
@@ -87,7 +86,7 @@ lag_since(NotifydDatabase *database)
 	uint64 reading = pg_atomic_read_u64(&database->reading_since);
 	uint64 since = reading != 0 ? reading : pg_atomic_read_u64(&database->waiting_since);
 
-	/* Noted after all had been delivered: the next round finds that out. */
+	/* The time was noted after everything had been delivered. The next round clears it. */
 	if (since != 0 && pg_atomic_read_u64(&database->delivered) + 1 >= lag_next_id(database))
 		return 0;
 	return (TimestampTz) since;

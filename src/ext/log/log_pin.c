@@ -3,11 +3,10 @@
  * log_pin.c
  *	  Who keeps the log from becoming smaller.
  *
- * The feed truncates the oldest segment only if it gets the locks for it at once. Any role can hold
- * a lock that is in its way, for as long as it likes: a long query of an administrator on the log,
- * or a role that only knows the OID of a table and passes it to nextval(), which locks before it
- * looks at privileges. Nothing but the log's size suffers, so nobody is thrown out; but who it is
- * must not have to be guessed.
+ * The feed truncates the oldest segment only if it gets the locks for it at once. Any role can hold a
+ * conflicting lock: an administrator by a long query on the log, any other role by passing a table's
+ * OID to nextval(), which locks the table before it checks privileges. Only the log's size suffers,
+ * so the feed ends no session. It reports which process holds the lock.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,9 +23,7 @@
 #include "ext/base/compat.h"
 #include "ext/log/log.h"
 
-/*
- * A process that holds a lock on a relation which truncating it would wait for; 0: there is none.
- */
+/* A process with a lock on a relation that conflicts with truncating it; 0: there is none. */
 static int
 log_lock_holder(Oid relation)
 {
@@ -55,10 +52,7 @@ log_toast_table(Oid table)
 	return toast;
 }
 
-/*
- * A process that holds a lock on one of a segment's tables, which *table is set to; 0: there is
- * none.
- */
+/* A process with such a lock on one of a segment's tables, and *table, that table; 0: none. */
 static int
 log_segment_lock_holder(int segment, Oid *table)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log_render.c
- *	  An event as clients get it.
+ *	  The text of an event, as clients get it.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,7 +59,7 @@ log_format_second(char *text, int64 second)
 	return pg_ultostr_zeropad(text, tm.tm_sec, 2);
 }
 
-/* With microseconds. Events of one second follow each other, so its text is kept. */
+/* With microseconds. The text of the last second is kept, because events follow each other. */
 static void
 log_render_time(StringInfo buf, TimestampTz at)
 {
@@ -86,7 +86,7 @@ log_render_time(StringInfo buf, TimestampTz at)
 	buffer_put(buf, text, sizeof(text) - 1);
 }
 
-/* Every event that is sent begins with this; printf() took most of the time that its text did. */
+/* Formatted by hand, because printf() took most of the time that an event's text takes. */
 void
 log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at)
 {

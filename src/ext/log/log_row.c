@@ -3,10 +3,9 @@
  * log_row.c
  *	  A row of a log table as it is formed in memory.
  *
- * A row is made where its event's text is written, in the transaction's buffer, so that the commit
- * has nothing to form and nothing to copy: heap_form_tuple() takes four times as long, though the
- * places of most columns are known, and needs the text once more. See fill_val() in
- * access/common/heaptuple.c for what it does.
+ * Capture forms a row around its event's text, in the transaction's buffer. So the commit forms and
+ * copies nothing: heap_form_tuple() takes four times as long, and copies the text. The layout is
+ * that of fill_val() in access/common/heaptuple.c. log_check.c compares it with the tables.
  *
  *-------------------------------------------------------------------------
  */
@@ -71,10 +70,7 @@ log_begin_row(StringInfo buf, const LogRow *row, Size columns_size)
 	log_put_value(buf, row->columns, columns_size);
 	log_put_value(buf, row->channel, row->channel_length);
 
-	/*
-	 * Here, where its length is not known, a text has the long header, as a short value may have,
-	 * too.
-	 */
+	/* The text gets a long header, because its length is not known yet. */
 	log_pad(buf, INTALIGN(buf->len) + VARHDRSZ);
 }
 

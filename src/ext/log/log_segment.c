@@ -3,19 +3,18 @@
  * log_segment.c
  *	  Segments and retention.
  *
- * The log tables are used in turn. notifyd.log_segment has a row for each that is in use, with the
- * first id that its rows may have; the newest is the one being written. The feed moves on to the
- * next table when the current one is large or old enough, and truncates the oldest when it is not
- * to be kept, or when its table is needed.
+ * The log tables are used in turn. notifyd.log_segment has a row for each segment in use, with the
+ * first id that its rows may have. Writers write to the newest one. The feed moves on to the next
+ * table when the current one is large or old enough. It truncates the oldest one when its events are
+ * no longer retained, or when its table is needed.
  *
- * Moving on: the row for the next table is committed first, with a first id a little ahead of the
- * counter; then, under the lock, the counter leaps there and the table is switched. If the counter
- * has passed that id meanwhile, the row is written anew. If the server or the feed ends in between,
- * the next feed finishes it: it switches, or takes the row back (log_finish_rotation()).
+ * To move on, the feed first commits the row of the next segment, with a first id a little ahead of
+ * the counter. Then, under the lock, it sets the counter to that id and switches to the table. If
+ * writers have passed the id meanwhile, it writes the row anew. If the server or the feed ends in
+ * between, the next feed switches, or removes the row (log_finish_rotation()).
  *
- * Truncating: never a table that a transaction may still write (log_segment_writer()), never
- * waiting for a lock (so nobody ever queues behind us), and readers in this process find out by the
- * map.
+ * The feed never truncates a table that a transaction may still write to (log_segment_writer()). It
+ * never waits for a lock, so that no session queues behind it.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,28 +41,26 @@
 #include "ext/base/settings.h"
 
 /*
- * How far ahead of the counter a new segment begins: the ids that may be taken while its row is
- * committed.
+ * How far ahead of the counter a new segment begins. Writers may take so many ids while its row is
+ * being committed.
  */
 #define LOG_ROTATION_GAP 10000
 
-/*
- * How often sizes and ages are looked at, in ms; the lesser one only where retention is as short.
- */
+/* How often retention checks sizes and ages, in ms, and the minimum with a short retention. */
 #define LOG_LOOK_MS     1000
 #define LOG_LOOK_MIN_MS 20
 
-/* And where there is no feed, because nobody is subscribed, no more often than this. */
+/* The minimum for a database without a feed. */
 #define LOG_VISIT_MS 60000
 
 /*
- * How long a segment is kept that is by itself larger than all that is to be kept: so long for
- * readers who are about to begin, so long for those who are reading it.
+ * How long retention keeps a segment that is by itself larger than pg_notifyd.retention_size, in ms:
+ * for readers that are about to begin, and for those that have not read all of it.
  */
 #define LOG_GRACE_MS         5000
 #define LOG_READING_GRACE_MS 60000
 
-/* What notifyd.log_pin has in place of a segment whose bulk members have been truncated. */
+/* The segment in a row of notifyd.log_pin whose members have been truncated. */
 #define LOG_PIN_LOST (-1)
 
 static int
@@ -89,7 +86,7 @@ log_map_segment(void *arg, Datum *values)
 	segment->since = DatumGetTimestampTz(values[2]);
 }
 
-/* Ids up to that of a marker whose members are gone can no longer be had either. */
+/* Events up to a marker without members are no longer retained either. */
 static void
 log_map_pin(void *arg, Datum *values)
 {
@@ -127,8 +124,8 @@ log_middle(const LogMap *map)
 }
 
 /*
- * Lock a log table to empty it, with its TOAST table, which a vacuum may hold. Returns false rather
- * than wait.
+ * Lock a log table and its TOAST table, which a vacuum may have locked, to empty them. Returns false
+ * instead of waiting.
  */
 static bool
 log_lock_table(Oid oid)
@@ -145,8 +142,9 @@ log_lock_table(Oid oid)
 }
 
 /*
- * What TRUNCATE does to a table (ExecuteTruncateGuts() in commands/tablecmds.c), but for the WAL
- * record that tells subscribers to do the same: their log is not ours. The table is locked.
+ * Empty a table as TRUNCATE does (ExecuteTruncateGuts() in commands/tablecmds.c), but without the WAL
+ * record by which logical replication repeats it: subscribers have logs of their own. The caller has
+ * locked the table.
  */
 static void
 log_empty_table(Oid oid)
@@ -192,7 +190,7 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 	return true;
 }
 
-/* Begin a segment at first, if the counter has not passed it. Its row has been committed. */
+/* Switch to a segment whose row is committed, unless the counter has passed its first id. */
 static bool
 log_switch(NotifydDatabase *database, int segment, uint64 first)
 {
@@ -235,9 +233,7 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 	CommitTransactionCommand();
 }
 
-/*
- * If the newest segment of the map is not the one that is being written, make it so, or forget it.
- */
+/* If writers do not write to the newest segment of the map, switch to it, or remove its row. */
 static void
 log_finish_rotation(NotifydDatabase *database, LogMap *map)
 {
@@ -259,8 +255,8 @@ log_finish_rotation(NotifydDatabase *database, LogMap *map)
 }
 
 /*
- * The first time that a feed meets the extension's tables: segment 0 begins with the first id that
- * could have been given out, so that positions of an earlier incarnation are seen to be too old.
+ * In new tables, segment 0 begins with the first id that could have been given out. So positions of
+ * an earlier incarnation of the extension are too old.
  */
 void
 log_begin(NotifydDatabase *database, LogMap *map)
@@ -313,13 +309,13 @@ log_measure(LogMap *map, int64 *bytes)
 }
 
 /*
- * Whether the oldest segment is kept although the log is too large: a transaction larger than that
- * would be gone before anyone had read it.
+ * Whether to keep the oldest segment for its readers although the log is too large. Otherwise nobody
+ * could read a transaction that is larger than pg_notifyd.retention_size.
  */
 static bool
 log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read, TimestampTz now)
 {
-	static uint64 asked_first = 0; /* of the segment that was asked for last, and since when */
+	static uint64 asked_first = 0; /* of the segment in the last call, and since when */
 	static TimestampTz asked_since = 0;
 	LogSegment *oldest = &map->segments[0];
 
@@ -361,7 +357,7 @@ log_wrote(NotifydDatabase *database, uint64 bytes)
 	if (before >= limit || before + bytes < limit)
 		return;
 	shared_wake_feed(database);
-	/* It may sleep. */
+	/* There may be no feed. */
 	if (database->feed_latch == NULL)
 		shared_wake_launcher();
 }

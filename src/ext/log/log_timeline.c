@@ -3,41 +3,42 @@
  * log_timeline.c
  *	  Timelines: which history a position is of.
  *
- * A position is a timeline and an id. Ids alone do not tell histories apart: a server that is
- * restored from a backup, a promoted standby, a copy of a data directory, a database made from a
- * template all have the same past, and each goes on with events of its own. No file or number of
- * the server's tells either, because a copy has them too.
+ * A position is a timeline and an id. Ids alone do not tell histories apart: a server restored from a
+ * backup, a promoted standby, a copy of a data directory and a database made from a template have
+ * the same past, and each goes on with events of its own. No file or number of the server helps,
+ * because a copy has these, too.
  *
- * So every start begins a timeline, whose number is drawn at random: when the first session after
- * the server's start, or after the database's or the extension's creation, looks at the log
- * (log_initialise()). What another copy gives out from then on is of another timeline.
- * notifyd.timeline says up to which id the earlier timelines are part of this history:
+ * So every start begins a timeline, whose number is drawn at random when the first session after the
+ * server's start, or after CREATE DATABASE or CREATE EXTENSION, uses the log (log_attach.c).
+ * Another copy gives out positions of another timeline from then on. notifyd.timeline says up to
+ * which id the earlier timelines are part of this history:
  *
- *	  timeline	a number
- *	  last_id	positions of it up to this id are good; of the present one, all
+ *	  timeline	the number
+ *	  last_id	positions of this timeline are good up to this id; all of the present one are
  *	  at		when it began
  *	  first_id	the first id that could be given out then
  *
- * An event that is sent again later has the position that it had first (log_timeline_of()).
+ * An event that is sent again has the same position as before (log_timeline_of()).
  *
- * At a start the feed ends the timelines that are there at the last event that is certain, before
- * it hands out a position of the new one. Certain is more than visible. Clients have seen events in
- * order of id, so who has got as far as the id of a transaction that is not here has seen what is
- * not part of this history, also if later ids are here. Such a transaction was under way when the
- * history ended, and there are three traces of it (log_certain()):
+ * At a start, before the feed hands out a position, it ends the earlier timelines at the last event
+ * that is certain. That a later event is visible does not make an id certain. Clients have seen
+ * events in order of id. A client that has got as far as the id of a transaction which is not here
+ * has seen what is not part of this history, even if later ids are here. Such a transaction was in
+ * flight when the history ended, and leaves one of three traces (log_certain()):
  *
- *	  Its row is here, and its end is not: neither a commit nor an abort.
+ *	  Its row is here, but neither its commit nor its abort.
  *	  Its row is not here, and there is a gap between the ids of others.
- *	  It is behind all others; then there is nothing to find, and nothing to confuse either.
+ *	  Its id is behind all others. Then there is nothing to find, and nothing to confuse.
  *
- * After an ordinary crash this ends at or behind every position that was handed out: events are
- * sent up to a watermark, which is before all that is under way, and only when the ends of
- * everything up to it, aborts too, are on disk (log_decided()). An abort that left no row is a gap,
- * too. Rows tell of watermarks (log_tail.c), and what was there at the start before has ended, so
- * it matters only if no row was written after the watermark had passed it.
+ * After an ordinary crash this end is at or behind every position that was handed out. The feed sends
+ * events up to a watermark, which is before everything in flight, and only when the ends of all
+ * transactions up to it, aborts included, are on disk (log_decided()). An abort that left no row
+ * looks like a gap, too. Rows record watermarks (log_tail.c), and everything in flight at the
+ * previous start has ended. So such a gap matters only if no row was written after the watermark had
+ * passed it.
  *
- * Version 1.0 noted, for each timeline of PostgreSQL's, up to which id the ones before are good.
- * The first start of this version turns such rows into ours.
+ * Version 1.0 noted, for each timeline of PostgreSQL, up to which id the earlier ones are good. The
+ * first start of this version converts these rows.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,7 +61,7 @@
 #include "ext/log/log_check.h"
 #include "ext/log/log_tail.h"
 
-/* last_id of the present timeline: it has no end yet. */
+/* last_id of the present timeline, which has no end yet. */
 #define LOG_TIMELINE_OPEN PG_INT64_MAX
 
 typedef struct LogTimeline
@@ -77,13 +78,10 @@ typedef struct LogTimelines
 	int size;
 } LogTimelines;
 
-/* As the feed has found, or written, them. */
+/* The rows of notifyd.timeline, in the feed. */
 static LogTimelines log_timelines;
 
-/*
- * Whether notifyd.timeline has the column first_id. It has not where the extension is still that of
- * version 1.0.
- */
+/* Whether notifyd.timeline has the column first_id, which version 1.0 lacks. */
 static bool
 log_notes_first(void)
 {
@@ -132,7 +130,7 @@ log_find_timeline(const LogTimelines *all, uint32 timeline)
 	return NULL;
 }
 
-/* The one that has not been ended; NULL: there is none. */
+/* The timeline without an end; NULL: there is none. */
 static const LogTimeline *
 log_open_timeline(const LogTimelines *all)
 {
@@ -144,7 +142,7 @@ log_open_timeline(const LogTimelines *all)
 	return NULL;
 }
 
-/* What a standby's primary has noted. */
+/* On a standby: the timeline that the primary has noted. */
 static uint32
 log_noted_timeline(void)
 {
@@ -154,7 +152,7 @@ log_noted_timeline(void)
 	log_load_timelines(&all);
 	open = log_open_timeline(&all);
 
-	/* Version 1.0 has the server's own. */
+	/* Version 1.0 uses the server's own timeline. */
 	return open != NULL ? open->timeline : compat_timeline();
 }
 
@@ -177,7 +175,7 @@ log_timeline(void)
 	return database != NULL ? database->timeline : log_noted_timeline();
 }
 
-/* The first timeline of which the position of an id is good; NULL: it is of the present one. */
+/* The first timeline that has an id in this history; NULL: only the present one has. */
 static const LogTimeline *
 log_first_timeline(const LogTimelines *all, uint64 id)
 {
@@ -190,7 +188,7 @@ log_first_timeline(const LogTimelines *all, uint64 id)
 		if (each->last == LOG_TIMELINE_OPEN || each->last < id)
 			continue;
 
-		/* Of several that end alike all but the first had no events. */
+		/* If several end at the same id, all but the first had no events. */
 		if (first == NULL || each->last < first->last ||
 			(each->last == first->last && each->first < first->first))
 			first = each;
@@ -205,10 +203,7 @@ log_timeline_of(uint64 id)
 	LogTimelines all = {0};
 	const LogTimeline *first;
 
-	/*
-	 * All that writers render for NOTIFY are of the present one. They must not have to look at a
-	 * table.
-	 */
+	/* Writers that render events for NOTIFY end here, and need not read a table. */
 	if (database != NULL && id >= database->first_at_start)
 		return database->timeline;
 	if (log_timelines.n > 0)
@@ -223,7 +218,7 @@ log_timeline_of(uint64 id)
 
 /* ---------------- where a history ended ---------------- */
 
-/* Whether the transaction that wrote a row came to an end, one way or the other. */
+/* Whether the transaction that wrote a row has committed or aborted. */
 static bool
 log_row_ended(TupleTableSlot *slot)
 {
@@ -235,9 +230,9 @@ log_row_ended(TupleTableSlot *slot)
 }
 
 /*
- * Go on from *certain through the rows of a segment that follow without a gap and have ended, up to
- * upto. Returns false where one has not, or there is a gap. Rows of a start or of a new segment
- * follow a leap of the ids; they tell nothing of a watermark.
+ * Raise *certain, up to upto, through the rows of a segment that follow each other without a gap and
+ * whose transactions have ended. Returns false at the first one that does not. Ids leap at a start
+ * and at a new segment; the rows behind such a leap record no watermark.
  */
 static bool
 log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
@@ -267,8 +262,8 @@ log_certain_in(const LogSegment *segment, uint64 upto, uint64 *certain)
 }
 
 /*
- * The id up to which everything that was written before this start is known to have ended. The end
- * of a segment may have been handed out as a position, too (feed_set_position()).
+ * The id up to which all transactions from before this start are known to have ended. The feed may
+ * have handed out the end of a segment as a position, too (feed_set_position()).
  */
 static uint64
 log_certain(NotifydDatabase *database, const LogMap *map)
@@ -295,14 +290,14 @@ log_certain(NotifydDatabase *database, const LogMap *map)
 
 /* ---------------- for the feed ---------------- */
 
-/* What version 1.0 has noted, as rows of ours. */
+/* Converts the rows of version 1.0. */
 static const char *const log_convert_timelines =
 	"UPDATE notifyd.timeline AS t SET last_id = coalesce("
 	"(SELECT min(n.last_id) FROM notifyd.timeline AS n WHERE n.timeline > t.timeline), "
 	"9223372036854775807) "
 	"WHERE NOT EXISTS (SELECT FROM notifyd.timeline WHERE last_id = 9223372036854775807)";
 
-/* End the timelines that are there, and note the new one. */
+/* End the earlier timelines, and note the new one. */
 static void
 log_note_timeline(NotifydDatabase *database, const LogMap *map)
 {

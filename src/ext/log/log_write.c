@@ -3,8 +3,8 @@
  * log_write.c
  *	  Inserting rows into a log table, past SQL and the executor.
  *
- * The writer's user has no privileges on the log and needs none: the rows are written as the
- * system's own, with no trigger, no rule and no constraint to consult.
+ * Rows are inserted like those of a system catalog, without triggers, rules and constraints, so the
+ * user of the session needs no privileges on the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -62,9 +62,9 @@ log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int 
 }
 
 /*
- * Past SQL and the executor, and without what logical decoding would need of the row: it is no part
- * of any publication. table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c),
- * so it is for where there is none.
+ * Insert without what logical decoding needs of a row, since log rows are part of no publication.
+ * table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c), so it is used only
+ * where nobody decodes WAL.
  */
 void
 log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
@@ -72,9 +72,7 @@ log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
 {
 	FAIL_POINT("log-insert");
 
-	/*
-	 * One row, as most transactions have, needs no slot and none of what several are prepared with.
-	 */
+	/* Most transactions have one row. heap_insert() needs no slot, and prepares less. */
 	if (n > 1 && !XLogLogicalInfoActive())
 		log_insert_several(table, tuples, n, cid, options, bulk);
 	else
@@ -96,8 +94,8 @@ LogReservation
 log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at)
 {
 	/*
-	 * Before ids are taken, which the feed rarely makes be of another segment meanwhile: opening it
-	 * may take long.
+	 * Open the table before taking ids, because that may take long. The feed may move on to another
+	 * segment meanwhile, which is rare.
 	 */
 	Relation table = log_open(database->segment, RowExclusiveLock);
 	LogReservation reservation = log_reserve(database, of, tuples, n);
