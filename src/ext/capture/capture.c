@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "ext/base/operation.h"
 #include "ext/capture/capture.h"
 #include "ext/base/extension.h"
 #include "ext/transaction/pending.h"
@@ -69,7 +70,7 @@ capture_counts(const CaptureRow *old, const CaptureRow *new)
 void
 capture_change(char op, CaptureRow *old, CaptureRow *new)
 {
-	if (op == PENDING_UPDATE && !capture_counts(old, new))
+	if (op == OPERATION_UPDATE && !capture_counts(old, new))
 		return;
 	capture_event(op, old, new);
 }
@@ -79,7 +80,7 @@ capture_truncate(CapturePlan *plan)
 {
 	CaptureRow none = {.plan = plan};
 
-	capture_event(PENDING_TRUNCATE, NULL, &none);
+	capture_event(OPERATION_TRUNCATE, NULL, &none);
 }
 
 static void
@@ -95,8 +96,8 @@ capture_inserted(CapturePlan *plan, const TriggerData *trigger)
 	}
 	else
 		capture_flush_other(trigger->tg_trigtuple, true);
-	if (plan->ops & WATCH_OP_INSERT)
-		capture_change(PENDING_INSERT, NULL, &new);
+	if (plan->ops & WIRE_OP_INSERT)
+		capture_change(OPERATION_INSERT, NULL, &new);
 }
 
 static void
@@ -109,11 +110,11 @@ capture_deleted(CapturePlan *plan, const TriggerData *trigger)
 		capture_hold(plan, trigger->tg_trigtuple);
 		return;
 	}
-	if (plan->ops & WATCH_OP_DELETE)
+	if (plan->ops & WIRE_OP_DELETE)
 	{
 		CaptureRow old = capture_row(plan, trigger->tg_trigslot);
 
-		capture_change(PENDING_DELETE, &old, NULL);
+		capture_change(OPERATION_DELETE, &old, NULL);
 	}
 }
 
@@ -121,12 +122,12 @@ static void
 capture_updated(CapturePlan *plan, const TriggerData *trigger)
 {
 	capture_flush_moved();
-	if (plan->ops & WATCH_OP_UPDATE)
+	if (plan->ops & WIRE_OP_UPDATE)
 	{
 		CaptureRow old = capture_row(plan, trigger->tg_trigslot);
 		CaptureRow new = capture_row(plan, trigger->tg_newslot);
 
-		capture_change(PENDING_UPDATE, &old, &new);
+		capture_change(OPERATION_UPDATE, &old, &new);
 	}
 }
 
@@ -163,7 +164,7 @@ notifyd_capture(PG_FUNCTION_ARGS)
 	else
 	{
 		capture_flush_moved();
-		if (plan->ops & WATCH_OP_TRUNCATE)
+		if (plan->ops & WIRE_OP_TRUNCATE)
 			capture_truncate(plan);
 	}
 	return PointerGetDatum(NULL);

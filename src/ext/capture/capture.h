@@ -56,7 +56,7 @@ typedef struct CapturePlan
 	bool valid;
 	bool old_values;
 	bool track_moves; /* a row that moves between partitions is one UPDATE */
-	int ops;          /* WATCH_OP_ bits */
+	int ops;          /* WIRE_OP_ bits */
 	int pins;         /* JSON_PIN_ bits: settings that the columns' texts depend on */
 	int natts;        /* highest attribute number that is needed */
 	int ncolumns;     /* those of the key first, in its order, then the others */

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/buffer.h"
 #include "ext/capture/capture.h"
 #include "ext/base/failpoint.h"
@@ -194,11 +195,11 @@ capture_head(const CapturePlan *plan, char op)
 {
 	switch (op)
 	{
-		case PENDING_INSERT:
+		case OPERATION_INSERT:
 			return &plan->insert_head;
-		case PENDING_UPDATE:
+		case OPERATION_UPDATE:
 			return &plan->update_head;
-		case PENDING_DELETE:
+		case OPERATION_DELETE:
 			return &plan->delete_head;
 		default:
 			return &plan->truncate_head;
@@ -241,7 +242,7 @@ capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, Capture
 	int pinned;
 	int head_end;
 
-	if (op == PENDING_TRUNCATE)
+	if (op == OPERATION_TRUNCATE)
 		return buf->len;
 	if (pins == 0)
 		return capture_write_members(&writing, old, new, detail);
@@ -353,7 +354,7 @@ capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
 {
 	CaptureRisk risk = {0};
 
-	if (new != NULL && op != PENDING_TRUNCATE)
+	if (new != NULL && op != OPERATION_TRUNCATE)
 		capture_add_risk(&risk, new);
 	if (old != NULL)
 		capture_add_risk(&risk, old);

@@ -25,6 +25,7 @@
 #include "storage/itemptr.h"
 #include "utils/memutils.h"
 
+#include "ext/base/operation.h"
 #include "ext/capture/capture.h"
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
@@ -82,7 +83,7 @@ capture_flush_moved(void)
 		CaptureHeld *delete = lfirst(cell);
 
 		if (delete->watched_delete)
-			capture_append(delete->plan, PENDING_DELETE, &delete->text);
+			capture_append(delete->plan, OPERATION_DELETE, &delete->text);
 	}
 	MemoryContextDelete(context);
 }
@@ -131,7 +132,7 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 	CaptureHeld *held;
 	CaptureText text;
 	MemoryContext oldcontext;
-	bool watched_delete = (plan->ops & WATCH_OP_DELETE) != 0;
+	bool watched_delete = (plan->ops & WIRE_OP_DELETE) != 0;
 	CaptureHeld probe = {.plan = plan, .tuple = tuple};
 	CaptureRow old;
 
@@ -139,7 +140,7 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 	if (watched_delete)
 	{
 		capture_held_row(&probe, &old);
-		capture_build(&text, PENDING_DELETE, &old, NULL);
+		capture_build(&text, OPERATION_DELETE, &old, NULL);
 	}
 
 	pending_set_holder(&capture_holder);
@@ -193,10 +194,10 @@ capture_join(CaptureRow *new, HeapTuple tuple)
 		capture_held = foreach_delete_current(capture_held, cell);
 		if (capture_held == NIL)
 			capture_forget_moved();
-		if (new->plan->ops & WATCH_OP_UPDATE)
+		if (new->plan->ops & WIRE_OP_UPDATE)
 		{
 			capture_held_row(&mine, &old);
-			capture_change(PENDING_UPDATE, &old, new);
+			capture_change(OPERATION_UPDATE, &old, new);
 		}
 		return true;
 	}

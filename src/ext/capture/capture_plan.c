@@ -23,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/buffer.h"
 #include "ext/capture/capture.h"
 #include "ext/watch/watch.h"
@@ -242,12 +243,11 @@ capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 
 /* What all events of an operation begin with. */
 static void
-capture_make_head(PendingHead *head, PendingEvent *event, char op, const char *name,
-				  const StringInfoData *names)
+capture_make_head(PendingHead *head, PendingEvent *event, char op, const StringInfoData *names)
 {
 	event->op = op;
 	pending_make_head(head, event);
-	appendStringInfo(&head->buf, "\"op\":\"%s\"", name);
+	appendStringInfo(&head->buf, "\"op\":\"%s\"", operation_name(op));
 	buffer_put(&head->buf, names->data, names->len);
 	capture_trim(&head->buf);
 }
@@ -276,10 +276,10 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	json_append_string(&names, table ? table : "", table ? strlen(table) : 0);
 	buffer_put_literal(&names, ",\"channel\":");
 	json_append_string(&names, event.channel, event.channel_length);
-	capture_make_head(&plan->insert_head, &event, PENDING_INSERT, "INSERT", &names);
-	capture_make_head(&plan->update_head, &event, PENDING_UPDATE, "UPDATE", &names);
-	capture_make_head(&plan->delete_head, &event, PENDING_DELETE, "DELETE", &names);
-	capture_make_head(&plan->truncate_head, &event, PENDING_TRUNCATE, "TRUNCATE", &names);
+	capture_make_head(&plan->insert_head, &event, OPERATION_INSERT, &names);
+	capture_make_head(&plan->update_head, &event, OPERATION_UPDATE, &names);
+	capture_make_head(&plan->delete_head, &event, OPERATION_DELETE, &names);
+	capture_make_head(&plan->truncate_head, &event, OPERATION_TRUNCATE, &names);
 	pfree(names.data);
 	pfree(columns);
 }

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "ext/base/operation.h"
 #include "ext/access/access.h"
 #include "ext/capture/capture.h"
 #include "ext/base/extension.h"
@@ -92,7 +93,7 @@ send_check_right(const char *channel)
 Datum
 notify_send(PG_FUNCTION_ARGS)
 {
-	PendingEvent event = {.op = PENDING_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
+	PendingEvent event = {.op = OPERATION_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
 	PendingHead head;
 	StringInfoData payload;
 	char *sender = GetUserNameFromId(GetUserId(), false);

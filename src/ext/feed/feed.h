@@ -293,9 +293,6 @@ extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
  */
 extern void stream_tell_notifies_lost(Link *link);
 
-/* The WIRE_OP_ bit of an operation of the log. */
-extern uint8 stream_op(char op);
-
 /* ---------------- when decisions are made anew (feed_recheck.c) ---------------- */
 
 extern void recheck_init(Feed *feed);
@@ -316,9 +313,6 @@ extern void event_build_text(Feed *feed, const LogEvent *event);
 
 /* feed->text has been queued. */
 extern void event_count_sent(Feed *feed);
-
-/* A reset concerns who wants to hear of a table's rows. */
-#define EVENT_RESET_OPS (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE | WIRE_OP_TRUNCATE)
 
 /*
  * Pass a reset that a writer put into the log on to one subscription, if it concerns it, see

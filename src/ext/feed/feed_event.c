@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
@@ -24,7 +25,7 @@ event_build_text(Feed *feed, const LogEvent *event)
 	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
 	if (truncated && event->head_length > notifyd_max_event_size)
 	{
-		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", wire_op_name(stream_op(event->op)));
+		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", operation_name(event->op));
 		utf8_append_json_string(text, event->channel, event->channel_length);
 	}
 	else
@@ -49,7 +50,7 @@ event_send_reset(Sub *sub, const LogEvent *event)
 {
 	StringInfo text = &sub->link->feed->text;
 
-	if ((sub->ops & EVENT_RESET_OPS) == 0)
+	if ((sub->ops & OPERATION_TABLE_BITS) == 0)
 		return;
 
 	/* What is behind the head is the reason and a quote. */

@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/compat.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
@@ -137,10 +138,10 @@ feed_live_callback(const LogEvent *event, void *arg)
 	{
 		Link *link = batch->links[i];
 
-		if (channel != NULL && event->op == PENDING_RESET)
+		if (channel != NULL && event->op == OPERATION_RESET)
 			feed_queue_reset(link, channel, event);
 		else if (channel != NULL)
-			feed_queue_event(link, channel, event->id, stream_op(event->op), event);
+			feed_queue_event(link, channel, event->id, operation_bit(event->op), event);
 		link->last_event_at = event->at;
 		position_set(link, event->id);
 		go_on &= link_ready(link);

@@ -23,6 +23,7 @@
 
 #include "utils/memutils.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/failpoint.h"
 #include "ext/feed/feed.h"
 #include "ext/transaction/pending.h"
@@ -90,7 +91,7 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 		return;
 	}
 	sub->given++;
-	if (event->op == PENDING_RESET)
+	if (event->op == OPERATION_RESET)
 	{
 		event_send_reset(sub, event);
 		return;
@@ -99,7 +100,7 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 		event_build_text(feed, event);
 	message.u.replay_event.sub = sub->number;
 	message.u.replay_event.id = event->id;
-	message.u.replay_event.op = stream_op(event->op);
+	message.u.replay_event.op = operation_bit(event->op);
 	message.u.replay_event.body =
 		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	frames_queue(&ride->link->socket, &message);
@@ -112,7 +113,7 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 static void
 replay_give_stream(ReplayRide *ride, Stream *stream, const LogEvent *event)
 {
-	uint8 op = event->op == PENDING_RESET ? EVENT_RESET_OPS : stream_op(event->op);
+	uint8 op = event->op == OPERATION_RESET ? OPERATION_TABLE_BITS : operation_bit(event->op);
 
 	for (ReplayGroup *group = stream->riders; group != NULL; group = group->next)
 	{

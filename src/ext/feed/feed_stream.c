@@ -612,23 +612,3 @@ stream_event_allowed(Stream *stream, const LogEvent *event)
 	change_decided(stream);
 	return decision->allowed;
 }
-
-uint8
-stream_op(char op)
-{
-	switch (op)
-	{
-		case PENDING_INSERT:
-			return WIRE_OP_INSERT;
-		case PENDING_UPDATE:
-			return WIRE_OP_UPDATE;
-		case PENDING_DELETE:
-			return WIRE_OP_DELETE;
-		case PENDING_TRUNCATE:
-			return WIRE_OP_TRUNCATE;
-		case PENDING_MESSAGE:
-			return WIRE_OP_MESSAGE;
-		default:
-			return 0;
-	}
-}

@@ -13,18 +13,9 @@
 #include "access/attnum.h"
 #include "lib/stringinfo.h"
 
-/* Operations as stored in the log's column op. */
-#define PENDING_INSERT   'I'
-#define PENDING_UPDATE   'U'
-#define PENDING_DELETE   'D'
-#define PENDING_TRUNCATE 'T'
-#define PENDING_MESSAGE  'M'
-#define PENDING_RESET                                                                              \
-	'R' /* no event: subscribers are to load their state anew, see watch_reset.c */
-
 typedef struct PendingEvent
 {
-	char op;
+	char op;          /* see operation.h */
 	bool notify;      /* also send its id by NOTIFY on the channel, */
 	bool notify_rows; /* or the whole event */
 	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */

@@ -31,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/extension.h"
 #include "ext/log/log.h"
 #include "ext/launcher/launcher_slots.h"
@@ -75,8 +76,8 @@ watch_lock_needed(const Watch *have, const Watch *want)
 	if (have == NULL)
 		return ShareRowExclusiveLock;
 	triggers = watch_find_triggers(have);
-	if ((OidIsValid(triggers.row) && !(want->ops & WATCH_ROW_OPS)) ||
-		(OidIsValid(triggers.truncate) && !(want->ops & WATCH_OP_TRUNCATE)))
+	if ((OidIsValid(triggers.row) && !(want->ops & OPERATION_ROW_BITS)) ||
+		(OidIsValid(triggers.truncate) && !(want->ops & WIRE_OP_TRUNCATE)))
 		return AccessExclusiveLock;
 	if (have->ops != want->ops ||
 		!watch_condition_is(want->relation, triggers.row, want->condition) ||

@@ -15,13 +15,6 @@
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
-/* Operations, as bits. */
-#define WATCH_OP_INSERT   0x01
-#define WATCH_OP_UPDATE   0x02
-#define WATCH_OP_DELETE   0x04
-#define WATCH_OP_TRUNCATE 0x08
-#define WATCH_ROW_OPS     (WATCH_OP_INSERT | WATCH_OP_UPDATE | WATCH_OP_DELETE)
-
 /* A list of columns of the watched table; not given is another thing than empty. */
 typedef struct WatchColumns
 {
@@ -36,7 +29,7 @@ typedef struct Watch
 	int64 id;
 	Oid relation;
 	char *channel;
-	int ops;
+	int ops;                /* WIRE_OP_ bits */
 	WatchColumns cols;      /* not given: all, also those added later; empty: the key alone */
 	WatchColumns key;       /* not given: the primary key, else the replica identity's */
 	WatchColumns update_of; /* not given: every UPDATE counts */

@@ -30,6 +30,7 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/channel/channel_name.h"
@@ -169,9 +170,6 @@ watch_read_argument_columns(FunctionCallInfo fcinfo, int argument, const char *p
 int
 watch_read_ops(const char *text)
 {
-	static const char *const names[] = {"insert", "update", "delete", "truncate"};
-	static const int bits[] = {WATCH_OP_INSERT, WATCH_OP_UPDATE, WATCH_OP_DELETE,
-							   WATCH_OP_TRUNCATE};
 	char *rest = pstrdup(text);
 	int ops = 0;
 
@@ -183,10 +181,10 @@ watch_read_ops(const char *text)
 		name += strspn(name, " \t\n\r");
 		for (end = name + strlen(name); end > name && strchr(" \t\n\r", end[-1]) != NULL; end--)
 			end[-1] = '\0';
-		for (size_t i = 0; i < lengthof(names); i++)
+		for (uint8 op = 1; op & OPERATION_TABLE_BITS; op <<= 1)
 		{
-			if (pg_strcasecmp(name, names[i]) == 0)
-				found = bits[i];
+			if (pg_strcasecmp(name, wire_op_name(op)) == 0)
+				found = op;
 		}
 		if (found == 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -222,11 +220,11 @@ watch_check_combination(const Watch *watch)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("update_of must name a column"),
 				 errhint("Omit it to watch every UPDATE.")));
-	if (watch->update_of.given && !(watch->ops & WATCH_OP_UPDATE))
+	if (watch->update_of.given && !(watch->ops & WIRE_OP_UPDATE))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("update_of requires the operation \"update\""),
 						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));
-	if (watch->condition != NULL && !(watch->ops & WATCH_ROW_OPS))
+	if (watch->condition != NULL && !(watch->ops & OPERATION_ROW_BITS))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("condition requires an operation on rows"),
 						errdetail("The operations are \"%s\".", watch_ops_text(watch->ops))));

@@ -29,12 +29,14 @@
 #include "commands/sequence.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/formatting.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "ext/base/operation.h"
 #include "ext/watch/column_ref.h"
 #include "ext/base/extension.h"
 #include "ext/watch/watch.h"
@@ -59,14 +61,14 @@ enum WatchAttribute
 	WATCH_FIRST_LATER
 };
 
-static const struct
+/* The name of an operation as it is stored, in lower case. */
+static char *
+watch_op_name(uint8 op)
 {
-	int op;
-	const char *name;
-} watch_ops[] = {{WATCH_OP_INSERT, "insert"},
-				 {WATCH_OP_UPDATE, "update"},
-				 {WATCH_OP_DELETE, "delete"},
-				 {WATCH_OP_TRUNCATE, "truncate"}};
+	const char *name = wire_op_name(op);
+
+	return asc_tolower(name, strlen(name));
+}
 
 char *
 watch_ops_text(int ops)
@@ -74,10 +76,10 @@ watch_ops_text(int ops)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	for (size_t i = 0; i < lengthof(watch_ops); i++)
+	for (uint8 op = 1; op & OPERATION_TABLE_BITS; op <<= 1)
 	{
-		if (ops & watch_ops[i].op)
-			appendStringInfo(&text, "%s%s", text.len > 0 ? "," : "", watch_ops[i].name);
+		if (ops & op)
+			appendStringInfo(&text, "%s%s", text.len > 0 ? "," : "", watch_op_name(op));
 	}
 	return text.data;
 }
@@ -91,10 +93,10 @@ watch_ops_parse(const char *text)
 {
 	int ops = 0;
 
-	for (size_t i = 0; i < lengthof(watch_ops); i++)
+	for (uint8 op = 1; op & OPERATION_TABLE_BITS; op <<= 1)
 	{
-		if (strstr(text, watch_ops[i].name) != NULL)
-			ops |= watch_ops[i].op;
+		if (strstr(text, watch_op_name(op)) != NULL)
+			ops |= op;
 	}
 	return ops;
 }

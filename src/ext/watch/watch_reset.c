@@ -6,7 +6,7 @@
  * A change can be made past our triggers: while they are disabled, by a command that rewrites the
  * table, by the crash that empties an unlogged table. Nobody can say any more which rows changed,
  * so subscribers are told to load their state anew. The transaction that ends, or begins, such a
- * time writes a row of its own to the log, with the operation PENDING_RESET, like an event. So the
+ * time writes a row of its own to the log, with the operation OPERATION_RESET, like an event. So the
  * reset has a place in the order: what came before it belongs to the old state, what comes after
  * it belongs to the new one, and a replay meets it in the same place. The feed makes a RESET
  * frame of it for each subscription to the channel that may read the table (feed_read.c).
@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/extension.h"
 #include "ext/base/buffer.h"
 #include "ext/json/json.h"
@@ -31,7 +32,7 @@
 void
 watch_reset(const Watch *watch, const char *reason)
 {
-	PendingEvent event = {.op = PENDING_RESET,
+	PendingEvent event = {.op = OPERATION_RESET,
 						  .relation = watch->relation,
 						  .channel = watch->channel,
 						  .channel_length = (int) strlen(watch->channel)};

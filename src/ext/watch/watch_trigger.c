@@ -38,6 +38,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "ext/base/operation.h"
 #include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/watch/watch.h"
@@ -65,8 +66,8 @@ watch_find_triggers(const Watch *watch)
 bool
 watch_triggers_complete(const Watch *watch, WatchTriggers triggers)
 {
-	return OidIsValid(triggers.row) == ((watch->ops & WATCH_ROW_OPS) != 0) &&
-		   OidIsValid(triggers.truncate) == ((watch->ops & WATCH_OP_TRUNCATE) != 0);
+	return OidIsValid(triggers.row) == ((watch->ops & OPERATION_ROW_BITS) != 0) &&
+		   OidIsValid(triggers.truncate) == ((watch->ops & WIRE_OP_TRUNCATE) != 0);
 }
 
 /*
@@ -79,16 +80,16 @@ static int16
 watch_row_events(const Watch *watch)
 {
 	int16 events = 0;
-	int ops = watch->ops & WATCH_ROW_OPS;
+	int ops = watch->ops & OPERATION_ROW_BITS;
 
 	if (ops != 0 && watch->condition == NULL &&
 		get_rel_relkind(watch->relation) == RELKIND_PARTITIONED_TABLE)
-		ops |= WATCH_OP_INSERT | WATCH_OP_DELETE;
-	if (ops & WATCH_OP_INSERT)
+		ops |= WIRE_OP_INSERT | WIRE_OP_DELETE;
+	if (ops & WIRE_OP_INSERT)
 		events |= TRIGGER_TYPE_INSERT;
-	if (ops & WATCH_OP_UPDATE)
+	if (ops & WIRE_OP_UPDATE)
 		events |= TRIGGER_TYPE_UPDATE;
-	if (ops & WATCH_OP_DELETE)
+	if (ops & WIRE_OP_DELETE)
 		events |= TRIGGER_TYPE_DELETE;
 	return events;
 }
@@ -171,7 +172,7 @@ watch_create_triggers(const Watch *watch)
 		watch_create_trigger(watch, watch_trigger_name(watch, have.row, "row"), true, events);
 	else
 		superfluous.row = have.row;
-	if (watch->ops & WATCH_OP_TRUNCATE)
+	if (watch->ops & WIRE_OP_TRUNCATE)
 		watch_create_trigger(watch, watch_trigger_name(watch, have.truncate, "truncate"), false,
 							 TRIGGER_TYPE_TRUNCATE);
 	else

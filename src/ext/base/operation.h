@@ -1,0 +1,33 @@
+/*-------------------------------------------------------------------------
+ *
+ * operation.h
+ *	  The operations that events are of.
+ *
+ * The log stores a character for each. Subscriptions and watches have sets of them, as the bits and
+ * with the names of wire.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_OPERATION_H
+#define PG_NOTIFYD_OPERATION_H
+
+#include "postgres.h"
+
+#include "wire/wire.h"
+
+#define OPERATION_INSERT   'I'
+#define OPERATION_UPDATE   'U'
+#define OPERATION_DELETE   'D'
+#define OPERATION_TRUNCATE 'T'
+#define OPERATION_MESSAGE  'M'
+#define OPERATION_RESET    'R' /* no event: subscribers have to load their state anew */
+
+/* Those that change rows, and those that a table can be watched for. */
+#define OPERATION_ROW_BITS   (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE)
+#define OPERATION_TABLE_BITS (OPERATION_ROW_BITS | WIRE_OP_TRUNCATE)
+
+/* The WIRE_OP_ bit of an operation, and its name in upper case. 0 and NULL for what has none. */
+extern uint8 operation_bit(char op);
+extern const char *operation_name(char op);
+
+#endif /* PG_NOTIFYD_OPERATION_H */
