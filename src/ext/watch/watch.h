@@ -11,9 +11,11 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "access/htup.h"
 #include "fmgr.h"
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 /* A list of columns of the watched table; not given is another thing than empty. */
 typedef struct WatchColumns
@@ -95,6 +97,15 @@ extern bool watch_triggers_complete(const Watch *watch, WatchTriggers triggers);
  */
 extern void watch_create_triggers(const Watch *watch);
 
+/*
+ * A trigger's row of pg_trigger, which the caller has opened, in the current context; NULL: there is
+ * no such trigger.
+ */
+extern HeapTuple watch_trigger_tuple(Relation table, Oid trigger);
+
+/* Store a row that has been changed. The caller has opened pg_trigger with RowExclusiveLock. */
+extern void watch_update_trigger(Relation table, HeapTuple tuple);
+
 /* Drop them. Takes AccessExclusiveLock on the table. */
 extern void watch_drop_triggers(WatchTriggers triggers);
 
@@ -166,8 +177,8 @@ extern List *watch_triggers_of(Oid relation);
  */
 extern bool watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch);
 
-/* Make a trigger of this relation ENABLE ALWAYS. The caller holds ShareRowExclusiveLock. */
-extern void watch_enable_trigger(Oid relation, Oid trigger);
+/* Make a trigger ENABLE ALWAYS. The caller holds ShareRowExclusiveLock. */
+extern void watch_enable_trigger(Oid trigger);
 
 /* The same for all triggers of a watch. Takes ShareRowExclusiveLock on its partitions. */
 extern void watch_enable_triggers(const Watch *watch);

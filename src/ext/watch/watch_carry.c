@@ -122,38 +122,28 @@ carry_arguments(const Watch *watch, const char *uses)
 
 /* Give a trigger these arguments, if it has others. */
 static void
-carry_set_arguments(Oid relation, Oid trigger, bytea *arguments)
+carry_set_arguments(Oid trigger, bytea *arguments)
 {
 	Relation table = table_open(TriggerRelationId, RowExclusiveLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
+	HeapTuple tuple = watch_trigger_tuple(table, trigger);
+	bool isnull;
+	Datum old = HeapTupleIsValid(tuple)
+					? heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(table), &isnull)
+					: (Datum) 0;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
+	if (HeapTupleIsValid(tuple) &&
+		(isnull || !DatumGetBool(DirectFunctionCall2(byteaeq, old, PointerGetDatum(arguments)))))
 	{
-		bool isnull;
-		Datum old = heap_getattr(tuple, Anum_pg_trigger_tgargs, RelationGetDescr(table), &isnull);
+		Datum values[Natts_pg_trigger] = {0};
+		bool nulls[Natts_pg_trigger] = {false};
+		bool replace[Natts_pg_trigger] = {false};
 
-		if (isnull || !DatumGetBool(DirectFunctionCall2(byteaeq, old, PointerGetDatum(arguments))))
-		{
-			Datum values[Natts_pg_trigger] = {0};
-			bool nulls[Natts_pg_trigger] = {false};
-			bool replace[Natts_pg_trigger] = {false};
-
-			values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(arguments);
-			values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(CARRY_NARGUMENTS);
-			replace[Anum_pg_trigger_tgargs - 1] = replace[Anum_pg_trigger_tgnargs - 1] = true;
-			tuple = heap_modify_tuple(tuple, RelationGetDescr(table), values, nulls, replace);
-			CatalogTupleUpdate(table, &tuple->t_self, tuple);
-			CacheInvalidateRelcacheByRelid(relation);
-			CommandCounterIncrement();
-		}
+		values[Anum_pg_trigger_tgargs - 1] = PointerGetDatum(arguments);
+		values[Anum_pg_trigger_tgnargs - 1] = Int16GetDatum(CARRY_NARGUMENTS);
+		replace[Anum_pg_trigger_tgargs - 1] = replace[Anum_pg_trigger_tgnargs - 1] = true;
+		watch_update_trigger(
+			table, heap_modify_tuple(tuple, RelationGetDescr(table), values, nulls, replace));
 	}
-	systable_endscan(scan);
 	table_close(table, NoLock);
 }
 
@@ -166,9 +156,9 @@ carry_set_all(Oid relation, Oid trigger, bytea *arguments, bool enable)
 {
 	ListCell *child;
 
-	carry_set_arguments(relation, trigger, arguments);
+	carry_set_arguments(trigger, arguments);
 	if (enable)
-		watch_enable_trigger(relation, trigger);
+		watch_enable_trigger(trigger);
 	if (get_rel_relkind(relation) != RELKIND_PARTITIONED_TABLE)
 		return;
 	foreach (child, find_inheritance_children(relation, NoLock))

@@ -61,6 +61,34 @@ enum WatchAttribute
 	WATCH_FIRST_LATER
 };
 
+static const char *const watch_attributes[] = {"id",         "relation", "channel",   "ops",
+											   "cols",       "key",      "update_of", "condition",
+											   "old_values", "notify"};
+
+StaticAssertDecl(lengthof(watch_attributes) == WATCH_FIRST_LATER - 1,
+				 "each attribute has its name");
+
+/* Open notifyd.watch, and see that it has these columns. */
+static Relation
+watch_open(LOCKMODE lockmode)
+{
+	Relation table = table_open(extension_relation("watch"), lockmode);
+	TupleDesc desc = RelationGetDescr(table);
+
+	for (int i = 0; i < (int) lengthof(watch_attributes); i++)
+	{
+		if (i >= desc->natts ||
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname), watch_attributes[i]) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+					 errmsg("column %d of table \"%s.%s\" is not \"%s\"", i + 1, EXTENSION_SCHEMA,
+							RelationGetRelationName(table), watch_attributes[i]),
+					 errdetail("The table is not as the extension %s has made it.", EXTENSION_NAME),
+					 errhint("Drop the extension and create it again.")));
+	}
+	return table;
+}
+
 /* The name of an operation as it is stored, in lower case. */
 static char *
 watch_op_name(uint8 op)
@@ -159,7 +187,7 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 static List *
 watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 {
-	Relation table = table_open(extension_relation("watch"), AccessShareLock);
+	Relation table = watch_open(AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, nkeys, keys);
 	List *watches = NIL;
@@ -292,7 +320,7 @@ watch_changed(const Watch *watch, Relation table)
 void
 watch_insert(Watch *watch)
 {
-	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
+	Relation table = watch_open(RowExclusiveLock);
 
 	/* A restore may have set the sequence back. */
 	do
@@ -306,7 +334,7 @@ watch_insert(Watch *watch)
 void
 watch_update(const Watch *watch)
 {
-	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
+	Relation table = watch_open(RowExclusiveLock);
 	ItemPointerData tid;
 
 	if (watch_find_tid(watch->id, &tid) == NULL)
@@ -319,7 +347,7 @@ watch_update(const Watch *watch)
 void
 watch_delete(const Watch *watch)
 {
-	Relation table = table_open(extension_relation("watch"), RowExclusiveLock);
+	Relation table = watch_open(RowExclusiveLock);
 	ItemPointerData tid;
 
 	if (watch_find_tid(watch->id, &tid) != NULL)

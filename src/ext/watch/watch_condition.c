@@ -136,15 +136,10 @@ static Node *
 watch_trigger_expression(Oid trigger)
 {
 	Relation table = table_open(TriggerRelationId, AccessShareLock);
+	HeapTuple tuple = watch_trigger_tuple(table, trigger);
 	Node *expression = NULL;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
-	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	if (HeapTupleIsValid(tuple))
 	{
 		bool isnull;
 		Datum qual = heap_getattr(tuple, Anum_pg_trigger_tgqual, RelationGetDescr(table), &isnull);
@@ -152,7 +147,6 @@ watch_trigger_expression(Oid trigger)
 		if (!isnull)
 			expression = stringToNode(TextDatumGetCString(qual));
 	}
-	systable_endscan(scan);
 	table_close(table, AccessShareLock);
 	return expression;
 }

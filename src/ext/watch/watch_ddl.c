@@ -362,7 +362,7 @@ watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const Watched
 
 		if (ddl->enables && now->enabled == TRIGGER_FIRES_ON_ORIGIN)
 		{
-			watch_enable_trigger(after->relation, now->oid);
+			watch_enable_trigger(now->oid);
 			now->enabled = TRIGGER_FIRES_ALWAYS;
 		}
 		if (then == NULL || (then->enabled == now->enabled && !rewritten))

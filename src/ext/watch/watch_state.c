@@ -89,28 +89,16 @@ watch_triggers_of(Oid relation)
 }
 
 void
-watch_enable_trigger(Oid relation, Oid trigger)
+watch_enable_trigger(Oid trigger)
 {
 	Relation table = table_open(TriggerRelationId, RowExclusiveLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
+	HeapTuple tuple = watch_trigger_tuple(table, trigger);
 
-	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(trigger));
-	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
-	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		HeapTuple copy = heap_copytuple(tuple);
-
-		((Form_pg_trigger) GETSTRUCT(copy))->tgenabled = TRIGGER_FIRES_ALWAYS;
-		CatalogTupleUpdate(table, &copy->t_self, copy);
-		heap_freetuple(copy);
-		CacheInvalidateRelcacheByRelid(relation);
-		CommandCounterIncrement();
+		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled = TRIGGER_FIRES_ALWAYS;
+		watch_update_trigger(table, tuple);
 	}
-	systable_endscan(scan);
 	table_close(table, NoLock);
 }
 
@@ -137,7 +125,7 @@ watch_enable_triggers(const Watch *watch)
 			WatchTrigger *trigger = lfirst(cell);
 
 			if (watch_trigger_is_of(trigger, watch) && trigger->enabled != TRIGGER_FIRES_ALWAYS)
-				watch_enable_trigger(lfirst_oid(table), trigger->oid);
+				watch_enable_trigger(trigger->oid);
 		}
 	}
 }

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
@@ -35,6 +36,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -42,6 +44,34 @@
 #include "ext/base/extension.h"
 #include "ext/base/compat.h"
 #include "ext/watch/watch.h"
+
+HeapTuple
+watch_trigger_tuple(Relation table, Oid trigger)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(trigger));
+	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+
+	/* What is stored out of line may need a snapshot, which the scan has. */
+	if (HeapTupleIsValid(tuple))
+		tuple = HeapTupleHasExternal(tuple) ? toast_flatten_tuple(tuple, RelationGetDescr(table))
+											: heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+void
+watch_update_trigger(Relation table, HeapTuple tuple)
+{
+	CatalogTupleUpdate(table, &tuple->t_self, tuple);
+	CacheInvalidateRelcacheByRelid(((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid);
+	CommandCounterIncrement();
+}
 
 WatchTriggers
 watch_find_triggers(const Watch *watch)
@@ -141,24 +171,14 @@ watch_free_name(const Watch *watch, const char *suffix)
 static char *
 watch_trigger_name(const Watch *watch, Oid trigger, const char *suffix)
 {
-	char *name = NULL;
+	Relation table = table_open(TriggerRelationId, AccessShareLock);
+	HeapTuple tuple = watch_trigger_tuple(table, trigger);
+	char *name = HeapTupleIsValid(tuple)
+					 ? pstrdup(NameStr(((Form_pg_trigger) GETSTRUCT(tuple))->tgname))
+					 : watch_free_name(watch, suffix);
 
-	if (OidIsValid(trigger))
-	{
-		Relation table = table_open(TriggerRelationId, AccessShareLock);
-		ScanKeyData key;
-		SysScanDesc scan;
-		HeapTuple tuple;
-
-		ScanKeyInit(&key, Anum_pg_trigger_oid, BTEqualStrategyNumber, F_OIDEQ,
-					ObjectIdGetDatum(trigger));
-		scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
-		if (HeapTupleIsValid(tuple = systable_getnext(scan)))
-			name = pstrdup(NameStr(((Form_pg_trigger) GETSTRUCT(tuple))->tgname));
-		systable_endscan(scan);
-		table_close(table, AccessShareLock);
-	}
-	return name != NULL ? name : watch_free_name(watch, suffix);
+	table_close(table, AccessShareLock);
+	return name;
 }
 
 void
