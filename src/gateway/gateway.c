@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * gateway.c
- *	  The gateway as a whole: the loop, the channel to the launcher, and the parts that
+ *	  The gateway as a whole: the loop, the control pipe to the launcher, and the parts that
  *	  depend on them put together.
  *
  *-------------------------------------------------------------------------
@@ -45,7 +45,7 @@
 static struct
 {
 	uv_loop_t *loop;
-	Peer *channel;
+	Peer *pipe; /* the control pipe to the launcher */
 	Config config;
 	Hub hub;
 	Sessions sessions;
@@ -67,7 +67,7 @@ gateway_log(WireLogLevel level, WireBytes line)
 {
 	WireMessage message = {.type = WIRE_LOG, .u.log = {.level = (uint8_t) level, .message = line}};
 
-	peer_send(gateway.channel, &message);
+	peer_send(gateway.pipe, &message);
 }
 
 static uint64_t
@@ -212,7 +212,7 @@ gateway_report(void)
 	if (!gateway_has_news())
 		return;
 	gateway.reported = gateway.sessions.stats;
-	peer_send(gateway.channel, &message);
+	peer_send(gateway.pipe, &message);
 }
 
 static void
@@ -220,7 +220,7 @@ gateway_wake(WireBytes database)
 {
 	WireMessage message = {.type = WIRE_WAKE, .u.wake.database = database};
 
-	peer_send(gateway.channel, &message);
+	peer_send(gateway.pipe, &message);
 }
 
 static void
@@ -327,7 +327,7 @@ gateway_serve(void)
 		return false;
 	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
 	gateway.serving = true;
-	peer_send(gateway.channel, &ready);
+	peer_send(gateway.pipe, &ready);
 	return true;
 }
 
@@ -367,7 +367,7 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		WireMessage alive = {.type = WIRE_ALIVE};
 
 		hub_health(&gateway.hub, &message->u.health);
-		peer_send(gateway.channel, &alive);
+		peer_send(gateway.pipe, &alive);
 		return true;
 	}
 	if (message->type == WIRE_ASLEEP)
@@ -398,8 +398,8 @@ gateway_on_closed(void *arg, const char *why)
 	_exit(gateway.serving ? 0 : WIRE_EXIT_VERSION);
 }
 
-static const PeerEvents gateway_channel_events = {.message = gateway_on_message,
-												  .closed = gateway_on_closed};
+static const PeerEvents gateway_pipe_events = {.message = gateway_on_message,
+											   .closed = gateway_on_closed};
 
 int
 gateway_run(void)
@@ -423,12 +423,12 @@ gateway_run(void)
 	(void) uv_prepare_init(gateway.loop, &gateway.settle);
 	(void) uv_signal_init(gateway.loop, &gateway.terminate);
 	(void) uv_signal_start(&gateway.terminate, gateway_on_terminate, SIGTERM);
-	gateway.channel = peer_new(gateway.loop, &gateway_channel_events, NULL);
-	if (uv_pipe_open(peer_stream(gateway.channel), GATEWAY_CHANNEL_FD) != 0 ||
-		!peer_start(gateway.channel))
+	gateway.pipe = peer_new(gateway.loop, &gateway_pipe_events, NULL);
+	if (uv_pipe_open(peer_stream(gateway.pipe), GATEWAY_CONTROL_PIPE_FD) != 0 ||
+		!peer_start(gateway.pipe))
 	{
 		log_write(WIRE_LOG_ERROR, "descriptor %d is no connection to a launcher",
-				  GATEWAY_CHANNEL_FD);
+				  GATEWAY_CONTROL_PIPE_FD);
 		return 1;
 	}
 	(void) uv_run(gateway.loop, UV_RUN_DEFAULT);

@@ -9,8 +9,8 @@
 #define GATEWAY_GATEWAY_H
 
 /* The descriptors that the launcher passes. */
-#define GATEWAY_CHANNEL_FD  3
-#define GATEWAY_LISTENER_FD 4
+#define GATEWAY_CONTROL_PIPE_FD 3
+#define GATEWAY_LISTENER_FD     4
 
 /* From STOP to the end: time for the clients to take what is queued. */
 #define GATEWAY_STOP_MS 1000

@@ -6,7 +6,7 @@
  * Started by pg_notifyd's launcher alone, with
  *	  0, 1		/dev/null
  *	  2			the server's log
- *	  3			the channel, frames of wire.h in both directions
+ *	  3			the control pipe, frames of wire.h in both directions
  *	  4 ...		listening sockets
  * an empty environment and the data directory as its working directory. It says nothing of
  * interest on its command line, and ends with its parent.
@@ -63,14 +63,14 @@ int
 main(void)
 {
 	pid_t parent = getppid();
-	struct stat channel;
+	struct stat pipe;
 	sigset_t none;
 
 	/* Nothing may keep the port when the server is gone, however it went. */
 	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		return 0;
-	if (fstat(GATEWAY_CHANNEL_FD, &channel) != 0 || !S_ISSOCK(channel.st_mode))
+	if (fstat(GATEWAY_CONTROL_PIPE_FD, &pipe) != 0 || !S_ISSOCK(pipe.st_mode))
 	{
 		fprintf(stderr,
 				"pg_notifyd-gateway is the network part of the PostgreSQL extension pg_notifyd; "

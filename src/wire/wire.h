@@ -6,7 +6,7 @@
  * Both halves compile this file and wire.c; it depends on libc alone, never
  * allocates and never logs. Two kinds of connection carry frames:
  *
- *	  channel	launcher <-> gateway, an inherited socket pair (file descriptor 3
+ *	  control pipe	launcher <-> gateway, an inherited socket pair (file descriptor 3
  *				of the gateway). End-of-file on it ends the gateway.
  *	  link		feed <-> gateway, a Unix socket in the data directory that the
  *				gateway binds and every feed connects to.
@@ -48,14 +48,14 @@
 
 typedef enum WireType
 {
-	/* channel, launcher to gateway */
+	/* control pipe, launcher to gateway */
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
 	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
 	WIRE_HEALTH =
 		4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
 	WIRE_ASLEEP = 5, /* this database has no feed, as nobody is subscribed; WAKE starts one */
-	/* channel, gateway to launcher */
+	/* control pipe, gateway to launcher */
 	WIRE_READY = 10, /* clients are being accepted */
 	WIRE_LOG = 11,
 	WIRE_STATS = 12, /* at most once a second, only when something changed */

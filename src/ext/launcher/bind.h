@@ -26,21 +26,21 @@ typedef struct BindSet
 	BindSocket sockets[BIND_MAX];
 } BindSet;
 
-/* The first address, of those asked for, that could not be had. */
+/* The first of the addresses asked for that could not be bound. */
 typedef struct BindProblem
 {
 	char text[512]; /* for the log; empty: none */
 	bool in_use;    /* another socket has the address */
-	bool held;      /* one of the sockets held has it, or part of it */
+	bool held;      /* one of our own open sockets has it, or part of it */
 } BindProblem;
 
 /*
  * Fill *set with a nonblocking listening socket for each address of the comma-separated
  * list, in the server's own syntax: names, addresses, "*". A name with several addresses
  * counts as served when one of them is, unless another program has one of the others.
- * Addresses that held, the sockets that are open now, has already are taken from there,
- * so the two sets may share sockets. *problem says what is missing in *set, which may be
- * part of the addresses or all.
+ * held has the sockets that are open now. If one of them has an address, it is used again, so
+ * the two sets may share sockets. *problem says which address is missing in *set; some or all may
+ * be missing.
  *
  * Blocks while names are being resolved.
  */

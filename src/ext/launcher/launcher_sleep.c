@@ -3,17 +3,18 @@
  * launcher_sleep.c
  *	  Databases that have no feed because nobody needs one now.
  *
- * A feed that has had no subscription for pg_notifyd.idle_timeout leaves (feed_fall_asleep()), and
- * its state is FEED_ASLEEP. Then
+ * A feed that has had no subscription for pg_notifyd.idle_timeout ends (feed_fall_asleep()), and its
+ * state is FEED_ASLEEP. The launcher then tells the gateways the database's name and a position
+ * (frame ASLEEP), so that they accept clients. It starts a feed again when
  *
- *	  1. we tell the gateways the database's name and a position (ASLEEP), so they let clients in;
- *	  2. a gateway whose client subscribes asks for the feed (WAKE), and the client waits until the feed has
- *		 connected to the gateway. A feed that left while the client subscribed is asked for when ASLEEP comes;
- *	  3. or retention has to look at the log: much has been written, or what is there has become old. Such a feed stays
- *		 for a moment only (NotifydDatabase.visit).
+ *	  - a gateway asks for it (frame WAKE), because a client subscribes. The client waits until the
+ *		feed has connected to the gateway. If a feed ends while a client subscribes, the gateway asks
+ *		when it receives ASLEEP;
+ *	  - retention has to look at the log, because much has been written or events have become old.
+ *		Such a feed stays only for a moment (FeedLife.visit).
  *
- * A database that pg_notifyd.databases leaves out is like one that is asleep, but gateways are not
- * told of it.
+ * A database that pg_notifyd.databases leaves out is treated the same, but the launcher does not
+ * tell the gateways of it.
  *
  *-------------------------------------------------------------------------
  */

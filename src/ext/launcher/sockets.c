@@ -3,14 +3,13 @@
  * sockets.c
  *	  The listening sockets over time. See sockets.h.
  *
- * When the settings change, new sockets are bound first, and the ones before are given
- * up only for new ones: until then the gateways go on with those. That cannot be where a
- * new address overlaps with one that we have, as "*" does with "localhost" on the same
- * port. Then the gateways are stopped and our sockets closed ("releasing"), and it starts
- * as at the beginning.
+ * When the settings change, the launcher binds the new sockets first, and closes the old ones only
+ * when it has new ones. Until then the gateways use the old ones. This is not possible if a new
+ * address overlaps with one that is bound, as "*" does with "localhost" on the same port. Then the
+ * gateways are stopped and the old sockets are closed ("releasing") before the new ones are bound.
  *
- * What cannot be bound is tried again with a backoff, for good: the address may appear
- * later, the port become free.
+ * An address that cannot be bound is tried again with a back-off, without end: it may appear later,
+ * or the port may become free.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,7 +47,7 @@ sockets_failed(const BindProblem *problem, int64 now)
 				 : errhint("pg_notifyd will retry.")));
 }
 
-/* Are the sockets those that the settings ask for, as far as they could be had? */
+/* Are the sockets those that the settings ask for, as far as they could be bound? */
 static bool
 sockets_as_set(void)
 {
@@ -57,7 +56,7 @@ sockets_as_set(void)
 		   sockets_bound.port == notifyd_port;
 }
 
-/* Take a set into use. False if it was in use, for the same settings. */
+/* Use this set from now on. False if it is in use already, for the same settings. */
 static bool
 sockets_adopt(const BindSet *set)
 {
@@ -118,14 +117,14 @@ sockets_tend(int64 now)
 		sockets_problem[0] = '\0';
 	}
 
-	/* Trying again must not lose what we have, should a name not be resolved for a while. */
+	/* Keep the sockets that are open, in case a name cannot be resolved for a while. */
 	for (int i = 0; sockets_as_set() && i < sockets_bound.set.n && set.n < BIND_MAX; i++)
 	{
 		if (!bind_contains(&set, sockets_bound.set.sockets[i].fd))
 			set.sockets[set.n++] = sockets_bound.set.sockets[i];
 	}
 
-	/* Half of what is new is no reason to give up what works. */
+	/* Do not give up sockets that work for a part of the new ones. */
 	if (problem.text[0] != '\0' &&
 		(set.n == 0 || (problem.in_use && sockets_bound.set.n > 0 && !sockets_as_set())))
 	{

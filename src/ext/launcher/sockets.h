@@ -23,7 +23,7 @@ typedef struct SocketsBound
 	bool releasing; /* all gateways have to end, and sockets_release() to be called then */
 } SocketsBound;
 
-/* To be read by others, written by sockets.c. */
+/* Written by sockets.c alone. */
 extern SocketsBound sockets_bound;
 
 /* At the beginning, and when the settings have changed: bind when sockets_tend() is called next. */
@@ -36,7 +36,7 @@ extern bool sockets_tend(int64 now);
 /* When sockets_tend() should be called again; PG_INT64_MAX: no need. */
 extern int64 sockets_due(void);
 
-/* No other process has the sockets any more: close them, and begin anew. */
+/* No gateway has the sockets any more: close them, and bind when sockets_tend() is called next. */
 extern void sockets_release(int64 now);
 
 /* Close them, at the end. */

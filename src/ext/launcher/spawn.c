@@ -3,10 +3,10 @@
  * spawn.c
  *	  Starting the gateway's program. See spawn.h.
  *
- * The child of a backend is a fragile thing: it has the shared memory attached and every
- * handler and exit callback of PostgreSQL installed. So all signals are blocked around
- * fork(), and between fork() and execve() the child calls only functions that are
- * async-signal-safe (POSIX, section 2.4.3), allocates nothing, and leaves by _exit().
+ * A child of a PostgreSQL process has the shared memory attached, and every signal handler and
+ * exit callback of PostgreSQL installed. None of them may run in it. So all signals are blocked
+ * around fork(), and between fork() and execve() the child calls only functions that are
+ * async-signal-safe (POSIX, section 2.4.3), allocates no memory, and ends by _exit().
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * peer.h
- *	  A connection that carries frames of wire.h: the channel to the launcher, or a link
+ *	  A connection that carries frames of wire.h: the control pipe to the launcher, or a link
  *	  to a feed.
  *
  *-------------------------------------------------------------------------
