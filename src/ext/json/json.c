@@ -3,11 +3,11 @@
  * json.c
  *	  Values as JSON, by the rules of row_to_json.
  *
- * The rules are those of datum_to_json() in utils/adt/json.c, which is not to be had from outside
- * except through to_json(), whose every call looks up the type anew and copies the result. So the
- * scalar kinds are written here, straight into the buffer, and to_json() is called for what is
- * nested. And a value has one text, whatever the settings of the session are: what depends on them
- * is written here, or with the settings pinned (json_pin.c).
+ * The rules are those of datum_to_json() in utils/adt/json.c. Other files can call it only through
+ * to_json(), which looks up the type and copies the result in each call. So this file writes scalar
+ * values straight into the buffer, and calls to_json() for nested ones. A value has one text, whatever
+ * the session's settings are: values that depend on them are written here, or while the settings are
+ * pinned (json_pin.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -64,10 +64,7 @@ json_explore_row(JsonType *json, Oid type, List **relations)
 	}
 }
 
-/*
- * Find out whether writing a value of the type may run a cast, and which settings matter, at any
- * depth.
- */
+/* Find out whether writing a value of the type, at any depth, may run a cast, and which settings matter. */
 static void
 json_explore(JsonType *json, Oid type, List **relations)
 {
@@ -169,7 +166,7 @@ json_prepare(JsonType *json, Oid type, List **relations)
 	}
 }
 
-/* The characters that cannot stand for themselves in a string (RFC 8259 section 7). */
+/* The characters that a JSON string must escape (RFC 8259 section 7). */
 static const bool json_escaped[UCHAR_MAX + 1] = {
 	[0 ... ' ' - 1] = true, ['"'] = true, ['\\'] = true};
 
@@ -228,7 +225,7 @@ json_append_string(StringInfo buf, const char *string, Size length)
 	buffer_put_literal(buf, "\"");
 }
 
-/* text and json values: straight from where they are stored, if they are not toasted. */
+/* Append a text or json value without a copy, if it is not toasted. */
 static void
 json_append_text(StringInfo buf, Datum value, bool verbatim)
 {
@@ -242,7 +239,7 @@ json_append_text(StringInfo buf, Datum value, bool verbatim)
 		pfree(plain);
 }
 
-/* A number's text is one of JSON's too, unless it is NaN or an infinity. */
+/* A numeric's text is a JSON number, unless it is NaN or an infinity. */
 static void
 json_append_output(StringInfo buf, const JsonType *json, Datum value)
 {
@@ -273,10 +270,7 @@ json_append_number(StringInfo buf, int64 number)
 	buf->len += pg_lltoa(number, buf->data + buf->len);
 }
 
-/*
- * The shortest text that gives the same value back, as the output functions write it where
- * extra_float_digits is 1.
- */
+/* The shortest text that gives the same value back, as output functions write it with extra_float_digits = 1. */
 static void
 json_append_float(StringInfo buf, double number, bool single)
 {
@@ -299,7 +293,7 @@ json_encode_datetime(char *text, const JsonType *json, Datum value)
 	JsonEncodeDateTime(text, value, json->type, json->type == TIMESTAMPTZOID ? &utc : NULL);
 }
 
-/* There is nothing in it to be escaped. */
+/* The text has no characters to escape. */
 static void
 json_append_datetime(StringInfo buf, const JsonType *json, Datum value)
 {
@@ -311,7 +305,7 @@ json_append_datetime(StringInfo buf, const JsonType *json, Datum value)
 	buffer_put_literal(buf, "\"");
 }
 
-/* The text of a second is cut behind hh:mm:ss, where a fraction comes. */
+/* Keep the text of a second in two parts: a fraction comes between them, behind hh:mm:ss. */
 static void
 json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
 {
@@ -329,10 +323,7 @@ json_learn_second(JsonSecond *known, const JsonType *json, int64 second)
 	memcpy(known->after, after, known->after_length);
 }
 
-/*
- * The fraction of a second as AppendSeconds() of utils/adt/datetime.c writes it, without zeros at
- * its end.
- */
+/* Append a fraction without trailing zeros, as AppendSeconds() of utils/adt/datetime.c does. */
 static void
 json_append_fraction(StringInfo buf, uint32 fraction)
 {

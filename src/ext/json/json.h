@@ -33,8 +33,8 @@ typedef enum JsonKind
 } JsonKind;
 
 /*
- * The text of a second, but for its fraction: timestamps of one column mostly are of the second
- * that the last one was of.
+ * The text of the last second that was written, without its fraction. Timestamps of one column mostly
+ * have the same second as the one before.
  */
 typedef struct JsonSecond
 {
@@ -46,9 +46,8 @@ typedef struct JsonSecond
 } JsonSecond;
 
 /*
- * Settings of the session that the text of a value depends on, where PostgreSQL's own functions
- * make it. While these run, the settings have the value that stands here, so that a row has one
- * text whoever writes it.
+ * Settings of the session that PostgreSQL's output functions depend on. While these functions run,
+ * json_pin() gives the settings these values, so that a row has one text whoever writes it.
  */
 typedef enum JsonPin
 {
@@ -62,21 +61,18 @@ typedef enum JsonPin
 	JSON_PIN_SEARCH_PATH = 64, /* search_path = pg_catalog, pg_temp; quote_all_identifiers = off */
 } JsonPin;
 
-/* Those that a type of which nothing is known may depend on. */
+/* Those that an unknown type may depend on. */
 #define JSON_PIN_UNKNOWN                                                                           \
 	(JSON_PIN_DATE | JSON_PIN_INTERVAL | JSON_PIN_FLOAT | JSON_PIN_BYTEA | JSON_PIN_ZONE)
 
-/*
- * How values of a type are written. What only some kinds need is elsewhere, so that the others
- * touch less memory.
- */
+/* How to write values of a type. What only some kinds need is allocated apart, so that others read less memory. */
 typedef struct JsonType
 {
-	Oid type; /* domains looked through */
+	Oid type; /* of a domain: its base type */
 	JsonKind kind;
 	bool varlena;
 	bool careful;       /* writing a value may run a user's cast to json, which may fail */
-	bool structured;    /* the text of a small value may be very much larger than it */
+	bool structured;    /* the text of a small value may be very large */
 	uint8 pins;         /* JSON_PIN_ bits: what has to be pinned for json_append() */
 	FmgrInfo *output;   /* where the output function is called */
 	FmgrInfo *to_json;  /* JSON_NESTED only */
@@ -91,21 +87,21 @@ typedef struct JsonType
 extern void json_prepare(JsonType *json, Oid type, List **relations);
 
 /*
- * Append a value that is not null. as_text: use the type's output function where else a
- * cast to json would be used. Raises what output functions and casts raise, and
+ * Append a value that is not null. as_text: use the type's output function instead of a cast to
+ * json. Raises what output functions and casts raise, and
  * ERRCODE_PROGRAM_LIMIT_EXCEEDED beyond 1 GB. May leave garbage in the current context.
  */
 extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text);
 
 /*
- * Give these settings their values, where they have others, and take that back (json_pin.c). In
- * between only json_append() is to be called. After an error the end of the (sub)transaction takes
- * it back. Never raises an error but for lack of memory.
+ * Set these settings to their pinned values, and restore them (json_pin.c). Call only json_append() in
+ * between. After an error the end of the (sub)transaction restores them. Raises no error except for
+ * lack of memory.
  */
 extern int json_pin(int pins);
 extern void json_unpin(int pinned);
 
-/* What the text of a type depends on that is no array, composite, range or domain. */
+/* The settings that a type depends on. The type is no array, composite, range or domain. */
 extern int json_pins_of(Oid type);
 
 /* Append a string of the server's encoding in quotes, escaped as escape_json() does it. */

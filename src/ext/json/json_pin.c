@@ -3,12 +3,11 @@
  * json_pin.c
  *	  Settings of the session that a value's text depends on.
  *
- * Output functions obey settings that are made for people: one writer's row would have another text
- * than the same row of another writer, and digits of a number could be lost for good. So these
- * settings have fixed values while such an output function runs, as in set_transmission_modes() of
- * contrib/postgres_fdw. A setting that has its value already is not touched, which is the usual
- * case for all but the time zone, the search path and lc_monetary; and nothing at all is looked at
- * for tables without such columns.
+ * Output functions obey settings that are made for people. With them, the same row of two writers
+ * could have two texts, and digits of a number could be lost for good. So these settings have fixed
+ * values while such an output function runs, as in set_transmission_modes() of contrib/postgres_fdw.
+ * Settings that have their fixed value already are left alone, which is usual for all but the time
+ * zone, the search path and lc_monetary. Tables without such columns cost nothing.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,10 +28,7 @@
 
 /* ---------------- which settings ---------------- */
 
-/*
- * A type that is not built in: an enumeration, or one that is stored and written as text is,
- * depends on nothing.
- */
+/* Of the types that are not built in, enumerations and those with text's output function depend on nothing. */
 static int
 json_pins_of_other(Oid type)
 {

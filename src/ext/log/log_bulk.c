@@ -178,8 +178,8 @@ log_smallest_key(int segment)
 /* ---------------- reading ---------------- */
 
 /*
- * Give the callback the members that a chunk has of reader->after < id <= stop. event has what they
- * have in common, and the id of the first. Returns false if the callback, or *rows, said to stop.
+ * Call the callback for the members of a chunk with reader->after < id <= stop. event has the fields
+ * that they share, and the id of the first. Returns false if reading is to stop.
  */
 static bool
 bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64 stop, int *rows,
@@ -224,7 +224,7 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 	return true;
 }
 
-/* The key of the row that a bulk member is in: its own, or that of the chunk's first. */
+/* The key of the row that has a member: its own key, or that of its chunk's first member. */
 static int64
 bulk_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
 {
@@ -415,7 +415,7 @@ bulk_flush_chunk(LogBulkWriter *writer)
 	bulk_clear_chunk(chunk);
 }
 
-/* Add to the chunk; false if that is not for a member of this size. */
+/* Add a member to the chunk. Returns false if it is too large for a chunk. */
 static bool
 bulk_add_to_chunk(LogBulkWriter *writer, const LogRow *row)
 {

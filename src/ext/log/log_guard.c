@@ -73,7 +73,7 @@ guard_may_alter(const AlterTableStmt *statement)
 	return true;
 }
 
-/* The relations that a statement would change in a way that log tables cannot bear. */
+/* The relations whose rows, columns or names a statement would change. */
 static List *
 guard_relations(Node *statement)
 {
@@ -161,7 +161,7 @@ guard_other_relations(const List *tables)
 	return relations;
 }
 
-/* Those of the relations that a statement names which are no log tables. */
+/* Leave the log tables out of the relations that a VACUUM names, with a warning for each. */
 static List *
 guard_spare_tables(List *relations, const List *tables)
 {

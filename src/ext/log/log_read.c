@@ -24,7 +24,7 @@
 
 /* ---------------- reading in order ---------------- */
 
-/* The block of the table from which on to look for ids behind reader->after. */
+/* The block from which on rows of ids behind reader->after are. */
 static BlockNumber
 log_begin_block(LogReader *reader, Relation table)
 {
@@ -36,7 +36,7 @@ log_begin_block(LogReader *reader, Relation table)
 	return reader->near_block;
 }
 
-/* Give the callback the event, or the events, of a row. Returns false if reading is to stop. */
+/* Call the callback for the event, or the events, of a row. Returns false if reading is to stop. */
 static bool
 log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Snapshot snapshot,
 			 LogCallback callback, void *arg)
