@@ -65,7 +65,7 @@ typedef struct NotifydDatabase
 	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs it; 0: not as things are */
 
 	/*
-	 * Ids, and the log's tail (log.c, log_tail.c). All are written under lock; incarnation,
+	 * Ids, and the log's tail (log_ids.c, log_tail.c). All are written under lock; incarnation,
 	 * recent_watermark and tail are read without it, too.
 	 */
 	NOTIFYD_CACHE_LINE LWLock lock;

@@ -290,7 +290,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 		return FEED_STANDBY;
 	feed->began = feed_clock();
 
-	/* After the watermark: see log.c. */
+	/* After the watermark: see log_ids.c. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
 	live = feed_read_live(feed, feed->watermark, snapshot);

@@ -8,7 +8,7 @@
  *
  *	  log_row.c, log_check.c	how rows are stored, and checks of tables and pages
  *	  log_tail.c		where writers put rows, and where readers find them
- *	  log_lag.c, log.c	ids, the watermark, and what waits for delivery
+ *	  log_lag.c, log_ids.c	ids, the watermark, and what waits for delivery
  *	  log_write.c, log_bulk.c	inserting rows, the members of large transactions (these are read there, too)
  *	  log_table.c, log_pin.c, log_segment.c	the small tables, segments and retention
  *	  log_read.c		reading in order of id
@@ -76,7 +76,7 @@ typedef struct LogFixed
 #define LOG_BULK_OP  'B'
 #define LOG_CHUNK_OP 'C'
 
-/* ---------------- ids (log.c) ---------------- */
+/* ---------------- ids (log_ids.c) ---------------- */
 
 /* Ids that a transaction has reserved, and the room for its rows. */
 typedef struct LogReservation

@@ -19,7 +19,7 @@
  *								are no longer in flight and the feed is woken. Must not fail.
  *	  XACT_EVENT_ABORT			the same, without the wake.
  *
- * Between the two, everybody else's later events wait for this transaction (log.c). So whatever may
+ * Between the two, everybody else's later events wait for this transaction (log_ids.c). So whatever may
  * wait or take long comes before the ids are taken: see pending_wait_first(), and src/README.md for
  * what cannot.
  *

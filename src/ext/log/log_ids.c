@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  *
- * log.c
+ * log_ids.c
  *	  Ids and the watermark.
  *
  * Ids that are taken while a transaction runs do not follow the order of commits. A reader that asks
