@@ -3,9 +3,9 @@
  * wire.c
  *	  The frames between the PostgreSQL half and the gateway.
  *
- * Each message's fields are listed once, in wire_fields(), and that one list is
- * both the encoder and the decoder: so the two cannot disagree. What the list means
- * in bytes is pinned by test/fixtures/wire.bin.
+ * wire_fields() lists the fields of each message once, and both the encoder and the decoder use
+ * that list, so the two cannot disagree. test/fixtures/wire.bin fixes the bytes that the list
+ * results in.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,8 @@
 #include <string.h>
 
 /*
- * A walk over a payload. Encoding, out is NULL from the first byte that does not fit
- * on, while used goes on counting. Decoding, bad is set where the input ends early.
+ * The position in a payload. An encoder sets out to NULL at the first byte that does not fit, and
+ * continues to count used. A decoder sets bad if the input ends too early.
  */
 typedef struct WireCursor
 {
@@ -38,7 +38,7 @@ static const struct
 
 #define WIRE_NOPS (sizeof(wire_ops) / sizeof(wire_ops[0]))
 
-/* The next n bytes to read, or NULL. */
+/* Return the next n bytes to read, or NULL. */
 static const uint8_t *
 wire_take(WireCursor *c, size_t n)
 {
@@ -54,7 +54,7 @@ wire_take(WireCursor *c, size_t n)
 	return at;
 }
 
-/* Room for the next n bytes to write, or NULL. */
+/* Return space for the next n bytes to write, or NULL. */
 static uint8_t *
 wire_room(WireCursor *c, size_t n)
 {
@@ -66,7 +66,7 @@ wire_room(WireCursor *c, size_t n)
 	return at;
 }
 
-/* One little-endian integer of n bytes; the value goes in or comes back. */
+/* Write one little-endian integer of n bytes, or read and return it. */
 static uint64_t
 wire_int(WireCursor *c, uint64_t value, size_t n)
 {
@@ -119,7 +119,7 @@ wire_position(WireCursor *c, WirePosition *position)
 	wire_u64(c, &position->id);
 }
 
-/* n bytes as they are; decoding, *data points into the input. */
+/* Write n bytes, or set *data to the next n bytes of the input. */
 static void
 wire_raw(WireCursor *c, const uint8_t **data, size_t n)
 {
@@ -171,7 +171,7 @@ wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item)
 	return true;
 }
 
-/* A list; one that is read has whole strings only. */
+/* Write or read a list. A list that is read must contain only complete strings. */
 static void
 wire_list(WireCursor *c, WireBytes *list)
 {
@@ -272,7 +272,7 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_list(c, &client->channels);
 }
 
-/* The messages between feed and gateway that are about subscriptions. */
+/* The fields of the messages between feed and gateway that concern subscriptions. */
 static bool
 wire_fields_feed(WireCursor *c, WireMessage *m)
 {
@@ -343,7 +343,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 	}
 }
 
-/* Walk over the fields of a message of type m->type; false for an unknown type. */
+/* Process the fields of a message of type m->type. Returns false for an unknown type. */
 static bool
 wire_fields(WireCursor *c, WireMessage *m)
 {
@@ -391,7 +391,7 @@ wire_fields(WireCursor *c, WireMessage *m)
 size_t
 wire_encode(const WireMessage *msg, void *buf, size_t cap)
 {
-	WireMessage copy = *msg; /* wire_fields() writes what it reads back */
+	WireMessage copy = *msg; /* wire_fields() also assigns the fields */
 	WireCursor c = {.out = buf, .cap = cap, .used = WIRE_HEADER_SIZE};
 
 	(void) wire_fields(&c, &copy);
@@ -455,7 +455,7 @@ wire_store_u32(uint8_t *to, uint32_t v)
 }
 
 /*
- * Every event has a position, and printf() takes longer than the rest of what is written before an
+ * Every event has a position, and printf() would take longer than writing everything else before an
  * event's text.
  */
 static char *
@@ -483,7 +483,7 @@ wire_position_format(WirePosition position, char *buf)
 	return (size_t) (end - buf);
 }
 
-/* A decimal number without leading zeros, at most max; moves *text past it. */
+/* Read a decimal number without leading zeros, at most max, and move *text past it. */
 static bool
 wire_parse_number(const char **text, const char *end, uint64_t max, uint64_t *value)
 {

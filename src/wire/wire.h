@@ -3,25 +3,24 @@
  * wire.h
  *	  The frames between the PostgreSQL half and the gateway.
  *
- * Both halves compile this file and wire.c; it depends on libc alone, never
- * allocates and never logs. Two kinds of connection carry frames:
+ * Both halves compile this file and wire.c, which depend only on libc, never allocate and never
+ * log. Two kinds of connection use frames:
  *
  *	  control pipe	launcher <-> gateway, an inherited socket pair (file descriptor 3
  *				of the gateway). End-of-file on it ends the gateway.
  *	  link		feed <-> gateway, a Unix socket in the data directory that the
  *				gateway binds and every feed connects to.
  *
- * A backend that wants to know who is connected uses the same socket: its HELLO names
- * no database, and the gateway answers with HELLO, a CLIENT for each and CLIENTS_END.
+ * A backend that asks for the connected clients uses the same socket: its HELLO names no database,
+ * and the gateway answers with HELLO, a CLIENT for each client and CLIENTS_END.
  *
  * A frame is an 8-byte header and a payload. All integers are little-endian:
  *
  *	  u32 length of the payload | u8 type | u8 zero | u16 zero | payload
  *
- * A payload is its message's fields in the order of the structs below, with no
- * padding; a string is a u32 length and that many bytes, without a NUL, in UTF-8.
- * A decoder refuses a frame with bytes left over or missing, an unknown type, and
- * a length beyond WIRE_MAX_PAYLOAD.
+ * A payload consists of the message's fields in the order of the structs below, without padding. A
+ * string is a u32 length and that many bytes of UTF-8, without a NUL. A decoder rejects a frame
+ * with missing or extra bytes, an unknown type, or a length of more than WIRE_MAX_PAYLOAD.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +34,7 @@
 #define WIRE_VERSION     2
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
-#define WIRE_MAX_STREAMS 65535 /* streams one EVENT frame may name: all there are */
+#define WIRE_MAX_STREAMS 65535 /* maximum number of streams in one EVENT frame and in all */
 
 /* Operations, as bits of a subscription's filter. */
 #define WIRE_OP_INSERT   0x01
@@ -51,63 +50,62 @@ typedef enum WireType
 	/* control pipe, launcher to gateway */
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
-	WIRE_GONE = 3,   /* the database of this name is no longer there, or has another name now */
+	WIRE_GONE = 3,   /* the database with this name was dropped or renamed */
 	WIRE_HEALTH =
-		4, /* how the launcher finds everything, every few seconds; to be answered by ALIVE */
-	WIRE_ASLEEP = 5, /* this database has no feed, as nobody is subscribed; WAKE starts one */
+		4, /* sent every few seconds, with the state that /healthz reports; the gateway answers with ALIVE */
+	WIRE_ASLEEP = 5, /* this database has no feed, because it has no subscribers; WAKE starts one */
 	/* control pipe, gateway to launcher */
-	WIRE_READY = 10, /* clients are being accepted */
+	WIRE_READY = 10, /* the gateway accepts clients */
 	WIRE_LOG = 11,
-	WIRE_STATS = 12, /* at most once a second, only when something changed */
+	WIRE_STATS = 12, /* at most once a second, and only after a change */
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
 	WIRE_WAKE =
-		14, /* a client needs the database of this name; may be sent more than once, for any name */
+		14, /* a client needs the database with this name; may be repeated, and the name may be unknown */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
-	WIRE_SUBSCRIBE =
-		30, /* answered by SUBSCRIBED or REFUSED, in the order in which they were sent */
-	WIRE_UNSUBSCRIBE = 31, /* no frame follows in reply */
+	WIRE_SUBSCRIBE = 30,   /* answered by SUBSCRIBED or REFUSED, in the order of the requests */
+	WIRE_UNSUBSCRIBE = 31, /* not answered */
 	WIRE_REPLAY_CREDIT =
-		32, /* this many bytes of the replay's events have been written to the client */
+		32, /* the gateway has written this many bytes of the replay's events to the client */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
-	WIRE_STREAM_ENDED = 42, /* its subscriptions end, the client is told why */
+	WIRE_STREAM_ENDED = 42, /* the stream's subscriptions end; clients get the reason */
 	WIRE_EVENT = 43,
 	WIRE_REPLAY_EVENT = 44,
 	WIRE_REPLAY_DONE = 45,
 	WIRE_RESET = 46,
-	WIRE_POSITION = 47, /* behind events that nobody gets, and at least every WIRE_HEARTBEAT_MS */
-	WIRE_GOODBYE = 48,  /* this database is no longer served */
+	WIRE_POSITION = 47, /* after events without subscribers, and at least every WIRE_HEARTBEAT_MS */
+	WIRE_GOODBYE = 48,  /* the feed ends */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
-	WIRE_CLIENTS_END = 51, /* that were all of them */
+	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
 } WireType;
 
 /*
- * A gateway that is not given a CONFIG of its own version first ends with this code, EX_PROTOCOL of
- * sysexits.h. The gateway of 1.0 ends with 0.
+ * Exit code of a gateway whose first CONFIG has another version, EX_PROTOCOL of sysexits.h. The
+ * gateway of version 1.0 exits with 0.
  */
 #define WIRE_EXIT_VERSION 76
 
 #define WIRE_HEARTBEAT_MS 1000
 
 /*
- * A replay starts with as much credit as the gateway asks for, and this much at most. A
- * REPLAY_EVENT costs the length of its body, and one may be sent while any credit is left, so a
- * large event takes it below zero; REPLAY_CREDIT gives bytes back. Nothing else is limited by it.
+ * The gateway says with how much credit a replay starts, at most this much. Each REPLAY_EVENT takes
+ * the length of its body. The feed may send one while any credit is left, so a large event makes
+ * the credit negative. REPLAY_CREDIT adds to it. Credit limits nothing else.
  */
 #define WIRE_REPLAY_WINDOW (256u * 1024)
 
-/* A slice of somebody else's bytes. */
+/* A reference to bytes that someone else owns. */
 typedef struct WireBytes
 {
 	const char *data;
 	uint32_t len;
 } WireBytes;
 
-/* A place in the order of events. */
+/* A position in the order of events. */
 typedef struct WirePosition
 {
 	uint32_t timeline;
@@ -117,20 +115,20 @@ typedef struct WirePosition
 typedef struct WireConfig
 {
 	uint16_t version;   /* WIRE_VERSION */
-	uint16_t gateway;   /* this gateway's number, from 0 */
-	uint16_t listeners; /* listening sockets, inherited as descriptors 4, 5, ... */
+	uint16_t gateway;   /* number of this gateway, from 0 */
+	uint16_t listeners; /* number of listening sockets, inherited as descriptors 4, 5, ... */
 	uint16_t port;
-	uint8_t anonymous;        /* 1: a client without a token is let in */
-	uint32_t max_clients;     /* for this gateway */
-	uint32_t max_per_address; /* of these, from one address; 0: no limit */
-	uint32_t max_message;     /* bytes, from a client */
-	uint64_t client_buffer;   /* bytes queued for one client */
+	uint8_t anonymous;        /* 1: accept clients without a token */
+	uint32_t max_clients;     /* maximum for this gateway */
+	uint32_t max_per_address; /* maximum from one address; 0: no limit */
+	uint32_t max_message;     /* maximum size of a client's message, in bytes */
+	uint64_t client_buffer;   /* maximum number of bytes queued for one client */
 	uint32_t keepalive_ms;    /* 0: no pings */
-	WireBytes feed_socket;    /* path to bind for the feeds, relative to the working directory */
-	WireBytes database;       /* pg_notifyd.default_database */
-	WireBytes origins;        /* pg_notifyd.allowed_origins, as set */
+	WireBytes feed_socket; /* path of the socket for the feeds, relative to the working directory */
+	WireBytes database;    /* pg_notifyd.default_database */
+	WireBytes origins;     /* pg_notifyd.allowed_origins, unparsed */
 	WireBytes
-		listen_addresses; /* pg_notifyd.listen_addresses, as set: names that a Host header may carry */
+		listen_addresses; /* pg_notifyd.listen_addresses, unparsed: names allowed in a Host header */
 } WireConfig;
 
 typedef struct WireStop
@@ -145,13 +143,14 @@ typedef struct WireGone
 
 typedef struct WireHealth
 {
-	uint8_t looking;   /* 1: a database that has not been looked at yet may turn out to be served */
-	WireBytes trouble; /* what is wrong, naming no database; empty: nothing */
+	uint8_t
+		looking; /* 1: the launcher has not checked all databases yet, so more may be served soon */
+	WireBytes trouble; /* the present problem, without database names; empty: none */
 } WireHealth;
 
 typedef struct WireAsleep
 {
-	WirePosition position; /* that its feed would begin at, or an earlier one */
+	WirePosition position; /* the feed would start there or later */
 	WireBytes database;
 } WireAsleep;
 
@@ -188,37 +187,37 @@ typedef struct WireStats
 } WireStats;
 
 /*
- * From the gateway, database and position are empty; from the feed, gateway is 0. From a
- * backend that asks who is connected, only version is given.
+ * The gateway leaves database and position empty; the feed sets gateway to 0. A backend that asks
+ * for the clients sets only version.
  */
 typedef struct WireHello
 {
 	uint16_t version;
 	uint16_t gateway;
 	uint32_t database_oid;
-	WirePosition position; /* the stream goes on right after it */
+	WirePosition position; /* the stream continues after it */
 	WireBytes database;
 } WireHello;
 
 /*
- * What a subscription is for, as bits. A client that cannot take its events as they come has only
- * raw notifications of the feed until it asks for the events again.
+ * What a subscription is for, as bits. If a client reads too slowly, its subscription gets only raw
+ * notifications until it requests the events again.
  */
-#define WIRE_KIND_EVENTS        0x1 /* events of the log, from a position on */
-#define WIRE_KIND_NOTIFICATIONS 0x2 /* raw notifications, as they come */
+#define WIRE_KIND_EVENTS        0x1 /* events of the log, after a position */
+#define WIRE_KIND_NOTIFICATIONS 0x2 /* raw notifications, live only */
 #define WIRE_KIND_ALL           0x3
 
-/* A subscription takes the place of the one that had its number, if there is one. */
+/* Replaces the subscription with the same number, if there is one. */
 typedef struct WireSubscribe
 {
-	uint32_t sub;      /* the gateway's number for it, unique on this link while in use */
-	uint8_t kinds;     /* WIRE_KIND_ bits; ops, since and window are about events */
+	uint32_t sub;      /* assigned by the gateway, unique on this link while in use */
+	uint8_t kinds;     /* WIRE_KIND_ bits; ops, since and window concern only events */
 	uint8_t ops;       /* WIRE_OP_ bits, without WIRE_OP_NOTIFY */
-	uint8_t has_since; /* 0: from now on */
+	uint8_t has_since; /* 0: no replay */
 	WirePosition since;
 	uint32_t
-		session; /* the gateway's number for the client's connection: replays have their turns by it */
-	uint32_t window; /* replay credit to start with, in bytes, at most WIRE_REPLAY_WINDOW */
+		session; /* the gateway's number for the client's connection; connections take turns in replays */
+	uint32_t window; /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
 	WireBytes role;  /* empty: pg_notifyd.anonymous_role */
 	WireBytes channel;
 } WireSubscribe;
@@ -226,7 +225,8 @@ typedef struct WireSubscribe
 typedef struct WireUnsubscribe
 {
 	uint32_t sub;
-	uint8_t kinds; /* WIRE_KIND_ALL; or WIRE_KIND_EVENTS: it goes on with its raw notifications */
+	uint8_t
+		kinds; /* WIRE_KIND_ALL; with WIRE_KIND_EVENTS the subscription keeps its raw notifications */
 } WireUnsubscribe;
 
 typedef struct WireReplayCredit
@@ -236,11 +236,11 @@ typedef struct WireReplayCredit
 } WireReplayCredit;
 
 /*
- * stream: all subscriptions for which the feed decides alike (one channel and one
- * role) share a stream, and EVENT frames name streams. replay: REPLAY_EVENT frames
- * come first, and REPLAY_DONE makes the subscription a member of the stream;
- * without it the subscription is one from this frame on. Raw notifications it gets from this
- * frame on in any case; notifies: whether the role may have those of this channel.
+ * Subscriptions with the same channel and role share a stream, because the feed decides the same
+ * for them; EVENT frames name streams. If replay is set, REPLAY_EVENT frames follow, and
+ * REPLAY_DONE adds the subscription to the stream; otherwise it belongs to the stream from this
+ * frame on. It gets raw notifications from this frame on in both cases. notifies is set if the role
+ * may get raw notifications of this channel.
  */
 typedef struct WireSubscribed
 {
@@ -248,21 +248,21 @@ typedef struct WireSubscribed
 	uint32_t stream;
 	uint8_t replay;
 	uint8_t notifies;
-	WirePosition position; /* the stream starts right after it */
+	WirePosition position; /* the stream starts after it */
 } WireSubscribed;
 
-/* Why a subscription is refused, or a stream has ended. */
+/* Why the feed refuses a subscription or ends a stream. */
 typedef enum WireReason
 {
-	WIRE_NOT_PERMITTED = 1,   /* the role has no right to it */
-	WIRE_NO_SUCH_CHANNEL = 2, /* there is nothing to subscribe to, or it does not work */
+	WIRE_NOT_PERMITTED = 1,   /* the role does not have the privilege */
+	WIRE_NO_SUCH_CHANNEL = 2, /* the channel does not exist or cannot be used */
 } WireReason;
 
 typedef struct WireRefused
 {
 	uint32_t sub;
 	uint8_t reason; /* WireReason */
-	WireBytes text; /* the same for people */
+	WireBytes text; /* the reason as text */
 } WireRefused;
 
 typedef struct WireStreamEnded
@@ -273,9 +273,9 @@ typedef struct WireStreamEnded
 } WireStreamEnded;
 
 /*
- * body is the event as a JSON object. A raw NOTIFY has id 0. Ids grow from frame
- * to frame of a link: one frame names all streams that an event goes to, and once it is
- * read the link's position is the event's id.
+ * body is the event as a JSON object. A raw NOTIFY has id 0. On each link ids increase from frame
+ * to frame: one frame names all streams of an event, and after it the position of the link is the
+ * event's id.
  */
 typedef struct WireEvent
 {
@@ -301,8 +301,8 @@ typedef struct WireReplayDone
 } WireReplayDone;
 
 /*
- * Events before position can no longer be had; or raw notifications were lost, about which position
- * says nothing.
+ * Events before position are not available any more, or raw notifications were lost; then position
+ * means nothing.
  */
 typedef struct WireReset
 {
@@ -313,9 +313,9 @@ typedef struct WireReset
 } WireReset;
 
 /*
- * Everything up to id has been sent on this link. behind: 0 when that is everything there is.
- * Clients whose position is before renew should have a bookmark soon: the log up to there goes
- * next.
+ * The feed has sent everything up to id on this link. behind is 0 if there is nothing more. Clients
+ * with a position before renew need a bookmark soon, because the log up to there is going to be
+ * removed.
  */
 typedef struct WirePositionMsg
 {
@@ -329,22 +329,21 @@ typedef struct WireGoodbye
 	WireBytes reason;
 } WireGoodbye;
 
-/* A client that is connected. */
+/* A connected client. */
 typedef struct WireClient
 {
 	uint64_t connected_at; /* microseconds since 1970 */
-	WirePosition
-		position;      /* what it can resume from: all before it has been written to the client */
-	uint64_t lag;      /* by so many ids position is behind the newest that the gateway has */
-	uint64_t queued;   /* bytes queued for it now */
-	uint64_t messages; /* queued to it since it is connected */
-	uint64_t bytes;    /* written to it since it is connected */
-	uint16_t port;     /* with address; 0: not known */
-	WireBytes address; /* numeric, without the port; empty: not known */
+	WirePosition position; /* the client can resume from it: everything before was written to it */
+	uint64_t lag;      /* number of ids between position and the newest id that the gateway has */
+	uint64_t queued;   /* bytes in its queue */
+	uint64_t messages; /* messages queued since it connected */
+	uint64_t bytes;    /* bytes written to it since it connected */
+	uint16_t port;     /* 0: unknown */
+	WireBytes address; /* numeric, without the port; empty: unknown */
 	WireBytes database;
 	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
 	WireBytes subprotocol; /* empty: none */
-	WireBytes channels;    /* that it is subscribed to, a list: see wire_list_next() */
+	WireBytes channels;    /* its subscriptions, a list: see wire_list_next() */
 } WireClient;
 
 typedef struct WireMessage
@@ -378,54 +377,58 @@ typedef struct WireMessage
 } WireMessage;
 
 /*
- * Write a message as one frame into buf. Returns the frame's size in bytes; where
- * that is larger than cap nothing usable was written (call again with that much
- * room). For WIRE_EVENT, streams must point to little-endian u32s.
+ * Write a message as one frame into buf. Returns the size of the frame in bytes. If that is larger
+ * than cap, buf contains nothing usable, and the caller repeats the call with more space. For
+ * WIRE_EVENT, streams must point to little-endian u32s.
  */
 extern size_t wire_encode(const WireMessage *msg, void *buf, size_t cap);
 
 typedef enum WireResult
 {
 	WIRE_OK,
-	WIRE_MORE, /* the frame is not complete yet */
-	WIRE_BAD,  /* not a frame of this protocol: give the connection up */
+	WIRE_MORE, /* the frame is incomplete */
+	WIRE_BAD,  /* not a valid frame: close the connection */
 } WireResult;
 
 /*
- * Read one frame from the first len bytes of buf. On WIRE_OK *msg points into buf
- * and *used is the frame's size. On WIRE_MORE *used is the size needed in all (0:
- * not even the header is there).
+ * Read one frame from the first len bytes of buf. With WIRE_OK, *msg points into buf and *used is
+ * the size of the frame. With WIRE_MORE, *used is the total size needed (0: the header is
+ * incomplete).
  */
 extern WireResult wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used)
 	__attribute__((warn_unused_result));
 
-/* The i-th stream that an EVENT names. */
+/* Return the i-th stream of an EVENT. */
 extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
 
-/* Store v as a little-endian u32 (to fill WireEvent.streams). */
+/* Store v as a little-endian u32, for WireEvent.streams. */
 extern void wire_store_u32(uint8_t *to, uint32_t v);
 
 /*
- * A list is strings one after the other, each as in a payload. next takes the first one
- * off *list: false when there is none. append adds one to the *used bytes of a list in
- * buf, which has room for cap: false, and nothing is added, when it does not fit.
+ * A list is a sequence of strings, each encoded like in a payload. wire_list_next() removes the
+ * first one from *list, and returns false if there is none. wire_list_append() adds one to the
+ * *used bytes of a list in buf, which has cap bytes; it returns false and adds nothing if it does
+ * not fit.
  */
 extern bool wire_list_next(WireBytes *list, WireBytes *item) __attribute__((warn_unused_result));
 extern bool wire_list_append(void *buf, size_t cap, size_t *used, WireBytes item)
 	__attribute__((warn_unused_result));
 
 /*
- * Positions as clients see them, "<timeline>-<id>", both decimal without leading
- * zeros. format writes at most WIRE_POSITION_SIZE bytes with the NUL and returns the
- * length; parse is strict and returns false for anything else, an id beyond
- * 2^53 - 1 or a timeline of 0 included.
+ * Positions as clients see them: "<timeline>-<id>", both decimal without leading zeros.
+ * wire_position_format() writes at most WIRE_POSITION_SIZE bytes including the NUL, and returns the
+ * length. wire_position_parse() is strict and returns false for anything else, also for an id of
+ * more than 2^53 - 1 or a timeline of 0.
  */
 #define WIRE_POSITION_SIZE 32
 extern size_t wire_position_format(WirePosition position, char *buf);
 extern bool wire_position_parse(const char *text, size_t len, WirePosition *position)
 	__attribute__((warn_unused_result));
 
-/* "INSERT" and so on for one WIRE_OP_ bit, and back (exact, upper case); 0 for an unknown name. */
+/*
+ * Convert a WIRE_OP_ bit to "INSERT" and so on, and back. Names are in upper case; the result for
+ * an unknown name is 0.
+ */
 extern const char *wire_op_name(uint8_t op);
 extern uint8_t wire_op_parse(const char *name, size_t len);
 

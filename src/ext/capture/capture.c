@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * capture.c
- *	  The trigger function that makes events of changes.
+ *	  The trigger function that turns changes into events.
  *
- * It runs in the writer's session, as the writer, for every row, so it uses no SQL and
- * needs no privilege: what depends on the watch and the table is in a plan
- * (capture_plan.c), and the row's values are written as JSON straight into the event's
- * text (capture_event.c), which goes to the transaction's buffer (pending.c).
+ * It runs for every row in the session and with the privileges of the writer, so it runs no SQL and
+ * needs no privilege. A plan (capture_plan.c) holds everything that depends on the watch and the
+ * table. The values of the row are written as JSON directly into the event's text
+ * (capture_event.c), which goes into the transaction's buffer (pending.c).
  *
  *	  members	INSERT key new | UPDATE key new old | DELETE key old | TRUNCATE none
  *
@@ -53,9 +53,9 @@ capture_row(CapturePlan *plan, TupleTableSlot *slot)
 	return (CaptureRow){.plan = plan, .values = slot->tts_values, .isnull = slot->tts_isnull};
 }
 
-/* Whether an UPDATE changed a column that counts. */
+/* Return true unless the watch has update_of and the UPDATE changed none of its columns. */
 static bool
-capture_counts(const CaptureRow *old, const CaptureRow *new)
+capture_update_of_changed(const CaptureRow *old, const CaptureRow *new)
 {
 	if (new->plan->nupdate_of < 0)
 		return true;
@@ -70,7 +70,7 @@ capture_counts(const CaptureRow *old, const CaptureRow *new)
 void
 capture_change(char op, CaptureRow *old, CaptureRow *new)
 {
-	if (op == OPERATION_UPDATE && !capture_counts(old, new))
+	if (op == OPERATION_UPDATE && !capture_update_of_changed(old, new))
 		return;
 	capture_event(op, old, new);
 }
@@ -132,9 +132,10 @@ capture_updated(CapturePlan *plan, const TriggerData *trigger)
 }
 
 /*
- * The trigger function, with the watch's id as its argument: AFTER, for each row on INSERT,
- * UPDATE and DELETE, for each statement on TRUNCATE. Raises shared_require()'s error where
- * the library is not preloaded, since to lose the change in silence would be worse.
+ * The trigger function. Its argument is the id of the watch. It is an AFTER trigger, for each row
+ * on INSERT, UPDATE and DELETE, and for each statement on TRUNCATE. If the library is not
+ * preloaded, it raises the error of shared_require(), because losing the change silently would be
+ * worse.
  */
 Datum
 notifyd_capture(PG_FUNCTION_ARGS)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * capture.h
- *	  The trigger function that makes events of changes.
+ *	  The trigger function that turns changes into events.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,23 +22,26 @@
 #include "ext/transaction/pending.h"
 
 /*
- * How long an event's text may be: what a text value can hold, less what is put before it
- * when it is delivered.
+ * The maximum length of an event's text: that of a text value, less the bytes that are put before
+ * it on delivery.
  */
 #define CAPTURE_MAX_TEXT (MaxAllocSize - 64 * 1024)
 
-/* A column that events carry. */
+/* A column of the events. */
 typedef struct CaptureColumn
 {
-	AttrNumber attnum;         /* in the relation that the trigger fires for, */
-	AttrNumber watched_attnum; /* and in the watched one */
+	AttrNumber attnum;         /* in the relation that fires the trigger */
+	AttrNumber watched_attnum; /* in the watched relation */
 	int16 typlen;
 	bool typbyval;
 	bool in_cols;
 	int label_length;
 	char *label; /* "name": */
 
-	/* Where the value is, and how long, in the text that was written_in-th to be begun. */
+	/*
+	 * The position and length of the value in the last text that contains it, and that text's
+	 * number.
+	 */
 	int written_at;
 	int written_length;
 	uint64 written_in;
@@ -46,25 +49,25 @@ typedef struct CaptureColumn
 } CaptureColumn;
 
 /*
- * What there is to know to capture the changes of one relation, a table or a partition,
- * for one watch. Stays where it is until the transaction ends, even when it is not valid
- * any more. What each event needs comes first, and together.
+ * Everything needed to capture the changes of one relation, a table or a partition, for one watch.
+ * The plan's memory stays valid until the transaction ends, even if the plan is invalidated before.
+ * The members that each event needs come first.
  */
 typedef struct CapturePlan
 {
-	bool orphan; /* there is no such watch of this relation: nothing is captured */
+	bool orphan; /* the watch does not exist: nothing is captured */
 	bool valid;
 	bool old_values;
-	bool track_moves; /* a row that moves between partitions is one UPDATE */
+	bool track_moves; /* a row that moves between partitions gives one UPDATE */
 	int ops;          /* WIRE_OP_ bits */
 	int pins;         /* JSON_PIN_ bits: settings that the columns' texts depend on */
-	int natts;        /* highest attribute number that is needed */
-	int ncolumns;     /* those of the key first, in its order, then the others */
+	int natts;        /* highest attribute number that events need */
+	int ncolumns;     /* first those of the key, in its order, then the others */
 	int nkey;
 	int norder;
-	int nupdate_of; /* -1: every UPDATE counts */
+	int nupdate_of; /* -1: every UPDATE gives an event */
 	CaptureColumn *columns;
-	int *order; /* columns of new and old, in their order, as indexes of columns */
+	int *order; /* columns of new and old in their order, as indexes into columns */
 	CaptureColumn *update_of;
 	PendingHead insert_head; /* with "op":...,"schema":...,"table":...,"channel":... */
 	PendingHead update_head;
@@ -72,14 +75,14 @@ typedef struct CapturePlan
 	PendingHead truncate_head;
 
 	int64 watch_id;
-	Oid relation; /* that the trigger fires for */
-	Oid watched;  /* that the watch is of: the same or, of a partition, its parent */
+	Oid relation; /* that fires the trigger */
+	Oid watched;  /* of the watch: the same relation or a partition's ancestor */
 	List *types;  /* relations of composite types that columns' texts depend on */
 	TupleDesc tupdesc;
 	MemoryContext context;
 } CapturePlan;
 
-/* A row to be written: attributes 1 to plan->natts. */
+/* A row to be written. The arrays have attributes 1 to plan->natts. */
 typedef struct CaptureRow
 {
 	CapturePlan *plan;
@@ -90,16 +93,16 @@ typedef struct CaptureRow
 /* ---------------- capture.c ---------------- */
 
 /*
- * A trigger that notify_watch() has not made like that: raises
- * ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED.
+ * Raise ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED for a trigger that notify_watch() did not create
+ * in this form.
  */
 COMPAT_NORETURN extern void
 capture_protocol_error(const Trigger *trigger, Relation relation, const char *problem);
 
 /*
- * Make an event of a change and append it to the transaction's. old and new are NULL where
- * the operation has none; for an UPDATE both may be of different partitions. Applies
- * update_of, but not the watch's operations.
+ * Build the event of a change and append it to the transaction's events. old and new are NULL if
+ * the operation has none. In an UPDATE they may be of different partitions. Applies the watch's
+ * update_of, but not its operations.
  */
 extern void capture_change(char op, CaptureRow *old, CaptureRow *new);
 
@@ -112,50 +115,52 @@ typedef struct CaptureText
 } CaptureText;
 
 /*
- * Append an event to the transaction's. Never fails because of a value: a cast to json that fails
- * is replaced by the type's text, and what is too large is left out.
+ * Append an event to the transaction's events. No value makes this fail: if a cast to json fails,
+ * the type's text is used instead, and values that are too large are left out.
  */
 extern void capture_event(char op, CaptureRow *old, CaptureRow *new);
 
 /*
- * The same in two steps: build the event's text, see pending.h, in the current context; append it,
- * which frees it.
+ * The same in two steps. capture_build() builds the event's text in the current memory context (see
+ * pending.h), and capture_append() appends it and frees it.
  */
 extern void capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
 extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 
-/* Whether a column has the same value in both rows. */
+/* Return true if a column has the same value in both rows. */
 extern bool capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b,
 						 const CaptureRow *new);
 
 /* ---------------- capture_plan.c ---------------- */
 
 /*
- * The plan for a trigger, whose argument is a watch's id, and the relation that it fires for. Never
- * NULL.
+ * Return the plan for a trigger, whose argument is the id of a watch, and the relation that it is
+ * fired for. Never NULL.
  */
 extern CapturePlan *capture_plan(const Trigger *trigger, Relation relation);
 
 /* ---------------- capture_moved.c ---------------- */
 
 /*
- * A row that was deleted to be inserted into another partition: hold it back until that
- * INSERT comes, or anything else.
+ * Hold back the DELETE of a row that moves to another partition, until the INSERT or another event
+ * follows.
  */
 extern void capture_hold(CapturePlan *plan, HeapTuple tuple);
 
-/* If this INSERT is the other half of what is held back, make an UPDATE of both and return true. */
+/*
+ * If this INSERT belongs to the DELETE that is held back, append an UPDATE of both and return true.
+ */
 extern bool capture_join(CaptureRow *new, HeapTuple tuple);
 
 /*
- * A change of this row comes, which was deleted or inserted: what is held back was a DELETE
- * after all, unless it is the same row that moves.
+ * Append the DELETE that is held back, if any, because this row is deleted or inserted. Does
+ * nothing if it is the row that moves.
  */
 extern void capture_flush_other(HeapTuple tuple, bool inserted);
 
 /*
- * What is held back was a DELETE after all: append it. To be called before the trigger appends
- * any other event. Runs no user's code. pending.h calls it in other cases.
+ * Append the DELETE that is held back, if any. Call this before the trigger appends any other
+ * event. Runs no user-defined code. pending.c calls it in all other cases.
  */
 extern void capture_flush_moved(void);
 

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * capture_event.c
- *	  Building an event's text.
+ *	  Builds the text of an event.
  *
- * Nothing in a row may make this fail, since that would fail the user's statement. What can
- * go wrong is of two kinds. A user's cast to json may raise an error; and a text may
- * exceed 1 GB, be it because the values are large or because a small array has a large
- * text. Where a plan or the size of a row makes either possible, the text is built in a
- * subtransaction: first as it should be; then with the type's own text instead of a cast;
- * then, as the key alone, marked as truncated.
+ * No row may make this fail, because that would fail the user's statement. Two things can go wrong:
+ * a user-defined cast to json may raise an error, and a text may exceed 1 GB, because the values
+ * are large or because a small array has a large text. If the plan or the size of the row makes one
+ * of them possible, the text is built in a subtransaction. The first attempt writes the whole
+ * event, the second uses the type's own text instead of a cast, and the third writes only the key
+ * and marks the event as truncated.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,11 +28,11 @@
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
 
-#define CAPTURE_SAFE_ROW (1024 * 1024) /* values of less than this in all, and */
+#define CAPTURE_SAFE_ROW (1024 * 1024) /* values of less than this in total, and */
 #define CAPTURE_SAFE_STRUCTURED                                                                    \
-	(8 * 1024) /* structured ones of less than this, have texts far below 1 GB */
+	(8 * 1024) /* structured values of less than this, have texts far below 1 GB */
 
-/* And of less than this, texts that there is room for between other events. */
+/* Texts of values smaller than this fit between other events. */
 #define CAPTURE_DIRECT_ROW        (16 * 1024)
 #define CAPTURE_DIRECT_STRUCTURED 512
 
@@ -41,7 +41,7 @@ typedef enum CaptureDetail
 	CAPTURE_WHOLE,
 	CAPTURE_AS_TEXT, /* without casts to json */
 	CAPTURE_KEY_ONLY,
-	CAPTURE_NOTHING /* not even the key, which is too large itself */
+	CAPTURE_NOTHING /* without the key too, because it is too large */
 } CaptureDetail;
 
 bool
@@ -55,7 +55,10 @@ capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn 
 	if (null || new->isnull[b->attnum - 1])
 		return null == new->isnull[b->attnum - 1];
 
-	/* A value that an UPDATE does not touch keeps its place out of line: no need to fetch it. */
+	/*
+	 * An UPDATE leaves a value that it does not change where it is out of line: compare the
+	 * pointers only.
+	 */
 	if (a->typlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(x)) &&
 		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(y)) &&
 		memcmp(DatumGetPointer(x), DatumGetPointer(y), TOAST_POINTER_SIZE) == 0)
@@ -65,14 +68,15 @@ capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn 
 
 /* ---------------- writing ---------------- */
 
-/* A text that is being written. */
+/* The state of writing a text. */
 typedef struct CaptureWriting
 {
 	StringInfo buf;
 	bool as_text; /* without casts to json */
 
 	/*
-	 * Of all texts that were begun: a user's cast may begin another one of the same plan meanwhile.
+	 * A number of its own for each text, because a user-defined cast may start another text of the
+	 * same plan in between.
 	 */
 	uint64 number;
 } CaptureWriting;
@@ -95,7 +99,7 @@ capture_append_column(CaptureWriting *writing, CaptureColumn *column, const Capt
 	buffer_put_literal(buf, ",");
 }
 
-/* The same for a value that this text may have already: what is in it need not be made twice. */
+/* Append a value again. If this text already contains it, copy it from there. */
 static void
 capture_repeat_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *row)
 {
@@ -107,14 +111,14 @@ capture_repeat_column(CaptureWriting *writing, CaptureColumn *column, const Capt
 		return;
 	}
 
-	/* Before the value's place is taken, which a larger buffer would change. */
+	/* Reserve the space first, because that may move the buffer. */
 	buffer_reserve(buf, column->label_length + column->written_length + 1);
 	buffer_put(buf, column->label, column->label_length);
 	buffer_put(buf, buf->data + column->written_at, column->written_length);
 	buffer_put_literal(buf, ",");
 }
 
-/* A column of the old row: most of its values are the new one's, too. */
+/* Append a column of the old row. Most of its values are also those of the new row. */
 static void
 capture_append_old_column(CaptureWriting *writing, CaptureColumn *column, const CaptureRow *old,
 						  const CaptureRow *new)
@@ -125,7 +129,7 @@ capture_append_old_column(CaptureWriting *writing, CaptureColumn *column, const 
 		capture_repeat_column(writing, column, old);
 }
 
-/* Replace the comma behind the last member, if there is one, by the closing brace. */
+/* Replace the comma after the last member, if there is one, with the closing brace. */
 static void
 capture_close_object(StringInfo buf)
 {
@@ -167,8 +171,8 @@ capture_key_changed(const CaptureRow *old, const CaptureRow *new)
 }
 
 /*
- * The member old. An UPDATE that changes the key tells the old one, whatever else the watch
- * asks for: else nobody could know which row it was.
+ * Append the member "old". An UPDATE that changes the key always contains the old key, because
+ * clients could not know otherwise which row has changed.
  */
 static void
 capture_append_old(CaptureWriting *writing, const CaptureRow *old, const CaptureRow *new)
@@ -206,7 +210,9 @@ capture_head(const CapturePlan *plan, char op)
 	}
 }
 
-/* Append key, new and old, or less of them. Returns where the text's head ends, see pending.h. */
+/*
+ * Append key, new and old, or fewer of them. Returns the length of the text's head, see pending.h.
+ */
 static int
 capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 					  CaptureDetail detail)
@@ -231,7 +237,9 @@ capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 	return head_end;
 }
 
-/* Append the text behind what all events have. Returns where its head ends. */
+/*
+ * Append the part of the text that follows the plan's head. Returns the length of the text's head.
+ */
 static int
 capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
 {
@@ -255,15 +263,14 @@ capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, Capture
 /* ---------------- writing with care ---------------- */
 
 /*
- * How building the text of this row may fail: because of a cast, because of its size.
- * Added to what is there already.
+ * What may make building the text of this row fail: casts, or size. The functions below add to it.
  */
 typedef struct CaptureRisk
 {
 	bool cast;
-	bool nested;     /* there are values whose text to_json() makes */
-	Size structured; /* size of the structured values */
-	Size size;       /* of all values */
+	bool nested;     /* some values are written by to_json() */
+	Size structured; /* size of the structured values, in bytes */
+	Size size;       /* size of all values */
 } CaptureRisk;
 
 static void
@@ -288,9 +295,9 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 }
 
 /*
- * Write the text in a subtransaction. Returns false if that raised an error, unless it is
- * one that is not ours to catch: a cancelled statement, a shutdown, or a failure to
- * serialize or a deadlock met by a user's cast.
+ * Write the text in a subtransaction. Returns false if that raised an error. Errors that must not
+ * be caught are raised again: a cancelled statement, a shutdown, and a serialization failure or
+ * deadlock of a user-defined cast.
  */
 static bool
 capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
@@ -326,7 +333,7 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 			ReThrowError(error);
 		FreeErrorData(error);
 
-		/* It may have grown to a GB. */
+		/* The buffer may have grown to 1 GB. */
 		pfree(text->buf.data);
 		initStringInfo(&text->buf);
 		return false;
@@ -361,7 +368,7 @@ capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
 	return risk;
 }
 
-/* The text in a buffer of its own. */
+/* Build the text in a buffer of its own. */
 static void
 capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 					  const CaptureRisk *risk)
@@ -397,8 +404,9 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	CaptureRisk risk = capture_risk(op, old, new);
 
 	/*
-	 * Mostly it is written where it stays until the commit. Not where to_json() would be called: it
-	 * looks for casts by itself, and one that has come just now may append another event.
+	 * Most texts are written directly into the transaction's buffer. Texts that need to_json() are
+	 * not, because it looks for casts itself, and a cast that was created just now may append
+	 * another event.
 	 */
 	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED &&
 		risk.size <= CAPTURE_DIRECT_ROW)

@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * capture_moved.c
- *	  A row that moves between partitions: a DELETE and an INSERT that are one UPDATE.
+ *	  Makes one UPDATE of the DELETE and the INSERT of a row that moves between partitions.
  *
- * An UPDATE of the partition key deletes the row in the one partition, leaving a mark in
- * the old version that it moved, and inserts it into the other. The triggers for both
- * are fired one after the other, if only triggers of the same row come in between. So
- * such a DELETE is held back until the INSERT comes, by the same command of the same
- * subtransaction, for the same watch. Should anything else come first (the INSERT may
- * have been cancelled by a BEFORE trigger, the other partition may belong to another
- * parent of the watched one, another trigger may open a savepoint), it is the DELETE that
- * it looks like, and is appended before whatever comes.
+ * An UPDATE of the partition key deletes the row from one partition, marks the old version as
+ * moved, and inserts the row into the other partition. PostgreSQL fires the triggers of the two
+ * directly one after the other, unless other triggers of the row come between them. So the DELETE
+ * is held back until the INSERT follows, by the same command of the same subtransaction and for the
+ * same watch.
  *
- * The DELETE's text is built when it is held back, so that appending it runs no user's code
- * and needs nothing that a subtransaction which is just beginning or ending cannot do.
+ * If anything else comes first, the row is treated as deleted, and the DELETE is appended before
+ * the other event. This happens if a BEFORE trigger cancels the INSERT, if the other partition does
+ * not belong to the watched table, or if another trigger opens a savepoint.
+ *
+ * The DELETE's text is built when it is held back. So appending it runs no user-defined code, and
+ * works while a subtransaction starts or ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,23 +31,22 @@
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
 
-/* One per watch of the row that is moving. In capture_held_context. */
+/* One for each watch of the moving row, in capture_held_context. */
 typedef struct CaptureHeld
 {
 	CapturePlan *plan;
 	HeapTuple tuple;
-	TransactionId xid; /* who deleted it */
+	TransactionId xid; /* the transaction that deleted it */
 	CommandId command;
-	bool
-		watched_delete; /* text is what to append if it is a DELETE; else it is nothing to the watch */
+	bool watched_delete; /* text has the DELETE to append; otherwise the watch has no DELETE */
 	CaptureText text;
 } CaptureHeld;
 
 static List *capture_held = NIL;
 static MemoryContext capture_held_context =
-	NULL; /* child of TopTransactionContext; NULL: nothing is held */
+	NULL; /* child of TopTransactionContext; NULL: nothing is held back */
 
-/* Never fails. */
+/* Never raises an error. */
 static void
 capture_forget_moved(void)
 {
@@ -58,7 +58,7 @@ capture_forget_moved(void)
 		MemoryContextDelete(context);
 }
 
-/* Whether this row was inserted by the command that deleted the one that is held. */
+/* Return true if the command that deleted the held row inserted this one. */
 static bool
 capture_is_other_half(const CaptureHeld *held, HeapTuple tuple)
 {
@@ -66,7 +66,7 @@ capture_is_other_half(const CaptureHeld *held, HeapTuple tuple)
 		   held->command == HeapTupleHeaderGetCmin(tuple->t_data);
 }
 
-/* Forgets what is held first: appending may fail, or come back here. */
+/* Clear the list first, because appending may raise an error or call this function again. */
 void
 capture_flush_moved(void)
 {
@@ -136,7 +136,10 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 	CaptureHeld probe = {.plan = plan, .tuple = tuple};
 	CaptureRow old;
 
-	/* Built first: it may open a subtransaction, before which what is held is appended. */
+	/*
+	 * Build the text first: that may start a subtransaction, which appends the rows held back
+	 * before.
+	 */
 	if (watched_delete)
 	{
 		capture_held_row(&probe, &old);
@@ -189,7 +192,7 @@ capture_join(CaptureRow *new, HeapTuple tuple)
 		if (!held->plan->valid || !new->plan->valid || !capture_is_other_half(held, tuple))
 			return false;
 
-		/* A copy of our own: writing it may append what else is held, and free it all. */
+		/* Copy the tuple, because writing it may append the other held rows and free them all. */
 		mine.tuple = heap_copytuple(held->tuple);
 		capture_held = foreach_delete_current(capture_held, cell);
 		if (capture_held == NIL)

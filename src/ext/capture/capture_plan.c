@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * capture_plan.c
- *	  What there is to know to capture a table's changes, looked up once per backend.
+ *	  Collects once in each backend what capturing the changes of a table needs.
  *
- * Plans are kept by (watch, relation that the trigger fires for). Invalidation callbacks
- * only mark them; a plan that is not valid is made anew when it is asked for next. They may
- * come at any time, in the middle of capturing a row too, and a cast of a user's may even
- * capture other rows meanwhile; so an old plan's memory lives until the transaction ends.
+ * Plans are kept by watch and relation that fires the trigger. Invalidation callbacks only mark
+ * plans as invalid; the next call that needs such a plan makes a new one. Callbacks may run at any
+ * time, also while a row is being captured, and a user-defined cast may even capture other rows in
+ * between. So the memory of an old plan lives until the transaction ends.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,13 +38,15 @@ typedef struct CaptureKey
 typedef struct CaptureEntry
 {
 	CaptureKey key;
-	CapturePlan *plan; /* NULL: none yet */
+	CapturePlan *plan; /* NULL: not made yet */
 } CaptureEntry;
 
 static HTAB *capture_plans = NULL;
-static uint64 capture_invalidations = 0; /* how often anything was invalidated */
+static uint64 capture_invalidations = 0; /* number of invalidations so far */
 
-/* What was asked for last, which it mostly is again. Forgotten whenever anything is invalidated. */
+/*
+ * The plan of the last call, which the next call mostly needs again. Every invalidation clears it.
+ */
 static struct
 {
 	Oid trigger;
@@ -73,7 +75,10 @@ capture_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
 	}
 }
 
-/* A schema was renamed, or a function or cast changed: seldom, so everything is looked up again. */
+/*
+ * A schema was renamed, or a function or cast has changed. This is rare, so all plans are made
+ * again.
+ */
 static void
 capture_catalog_changed(Datum arg, int cache pg_attribute_unused(),
 						uint32 hash pg_attribute_unused())
@@ -96,8 +101,9 @@ capture_plan_init(void)
 /* ---------------- making a plan ---------------- */
 
 /*
- * The column of the fired relation that corresponds to one of the watched relation: by
- * name, as PostgreSQL maps a partition's columns. InvalidAttrNumber where it is gone.
+ * Map a column of the watched relation to the relation that fires the trigger, by name, like
+ * PostgreSQL maps the columns of a partition. Returns InvalidAttrNumber if the column does not
+ * exist.
  */
 static AttrNumber
 capture_map_column(const CapturePlan *plan, TupleDesc desc, AttrNumber attnum)
@@ -112,7 +118,7 @@ capture_map_column(const CapturePlan *plan, TupleDesc desc, AttrNumber attnum)
 	return name != NULL ? get_attnum(plan->relation, name) : InvalidAttrNumber;
 }
 
-/* A buffer's contents with no room left, so that what is needed together is close together. */
+/* Shrink a buffer to its contents, so that data used together is close together. */
 static void
 capture_trim(StringInfo buf)
 {
@@ -144,8 +150,8 @@ capture_prepare_column(CapturePlan *plan, TupleDesc desc, AttrNumber attnum, Cap
 }
 
 /*
- * The index in plan->columns of a column of the watched relation, added if need be; -1 where it is
- * gone.
+ * Return the index in plan->columns of a column of the watched relation, and add the column if
+ * necessary. Returns -1 if the column does not exist.
  */
 static int
 capture_add_column(CapturePlan *plan, TupleDesc desc, AttrNumber watched_attnum)
@@ -218,7 +224,7 @@ capture_add_cols(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 		return;
 	}
 
-	/* The whole row: all columns that the watched relation has now, in its order. */
+	/* All columns that the watched relation has now, in its order. */
 	natts = capture_natts(plan->watched);
 	for (AttrNumber attnum = 1; attnum <= natts; attnum++)
 		capture_add_to_order(plan, capture_add_column(plan, desc, attnum));
@@ -241,7 +247,7 @@ capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 	}
 }
 
-/* What all events of an operation begin with. */
+/* Make the text that all events of an operation begin with. */
 static void
 capture_make_head(PendingHead *head, PendingEvent *event, char op, const StringInfoData *names)
 {
@@ -284,7 +290,7 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	pfree(columns);
 }
 
-/* Whether the watch is of this relation, or of one that it is a partition of. */
+/* Return true if the watch is of this relation or of one of its ancestors. */
 static bool
 capture_watch_covers(const Watch *watch, Relation relation)
 {
@@ -303,7 +309,10 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	plan->watched = plan->relation;
 	if (watch == NULL || !capture_watch_covers(watch, relation))
 	{
-		/* Restored without the extension's tables, or made by hand. Not to fail the writer. */
+		/*
+		 * The table was restored without the extension's tables, or the trigger was created by
+		 * hand. Do not fail the writer.
+		 */
 		plan->orphan = true;
 		ereport(
 			WARNING,
@@ -332,7 +341,7 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 static CapturePlan *
 capture_make_plan(const CaptureKey *key, Relation relation)
 {
-	/* A child of the current context until it is done, so that an error leaves nothing behind. */
+	/* A child of the current context until the plan is complete, so that an error frees it. */
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd capture plan",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext oldcontext = MemoryContextSwitchTo(context);
@@ -376,7 +385,8 @@ capture_find_plan(int64 watch_id, Relation relation)
 		return entry->plan;
 
 	/*
-	 * What is invalidated while it is made may be what was read: then it is good for this row only.
+	 * An invalidation during capture_make_plan() may concern what it has read. The plan is then
+	 * used for this row only.
 	 */
 	before = capture_invalidations;
 	plan = capture_make_plan(&key, relation);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * send.c
- *	  notify_send(): messages of the application's own, through the same log.
+ *	  notify_send(): sends a message of the application through the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,15 +30,14 @@
 PG_FUNCTION_INFO_V1(notify_send);
 
 /*
- * What the last call found out, so that a role that sends many messages to one channel does
- * not have its right looked up for each. Whatever the answer depends on is in a relation or a
- * role, and each change of one of them clears it.
+ * The result of the last check, so that a role that sends many messages to one channel is checked
+ * once. The result depends on relations and roles; a change of any of them clears it.
  */
 static struct
 {
-	Oid role; /* may publish to the channel; InvalidOid: nothing is known */
+	Oid role; /* may publish to the channel; InvalidOid: unknown */
 	char channel[NAMEDATALEN];
-	uint64 changes; /* how often anything has changed */
+	uint64 changes; /* number of changes so far */
 } send_known;
 
 static void
@@ -56,7 +55,10 @@ send_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused
 	send_known.changes++;
 }
 
-/* Error unless the user may publish to the channel, and the extension is of our version. */
+/*
+ * Raise an error unless the user may publish to the channel and the extension has this library's
+ * version.
+ */
 static void
 send_check_right(const char *channel)
 {
@@ -82,13 +84,14 @@ send_check_right(const char *channel)
 								"notify_grant(channel, role, '%s').",
 								GRANT_PUBLISH)));
 
-	/* A change that came in meanwhile may be one of what was read. */
+	/* A change during the check may concern what it has read. */
 	send_known.role = before == send_known.changes ? role : InvalidOid;
 	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
 }
 
 /*
- * Returns the message's place among the events of the transaction: its id is given at commit only.
+ * Returns the number of the message among the events of the transaction, because its id is assigned
+ * only at commit.
  */
 Datum
 notify_send(PG_FUNCTION_ARGS)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * channel_name.c
- *	  Which names a channel can have.
+ *	  Checks the names of channels.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,8 +13,8 @@
 #include "ext/channel/channel_name.h"
 
 /*
- * The length of a name in bytes: in UTF-8, which clients use, or in the database's encoding, where
- * that is longer. A name in an encoding that cannot be converted counts as it is. Raises the
+ * Return the length of a name in bytes, in UTF-8, which clients use, or in the database's encoding,
+ * whichever is longer. A name in an encoding that cannot be converted counts as it is. Raises the
  * conversion's error for a character that UTF-8 does not have.
  */
 static size_t

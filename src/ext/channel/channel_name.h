@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * channel_name.h
- *	  Which names a channel can have.
+ *	  Checks the names of channels.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,8 +11,8 @@
 #include "postgres.h"
 
 /*
- * Raise ERRCODE_INVALID_NAME, with the hint unless it is NULL, if the name cannot be a channel's: it
- * must have 1 to 63 bytes in UTF-8 and no control characters.
+ * Check that a channel may have this name: 1 to 63 bytes in UTF-8, without control characters.
+ * Raises ERRCODE_INVALID_NAME, with the hint unless it is NULL.
  */
 extern void channel_check_name(const char *channel, const char *hint);
 

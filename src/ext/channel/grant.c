@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * grant.c
- *	  notify_grant() and notify_revoke(): who may subscribe to channels and who may publish to them.
+ *	  notify_grant() and notify_revoke(): the privileges to subscribe to a channel and to publish
+ *	  to it.
  *
  * The rows of notifyd.channel_grant are written like those of a system catalog, see
- * watch_catalog.c. A role that is dropped cannot take its rows along, because roles belong
- * to all databases; such rows mean nothing and are removed by the next call.
+ * watch_catalog.c. DROP ROLE does not remove the rows of the role, because roles belong to all
+ * databases. Such rows have no effect, and the next call removes them.
  *
- * Calls wait for each other by a lock that stands for the table and is not one on the table:
- * any role can get a lock on a table whose OID it knows, for instance by nextval(), which
- * locks what it is given before it looks at privileges (lock_and_open_sequence() in
- * commands/sequence.c), and a revocation must not have to wait for such a role.
+ * Concurrent calls wait for each other with a lock on an object that stands for the table, not on
+ * the table itself. Any role can lock a table whose OID it knows, for example with nextval(), which
+ * locks its argument before it checks privileges (lock_and_open_sequence() in commands/sequence.c).
+ * Such a role must not be able to delay a REVOKE.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,7 +51,7 @@ enum GrantAttribute
 {
 	GRANT_CHANNEL = 1,
 	GRANT_ROLE,
-	GRANT_PRIVILEGE, /* not in version 1.0, which grants to subscribe alone */
+	GRANT_PRIVILEGE, /* not in version 1.0, which knows only "subscribe" */
 	GRANT_NATTRIBUTES = GRANT_PRIVILEGE
 };
 
@@ -58,10 +59,9 @@ typedef struct Grant
 {
 	Oid role;
 	const char *channel;
-	const char *privilege; /* NULL: any */
+	const char *privilege; /* NULL: any privilege */
 } Grant;
 
-/* A row as read. */
 static Grant
 grant_from_tuple(HeapTuple tuple, TupleDesc desc)
 {
@@ -113,7 +113,7 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 
 /* ---------------- changing grants ---------------- */
 
-/* The privilege that an argument names. */
+/* Return the privilege with this name. */
 static const char *
 grant_read_privilege(const char *name)
 {
@@ -154,7 +154,7 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 	return grant;
 }
 
-/* The table, to be changed by this transaction alone until its end. */
+/* Open the table, and keep other transactions from changing it until this one ends. */
 static Relation
 grant_open(void)
 {
@@ -165,8 +165,8 @@ grant_open(void)
 }
 
 /*
- * Remove the rows of dropped roles, and those of the grant if remove is set. Returns whether there
- * were any of it.
+ * Remove the rows of dropped roles, and if remove is true also those of the grant. Returns true if
+ * the grant had rows.
  */
 static bool
 grant_clean(Relation table, const Grant *grant, bool remove)
@@ -191,7 +191,10 @@ grant_clean(Relation table, const Grant *grant, bool remove)
 	return found;
 }
 
-/* Whoever caches grants finds out by the table's relation cache entry. */
+/*
+ * Invalidate the table's relation cache entry, so that other sessions discard the grants that they
+ * have cached.
+ */
 static void
 grant_close(Relation table)
 {
@@ -200,7 +203,7 @@ grant_close(Relation table)
 	CommandCounterIncrement();
 }
 
-/* Again is no error and changes nothing. */
+/* Granting the same privilege again has no effect. */
 Datum
 notify_grant(PG_FUNCTION_ARGS)
 {
@@ -229,7 +232,7 @@ notify_grant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Without a privilege, all of them. Where there is nothing to revoke, a notice says so. */
+/* A null privilege means all privileges. If there is nothing to revoke, raises a NOTICE. */
 Datum
 notify_revoke(PG_FUNCTION_ARGS)
 {

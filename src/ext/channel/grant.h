@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * grant.h
- *	  Grants on channels: what notify_grant() keeps in notifyd.channel_grant.
+ *	  Grants on channels, which notify_grant() keeps in notifyd.channel_grant.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,14 +10,14 @@
 
 #include "postgres.h"
 
-/* Privileges, as they are written and stored. */
+/* The privileges, as users write them and as they are stored. */
 #define GRANT_SUBSCRIBE "subscribe"
 #define GRANT_PUBLISH   "publish"
 
 /*
- * Whether a role, or one whose privileges it has, was granted a privilege (NULL: any) on a channel,
- * of length bytes. role InvalidOid: whether anybody was. Needs a transaction. Sees what is
- * committed now, and the transaction's own changes.
+ * Return true if the role, or a role whose privileges it has, was granted a privilege (NULL: any)
+ * on a channel. length is the length of the name in bytes. With role InvalidOid, return true if any
+ * role was. Needs a transaction. Sees what is committed now, and the transaction's own changes.
  */
 extern bool grant_exists(Oid role, const char *channel, int length, const char *privilege);
 

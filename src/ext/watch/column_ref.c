@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * column_ref.c
- *	  The type notifyd.column_ref: a column, as regclass is a relation.
+ *	  The type notifyd.column_ref: a reference to a column, like regclass is one to a relation.
  *
- * Stored are the relation's OID and the column's number, so a renamed column is followed.
- * The text is the column's qualified name, schema.table.column, so a dump restores it even
- * where the numbers differ. A column that is not there (any more) is written as its two
- * numbers, "16384.3", which are read back too; no name looks like that unless quoted.
+ * A value stores the relation's OID and the column's number, so it follows a column that is
+ * renamed. Its text is the column's qualified name, schema.table.column, so a restored dump is
+ * right even if the numbers differ. A column that does not exist (any more) is written as its two
+ * numbers, "16384.3", and the input function reads these back. Such a name would have to be quoted.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,7 @@ PG_FUNCTION_INFO_V1(column_ref_in);
 PG_FUNCTION_INFO_V1(column_ref_out);
 PG_FUNCTION_INFO_V1(column_ref_names);
 
-/* Read "16384.3". Returns false where the text is not of that form. */
+/* Read "16384.3". Returns false if the text does not have this form. */
 static bool
 column_ref_parse_numbers(const char *text, ColumnReference *ref)
 {
@@ -50,7 +50,7 @@ column_ref_parse_numbers(const char *text, ColumnReference *ref)
 	return true;
 }
 
-/* As the input function of any type; errors where there is no such table or column. */
+/* The input function. Raises an error if the table or column does not exist. */
 Datum
 column_ref_in(PG_FUNCTION_ARGS)
 {
@@ -71,7 +71,10 @@ column_ref_in(PG_FUNCTION_ARGS)
 	column = strVal(llast(names));
 	names = list_truncate(names, list_length(names) - 1);
 
-	/* As for regclass: no lock, the relation may be gone as soon as this returns anyway. */
+	/*
+	 * Like regclass: without a lock, because the relation may be dropped right after this function
+	 * returns anyway.
+	 */
 	ref->relation = RangeVarGetRelid(makeRangeVarFromNameList(names), NoLock, false);
 	ref->attnum = get_attnum(ref->relation, column);
 	if (ref->attnum == InvalidAttrNumber)
@@ -141,7 +144,10 @@ column_ref_attnums(Datum array, int *n)
 	return attnums;
 }
 
-/* The bare names of columns, for notifyd.watches; those that are gone are left out. */
+/*
+ * The names of columns without schema and table, for notifyd.watches. Columns that do not exist are
+ * left out.
+ */
 Datum
 column_ref_names(PG_FUNCTION_ARGS)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * column_ref.h
- *	  The type notifyd.column_ref: a column, as regclass is a relation.
+ *	  The type notifyd.column_ref: a reference to a column, like regclass is one to a relation.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 #include "access/attnum.h"
 
-/* As stored: 8 bytes, aligned as int4, passed by reference. */
+/* The stored form: 8 bytes, aligned like int4, passed by reference. */
 typedef struct ColumnReference
 {
 	Oid relation;
@@ -20,9 +20,9 @@ typedef struct ColumnReference
 } ColumnReference;
 
 /*
- * Columns of one relation, as an array of notifyd.column_ref (type_oid) and back. The
- * result is allocated in the current context. Reading errors with
- * ERRCODE_ARRAY_ELEMENT_ERROR where an element is NULL.
+ * Convert columns of one relation to an array of notifyd.column_ref (type_oid), and back. The
+ * result is allocated in the current memory context. Reading raises ERRCODE_ARRAY_ELEMENT_ERROR for
+ * a NULL element.
  */
 extern Datum column_ref_array(Oid type_oid, Oid relation, const AttrNumber *attnums, int n);
 extern AttrNumber *column_ref_attnums(Datum array, int *n);

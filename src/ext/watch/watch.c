@@ -3,19 +3,22 @@
  * watch.c
  *	  notify_watch() and notify_unwatch().
  *
- * Locks: one on the watched table, held to the end of the transaction, is what makes
- * concurrent calls for one table wait for each other. A call that has to make or change
- * triggers takes ShareRowExclusiveLock, as CREATE TRIGGER does, one that changes only what
- * notifyd.watch says takes ShareUpdateExclusiveLock, which no reader or writer notices,
- * and one that removes triggers takes AccessExclusiveLock, as DROP TRIGGER does. Each of
- * them conflicts with itself and the others. A call that finds everything as it should be
- * takes none, but for AccessShareLock for a moment to read a condition. What was read before a
- * lock was had is read again under it.
+ * Concurrent calls for one table wait for each other with a lock on the watched table, held to the
+ * end of the transaction:
  *
- * A call that makes a new watch also takes the lock that stands for the channel (watch_join.c).
- * While another session has it, a call holds neither the table's lock, for which writers would wait,
- * nor this one while it waits for the table's, which another session may hold that is about to watch
- * the table.
+ *	- ShareRowExclusiveLock, like CREATE TRIGGER, to create or change triggers;
+ *	- ShareUpdateExclusiveLock, which blocks no reader or writer, to change only the row in
+ *	  notifyd.watch;
+ *	- AccessExclusiveLock, like DROP TRIGGER, to remove triggers.
+ *
+ * Each of them conflicts with itself and with the others. A call that has nothing to change takes
+ * no lock, except AccessShareLock for a moment to read a condition. After it has got a lock, a call
+ * reads again what it read before.
+ *
+ * A call that creates a new watch also takes the channel's lock (watch_join.c). While another
+ * session holds that lock, the call does not hold the table's lock, because writers would wait for
+ * it. And it does not hold the channel's lock while it waits for the table's, because the session
+ * that holds the table's lock may be about to watch the table.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,7 +51,7 @@ watch_columns_equal(const WatchColumns *a, const WatchColumns *b)
 		   (a->n == 0 || memcmp(a->attnums, b->attnums, a->n * sizeof(AttrNumber)) == 0);
 }
 
-/* Whether two watches of one table and channel say the same, but for the condition. */
+/* Return true if two watches of one table and channel are equal, apart from the condition. */
 static bool
 watch_equal(const Watch *a, const Watch *b)
 {
@@ -65,8 +68,8 @@ watch_captures_all(const Watch *watch)
 }
 
 /*
- * The lock it takes to make the watch there is (NULL: none) the one that is wanted; NoLock:
- * it is.
+ * Return the table lock needed to change the existing watch (NULL: none) into the wanted one, or
+ * NoLock if they are equal.
  */
 static LOCKMODE
 watch_lock_needed(const Watch *have, const Watch *want)
@@ -87,9 +90,9 @@ watch_lock_needed(const Watch *have, const Watch *want)
 }
 
 /*
- * Look at the watch there is until the lock that it needs is held, and if there is none the
- * channel's. Sets *have, and returns what there is to do, as the table's lock. Raises
- * watch_check_join()'s error.
+ * Get the locks: look up the existing watch until the table lock that the change needs is held and,
+ * for a new watch, the channel's lock. Sets *have, and returns the table lock that is needed.
+ * Raises the error of watch_check_join().
  */
 static LOCKMODE
 watch_lock(const Watch *want, Watch **have)
@@ -113,7 +116,7 @@ watch_lock(const Watch *want, Watch **have)
 		LockRelationOid(want->relation, needed);
 		held = needed;
 
-		/* It may have been dropped, or given to another owner, while we waited. */
+		/* The table may have been dropped, or have a new owner. */
 		watch_check_relation(want->relation);
 	}
 	if (*have == NULL)
@@ -149,8 +152,8 @@ watch_warn_of_policies(const Watch *watch)
 }
 
 /*
- * Make the triggers of a watch anew, or make those of the watch there was (NULL: none) fit. Where
- * these did not capture everything, subscribers are told to load their state anew.
+ * Create the triggers of a watch, or change the triggers of the existing watch (NULL: none). If
+ * these did not capture everything, the subscribers get a reset.
  */
 static void
 watch_make_triggers(const Watch *want, const Watch *have)
@@ -197,7 +200,7 @@ notify_watch(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(want->id);
 }
 
-/* The watches to be removed: of the table, on the channel if one is given. */
+/* Return the watches to remove: all of the table, or only the one on the channel. */
 static List *
 watch_to_remove(Oid relation, const char *channel)
 {
@@ -209,7 +212,7 @@ watch_to_remove(Oid relation, const char *channel)
 	return watch != NULL ? list_make1(watch) : NIL;
 }
 
-/* Works without shared_preload_libraries too, so that a table can be freed of its watches. */
+/* Works without shared_preload_libraries too, so that one can always unwatch a table. */
 Datum
 notify_unwatch(PG_FUNCTION_ARGS)
 {
@@ -238,7 +241,7 @@ notify_unwatch(PG_FUNCTION_ARGS)
 		watch_drop_triggers(watch_find_triggers(watch));
 		watch_delete(watch);
 
-		/* The channel lives on where another table has taken this one's place, or shares it. */
+		/* The channel continues to exist if other tables are watched on it. */
 		if (notifyd_shared != NULL && watch_list_channel(watch->channel) != NIL)
 			watch_reset(watch, "a table is no longer watched on the channel");
 	}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * watch.h
- *	  Watches: what notify_watch() keeps in notifyd.watch.
+ *	  Watches, which notify_watch() keeps in notifyd.watch.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
-/* A list of columns of the watched table; not given is another thing than empty. */
+/* A list of columns of the watched table. A list that is not given differs from an empty one. */
 typedef struct WatchColumns
 {
 	bool given;
@@ -32,47 +32,47 @@ typedef struct Watch
 	Oid relation;
 	char *channel;
 	int ops;                /* WIRE_OP_ bits */
-	WatchColumns cols;      /* not given: all, also those added later; empty: the key alone */
-	WatchColumns key;       /* not given: the primary key, else the replica identity's */
-	WatchColumns update_of; /* not given: every UPDATE counts */
+	WatchColumns cols;      /* not given: all, also those added later; empty: only the key */
+	WatchColumns key;       /* not given: primary key, or replica identity index */
+	WatchColumns update_of; /* not given: every UPDATE gives an event */
 	char *condition;        /* NULL: none */
 	bool old_values;
-	bool notify;      /* send each event's id by NOTIFY too, */
-	bool notify_rows; /* or the whole event: with notify only */
+	bool notify;      /* send the id of each event with NOTIFY too, */
+	bool notify_rows; /* or the whole event; only with notify */
 } Watch;
 
 /*
- * A notice if row-level security keeps clients from a watch (watch.c): they learn it when they
- * subscribe, the table's owner is to learn it before.
+ * Raise a NOTICE if row-level security keeps clients from subscribing (watch.c), so that the
+ * table's owner learns it before the clients do.
  */
 extern void watch_warn_of_policies(const Watch *watch);
 
 /* ---------------- rows (watch_catalog.c) ---------------- */
 
 /*
- * Reading sees what is committed now, and the transaction's own changes, whatever its
- * snapshot. Results are allocated in the current context; NULL or NIL where there is
- * none. All of them error with ERRCODE_UNDEFINED_TABLE where the extension is not there.
+ * These functions see what is committed now, and the transaction's own changes, whatever its
+ * snapshot is. Results are allocated in the current memory context; NULL or NIL if there is no such
+ * watch. They raise ERRCODE_UNDEFINED_TABLE if the extension is not installed.
  */
 extern Watch *watch_find(int64 id);
 extern Watch *watch_find_channel(Oid relation, const char *channel);
 extern List *watch_list(Oid relation);
 extern List *watch_list_channel(const char *channel);
 
-/* Every watch of the database. */
+/* Return all watches of the database. */
 extern List *watch_list_all(void);
 
-/* These need no privilege of the user. Caches that depend on the watch are told. */
+/* These functions check no privileges. They invalidate the caches that depend on the watch. */
 extern void watch_insert(Watch *watch); /* sets watch->id */
 extern void watch_update(const Watch *watch);
 extern void watch_delete(const Watch *watch);
 
-/* "insert,update" and so on, in the usual order. */
+/* Return the operations as "insert,update" and so on, in the usual order. */
 extern char *watch_ops_text(int ops);
 
 /*
- * The OID of notifyd.capture(). Raises ERRCODE_UNDEFINED_FUNCTION where it is not there; with
- * missing_ok the result is InvalidOid then.
+ * Return the OID of notifyd.capture(). If it does not exist, returns InvalidOid if missing_ok is
+ * true, and raises ERRCODE_UNDEFINED_FUNCTION otherwise.
  */
 extern Oid watch_capture_function(bool missing_ok);
 
@@ -84,96 +84,96 @@ typedef struct WatchTriggers
 	Oid truncate; /* InvalidOid: none */
 } WatchTriggers;
 
-/* The triggers of a watch, whatever they are called by now. */
+/* Return the triggers of a watch, whatever their present names are. */
 extern WatchTriggers watch_find_triggers(const Watch *watch);
 
-/* Whether they are the ones that the watch needs (by their being there, not by their shape). */
+/* Return true if all triggers that the watch needs exist. Does not check how they are defined. */
 extern bool watch_triggers_complete(const Watch *watch, WatchTriggers triggers);
 
 /*
- * Make the triggers of a watch, or make those that it has fit. Takes
- * ShareRowExclusiveLock on the table, AccessExclusiveLock where one has to go. Raises
- * CREATE TRIGGER's errors, with the condition as their context where it is at fault.
+ * Create the triggers of a watch, or change the existing ones as needed. Takes
+ * ShareRowExclusiveLock on the table, or AccessExclusiveLock to remove one. Raises the errors of
+ * CREATE TRIGGER, with the condition as their context if it causes them.
  */
 extern void watch_create_triggers(const Watch *watch);
 
 /*
- * A trigger's row of pg_trigger, which the caller has opened, in the current context; NULL: there is
- * no such trigger.
+ * Return a trigger's row of pg_trigger, allocated in the current memory context, or NULL if there
+ * is none. The caller has opened pg_trigger.
  */
 extern HeapTuple watch_trigger_tuple(Relation table, Oid trigger);
 
-/* Store a row that has been changed. The caller has opened pg_trigger with RowExclusiveLock. */
+/* Store a changed row. The caller has opened pg_trigger with RowExclusiveLock. */
 extern void watch_update_trigger(Relation table, HeapTuple tuple);
 
-/* Drop them. Takes AccessExclusiveLock on the table. */
+/* Drop the triggers. Takes AccessExclusiveLock on the table. */
 extern void watch_drop_triggers(WatchTriggers triggers);
 
 /* ---------------- conditions (watch_condition.c) ---------------- */
 
-/* Check that the text is one SQL expression. Raises ERRCODE_SYNTAX_ERROR. */
+/* Check that the text is one SQL expression, and return it. Raises ERRCODE_SYNTAX_ERROR. */
 extern Node *watch_parse_condition(const char *condition);
 
-/*
- * Have errors tell that they are in the condition, until the caller takes the context off the
- * stack.
- */
+/* Add the condition to the context of errors, until the caller removes the callback. */
 extern void watch_condition_push(ErrorContextCallback *context, const char *condition);
 
 /*
- * Whether a trigger (InvalidOid: none) of the relation has this condition (NULL: none) as its
- * expression. Raises the errors of CREATE TRIGGER. Takes AccessShareLock for a moment where there
- * are both.
+ * Return true if the expression of a trigger (InvalidOid: none) is this condition (NULL: none).
+ * Raises the errors of CREATE TRIGGER. Takes AccessShareLock on the relation for a moment if both
+ * are given.
  */
 extern bool watch_condition_is(Oid relation, Oid trigger, const char *condition);
 
-/* Whether a trigger's (InvalidOid: none) condition uses a column of its table. */
+/* Return true if the condition of a trigger (InvalidOid: none) uses this column of its table. */
 extern bool watch_condition_has_column(Oid trigger, AttrNumber attnum);
 
-/* A trigger's condition with the names of today; NULL: it has none. */
+/* Return a trigger's condition with the present names of its columns, or NULL if it has none. */
 extern char *watch_condition_text(Oid relation, Oid trigger);
 
-/* The operators of a trigger's condition, with the names of their types; "" for InvalidOid. */
+/*
+ * Return the operators in a trigger's condition with the names of their types, or "" for
+ * InvalidOid.
+ */
 extern char *watch_condition_uses(Oid trigger);
 
 /* ---------------- what the triggers do (watch_state.c) ---------------- */
 
-/* From best to worst: a watch is as its worst trigger is. */
+/* From best to worst. A watch has the worst state of its triggers. */
 typedef enum WatchState
 {
 	WATCH_ACTIVE,
-	WATCH_NO_KEY,       /* every change is captured, but its event does not say of which row */
-	WATCH_ORIGIN_ONLY,  /* what a logical subscription applies is not captured */
-	WATCH_REPLICA_ONLY, /* nothing but that is captured */
+	WATCH_NO_KEY,       /* every change is captured, but its event does not identify the row */
+	WATCH_ORIGIN_ONLY,  /* changes applied by a logical subscription are not captured */
+	WATCH_REPLICA_ONLY, /* only such changes are captured */
 	WATCH_DISABLED,
 	WATCH_BROKEN, /* the condition uses other operators than when it was given */
-	WATCH_MISSING /* a trigger is not there */
+	WATCH_MISSING /* a trigger does not exist */
 } WatchState;
 
-/* How a watch's triggers are, those of partitions too. Takes no lock. */
+/* Return the state of a watch, with the triggers of partitions. Takes no lock. */
 extern WatchState watch_state(const Watch *watch);
 
-/* As notifyd.watches shows it. */
+/* Return the state's name, for notifyd.watches. */
 extern const char *watch_state_name(WatchState state);
 
 /* A trigger that calls notifyd.capture(). */
 typedef struct WatchTrigger
 {
 	Oid oid;
-	int64 id;     /* its watch's, which need not be there; 0: none */
+	int64 id;     /* of its watch, which may not exist; 0: none */
 	char enabled; /* tgenabled */
-	bool row;     /* fires for each row, else for TRUNCATE */
-	Oid parent;   /* of a partition's: the one of the table that it belongs to */
+	bool row;     /* fires for each row; otherwise for TRUNCATE */
+	Oid parent;   /* of a partition's trigger: the trigger of the parent table */
 	int nargs;
 	char *args; /* one after the other, each with a NUL */
 } WatchTrigger;
 
-/* The triggers of one table or partition that are ours, as WatchTriggers. Takes no lock. */
+/* Return our triggers of one table or partition, as WatchTriggers. Takes no lock. */
 extern List *watch_triggers_of(Oid relation);
 
 /*
- * Whether a trigger is one of a watch, or of a partition for it: by its id and, where it carries
- * that, the channel.
+ * Return true if a trigger belongs to the watch, on the table or on a partition. Compares the id
+ * and, if the trigger contains it, the channel.
  */
 extern bool watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch);
 
@@ -185,33 +185,33 @@ extern void watch_enable_triggers(const Watch *watch);
 
 /* ---------------- what triggers carry (watch_carry.c) ---------------- */
 
-/* Have the triggers of a watch carry it. The caller holds ShareUpdateExclusiveLock on the table. */
+/*
+ * Write the watch's definition into its triggers. The caller holds ShareUpdateExclusiveLock on the
+ * table.
+ */
 extern void watch_carry(const Watch *watch);
 
-/* Whether they all do. */
+/* Return true if all triggers of the watch contain its definition. */
 extern bool watch_is_carried(const Watch *watch);
 
 /*
- * CREATE TRIGGER has made a trigger that carries a watch: if there is no such watch, make it.
- * Makes the trigger ENABLE ALWAYS.
- * Raises the errors of notify_watch(), and ERRCODE_DUPLICATE_OBJECT if the watch has such a
- * trigger.
+ * Process a trigger that CREATE TRIGGER has created and that contains a watch: create the watch if
+ * it does not exist, and make the trigger ENABLE ALWAYS. Raises the errors of notify_watch(), and
+ * ERRCODE_DUPLICATE_OBJECT if the watch already has such a trigger.
  */
 extern void watch_adopt_trigger(Oid relation, Oid oid);
 
-/*
- * A new watch takes over the triggers of its table that were another watch's, which is not there.
- */
+/* Assign to a new watch the triggers of its table that belong to a watch that does not exist. */
 extern void watch_adopt_orphans(const Watch *watch);
 
-/* Whether a watch's condition uses other operators than when it was given. */
+/* Return true if a watch's condition uses other operators than when it was given. */
 extern bool watch_condition_is_other(const Watch *watch);
 
 /* ---------------- resets (watch_reset.c) ---------------- */
 
 /*
- * Tell the subscribers of a watch's channel, when this transaction commits, that the table changed
- * without events: they get a reset with this reason, which is constant ASCII without quotes.
+ * At commit, send a reset to the subscribers of the watch's channel, because the table has changed
+ * without events. reason is constant ASCII text without quotes.
  */
 extern void watch_reset(const Watch *watch, const char *reason);
 
@@ -219,8 +219,8 @@ extern void watch_reset(const Watch *watch, const char *reason);
 	"some changes of the table were not captured before this position"
 
 /*
- * For the feed at its start, outside a transaction: if unlogged tables were emptied by recovery
- * since the last feed of this database, reset the channels on which one is watched.
+ * Called when the feed starts, outside a transaction. If recovery has emptied unlogged tables since
+ * the last feed of this database, reset the channels on which such tables are watched.
  */
 extern void watch_reset_unlogged(void);
 
@@ -229,78 +229,83 @@ extern void watch_reset_unlogged(void);
 typedef struct WatchDdl WatchDdl;
 
 /*
- * Before and after a utility command, in the same memory context. before returns NULL where the
- * command does not concern watches. It may take the command's locks on the command's tables.
+ * Called before and after a utility command, in the same memory context. watch_ddl_before() returns
+ * NULL if the command does not concern watches. It may take the command's locks on the command's
+ * tables.
  */
 extern WatchDdl *watch_ddl_before(Node *statement);
 extern void watch_ddl_after(WatchDdl *ddl);
 
 /* ---------------- DROP EXTENSION (watch_uninstall.c) ---------------- */
 
-/* Whether a command drops the extension. */
+/* Return true if a command drops the extension. */
 extern bool watch_is_uninstall(Node *statement);
 
 /*
- * Wait for those who write to watched tables and for the feed, and keep others from beginning
- * to, until the end of the transaction. Does nothing for who may not drop the extension.
+ * Wait for transactions that write to watched tables and for the feed, and keep new ones waiting
+ * until the end of the transaction. Does nothing if the user may not drop the extension.
  */
 extern void watch_lock_for_uninstall(void);
 
 /* ---------------- arguments (watch_arguments.c) ---------------- */
 
 /*
- * Check that the current user may watch this relation, or end watching it. Errors with
- * ERRCODE_UNDEFINED_TABLE, ERRCODE_WRONG_OBJECT_TYPE, ERRCODE_INSUFFICIENT_PRIVILEGE.
+ * Check that the current user may watch this relation, or end its watches. Raises
+ * ERRCODE_UNDEFINED_TABLE, ERRCODE_WRONG_OBJECT_TYPE or ERRCODE_INSUFFICIENT_PRIVILEGE.
  */
 extern void watch_check_relation(Oid relation);
 
 /*
- * Read the arguments of notify_watch(), check them, and return the watch that they ask for, with id
+ * Read and check the arguments of notify_watch(), and return the watch that they describe, with id
  * 0.
  */
 extern Watch *watch_from_arguments(FunctionCallInfo fcinfo);
 
-/* Read operations, separated by commas. Raises ERRCODE_INVALID_PARAMETER_VALUE. */
+/* Read a list of operations separated by commas. Raises ERRCODE_INVALID_PARAMETER_VALUE. */
 extern int watch_read_ops(const char *text);
 
 /* ---------------- watching on a channel that others use (watch_join.c) ---------------- */
 
-/* Whether a role has the privileges of the owner of a watched table. */
+/* Return true if a role has the privileges of the owner of a watched table. */
 extern bool watch_owned_by(const Watch *watch, Oid role);
 
 /*
- * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user may watch one more table on a channel. A
- * superuser or a member of the role that owns the extension always may. Others may if they have the
- * privileges of all owners of the tables that are watched on it and, where none is, if nobody has
- * been granted the channel. The answer is good until the end of the transaction, if the caller
- * holds the channel's lock.
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the user may watch one more table on a channel.
+ * Superusers and members of the role that owns the extension always may. Others may if they have
+ * the privileges of the owners of all tables that are watched on the channel; if no table is
+ * watched on it, nobody may have been granted the channel. If the caller holds the channel's lock,
+ * the result is valid until the end of the transaction.
  */
 extern void watch_check_join(const char *channel);
 
 /*
- * The channel's lock, which is held to the end of the transaction: try to get it without waiting;
- * wait until nobody has it, and leave it.
+ * The channel's lock, which is held to the end of the transaction. watch_try_channel() tries to get
+ * it without waiting. watch_await_channel() waits until no session holds it, and does not keep
+ * it.
  */
 extern bool watch_try_channel(const char *channel);
 extern void watch_await_channel(const char *channel);
 
-/* Get the lock, waiting for it, and watch_check_join(). */
+/* Wait for the channel's lock, and call watch_check_join(). */
 extern void watch_join_channel(const char *channel);
 
 /* ---------------- columns and keys (watch_key.c) ---------------- */
 
 /*
- * The columns of the key that a table has by itself: of its primary key, else of its
- * replica identity index. NIL where there is neither. Takes no lock.
+ * Return the columns of a table's own key: of its primary key, or else of its replica identity
+ * index. Returns NIL if it has neither. Takes no lock.
  */
 extern List *watch_table_key(Oid relation, bool primary_only);
 
-/* Whether a watch has a key, its own or the table's, or has named columns that serve as one. */
+/*
+ * Return true if a watch has a key, its own or the table's, or columns by name that can serve as
+ * one.
+ */
 extern bool watch_has_key(const Watch *watch);
 
 /*
- * The columns that a watch's events carry: how many, and their numbers in *columns; -1: the whole
- * row.
+ * Return the number of columns in a watch's events, and set *columns to their numbers. Returns -1
+ * if events contain the whole row.
  */
 extern int watch_event_columns(const Watch *watch, int16 **columns);
 

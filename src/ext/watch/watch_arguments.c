@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * watch_arguments.c
- *	  Reading and checking the arguments of notify_watch().
+ *	  Reads and checks the arguments of notify_watch().
  *
- * Everything is looked up in the system caches, without a lock on the table, so that the
- * call that every application makes when it starts, and that changes nothing, waits for
- * nobody. What a concurrent ALTER TABLE may do in between is found when the triggers are
- * made, or is what it would be if it came a moment later.
+ * Everything is looked up in the system caches, without a lock on the table. So a call that changes
+ * nothing, which applications make when they start, never waits. If a concurrent ALTER TABLE
+ * changes something in between, CREATE TRIGGER raises an error, or the result is the same as if it
+ * had run a moment later.
  *
  *-------------------------------------------------------------------------
  */
@@ -59,7 +59,7 @@ watch_require_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
-/* Why a relation of this kind cannot be watched; NULL: it can. */
+/* Return why a relation of this kind cannot be watched, or NULL if it can. */
 static const char *
 watch_kind_problem(Oid relation, Form_pg_class form)
 {
@@ -112,7 +112,7 @@ watch_check_relation(Oid relation)
 			 errhint("Only the table's owner or a superuser can watch it or end its watches.")));
 }
 
-/* The number of a column of the watched table by its name. */
+/* Return the number of a column of the watched table. */
 static AttrNumber
 watch_column(Oid relation, const char *column, const char *parameter)
 {
@@ -197,7 +197,7 @@ watch_read_ops(const char *text)
 	return ops;
 }
 
-/* The table's name, with its schema outside public. */
+/* The default is the table's name, with its schema unless that is public. */
 static char *
 watch_default_channel(Oid relation)
 {
@@ -212,7 +212,7 @@ watch_default_channel(Oid relation)
 	return channel;
 }
 
-/* Check what concerns several arguments. */
+/* Check the arguments that depend on each other. */
 static void
 watch_check_combination(const Watch *watch)
 {

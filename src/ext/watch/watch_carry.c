@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * watch_carry.c
- *	  Triggers carry the definition of their watch, so that they are the watch where its row is not.
+ *	  Stores the definition of a watch in the arguments of its triggers.
  *
- * pg_dump dumps triggers with the tables' definitions and rows of notifyd.watch with their data.
- * A dump of the definitions alone, or restored by who may not write to our tables, has triggers
- * without rows. So a trigger's arguments are the watch's id and all that its row says. Where
- * CREATE TRIGGER brings one whose watch is not there, the watch is made from them, under an id of
- * its own (watch_adopt_trigger()); where notify_watch() makes the watch anew, it takes the
- * triggers over. What triggers carry need not be dumped as rows as well, and so is no obstacle
- * for a restore of the data later.
+ * pg_dump dumps triggers with the definitions of their tables, but the rows of notifyd.watch with
+ * the data. After a schema-only restore, or one by a role that may not write to our tables, there
+ * are triggers without rows. So the arguments of a trigger are the id of its watch and a copy of
+ * the row. If CREATE TRIGGER creates a trigger whose watch does not exist, watch_adopt_trigger()
+ * creates the watch from the arguments, with a new id. If notify_watch() creates the watch, it
+ * takes over the triggers. The rows of such watches need not be dumped, so they cannot conflict
+ * with data restored later.
  *
- * The row counts as long as it is there. Arguments are written anew whenever the row or a
- * column's name changes. Triggers of version 1.0 have the id alone, until
- * ALTER EXTENSION UPDATE or notify_watch() writes them anew.
+ * The row takes precedence while it exists. The arguments are updated whenever the row or a
+ * column's name changes. Triggers of version 1.0 contain only the id until ALTER EXTENSION UPDATE
+ * or notify_watch() updates them.
  *
- * A condition is parsed again where it is restored, and IS DISTINCT FROM, NULLIF and CASE have no
- * place for the schema of an operator: pg_dump's search_path may lead to another one. So the
- * last argument says which operators the condition uses, and a watch whose trigger uses others
- * is broken.
+ * A restore parses the condition again, and the SQL text of IS DISTINCT FROM, NULLIF and CASE
+ * cannot name an operator's schema: with pg_dump's search_path they may use another operator. So
+ * the last argument lists the operators that the condition uses. A watch whose trigger uses other
+ * operators is broken.
  *
  *-------------------------------------------------------------------------
  */
@@ -54,7 +54,7 @@
 PG_FUNCTION_INFO_V1(notifyd_carry_watches);
 PG_FUNCTION_INFO_V1(notifyd_watch_carried);
 
-/* The arguments of a trigger that carries its watch. */
+/* The arguments of a trigger that contains its watch. */
 enum CarryArgument
 {
 	CARRY_ID,
@@ -63,7 +63,7 @@ enum CarryArgument
 	CARRY_COLS, /* an array of names; empty: not given */
 	CARRY_KEY,
 	CARRY_UPDATE_OF,
-	CARRY_FLAGS, /* "old_values", "notify", "notify_rows", each with a space behind it */
+	CARRY_FLAGS, /* "old_values", "notify", "notify_rows", each followed by a space */
 	CARRY_USES,  /* operators of the condition, see watch_condition_uses() */
 	CARRY_NARGUMENTS
 };
@@ -93,7 +93,7 @@ carry_columns(const Watch *watch, const WatchColumns *columns)
 	return OidOutputFunctionCall(output, PointerGetDatum(array));
 }
 
-/* A watch as a trigger's arguments are stored: one after the other, each with a NUL. */
+/* Return a watch as a trigger's arguments are stored: one after the other, each with a NUL. */
 static bytea *
 carry_arguments(const Watch *watch, const char *uses)
 {
@@ -120,7 +120,7 @@ carry_arguments(const Watch *watch, const char *uses)
 	return result;
 }
 
-/* Give a trigger these arguments, if it has others. */
+/* Set a trigger's arguments, unless it has them already. */
 static void
 carry_set_arguments(Oid trigger, bytea *arguments)
 {
@@ -148,8 +148,8 @@ carry_set_arguments(Oid trigger, bytea *arguments)
 }
 
 /*
- * The same for a trigger of a partitioned table and those that its partitions have of it. With
- * enable, make them ENABLE ALWAYS too.
+ * The same for a trigger of a partitioned table and for its partitions' triggers. If enable is
+ * true, make them ENABLE ALWAYS too.
  */
 static void
 carry_set_all(Oid relation, Oid trigger, bytea *arguments, bool enable)
@@ -177,7 +177,7 @@ carry_set_all(Oid relation, Oid trigger, bytea *arguments, bool enable)
 
 /* ---------------- reading ---------------- */
 
-/* Where a trigger's argument is; the trigger has so many. */
+/* Return an argument of a trigger, which must have that many. */
 static const char *
 carry_argument(const WatchTrigger *trigger, int n)
 {
@@ -221,7 +221,7 @@ carry_read_columns(WatchColumns *columns, const WatchTrigger *trigger, int argum
 	}
 }
 
-/* The watch that a trigger of this table carries, with id 0. */
+/* Return the watch that a trigger of this table contains, with id 0. */
 static Watch *
 carry_read(const WatchTrigger *trigger, Oid relation)
 {
@@ -243,8 +243,8 @@ carry_read(const WatchTrigger *trigger, Oid relation)
 }
 
 /*
- * Whether a trigger's watch is there; of a partition's, the watch may be of a table that it belongs
- * to.
+ * Return true if a trigger's watch exists. The watch of a partition's trigger may be of an
+ * ancestor.
  */
 static bool
 carry_has_watch(const WatchTrigger *trigger, Oid relation)
@@ -263,7 +263,7 @@ watch_trigger_is_of(const WatchTrigger *trigger, const Watch *watch)
 			strcmp(carry_argument(trigger, CARRY_CHANNEL), watch->channel) == 0);
 }
 
-/* The arguments of a trigger with another id. */
+/* Return the arguments of a trigger with another id. */
 static bytea *
 carry_replace_id(const WatchTrigger *trigger, int64 id)
 {
@@ -295,7 +295,7 @@ watch_adopt_trigger(Oid relation, Oid oid)
 			continue;
 		watch = watch_find_channel(relation, carry_argument(trigger, CARRY_CHANNEL));
 
-		/* As notify_watch() would be refused. */
+		/* Check what notify_watch() checks. */
 		watch_check_relation(relation);
 		if (watch == NULL)
 		{
@@ -313,8 +313,9 @@ watch_adopt_trigger(Oid relation, Oid oid)
 						get_rel_name(relation), watch->channel)));
 
 		/*
-		 * What it carries stays, but for the id: also which operators its condition is to use. It
-		 * has missed nothing, as a dump's ENABLE ALWAYS later would have us think.
+		 * Keep the arguments except the id, also the operators that the condition must use. Make
+		 * the trigger ENABLE ALWAYS now: when the dump does so later, that must not look like the
+		 * end of a time in which changes were missed.
 		 */
 		carry_set_all(relation, trigger->oid, carry_replace_id(trigger, watch->id), true);
 		return;
@@ -345,8 +346,8 @@ watch_adopt_orphans(const Watch *watch)
 /* ---------------- keeping ---------------- */
 
 /*
- * The operators that a condition is to use, as the watch's row trigger carries them; NULL: it does
- * not.
+ * Return the operators that a condition must use, from the watch's row trigger, or NULL if it does
+ * not list them.
  */
 static const char *
 carry_uses(const Watch *watch)
@@ -373,7 +374,8 @@ watch_condition_is_other(const Watch *watch)
 }
 
 /*
- * A trigger that carries operators keeps them, or nobody would know any more that it uses others.
+ * A trigger that lists operators keeps its list; otherwise the use of other operators could no
+ * longer be noticed.
  */
 void
 watch_carry(const Watch *watch)
@@ -409,7 +411,7 @@ watch_is_carried(const Watch *watch)
 /*
  * notifyd.watch_carried(id bigint) -> boolean
  *
- * Whether the triggers of a watch carry it, for pg_dump: then its row need not be dumped.
+ * Returns true if the triggers of a watch contain it. pg_dump then need not dump the row.
  */
 Datum
 notifyd_watch_carried(PG_FUNCTION_ARGS)
@@ -422,8 +424,8 @@ notifyd_watch_carried(PG_FUNCTION_ARGS)
 /*
  * notifyd.carry_watches() -> void
  *
- * For the update from version 1.0, whose triggers have the id alone: let the triggers of every
- * watch carry it. The caller has locked the tables.
+ * For the update from version 1.0, whose triggers contain only the id: store all watches in their
+ * triggers. The caller has locked the tables.
  */
 Datum
 notifyd_carry_watches(FunctionCallInfo fcinfo pg_attribute_unused())

@@ -3,12 +3,12 @@
  * watch_catalog.c
  *	  The rows of notifyd.watch.
  *
- * They are read and written like those of a system catalog, past SQL and privileges: a
- * table's owner who calls notify_watch(), or whoever drops a table, has no privileges on
- * schema notifyd and needs none, and no search_path or row security can come between.
+ * This file reads and writes them like rows of a system catalog, without SQL and privileges. A
+ * table's owner who calls notify_watch(), or a role that drops a table, has no privileges on schema
+ * notifyd and needs none, and neither search_path nor row security can interfere.
  *
- * Every change invalidates the relation cache entries of the watched table, on which what
- * capture has cached hangs, and of notifyd.watch, for whoever caches what is watched.
+ * Every change invalidates the relation cache entries of the watched table and of notifyd.watch.
+ * Capture plans depend on the first, caches of all watches on the second.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,9 +42,9 @@
 #include "ext/watch/watch.h"
 
 /*
- * The columns of notifyd.watch that every version has, in their order. Those that came later are
- * found by name (watch_later_column()), because a database keeps the table of an earlier version
- * until ALTER EXTENSION UPDATE.
+ * The columns of notifyd.watch that every version has, in their order. Columns of later versions
+ * are found by name (watch_later_column()), because a database keeps the table of an earlier
+ * version until ALTER EXTENSION UPDATE.
  */
 enum WatchAttribute
 {
@@ -68,7 +68,7 @@ static const char *const watch_attributes[] = {"id",         "relation", "channe
 StaticAssertDecl(lengthof(watch_attributes) == WATCH_FIRST_LATER - 1,
 				 "each attribute has its name");
 
-/* Open notifyd.watch, and see that it has these columns. */
+/* Open notifyd.watch, and check that it has these columns. */
 static Relation
 watch_open(LOCKMODE lockmode)
 {
@@ -89,7 +89,7 @@ watch_open(LOCKMODE lockmode)
 	return table;
 }
 
-/* The name of an operation as it is stored, in lower case. */
+/* Return the stored name of an operation, in lower case. */
 static char *
 watch_op_name(uint8 op)
 {
@@ -112,10 +112,7 @@ watch_ops_text(int ops)
 	return text.data;
 }
 
-/*
- * The reverse, of what is stored. Unknown names, which only a superuser can have written, mean
- * nothing.
- */
+/* Read the stored operations. Ignores unknown names, which only a superuser can have written. */
 static int
 watch_ops_parse(const char *text)
 {
@@ -129,7 +126,7 @@ watch_ops_parse(const char *text)
 	return ops;
 }
 
-/* The number of a column that version 1.0 has not; InvalidAttrNumber where the table lacks it. */
+/* Return the number of a column that version 1.0 does not have, or InvalidAttrNumber. */
 static AttrNumber
 watch_later_column(TupleDesc desc, const char *name)
 {
@@ -174,15 +171,15 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 	watch->old_values = DatumGetBool(values[WATCH_OLD_VALUES - 1]);
 	watch->notify = DatumGetBool(values[WATCH_NOTIFY - 1]);
 
-	/* Version 1.0 sent whole events, and goes on with it until the extension is updated. */
+	/* Version 1.0 sends whole events. Continue to do so until the extension is updated. */
 	watch->notify_rows =
 		notify_rows == InvalidAttrNumber ? watch->notify : DatumGetBool(values[notify_rows - 1]);
 	return watch;
 }
 
 /*
- * The watches that match the keys, by that index if there is one. *tid: where the last one is
- * stored.
+ * Return the watches that match the keys, using the index if it exists. Sets *tid to the location
+ * of the last one.
  */
 static List *
 watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
@@ -307,7 +304,7 @@ watch_to_tuple(const Watch *watch, TupleDesc desc)
 	return heap_form_tuple(desc, values, nulls);
 }
 
-/* Make the change visible to the rest of the command, and tell whoever has cached the watch. */
+/* Make the change visible to the rest of the command, and invalidate the caches of the watch. */
 static void
 watch_changed(const Watch *watch, Relation table)
 {
@@ -322,7 +319,7 @@ watch_insert(Watch *watch)
 {
 	Relation table = watch_open(RowExclusiveLock);
 
-	/* A restore may have set the sequence back. */
+	/* Skip ids in use, because a restore may have set the sequence back. */
 	do
 		watch->id = nextval_internal(extension_relation("watch_id_seq"), false);
 	while (watch_find(watch->id) != NULL);

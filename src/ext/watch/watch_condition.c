@@ -3,9 +3,10 @@
  * watch_condition.c
  *	  The condition of a watch: the WHEN clause of its row trigger.
  *
- * The text that notify_watch() was given is stored, but the trigger's expression counts: it follows
- * a column that is renamed, where the text would name another column or none. So the expression
- * is what notifyd.watches shows, and what a condition that is given again is compared with.
+ * The text given to notify_watch() is stored, but the trigger's expression is what is used. The
+ * expression follows a column that is renamed, while the text would then name another column or
+ * none. So notifyd.watches shows the expression, and a new call of notify_watch() compares its
+ * condition with the expression.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,7 +41,7 @@
 
 PG_FUNCTION_INFO_V1(notifyd_watch_condition);
 
-/* A bare star may stand in a list of columns only. */
+/* The parser accepts a star in a list of columns only. */
 static bool
 watch_is_star(Node *node)
 {
@@ -55,10 +56,7 @@ watch_parse_condition(const char *condition)
 	SelectStmt *bare = makeNode(SelectStmt);
 	ResTarget *target = list_length(select->targetList) == 1 ? linitial(select->targetList) : NULL;
 
-	/*
-	 * What was parsed is all that may stand behind SELECT: it must be an expression and nothing
-	 * else.
-	 */
+	/* The rest of the SELECT must be empty: the text must be an expression and nothing else. */
 	bare->targetList = select->targetList;
 	if (target == NULL || target->name != NULL || watch_is_star(target->val) ||
 		!equal(select, bare))
@@ -68,14 +66,14 @@ watch_parse_condition(const char *condition)
 	return target->val;
 }
 
-/* Errors in the condition: say so, and let the position be one in its text. */
+/* Name the condition in its errors, and convert the error position to one in its text. */
 static void
 watch_condition_error(void *arg)
 {
 	const char *condition = arg;
 	int position = geterrposition();
 
-	/* CREATE TRIGGER's own words say which of OLD and NEW an operation lacks. */
+	/* The message of CREATE TRIGGER already says that an operation has no OLD or no NEW. */
 	if (geterrcode() == ERRCODE_INVALID_OBJECT_DEFINITION)
 		errhint("Leave \"insert\" out of op where the condition uses OLD, and \"delete\" where it "
 				"uses NEW.");
@@ -99,7 +97,7 @@ watch_condition_push(ErrorContextCallback *context, const char *condition)
 	error_context_stack = context;
 }
 
-/* Add OLD or NEW to what an expression may refer to. */
+/* Add OLD or NEW to the names that an expression may use. */
 static void
 watch_condition_add(ParseState *pstate, Relation rel, const char *name)
 {
@@ -109,7 +107,7 @@ watch_condition_add(ParseState *pstate, Relation rel, const char *name)
 	addNSItemToQuery(pstate, item, false, true, true);
 }
 
-/* The expression that CREATE TRIGGER would make of a condition now (commands/trigger.c). */
+/* Return the expression that CREATE TRIGGER would make of a condition now (commands/trigger.c). */
 static Node *
 watch_condition_expression(Oid relation, const char *condition)
 {
@@ -131,7 +129,7 @@ watch_condition_expression(Oid relation, const char *condition)
 	return expression;
 }
 
-/* The expression that a trigger has; NULL: none, or no trigger. */
+/* Return the expression of a trigger; NULL if there is none or no trigger. */
 static Node *
 watch_trigger_expression(Oid trigger)
 {
@@ -178,8 +176,8 @@ watch_condition_has_column(Oid trigger, AttrNumber attnum)
 }
 
 /*
- * NEW is the second of two relations in a trigger's expression, and deparse_expression() knows
- * one a level: make it the only one of the level outside.
+ * NEW is the second of two relations in a trigger's expression, but deparse_expression() accepts
+ * one relation for each query level: move NEW to the next outer level.
  */
 static Node *
 watch_condition_lift_new(Node *node, void *context)
@@ -211,7 +209,7 @@ watch_condition_text(Oid relation, Oid trigger)
 	return deparse_expression(watch_condition_lift_new(expression, NULL), context, true, false);
 }
 
-/* Without its schema, which may be renamed. */
+/* Return the name without the schema, which may be renamed. */
 static char *
 watch_type_name(Oid type)
 {
@@ -247,7 +245,7 @@ watch_condition_note_uses(Node *node, void *context)
 	{
 		case T_OpExpr:
 		case T_DistinctExpr:
-		case T_NullIfExpr: /* these are the same struct */
+		case T_NullIfExpr: /* these share one struct */
 			watch_condition_note_operator(context, ((OpExpr *) node)->opno);
 			break;
 		case T_ScalarArrayOpExpr:
@@ -281,9 +279,9 @@ watch_condition_uses(Oid trigger)
 /*
  * notifyd.watch_condition(id bigint, stored text) -> text
  *
- * For the view notifyd.watches: the condition as the watch's trigger has it, with the names of
- * today, or as it is stored where there is no such trigger. It tells no more than pg_trigger does,
- * which everybody may read.
+ * For the view notifyd.watches: returns the condition of the watch's trigger with the present
+ * names, or the stored text if there is no such trigger. It shows no more than pg_trigger, which
+ * everybody may read.
  */
 Datum
 notifyd_watch_condition(PG_FUNCTION_ARGS)

@@ -1,23 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * watch_ddl.c
- *	  Commands that change what a watch captures, without dropping anything.
+ *	  Handles commands that change what a watch captures without dropping anything.
  *
- *	  DISABLE TRIGGER		changes are not captured from now on: a warning, and a reset
- *	  ENABLE TRIGGER		they are again: a reset, because of those that were not, and our triggers
- *							are made ENABLE ALWAYS again, which ENABLE TRIGGER USER and ALL do not do
- *	  RENAME, SET SCHEMA	watches go along: a notice
- *	  RENAME COLUMN			what triggers carry is written anew (watch_carry.c)
- *	  CREATE TRIGGER		one that carries a watch makes it, where it is not there: a restored dump
- *	  DROP EXTENSION		locks are taken first (watch_uninstall.c)
- *	  a rewrite				every row may be another one now: a reset
+ *	  DISABLE TRIGGER		changes are not captured any more: a warning and a reset
+ *	  ENABLE TRIGGER		changes are captured again: a reset for those that were missed. Makes our
+ *							triggers ENABLE ALWAYS again, unlike ENABLE TRIGGER USER and ALL
+ *	  RENAME, SET SCHEMA	the watches follow the table: a notice
+ *	  RENAME COLUMN			updates the arguments of triggers (watch_carry.c)
+ *	  CREATE TRIGGER		creates the watch that the trigger contains, if it does not exist: a restore
+ *	  DROP EXTENSION		takes locks first (watch_uninstall.c)
+ *	  a rewrite				may change every row: a reset
  *	  ROW LEVEL SECURITY	ends subscriptions: a notice
- *	  ALTER COLUMN TYPE		of a column in a condition: the error that PostgreSQL has, with a hint
- *	  another key			events name rows by another key now: a reset. Without any: a warning
+ *	  ALTER COLUMN TYPE		of a column in a condition: PostgreSQL's error, with a hint
+ *	  another key			events identify rows by another key now: a reset. Without a key: a warning
  *
- * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. The state
- * before and the state after are read under the lock that the command takes, so what lies between
- * them is what the command did. pg_restore --disable-triggers does all of it.
+ * hooks.c calls watch_ddl_before() and watch_ddl_after() around each utility command. Both read the
+ * state under the lock that the command takes, so the command made the difference between them.
+ * pg_restore --disable-triggers does all of this.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,22 +41,22 @@
 #include "ext/base/compat.h"
 #include "ext/watch/watch.h"
 
-/* A table with triggers of ours, as it is at one moment. */
+/* The state of a table with triggers of ours. */
 typedef struct WatchedTable
 {
 	Oid relation;
-	Oid file;       /* another one after a rewrite */
+	Oid file;       /* changed by a rewrite */
 	List *key;      /* watch_table_key() */
 	List *triggers; /* WatchTrigger */
 } WatchedTable;
 
 struct WatchDdl
 {
-	/* ALTER TABLE; DROP INDEX, as one that may be the replica identity's */
+	/* ALTER TABLE, and DROP INDEX, because the index may be the replica identity */
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
 	bool secures;  /* ENABLE ROW LEVEL SECURITY */
-	List *tables;  /* WatchedTable, before */
+	List *tables;  /* WatchedTable, the state before */
 
 	/* RENAME TO, SET SCHEMA */
 	Oid moved; /* the table; InvalidOid: none */
@@ -85,7 +85,7 @@ watch_look_at(Oid relation)
 	return table;
 }
 
-/* What an ALTER TABLE may do that concerns us. */
+/* Find out whether an ALTER TABLE concerns watches, and which kinds of changes it makes. */
 static bool
 watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 {
@@ -132,8 +132,8 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 }
 
 /*
- * The tables that the command changes and that have triggers of ours, locked as the command will
- * lock them: NIL where there are none, or where the user may not run it.
+ * Return the tables with triggers of ours that the command changes, locked as the command will lock
+ * them. Returns NIL if there are none, or if the user may not run the command.
  */
 static List *
 watch_ddl_tables(const AlterTableStmt *statement)
@@ -163,7 +163,7 @@ watch_ddl_tables(const AlterTableStmt *statement)
 	return tables;
 }
 
-/* PostgreSQL refuses to change the type of a column that a condition uses. Say what to do. */
+/* PostgreSQL refuses to change the type of a column that a condition uses. Add a hint. */
 static void
 watch_ddl_check_type(Oid relation, const char *column)
 {
@@ -204,8 +204,8 @@ watch_ddl_check_types(const AlterTableStmt *statement, List *tables)
 }
 
 /*
- * The tables with triggers of ours whose indexes DROP INDEX drops, locked as it will lock them.
- * CONCURRENTLY waits for those who have a lock: then they are only looked at.
+ * Return the tables with triggers of ours whose indexes DROP INDEX drops, locked as it will lock
+ * them. CONCURRENTLY waits for transactions with locks, so no lock is taken then.
  */
 static List *
 watch_ddl_indexed(const DropStmt *statement)
@@ -233,7 +233,7 @@ watch_ddl_indexed(const DropStmt *statement)
 	return tables;
 }
 
-/* The table that RENAME TO or SET SCHEMA moves; NULL where the command is another one. */
+/* Return the table that RENAME TO or SET SCHEMA moves, or NULL for another command. */
 static const RangeVar *
 watch_ddl_moved(Node *statement)
 {
@@ -313,7 +313,7 @@ watch_ddl_trigger(const WatchedTable *table, Oid oid)
 	return NULL;
 }
 
-/* What a command did to a watch: the worst for any of its triggers. */
+/* The effect of a command on a watch: the worst for any of its triggers. */
 typedef struct WatchEffect
 {
 	int64 id;
@@ -374,7 +374,7 @@ watch_ddl_compare(const WatchDdl *ddl, const WatchedTable *before, const Watched
 	}
 }
 
-/* Watches that name no key of their own have the table's. */
+/* Watches without a key of their own use the table's. */
 static void
 watch_ddl_compare_key(const WatchedTable *before, const WatchedTable *after, List **effects)
 {
@@ -404,7 +404,7 @@ watch_ddl_warn_of_no_key(const Watch *watch)
 					 "that identify a row in the parameter key.")));
 }
 
-/* Tell the user, and the watch's subscribers. */
+/* Inform the user and the watch's subscribers. */
 static void
 watch_ddl_tell(const WatchEffect *effect)
 {
@@ -434,7 +434,7 @@ watch_ddl_tell(const WatchEffect *effect)
 		watch_reset(watch, "the key of the table has changed");
 }
 
-/* Somebody who swaps two tables by renaming them has to know whose the watch is. */
+/* A user who swaps two tables by renaming them must know which of them is watched. */
 static void
 watch_ddl_tell_moved(Oid relation)
 {
@@ -461,7 +461,10 @@ watch_ddl_tell_secured(Oid relation)
 		watch_warn_of_policies(lfirst(cell));
 }
 
-/* What triggers carry has columns by their names. Those that inherit have theirs renamed too. */
+/*
+ * Triggers contain column names, so update them. RENAME COLUMN renames the columns of child tables
+ * too.
+ */
 static void
 watch_ddl_rename_columns(Oid relation)
 {

@@ -1,16 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * watch_drop.c
- *	  Keeping watches in step with what is dropped: the event trigger for sql_drop.
+ *	  The event trigger for sql_drop, which adjusts watches to dropped objects.
  *
- *	  a table			its watches go
- *	  a column			that a watch names: an error, unless with CASCADE; then it leaves the watch.
- *						The last one of a watch's key, be it named or the primary key's: the watch goes
- *	  a trigger			of a watch, by hand or because the condition uses a dropped column: the watch goes
+ *	  a table			removes its watches
+ *	  a column			that a watch names: an error unless CASCADE is given; then removes it from the
+ *						watch. The last column of the key, named or primary, removes the watch
+ *	  a trigger			of a watch, dropped by hand or with a column in the condition: removes the watch
  *
- * It runs as whoever drops something, in a command that may have nothing to do with us, so
- * it does nothing but look through the list of what was dropped unless that concerns a
- * watch.
+ * It runs with the privileges of the role that drops something, in commands that may not concern
+ * watches. So it only looks through the list of dropped objects unless one concerns a watch.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,10 +40,10 @@ typedef struct DroppedObject
 	Oid object_id;
 	int32 column; /* 0: not a column */
 	int nnames;
-	Datum *names; /* text: schema, table, column, constraint or trigger */
+	Datum *names; /* text: schema, table, and column, constraint or trigger */
 } DroppedObject;
 
-/* The dropped objects that may concern a watch, allocated in the current context. */
+/* Return the dropped objects that may concern a watch, allocated in the current memory context. */
 static List *
 watch_dropped_objects(void)
 {
@@ -82,7 +81,7 @@ watch_dropped_objects(void)
 	return dropped;
 }
 
-/* Whether the command drops a column of this name, and not with CASCADE. */
+/* Return true if the command drops a column of this name without CASCADE. */
 static bool
 watch_drop_is_restricted(Node *command, const char *column)
 {
@@ -101,7 +100,7 @@ watch_drop_is_restricted(Node *command, const char *column)
 	return false;
 }
 
-/* Take a column out of a list. Returns whether it was in it. */
+/* Remove a column from a list. Returns true if the list contained it. */
 static bool
 watch_remove_column(WatchColumns *columns, AttrNumber attnum)
 {
@@ -119,8 +118,8 @@ watch_remove_column(WatchColumns *columns, AttrNumber attnum)
 }
 
 /*
- * The relation that the names of a dropped column, constraint or trigger begin with; InvalidOid: it
- * is gone too.
+ * Return the relation of a dropped column, constraint or trigger, or InvalidOid if it was dropped
+ * too.
  */
 static Oid
 watch_dropped_from(const DroppedObject *object)
@@ -133,7 +132,7 @@ watch_dropped_from(const DroppedObject *object)
 							  : InvalidOid;
 }
 
-/* Whether a constraint of this table, as its primary key is one, was dropped. */
+/* Return true if a constraint of this table was dropped. A primary key is one. */
 static bool
 watch_constraint_dropped(List *dropped, Oid relation)
 {
@@ -150,10 +149,10 @@ watch_constraint_dropped(List *dropped, Oid relation)
 }
 
 /*
- * Take a dropped column out of a watch; returns whether the watch named it. What is left of a
- * key is none any more: the primary key takes its place where there is one. Where no column of
- * update_of is left, every UPDATE counts: rather too many events than too few. Where none of cols
- * is left, events carry the key alone.
+ * Remove a dropped column from a watch, and return true if the watch named it. An incomplete key is
+ * removed, and the primary key takes its place if there is one. If no column of update_of is left,
+ * every UPDATE gives an event: too many events are better than too few. If no column of cols is
+ * left, events contain only the key.
  */
 static bool
 watch_forget_column(Watch *watch, AttrNumber attnum)
@@ -175,7 +174,7 @@ watch_forget_column(Watch *watch, AttrNumber attnum)
 	return named;
 }
 
-/* A watch goes, because of what is told. */
+/* Remove a watch, and report why. */
 static void
 watch_end(Watch *watch, const char *format)
 {
@@ -214,7 +213,7 @@ watch_column_dropped(Watch *watch, AttrNumber attnum, const char *column, List *
 	}
 }
 
-/* A table was dropped, and its triggers with it. */
+/* A table was dropped with its triggers. */
 static void
 watch_table_dropped(Watch *watch, const DroppedObject *object)
 {
@@ -226,7 +225,7 @@ watch_table_dropped(Watch *watch, const DroppedObject *object)
 				watch->channel)));
 }
 
-/* A trigger of this table was dropped: a watch that lacks one of its triggers now goes. */
+/* A trigger of this table was dropped: remove a watch that lacks one of its triggers now. */
 static void
 watch_trigger_dropped(Oid relation)
 {
@@ -272,7 +271,7 @@ notifyd_on_drop(PG_FUNCTION_ARGS)
 						errmsg("function was not called by the event trigger manager")));
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
 
-	/* Columns before triggers: a trigger may have gone with a column. */
+	/* Process columns before triggers, because a trigger may have been dropped with a column. */
 	dropped = watch_dropped_objects();
 	foreach (cell, dropped)
 	{

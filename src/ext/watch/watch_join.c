@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * watch_join.c
- *	  Watching a table on a channel that others may already use.
+ *	  Checks who may watch a table on a channel that others may already use.
  *
- * Who may add a watch to a channel depends on whose tables are watched on it, and on its grants.
- * A lock that stands for the channel makes sessions check one after the other: of two owners who
- * make the first watches of a channel at the same time, the second sees the watch of the first. It
- * is a lock on an object that does not exist, which no command locks.
+ * The check depends on the tables that are watched on the channel, and on its grants. The channel's
+ * lock makes sessions check one after the other: if two owners create the first watches of a
+ * channel at the same time, the second sees the watch of the first. The lock is one on an object
+ * that does not exist, so no command takes it.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * watch_key.c
- *	  The key that a table has by itself.
+ *	  Finds a table's own key.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 
 #include "ext/watch/watch.h"
 
-/* The columns of an index, if it is the primary key's, or the replica identity's; else NIL. */
+/* Return the columns of an index if it is the primary key's or the replica identity's, or NIL. */
 static List *
 watch_index_columns(Oid index, bool *primary, bool *identity)
 {
@@ -37,12 +37,12 @@ watch_index_columns(Oid index, bool *primary, bool *identity)
 }
 
 /*
- * No lock, because this is also asked while a row is written to a partition, of the parent:
- * a lock on the parent, taken after that on the partition, would be the wrong way round
- * (ALTER TABLE locks parents first). The relation's cache entry is consistent by itself,
- * and a change of the key invalidates what is made of the answer.
+ * Takes no lock. It is also called for the parent while a row is written to a partition; a lock on
+ * the parent after that on the partition could cause a deadlock, because ALTER TABLE locks parents
+ * first. The relation cache entry is consistent, and a change of the key invalidates everything
+ * that depends on the result.
  *
- * Not RelationGetPrimaryKeyIndex(), because a deferrable primary key is a key too.
+ * Does not use RelationGetPrimaryKeyIndex(), because a deferrable primary key is a key too.
  */
 List *
 watch_table_key(Oid relation, bool primary_only)

@@ -1,15 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * watch_reset.c
- *	  Resets in the stream: telling subscribers that a table changed without events.
+ *	  Resets: tell subscribers that a table has changed without events.
  *
- * A change can be made past our triggers: while they are disabled, by a command that rewrites the
- * table, by the crash that empties an unlogged table. Nobody can say any more which rows changed,
- * so subscribers are told to load their state anew. The transaction that ends, or begins, such a
- * time writes a row of its own to the log, with the operation OPERATION_RESET, like an event. So the
- * reset has a place in the order: what came before it belongs to the old state, what comes after
- * it belongs to the new one, and a replay meets it in the same place. The feed makes a RESET
- * frame of it for each subscription to the channel that may read the table (feed_read.c).
+ * Changes can bypass our triggers: while the triggers are disabled, by a command that rewrites the
+ * table, and by a crash that empties an unlogged table. Nobody knows then which rows have changed,
+ * so subscribers must load their state again.
+ *
+ * The transaction that starts or ends such a time writes a row with the operation OPERATION_RESET
+ * to the log. The reset therefore has a place in the order of events: events before it belong to
+ * the old state, events after it to the new one, and every replay contains it at the same place.
+ * The feed sends it as a RESET frame to each subscription to the channel that may read the table
+ * (feed_read.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -69,7 +71,10 @@ watch_is_unlogged(Oid relation)
 	return unlogged;
 }
 
-/* Whether the table that a crash empties with all others that are unlogged is empty; fills it. */
+/*
+ * The mark is an unlogged table with a row, which a crash empties together with all others. Returns
+ * true if it is empty, and writes the row again.
+ */
 static bool
 watch_unlogged_emptied(void)
 {

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * watch_state.c
- *	  Whether a watch captures what it should, as its triggers are.
+ *	  Finds out from its triggers whether a watch captures all changes.
  *
- * The triggers are ENABLE ALWAYS. ALTER TABLE ... DISABLE TRIGGER USER takes them with all others,
- * and ENABLE TRIGGER USER leaves a trigger that does not fire for what a logical subscription
- * applies. Each partition has triggers of its own, which ALTER TABLE can change one by one.
+ * The triggers are created as ENABLE ALWAYS. ALTER TABLE ... DISABLE TRIGGER USER disables them
+ * too, and after ENABLE TRIGGER USER they do not fire for changes that a logical subscription
+ * applies. Each partition has triggers of its own, and ALTER TABLE can change each of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,7 +35,7 @@
 
 PG_FUNCTION_INFO_V1(notifyd_watch_state);
 
-/* Fill in what a trigger's arguments say. The first one is its watch's id. */
+/* Read a trigger's arguments. The first one is the id of its watch. */
 static void
 watch_read_trigger_arguments(WatchTrigger *trigger, HeapTuple tuple, TupleDesc desc)
 {
@@ -102,7 +102,7 @@ watch_enable_trigger(Oid trigger)
 	table_close(table, NoLock);
 }
 
-/* The watched table and, where it is partitioned, all that belongs to it. */
+/* Return the watched table and, if it is partitioned, its partitions of all levels. */
 static List *
 watch_tables(const Watch *watch, LOCKMODE lockmode)
 {
@@ -197,8 +197,8 @@ watch_state_name(WatchState state)
 /*
  * notifyd.watch_state(id bigint) -> text
  *
- * For the view notifyd.watches. It tells no more than pg_trigger does, which everybody may read.
- * NULL where there is no such watch.
+ * For the view notifyd.watches. Shows no more than pg_trigger, which everybody may read. Returns
+ * NULL if the watch does not exist.
  */
 Datum
 notifyd_watch_state(PG_FUNCTION_ARGS)

@@ -3,16 +3,14 @@
  * watch_trigger.c
  *	  The triggers of a watch.
  *
- * A watch has a row trigger, if any of INSERT, UPDATE and DELETE is watched, and a statement
- * trigger for TRUNCATE, if that is. They are ordinary triggers, so that pg_dump dumps them
- * and partitions get them, with the watch's id as their argument. They are ENABLE ALWAYS,
- * because what a logical replication worker writes is a committed change too, and they depend
- * on the extension (as by ALTER TRIGGER ... DEPENDS ON EXTENSION), so that DROP EXTENSION
- * takes them along.
+ * A watch has a row trigger if it has any of INSERT, UPDATE and DELETE, and a statement trigger if
+ * it has TRUNCATE. They are ordinary triggers, so pg_dump dumps them and partitions get them; their
+ * first argument is the id of the watch. They are ENABLE ALWAYS, because changes by a logical
+ * replication worker are committed changes too. They depend on the extension (like after ALTER
+ * TRIGGER ... DEPENDS ON EXTENSION), so DROP EXTENSION drops them.
  *
- * They do not depend on the columns that the watch names: a dependency of a trigger on a
- * column also forbids to change the column's type. See watch_drop.c for what happens when
- * a column is dropped.
+ * They do not depend on the columns that the watch names, because such a dependency would also
+ * forbid changing a column's type. watch_drop.c handles dropped columns.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,7 +55,7 @@ watch_trigger_tuple(Relation table, Oid trigger)
 	scan = systable_beginscan(table, TriggerOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 
-	/* What is stored out of line may need a snapshot, which the scan has. */
+	/* Copy the row while the scan has a snapshot, which reading toasted values may need. */
 	if (HeapTupleIsValid(tuple))
 		tuple = HeapTupleHasExternal(tuple) ? toast_flatten_tuple(tuple, RelationGetDescr(table))
 											: heap_copytuple(tuple);
@@ -101,10 +99,10 @@ watch_triggers_complete(const Watch *watch, WatchTriggers triggers)
 }
 
 /*
- * The events for the row trigger. A row that moves between partitions is deleted from the
- * one and inserted into the other; capture makes an UPDATE of that, so on a partitioned
- * table it must see both. With a condition it cannot: in one trigger for INSERT and DELETE
- * it could refer to neither OLD nor NEW.
+ * Return the events for the row trigger. A row that moves between partitions is deleted from one
+ * and inserted into another; capture makes one UPDATE of them, so on a partitioned table it must
+ * see both. With a condition it cannot, because the condition of a trigger for INSERT and DELETE
+ * can use neither OLD nor NEW.
  */
 static int16
 watch_row_events(const Watch *watch)
@@ -124,7 +122,7 @@ watch_row_events(const Watch *watch)
 	return events;
 }
 
-/* Create a trigger, or replace the one of this name. */
+/* Create a trigger, or replace the one with this name. */
 static void
 watch_create_trigger(const Watch *watch, const char *name, bool row, int16 events)
 {
@@ -156,7 +154,9 @@ watch_create_trigger(const Watch *watch, const char *name, bool row, int16 event
 	CommandCounterIncrement();
 }
 
-/* A name for a new trigger. A restored one, of another watch, may have the first choice. */
+/*
+ * Choose a name for a new trigger. A restored trigger of another watch may have the first choice.
+ */
 static char *
 watch_free_name(const Watch *watch, const char *suffix)
 {
@@ -167,7 +167,7 @@ watch_free_name(const Watch *watch, const char *suffix)
 	return name;
 }
 
-/* The present name of a trigger, or the one that it is to have. */
+/* Return the present name of a trigger, or a name for a new one. */
 static char *
 watch_trigger_name(const Watch *watch, Oid trigger, const char *suffix)
 {
@@ -209,7 +209,10 @@ watch_drop_trigger(Oid trigger)
 		return;
 	ObjectAddressSet(address, TriggerRelationId, trigger);
 
-	/* Internal: not for event triggers (ours would take it for somebody's who drops it by hand). */
+	/*
+	 * Internal, so that event triggers do not see it: ours would treat it as DROP TRIGGER by a
+	 * user.
+	 */
 	performDeletion(&address, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
 	CommandCounterIncrement();
 }

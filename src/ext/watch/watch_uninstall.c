@@ -1,18 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * watch_uninstall.c
- *	  The locks of DROP EXTENSION, taken in an order that meets no deadlock.
+ *	  Takes the locks of DROP EXTENSION in an order that avoids deadlocks.
  *
  * A writer locks the watched tables first and, at its commit, a table of the log. DROP EXTENSION
- * takes both kinds as it comes upon them, and with writers about that ends in a deadlock for one of
- * them. So before it begins, this takes
+ * locks both kinds in any order, so while others write, one of them would fail with a deadlock.
+ * Therefore the following locks are taken first:
  *
- *	  1. the tables that have triggers of ours: then no writer is left that will write to the log;
- *	  2. notifyd.log_0, which stands for the log. The feed holds a lock on it in each of its
- *		 rounds and, where it cannot have that at once, touches nothing else of ours (feed.c).
+ *	  1. the tables that have triggers of ours. After that no transaction is going to write to the log;
+ *	  2. notifyd.log_0, which stands for the log. The feed requests a lock on it in each round, without
+ *		 waiting, and if it cannot get it, it touches nothing else of ours (feed.c).
  *
- * Of several tables, writers may lock any two in any order. So nothing is held while one is
- * waited for: all are tried, and if one is not free, the others are given back until it is.
+ * Writers may lock the watched tables in any order. So no lock is held while waiting for another:
+ * all are tried, and if one is not free, the others are released until it is.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,10 +32,10 @@
 #include "ext/log/log.h"
 #include "ext/watch/watch.h"
 
-/* After so many attempts the tables are locked one after the other, at the risk of a deadlock. */
+/* After so many attempts the tables are locked one by one, at the risk of a deadlock. */
 #define WATCH_LOCK_ATTEMPTS 1000
 
-/* Every table and partition with a trigger of ours, in the order of their OIDs. */
+/* Return all tables and partitions with a trigger of ours, in the order of their OIDs. */
 static List *
 watch_tables_with_triggers(void)
 {
@@ -58,7 +58,10 @@ watch_tables_with_triggers(void)
 	return relations;
 }
 
-/* Lock all but the one that is held, or none: then the result is the one that is not free. */
+/*
+ * Lock all tables except the one that is already locked, or none. Returns the table that is not
+ * free, or InvalidOid.
+ */
 static Oid
 watch_try_lock(List *relations, Oid held)
 {
