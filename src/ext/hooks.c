@@ -1,23 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * hooks.c
- *	  DDL that concerns the workers.
+ *	  The hook for utility commands, which handles DDL that concerns the workers and watches.
  *
- * Four things are done around utility commands:
+ * It does four things:
  *
- * A command that would move rows of the log is refused: log_guard.c.
+ * It refuses commands that would move rows of the log (log_guard.c).
  *
- * A command that needs a database without other sessions (DROP DATABASE, ALTER DATABASE RENAME and
- * SET TABLESPACE, CREATE DATABASE with it as the template) would fail on the feed. So the database
- * is held until the transaction ends, which makes the feed leave; PostgreSQL waits for that by
- * itself, for 5 s (CountOtherDBBackends). Only who may run the command may hold the database:
- * others must not be able to stop a feed.
+ * It holds a database that a command needs without other sessions: DROP DATABASE, ALTER DATABASE
+ * RENAME and SET TABLESPACE, CREATE DATABASE with it as the template. Such a command would fail
+ * because of the feed. While a database is held, its feed ends; PostgreSQL waits up to 5 s for that
+ * (CountOtherDBBackends()). The hold lasts until the transaction ends. Only a role that may run the
+ * command may hold the database, so that no other role can stop a feed.
  *
- * After a command that may change who may read what, or what is watched, the feeds concerned are
- * woken once the transaction has committed. So they do not go on for another heartbeat with what
- * they know. They find out by themselves what has changed, by invalidation messages.
+ * It wakes the feeds after the commit of a command that may have changed privileges or watches, so
+ * that they do not continue with old information until the next heartbeat. Feeds find out what has
+ * changed from invalidation messages.
  *
- * And watches follow what a command does to their tables and triggers: watch_ddl.c.
+ * It adjusts watches to commands on their tables and triggers (watch_ddl.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +39,7 @@
 
 static ProcessUtility_hook_type hooks_prev_utility = NULL;
 
-/* The option of that name among a command's, or NULL. */
+/* Return the command's option with that name, or NULL. */
 static DefElem *
 hooks_option(List *options, const char *name)
 {
@@ -55,7 +55,7 @@ hooks_option(List *options, const char *name)
 	return NULL;
 }
 
-/* The database that a command needs without other sessions, or NULL. */
+/* Return the database that a command needs without other sessions, or NULL. */
 static const char *
 hooks_database_needed(Node *statement)
 {
@@ -81,7 +81,9 @@ hooks_database_needed(Node *statement)
 	}
 }
 
-/* The entry of the database that a command needs, if the user may run it; else NULL. */
+/*
+ * Return the entry of the database that a command needs, if the user may run the command, or NULL.
+ */
 static NotifydDatabase *
 hooks_database_to_hold(Node *statement)
 {
@@ -93,7 +95,7 @@ hooks_database_to_hold(Node *statement)
 	return shared_find_database(oid);
 }
 
-/* Roles and databases are known to every database. */
+/* Roles and databases are shared by all databases. */
 static int
 hooks_by_object(ObjectType type)
 {
@@ -101,7 +103,7 @@ hooks_by_object(ObjectType type)
 														  : AT_END_WAKE_FEED;
 }
 
-/* What is to be done once a command's transaction has committed. */
+/* Return what to do after a command's transaction has committed. */
 static int
 hooks_after(Node *statement)
 {
@@ -138,7 +140,7 @@ hooks_after(Node *statement)
 		case T_DropdbStmt:
 			return AT_END_SCAN_DATABASES;
 		case T_TransactionStmt:
-			/* Nobody here knows what a prepared transaction has done. */
+			/* This session does not know what the prepared transaction has done. */
 			if (castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT_PREPARED)
 				return AT_END_WAKE_ALL_FEEDS;
 			return 0;
@@ -166,7 +168,7 @@ hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 			return;
 		database = hooks_database_to_hold(pstmt->utilityStmt);
 
-		/* Now, because the statement may be gone once it has run. */
+		/* Look at the statement before it runs, because it may be freed afterwards. */
 		after = hooks_after(pstmt->utilityStmt);
 		if (database != NULL)
 			at_end_hold(database);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hooks.h
- *	  DDL that concerns the workers: databases, privileges, what is watched.
+ *	  The hook for utility commands, which handles DDL that concerns the workers and watches.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,7 +10,7 @@
 
 #include "postgres.h"
 
-/* Install the hook; from _PG_init under shared_preload_libraries. */
+/* Install the hook. Called by _PG_init() under shared_preload_libraries. */
 extern void hooks_init(void);
 
 #endif /* PG_NOTIFYD_HOOKS_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * main.c
- *	  What happens when the library is loaded.
+ *	  Initialises the library when it is loaded.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,9 +21,8 @@ PG_MODULE_MAGIC;
 void _PG_init(void);
 
 /*
- * Without shared_preload_libraries there are the settings and the SQL functions, which
- * say what is missing. During a binary upgrade nothing may run: the server is not the
- * user's yet.
+ * Without shared_preload_libraries there are only the settings and the SQL functions, which report
+ * what is missing. During pg_upgrade nothing must run, because the server is not yet in use.
  */
 void
 _PG_init(void)
@@ -36,6 +35,6 @@ _PG_init(void)
 	pending_register();
 	launcher_register();
 
-	/* Should it not be there, the launcher looks again, and says so. */
+	/* If the program is missing, the launcher looks for it again and reports that. */
 	(void) spawn_open_program();
 }

@@ -1,19 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * access.c
- *	  Who may: what a role may subscribe to, and which events it may see.
+ *	  Decides what a role may subscribe to, and which events it may see.
  *
- * A role may have an event if it could SELECT what the event carries: CONNECT on the database,
- * USAGE on the schema, SELECT on the table or on each of the columns, and no row security that
- * applies to it. An event is judged by the columns in its log row, not by its watch as it is now.
+ * A role may see an event if it could SELECT the event's contents: it needs CONNECT on the
+ * database, USAGE on the schema and SELECT on the table or on each of the columns, and row security
+ * must not apply to it. The columns in the event's log row decide, not the present definition of
+ * the watch.
  *
  * A channel belongs to the owners of the tables that are watched on it. They may publish to it and
- * watch further tables on it. Others need a grant to publish, and cannot watch a table on it, so
- * that nobody's events can pass for those of another owner. The owner of the extension and
- * superusers may do both on every channel.
+ * watch more tables on it. Other roles need a grant to publish, and cannot watch a table on it, so
+ * that no event can be mistaken for one of another owner. The owner of the extension and superusers
+ * may do both on every channel.
  *
- * Which watches and grants a channel has is read from their tables each time, and callers keep the
- * answers (feed_recheck.c, send.c).
+ * The watches and grants of a channel are read from their tables in every call. Callers keep the
+ * results (feed_recheck.c, send.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -52,8 +53,8 @@ access_refuse(AccessReason *reason, WireReason kind, const char *format, ...)
 }
 
 /*
- * Whether a relation has dropped columns: then privileges on every column that is left say nothing
- * of what an older event of the whole row carries.
+ * Return true if a relation has dropped columns. Then privileges on all remaining columns are not
+ * enough for an older event of the whole row.
  */
 static bool
 access_has_dropped_columns(Oid relation)
@@ -73,9 +74,9 @@ access_has_dropped_columns(Oid relation)
 }
 
 /*
- * Privileges are asked for in the way that does not raise an error for what is gone: a table may be
- * dropped while we look, and the columns of an older event may have been long since. Nobody can be
- * said to have had a privilege on such a column, unless on the table.
+ * Check privileges with functions that raise no error if an object does not exist, because a table
+ * may be dropped concurrently, and a column of an older event may have been dropped before. For a
+ * dropped column, only the privilege on the table counts.
  */
 static bool
 access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
@@ -138,9 +139,8 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 }
 
 /*
- * A watch that the role may not read contributes nothing: it makes the channel neither one that the
- * role may subscribe to, nor one that it may not. Only its NOTIFYs are told from raw notifications,
- * whoever may read it.
+ * A watch that the role may not read is ignored, whatever the role may do with the others. Only its
+ * NOTIFYs are distinguished from raw notifications for all roles.
  */
 bool
 access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason)

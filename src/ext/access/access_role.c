@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * access_role.c
- *	  What a role is, as far as decisions about it go.
+ *	  The standing of a role: its attributes and memberships.
  *
- * PostgreSQL tells that some role or membership has changed, by invalidations of its system caches,
- * but not what has changed. Most such changes concern nobody who is subscribed: a new role,
- * somebody's password. So whoever keeps decisions about a role keeps its standing with them. As
- * long as that is the same, they are right.
+ * PostgreSQL invalidates its system caches when a role or membership changes, but does not say what
+ * has changed. Most changes concern no subscription, for example a new role or another password. So
+ * callers that keep decisions about a role keep its standing too. The decisions are right as long
+ * as the standing is the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -42,7 +42,8 @@ access_role(const char *name, AccessReason *reason)
 }
 
 /*
- * The role and all that it is a member of, directly or not, whether it has their privileges or not.
+ * Return the role and all roles that it is a member of, directly or indirectly, with or without
+ * their privileges.
  */
 static List *
 access_memberships(Oid role)
@@ -50,7 +51,7 @@ access_memberships(Oid role)
 	List *roles = list_make1_oid(role);
 	ListCell *cell;
 
-	/* The list may grow while it is gone through: acl.c does the same. */
+	/* The loop appends to the list, like in acl.c. */
 	foreach (cell, roles)
 	{
 		CatCList *found = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(lfirst_oid(cell)));
@@ -80,14 +81,14 @@ access_standing(const char *name)
 	standing->bypasses_rls = has_bypassrls_privilege(role);
 	standing->connects = COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, role);
 
-	/* Should they be found in another order, decisions are made anew for nothing. */
+	/* If the roles are found in another order, decisions are only repeated in vain. */
 	foreach (cell, roles)
 	{
 		if (has_privs_of_role(role, lfirst_oid(cell)))
 			standing->roles[standing->n++] = lfirst_oid(cell);
 	}
 #ifdef ROLE_PG_DATABASE_OWNER
-	/* A membership without a row: it changes with the owner of the database. */
+	/* This membership has no row. It changes with the owner of the database. */
 	if (has_privs_of_role(role, ROLE_PG_DATABASE_OWNER))
 		standing->roles[standing->n++] = ROLE_PG_DATABASE_OWNER;
 #endif
@@ -97,7 +98,7 @@ access_standing(const char *name)
 bool
 access_standing_same(const AccessStanding *a, const AccessStanding *b)
 {
-	/* What a superuser may see can depend on roles that it is no member of. */
+	/* A superuser's decisions can depend on roles that it is not a member of. */
 	return a->role == b->role && !a->superuser && !b->superuser &&
 		   a->bypasses_rls == b->bypasses_rls && a->connects == b->connects && a->n == b->n &&
 		   memcmp(a->roles, b->roles, a->n * sizeof(Oid)) == 0;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * backoff.c
- *	  How long to wait before something that has failed is tried again. See backoff.h.
+ *	  The delay before a failed operation is tried again. See backoff.h.
  *
  *-------------------------------------------------------------------------
  */

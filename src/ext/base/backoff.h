@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * backoff.h
- *	  How long to wait before something that has failed is tried again.
+ *	  The delay before a failed operation is tried again.
  *
- * This file and backoff.c need nothing of PostgreSQL, so that they are tested alone.
+ * This file and backoff.c do not depend on PostgreSQL, so they can be tested alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,14 +14,14 @@
 #define BACKOFF_LONGEST_MS 10000
 
 /*
- * The time to wait, in ms, after this many failures in a row (1 or more): BACKOFF_FIRST_MS,
- * doubled with each failure, up to BACKOFF_LONGEST_MS.
+ * Return the delay in ms after this many consecutive failures (1 or more): BACKOFF_FIRST_MS,
+ * doubled with each failure, at most BACKOFF_LONGEST_MS.
  */
 extern int backoff_delay(int failures);
 
 /*
- * The same for a process that ended soon after its start this many times in a row: it is started
- * again at once after the first time. 0 failures: 0 ms.
+ * The same for a process that ended soon after its start this many times in a row. The first
+ * restart has no delay. 0 failures: 0 ms.
  */
 extern int backoff_restart_delay(int failures);
 

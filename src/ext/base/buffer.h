@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * buffer.h
- *	  Appending to a StringInfo where it is done for every value of every event.
+ *	  Functions to append to a StringInfo, for code that runs for every value of every event.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 #include "lib/stringinfo.h"
 
-/* Make room for so many bytes, and one more. */
+/* Make room for length bytes and one more. */
 static inline void
 buffer_reserve(StringInfo buf, int length)
 {
@@ -21,7 +21,7 @@ buffer_reserve(StringInfo buf, int length)
 		enlargeStringInfo(buf, length);
 }
 
-/* As appendBinaryStringInfo(), but there is no NUL behind what was appended. */
+/* Like appendBinaryStringInfo(), but without a NUL after the data. */
 static inline void
 buffer_put(StringInfo buf, const void *data, int length)
 {

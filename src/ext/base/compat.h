@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * compat.h
- *	  What differs between PostgreSQL 14 and 18. No other file asks for the version.
+ *	  The differences between PostgreSQL 14 and 18. No other file depends on the version.
  *
  *-------------------------------------------------------------------------
  */
@@ -47,14 +47,16 @@
 #error "pg_notifyd needs PostgreSQL 14 or later"
 #endif
 
-/* Before a function's declaration: it does not return. */
+/* Goes before the declaration of a function that does not return. */
 #if PG_VERSION_NUM >= 180000
 #define COMPAT_NORETURN pg_noreturn
 #else
 #define COMPAT_NORETURN pg_attribute_noreturn()
 #endif
 
-/* Reserve the prefix of our settings: an unknown pg_notifyd.x is an error, before 15 a warning. */
+/*
+ * Reserve the prefix of our settings: an unknown pg_notifyd.x is an error, or a warning before 15.
+ */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_RESERVE_PREFIX(prefix) MarkGUCPrefixReserved(prefix)
 #else
@@ -62,8 +64,8 @@
 #endif
 
 /*
- * Have hook called when shared memory may be requested: at once before 15, where there
- * is no shmem_request_hook. prev is where the hook before ours is kept.
+ * Call hook when shared memory may be requested. Before 15 there is no shmem_request_hook, and the
+ * call is immediate. *prev keeps the previous hook.
  */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_SHMEM_REQUEST(hook, prev) ((prev) = shmem_request_hook, shmem_request_hook = (hook))
@@ -81,9 +83,9 @@ typedef void (*compat_shmem_request_hook_type)(void);
 #endif
 
 /*
- * How many PGPROCs there are, so that compat_proc_number() is less than it. To be asked
- * from the shmem request hook on. Before 15 MaxBackends is not yet known then; the sum
- * is the one of InitializeMaxBackends() (postinit.c).
+ * Return the number of PGPROCs, which is more than any compat_proc_number(). May be called from the
+ * shmem request hook on. Before 15 MaxBackends is not set then, so this adds up the same numbers as
+ * InitializeMaxBackends() (postinit.c).
  */
 static inline int
 compat_proc_count(void)
@@ -98,7 +100,7 @@ compat_proc_count(void)
 	return backends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
 }
 
-/* The number of this process's PGPROC. */
+/* Return the number of this process's PGPROC. */
 static inline int
 compat_proc_number(void)
 {
@@ -109,7 +111,10 @@ compat_proc_number(void)
 #endif
 }
 
-/* A wait event of our own, by name from 17 on. static_id: a static uint32 that starts as 0. */
+/*
+ * Return a wait event of our own, with a name from 17 on. static_id is a static uint32 that starts
+ * as 0.
+ */
 #if PG_VERSION_NUM >= 170000
 #define COMPAT_WAIT_EVENT(static_id, name)                                                         \
 	((static_id) != 0 ? (static_id) : ((static_id) = WaitEventExtensionNew(name)))
@@ -117,7 +122,7 @@ compat_proc_number(void)
 #define COMPAT_WAIT_EVENT(static_id, name) ((static_id) = PG_WAIT_EXTENSION)
 #endif
 
-/* A wait event set that lives until FreeWaitEventSet(). */
+/* Create a wait event set that lives until FreeWaitEventSet(). */
 static inline WaitEventSet *
 compat_create_wait_event_set(int nevents)
 {
@@ -129,7 +134,8 @@ compat_create_wait_event_set(int nevents)
 }
 
 /*
- * The process that has a virtual transaction; 0 where it has ended, or is a prepared transaction.
+ * Return the process that has a virtual transaction, or 0 if it has ended or is a prepared
+ * transaction.
  */
 static inline int
 compat_vxid_pid(VirtualTransactionId vxid)
@@ -145,8 +151,8 @@ compat_vxid_pid(VirtualTransactionId vxid)
 }
 
 /*
- * Has the postmaster taken this static background worker? RegisterBackgroundWorker() only logs that
- * it has not.
+ * Return true if the postmaster has accepted this static background worker.
+ * RegisterBackgroundWorker() only logs a failure.
  */
 static inline bool
 compat_worker_registered(const char *name)
@@ -173,7 +179,7 @@ compat_worker_registered(const char *name)
 	return false;
 }
 
-/* Does role own the database? */
+/* Return true if role owns the database. */
 static inline bool
 compat_database_ownercheck(Oid database, Oid role)
 {
@@ -184,7 +190,7 @@ compat_database_ownercheck(Oid database, Oid role)
 #endif
 }
 
-/* The timeline being written, or replayed during recovery. */
+/* Return the timeline that is written, or replayed during recovery. */
 static inline TimeLineID
 compat_timeline(void)
 {
@@ -198,14 +204,14 @@ compat_timeline(void)
 #if PG_VERSION_NUM >= 150000
 	return GetWALInsertionTimeLine();
 #else
-	/* RecoveryInProgress() has set it up in a backend that has not yet written WAL. */
+	/* In a backend that has not written WAL yet, RecoveryInProgress() has set it. */
 	return ThisTimeLineID;
 #endif
 }
 
 /*
- * Make fcinfo return a set in a tuplestore: sets rsinfo->setResult and ->setDesc from
- * the function's declared result. Raises the usual errors where a set does not fit.
+ * Make fcinfo return a set in a tuplestore: sets rsinfo->setResult and ->setDesc from the declared
+ * result of the function. Raises the usual errors if the caller does not accept a set.
  */
 static inline void
 compat_materialized_srf(FunctionCallInfo fcinfo)
@@ -233,7 +239,7 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #endif
 }
 
-/* USAGE on a schema, CONNECT on a database. object_aclcheck() from 16 on. */
+/* USAGE on a schema and CONNECT on a database, with object_aclcheck() from 16 on. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_DATABASE_CONNECTABLE(database, role)                                                \
 	(object_aclcheck(DatabaseRelationId, database, role, ACL_CONNECT) == ACLCHECK_OK)
@@ -246,7 +252,7 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
-/* Read exactly size bytes, or error. */
+/* Read exactly size bytes, or raise an error. */
 #if PG_VERSION_NUM >= 160000
 #define compat_buffile_read(file, to, size) BufFileReadExact(file, to, size)
 #else
@@ -259,7 +265,7 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	} while (0)
 #endif
 
-/* Which file a table is in: another one after TRUNCATE, VACUUM FULL and the like. */
+/* Return the number of a table's file, which changes with TRUNCATE, VACUUM FULL and the like. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_RELATION_FILE(relation) ((relation)->rd_locator.relNumber)
 #else
@@ -267,7 +273,7 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 #endif
 
 /*
- * Give a relation an empty file; the old one goes when the transaction commits. Its lock is held.
+ * Give a relation a new, empty file; the old one is removed at commit. The caller holds the lock.
  */
 static inline void
 compat_set_new_file(Relation relation)
@@ -279,7 +285,7 @@ compat_set_new_file(Relation relation)
 #endif
 }
 
-/* Build the indexes of a table and of its TOAST table anew. */
+/* Rebuild the indexes of a table and of its TOAST table. */
 static inline void
 compat_reindex_relation(Oid relation)
 {
@@ -292,17 +298,17 @@ compat_reindex_relation(Oid relation)
 #endif
 }
 
-/* What has been flushed of WAL. */
+/* Return the position up to which WAL is flushed. */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_FLUSHED() GetFlushRecPtr(NULL)
 #else
 #define COMPAT_FLUSHED() GetFlushRecPtr()
 #endif
 
-/* A NOTIFY payload must be shorter than this (commands/async.c, NOTIFY_PAYLOAD_MAX_LENGTH). */
+/* The length of a NOTIFY payload must be less (NOTIFY_PAYLOAD_MAX_LENGTH in commands/async.c). */
 #define COMPAT_NOTIFY_PAYLOAD_MAX (BLCKSZ - NAMEDATALEN - 128)
 
-/* Does role own the relation? */
+/* Return true if role owns the relation. */
 static inline bool
 compat_relation_ownercheck(Oid relation, Oid role)
 {
@@ -324,7 +330,7 @@ compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nk
 #endif
 }
 
-/* Split "a.b.c" into a list of names (String nodes). Errors where it is not of that form. */
+/* Split "a.b.c" into a list of names (String nodes). Raises an error if the text is invalid. */
 static inline List *
 compat_parse_qualified_name(const char *text)
 {
@@ -336,8 +342,8 @@ compat_parse_qualified_name(const char *text)
 }
 
 /*
- * CREATE OR REPLACE TRIGGER, ENABLE ALWAYS, as the current user. condition is the text of
- * stmt->whenClause. Before 15 partitions that are there already get it enabled for origin only.
+ * CREATE OR REPLACE TRIGGER and ENABLE ALWAYS, as the current user. condition is the text of
+ * stmt->whenClause. Before 15 existing partitions get the trigger enabled only for origin.
  */
 static inline ObjectAddress
 compat_create_trigger(CreateTrigStmt *stmt, const char *condition, Oid relation, Oid function)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * extension.c
- *	  The extension in this database: its version and its owner.
+ *	  The version and owner of the extension in this database.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,7 +25,7 @@
 
 #include "ext/base/extension.h"
 
-/* What pg_extension says of us. */
+/* Our row of pg_extension. */
 typedef struct ExtensionRow
 {
 	Oid owner;
@@ -79,7 +79,7 @@ extension_oid(bool missing_ok)
 	return get_extension_oid(EXTENSION_NAME, missing_ok);
 }
 
-/* Whether one version is later than another. They are numbers with dots between them. */
+/* Return true if one version is later than the other. Versions are numbers separated by dots. */
 static bool
 extension_is_later(const char *version, const char *other)
 {

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * extension.h
- *	  The extension in this database: its version, beside that of the library.
+ *	  The version of the extension in this database, compared with the library's.
  *
- * The library is loaded when the server starts, and the extension's objects are those of the
- * last CREATE or ALTER EXTENSION. So after an installation of new files and a restart a
- * database has the objects of an earlier version until somebody updates it. Changes are
- * captured and sent meanwhile, with those objects. The SQL functions are refused, because
- * their arguments and results may be others.
+ * The server loads the library when it starts, but the extension's objects are those of the last
+ * CREATE or ALTER EXTENSION. So after new files are installed and the server is restarted, a
+ * database has the objects of an earlier version until somebody updates the extension. Meanwhile
+ * changes are captured and sent with those objects. The SQL functions raise an error, because their
+ * arguments and results may differ.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,37 +17,42 @@
 #include "postgres.h"
 
 #define EXTENSION_NAME   "pg_notifyd"
-#define EXTENSION_SCHEMA "notifyd" /* of its tables and views, and of functions for itself */
+#define EXTENSION_SCHEMA "notifyd" /* of its tables, views and internal functions */
 
 /*
- * For every SQL function, before it looks at its arguments: raise
- * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with what to do as the hint, unless the extension in
- * this database is of the library's version. Raises ERRCODE_UNDEFINED_OBJECT where it is not there.
+ * Called by every SQL function before it reads its arguments: raise
+ * ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with a hint, unless the extension in this database has
+ * the library's version. Raises ERRCODE_UNDEFINED_OBJECT if it is not installed.
  */
 extern void extension_require_version(void);
 
 /*
- * For the feed, when it starts and when the extension may have changed: tell the server's log, once
- * for each version, that the extension is of another version than the library. Needs a transaction.
+ * Called by the feed when it starts and when the extension may have changed: log once for each
+ * version that the extension's version differs from the library's. Needs a transaction.
  */
 extern void extension_report_version(void);
 
-/* The role that owns the extension. Raises ERRCODE_UNDEFINED_OBJECT where it is not there. */
+/*
+ * Return the role that owns the extension. Raises ERRCODE_UNDEFINED_OBJECT if it is not installed.
+ */
 extern Oid extension_owner(void);
 
 /*
- * Whether a role may change what belongs to the extension's owner: a superuser, or a role that has
- * the owner's privileges. Raises extension_owner()'s error for a role that is no superuser.
+ * Return true for superusers and for roles with the privileges of the extension's owner. Raises the
+ * error of extension_owner() if the role is not a superuser.
  */
 extern bool extension_is_admin(Oid role);
 
-/* The extension's OID. Raises ERRCODE_UNDEFINED_OBJECT where it is not there, unless missing_ok. */
+/*
+ * Return the extension's OID. Raises ERRCODE_UNDEFINED_OBJECT if it is not installed, unless
+ * missing_ok is true.
+ */
 extern Oid extension_oid(bool missing_ok);
 
 /*
- * The OID of a table, index or sequence in the extension's schema. Raises ERRCODE_UNDEFINED_TABLE
- * where it is not there; find returns InvalidOid instead, as for what an earlier version does not
- * have.
+ * Return the OID of a table, index or sequence in the extension's schema. Raises
+ * ERRCODE_UNDEFINED_TABLE if it does not exist. extension_find_relation() returns InvalidOid
+ * instead; use it for objects that an earlier version does not have.
  */
 extern Oid extension_relation(const char *name);
 extern Oid extension_find_relation(const char *name);

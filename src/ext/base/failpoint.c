@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * failpoint.c
- *	  Places where tests make a process fail, in builds with FAIL_POINTS=1 only.
+ *	  Points where tests can make a process fail, only in builds with FAIL_POINTS=1.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,7 +30,10 @@ failpoint_define(void)
 							   &failpoint_setting, "", PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-/* The action set for a name, if chance says so; false if there is none. */
+/*
+ * Look up the action for a name, and decide by its probability. Returns false if nothing is to be
+ * done.
+ */
 static bool
 failpoint_action(const char *name, char *action, size_t size)
 {
@@ -89,7 +92,7 @@ failpoint_reach(const char *name)
 
 #else
 
-/* An object file without a symbol is no valid C. */
+/* A C file must declare something. */
 extern const char failpoint_none;
 const char failpoint_none = 0;
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * failpoint.h
- *	  Places where tests make a process fail, in builds with FAIL_POINTS=1 only.
+ *	  Points where tests can make a process fail, only in builds with FAIL_POINTS=1.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,11 +9,13 @@
 #define PG_NOTIFYD_FAILPOINT_H
 
 /*
- * FAIL_POINT("name") does what the setting pg_notifyd.fail_points says for that name: a list
- * of name=action[:probability], separated by commas, where action is
- *	  crash		the process kills itself by SIGKILL
- *	  error		an ERROR; not where a transaction has committed already
- *	  pause		waits as long as the setting says so
+ * FAIL_POINT("name") performs the action that the setting pg_notifyd.fail_points has for that name.
+ * The setting is a list of name=action[:probability], separated by commas, with the actions
+ *
+ *	  crash		the process kills itself with SIGKILL
+ *	  error		raises an ERROR; not allowed after the transaction has committed
+ *	  pause		waits as long as the setting is unchanged
+ *
  * Only superusers can set it.
  */
 #ifdef NOTIFYD_FAIL_POINTS
@@ -21,7 +23,7 @@
 extern void failpoint_reach(const char *name);
 extern void failpoint_define(void);
 
-/* Numbers that come around do so soon in these builds: they have 8 bits. */
+/* Numbers that wrap around have only 8 bits in these builds, so that they wrap around soon. */
 #define FAIL_NUMBER(number) ((number) &0xff)
 #else
 #define FAIL_POINT(name)    ((void) 0)

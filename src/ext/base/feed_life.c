@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * feed_life.c
- *	  The states of a database's feed. They are drawn in feed_life.h.
+ *	  The states of a database's feed. feed_life.h has a diagram.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,7 +9,7 @@
 
 #include "ext/base/backoff.h"
 
-/* A step that is not in the table changes nothing. */
+/* An event without a step in this table changes nothing. */
 typedef struct FeedStep
 {
 	bool taken;
@@ -59,7 +59,7 @@ static const FeedStep feed_steps[FEED_STATES][FEED_EVENTS] = {
 		},
 };
 
-/* The feed has ended: when may the next one be started? */
+/* The feed has ended: compute when the next one may be started. */
 static void
 feed_life_end(FeedLife *life, bool failed, int64_t now)
 {
@@ -90,7 +90,8 @@ feed_life_step(FeedLife *life, FeedEvent event, int64_t now)
 		case FEED_EVENT_NOT_NEEDED:
 			feed_life_end(life, false, now);
 			if (life->created)
-				step.next = FEED_WANTED; /* it may have looked before the commit */
+				step.next =
+					FEED_WANTED; /* it may have looked for the extension before the commit */
 			break;
 		case FEED_EVENT_GAVE_WAY:
 			feed_life_end(life, false, now);

@@ -42,17 +42,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A feed that has lived this long has not failed at its start. In microseconds. */
+/* A feed that has run this long has started successfully. In microseconds. */
 #define FEED_GOOD_TIME 5000000
 
 typedef enum FeedState
 {
-	FEED_WANTED =
-		0,         /* not running, to be started; also to find out whether there is an extension */
-	FEED_STARTING, /* registered with the postmaster */
-	FEED_RUNNING,  /* attached, feed_pid and feed_latch are valid */
-	FEED_ABSENT,   /* the database has no extension */
-	FEED_ASLEEP,   /* nobody needs it */
+	FEED_WANTED = 0, /* to be started; also to find out whether the extension is installed */
+	FEED_STARTING,   /* registered with the postmaster */
+	FEED_RUNNING,    /* attached; feed_pid and feed_latch are valid */
+	FEED_ABSENT,     /* the extension is not installed */
+	FEED_ASLEEP,     /* not needed at present */
 } FeedState;
 #define FEED_STATES (FEED_ASLEEP + 1)
 
@@ -61,30 +60,30 @@ typedef enum FeedEvent
 	FEED_EVENT_STARTED = 0,   /* the launcher registers it with the postmaster */
 	FEED_EVENT_NO_SLOT,       /* the postmaster had no worker slot for it */
 	FEED_EVENT_ATTACHED,      /* the process has connected to the database */
-	FEED_EVENT_ENDED,         /* the process has ended, and another one is needed */
-	FEED_EVENT_GAVE_WAY,      /* the same, but that was no failure */
-	FEED_EVENT_NO_EXTENSION,  /* the process has ended, because the extension is not there */
-	FEED_EVENT_NOT_NEEDED,    /* the process has ended, because nobody needs it */
+	FEED_EVENT_ENDED,         /* the process has ended, and a new one is needed */
+	FEED_EVENT_GAVE_WAY,      /* the same, but it did not fail */
+	FEED_EVENT_NO_EXTENSION,  /* the process has ended because the extension is not installed */
+	FEED_EVENT_NOT_NEEDED,    /* the process has ended because it was not needed */
 	FEED_EVENT_CREATED,       /* CREATE EXTENSION has committed */
 	FEED_EVENT_NEEDED,        /* a client wants to subscribe */
-	FEED_EVENT_RETENTION_DUE, /* retention has to look at the log */
+	FEED_EVENT_RETENTION_DUE, /* retention must check the log */
 } FeedEvent;
 #define FEED_EVENTS (FEED_EVENT_RETENTION_DUE + 1)
 
-/* All zeros: one that is to be started. Times are in microseconds of the caller's clock. */
+/* All zeros: a feed to be started. Times are in microseconds of the caller's clock. */
 typedef struct FeedLife
 {
 	FeedState state;
-	bool created;       /* CREATE EXTENSION has committed since the feed was started */
-	bool excluded;      /* not in pg_notifyd.databases: the feed comes for retention alone; or it
-						 * allows no connections, or is a template */
-	bool visit;         /* so does this one, because nobody is subscribed */
-	int failures;       /* starts that ended soon, in a row */
-	int64_t started_at; /* when the feed was registered, then when it attached */
-	int64_t retry_at;   /* WANTED: not started before */
+	bool created; /* CREATE EXTENSION has committed since the feed was started */
+	bool
+		excluded; /* the feed is started only for retention, because the database is not in pg_notifyd.databases, allows no connections, or is a template */
+	bool visit;   /* this feed too, because the database has no subscribers */
+	int failures; /* consecutive starts that ended soon */
+	int64_t started_at; /* when the feed was registered, later when it attached */
+	int64_t retry_at;   /* WANTED: earliest time of the next start */
 } FeedLife;
 
-/* An event has happened at this time: go to the next state. */
+/* Process an event that happened at this time: change to the next state. */
 extern void feed_life_step(FeedLife *life, FeedEvent event, int64_t now);
 
 #endif /* PG_NOTIFYD_FEED_LIFE_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * frames.c
- *	  A socket that does not block and carries the frames of wire.h.
+ *	  A non-blocking socket for the frames of wire.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,10 +16,10 @@
 #include "ext/base/frames.h"
 #include "ext/base/shared.h"
 
-/* Sent bytes are removed from the front of a buffer when they are more than this. */
+/* Sent bytes are removed from the front of a buffer if there are more than this. */
 #define FRAMES_COMPACT (512 * 1024)
 
-/* A buffer that has grown beyond this is given back when it is empty. */
+/* An empty buffer that is larger than this is freed. */
 #define FRAMES_RETAIN (4 * FRAMES_COMPACT)
 
 WireBytes
@@ -77,7 +77,7 @@ frames_adopt(FrameSocket *frames, pgsocket fd)
 	frames->fd = fd;
 }
 
-/* Nothing is in the buffer any more. */
+/* Set a buffer to empty. */
 static void
 frames_empty(StringInfo buffer)
 {

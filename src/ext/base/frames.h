@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * frames.h
- *	  A socket that does not block and carries the frames of wire.h.
+ *	  A non-blocking socket for the frames of wire.h.
  *
- * The owner waits until the socket can be read from, or written to while something is unsent.
+ * The owner waits until the socket is readable or, while there are unsent bytes, writable.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,65 +16,68 @@
 
 #include "wire/wire.h"
 
-/* The most that frames_receive() reads at once, in bytes. */
+/* frames_receive() reads at most this many bytes. */
 #define FRAMES_READ_SIZE (16 * 1024)
 
 typedef struct FrameSocket
 {
 	pgsocket fd;       /* PGINVALID_SOCKET: not connected */
-	size_t max_frame;  /* a frame from the peer may have so many bytes */
-	StringInfoData in; /* received, from in_used on not handled yet */
+	size_t max_frame;  /* maximum size of a frame from the peer */
+	StringInfoData in; /* received; bytes before in_used are processed */
 	int in_used;
-	StringInfoData out; /* to be sent, from out_sent on */
+	StringInfoData out; /* to be sent; bytes before out_sent are sent */
 	int out_sent;
-	uint64 queued; /* bytes ever queued on this connection, */
-	uint64 sent;   /* and taken by the socket */
+	uint64 queued; /* total bytes queued on this connection, */
+	uint64 sent;   /* and accepted by the socket */
 } FrameSocket;
 
-/* Make one that is not connected; its buffers are in the current context. */
+/* Initialise an unconnected socket, with buffers in the current memory context. */
 extern void frames_init(FrameSocket *frames, size_t max_frame);
 
-/* Get a Unix socket from the system. false: errno says why not. */
+/* Create a Unix socket. On failure returns false with errno set. */
 extern bool frames_open(FrameSocket *frames) __attribute__((warn_unused_result));
 
-/* Connect it to a gateway, which may not be there yet. false: errno says why not. */
+/* Connect to a gateway, which may not be running yet. On failure returns false with errno set. */
 extern bool frames_connect(FrameSocket *frames, int gateway) __attribute__((warn_unused_result));
 
-/* Or use this socket, which does not block and is connected. It is closed with the FrameSocket. */
+/* Use this socket, which is non-blocking and connected. frames_close() closes it. */
 extern void frames_adopt(FrameSocket *frames, pgsocket fd);
 
-/* Close it and forget what is in its buffers. Does nothing where it is not open. */
+/* Close the socket and clear the buffers. Does nothing if it is not open. */
 extern void frames_close(FrameSocket *frames);
 
-/* Queue a frame. Does nothing where it is not open. */
+/* Queue a frame. Does nothing if the socket is not open. */
 extern void frames_queue(FrameSocket *frames, const WireMessage *message);
 
-/* How many bytes are queued that the socket has not taken. */
+/* Return how many queued bytes the socket has not accepted yet. */
 extern int frames_unsent(const FrameSocket *frames);
 
-/* Send what can be sent without waiting. false: the connection is over, errno says why. */
+/*
+ * Send as much as possible without waiting. Returns false if the connection is lost, with errno
+ * set.
+ */
 extern bool frames_flush(FrameSocket *frames) __attribute__((warn_unused_result));
 
 /*
- * Read what has come, once. Returns how many bytes these are; 0: nothing for now; -1: the connection
- * is over, errno says why, 0 at the end of file.
+ * Read once. Returns the number of bytes, 0 if there are none at present, or -1 if the connection
+ * is lost, with errno set, or 0 at end-of-file.
  */
 extern int frames_receive(FrameSocket *frames) __attribute__((warn_unused_result));
 
 /*
- * The next frame that was received, good until the next frames_receive(). WIRE_MORE: there is none
- * yet. WIRE_BAD: the peer sends no frames, or too large ones.
+ * Get the next received frame, which is valid until the next frames_receive(). WIRE_MORE: there is
+ * no complete frame. WIRE_BAD: the peer has sent an invalid or too large frame.
  */
 extern WireResult
 frames_next(FrameSocket *frames, WireMessage *message) __attribute__((warn_unused_result));
 
 /*
- * Whether a gateway's HELLO is of our version. If not, reports ERRCODE_PROTOCOL_VIOLATION at this
- * level.
+ * Return true if a gateway's HELLO has our version. Otherwise report ERRCODE_PROTOCOL_VIOLATION at
+ * the given level.
  */
 extern bool frames_version_ok(int gateway, int version, int elevel);
 
-/* Bytes of a NUL-terminated string. */
+/* Return the bytes of a NUL-terminated string. */
 extern WireBytes frames_bytes(const char *string);
 
 #endif /* PG_NOTIFYD_FRAMES_H */

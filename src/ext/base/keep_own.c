@@ -1,20 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * keep_own.c
- *	  The extension's tables and logical replication.
+ *	  Keeps logical replication from changing the extension's tables.
  *
- * A publication FOR ALL TABLES, or FOR TABLES IN SCHEMA notifyd, has the extension's tables too,
- * and a subscriber that has the extension has tables of the same names. What is in them is about
- * one server: its log, its segments, its watches. Three things keep the two apart:
+ * A publication FOR ALL TABLES or FOR TABLES IN SCHEMA notifyd contains the extension's tables too,
+ * and a subscriber with the extension has tables of the same names. Their contents belong to one
+ * server: its log, segments and watches. Three rules keep them apart:
  *
- *	  The publisher writes and truncates its log without telling logical decoding (log_write.c, log_segment.c).
- *	  The subscriber discards the rows that a subscription brings nevertheless, such as those of the other
- *	  tables, and those of an initial copy.
- *	  It refuses a TRUNCATE that a subscription brings: a trigger cannot discard one, and the events that
- *	  would be gone could not be told from events that never were.
+ *	  The publisher writes and truncates its log without logical decoding (log_write.c, log_segment.c).
+ *	  The subscriber discards rows that a subscription brings nevertheless, for example those of the
+ *	  other tables and those of an initial copy.
+ *	  The subscriber refuses a TRUNCATE of a subscription: a trigger cannot discard it, and it would lose
+ *	  events unnoticed.
  *
- * The triggers are ENABLE REPLICA, so ordinary sessions do not even call them. Writers of the log
- * are past triggers in any case (heap_insert()).
+ * The triggers are ENABLE REPLICA, so ordinary sessions do not even call them. Writes to the log
+ * bypass triggers anyway (heap_insert()).
  *
  *-------------------------------------------------------------------------
  */
@@ -28,10 +28,10 @@
 PG_FUNCTION_INFO_V1(notifyd_keep_own);
 
 /*
- * Whether this session applies changes of another server. The workers of a subscription set an
- * origin (replication/logical/worker.c, tablesync.c), as other replication systems do. The setting
- * session_replication_role alone does not tell: restoring a dump with it is usual, and that must
- * bring watches and grants back.
+ * Return true if this session applies changes of another server. The workers of a subscription set
+ * a replication origin (replication/logical/worker.c, tablesync.c), and so do other replication
+ * systems. The setting session_replication_role is not enough: dumps are often restored with it,
+ * and must restore watches and grants.
  */
 static bool
 keep_own_applying(void)
@@ -39,7 +39,7 @@ keep_own_applying(void)
 	return replorigin_session_origin != InvalidRepOriginId;
 }
 
-/* A row that another server's change would add, change or remove: leave it as it is. */
+/* Ignore a change of a row by another server. */
 Datum
 notifyd_keep_own(PG_FUNCTION_ARGS)
 {

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * operation.h
- *	  The operations that events are of.
+ *	  The operations of events.
  *
- * The log stores a character for each. Subscriptions and watches have sets of them, as the bits and
- * with the names of wire.h.
+ * The log stores a character for each operation. Subscriptions and watches have sets of operations,
+ * as bits and with the names of wire.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,13 +20,15 @@
 #define OPERATION_DELETE   'D'
 #define OPERATION_TRUNCATE 'T'
 #define OPERATION_MESSAGE  'M'
-#define OPERATION_RESET    'R' /* no event: subscribers have to load their state anew */
+#define OPERATION_RESET    'R' /* not an event: subscribers must load their state again */
 
-/* Those that change rows, and those that a table can be watched for. */
+/* Operations that change rows, and those that a watch can have. */
 #define OPERATION_ROW_BITS   (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE)
 #define OPERATION_TABLE_BITS (OPERATION_ROW_BITS | WIRE_OP_TRUNCATE)
 
-/* The WIRE_OP_ bit of an operation, and its name in upper case. 0 and NULL for what has none. */
+/*
+ * Return the WIRE_OP_ bit of an operation, and its name in upper case; 0 and NULL if it has none.
+ */
 extern uint8 operation_bit(char op);
 extern const char *operation_name(char op);
 

@@ -9,11 +9,10 @@
 #define PG_NOTIFYD_SERVER_VERSION_H
 
 /*
- * Returns the release to update to if the server's release, as in server_version_num, lets VACUUM
- * remove the transaction status that LISTEN and NOTIFY still need; 0 if it does not. PostgreSQL
- * fixed this in commit 8eeb4a0f7c of 12 November 2025, after that month's releases were made, so
- * each supported branch has the fix since its next release. It needs nothing of PostgreSQL, so that
- * it can be tested alone.
+ * Return the release to update to, if VACUUM of the server's release (as in server_version_num) may
+ * remove the transaction status that LISTEN and NOTIFY still need, or 0. PostgreSQL fixed this in
+ * commit 8eeb4a0f7c of 12 November 2025, after that month's releases, so each supported branch has
+ * the fix since its next release. Does not depend on PostgreSQL, so it can be tested alone.
  */
 static inline int
 server_version_fixed_in(int version_num)
@@ -28,7 +27,7 @@ server_version_fixed_in(int version_num)
 	return 0;
 }
 
-/* Writes a warning to the server's log if the running server lacks the fix. */
+/* Log a warning if the running server lacks the fix. */
 extern void server_version_check(void);
 
 #endif /* PG_NOTIFYD_SERVER_VERSION_H */

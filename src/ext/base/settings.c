@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * settings.c
- *	  The settings pg_notifyd.*. All can be changed by a reload.
+ *	  The settings pg_notifyd.*. A reload applies changes of all of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,14 +32,15 @@ int notifyd_keepalive = 30 * 1000;
 double notifyd_retention = 60 * 60;
 int notifyd_retention_size = 1024;
 
-/* Shorter intervals than this between pings would be a flood. In ms. */
+/* The shortest interval between pings, in ms. */
 #define SETTINGS_MIN_KEEPALIVE 100
 
 /* A year, in s. */
 #define SETTINGS_MAX_RETENTION (365.0 * 24 * 60 * 60)
 
 /*
- * Call check for each element of a comma-separated list; false and errdetail if one does not pass.
+ * Call check for each element of a comma-separated list. If one fails, return false with errdetail
+ * set.
  */
 static bool
 settings_check_list(const char *value, bool (*check)(const char *element))
@@ -71,7 +72,7 @@ settings_is_address(const char *element)
 
 	const char *colon = strchr(element, ':');
 
-	/* One colon would be a port's; an IPv6 address has more. */
+	/* An element with one colon contains a port; an IPv6 address has more colons. */
 	if (strcmp(element, "*") == 0)
 		return true;
 	if ((colon == NULL || strchr(colon + 1, ':') != NULL) && length > 0 && length <= 255 &&
@@ -91,7 +92,7 @@ settings_check_listen_addresses(char **newval, void **extra pg_attribute_unused(
 	return settings_check_list(*newval, settings_is_address);
 }
 
-/* What follows the host of an origin: nothing, or a colon and a port. */
+/* Return true if the part of an origin after the host is empty or a colon and a port. */
 static bool
 settings_is_port_suffix(const char *text)
 {
@@ -110,7 +111,10 @@ settings_is_port_suffix(const char *text)
 	return port >= 1 && port <= 65535;
 }
 
-/* An origin as browsers send it (RFC 6454, section 6.1): scheme://host or scheme://host:port. */
+/*
+ * Return true for an origin as browsers send it (RFC 6454, section 6.1): scheme://host or
+ * scheme://host:port.
+ */
 static bool
 settings_is_origin(const char *element)
 {
@@ -184,7 +188,7 @@ settings_serves_database(const char *name)
 	ListCell *cell;
 	bool serves = false;
 
-	(void) SplitGUCList(copy, ',', &elements); /* it was checked */
+	(void) SplitGUCList(copy, ',', &elements); /* the check hook has checked it */
 	foreach (cell, elements)
 	{
 		const char *element = lfirst(cell);
@@ -196,7 +200,7 @@ settings_serves_database(const char *name)
 	return serves;
 }
 
-/* Whether the role exists cannot be known here: the catalogs may not be readable yet. */
+/* Does not check that the role exists, because the catalogs may not be readable yet. */
 static bool
 settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
 							  GucSource source pg_attribute_unused())

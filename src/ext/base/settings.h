@@ -13,7 +13,7 @@ extern int notifyd_port;
 extern char *notifyd_default_database;
 extern char *notifyd_anonymous_role;
 extern char *notifyd_databases;  /* a list of names, or "*" */
-extern int notifyd_idle_timeout; /* ms; 0: feeds never leave */
+extern int notifyd_idle_timeout; /* ms; 0: feeds never end */
 extern char *notifyd_allowed_origins;
 extern int notifyd_gateways;
 extern int notifyd_max_clients;
@@ -21,14 +21,14 @@ extern int notifyd_max_clients_per_address; /* 0: no limit */
 extern int notifyd_max_message_size;        /* bytes, from a client */
 extern int notifyd_max_event_size;          /* bytes, to a client */
 extern int notifyd_client_buffer;           /* kB */
-extern int notifyd_keepalive;               /* ms; 0: none */
+extern int notifyd_keepalive;               /* ms; 0: no pings */
 extern double notifyd_retention;            /* s */
 extern int notifyd_retention_size;          /* MB */
 
-/* Whether pg_notifyd.databases names this database, or all of them. */
+/* Return true if pg_notifyd.databases contains this database, or "*". */
 extern bool settings_serves_database(const char *name);
 
-/* Define them all; called once, from _PG_init. */
+/* Define all settings. _PG_init() calls it once. */
 extern void settings_define(void);
 
 #endif /* PG_NOTIFYD_SETTINGS_H */

@@ -31,7 +31,7 @@ shared_request(void)
 	RequestAddinShmemSpace(shared_size());
 }
 
-/* Set an entry that no one uses to what a database begins with. The lock stays as it is. */
+/* Initialise an unused entry for a database. The lock is left alone. */
 static void
 shared_reset_database(NotifydDatabase *database, Oid oid)
 {
@@ -72,7 +72,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
 
-	/* Last: stats_database_name() reads it without the lock, and then the rest. */
+	/* Set this last, because stats_database_name() reads it without the lock, and then the rest. */
 	pg_write_barrier();
 	database->oid = oid;
 }
@@ -104,8 +104,8 @@ shared_init_database(NotifydDatabase *database, int tranche)
 }
 
 /*
- * Runs in the postmaster, at its start and again after a crash; every process inherits
- * the pointer and the tranches by fork().
+ * Runs in the postmaster, when it starts and again after a crash. Every process inherits the
+ * pointer and the tranches.
  */
 static void
 shared_startup(void)
@@ -250,9 +250,8 @@ shared_my_backend(void)
 }
 
 /*
- * A latch pointer is cleared by the process that is woken, possibly between our look
- * and our SetLatch(). It points into a PGPROC, which is there for good: then another
- * process is woken for nothing, at worst.
+ * The process that is woken clears the latch pointer, perhaps between our read and SetLatch(). The
+ * latch is in a PGPROC, whose memory is never freed, so at worst another process is woken in vain.
  */
 static void
 shared_set_latch(Latch *volatile *where)
@@ -291,7 +290,7 @@ shared_want_feed(Oid oid)
 	NotifydDatabase *database = shared_find_database(oid);
 
 	if (database == NULL)
-		return; /* it was there before the commit: dropped since, then */
+		return; /* the entry existed before the commit, so the database was dropped since */
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	feed_life_step(&database->life, FEED_EVENT_CREATED, GetCurrentTimestamp());
@@ -302,9 +301,9 @@ shared_want_feed(Oid oid)
 }
 
 /*
- * The sockets' names begin like those of PostgreSQL's temporary files, because base
- * backups and pg_rewind pass over such files. A base backup would warn of any other
- * socket, and pg_rewind would fail on it.
+ * The sockets' names begin like those of PostgreSQL's temporary files, because base backups and
+ * pg_rewind skip such files. With other names a base backup would warn of the sockets, and
+ * pg_rewind would fail.
  */
 void
 shared_gateway_socket(int gateway, char *path, size_t size)

@@ -1,18 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *	  What the processes of pg_notifyd share: one small fixed piece of shared memory.
+ *	  The fixed piece of shared memory that the processes of pg_notifyd use.
  *
- * Three kinds of entry: one per database (ids, the feed, counters), one per backend
- * (the ids it has in flight) and one per gateway (counters). Nothing here survives a
- * restart, and nothing here has to: what must survive is in the log tables.
+ * It has an entry for each database (ids, feed, counters), for each backend (ids in flight) and for
+ * each gateway (counters). Nothing in it survives a restart, and nothing has to: the log tables
+ * contain what must survive.
  *
- * Locks, in the order in which they may be taken together:
- *	  NotifydShared.lock		the set of databases; life of feeds and gateways
+ * Locks, in the order in which a process may take them together:
+ *
+ *	  NotifydShared.lock		the set of databases; states of feeds and gateways
  *	  NotifydDatabase.lock		the id counter, the current segment and its tail; held for a few
  *								instructions, never across I/O or an error
- * In-flight marks are written by their backend and read by the feed without a lock,
- * see log.h.
+ *
+ * A backend writes its own ids in flight, and the feed reads them without a lock, see log.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,8 +30,8 @@
 #include "storage/lwlock.h"
 
 /*
- * PostgreSQL counts time from 2000 on: so many microseconds after 1970, from which ids and the
- * gateways count.
+ * PostgreSQL counts time from 2000 on. This many microseconds lie between 1970, where ids and the
+ * gateways start to count, and then.
  */
 #define NOTIFYD_UNIX_EPOCH ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
@@ -39,89 +40,90 @@
 #define NOTIFYD_MAX_GATEWAYS  64
 
 /*
- * A feed that has not gone through its loop for so long, in ms, is said not to respond. It does so
- * once a second at least.
+ * A feed that has not completed a round for this long, in ms, is reported as not responding. It
+ * completes at least one round a second.
  */
 #define NOTIFYD_SILENT_MS 5000
 
 /*
- * What processors write while others do is in a cache line of its own, or in one with what they
- * write at the same time: to get a line that another processor has written takes as long as some
- * hundred instructions.
+ * Data that different processors write at the same time is in different cache lines, because
+ * fetching a line that another processor has written takes as long as a few hundred instructions.
  */
 #define NOTIFYD_CACHE_LINE pg_attribute_aligned(64)
 
 typedef struct NotifydDatabase
 {
-	Oid oid; /* InvalidOid: a free entry. Written under NotifydShared.lock */
+	Oid oid; /* InvalidOid: unused entry. Written under NotifydShared.lock */
 
 	/* The feed, under NotifydShared.lock. */
 	FeedLife life;
 	pid_t feed_pid;
-	Latch *feed_latch; /* of the running feed, else NULL */
-	pid_t hold_pid;    /* a backend needs the database without us: the feed ends and stays away */
-	int hold_level;    /* nesting level of the (sub)transaction in which it does */
-	bool looked;       /* a feed has seen whether the extension is there, and gateways know of it */
-	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs it; 0: not as things are */
+	Latch *feed_latch; /* of the running feed; otherwise NULL */
+	pid_t
+		hold_pid; /* backend that needs the database without our processes: the feed ends, and none is started */
+	int hold_level; /* nesting level of the (sub)transaction that holds it */
+	bool
+		looked; /* a feed has checked whether the extension is installed, and gateways know the result */
+	TimestampTz visit_at; /* FEED_ASLEEP: when retention needs a feed; 0: not at present */
 
 	/*
 	 * Ids, and the log's tail (log_ids.c, log_tail.c). All are written under lock; incarnation,
 	 * recent_watermark and tail are read without it, too.
 	 */
 	NOTIFYD_CACHE_LINE LWLock lock;
-	Oid incarnation; /* OID of notifyd.log_0 when the rest was set from the log; InvalidOid: not yet */
-	int segment;     /* the log table being written */
-	uint64 next_id;                    /* the next id to be given out */
+	Oid incarnation; /* OID of notifyd.log_0 when the rest was read from the log; InvalidOid: not read yet */
+	int segment;                       /* the log table being written */
+	uint64 next_id;                    /* the next id to assign */
 	pg_atomic_uint64 recent_watermark; /* an earlier watermark, which rows record */
-	pg_atomic_uint64 tail;             /* file and block that rows are added to; 0: not known */
-	uint32 tail_room;                  /* bytes of that block that nobody has reserved */
-	uint32 tail_end;                   /* the file has at least so many blocks */
+	pg_atomic_uint64 tail;             /* file and block that rows are added to; 0: unknown */
+	uint32 tail_room;                  /* unreserved bytes of that block */
+	uint32 tail_end;                   /* the file has at least this many blocks */
 
-	/* Commit to feed. */
+	/* Written by commits, read by the feed. */
 	NOTIFYD_CACHE_LINE pg_atomic_uint64
 		commit_lsn;                  /* end of the newest commit record with events */
-	pg_atomic_uint64 unmeasured;     /* bytes written to the log since retention looked at it */
+	pg_atomic_uint64 unmeasured;     /* bytes written to the log since retention last measured it */
 	pg_atomic_uint64 events_written; /* counter for notifyd.stats, as below */
 	pg_atomic_uint64 waiting_since;  /* see log_lag.c; 0: no commit waits */
-	pg_atomic_uint32 feed_asleep;    /* 1: whoever commits has to set the feed's latch */
+	pg_atomic_uint32 feed_asleep;    /* 1: a commit must set the feed's latch */
 
 	/* Set from the log with the incarnation. */
-	NOTIFYD_CACHE_LINE uint64 first_at_start; /* what next_id was set to */
-	uint64 watermark_at_start; /* the last watermark that the log's rows recorded then */
+	NOTIFYD_CACHE_LINE uint64 first_at_start; /* the first value of next_id */
+	uint64 watermark_at_start; /* the last watermark recorded in the log's rows at that time */
 	uint32 timeline;           /* of this start, see log_timeline.c; 0: none yet */
-	uint64 next_bulk;          /* the next provisional number of a bulk write, under lock */
+	uint64 next_bulk;          /* the next provisional id of a bulk write, under lock */
 
 	/* Counters for notifyd.stats. Each has one writer or is atomic. */
 	pg_atomic_uint64 events_sent;
 	pg_atomic_uint64 bytes_sent;
 	pg_atomic_uint64 notifies_sent;
-	pg_atomic_uint64 position;      /* id up to which the slowest link has been sent everything */
-	pg_atomic_uint64 oldest;        /* events up to and with this id can no longer be had */
-	pg_atomic_uint64 log_bytes;     /* of all segments, measured now and then */
-	pg_atomic_uint32 segments;      /* how many are in use */
-	pg_atomic_uint64 reading_since; /* see log_lag.c, as the next one */
+	pg_atomic_uint64 position;      /* the slowest link has been sent everything up to this id */
+	pg_atomic_uint64 oldest;        /* events up to this id are not available any more */
+	pg_atomic_uint64 log_bytes;     /* of all segments, measured from time to time */
+	pg_atomic_uint32 segments;      /* number of segments in use */
+	pg_atomic_uint64 reading_since; /* see log_lag.c, also for the next one */
 	pg_atomic_uint64
-		delivered; /* id up to which the slowest link has been sent everything that was decided */
-	pg_atomic_uint64 alive_at; /* when the feed last went through its loop; 0: not yet */
+		delivered;             /* the slowest link has been sent all decided events up to this id */
+	pg_atomic_uint64 alive_at; /* when the feed last completed a round; 0: not yet */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
 } NotifydDatabase;
 
-/* One per PGPROC. Written by its own backend only. */
+/* One for each PGPROC. Only its own backend writes it. */
 typedef struct NotifydBackend
 {
 	NOTIFYD_CACHE_LINE pg_atomic_uint64
-		first_id;                  /* smallest id reserved and not yet decided; 0: none */
-	pg_atomic_uint32 database;     /* index of the database those are of */
-	pg_atomic_uint32 bulk_segment; /* 1 + the segment that a bulk write of ours goes to; 0: none */
+		first_id;                  /* smallest id that is reserved and not decided yet; 0: none */
+	pg_atomic_uint32 database;     /* index of the database of these ids */
+	pg_atomic_uint32 bulk_segment; /* 1 + segment of this backend's bulk write; 0: none */
 	int pid;
 } NotifydBackend;
 
 typedef struct NotifydGateway
 {
-	pid_t pid; /* 0: not running. Under NotifydShared.lock, as all below */
+	pid_t pid; /* 0: not running. Under NotifydShared.lock, like the rest */
 	bool ready;
-	bool silent; /* it does not answer */
+	bool silent; /* it does not respond */
 	TimestampTz started_at;
 	int restarts;
 	uint32 clients;
@@ -141,35 +143,35 @@ typedef struct NotifydShared
 	pid_t launcher_pid;
 	Latch *launcher_latch; /* NULL: not running */
 	pg_atomic_uint32
-		gateway_generation; /* grows whenever a gateway becomes ready: feeds connect again */
+		gateway_generation; /* increased when a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32
-		slots_short; /* 1: databases wait for a worker slot: feeds that nobody needs leave soon */
+		slots_short; /* 1: databases wait for a worker slot, so feeds that are not needed end soon */
 	pg_atomic_uint32
-		database_generation; /* grows when the launcher has to look at pg_database again */
+		database_generation; /* increased when the launcher must read pg_database again */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
 	NotifydBackend backends[FLEXIBLE_ARRAY_MEMBER];
 } NotifydShared;
 
-/* NULL where the library was not loaded by shared_preload_libraries. */
+/* NULL unless the library was loaded by shared_preload_libraries. */
 extern NotifydShared *notifyd_shared;
 
-/* Install the shared memory hooks; from _PG_init under shared_preload_libraries. */
+/* Install the shared memory hooks. Called by _PG_init() under shared_preload_libraries. */
 extern void shared_init(void);
 
 /*
- * Raise ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, with the line for postgresql.conf as
- * the hint, unless the shared memory is there.
+ * Raise ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE if there is no shared memory. The hint is the line
+ * for postgresql.conf.
  */
 extern void shared_require(void);
 
 /*
- * The entry of a database, made if there is none. Errors with
- * ERRCODE_CONFIGURATION_LIMIT_EXCEEDED if the table is full, where add returns NULL.
- * find returns NULL instead of making one. All take NotifydShared.lock. forget frees the
- * entry of a database that is gone and has no feed; its caller holds that lock
- * exclusively.
+ * shared_database() returns the entry of a database, and creates it if necessary. If the table is
+ * full it raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, while shared_add_database() returns NULL.
+ * shared_find_database() returns NULL instead of creating an entry. All take NotifydShared.lock.
+ * shared_forget_database() frees the entry of a dropped database without a feed; its caller holds
+ * that lock exclusively.
  */
 extern NotifydDatabase *shared_database(Oid oid);
 extern NotifydDatabase *shared_add_database(Oid oid);
@@ -178,25 +180,26 @@ extern void shared_forget_database(NotifydDatabase *database);
 extern int shared_database_index(const NotifydDatabase *database);
 
 /*
- * CREATE EXTENSION has committed in a database: its feed is to be started, or looks again where it
- * runs. Does nothing for a database without an entry. Cannot fail: fit for commit callbacks.
+ * CREATE EXTENSION has committed in a database: start its feed or, if it runs, make it look again.
+ * Does nothing for a database without an entry. Never raises an error, so commit callbacks may call
+ * it.
  */
 extern void shared_want_feed(Oid oid);
 
-/* This backend's entry. */
+/* Return this backend's entry. */
 extern NotifydBackend *shared_my_backend(void);
 
 /*
- * Wake the launcher, a database's feed, or every feed, if they run. Never error, take
- * no lock and no memory: fit for commit callbacks. Spurious wakes are possible.
+ * Wake the launcher, a database's feed, or all feeds, if they run. They never raise an error, take
+ * no lock and need no memory, so commit callbacks may call them. A process may be woken in vain.
  */
 extern void shared_wake_launcher(void);
 extern void shared_wake_feed(NotifydDatabase *database);
 extern void shared_wake_all_feeds(void);
 
 /*
- * Relative paths of the sockets that gateways bind and feeds connect to. Always take
- * the path from shared_gateway_socket(). Fits into sun_path; size: at least
+ * The relative paths of the sockets that gateways bind and feeds connect to. Always call
+ * shared_gateway_socket() for the path. It fits into sun_path; size is at least
  * NOTIFYD_SOCKET_SIZE.
  */
 #define NOTIFYD_SOCKET_SIZE 64

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * utf8.c
- *	  Text of the database as UTF-8, which WebSocket clients get, and back.
+ *	  Converts text of the database to UTF-8, which WebSocket clients get, and back.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,8 @@
 #define UTF8_REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 
 /*
- * Bytes of no known encoding, or of UTF-8: what is valid UTF-8 stays, the rest is replaced byte by
- * byte.
+ * Append bytes of an unknown encoding, or of UTF-8. Valid UTF-8 is kept, all other bytes are
+ * replaced one by one.
  */
 static void
 utf8_append_verified(StringInfo buf, const char *text, int length)
@@ -38,7 +38,7 @@ utf8_append_verified(StringInfo buf, const char *text, int length)
 	}
 }
 
-/* By a conversion, piece by piece, so that one bad character costs only itself. */
+/* Convert piece by piece, so that one invalid character loses only itself. */
 static void
 utf8_append_converted(StringInfo buf, Oid conversion, int from, int to, const char *text,
 					  int length)
@@ -74,8 +74,8 @@ utf8_append(StringInfo buf, const char *text, int length)
 	Oid conversion = InvalidOid;
 
 	/*
-	 * Not even text of a UTF-8 database is taken on trust: a client that gets any other text has to
-	 * hang up.
+	 * Check text of a UTF-8 database too, because a client must close the connection if it gets
+	 * invalid text.
 	 */
 	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
 		conversion = FindDefaultConversionProc(encoding, PG_UTF8);
@@ -118,7 +118,7 @@ utf8_append_server(StringInfo buf, const char *text, int length)
 		utf8_append_converted(buf, conversion, PG_UTF8, encoding, text, length);
 		return;
 	}
-	/* ASCII is the same in every encoding that a server may have. */
+	/* ASCII is the same in every server encoding. */
 	for (int i = 0; i < length; i++)
 		appendStringInfoChar(buf, text[i] == '\0' || IS_HIGHBIT_SET(text[i]) ? '?' : text[i]);
 }

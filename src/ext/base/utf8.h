@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * utf8.h
- *	  Text of the database as UTF-8, which WebSocket clients get, and back.
+ *	  Converts text of the database to UTF-8, which WebSocket clients get, and back.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,16 +13,17 @@
 #include "lib/stringinfo.h"
 
 /*
- * Append text as UTF-8, characters that cannot be had in it replaced. Never errors for its content.
+ * Append text as UTF-8. Characters that cannot be converted are replaced. Never raises an error
+ * because of the content.
  */
 extern void utf8_append(StringInfo buf, const char *text, int length);
 
-/* Make UTF-8 of the text that has been appended from begin on. */
+/* Convert the text that was appended from begin on to UTF-8. */
 extern void utf8_make(StringInfo buf, int begin);
 
 /*
- * The other way: append UTF-8 in the encoding of the database, valid in it whatever the bytes are.
- * Never errors for them.
+ * The reverse: append UTF-8 in the encoding of the database. The result is valid whatever the bytes
+ * are. Never raises an error because of them.
  */
 extern void utf8_append_server(StringInfo buf, const char *text, int length);
 

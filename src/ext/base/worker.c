@@ -1,16 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * worker.c
- *	  Connecting background workers. See worker.h.
+ *	  Connects background workers to databases. See worker.h.
  *
- * A background worker applies what ALTER DATABASE ... SET and ALTER ROLE ... SET say, and a
- * database's owner may set almost anything there. So the worker sets what it depends on before it
- * connects, as autovacuum does (AutoVacWorkerMain() in postmaster/autovacuum.c): a value that has
- * the source PGC_S_OVERRIDE stays through the settings of the database and through every later
- * reload (set_config_option() in utils/misc/guc.c).
+ * A background worker applies the settings of ALTER DATABASE ... SET and ALTER ROLE ... SET, and
+ * the owner of a database may set almost anything. So the worker sets the values that it depends on
+ * before it connects, like autovacuum (AutoVacWorkerMain() in postmaster/autovacuum.c). A value
+ * with the source PGC_S_OVERRIDE overrides the settings of the database and every later reload
+ * (set_config_option() in utils/misc/guc.c).
  *
- * Only session_authorization cannot be set so early, because its check reads the catalog; it is put
- * right afterwards.
+ * Only session_authorization cannot be set so early, because its check reads the catalog. It is
+ * corrected after connecting.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,11 +24,11 @@
 #include "ext/base/worker.h"
 
 /*
- * What workers depend on. "role" may be set for a database, too. "client_encoding" decides what
- * LISTEN converts notifications to, and one that the database's encoding cannot be converted to
- * would be fatal: SQL_ASCII means no conversion. "synchronous_commit" must not wait for a standby,
- * or retention would: "local" still has what a worker writes on disk before anything is built on
- * it.
+ * The settings that workers depend on. "role" may be set for a database too. "client_encoding"
+ * decides what LISTEN converts notifications to, and an encoding without a conversion would be a
+ * fatal error; SQL_ASCII means no conversion. "synchronous_commit" must not make retention wait for
+ * a standby; with "local" everything that a worker writes is still on disk before anything depends
+ * on it.
  */
 static const struct
 {
@@ -54,7 +54,7 @@ static const struct
 	{"jit", "off"},
 };
 
-/* Some of them are not there in every version of PostgreSQL. */
+/* Some of them do not exist in every version of PostgreSQL. */
 static void
 worker_settle_settings(void)
 {

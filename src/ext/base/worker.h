@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * worker.h
- *	  What every background worker of pg_notifyd does when it connects.
+ *	  Connects background workers of pg_notifyd to databases.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,9 +11,9 @@
 #include "postgres.h"
 
 /*
- * Connect this background worker to a database as the bootstrap superuser; InvalidOid: to the
- * shared catalogs alone. What is set for the database, for the role or in postgresql.conf does not
- * change what the worker needs, neither now nor at a reload. To be called instead of
+ * Connect this background worker to a database as the bootstrap superuser; InvalidOid: only to the
+ * shared catalogs. Settings of the database, of the role and in postgresql.conf do not change what
+ * the worker needs, now or after a reload. Call this instead of
  * BackgroundWorkerInitializeConnectionByOid().
  */
 extern void worker_connect(Oid database);

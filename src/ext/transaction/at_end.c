@@ -3,11 +3,11 @@
  * at_end.c
  *	  What the end of the running transaction does for the workers.
  *
- * It wakes the feeds and the launcher, and ends the holds of databases. The feeds look at the
- * catalogs again when invalidation messages tell them to. The server sends these after the
- * XACT_EVENT_COMMIT callbacks, so this uses a resource release callback instead, whose phase
- * AFTER_LOCKS comes later (CommitTransaction() in access/transam/xact.c). The server calls it at
- * every end of a transaction, be it by an error or by the process's exit.
+ * It wakes the feeds and the launcher, and ends the holds on databases. A feed reads the catalogs
+ * again when it gets invalidation messages. The server sends these after the XACT_EVENT_COMMIT
+ * callbacks, so this file uses a resource release callback, whose phase AFTER_LOCKS comes later
+ * (CommitTransaction() in access/transam/xact.c). The server calls it at the end of every
+ * transaction, also after an error or when the process exits.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,11 +20,10 @@
 #include "ext/transaction/at_end.h"
 
 static int at_end_pending = 0;
-static bool at_end_holding = false; /* some entries have our pid as their hold_pid */
+static bool at_end_holding = false; /* this process is the hold_pid of some databases */
 
 /*
- * Let feeds come back to the databases that we hold since this nesting level of transactions, or a
- * deeper one.
+ * End the holds of this nesting level of transactions and of deeper ones, so that feeds may return.
  */
 static void
 at_end_end_hold(int level)
@@ -46,7 +45,7 @@ at_end_end_hold(int level)
 	shared_wake_launcher();
 }
 
-/* A savepoint is released: the level around it holds what was held in it. */
+/* A savepoint is released: its holds now belong to the surrounding level. */
 static void
 at_end_raise_hold(int level)
 {
@@ -75,8 +74,7 @@ at_end_subtransaction(SubXactEvent event, SubTransactionId mine pg_attribute_unu
 }
 
 /*
- * The end of a transaction, at a point where a commit can no longer be undone: nothing here may
- * fail.
+ * The end of a transaction, after the point where a commit can still fail. Must not raise an error.
  */
 static void
 at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
@@ -88,7 +86,7 @@ at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 		return;
 	at_end_pending = 0;
 
-	/* Before the hold ends, so that no feed is started for a database that is gone. */
+	/* Before the hold ends, so that the launcher starts no feed for a dropped database. */
 	if (isCommit && (what & AT_END_SCAN_DATABASES))
 		(void) pg_atomic_fetch_add_u32(&notifyd_shared->database_generation, 1);
 	if (at_end_holding)
@@ -138,7 +136,7 @@ at_end_hold(NotifydDatabase *database)
 	at_end_register();
 	at_end_holding = true;
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	/* One that we hold already stays held until what holds it ends. */
+	/* If this transaction already holds the database, that hold lasts at least as long. */
 	if (database->hold_pid != MyProcPid)
 	{
 		database->hold_pid = MyProcPid;

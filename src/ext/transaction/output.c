@@ -3,11 +3,11 @@
  * output.c
  *	  Output to the session's client while others wait for its commit.
  *
- * PostgreSQL sends messages to the client in the middle of a commit: those of DEBUG levels, if the
- * session asks for them, the warnings of other libraries, and an error, which it reports before it
- * aborts the transaction. send_message_to_frontend() (utils/error/elog.c) flushes each of them, and
- * the flush waits until the client reads. Whoever does not read would hold back the events of the
- * whole database, and every NOTIFY of the cluster.
+ * PostgreSQL sends messages to the client in the middle of a commit: DEBUG messages if the session
+ * asks for them, warnings of other libraries, and an error, which it reports before it aborts the
+ * transaction. send_message_to_frontend() (utils/error/elog.c) flushes each of them, and the flush
+ * waits until the client reads. A client that does not read would delay the events of the whole
+ * database, and every NOTIFY in the cluster.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,10 +17,14 @@
 
 #include "ext/transaction/output.h"
 
-static const PQcommMethods *output_methods = NULL; /* while we buffer: PostgreSQL's own */
+static const PQcommMethods *output_methods =
+	NULL; /* PostgreSQL's own, while buffering; otherwise NULL */
 static PQcommMethods output_buffering;
 
-/* PostgreSQL's putmessage_noblock() makes room for the message and then calls putmessage(). */
+/*
+ * PostgreSQL's putmessage_noblock() enlarges the buffer for the message and then calls
+ * putmessage().
+ */
 static int
 output_putmessage(char msgtype, const char *s, size_t len)
 {

@@ -9,15 +9,14 @@
 #define PG_NOTIFYD_OUTPUT_H
 
 /*
- * From now on messages to the client are sent as far as its socket takes them, and the rest stays in
- * PostgreSQL's output buffer, which grows as needed. A session whose client does not read waits for
- * it no longer. A second call does nothing.
+ * Stop waiting for the client. Messages are sent as far as the client's socket accepts them, and
+ * the rest stays in PostgreSQL's output buffer, which grows as needed. A second call does nothing.
  */
 extern void output_begin_buffering(void);
 
 /*
- * Send to the client as before. What is in the buffer goes out with the next message. Does nothing
- * without output_begin_buffering(). Cannot fail.
+ * Send messages as usual again. The next message also sends the contents of the buffer. Does
+ * nothing without output_begin_buffering(). Never raises an error.
  */
 extern void output_end_buffering(void);
 

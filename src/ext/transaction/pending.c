@@ -45,18 +45,18 @@
 #include "ext/transaction/output.h"
 #include "ext/transaction/pending.h"
 
-#define PENDING_MEMORY (256 * 1024) /* bytes of the tail before it goes to the file */
-#define PENDING_BULK   256 /* a transaction with more events than this is written as bulk */
+#define PENDING_MEMORY (256 * 1024) /* bytes in memory before they are moved to the file */
+#define PENDING_BULK   256          /* transactions with more events are written as bulk */
 
 /*
- * An entry: this header, then the row that the commit inserts into the log, see log_row.h, which
- * begins and ends at multiples of MAXIMUM_ALIGNOF, so that it is inserted from where it is (one row
- * is; several are copied once by table_multi_insert()).
+ * An entry is this header and the row that the commit inserts into the log (see log_row.h). The row
+ * starts and ends at multiples of MAXIMUM_ALIGNOF, so that a single row can be inserted without a
+ * copy; table_multi_insert() copies several rows once.
  */
 typedef struct PendingEntry
 {
-	uint32 length; /* of the row, without what is added to it so that the next entry is aligned */
-	bool notify;   /* also send its id by NOTIFY on the channel, */
+	uint32 length;    /* of the row, without padding */
+	bool notify;      /* send its id with NOTIFY on the channel too, */
 	bool notify_rows; /* or the whole event */
 } PendingEntry;
 
@@ -64,36 +64,36 @@ typedef struct PendingEntry
 
 typedef struct PendingSavepoint
 {
-	int level; /* transaction nesting level that began here */
+	int level; /* transaction nesting level of the savepoint */
 	uint64 bytes;
 	int64 count;
 	int64 notifies;
 } PendingSavepoint;
 
-/* All of it in TopTransactionContext, and zero between transactions. */
+/* Everything is in TopTransactionContext, and zero between transactions. */
 typedef struct PendingState
 {
-	bool committing; /* the events have been written, or there were none: none may follow */
+	bool committing; /* the events have been written, or there were none: no more are accepted */
 	int64 count;
-	int64 notifies; /* how many of them are to be sent by NOTIFY too */
+	int64 notifies; /* number of events to send with NOTIFY too */
 	StringInfo tail;
 	BufFile *file;
 	ResourceOwner file_owner; /* NULL: no file */
 	MemoryContext file_context;
 	uint64 file_bytes;
-	bool file_moved; /* the file's position is not file_bytes */
+	bool file_moved; /* the file's position differs from file_bytes */
 	PendingSavepoint *savepoints;
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
-	bool begun;   /* an entry has begun, and not ended: */
-	int entry_at; /* where it is in the tail, */
-	int text_at;  /* and where its text is there */
+	bool begun;   /* an entry is being written: */
+	int entry_at; /* its offset in the tail, */
+	int text_at;  /* and the offset of its text */
 } PendingState;
 
 static PendingState pending;
 
-static const PendingHolder *pending_holder = NULL; /* NULL: nothing was ever held back */
+static const PendingHolder *pending_holder = NULL; /* NULL: nothing was held back yet */
 
 static void pending_register_session(void);
 
@@ -110,8 +110,9 @@ pending_bytes(void)
 }
 
 /*
- * The file must outlive the portal or subtransaction that happens to be running, and end without
- * BufFileClose(), which writes what is left and may fail. So it has an owner and memory of its own.
+ * The file must live longer than the portal or subtransaction that is running, and must be closed
+ * without BufFileClose(), which writes the rest of the buffer and may fail. So the file has a
+ * resource owner and a memory context of its own.
  */
 static void
 pending_open_file(void)
@@ -133,7 +134,7 @@ pending_open_file(void)
 	MemoryContextSwitchTo(context);
 }
 
-/* Never fails. */
+/* Never raises an error. */
 static void
 pending_drop_file(void)
 {
@@ -146,7 +147,7 @@ pending_drop_file(void)
 	pending.file_bytes = 0;
 	pending.file_moved = false;
 
-	/* As if aborted: that closes without complaint. */
+	/* Release as if aborted, because that does not warn of an open file. */
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
@@ -166,7 +167,7 @@ pending_write_file(const void *data, Size size)
 					(errcode_for_file_access(), errmsg("could not seek in temporary file: %m")));
 	}
 
-	/* It has moved for good if this fails half-way. */
+	/* Set this first: a write that fails half-way moves the position too. */
 	pending.file_moved = true;
 	BufFileWrite(pending.file, unconstify(void *, data), size);
 	pending.file_moved = false;
@@ -182,7 +183,7 @@ pending_spill(void)
 	resetStringInfo(pending.tail);
 }
 
-/* Cut the buffer. Must not fail: called while a subtransaction aborts. */
+/* Truncate the buffer. Called while a subtransaction aborts, so it must not fail. */
 static void
 pending_truncate(uint64 bytes, int64 count, int64 notifies)
 {
@@ -207,7 +208,7 @@ pending_truncate(uint64 bytes, int64 count, int64 notifies)
 	pending.begun = false;
 }
 
-/* Make ready for an entry of this transaction. */
+/* Prepare for an entry of this transaction. */
 static void
 pending_prepare(void)
 {
@@ -264,7 +265,7 @@ pending_begin(const PendingHead *head)
 	return pending.tail;
 }
 
-/* Tell the entry how long its text is, and its head. */
+/* Store the lengths of the text and of its head in the entry. */
 static PendingEntry *
 pending_set_lengths(Size head_length, Size text_length)
 {
@@ -277,7 +278,7 @@ pending_set_lengths(Size head_length, Size text_length)
 	return entry;
 }
 
-/* The entry is whole. Returns its place. */
+/* Complete the entry. Returns its number in the transaction. */
 static int64
 pending_count(const PendingEntry *entry)
 {
@@ -304,7 +305,7 @@ pending_end(int head_end)
 	return place;
 }
 
-/* An event with a text that does not go through memory. */
+/* Append an event whose text is too large for the buffer in memory. */
 static int64
 pending_append_large(const char *text, Size head_length, Size text_length)
 {
@@ -359,8 +360,8 @@ pending_forget_held(void)
 /* ---------------- reading the buffer back ---------------- */
 
 /*
- * The bytes at *offset, which moves past them: where they are, if that is in memory, or else
- * allocated in the current context.
+ * Return the bytes at *offset, and advance *offset. The result points into the buffer in memory, or
+ * is allocated in the current memory context.
  */
 static const char *
 pending_read(uint64 *offset, Size size)
@@ -394,8 +395,8 @@ pending_rewind(uint64 *offset)
 }
 
 /*
- * Read the next entry; *row is its row. Entries never straddle file and tail, because the tail is
- * spilled whole.
+ * Read the next entry and set *row to its row. No entry is partly in the file and partly in memory,
+ * because the whole buffer in memory is moved at once.
  */
 static PendingEntry
 pending_next(uint64 *offset, char **row)
@@ -409,7 +410,7 @@ pending_next(uint64 *offset, char **row)
 
 /* ---------------- commit ---------------- */
 
-/* Send an event by NOTIFY as well: its id, or where it is to be whole and fits, the whole. */
+/* Send an event with NOTIFY too: its id, or the whole event if that is wanted and fits. */
 static void
 pending_notify(const LogRow *row, uint64 id, bool whole)
 {
@@ -432,8 +433,7 @@ pending_notify(const LogRow *row, uint64 id, bool whole)
 }
 
 /*
- * Go through the buffer once; write the events as members of a bulk write, or send what is to be
- * sent by NOTIFY.
+ * Read the buffer once. Write the events as members of a bulk write, or send those that use NOTIFY.
  */
 static void
 pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
@@ -467,9 +467,9 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 }
 
 /*
- * Whether the transaction has executed NOTIFY, or LISTEN or UNLISTEN. Only async.c knows, and tells
- * in one way: AtPrepare_Notify() does nothing but raise an error where that is so (PostgreSQL 14 to
- * 18). It leaves nothing to clean up behind, so no subtransaction is needed to catch it.
+ * Return true if the transaction has executed NOTIFY, LISTEN or UNLISTEN. Only async.c knows.
+ * AtPrepare_Notify() does nothing except raise an error in this case (PostgreSQL 14 to 18). There
+ * is nothing to clean up after that error, so no subtransaction is needed to catch it.
  */
 static bool
 pending_transaction_notifies(void)
@@ -492,18 +492,19 @@ pending_transaction_notifies(void)
 }
 
 /*
- * Do now what the commit would wait for after our callback, while this transaction holds up nobody.
+ * Do everything that the commit would wait for after our callback, before this transaction delays
+ * others.
  *
- * ON COMMIT actions of temporary tables take locks on them that other sessions can hold. What was
- * done is not done again: a dropped table is passed over, and none is emptied without the flag,
- * which says that temporary tables have been accessed (PreCommit_on_commit_actions() in
- * commands/tablecmds.c).
+ * ON COMMIT actions of temporary tables take locks on them, which other sessions may hold. The
+ * commit does not repeat them: it skips dropped tables, and truncates none if the flag for access
+ * to temporary tables is not set (PreCommit_on_commit_actions() in commands/tablecmds.c).
  *
- * A commit with notifications waits for those that have notified before it, up to their end.
- * PreCommit_Notify() in commands/async.c takes the same lock, and finds it taken. It comes last, as
- * it does there, because nobody who has notified should wait for anything else.
+ * A commit with notifications waits for earlier transactions with notifications to end.
+ * PreCommit_Notify() in commands/async.c takes the same lock, and finds that this transaction holds
+ * it. It is taken last, as in PreCommit_Notify(), because a transaction with this lock should wait
+ * for nothing else.
  *
- * From then on the session does not wait for its own client either.
+ * After that the session does not wait for its own client either.
  */
 static void
 pending_wait_first(void)
@@ -521,7 +522,7 @@ pending_wait_first(void)
 	}
 }
 
-/* The usual case: few events, inserted from where they are, under the ids that they keep. */
+/* The usual case: insert a few events without a copy, with their final ids. */
 static void
 pending_commit_small(uint64 tx, TimestampTz at)
 {
@@ -551,8 +552,8 @@ pending_commit_small(uint64 tx, TimestampTz at)
 }
 
 /*
- * Many events: written first, under provisional numbers that nobody waits for; then the ids are
- * taken, for one marker row.
+ * Many events: first write them with provisional ids that no other transaction waits for, then take
+ * the ids for one marker row.
  */
 static void
 pending_commit_bulk(uint64 tx, TimestampTz at)
@@ -587,12 +588,15 @@ pending_pre_commit(void)
 	if (pending.count > PG_INT32_MAX)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a transaction cannot have more than %d events", PG_INT32_MAX)));
-	/* Once more: somebody may have made the extension anew meanwhile, and rolled that back. */
+	/*
+	 * Attach again, because the extension may have been created again in between, and that rolled
+	 * back.
+	 */
 	pending.database = log_attach();
 	at = GetCurrentTimestamp();
 
 	/*
-	 * The current context may be that of a procedure that commits in a loop: nothing may stay
+	 * The current context may be that of a procedure that commits in a loop, so allocate nothing
 	 * there.
 	 */
 	context = MemoryContextSwitchTo(TopTransactionContext);
@@ -621,9 +625,9 @@ pending_pre_prepare(void)
 }
 
 /*
- * PostgreSQL calls those callbacks first that were registered last (CallXactCallbacks() in
- * access/transam/xact.c). So there are two: this one, registered when the library is loaded, is
- * called behind those of other libraries, which may wait for anything. postgres_fdw commits on
+ * PostgreSQL calls the callbacks registered last first (CallXactCallbacks() in
+ * access/transam/xact.c). So there are two of them. This one is registered when the library is
+ * loaded, so it runs after those of other libraries, which may wait; postgres_fdw commits on
  * another server there.
  */
 static void
@@ -638,7 +642,7 @@ pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 			pending_pre_prepare();
 			break;
 		case XACT_EVENT_COMMIT:
-			/* Only now: to remove a large file takes its time. */
+			/* After the commit, because removing a large file takes long. */
 			pending_drop_file();
 			pending_forget();
 			output_end_buffering();
@@ -654,8 +658,8 @@ pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 }
 
 /*
- * And this one, registered with the session's first event, before those that were there: others'
- * events wait no longer.
+ * This one is registered with the session's first event, so it runs before the callbacks registered
+ * earlier, and other events wait no longer.
  */
 static void
 pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
@@ -673,8 +677,8 @@ pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
 }
 
 /*
- * A savepoint that begins while the buffer is empty needs no note: where none is found for its
- * level, there was nothing before it.
+ * A savepoint that starts with an empty buffer is not recorded. A level without a record started
+ * with an empty buffer.
  */
 static void
 pending_begin_subxact(int level)
@@ -706,7 +710,7 @@ pending_end_subxact(int level, bool commit)
 		pending.nsavepoints > 0 ? &pending.savepoints[pending.nsavepoints - 1] : NULL;
 	bool noted = top != NULL && top->level == level;
 
-	/* Even where no event was counted, for the first may have failed half-way. */
+	/* Truncate even if no event was counted, because the first one may have failed half-way. */
 	if (!commit)
 		pending_truncate(noted ? top->bytes : 0, noted ? top->count : 0, noted ? top->notifies : 0);
 	if (noted)
@@ -745,7 +749,7 @@ pending_register(void)
 	RegisterXactCallback(pending_last_callback, NULL);
 }
 
-/* The callbacks that a session needs from its first event on. */
+/* Register the callbacks that a session needs after its first event. */
 static void
 pending_register_session(void)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pending.h
- *	  The events of the running transaction, until its commit writes them to the log.
+ *	  Keeps the events of the running transaction until its commit writes them to the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,68 +16,72 @@
 typedef struct PendingEvent
 {
 	char op;          /* see operation.h */
-	bool notify;      /* also send its id by NOTIFY on the channel, */
+	bool notify;      /* send its id with NOTIFY on the channel too, */
 	bool notify_rows; /* or the whole event */
-	Oid relation; /* the watched table (of a partition: the watched parent); InvalidOid for a message */
-	int ncolumns;              /* columns whose values text carries, for the privilege check; */
+	Oid relation;     /* the watched table, also for a partition; InvalidOid for a message */
+	int ncolumns;     /* number of columns in the event, for the check of privileges; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
 	const char *channel;
 	int channel_length;
 } PendingEvent;
 
 /*
- * What all events of an operation on a table begin with, in the form in which they wait: made once,
- * and copied for each.
+ * The text and row header that all events of an operation on a table begin with. It is made once
+ * and copied for each event.
  */
 typedef struct PendingHead
 {
-	StringInfoData buf; /* behind text_at: the begin of the text, which may be appended to */
+	StringInfoData buf; /* from text_at on: the start of the text; the caller may append to it */
 	int text_at;
 } PendingHead;
 
-/* Make a head with no text, in the current context. */
+/* Make a head without text, in the current memory context. */
 extern void pending_make_head(PendingHead *head, const PendingEvent *event);
 
 /*
- * An event's text is the inside of its JSON object from "op" on, without braces, in the server's
- * encoding, e.g.
+ * The text of an event is the inside of its JSON object, from "op" on and without braces, in the
+ * server's encoding, for example
+ *
  *	  "op":"UPDATE","schema":"public","table":"orders","channel":"orders","key":{"id":1},"new":{...},"old":{...}
- * and its head ends behind the key. The event as delivered is
+ *
+ * The head of the text ends after the key. The feed delivers the event as
+ *
  *	  {"position":"1-17","id":17,"tx":740,"seq":1,"of":2,"at":"2026-01-01T00:00:00.000000+00:00",<text>}
- * and, where it is larger than a client may get, <the head>,"truncated":true instead of
- * <text>. An event that could not be built whole because of its size is given with
- * a head that is all of a text, which ends in ,"truncated":true itself.
  *
- * A reset's text is "op":"RESET","channel":"orders","reason":"...", and its head ends before the
- * reason.
+ * and, if that is larger than the maximum for clients, with <head>,"truncated":true instead of
+ * <text>. An event that is too large to be built has only a head, which itself ends in
+ * ,"truncated":true.
  *
- * Append an event; everything is copied. The text is what the head has of it, and text behind that,
- * head_length bytes of which belong to its head. Returns the event's place in the transaction, from
- * 1. Needs the workers: raises shared_require()'s error. Raises ERRCODE_FEATURE_NOT_SUPPORTED when
- * the transaction is already committing.
+ * The text of a reset is "op":"RESET","channel":"orders","reason":"...", and its head ends before
+ * the reason.
+ *
+ * pending_append() appends an event and copies everything. The text of the event is the head's text
+ * followed by text; head_length bytes of the latter belong to the head of the text. Returns the
+ * event's number in the transaction, from 1. Raises the error of shared_require(), and
+ * ERRCODE_FEATURE_NOT_SUPPORTED if the transaction is already committing.
  */
 extern int64
 pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length);
 
 /*
- * The same in two steps, for a text that is written where it stays: what is appended to the buffer
- * between them is the text behind what the head has of it. head_end is where its head ends in the
- * buffer. No event may be appended in between, and no subtransaction roll back: that raises
- * ERRCODE_INTERNAL_ERROR. After an error there is no pending_end().
+ * The same in two steps, without a copy: between the two calls the caller appends the rest of the
+ * text to the returned buffer. head_end is the offset in the buffer where the head of the text
+ * ends. In between, no event may be appended and no subtransaction rolled back: that raises
+ * ERRCODE_INTERNAL_ERROR. After an error, pending_end() is not called.
  */
 extern StringInfo pending_begin(const PendingHead *head);
 extern int64 pending_end(int head_end);
 
-/* When the library is preloaded: register the callback that writes the events. */
+/* Register the callback that writes the events. Called when the library is preloaded. */
 extern void pending_register(void);
 
 /*
- * A module may hold an event back until it knows what comes next, and append it late. There is at
- * most one such module. It gives these functions when it begins to hold something back:
+ * A module may hold back an event until it knows what follows, and append it later. There is at
+ * most one such module. It sets these functions when it first holds back an event:
  *
- *	  append	appends what is held back, and holds nothing any more. Runs no user's code. Is called
- *				before the transaction writes its events, and where a subtransaction begins or ends.
- *	  forget	holds nothing any more: the transaction or subtransaction aborts. Never fails.
+ *	  append	appends the event that is held back, if any. Runs no user-defined code. Called before
+ *				the transaction writes its events, and when a subtransaction begins or ends.
+ *	  forget	discards it, because the transaction or subtransaction aborts. Never raises an error.
  */
 typedef struct PendingHolder
 {
@@ -88,8 +92,8 @@ typedef struct PendingHolder
 extern void pending_set_holder(const PendingHolder *holder);
 
 /*
- * Append what is held back. Every module calls this before it appends an event that is not held
- * back.
+ * Append the event that is held back, if any. Every module calls this before it appends another
+ * event.
  */
 extern void pending_append_held(void);
 

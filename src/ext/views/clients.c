@@ -1,19 +1,18 @@
 /*-------------------------------------------------------------------------
  *
  * clients.c
- *	  What the view notifyd.clients shows.
+ *	  The rows of the view notifyd.clients.
  *
- * The gateways know who is connected, and nobody else has to: so they are asked, one after
- * the other, over the sockets that they have for the feeds. The backend that reads the
- * view says HELLO without a database, and gets a frame for each client. Whoever is at the
- * socket is of our own operating system user; still, what comes is taken for what it says
- * only as far as it makes sense.
+ * Only the gateways know the connected clients. The backend that reads the view asks one gateway
+ * after the other over the sockets that the feeds use: it sends a HELLO without a database, and
+ * gets a frame for each client. Only processes of our operating system user can be at the socket,
+ * but the frames are checked all the same.
  *
- * A gateway that does not answer costs CLIENTS_TIMEOUT_MS, and a warning. One that says
- * what no gateway says is an error.
+ * A gateway that does not answer within CLIENTS_TIMEOUT_MS causes a warning, and an invalid frame
+ * an error.
  *
- * Only superusers and members of pg_read_all_stats see anything: a channel's name, and who
- * reads it, are not everybody's business.
+ * Only superusers and members of pg_read_all_stats see rows, because the names of channels and
+ * their subscribers may be confidential.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,13 +38,13 @@
 
 PG_FUNCTION_INFO_V1(notifyd_client_rows);
 
-/* For all that one gateway has to say. */
+/* For the whole answer of one gateway, in ms. */
 #define CLIENTS_TIMEOUT_MS 5000
 
-/* No frame that a gateway sends to a backend is nearly as large. */
+/* Much larger than any frame that a gateway sends to a backend. */
 #define CLIENTS_MAX_FRAME (64 * 1024)
 
-/* Columns of notifyd.client_rows(), in its order. */
+/* The columns of notifyd.client_rows(), in their order. */
 typedef enum ClientsColumn
 {
 	CLIENTS_GATEWAY = 0,
@@ -70,7 +69,7 @@ typedef struct ClientsRow
 	bool nulls[CLIENTS_NCOLUMNS];
 } ClientsRow;
 
-/* One gateway being asked. */
+/* The connection to one gateway. */
 typedef struct ClientsReader
 {
 	int gateway;
@@ -82,7 +81,7 @@ typedef struct ClientsReader
 	bool ended;
 } ClientsReader;
 
-/* UTF-8 from the gateway in the encoding of the database. */
+/* Convert UTF-8 from the gateway to the encoding of the database. */
 static char *
 clients_text(WireBytes bytes)
 {
@@ -109,7 +108,7 @@ clients_set_count(ClientsRow *row, ClientsColumn column, uint64 count)
 static void
 clients_set_name(ClientsRow *row, ClientsColumn column, const char *name)
 {
-	/* namein() cuts what is too long between two characters. */
+	/* namein() truncates at a character. */
 	if (name[0] != '\0')
 		clients_set(row, column, DirectFunctionCall1(namein, CStringGetDatum(name)));
 }
@@ -121,7 +120,7 @@ clients_set_address(ClientsRow *row, const WireClient *client)
 
 	if (address[0] == '\0')
 		return;
-	/* As inet_client_addr() does: inet has no room for the zone of a link-local address. */
+	/* Remove the zone of a link-local address, which inet cannot store, like inet_client_addr(). */
 	if (strchr(address, ':') != NULL)
 		clean_ipv6_addr(AF_INET6, address);
 	clients_set(row, CLIENTS_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(address)));
@@ -137,7 +136,7 @@ clients_compare_names(const void *a, const void *b)
 static void
 clients_set_channels(ClientsRow *row, WireBytes list)
 {
-	/* A string takes at least its length. */
+	/* Each string takes at least its length field. */
 	size_t most = list.len / sizeof(uint32);
 	char **names = palloc(sizeof(char *) * (most + 1));
 	Datum *datums = palloc(sizeof(Datum) * (most + 1));
@@ -218,7 +217,7 @@ clients_handle(ClientsReader *reader, const WireMessage *message)
 		reader->ended = true;
 }
 
-/* Handle the complete frames that have come. */
+/* Process the complete frames that have arrived. */
 static void
 clients_dispatch(ClientsReader *reader)
 {
@@ -232,7 +231,7 @@ clients_dispatch(ClientsReader *reader)
 						errmsg("malformed frame from gateway %d", reader->gateway)));
 }
 
-/* Milliseconds that the gateway still has; not above 0: none. */
+/* Return how many milliseconds the gateway has left; 0 or less: none. */
 static long
 clients_time_left(const ClientsReader *reader)
 {
@@ -256,7 +255,7 @@ clients_wait(const ClientsReader *reader, long timeout)
 	ResetLatch(MyLatch);
 }
 
-/* Connect, and say what we want. False: errno says why not. */
+/* Connect and send the request. On failure returns false with errno set. */
 static bool
 clients_ask(ClientsReader *reader)
 {
@@ -264,12 +263,12 @@ clients_ask(ClientsReader *reader)
 
 	if (!frames_connect(&reader->socket, reader->gateway))
 		return false;
-	/* A fresh socket takes so little at once. */
+	/* A new socket accepts such a small frame at once. */
 	frames_queue(&reader->socket, &hello);
 	return frames_flush(&reader->socket);
 }
 
-/* Read all that the gateway has to say. Returns NULL, or what kept it from saying it all. */
+/* Read the whole answer of the gateway. Returns NULL, or the reason why it is incomplete. */
 static const char *
 clients_listen(ClientsReader *reader)
 {
@@ -294,7 +293,7 @@ clients_listen(ClientsReader *reader)
 	return NULL;
 }
 
-/* Ask one gateway, which may be gone by now. */
+/* Read the clients of one gateway, which may have ended. */
 static void
 clients_read_gateway(ClientsReader *reader, int gateway)
 {
@@ -303,7 +302,8 @@ clients_read_gateway(ClientsReader *reader, int gateway)
 	reader->ended = false;
 	INSTR_TIME_SET_CURRENT(reader->began);
 	/*
-	 * Counted with what the server opens for itself, or it would run out of descriptors elsewhere.
+	 * Count the socket as an external file descriptor, so that the server does not run out of
+	 * descriptors.
 	 */
 	if (!AcquireExternalFD())
 		ereport(ERROR, (errcode_for_socket_access(),
@@ -342,7 +342,7 @@ clients_gateway_running(int gateway)
 	return running;
 }
 
-/* The rows of notifyd.clients; none where the library is not preloaded. */
+/* Return the rows of notifyd.clients; none if the library is not preloaded. */
 Datum
 notifyd_client_rows(PG_FUNCTION_ARGS)
 {

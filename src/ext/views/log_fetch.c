@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log_fetch.c
- *	  notify_fetch(id): one whole event from the log.
+ *	  notify_fetch(id): returns a whole event from the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,9 +46,10 @@ PG_FUNCTION_INFO_V1(notify_fetch);
 /*
  * notify_fetch(id bigint) -> json
  *
- * The event with that id, whole, as a client would get it in "params" if no limit of size were in
- * its way; NULL if the log does not have it, or if the caller may not read what the event carries:
- * ids can be guessed, and an error would tell that there is such an event, and of what.
+ * Returns the event with that id as clients get it in "params", but without a limit on its size.
+ * Returns NULL if the log does not contain it or the caller may not read its contents. There is no
+ * error in the second case, because ids can be guessed, and the error would reveal the event's
+ * existence.
  */
 Datum
 notify_fetch(PG_FUNCTION_ARGS)
@@ -58,8 +59,8 @@ notify_fetch(PG_FUNCTION_ARGS)
 	Snapshot snapshot;
 
 	/*
-	 * Not log_attach(): on a standby there are no counters yet, and what it set would be outdated
-	 * at promotion.
+	 * Do not call log_attach(): a standby has no counters yet, and they would be outdated after a
+	 * promotion.
 	 */
 	shared_require();
 	extension_require_version();

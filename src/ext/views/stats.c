@@ -1,15 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * stats.c
- *	  What the views notifyd.stats shows.
+ *	  The rows of the view notifyd.stats.
  *
- * A row for each database that has a feed, or should have one, and a row for each gateway.
- * Everything is read from shared memory, piece by piece: the numbers of one row are of
+ * There is a row for each database that has a feed or should have one, and one for each gateway.
+ * Everything is read from shared memory, one value after the other, so the numbers in a row are of
  * about the same moment.
  *
- * Members of pg_read_all_stats see all. Others see the row of the database that they are
- * connected to, without the process ids, as it is with pg_stat_activity: that events are
- * lagging concerns them, what else is going on in the server does not.
+ * Members of pg_read_all_stats see all rows. Other roles see the row of the database that they are
+ * connected to, without process ids, like in pg_stat_activity: they need to know that their events
+ * lag, but not what else the server does.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,7 +31,7 @@
 
 PG_FUNCTION_INFO_V1(notifyd_stats_rows);
 
-/* Columns of notifyd.stats_rows(), in its order. */
+/* The columns of notifyd.stats_rows(), in their order. */
 typedef enum StatsColumn
 {
 	STATS_KIND = 0,
@@ -117,7 +117,8 @@ stats_begin(StatsRow *row, const char *kind, const char *name)
 }
 
 /*
- * How many backends are committing events of a database, and which of them began first (0: none).
+ * Return how many backends are committing events of a database, and set *oldest_pid to the one that
+ * began first (0: none).
  */
 static int
 stats_in_flight(int index, int *oldest_pid)
@@ -144,8 +145,8 @@ stats_in_flight(int index, int *oldest_pid)
 }
 
 /*
- * Has a running feed not gone through its loop for long? Whoever stops it does not stop us from
- * noticing.
+ * Return true if a running feed has not completed a round of its loop for long. This works for a
+ * stopped feed too.
  */
 static bool
 stats_feed_silent(NotifydDatabase *database)
@@ -175,7 +176,7 @@ stats_feed_state(FeedState state, bool held, bool silent)
 	return held ? "held" : "waiting";
 }
 
-/* What pg_database says of a database; false for one that is gone. */
+/* Read a database's row of pg_database. Returns false if the database does not exist. */
 static bool
 stats_database_row(Oid oid, FormData_pg_database *row)
 {
@@ -196,7 +197,7 @@ stats_database_closed(Oid oid)
 	return stats_database_row(oid, &row) && !row.datallowconn;
 }
 
-/* The life of a database's feed. */
+/* Fill in the state of a database's feed. */
 static void
 stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
 {
@@ -303,14 +304,14 @@ stats_gateway(StatsRow *row, int number)
 	stats_set_count(row, STATS_QUEUED_BYTES, gateway.queued);
 }
 
-/* The name of an entry's database, if it has a row in the view; else NULL. */
+/* Return the name of an entry's database if the view has a row for it, or NULL. */
 static char *
 stats_database_name(const NotifydDatabase *database, bool all)
 {
 	Oid oid = database->oid;
 	FormData_pg_database row;
 
-	/* Pairs with the one in shared_reset_database(). */
+	/* Pairs with the barrier in shared_reset_database(). */
 	pg_read_barrier();
 	if (!OidIsValid(oid) || (!all && oid != MyDatabaseId))
 		return NULL;
@@ -319,7 +320,7 @@ stats_database_name(const NotifydDatabase *database, bool all)
 	return pstrdup(NameStr(row.datname));
 }
 
-/* The rows of notifyd.stats; none where the library is not preloaded. */
+/* Return the rows of notifyd.stats; none if the library is not preloaded. */
 Datum
 notifyd_stats_rows(PG_FUNCTION_ARGS)
 {
