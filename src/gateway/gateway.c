@@ -320,8 +320,7 @@ gateway_serve(void)
 	routes_init(&gateway.http, &gateway.routes);
 	http_server_init(&gateway.http);
 	if (!transport_lws_start(gateway.loop) ||
-		!link_start(gateway.loop, gateway.config.feed_socket, gateway.config.gateway,
-					&gateway.hub) ||
+		!link_start(gateway.loop, GATEWAY_LINK_FD, gateway.config.gateway, &gateway.hub) ||
 		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, HTTP_READ_MS,
 						gateway_accepted))
 		return false;

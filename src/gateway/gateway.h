@@ -10,7 +10,8 @@
 
 /* The descriptors that the launcher passes. */
 #define GATEWAY_CONTROL_PIPE_FD 3
-#define GATEWAY_LISTENER_FD     4
+#define GATEWAY_LINK_FD         4
+#define GATEWAY_LISTENER_FD     5
 
 /* From STOP to the end: time for the clients to take what is queued. */
 #define GATEWAY_STOP_MS 1000

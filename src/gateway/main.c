@@ -7,7 +7,8 @@
  *	  0, 1		/dev/null
  *	  2			the server's log
  *	  3			the control pipe, frames of wire.h in both directions
- *	  4 ...		listening sockets
+ *	  4			the socket that feeds and backends connect to
+ *	  5 ...		the sockets that clients connect to
  * an empty environment and the data directory as its working directory. It says nothing of
  * interest on its command line, and ends with its parent.
  *

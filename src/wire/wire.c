@@ -201,7 +201,6 @@ wire_config(WireCursor *c, WireConfig *config)
 	wire_u32(c, &config->max_message);
 	wire_u64(c, &config->client_buffer);
 	wire_u32(c, &config->keepalive_ms);
-	wire_bytes(c, &config->feed_socket);
 	wire_bytes(c, &config->database);
 	wire_bytes(c, &config->origins);
 	wire_bytes(c, &config->listen_addresses);

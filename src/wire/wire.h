@@ -8,8 +8,8 @@
  *
  *	  control pipe	launcher <-> gateway, an inherited socket pair (file descriptor 3
  *				of the gateway). End-of-file on it ends the gateway.
- *	  link		feed <-> gateway, a Unix socket in the data directory that the
- *				gateway binds and every feed connects to.
+ *	  link		feed <-> gateway, a Unix socket in the data directory that the launcher
+ *				binds, the gateway accepts on and every feed connects to.
  *
  * A backend that asks for the connected clients uses the same socket: its HELLO names no database,
  * and the gateway answers with HELLO, a CLIENT for each client and CLIENTS_END.
@@ -114,9 +114,10 @@ typedef struct WirePosition
 
 typedef struct WireConfig
 {
-	uint16_t version;   /* WIRE_VERSION */
-	uint16_t gateway;   /* number of this gateway, from 0 */
-	uint16_t listeners; /* number of listening sockets, inherited as descriptors 4, 5, ... */
+	uint16_t version; /* WIRE_VERSION */
+	uint16_t gateway; /* number of this gateway, from 0 */
+	uint16_t
+		listeners; /* number of clients' listening sockets, inherited as descriptors 5, 6, ... */
 	uint16_t port;
 	uint8_t anonymous;        /* 1: accept clients without a token */
 	uint32_t max_clients;     /* maximum for this gateway */
@@ -124,9 +125,8 @@ typedef struct WireConfig
 	uint32_t max_message;     /* maximum size of a client's message, in bytes */
 	uint64_t client_buffer;   /* maximum number of bytes queued for one client */
 	uint32_t keepalive_ms;    /* 0: no pings */
-	WireBytes feed_socket; /* path of the socket for the feeds, relative to the working directory */
-	WireBytes database;    /* pg_notifyd.default_database */
-	WireBytes origins;     /* pg_notifyd.allowed_origins, unparsed */
+	WireBytes database;       /* pg_notifyd.default_database */
+	WireBytes origins;        /* pg_notifyd.allowed_origins, unparsed */
 	WireBytes
 		listen_addresses; /* pg_notifyd.listen_addresses, unparsed: names allowed in a Host header */
 } WireConfig;

@@ -39,15 +39,15 @@ sub start
 		settings => {
 			version => 2, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
 			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0,
-			feed_socket => 'gateway.0.sock', database => 'postgres', origins => '', addresses => 'localhost',
+			database => 'postgres', origins => '', addresses => 'localhost',
 			%settings
 		},
 	}, $class;
 
+	my $link = IO::Socket::UNIX->new(Local => "$directory/link.sock", Listen => 128) or die "listen: $!";
 	socketpair(my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
-	$self->{pid} = _spawn($directory, $theirs, $listener, $settings{limit});
-	close $theirs;
-	close $listener;
+	$self->{pid} = _spawn($directory, [$theirs, $link, $listener], $settings{limit});
+	close $_ for $theirs, $link, $listener;
 	$self->{channel} = Gateway::Peer->new($ours);
 	return $self;
 }
@@ -65,16 +65,16 @@ sub new
 # Start the program with the descriptors that the launcher gives it, and nothing else.
 sub _spawn
 {
-	my ($directory, $channel, $listener, $limit) = @_;
+	my ($directory, $sockets, $limit) = @_;
 	my $program = program();
 	my $pid = fork // die "fork: $!";
 
 	return $pid if $pid;
 	chdir "$directory" or POSIX::_exit(71);
-	my @from = map { POSIX::dup(fileno $_) } $channel, $listener;
-	POSIX::dup2($from[$_], 100 + $_) for 0 .. 1;
-	POSIX::dup2(100 + $_, 3 + $_) for 0 .. 1;
-	POSIX::close($_) for 5 .. 110;
+	my @from = map { POSIX::dup(fileno $_) } @$sockets;
+	POSIX::dup2($from[$_], 100 + $_) for 0 .. $#from;
+	POSIX::dup2(100 + $_, 3 + $_) for 0 .. $#from;
+	POSIX::close($_) for 4 + $#from .. 110;
 	my $null = POSIX::open('/dev/null', POSIX::O_RDWR());
 	POSIX::dup2($null, $_) for 0 .. 1;
 	POSIX::close($null);
@@ -97,7 +97,7 @@ sub configure
 	$self->{channel}->send(
 		1,
 		pack('v4CV3Q<V', @$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive)})
-		  . join('', map { pack('V/a*', $_) } @$s{qw(feed_socket database origins addresses)}));
+		  . join('', map { pack('V/a*', $_) } @$s{qw(database origins addresses)}));
 }
 
 # What the launcher finds wrong; empty: nothing. LOOKING: it does not know all databases yet. Returns whether it is answered.
@@ -206,7 +206,7 @@ sub until
 sub feed
 {
 	my ($self, $database, %options) = @_;
-	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/$self->{settings}{feed_socket}")
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/link.sock")
 	  or die "connect: $!";
 	my $feed = Gateway::Feed->new($socket);
 
@@ -221,7 +221,7 @@ sub feed
 sub backend
 {
 	my ($self) = @_;
-	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/$self->{settings}{feed_socket}")
+	my $socket = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => "$self->{directory}/link.sock")
 	  or die "connect: $!";
 	my $backend = Gateway::Peer->new($socket);
 

@@ -103,7 +103,7 @@ sub works
 
 works('it works')->close;
 
-# What the gateway inherits: three standard descriptors, the channel, the listeners; and nothing to
+# What the gateway inherits: three standard descriptors, the channel, the link socket, the listeners; and nothing to
 # read secrets from.
 {
 	my ($gateway) = gateway_pids($node);
@@ -112,11 +112,11 @@ works('it works')->close;
 	my %times;
 
 	is("$fd{0} $fd{1}", '/dev/null /dev/null', 'standard input and output are empty');
-	like($fd{$_}, qr/^socket:/, "descriptor $_ is a socket") foreach 3, 4;
+	like($fd{$_}, qr/^socket:/, "descriptor $_ is a socket") foreach 3, 4, 5;
 	delete @fd{ 0, 1, 2 };
 	is(join(' ', grep { m{^/} && !m{^/dev/} } values %fd), '', 'no file is open but standard error and devices');
 	is(join(' ', grep { $fd{$_} =~ /^(socket|pipe):/ && $launcher{ $fd{$_} } } sort keys %fd),
-		join(' ', 4 .. 3 + localhost_addresses()),
+		join(' ', 5 .. 4 + localhost_addresses()),
 		'it shares the listening sockets with the launcher, and no other socket or pipe');
 	$times{$_}++ foreach grep { /^socket:/ } values %fd;
 	is(join(' ', grep { $times{$_} > 1 } keys %times), '', 'it has no socket twice');
@@ -133,6 +133,7 @@ works('it works')->close;
 	  foreach $postmaster, worker('pg_notifyd launcher'), worker('pg_notifyd feed');
 
 	is((stat $node->data_dir . '/pg_notifyd')[2] & 07777, 0700, 'the directory of its socket is private');
+	is((stat $node->data_dir . '/pg_notifyd/pgsql_tmp.gateway.0.sock')[2] & 07777, 0600, 'and so is the socket');
 }
 
 # A limit for each address, from a reload on.

@@ -28,7 +28,6 @@ static const WireMessage messages[] = {
 				  .max_message = 65536,
 				  .client_buffer = 8388608,
 				  .keepalive_ms = 30000,
-				  .feed_socket = TEXT("pg_notifyd/gateway.1.sock"),
 				  .database = TEXT("postgres"),
 				  .origins = TEXT("https://a.example"),
 				  .listen_addresses = TEXT("localhost")}},

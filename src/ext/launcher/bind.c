@@ -14,12 +14,16 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include "ext/base/shared.h"
 #include "ext/launcher/bind.h"
 #include "utils/varlena.h"
 
-#define BIND_BACKLOG 4096 /* the kernel caps it with net.core.somaxconn */
+#define BIND_BACKLOG      4096 /* the kernel caps it with net.core.somaxconn */
+#define BIND_LINK_BACKLOG 128
 
 void
 bind_describe(const SockAddr *address, char *buf, int size)
@@ -202,6 +206,34 @@ bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, Bi
 	}
 	list_free(names);
 	pfree(copy);
+}
+
+pgsocket
+bind_link(int gateway)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	pgsocket fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask;
+	bool bound;
+	int saved;
+
+	if (fd == PGINVALID_SOCKET)
+		return PGINVALID_SOCKET;
+	shared_gateway_socket(gateway, address.sun_path, sizeof(address.sun_path));
+	if (unlink(address.sun_path) == 0 || errno == ENOENT)
+	{
+		/* bind() creates the file with the mode that the umask leaves. */
+		mask = umask(S_IXUSR | S_IRWXG | S_IRWXO);
+		bound = bind(fd, (const struct sockaddr *) &address, sizeof(address)) == 0;
+		umask(mask);
+		if (bound && listen(fd, BIND_LINK_BACKLOG) == 0)
+			return fd;
+	}
+
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return PGINVALID_SOCKET;
 }
 
 bool

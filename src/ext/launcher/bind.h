@@ -47,6 +47,13 @@ typedef struct BindProblem
 extern void
 bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, BindProblem *problem);
 
+/*
+ * A nonblocking listening socket that feeds and backends connect to, to reach the gateway of this
+ * number: a Unix socket that only the server's own user can connect to. A file that has its name is
+ * removed. Its directory has to be there. PGINVALID_SOCKET and errno if that fails.
+ */
+extern pgsocket bind_link(int gateway);
+
 /* Close the sockets of a set that are not in except as well, and empty it. */
 extern void bind_close(BindSet *set, const BindSet *except);
 

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "ext/base/settings.h"
-#include "ext/base/shared.h"
 #include "ext/launcher/control_pipe.h"
 #include "ext/launcher/sockets.h"
 
@@ -29,14 +28,12 @@ control_pipe_flush(FrameSocket *pipe)
 void
 control_pipe_send_config(FrameSocket *pipe, int gateway)
 {
-	char path[NOTIFYD_SOCKET_SIZE];
 	int share = notifyd_max_clients / notifyd_gateways;
 	WireMessage message = {.type = WIRE_CONFIG};
 	WireConfig *config = &message.u.config;
 
 	if (gateway < notifyd_max_clients % notifyd_gateways)
 		share++;
-	shared_gateway_socket(gateway, path, sizeof(path));
 
 	config->version = WIRE_VERSION;
 	config->gateway = (uint16) gateway;
@@ -50,7 +47,6 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->max_message = (uint32) notifyd_max_message_size;
 	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
 	config->keepalive_ms = (uint32) notifyd_keepalive;
-	config->feed_socket = frames_bytes(path);
 	config->database = frames_bytes(notifyd_default_database);
 	config->origins = frames_bytes(notifyd_allowed_origins);
 	config->listen_addresses = frames_bytes(sockets_bound.addresses);

@@ -161,8 +161,10 @@ static bool
 gateway_process_spawn(GatewayProcess *gateway, pgsocket *pipe, char *problem, size_t size)
 {
 	char title[NAMEDATALEN + 64];
-	int listeners[BIND_MAX];
+	int sockets[SPAWN_MAX_SOCKETS];
+	int nsockets = 0;
 	int pair[2];
+	pgsocket link;
 
 	if (!gateway_process_prepare(problem, size))
 		return false;
@@ -171,16 +173,28 @@ gateway_process_spawn(GatewayProcess *gateway, pgsocket *pipe, char *problem, si
 		snprintf(problem, size, "could not create a socket pair: %m");
 		return false;
 	}
+	link = bind_link(gateway->number);
+	if (link == PGINVALID_SOCKET)
+	{
+		snprintf(problem, size, "could not listen in directory \"%s\": %m", NOTIFYD_SOCKET_DIR);
+		close(pair[0]);
+		close(pair[1]);
+		return false;
+	}
+	sockets[nsockets++] = pair[1];
+	sockets[nsockets++] = link;
 	for (int i = 0; i < sockets_bound.set.n; i++)
-		listeners[i] = sockets_bound.set.sockets[i].fd;
+		sockets[nsockets++] = sockets_bound.set.sockets[i].fd;
 	snprintf(title, sizeof(title), "pg_notifyd: %s%sgateway %d", cluster_name,
 			 cluster_name[0] != '\0' ? ": " : "", gateway->number);
 
-	gateway->pid = spawn_program(title, pair[1], listeners, sockets_bound.set.n);
+	gateway->pid = spawn_program(title, sockets, nsockets);
+	if (gateway->pid < 0)
+		snprintf(problem, size, "could not fork: %m");
+	close(link);
 	close(pair[1]);
 	if (gateway->pid < 0)
 	{
-		snprintf(problem, size, "could not fork: %m");
 		gateway->pid = 0;
 		close(pair[0]);
 		return false;

@@ -17,7 +17,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "ext/launcher/bind.h"
 #include "miscadmin.h"
 #include "ext/launcher/spawn.h"
 
@@ -70,29 +69,27 @@ spawn_close_from(int first, int limit)
  * go: so up first, then down.
  */
 static bool
-spawn_arrange(int pipe, const int *listeners, int nlisteners, int limit)
+spawn_arrange(const int *sockets, int nsockets, int limit)
 {
-	int above = SPAWN_FIRST_LISTENER + nlisteners;
-	int moved[BIND_MAX];
+	int above = SPAWN_FIRST_SOCKET + nsockets;
+	int moved[SPAWN_MAX_SOCKETS];
 	int null;
 
-	pipe = fcntl(pipe, F_DUPFD, above);
 	spawn_program_fd = fcntl(spawn_program_fd, F_DUPFD, above);
-	if (pipe < 0 || spawn_program_fd < 0)
+	if (spawn_program_fd < 0)
 		return false;
-	for (int i = 0; i < nlisteners; i++)
+	for (int i = 0; i < nsockets; i++)
 	{
-		moved[i] = fcntl(listeners[i], F_DUPFD, above);
+		moved[i] = fcntl(sockets[i], F_DUPFD, above);
 		if (moved[i] < 0)
 			return false;
 	}
 	null = open("/dev/null", O_RDWR);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
-		dup2(pipe, SPAWN_CONTROL_PIPE) < 0)
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
 		return false;
-	for (int i = 0; i < nlisteners; i++)
+	for (int i = 0; i < nsockets; i++)
 	{
-		if (dup2(moved[i], SPAWN_FIRST_LISTENER + i) < 0)
+		if (dup2(moved[i], SPAWN_FIRST_SOCKET + i) < 0)
 			return false;
 	}
 	spawn_close_from(above, limit);
@@ -112,7 +109,7 @@ spawn_reset_signals(void)
 }
 
 pid_t
-spawn_program(const char *title, int pipe, const int *listeners, int nlisteners)
+spawn_program(const char *title, const int *sockets, int nsockets)
 {
 	char *const argv[] = {unconstify(char *, title), NULL};
 	char *const envp[] = {NULL};
@@ -122,7 +119,7 @@ spawn_program(const char *title, int pipe, const int *listeners, int nlisteners)
 	sigset_t before;
 	pid_t pid;
 
-	Assert(nlisteners <= BIND_MAX);
+	Assert(nsockets <= SPAWN_MAX_SOCKETS);
 
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
@@ -145,7 +142,7 @@ spawn_program(const char *title, int pipe, const int *listeners, int nlisteners)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(SPAWN_NOT_EXECUTABLE);
 	(void) setsid();
-	if (!spawn_arrange(pipe, listeners, nlisteners, limit))
+	if (!spawn_arrange(sockets, nsockets, limit))
 		_exit(SPAWN_NOT_EXECUTABLE);
 	spawn_reset_signals();
 	fexecve(spawn_program_fd, argv, envp);

@@ -10,9 +10,11 @@
 
 #include "postgres.h"
 
-/* Descriptors of the program, as wire.h says: standard ones, the control pipe, the listeners. */
-#define SPAWN_CONTROL_PIPE   3
-#define SPAWN_FIRST_LISTENER 4
+#include "ext/launcher/bind.h"
+
+/* The program's sockets are its descriptors from this one on. */
+#define SPAWN_FIRST_SOCKET 3
+#define SPAWN_MAX_SOCKETS  (2 + BIND_MAX) /* the control pipe, the link socket, the listeners */
 
 /* Exit code of a child that could not become the program, as the shell's. */
 #define SPAWN_NOT_EXECUTABLE 126
@@ -32,11 +34,11 @@ extern const char *spawn_program_path(void);
 
 /*
  * Run the program, which is open, in a process, and a session, of its own. It has /dev/null as
- * standard input and output, our standard error, pipe as descriptor 3, the listeners
- * from 4 on and no other; title as its argument 0 and no other; no environment; default
- * signal handling; and it is killed when we end. Returns its pid, which the caller has
- * to wait for, or -1 and errno.
+ * standard input and output, our standard error, these sockets as descriptors 3, 4, ... in their
+ * order, and no other; title as its argument 0 and no other; no environment; default signal
+ * handling; and it is killed when we end. Returns its pid, which the caller has to wait for, or -1
+ * and errno.
  */
-extern pid_t spawn_program(const char *title, int pipe, const int *listeners, int nlisteners);
+extern pid_t spawn_program(const char *title, const int *sockets, int nsockets);
 
 #endif /* PG_NOTIFYD_SPAWN_H */

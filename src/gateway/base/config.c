@@ -21,11 +21,10 @@ config_string(char **to, WireBytes from)
 void
 config_set(Config *config, const WireConfig *from)
 {
-	if (config->feed_socket == NULL)
+	if (config->listeners == 0)
 	{
 		config->gateway = from->gateway;
 		config->listeners = from->listeners;
-		config_string(&config->feed_socket, from->feed_socket);
 	}
 	config->anonymous = from->anonymous != 0;
 	config->max_clients = from->max_clients;
@@ -41,7 +40,6 @@ config_set(Config *config, const WireConfig *from)
 void
 config_free(Config *config)
 {
-	free(config->feed_socket);
 	free(config->database);
 	free(config->origins);
 	free(config->listen_addresses);

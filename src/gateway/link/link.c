@@ -7,11 +7,8 @@
  */
 #include "gateway/link/link.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gateway/link/clients.h"
@@ -185,27 +182,20 @@ link_on_connection(uv_stream_t *listener, int status)
 }
 
 bool
-link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub)
+link_start(uv_loop_t *loop, int listener, uint16_t gateway, Hub *hub)
 {
-	mode_t mask;
 	int result;
 
 	link_loop = loop;
 	link_gateway = gateway;
 	link_hub = hub;
-	if (unlink(path) != 0 && errno != ENOENT)
-	{
-		log_write(WIRE_LOG_ERROR, "could not remove \"%s\": %s", path, strerror(errno));
-		return false;
-	}
 	(void) uv_pipe_init(loop, &link_listener, 0);
-	mask = umask(0177);
-	result = uv_pipe_bind(&link_listener, path);
-	umask(mask);
+	result = uv_pipe_open(&link_listener, listener);
 	if (result == 0)
 		result = uv_listen((uv_stream_t *) &link_listener, LINK_BACKLOG, link_on_connection);
 	if (result != 0)
-		log_write(WIRE_LOG_ERROR, "could not listen on \"%s\": %s", path, uv_strerror(result));
+		log_write(WIRE_LOG_ERROR, "could not accept feeds on descriptor %d: %s", listener,
+				  uv_strerror(result));
 	return result == 0;
 }
 

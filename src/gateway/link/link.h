@@ -20,10 +20,10 @@
 #define LINK_HELLO_MS 10000
 
 /*
- * Bind the feeds' socket and accept them: only processes of our own user. An old socket
- * of this name is removed.
+ * Accept feeds and backends on this listening socket: only processes of our own user. gateway: its
+ * number, which they are told.
  */
-extern bool link_start(uv_loop_t *loop, const char *path, uint16_t gateway, Hub *hub)
+extern bool link_start(uv_loop_t *loop, int listener, uint16_t gateway, Hub *hub)
 	__attribute__((warn_unused_result));
 
 /* The launcher says that the database of this name is no more: end its clients and its link. */
