@@ -38,19 +38,19 @@ test_leaving(void **state)
 	int64_t idle_since = T;
 
 	(void) state;
-	assert_false(due_leave(&idle_since, false, T + 2000 * MS - 1, 2000));
-	assert_true(due_leave(&idle_since, false, T + 2000 * MS, 2000));
-	assert_false(due_leave(&idle_since, false, T + 1000000 * MS, -1));
+	assert_false(due_end(&idle_since, false, T + 2000 * MS - 1, 2000));
+	assert_true(due_end(&idle_since, false, T + 2000 * MS, 2000));
+	assert_false(due_end(&idle_since, false, T + 1000000 * MS, -1));
 
 	/* A subscription begins the waiting anew. */
-	assert_false(due_leave(&idle_since, true, T + 5000 * MS, 2000));
-	assert_false(due_leave(&idle_since, false, T + 7000 * MS - 1, 2000));
-	assert_true(due_leave(&idle_since, false, T + 7000 * MS, 2000));
-	assert_false(due_leave(&idle_since, true, T + 7000 * MS, 0));
+	assert_false(due_end(&idle_since, true, T + 5000 * MS, 2000));
+	assert_false(due_end(&idle_since, false, T + 7000 * MS - 1, 2000));
+	assert_true(due_end(&idle_since, false, T + 7000 * MS, 2000));
+	assert_false(due_end(&idle_since, true, T + 7000 * MS, 0));
 
 	/* So does a clock that is set back. */
-	assert_false(due_leave(&idle_since, false, T, 2000));
-	assert_true(due_leave(&idle_since, false, T + 2000 * MS, 2000));
+	assert_false(due_end(&idle_since, false, T, 2000));
+	assert_true(due_end(&idle_since, false, T + 2000 * MS, 2000));
 }
 
 int

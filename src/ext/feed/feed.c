@@ -1,37 +1,38 @@
 /*-------------------------------------------------------------------------
  *
  * feed.c
- *	  The feed: one background worker per database that has the extension.
+ *	  The feed: one background worker for each database that has the extension.
  *
- * It reads the log in order of id, LISTENs, decides who may see what, and sends events to the
+ * It reads the log in the order of ids, LISTENs, decides who may see what, and sends events to the
  * gateways.
  *
- *	  feed.c			life, main loop, retention
- *	  feed_link.c			sockets to the gateways, one link each
+ *	  feed.c			start and end, main loop, retention
+ *	  feed_link.c		sockets to the gateways, one link each
  *	  feed_stream.c		subscriptions, and what a role may see of a channel
- *	  feed_change.c		what these decisions depend on has changed
- *	  feed_recheck.c	when they are made anew
- *	  feed_position.c	where links are in the log
- *	  feed_event.c		what an event of the log is for a client
- *	  feed_read.c		from log rows to frames, as they come
- *	  feed_replay.c		the same for replays; turns.c: which is read for next
+ *	  feed_change.c		changes that these decisions depend on
+ *	  feed_recheck.c	when decisions are repeated
+ *	  feed_position.c	the positions of links in the log
+ *	  feed_event.c		how events of the log are sent to clients
+ *	  feed_read.c		reads live events and sends them as frames
+ *	  feed_replay.c		the same for replays; turns.c chooses the next one
+ *	  throttle.c		how long the feed pauses under load
  *	  listen.c			raw notifications
  *
- * One loop, and nothing in it waits: not for a gateway (sockets do not block; what is not taken
- * stays in the log), not for a client (replays have credit), not for a lock that a user could hold
- * (retention takes its lock only if it is free; catalogs are read under the weakest lock). Each
- * round is bounded, and between rounds there is no transaction and no snapshot, so nothing keeps
- * vacuum from its work.
+ * Nothing in the main loop waits: not for a gateway (sockets do not block, and events that a
+ * gateway does not accept stay in the log), not for a client (replays have credit), and not for a
+ * lock that a user could hold (retention takes its lock only if it is free, and catalogs are read
+ * with the weakest lock). Each round is bounded. Between rounds there is no transaction and no
+ * snapshot, so the feed does not hold back VACUUM.
  *
- * What wakes it: a commit with events, through log_decided(), but only if feed_asleep is set;
- * NOTIFY, by its signal; frames from a gateway; a gateway that has become ready; DDL that may
- * change decisions, through at_end.c. All of them set the latch; and it looks by itself once a
- * second, should one be lost.
+ * The feed is woken by a commit with events, through log_decided(), but only if feed_asleep is set;
+ * by NOTIFY, with its signal; by frames from a gateway; by a gateway that becomes ready; and by DDL
+ * that may change decisions, through at_end.c. All of them set the latch. Once a second the feed
+ * also looks by itself, in case a wake-up is lost.
  *
- * It exits 0 on SIGTERM and when there is nothing to do for it (no extension; somebody needs the database to
- * himself; nobody has been subscribed for pg_notifyd.idle_timeout) and lets errors end it
- * otherwise; the launcher starts another one. Nothing is lost by that: what has been sent is known
- * by the gateways, which subscribe anew from there.
+ * It exits with 0 on SIGTERM and when it is not needed: the extension is not installed, a session
+ * needs the database without other processes, or there were no subscribers for
+ * pg_notifyd.idle_timeout. Errors end it too, and the launcher starts a new one. Nothing is lost:
+ * the gateways know what was sent, and subscribe again from there.
  *
  *-------------------------------------------------------------------------
  */
@@ -60,25 +61,24 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/listen.h"
 #include "ext/feed/feed_due.h"
-#include "ext/feed/gather.h"
+#include "ext/feed/throttle.h"
 #include "ext/launcher/launcher.h"
 #include "ext/base/settings.h"
 #include "ext/watch/watch.h"
 #include "ext/base/worker.h"
 
-#define FEED_TICK_MS    1000 /* it looks by itself at least this often */
+#define FEED_TICK_MS    1000 /* the feed looks for work at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
-#define FEED_LOCKED_MS  20   /* or while somebody has the extension's tables to himself */
-#define FEED_VISIT_MS                                                                              \
-	2000 /* one that has come for retention stays so long, should somebody subscribe */
+#define FEED_LOCKED_MS  20   /* and this often while a command has locked the extension's tables */
+#define FEED_VISIT_MS   2000 /* a feed started for retention waits this long for a subscription */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
 
 /* ---------------- coming and going ---------------- */
 
-/* The end: what is queued is not waited for. */
+/* End the feed, without waiting for queued frames. */
 static void
-feed_leave(Feed *feed, FeedEvent why, const char *goodbye)
+feed_end(Feed *feed, FeedEvent why, const char *goodbye)
 {
 	if (goodbye != NULL)
 		link_goodbye_all(feed, goodbye);
@@ -98,8 +98,8 @@ feed_extension_there(void)
 }
 
 /*
- * The extension was dropped, or dropped and made anew: then another feed begins with the new
- * tables. Needs a transaction.
+ * End the feed if the extension was dropped, or dropped and created again; the next feed starts
+ * with the new tables. Needs a transaction.
  */
 static void
 feed_check_extension(Feed *feed)
@@ -113,15 +113,16 @@ feed_check_extension(Feed *feed)
 	}
 	CommitTransactionCommand();
 	if (there)
-		feed_leave(feed, FEED_EVENT_ENDED, NULL);
-	feed_leave(feed, FEED_EVENT_NO_EXTENSION, "the extension has been dropped from this database");
+		feed_end(feed, FEED_EVENT_ENDED, NULL);
+	feed_end(feed, FEED_EVENT_NO_EXTENSION, "the extension has been dropped from this database");
 }
 
 /*
- * The feed touches the extension's tables only between these two. DROP EXTENSION waits for it to
- * leave (watch_uninstall.c), and while a command has the tables to itself, or is about to, the
- * feed does not enter: false. Otherwise one of both could meet a deadlock, or the feed a table that
- * is gone. The lock is held by the session, because a round may have several transactions.
+ * The feed uses the extension's tables only between these two calls. DROP EXTENSION waits until the
+ * feed has released the lock (watch_uninstall.c). If a command holds the lock or waits for it,
+ * feed_enter() returns false, and the feed does not use the tables: otherwise there could be a
+ * deadlock, or a dropped table. The session holds the lock, because a round may have several
+ * transactions.
  */
 static void
 feed_lock_tag(Feed *feed, LOCKTAG *tag)
@@ -164,14 +165,14 @@ feed_begin(Oid database)
 	feed->database = shared_database(database);
 	feed->first = launcher_feed_attached(feed->database);
 	if (!feed_extension_there())
-		feed_leave(feed, FEED_EVENT_NO_EXTENSION, NULL);
+		feed_end(feed, FEED_EVENT_NO_EXTENSION, NULL);
 
 	StartTransactionCommand();
 	feed->incarnation = log_table(0);
 	if (!feed_enter(feed))
 	{
 		CommitTransactionCommand();
-		feed_leave(feed, FEED_EVENT_ENDED, NULL);
+		feed_end(feed, FEED_EVENT_ENDED, NULL);
 	}
 	log_attach();
 	extension_report_version();
@@ -198,22 +199,22 @@ feed_begin(Oid database)
 /* ---------------- leaving while nobody is subscribed ---------------- */
 
 /*
- * After the server's start each database gets a feed that finds out whether the extension is there.
- * Where slots are short, such a feed leaves its slot to the next one as soon as it knows.
+ * After the server has started, each database gets a feed to find out whether the extension is
+ * installed. If there are too few worker slots, such a feed ends as soon as it knows.
  */
 static bool
-feed_makes_room(const Feed *feed)
+feed_yields_slot(const Feed *feed)
 {
 	return feed->first && !feed->needed && pg_atomic_read_u32(&notifyd_shared->slots_short) != 0 &&
 		   (notifyd_idle_timeout != 0 || feed->database->life.excluded);
 }
 
-/* How long the feed stays while nobody is subscribed, in ms; -1: for ever. */
+/* Return how long the feed continues without subscribers, in ms; -1: forever. */
 static int
-feed_patience(const Feed *feed)
+feed_idle_limit(const Feed *feed)
 {
-	/* A gateway that has a link and does not know it yet would not hear that the feed is gone. */
-	if (feed_makes_room(feed) && link_all_greeted(feed))
+	/* A gateway that has not answered yet would not learn that the feed ends. */
+	if (feed_yields_slot(feed) && link_all_greeted(feed))
 		return 0;
 	if (feed->database->life.excluded || (feed->database->life.visit && !feed->needed))
 		return FEED_VISIT_MS;
@@ -225,21 +226,21 @@ feed_patience(const Feed *feed)
 }
 
 /*
- * Whether the database can do without a feed: then the launcher tells the gateways, which ask for
- * another one when it is needed.
+ * Return true if the database does not need a feed now. The launcher then informs the gateways,
+ * which request another feed when they need one.
  */
 static bool
-feed_may_leave(Feed *feed)
+feed_may_end(Feed *feed)
 {
 	if (feed->nsubs > 0)
 		feed->needed = true;
-	return due_leave(&feed->idle_since, feed->nsubs > 0, feed->now, feed_patience(feed)) &&
+	return due_end(&feed->idle_since, feed->nsubs > 0, feed->now, feed_idle_limit(feed)) &&
 		   !log_retention_due(feed->database);
 }
 
 /*
- * Leave for now. Gateways that have not met this feed have to know a position for their clients.
- * Retention needs another feed later if anything is in the log.
+ * End the feed until it is needed. Gateways that have not met this feed need a position for their
+ * clients. If the log contains events, retention needs a feed later.
  */
 static void
 feed_fall_asleep(Feed *feed)
@@ -260,8 +261,8 @@ feed_fall_asleep(Feed *feed)
 	LWLockRelease(&notifyd_shared->lock);
 	ereport(DEBUG1,
 			(errmsg_internal("pg_notifyd feed for database \"%s\" leaves", feed->database_name)));
-	feed_leave(feed, FEED_EVENT_NOT_NEEDED,
-			   database->life.excluded ? "this database is no longer served" : NULL);
+	feed_end(feed, FEED_EVENT_NOT_NEEDED,
+			 database->life.excluded ? "this database is no longer served" : NULL);
 }
 
 /* ---------------- the loop ---------------- */
@@ -272,13 +273,13 @@ feed_reload(void)
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
 
-	/* pg_notifyd.anonymous_role may be another one. */
+	/* pg_notifyd.anonymous_role may have changed. */
 	change_all();
 }
 
 /*
- * Look for what there is to do, in one transaction. Its beginning takes invalidations in, after the
- * watermark was taken: a REVOKE that had ended before an event was committed counts for that event.
+ * Do the work of one round in one transaction. The transaction begins after the watermark was taken
+ * and processes invalidations: a REVOKE that was committed before an event applies to that event.
  */
 static FeedProgress
 feed_look(Feed *feed)
@@ -302,7 +303,7 @@ feed_look(Feed *feed)
 	return progress;
 }
 
-/* Note, for whoever reads the statistics, what has been delivered and that we are alive. */
+/* Publish what was delivered, and that the feed is alive, for the statistics. */
 static void
 feed_note_delivered(Feed *feed)
 {
@@ -327,7 +328,7 @@ feed_note_delivered(Feed *feed)
 }
 
 static void
-feed_tell_positions(Feed *feed)
+feed_send_positions(Feed *feed)
 {
 	uint64 slowest = PG_UINT64_MAX;
 
@@ -337,22 +338,22 @@ feed_tell_positions(Feed *feed)
 
 		if (link == NULL || !link->greeted)
 			continue;
-		link_tell_position(link, feed->nsubs > 0 && link->reader.after < feed->watermark);
+		link_send_position(link, feed->nsubs > 0 && link->reader.after < feed->watermark);
 		slowest = Min(slowest, link->position);
-		stream_tell_notifies_lost(link);
+		stream_reset_notifies(link);
 	}
 	if (slowest != PG_UINT64_MAX)
 		pg_atomic_write_u64(&feed->database->position, slowest);
 }
 
 /*
- * Lie down, unless something has come meanwhile. Whoever commits looks at feed_asleep after it has
- * published its work, and we look for work after we have set it: one of us sees the other.
+ * Wait, unless there is work. A commit reads feed_asleep after it has published its events, and the
+ * feed looks for events after it has set feed_asleep, so at least one of them sees the other.
  */
 static void
 feed_sleep(Feed *feed, long timeout)
 {
-	/* Where nobody is subscribed, nobody has to wake us. */
+	/* Without subscribers, commits need not wake the feed. */
 	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
 	pg_memory_barrier();
 	if (!position_behind(feed))
@@ -365,13 +366,14 @@ feed_sleep(Feed *feed, long timeout)
 }
 
 /*
- * Let events gather if time for it is owed, after a round that has sent some (gather.h). What wakes
- * the feed has to wait, but for the postmaster's end. Returns whether it waited.
+ * Pause after a round with events, if the feed owes time (throttle.h), so that more events come
+ * together. Only the postmaster's death ends the pause. Returns true if it paused.
  */
 static bool
-feed_gather(Feed *feed, int64 now)
+feed_throttle(Feed *feed, int64 now)
 {
-	int64 pause = gather_pause(&feed->free_at, now, now - feed->began, feed->found);
+	int64 pause =
+		throttle_pause(&feed->pause_until, now, now - feed->read_began, feed->transactions);
 
 	if (pause == 0)
 		return false;
@@ -381,7 +383,7 @@ feed_gather(Feed *feed, int64 now)
 	return true;
 }
 
-/* Retention, where it is due. Returns after how many ms it wants to be called again. */
+/* Run retention if it is due. Returns the number of ms after which to call this again. */
 static long
 feed_retain(Feed *feed)
 {
@@ -406,12 +408,12 @@ pg_notifyd_feed_main(Datum main_arg)
 	for (;;)
 	{
 		FeedProgress progress;
-		bool gathered = false;
+		bool paused = false;
 		long timeout;
 		bool tick;
 
 		ResetLatch(MyLatch);
-		/* A shutdown, or pg_terminate_backend(): that is no error, and is not logged as one. */
+		/* A shutdown or pg_terminate_backend() is not an error, and must not be logged as one. */
 		if (ProcDiePending)
 			proc_exit(0);
 		feed->now = GetCurrentTimestamp();
@@ -419,7 +421,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (ConfigReloadPending)
 			feed_reload();
 		if (launcher_database_held(feed->database))
-			feed_leave(feed, FEED_EVENT_ENDED, NULL);
+			feed_end(feed, FEED_EVENT_ENDED, NULL);
 
 		if (!feed_enter(feed))
 		{
@@ -429,9 +431,9 @@ pg_notifyd_feed_main(Datum main_arg)
 		}
 		tick = due_since(looked, feed->now, FEED_TICK_MS);
 		listen_drain();
-		feed->found = 0;
+		feed->transactions = 0;
 		progress = feed_look(feed);
-		if (!feed->database->life.excluded && (feed->links[0] != NULL || !feed_makes_room(feed)))
+		if (!feed->database->life.excluded && (feed->links[0] != NULL || !feed_yields_slot(feed)))
 			link_connect_all(feed, tick);
 		else if (feed->database->life.excluded && feed->links[0] != NULL)
 			feed_fall_asleep(feed);
@@ -439,7 +441,7 @@ pg_notifyd_feed_main(Datum main_arg)
 			progress = FEED_MORE;
 		if (feed->first && pg_atomic_read_u32(&feed->database->links) > 0 && link_all_greeted(feed))
 			launcher_database_looked(feed->database);
-		feed_tell_positions(feed);
+		feed_send_positions(feed);
 		link_send_all(feed);
 		feed_note_delivered(feed);
 		timeout = feed_retain(feed);
@@ -448,14 +450,14 @@ pg_notifyd_feed_main(Datum main_arg)
 			feed->held_ms = log_report_in_flight(feed->database, feed->now);
 			looked = feed->now;
 		}
-		if ((tick || feed_makes_room(feed)) && feed_may_leave(feed))
+		if ((tick || feed_yields_slot(feed)) && feed_may_end(feed))
 			feed_fall_asleep(feed);
 		feed_exit(feed);
 
 		MemoryContextSwitchTo(feed->context);
-		if (progress == FEED_IDLE && feed->found > 0)
-			gathered = feed_gather(feed, feed_clock());
-		if (progress == FEED_IDLE && !gathered)
+		if (progress == FEED_IDLE && feed->transactions > 0)
+			paused = feed_throttle(feed, feed_clock());
+		if (progress == FEED_IDLE && !paused)
 			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)
 			link_wait(feed, FEED_STANDBY_MS);

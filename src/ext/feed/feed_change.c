@@ -1,9 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * feed_change.c
- *	  What has changed that decisions about privileges depend on.
+ *	  Collects changes that decisions about privileges depend on.
  *
- * PostgreSQL says it by invalidations, which come at any time. feed_recheck.c looks at them.
+ * PostgreSQL reports them with invalidations, which may arrive at any time. feed_recheck.c
+ * processes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +17,10 @@
 
 static FeedChanges changes; /* since the last change_take() */
 
-/* Also when a column changes, with its privileges: that invalidates the relation (inval.c). */
+/*
+ * Called when a column or its privileges change too, because that invalidates the relation
+ * (inval.c).
+ */
 static void
 change_of_relation(Datum arg pg_attribute_unused(), Oid relation)
 {

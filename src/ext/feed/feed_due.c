@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * feed_due.c
- *	  When the feed has something to do because time has passed. See feed_due.h.
+ *	  Decides when the feed has something to do because time has passed. See feed_due.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,16 +16,16 @@ due_since(int64_t since, int64_t now, int64_t ms)
 }
 
 bool
-due_position(uint64_t told, uint64_t position, int64_t told_at, int64_t now)
+due_position(uint64_t announced, uint64_t position, int64_t announced_at, int64_t now)
 {
-	return told != position || due_since(told_at, now, WIRE_HEARTBEAT_MS);
+	return announced != position || due_since(announced_at, now, WIRE_HEARTBEAT_MS);
 }
 
 bool
-due_leave(int64_t *idle_since, bool subscribed, int64_t now, int patience)
+due_end(int64_t *idle_since, bool subscribed, int64_t now, int limit)
 {
-	/* If the clock has been set back, the feed stays longer rather than too short. */
+	/* If the clock was set back, rather continue for too long than end too early. */
 	if (subscribed || now < *idle_since)
 		*idle_since = now;
-	return patience >= 0 && !subscribed && due_since(*idle_since, now, patience);
+	return limit >= 0 && !subscribed && due_since(*idle_since, now, limit);
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * feed_event.c
- *	  What an event of the log is for a client.
+ *	  Builds what clients get of an event in the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,8 @@
 #include "ext/feed/feed.h"
 
 /*
- * An event that is too large is cut to its head; where even that is, to its operation and channel.
+ * An event that is too large is reduced to its head and, if that is too large too, to its operation
+ * and channel.
  */
 void
 event_build_text(Feed *feed, const LogEvent *event)
@@ -53,7 +54,7 @@ event_send_reset(Sub *sub, const LogEvent *event)
 	if ((sub->ops & OPERATION_TABLE_BITS) == 0)
 		return;
 
-	/* What is behind the head is the reason and a quote. */
+	/* The text after the head is the reason and a quote. */
 	resetStringInfo(text);
 	log_append_text(text, event, event->event_length);
 	text->data[text->len - 1] = '\0';

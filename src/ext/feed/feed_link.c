@@ -3,8 +3,8 @@
  * feed_link.c
  *	  The feed's connections to the gateways.
  *
- * All sockets are non-blocking: the feed never waits for a gateway. What a gateway does not take
- * stays queued here, and beyond LINK_HIGH_WATER in the log.
+ * All sockets are non-blocking, so the feed never waits for a gateway. What a gateway does not
+ * accept stays queued here and, beyond LINK_HIGH_WATER, in the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,9 +21,9 @@
 #include "ext/feed/feed_due.h"
 #include "ext/base/settings.h"
 
-#define LINK_READS 4 /* of a link in one round */
+#define LINK_READS 4 /* maximum reads from a link in one round */
 
-/* What the latch is waited for with; made anew whenever the set of sockets changes. */
+/* The wait event set of the latch and the sockets. It is created again when the sockets change. */
 static WaitEventSet *link_wait_set;
 static bool link_wait_set_stale = true;
 static int link_wait_positions[NOTIFYD_MAX_GATEWAYS];
@@ -78,7 +78,7 @@ link_create(Feed *feed, int gateway)
 	return link;
 }
 
-/* A gateway that is not there yet is no error: the launcher tells when it is. */
+/* It is not an error if a gateway is not running: the launcher wakes the feed when it is. */
 static void
 link_connect(Link *link)
 {
@@ -153,7 +153,7 @@ link_handle(Link *link, const WireMessage *message)
 	}
 }
 
-/* Handle the complete frames that have come. */
+/* Process the complete frames that have arrived. */
 static void
 link_dispatch(Link *link)
 {
@@ -195,7 +195,7 @@ link_receive_all(Feed *feed)
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
-	stream_settle(feed);
+	stream_commit(feed);
 	return received;
 }
 
@@ -232,8 +232,8 @@ link_note_delivered(Link *link)
 }
 
 /*
- * For how long the oldest event that the link has not been sent has waited, or the commit that it
- * waits for. In ms.
+ * Return how long the link's oldest unsent event has waited, or the commit that it waits for, in
+ * ms.
  */
 static uint32
 link_behind_ms(Link *link, bool behind, TimestampTz now)
@@ -243,25 +243,25 @@ link_behind_ms(Link *link, bool behind, TimestampTz now)
 
 	if (!behind)
 		return link->feed->held_ms;
-	/* Where the event read last is from long ago, what has come since is younger. */
+	/* If the last event that was read is old, later ones are younger. */
 	since = Max(link->last_event_at, (TimestampTz) pg_atomic_read_u64(&database->reading_since));
 	return Max(link->feed->held_ms, (uint32) TimestampDifferenceMilliseconds(since, now));
 }
 
 void
-link_tell_position(Link *link, bool behind)
+link_send_position(Link *link, bool behind)
 {
 	TimestampTz now = link->feed->now;
 	WireMessage message = {.type = WIRE_POSITION};
 
-	if (!due_position(link->told, link->position, link->told_at, now))
+	if (!due_position(link->announced, link->position, link->announced_at, now))
 		return;
 	message.u.position.id = link->position;
 	message.u.position.renew = log_middle(&link->feed->map);
 	message.u.position.behind_ms = link_behind_ms(link, behind, now);
 	frames_queue(&link->socket, &message);
-	link->told = link->position;
-	link->told_at = now;
+	link->announced = link->position;
+	link->announced_at = now;
 }
 
 static void

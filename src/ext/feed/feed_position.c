@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * feed_position.c
- *	  Where links are in the log.
+ *	  The positions of links in the log.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,8 +14,8 @@
 #include "ext/feed/feed.h"
 
 /*
- * A position that is handed out has to be one that a counter which starts again from the log is
- * beyond: an event in the log, or the end of a segment.
+ * Return a position that clients may get. It must be one that a counter which starts again from the
+ * log exceeds: the id of an event in the log, or the end of a segment.
  */
 static uint64
 position_durable(const LogMap *map, uint64 after, uint64 id)
@@ -40,7 +40,7 @@ position_last(Feed *feed, uint64 *watermark)
 	uint64 id;
 
 	*watermark = log_watermark(feed->database, &lsn);
-	/* What is not flushed yet could be undone by a crash: no position may tell of it. */
+	/* A crash could undo what is not flushed yet, so no position may include it. */
 	XLogFlush(lsn);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	id = log_last_visible(&feed->map, *watermark, snapshot);

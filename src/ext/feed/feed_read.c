@@ -1,11 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * feed_read.c
- *	  Reading the log: rounds, and live events for the links.
+ *	  Reads the log in rounds, and sends live events to the links.
  *
- * Each round is one short transaction, and bounded: by rows looked at, by turns of replays
- * (feed_replay.c), by bytes queued on the link and, for a replay, by what its client has taken.
- * Live events go first, and a round ends after the turn of a replay in which some have come.
+ * Each round is one short transaction. It is bounded by the rows read, the turns of replays
+ * (feed_replay.c), the bytes queued on the link and, for a replay, the bytes that its client has
+ * taken. Live events come first: a round ends after the turn of a replay during which some have
+ * arrived.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,12 +29,11 @@
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 
-#define FEED_LIVE_ROWS                                                                             \
-	1000 /* rows of the log looked at in one round, for all links that are level */
+#define FEED_LIVE_ROWS 1000 /* rows read in one round, for all links at the same position */
 
 /* ---------------- events ---------------- */
 
-/* Queue feed->text for n streams of a message that is ready but for them. */
+/* Queue feed->text for n streams. The message is complete except for the text and the streams. */
 static void
 feed_send_event(Link *link, WireMessage *message, int n)
 {
@@ -43,12 +43,12 @@ feed_send_event(Link *link, WireMessage *message, int n)
 	message->u.event.body = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
 	frames_queue(&link->socket, message);
 
-	/* The gateway takes the position from the event; it needs not be told as well. */
+	/* The event contains the position, so no POSITION frame is needed. */
 	if (message->u.event.id != 0)
-		link->told = message->u.event.id;
+		link->announced = message->u.event.id;
 }
 
-/* Queue feed->text for the streams of a channel that a link has live subscriptions to. */
+/* Queue feed->text for the streams of a channel with live subscriptions on the link. */
 static void
 feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const LogEvent *event)
 {
@@ -92,7 +92,7 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 
 /* ---------------- resets ---------------- */
 
-/* Pass a reset on to all live subscriptions of a link. */
+/* Send a reset to all live subscriptions of a link. */
 static void
 feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 {
@@ -120,7 +120,7 @@ feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 typedef struct FeedBatch
 {
 	Feed *feed;
-	Link *links[NOTIFYD_MAX_GATEWAYS]; /* level with each other */
+	Link *links[NOTIFYD_MAX_GATEWAYS]; /* all at the same position */
 	int nlinks;
 } FeedBatch;
 
@@ -132,8 +132,8 @@ feed_live_callback(const LogEvent *event, void *arg)
 	bool go_on = true;
 
 	batch->feed->text.len = 0;
-	if (event->seq == 1 || batch->feed->found == 0)
-		batch->feed->found++;
+	if (event->seq == 1 || batch->feed->transactions == 0)
+		batch->feed->transactions++;
 	for (int i = 0; i < batch->nlinks; i++)
 	{
 		Link *link = batch->links[i];
@@ -147,13 +147,13 @@ feed_live_callback(const LogEvent *event, void *arg)
 		go_on &= link_ready(link);
 	}
 
-	/* None will follow in this round: it need not wait for the scan's end. */
+	/* This was the last event of the round: do not wait for the scan to end. */
 	if (event->id == batch->feed->watermark)
 		link_send_all(batch->feed);
 	return go_on;
 }
 
-/* The links that are furthest behind and can take something, all at the same place. */
+/* Collect the links with the lowest position among those that can accept events. */
 static void
 feed_collect_links(Feed *feed, uint64 watermark, FeedBatch *batch)
 {
@@ -173,7 +173,7 @@ feed_collect_links(Feed *feed, uint64 watermark, FeedBatch *batch)
 	}
 }
 
-/* Retention has passed what a link was to be sent: its live subscriptions are told. */
+/* Retention has removed events that a link was to send: reset its live subscriptions. */
 static void
 feed_reset_link(Link *link)
 {
@@ -219,9 +219,9 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 /* ---------------- rounds ---------------- */
 
 /*
- * Make sure that a crash, or the loss of this server where there is a synchronous standby, cannot
- * undo what is sent. Returns false where the standby has not confirmed it yet; a writer with
- * synchronous_commit = off has not waited for it.
+ * Make sure that a crash, or the loss of this server if there is a synchronous standby, cannot undo
+ * what is sent. Returns false if the standby has not confirmed it yet; a writer with
+ * synchronous_commit = off does not wait for the standby.
  */
 static bool
 feed_make_durable(XLogRecPtr lsn)
@@ -288,14 +288,14 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 		return FEED_IDLE;
 	if (!feed_make_durable(lsn))
 		return FEED_STANDBY;
-	feed->began = feed_clock();
+	feed->read_began = feed_clock();
 
-	/* After the watermark: see log_ids.c. */
+	/* Take the snapshot after the watermark, see log_ids.c. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
 	live = feed_read_live(feed, feed->watermark, snapshot);
 
-	/* What else there is to do can be done while they are on their way. */
+	/* Send the frames now, so that the gateways have them while the feed does its other work. */
 	link_send_all(feed);
 	replays = feed_read_replays(feed, snapshot);
 	PopActiveSnapshot();

@@ -1,26 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * feed_recheck.c
- *	  When decisions about privileges are made anew.
+ *	  Repeats decisions about privileges.
  *
- * A decision is kept until PostgreSQL says, by an invalidation, that something it depends on may
- * have changed. What has come in is looked at before the next event is read, and only what it
- * concerns is decided anew:
+ * A decision is valid until PostgreSQL reports with an invalidation that something it depends on
+ * may have changed. The feed processes the invalidations before it reads the next event, and
+ * repeats only the decisions that they concern:
  *
- *	  a relation	the streams of the channels that it is watched on, and what was decided about its events;
+ *	  a relation	the streams of the channels that it is watched on, and the decisions on its events;
  *	  a role, a membership, the database
- *					the streams of roles whose standing is another one now (access_role.c);
- *	  a schema, notifyd.watch, notifyd.channel_grant, or more than can be told
+ *					the streams of roles whose standing has changed (access_role.c);
+ *	  a schema, notifyd.watch, notifyd.channel_grant, or unknown changes
  *					all streams.
  *
- * Most relations and roles concern no stream: everybody's temporary tables, somebody's password. To
- * find that out takes one look at notifyd.watch's index for a relation, and one at a role's
- * memberships for each role that has streams.
+ * Most relations and roles concern no stream: temporary tables, for example, and passwords. To find
+ * that out takes one lookup in the index of notifyd.watch for a relation, and one of the
+ * memberships of each role that has streams.
  *
- * A standing tells only what has changed since it was made. So a decision that is made after a
- * change has come in, and before it has been looked at, is made anew in any case (Stream.due): it
- * may be right for a state that has gone again by then. A decision that is made while none has come
- * in uses what the standing was made from, because that is still in PostgreSQL's caches.
+ * A standing shows only what has changed since it was made. So a decision that is made between the
+ * arrival of a change and its processing is always repeated (Stream.due), because it may be right
+ * only for a state that no longer exists. A decision that is made while no change is waiting uses
+ * the same data as the standing, which is still in PostgreSQL's caches.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,12 +32,12 @@
 #include "ext/feed/feed.h"
 #include "ext/watch/watch.h"
 
-/* A role that had streams at the last look. */
+/* A role that had streams at the last check. */
 typedef struct RecheckRole
 {
-	char name[NAMEDATALEN]; /* as in StreamKey */
+	char name[NAMEDATALEN]; /* like in StreamKey */
 	AccessStanding *standing;
-	uint64 look; /* when it was made */
+	uint64 look; /* the check that made the standing */
 	bool changed;
 } RecheckRole;
 
@@ -57,7 +57,7 @@ recheck_init(Feed *feed)
 
 /* ---------------- relations ---------------- */
 
-/* The streams of the channels that a relation is watched on are due. */
+/* Mark the streams of the channels that a relation is watched on as due. */
 static void
 recheck_watched(Feed *feed, Oid relation)
 {
@@ -93,7 +93,7 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 
 /* ---------------- roles ---------------- */
 
-/* Whether the stream's role is another one than at the last look. */
+/* Return true if the standing of the stream's role has changed since the last check. */
 static bool
 recheck_role(Feed *feed, const Stream *stream)
 {
@@ -119,7 +119,7 @@ recheck_role(Feed *feed, const Stream *stream)
 	return role->changed;
 }
 
-/* A role without streams has not been looked at: nothing is known of it any more. */
+/* Forget roles without streams, because they were not checked. */
 static void
 recheck_sweep_roles(void)
 {
@@ -138,7 +138,7 @@ recheck_sweep_roles(void)
 
 /* ---------------- the look ---------------- */
 
-/* Whether what was decided for a stream has to be decided anew. */
+/* Return true if the decision for a stream must be repeated. */
 static bool
 recheck_concerns(Feed *feed, const FeedChanges *changes, Stream *stream)
 {
@@ -150,7 +150,7 @@ recheck_concerns(Feed *feed, const FeedChanges *changes, Stream *stream)
 			stream_forget_decisions(stream);
 	}
 
-	/* In any case, so that there is a standing which is as new as the decision. */
+	/* Check the role in any case, so that its standing is as new as the decision. */
 	if (changes->all || changes->roles)
 		concerns |= recheck_role(feed, stream);
 	return concerns;
@@ -181,7 +181,7 @@ recheck_look(Feed *feed)
 		MemoryContextSwitchTo(each);
 		if (recheck_concerns(feed, &changes, stream))
 		{
-			stream_decide_anew(feed, stream);
+			stream_redecide(feed, stream);
 			n++;
 		}
 		MemoryContextReset(each);
@@ -190,5 +190,5 @@ recheck_look(Feed *feed)
 	MemoryContextDelete(each);
 	if (changes.all || changes.roles)
 		recheck_sweep_roles();
-	ereport(DEBUG2, (errmsg_internal("pg_notifyd: %d streams were decided anew", n)));
+	ereport(DEBUG2, (errmsg_internal("pg_notifyd: %d streams were checked again", n)));
 }

@@ -1,21 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * feed_replay.c
- *	  Replays: what the log has for subscriptions that go on from an earlier position.
+ *	  Replays: read the log for subscriptions that resume from an earlier position.
  *
- * A turn reads a piece of the log from the position of one replay, which turns.c chooses, for all
- * replays of the link whose positions the scan comes upon. These ride along: they are sent the
- * events that they want, and are where the scan is at its end. A replay gets off early, with the
- * place in the log where it is, when its client's credit or the room on the link is used up.
+ * A turn scans a part of the log, starting at the position of the replay that turns.c chooses. All
+ * replays of the link whose positions are in that part take part in the scan: they are sent the
+ * events that they want, and their new position is the end of the scan. A replay leaves the scan
+ * early, with the scan's present place in the log, when its client's credit or the room on the link
+ * is used up.
  *
- * Which riders want an event is found by its channel, the streams of that, and the operations that
- * riders of a stream have asked for: riders who want nothing of a piece cost nothing for each of
- * its rows. An event's text is made once.
+ * An event's channel leads to its streams, and from there to groups of replays with the same
+ * operations. So replays that want no event in a part of the log cost nothing for each of its rows.
+ * The text of an event is built once.
  *
- * Replay to live: a replay reads up to where the link's own reader is. When it has got there,
- * REPLAY_DONE is queued and the subscription is live. Everything that the link reads later is
- * queued behind that frame, and everything before it was read by the replay: nothing can be missed
- * or doubled.
+ * A replay becomes live when it has reached the position of the link's own reader. REPLAY_DONE is
+ * then queued. Everything that the link reads later is queued after that frame, and everything
+ * before it was read by the replay, so no event is lost or sent twice.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,28 +28,29 @@
 #include "ext/feed/feed.h"
 #include "ext/transaction/pending.h"
 
-#define REPLAY_ROWS 500 /* looked at in a turn */
+#define REPLAY_ROWS 500 /* rows read in a turn */
 #define REPLAY_NEAR                                                                                \
-	(8 * REPLAY_ROWS)  /* ids: who is further ahead need not be thought of; there are gaps */
-#define REPLAY_TURNS 4 /* in a round, unless live events wait: credit comes in between rounds */
+	(8 *                                                                                           \
+	 REPLAY_ROWS) /* in ids: replays further ahead than this do not join a scan; ids have gaps */
+#define REPLAY_TURNS 4 /* in a round, unless live events wait; credit arrives between rounds */
 
-/* The riders of a stream that have asked for the same operations. */
+/* The replays of a stream that want the same operations. */
 typedef struct ReplayGroup
 {
-	struct ReplayGroup *next; /* of the stream */
+	struct ReplayGroup *next; /* of the same stream */
 	uint8 ops;
 	Sub *first;
 } ReplayGroup;
 
-/* A turn. */
-typedef struct ReplayRide
+/* A scan for one or more replays. */
+typedef struct ReplayScan
 {
 	Link *link;
 	LogReader reader;
-	Sub *first; /* all riders */
-	int aboard; /* how many have not got off */
+	Sub *first;    /* all replays that joined the scan */
+	int remaining; /* number of replays that have not left the scan */
 	uint64 rows;
-} ReplayRide;
+} ReplayScan;
 
 static void
 replay_finish(Sub *sub)
@@ -63,34 +64,34 @@ replay_finish(Sub *sub)
 	stream_go_live(sub);
 }
 
-/* ---------------- riders ---------------- */
+/* ---------------- sending ---------------- */
 
 /*
- * A rider leaves the scan, having been given everything up to an id that the scan has just come to,
- * or is one behind.
+ * Remove a replay from the scan. It has been sent everything up to after, which is the id that the
+ * scan has just read, or one less.
  */
 static void
-replay_get_off(ReplayRide *ride, Sub *sub, uint64 after)
+replay_leave(ReplayScan *scan, Sub *sub, uint64 after)
 {
-	sub->reader = ride->reader;
+	sub->reader = scan->reader;
 	sub->reader.after = after;
-	sub->riding = false;
-	ride->aboard--;
+	sub->in_scan = false;
+	scan->remaining--;
 }
 
 static void
-replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
+replay_send(ReplayScan *scan, Sub *sub, const LogEvent *event)
 {
-	Feed *feed = ride->link->feed;
+	Feed *feed = scan->link->feed;
 	WireMessage message = {.type = WIRE_REPLAY_EVENT};
 
-	/* However many riders there are, the link takes only so much. */
-	if (!link_ready(ride->link))
+	/* The link is full. */
+	if (!link_ready(scan->link))
 	{
-		replay_get_off(ride, sub, event->id - 1);
+		replay_leave(scan, sub, event->id - 1);
 		return;
 	}
-	sub->given++;
+	sub->sent++;
 	if (event->op == OPERATION_RESET)
 	{
 		event_send_reset(sub, event);
@@ -103,26 +104,26 @@ replay_give(ReplayRide *ride, Sub *sub, const LogEvent *event)
 	message.u.replay_event.op = operation_bit(event->op);
 	message.u.replay_event.body =
 		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	frames_queue(&ride->link->socket, &message);
+	frames_queue(&scan->link->socket, &message);
 	event_count_sent(feed);
 	sub->credit -= feed->text.len;
 	if (sub->credit <= 0)
-		replay_get_off(ride, sub, event->id);
+		replay_leave(scan, sub, event->id);
 }
 
 static void
-replay_give_stream(ReplayRide *ride, Stream *stream, const LogEvent *event)
+replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
 {
 	uint8 op = event->op == OPERATION_RESET ? OPERATION_TABLE_BITS : operation_bit(event->op);
 
-	for (ReplayGroup *group = stream->riders; group != NULL; group = group->next)
+	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
 	{
 		if ((group->ops & op) == 0 || !stream_event_allowed(stream, event))
 			continue;
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
-			if (sub->riding && sub->reader.after < event->id)
-				replay_give(ride, sub, event);
+			if (sub->in_scan && sub->reader.after < event->id)
+				replay_send(scan, sub, event);
 		}
 	}
 }
@@ -130,41 +131,41 @@ replay_give_stream(ReplayRide *ride, Stream *stream, const LogEvent *event)
 static bool
 replay_callback(const LogEvent *event, void *arg)
 {
-	ReplayRide *ride = arg;
-	FeedChannel *channel = stream_channel(ride->link->feed, event->channel, event->channel_length);
+	ReplayScan *scan = arg;
+	FeedChannel *channel = stream_channel(scan->link->feed, event->channel, event->channel_length);
 	dlist_iter iter;
 
-	ride->rows++;
-	ride->link->feed->text.len = 0;
+	scan->rows++;
+	scan->link->feed->text.len = 0;
 	if (channel == NULL)
 		return true;
 	dlist_foreach (iter, &channel->streams)
 	{
 		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
 
-		if (stream->riders != NULL)
-			replay_give_stream(ride, stream, event);
+		if (stream->groups != NULL)
+			replay_send_stream(scan, stream, event);
 	}
-	return ride->aboard > 0 && link_ready(ride->link);
+	return scan->remaining > 0 && link_ready(scan->link);
 }
 
 /* ---------------- a turn ---------------- */
 
 /*
- * Whether a replay can be read for: its client takes something, and the live stream is there
- * already.
+ * Return true if a replay can continue: it has credit, and the live stream has reached its
+ * position.
  */
 static bool
-replay_can_go(const Sub *sub)
+replay_can_continue(const Sub *sub)
 {
 	return sub->credit > 0 && sub->reader.after <= sub->link->reader.after;
 }
 
 static void
-replay_board(ReplayRide *ride, Sub *sub)
+replay_join(ReplayScan *scan, Sub *sub)
 {
 	Stream *stream = sub->stream;
-	ReplayGroup *group = stream->riders;
+	ReplayGroup *group = stream->groups;
 
 	while (group != NULL && group->ops != sub->ops)
 		group = group->next;
@@ -172,47 +173,47 @@ replay_board(ReplayRide *ride, Sub *sub)
 	{
 		group = palloc0(sizeof(ReplayGroup));
 		group->ops = sub->ops;
-		group->next = stream->riders;
-		stream->riders = group;
+		group->next = stream->groups;
+		stream->groups = group;
 	}
 	sub->next_in_group = group->first;
 	group->first = sub;
-	sub->next_rider = ride->first;
-	ride->first = sub;
-	sub->riding = true;
-	sub->given = 0;
-	ride->aboard++;
+	sub->next_in_scan = scan->first;
+	scan->first = sub;
+	sub->in_scan = true;
+	sub->sent = 0;
+	scan->remaining++;
 }
 
-/* The scan is over: riders are where it is, and the groups are no more. */
+/* End the scan: set the positions of its replays, and remove the groups. */
 static void
-replay_alight(ReplayRide *ride, const TurnsReplay lead)
+replay_end_scan(ReplayScan *scan, const TurnsReplay lead)
 {
-	Link *link = ride->link;
+	Link *link = scan->link;
 
-	for (Sub *sub = ride->first; sub != NULL; sub = sub->next_rider)
+	for (Sub *sub = scan->first; sub != NULL; sub = sub->next_in_scan)
 	{
-		sub->stream->riders = NULL;
-		if (sub->riding)
+		sub->stream->groups = NULL;
+		if (sub->in_scan)
 		{
-			sub->riding = false;
+			sub->in_scan = false;
 
-			/* The scan has not come to it. */
-			if (sub->reader.after >= ride->reader.after)
+			/* The scan has not reached its position. */
+			if (sub->reader.after >= scan->reader.after)
 				continue;
-			sub->reader = ride->reader;
+			sub->reader = scan->reader;
 		}
 		turns_served(&link->turns, &sub->turn, &lead, link->reader.after - sub->reader.after,
-					 ride->rows, sub->given, sub->credit <= 0);
+					 scan->rows, sub->sent, sub->credit <= 0);
 		if (sub->reader.after == link->reader.after)
 			replay_finish(sub);
 	}
 }
 
 static void
-replay_ride(Link *link, Sub *lead, Snapshot snapshot)
+replay_scan(Link *link, Sub *lead, Snapshot snapshot)
 {
-	ReplayRide ride = {.link = link, .reader = lead->reader};
+	ReplayScan scan = {.link = link, .reader = lead->reader};
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext own = AllocSetContextCreate(context, "pg_notifyd replay", ALLOCSET_DEFAULT_SIZES);
 	TurnsReplay lead_turn = lead->turn;
@@ -223,18 +224,18 @@ replay_ride(Link *link, Sub *lead, Snapshot snapshot)
 	{
 		Sub *sub = dlist_container(Sub, in_replays, iter.cur);
 
-		if (replay_can_go(sub) && sub->reader.after >= lead->reader.after &&
+		if (replay_can_continue(sub) && sub->reader.after >= lead->reader.after &&
 			sub->reader.after - lead->reader.after <= REPLAY_NEAR)
-			replay_board(&ride, sub);
+			replay_join(&scan, sub);
 	}
-	log_read(&ride.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot,
-			 replay_callback, &ride);
-	replay_alight(&ride, lead_turn);
+	log_read(&scan.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot,
+			 replay_callback, &scan);
+	replay_end_scan(&scan, lead_turn);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(own);
 }
 
-/* Retention has passed what a replay was to be sent. */
+/* Retention has removed events that a replay was to send. */
 static void
 replay_reset(Sub *sub)
 {
@@ -245,7 +246,7 @@ replay_reset(Sub *sub)
 	stream_send_reset(sub, oldest, EVENT_RESET_RETENTION);
 }
 
-/* One turn, if any replay of the link can go on. Returns whether there was one. */
+/* Do one turn, if any replay of the link can continue. Returns true if there was one. */
 static bool
 replay_turn(Link *link, Snapshot snapshot)
 {
@@ -259,7 +260,7 @@ replay_turn(Link *link, Snapshot snapshot)
 	{
 		Sub *sub = dlist_container(Sub, in_replays, iter.cur);
 
-		if (!replay_can_go(sub))
+		if (!replay_can_continue(sub))
 			continue;
 		if (sub->reader.after < link->feed->map.oldest)
 			replay_reset(sub);
@@ -271,7 +272,7 @@ replay_turn(Link *link, Snapshot snapshot)
 	lead = turns_choose(&link->turns, &choice);
 	if (lead == NULL)
 		return false;
-	replay_ride(link, (Sub *) ((char *) lead - offsetof(Sub, turn)), snapshot);
+	replay_scan(link, (Sub *) ((char *) lead - offsetof(Sub, turn)), snapshot);
 	return true;
 }
 

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * feed_stream.c
- *	  Streams and subscriptions: who is sent what.
+ *	  Streams and subscriptions: decides which events each client gets.
  *
- * A stream is one role's view of one channel, and every decision about privileges is made per
+ * A stream is one role's view of one channel, and every decision about privileges is made for a
  * stream. Decisions are kept until something that they depend on may have changed (feed_recheck.c).
- * A stream that is no longer allowed ends, with all its subscriptions.
+ * A stream that is no longer allowed ends with all its subscriptions.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,7 @@
 #include "ext/feed/listen.h"
 #include "ext/transaction/pending.h"
 
-/* What was decided about events with these columns of this relation. */
+/* A decision about the events with these columns of this relation. */
 typedef struct StreamDecision
 {
 	dlist_node node;
@@ -65,14 +65,14 @@ stream_channel(Feed *feed, const char *name, int length)
 	return hash_search(feed->channels, key, HASH_FIND, NULL);
 }
 
-/* May the role have raw notifications of this channel? */
+/* Return true if the role may get raw notifications of this channel. */
 static bool
 stream_notifies(const Stream *stream)
 {
 	return stream->channel.granted && !stream->channel.notifies;
 }
 
-/* LISTEN as long as a stream of the channel may have raw notifications. */
+/* LISTEN while a stream of the channel may get raw notifications. */
 static void
 stream_adjust_listen(FeedChannel *channel)
 {
@@ -102,8 +102,8 @@ stream_forget_decisions(Stream *stream)
 }
 
 /*
- * The role that a stream's subscriptions have, and what its channel has for it; false with the
- * reason.
+ * Find the role of a stream's subscriptions, and what its channel offers to that role. Returns
+ * false and sets the reason if it may not subscribe.
  */
 static bool
 stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessReason *reason)
@@ -113,9 +113,9 @@ stream_decide(const StreamKey *key, Oid *role, AccessChannel *channel, AccessRea
 }
 
 /*
- * A number for a new stream. Each comes again after 2^32 others; one that is still in use then is
- * passed over. A gateway cannot take the frames of the stream that had it before for the new one's:
- * they came before its SUBSCRIBED.
+ * Choose a number for a new stream, skipping numbers in use. A number is used again after 2^32
+ * others. A gateway cannot mistake frames of the earlier stream for the new one's, because they
+ * come before its SUBSCRIBED.
  */
 static uint32
 stream_new_number(Feed *feed)
@@ -158,7 +158,7 @@ stream_find_or_create(Feed *feed, const StreamKey *key)
 	return stream;
 }
 
-/* Remove a stream without subscriptions. Within a transaction, for UNLISTEN. */
+/* Remove a stream without subscriptions. Needs a transaction, for UNLISTEN. */
 static void
 stream_remove(Feed *feed, Stream *stream)
 {
@@ -184,7 +184,7 @@ stream_count_subs(Feed *feed, int change)
 	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
 }
 
-/* Count a subscription among those that events, as they come, are for: not while it replays. */
+/* Count a subscription as live or not. It is not live during its replay. */
 static void
 stream_count_live(Sub *sub, int change)
 {
@@ -192,7 +192,7 @@ stream_count_live(Sub *sub, int change)
 		sub->stream->live[sub->link->gateway] += change;
 }
 
-/* The same for raw notifications: these it gets in any case. */
+/* The same for raw notifications, which it gets during the replay too. */
 static void
 stream_count_notified(Sub *sub, int change)
 {
@@ -218,7 +218,7 @@ stream_remove_sub(Sub *sub)
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
 }
 
-/* From now on the subscription is for raw notifications alone. */
+/* End the events of a subscription. It keeps its raw notifications. */
 static void
 stream_end_events(Sub *sub)
 {
@@ -238,7 +238,7 @@ stream_begin(void)
 }
 
 void
-stream_settle(Feed *feed)
+stream_commit(Feed *feed)
 {
 	if (!dlist_is_empty(&feed->idle))
 		stream_begin();
@@ -263,7 +263,10 @@ stream_refuse(Link *link, uint32 number, const AccessReason *reason)
 	pfree(text.data);
 }
 
-/* A name from the wire, in the server's encoding; false if it cannot be one here. */
+/*
+ * Copy a name from the wire in the server's encoding. Returns false if it is too long or cannot be
+ * converted.
+ */
 static bool
 stream_copy_name(char *to, WireBytes name)
 {
@@ -293,8 +296,8 @@ stream_copy_name(char *to, WireBytes name)
 }
 
 /*
- * Where a subscription that wants to go on from since begins; or true in *reset, and the position
- * from which the log is complete.
+ * Return the position at which a subscription with since begins. If events after since are missing,
+ * sets *reason, and returns the position after which the log is complete.
  */
 static WirePosition
 stream_resume(Link *link, WirePosition since, const char **reason)
@@ -403,8 +406,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 }
 
 /*
- * The stream that a SUBSCRIBE is for, or NULL with the reason. One that is there has been decided
- * about, and is decided anew here if a change that concerns it has come in since.
+ * Return the stream for a SUBSCRIBE, or NULL with the reason. The decision for an existing stream
+ * is repeated if a change that concerns it has arrived since.
  */
 static Stream *
 stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason)
@@ -442,7 +445,7 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 	Stream *stream;
 	Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
 
-	/* Not all of what came together is to be kept until the end of the transaction. */
+	/* Free memory after each frame, not only at the end of the transaction. */
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
 	outer = MemoryContextSwitchTo(context);
@@ -509,7 +512,7 @@ static void
 stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 {
 	WireMessage message = {.type = WIRE_STREAM_ENDED};
-	bool told[NOTIFYD_MAX_GATEWAYS] = {false};
+	bool sent[NOTIFYD_MAX_GATEWAYS] = {false};
 	StringInfoData text;
 	dlist_mutable_iter iter;
 
@@ -522,9 +525,9 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 	{
 		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
-		if (!told[sub->link->gateway])
+		if (!sent[sub->link->gateway])
 			frames_queue(&sub->link->socket, &message);
-		told[sub->link->gateway] = true;
+		sent[sub->link->gateway] = true;
 		stream_remove_sub(sub);
 	}
 	pfree(text.data);
@@ -532,7 +535,7 @@ stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
 }
 
 void
-stream_decide_anew(Feed *feed, Stream *stream)
+stream_redecide(Feed *feed, Stream *stream)
 {
 	AccessReason reason;
 
@@ -561,7 +564,7 @@ stream_has_decision(Stream *stream, Oid relation)
 }
 
 void
-stream_tell_notifies_lost(Link *link)
+stream_reset_notifies(Link *link)
 {
 	HASH_SEQ_STATUS status;
 	Sub *sub;

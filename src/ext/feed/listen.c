@@ -3,13 +3,14 @@
  * listen.c
  *	  LISTEN inside the server.
  *
- * The statement LISTEN is refused in a background worker, but its machinery is not: Async_Listen()
- * registers the process like any session, and ProcessNotifyInterrupt() hands over what has come by
- * writing NotificationResponse messages to the frontend (commands/async.c, NotifyMyFrontEnd). There
- * is no frontend here, so for that moment the message functions are ours.
+ * A background worker cannot run the statement LISTEN, but it can call the functions behind it.
+ * Async_Listen() registers the process like any session, and ProcessNotifyInterrupt() delivers
+ * notifications by writing NotificationResponse messages to the frontend (NotifyMyFrontEnd() in
+ * commands/async.c). There is no frontend here, so this file replaces the message functions during
+ * that call.
  *
- * A listener that does not read holds back the clean-up of the whole cluster's queue: the feed
- * drains it on each wake, whether or not anybody can take what comes.
+ * A listener that does not read prevents the cleanup of the cluster's queue. So the feed reads it
+ * on each wake-up, even if no gateway can take the notifications.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,7 +27,7 @@
 
 static ListenCallback listen_callback;
 static void *listen_arg;
-static bool listen_heard; /* something has come in this drain */
+static bool listen_heard; /* this call has read a notification */
 
 static void
 listen_comm_reset(void)
@@ -45,7 +46,7 @@ listen_is_send_pending(void)
 	return false;
 }
 
-/* A NotificationResponse is: int32 process id, channel, payload, the latter two NUL-terminated. */
+/* A NotificationResponse is: int32 process id, channel, payload; both strings end with a NUL. */
 static int
 listen_putmessage(char type, const char *data, size_t length)
 {
@@ -98,8 +99,9 @@ listen_remove(const char *channel)
 }
 
 /*
- * What notifications tell of may not be flushed yet (synchronous_commit = off), and a crash could
- * undo it. They do not say where their commit is in WAL, so all of it that is there is flushed.
+ * Flush the WAL, because the commits of notifications may not be flushed yet (synchronous_commit =
+ * off), and a crash could undo them. A notification does not contain its commit's position in the
+ * WAL, so everything is flushed.
  */
 static void
 listen_make_durable(void)
@@ -107,8 +109,8 @@ listen_make_durable(void)
 	XLogRecPtr lsn = GetXLogInsertRecPtr();
 
 	/*
-	 * Where the next record will begin, behind the header of its page: nothing is written there
-	 * yet.
+	 * This is where the next record will begin, after the header of its page: nothing is written
+	 * there yet.
 	 */
 	if (XLogSegmentOffset(lsn, wal_segment_size) == SizeOfXLogLongPHD)
 		lsn -= SizeOfXLogLongPHD;

@@ -1,32 +1,31 @@
 /*-------------------------------------------------------------------------
  *
  * turns.c
- *	  Which replay is read for next.
+ *	  Decides which replay is read for next.
  *
- * A replay reads the log from its client's position to where the live stream is. A turn reads a
- * piece of the log, for the replay whose turn it is and for all others whose position is in that
- * piece. So a thousand replays that go along cost one scan; what is decided here is how they come
- * to go along, and that nobody waits for long because of what others do, however many there are and
- * however often they begin again.
+ * A replay reads the log from its client's position to the live stream. A turn reads a part of the
+ * log, for the chosen replay and for all others with positions in that part. So a thousand replays
+ * at the same position cost one scan. This module brings replays together, and makes sure that none
+ * waits for long because of others, however many there are and however often they start again.
  *
- * There are two kinds of replays, and they have every other turn if there are both:
+ * There are two kinds of replays. If there are both, they take turns alternately:
  *
- *	  receiving		The client gets a good part of the rows that are read, or has not taken what it got. What it costs
- *					to read for it is bounded by what it takes. Sessions have their turns one after the other, and so
- *					have the replays of a session.
+ *	  receiving		The client gets a good part of the rows that are read, or has not taken what was sent. What the
+ *					client takes bounds the cost of reading for it. Sessions take turns, and so do the
+ *					replays of a session.
  *
- *	  searching		Few of the rows are for the client: it costs the feed much and the client nothing. Searching
+ *	  searching		The client gets few of the rows: this costs the feed much and the client nothing. Searching
  *					replays are read for in groups.
  *
- * The groups: sections divide the log by the distance to the live stream, each four times as long
- * as the one after it. In each section one group is read for at a time, from its member that is
- * furthest behind, until all members have left the section; those that its scan comes upon join it.
- * Whoever enters a section, by beginning there or coming from the one before, waits for the next
- * group. Sections take turns.
+ * Groups: sections divide the log by the distance to the live stream, each four times as long as
+ * the one after it. Each section has one group at a time. It is read for, starting at its member
+ * with the lowest position, until all members have left the section; members whose positions the
+ * scan reaches join it. A replay that enters a section, from the start or from the section before,
+ * waits for the next group. Sections take turns.
  *
- * So there are at most as many scans at a time as sections, and a replay waits for the group before
- * its own, which has no longer way than four times its own. A client that is nearly there does not
- * wait for those who begin far behind.
+ * So there are never more scans at a time than sections, and a replay waits only for the group
+ * before its own, whose way is at most four times as long as its own. A client that has almost
+ * reached the live stream does not wait for those that begin far behind.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,10 +33,10 @@
 
 #include "ext/feed/turns.h"
 
-#define TURNS_SHORTEST  1024 /* rows: the length of the last section */
-#define TURNS_RECEIVING 4    /* whoever gets one of so many rows is receiving */
+#define TURNS_SHORTEST  1024 /* in rows: the length of the last section */
+#define TURNS_RECEIVING 4    /* a client that gets at least one of this many rows is receiving */
 
-/* The section of a replay that has left so many rows to read. */
+/* Return the section of a replay with this many rows left to read. */
 static uint8_t
 turns_section(uint64_t left)
 {
@@ -72,7 +71,8 @@ turns_begin(const Turns *turns, TurnsReplay *replay, TurnsSession *session, uint
 }
 
 /*
- * Whether one receiving replay has waited for longer than another: first its session, then itself.
+ * Return true if a receiving replay has waited longer than another: first by session, then by
+ * replay.
  */
 static bool
 turns_before(const TurnsReplay *a, const TurnsReplay *b)
@@ -107,7 +107,7 @@ turns_enter(const Turns *turns, TurnsChoice *choice, TurnsReplay *replay, uint64
 		turns_keep_last(&choice->next[section], &choice->next_after[section], replay, after);
 }
 
-/* The searching replay whose turn it is; NULL: there is none. */
+/* Return the searching replay whose turn it is, or NULL. */
 static TurnsReplay *
 turns_choose_searching(Turns *turns, const TurnsChoice *choice)
 {

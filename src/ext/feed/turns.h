@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * turns.h
- *	  Which replay is read for next. The model is at the head of turns.c.
+ *	  Decides which replay is read for next. The model is at the head of turns.c.
  *
- * This module depends on libc alone, so that it can be tested by itself.
+ * This module depends only on libc, so it can be tested alone.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,57 +15,58 @@
 
 #define TURNS_SECTIONS 16
 
-/* What the replays of one client's connection share. */
+/* The part that the replays of one client's connection share. */
 typedef struct TurnsSession
 {
-	uint64_t served; /* when one of them was read for last */
+	uint64_t served; /* the last turn of any of them */
 } TurnsSession;
 
 typedef struct TurnsReplay
 {
 	TurnsSession *session;
-	uint64_t served; /* when it was read for last */
-	uint64_t group;  /* of its section */
-	uint8_t section; /* by how much it had left when it came there */
-	bool receiving;  /* else searching */
+	uint64_t served; /* its last turn */
+	uint64_t group;  /* its group in the section */
+	uint8_t section; /* by the rows that it had left when it entered the section */
+	bool receiving;  /* otherwise searching */
 } TurnsReplay;
 
 typedef struct Turns
 {
-	uint64_t now;                    /* turns so far */
-	uint64_t groups[TURNS_SECTIONS]; /* which group of each section is read for */
-	uint8_t section;                 /* that had a turn last */
-	bool receiving;                  /* the last turn was that of a receiving replay */
+	uint64_t now;                    /* number of turns so far */
+	uint64_t groups[TURNS_SECTIONS]; /* the present group of each section */
+	uint8_t section;                 /* the section of the last turn */
+	bool receiving;                  /* the last turn was one of a receiving replay */
 } Turns;
 
-/* A session begins; it has its turn after those that are there. */
+/* Add a session. Its first turn is after those of existing sessions. */
 extern void turns_open(const Turns *turns, TurnsSession *session);
 
-/* A replay begins that has left so many rows to read. */
+/* Add a replay with this many rows left to read. */
 extern void
 turns_begin(const Turns *turns, TurnsReplay *replay, TurnsSession *session, uint64_t left);
 
-/* The candidates for the next turn. Zero at first. */
+/* The candidates for the next turn. Initially zero. */
 typedef struct TurnsChoice
 {
 	TurnsReplay *receiving;
-	TurnsReplay *now[TURNS_SECTIONS]; /* of the group that is read for, the one furthest behind */
+	TurnsReplay
+		*now[TURNS_SECTIONS]; /* in the present group, the replay with the lowest position */
 	TurnsReplay *next[TURNS_SECTIONS];
 	uint64_t now_after[TURNS_SECTIONS];
 	uint64_t next_after[TURNS_SECTIONS];
 } TurnsChoice;
 
-/* Enter a replay that could be read for, with its position. */
+/* Add a replay that can continue, with its position, to the candidates. */
 extern void
 turns_enter(const Turns *turns, TurnsChoice *choice, TurnsReplay *replay, uint64_t after);
 
-/* Whose turn it is of those that were entered; NULL: there are none. */
+/* Return the candidate whose turn it is, or NULL. */
 extern TurnsReplay *turns_choose(Turns *turns, const TurnsChoice *choice);
 
 /*
- * A replay was read for in the turn of lead, which may be itself: so many rows, of which it was
- * sent some. It has left so many to read; blocked: it cannot go on before its client has taken
- * something.
+ * Record that a replay was read for in the turn of lead, which may be itself. rows were read, sent
+ * of them were sent to it, and left rows are left to read. blocked: it cannot continue until its
+ * client has taken something.
  */
 extern void turns_served(const Turns *turns, TurnsReplay *replay, const TurnsReplay *lead,
 						 uint64_t left, uint64_t rows, uint64_t sent, bool blocked);

@@ -1,27 +1,29 @@
 /*-------------------------------------------------------------------------
  *
  * pending.c
- *	  The events of the running transaction, until its commit writes them to the log.
+ *	  Keeps the events of the running transaction until its commit writes them to the log.
  *
- * Events are gathered in a buffer that lives as long as the transaction. Beyond
- * PENDING_MEMORY it is moved to a temporary file, so that a statement of a million rows costs
- * bounded memory. A savepoint remembers how far the buffer was, and its rollback cuts it there.
+ * Events are collected in a buffer that lives as long as the transaction. If it grows beyond
+ * PENDING_MEMORY, it is moved to a temporary file, so that a statement with a million rows needs
+ * little memory. A savepoint records the length of the buffer, and its rollback truncates the
+ * buffer to that length.
  *
- * The buffer is a sequence of bytes: first file_bytes in the file, then the tail in memory. Entries
- * are written and read from front to back only, so cutting is a matter of two numbers. Nothing is
- * lost or mixed up by a write that fails half-way, as when the disk is full: what is behind
- * file_bytes in the file does not count.
+ * The buffer is a sequence of bytes: the first file_bytes are in the file, the rest is in memory.
+ * Entries are written and read only from front to back, so truncating changes two numbers. A write
+ * that fails half-way, for example because the disk is full, does no harm, because bytes of the
+ * file beyond file_bytes are ignored.
  *
- * What happens when (access/transam/xact.c, CommitTransaction):
- *	  XACT_EVENT_PRE_COMMIT		deferred triggers have run; the events are written to the log,
+ * The steps of a commit (CommitTransaction() in access/transam/xact.c):
+ *
+ *	  XACT_EVENT_PRE_COMMIT		Deferred triggers have run. Writes the events to the log, as a
  *								part of the transaction like any other row. May fail.
- *	  XACT_EVENT_COMMIT			the commit record is written and the transaction visible: the ids
- *								are no longer in flight and the feed is woken. Must not fail.
- *	  XACT_EVENT_ABORT			the same, without the wake.
+ *	  XACT_EVENT_COMMIT			The commit record is written and the transaction is visible. Its
+ *								ids are no longer in flight, and the feed is woken. Must not fail.
+ *	  XACT_EVENT_ABORT			The same, without waking the feed.
  *
- * Between the two, everybody else's later events wait for this transaction (log_ids.c). So whatever may
- * wait or take long comes before the ids are taken: see pending_wait_first(), and src/README.md for
- * what cannot.
+ * Between the two, later events of all other transactions wait for this one (log_ids.c). So
+ * everything that may wait or take long is done before the ids are taken, see pending_wait_first().
+ * src/README.md lists what cannot be done earlier.
  *
  *-------------------------------------------------------------------------
  */

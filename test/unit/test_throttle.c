@@ -1,10 +1,10 @@
 /*
  * For how long the feed lets events gather: nobody who waits alone waits long, and a load is
- * gathered.
+ * paused.
  */
 #include "unit.h"
 
-#include "ext/feed/gather.h"
+#include "ext/feed/throttle.h"
 
 #define ROUND_US 60 /* what a round takes */
 
@@ -12,13 +12,13 @@
 static int64_t
 longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
 {
-	int64_t free_at = 0;
+	int64_t until = 0;
 	int64_t now = 1000000;
 	int64_t longest = 0;
 
 	for (int i = 0; i < rounds; i++)
 	{
-		int64_t pause = gather_pause(&free_at, now, took, transactions);
+		int64_t pause = throttle_pause(&until, now, took, transactions);
 
 		longest = pause > longest ? pause : longest;
 		now += pause > apart ? pause : apart;
@@ -31,9 +31,9 @@ longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
  * it has settled.
  */
 static int64_t
-settled_pause(int64_t every, int64_t took)
+steady_pause(int64_t every, int64_t took)
 {
-	int64_t free_at = 0;
+	int64_t until = 0;
 	int64_t now = 1000000;
 	int64_t read = now; /* up to when its transactions have been read */
 	int64_t sum = 0;
@@ -50,7 +50,7 @@ settled_pause(int64_t every, int64_t took)
 		}
 		read += found * every;
 		now += took;
-		pause = gather_pause(&free_at, now, took, found);
+		pause = throttle_pause(&until, now, took, found);
 		now += pause;
 		sum += i >= 1000 ? pause : 0;
 	}
@@ -62,7 +62,7 @@ test_quiet(void **state)
 {
 	(void) state;
 	assert_int_equal(longest_pause(1, 0, ROUND_US, 1), 0);
-	assert_int_equal(longest_pause(1000, GATHER_TIMES * ROUND_US, ROUND_US, 1), 0);
+	assert_int_equal(longest_pause(1000, THROTTLE_TIMES * ROUND_US, ROUND_US, 1), 0);
 	assert_int_equal(longest_pause(1000, 100000, 500, 2), 0);
 
 	/* A few in a row after a quiet time, too. */
@@ -72,43 +72,43 @@ test_quiet(void **state)
 
 /*
  * Who waits for the event of one transaction before the next: at most a round's length times
- * GATHER_TIMES.
+ * THROTTLE_TIMES.
  */
 static void
 test_waiting(void **state)
 {
 	(void) state;
-	assert_int_equal(longest_pause(1000, 300, ROUND_US, 1), GATHER_TIMES * ROUND_US);
-	assert_between(longest_pause(1000, 300, ROUND_US, 2), GATHER_TIMES * ROUND_US,
-				   2 * GATHER_TIMES * ROUND_US);
+	assert_int_equal(longest_pause(1000, 300, ROUND_US, 1), THROTTLE_TIMES * ROUND_US);
+	assert_between(longest_pause(1000, 300, ROUND_US, 2), THROTTLE_TIMES * ROUND_US,
+				   2 * THROTTLE_TIMES * ROUND_US);
 }
 
 static void
 test_load(void **state)
 {
 	(void) state;
-	assert_int_equal(settled_pause(2000, ROUND_US), 0);
-	assert_between(settled_pause(400, ROUND_US), GATHER_MOST_US * 9 / 10, GATHER_MOST_US);
-	assert_between(settled_pause(100, 200), GATHER_MOST_US * 9 / 10, GATHER_MOST_US);
+	assert_int_equal(steady_pause(2000, ROUND_US), 0);
+	assert_between(steady_pause(400, ROUND_US), THROTTLE_MAX_US * 9 / 10, THROTTLE_MAX_US);
+	assert_between(steady_pause(100, 200), THROTTLE_MAX_US * 9 / 10, THROTTLE_MAX_US);
 }
 
 static void
 test_limits(void **state)
 {
-	int64_t free_at = 0;
+	int64_t until = 0;
 
 	(void) state;
 
 	/* A round that stalls costs one pause, and is forgotten with it. */
-	assert_int_equal(gather_pause(&free_at, 1000000, 1000000, 1000), GATHER_MOST_US);
-	assert_int_equal(free_at, 1000000 + GATHER_MOST_US);
-	assert_int_equal(gather_pause(&free_at, 1000000 + GATHER_MOST_US + 10000, ROUND_US, 1), 0);
+	assert_int_equal(throttle_pause(&until, 1000000, 1000000, 1000), THROTTLE_MAX_US);
+	assert_int_equal(until, 1000000 + THROTTLE_MAX_US);
+	assert_int_equal(throttle_pause(&until, 1000000 + THROTTLE_MAX_US + 10000, ROUND_US, 1), 0);
 
 	/* A long quiet time pays for no more than so much. */
-	free_at = 0;
-	assert_int_equal(gather_pause(&free_at, 1000000000, GATHER_SAVED_US / GATHER_TIMES, 1), 0);
-	assert_int_equal(gather_pause(&free_at, 1000000000, ROUND_US, 1), GATHER_TIMES * ROUND_US);
-	assert_int_equal(longest_pause(1000000, 10, 1000000, 1000), GATHER_MOST_US);
+	until = 0;
+	assert_int_equal(throttle_pause(&until, 1000000000, THROTTLE_SAVED_US / THROTTLE_TIMES, 1), 0);
+	assert_int_equal(throttle_pause(&until, 1000000000, ROUND_US, 1), THROTTLE_TIMES * ROUND_US);
+	assert_int_equal(longest_pause(1000000, 10, 1000000, 1000), THROTTLE_MAX_US);
 }
 
 int
