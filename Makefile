@@ -60,6 +60,9 @@ endif
 include $(PGXS)
 endif
 
+# OpenSSL verifies tokens.
+SHLIB_LINK += -lcrypto
+
 # Export only what PostgreSQL looks up by name, to avoid conflicts with symbols of other libraries.
 EXPORTS = $(BUILD)/exports.map
 SHLIB_LINK += -Wl,--version-script=$(EXPORTS)
@@ -123,10 +126,11 @@ $(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(B
 	$(AR) rcs $@ $^
 
 # Those modules of the extension that need nothing of PostgreSQL.
-UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,base/backoff base/feed_life feed/feed_due feed/throttle launcher/gateway_life launcher/pulse)
+UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,access/json_slice access/jws access/jws_key base/backoff base/feed_life \
+	feed/feed_due feed/throttle launcher/gateway_life launcher/pulse)
 
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
-	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka
+	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka -lcrypto
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
 

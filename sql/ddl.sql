@@ -227,7 +227,7 @@ SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend AS d
 		-- from PostgreSQL 17 on row and array types are members of their own
 		AND NOT (classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type AS t WHERE t.oid = d.objid AND (typrelid <> 0 OR typcategory = 'A')));
 SELECT p.oid::regprocedure AS not_safe FROM pg_proc AS p JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'
-	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_notifyd') AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') AND p.proconfig IS NULL;
+	WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_notifyd') AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c') AND p.prosqlbody IS NULL AND p.proconfig IS NULL;
 DROP EXTENSION pg_notifyd;
 INSERT INTO e VALUES (2);
 DROP TABLE e, seen;

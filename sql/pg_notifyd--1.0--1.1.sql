@@ -164,6 +164,20 @@ $$;
 
 /* ---------------- end of watches and channels ---------------- */
 
+/* ---------------- tokens ---------------- */
+
+CREATE FUNCTION @extschema@.notify_claims() RETURNS jsonb
+	LANGUAGE sql STABLE PARALLEL SAFE
+	RETURN NULLIF(pg_catalog.current_setting('request.jwt.claims', true), ''::text)::jsonb;
+COMMENT ON FUNCTION @extschema@.notify_claims() IS
+	'claims of the token of the client that this runs for; NULL without a token';
+
+CREATE FUNCTION @extschema@.notify_verify(token text) RETURNS jsonb
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_verify';
+REVOKE ALL ON FUNCTION @extschema@.notify_verify(text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.notify_verify(text) IS
+	'verify a token: role, subject, expiry and claims, or an error that says why clients are refused with it';
+
 /* ---------------- statistics ---------------- */
 
 COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database for itself';

@@ -252,6 +252,24 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
+/* Memory for what a check hook returns; NULL, after a log line from 16 on, if there is none. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_GUC_MALLOC(size) guc_malloc(LOG, size)
+#else
+#define COMPAT_GUC_MALLOC(size) malloc(size)
+#endif
+
+/* Whether a role may SET ROLE to another one. */
+static inline bool
+compat_may_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
+#endif
+}
+
 /* Read exactly size bytes, or raise an error. */
 #if PG_VERSION_NUM >= 160000
 #define compat_buffile_read(file, to, size) BufFileReadExact(file, to, size)

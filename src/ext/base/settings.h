@@ -28,7 +28,10 @@ extern int notifyd_retention_size;          /* MB */
 /* Return true if pg_notifyd.databases contains this database, or "*". */
 extern bool settings_serves_database(const char *name);
 
-/* Define all settings. _PG_init() calls it once. */
+/*
+ * Define the settings, and reserve the prefix. _PG_init() calls it once, after other files have
+ * defined theirs.
+ */
 extern void settings_define(void);
 
 #endif /* PG_NOTIFYD_SETTINGS_H */

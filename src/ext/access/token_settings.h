@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * token_settings.h
+ *	  Settings of tokens, and the keys that they name. See doc/authentication.md.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_TOKEN_SETTINGS_H
+#define PG_NOTIFYD_TOKEN_SETTINGS_H
+
+#include "ext/access/jws.h"
+
+extern char *notifyd_jwt_audience;       /* empty: any */
+extern char *notifyd_jwt_role_claim;     /* a path, see slice_path() */
+extern char *notifyd_authenticator_role; /* empty: tokens cannot choose a role */
+
+/* Define the settings; called once, from _PG_init, before the prefix is reserved. */
+extern void token_settings_define(void);
+
+/*
+ * The keys of pg_notifyd.jwt_secret and pg_notifyd.jwt_keys. Files are read again when they have
+ * changed and after a reload. A file that has become wrong leaves the keys as they were, and the
+ * server's log says so once. The keys belong to this module until the next call.
+ */
+extern const JwsKeys *token_keys(void);
+
+#endif /* PG_NOTIFYD_TOKEN_SETTINGS_H */
