@@ -25,18 +25,19 @@ $node->safe_psql(
 			COMMIT;
 		END LOOP;
 	END $$;
-	-- the largest size of the log while anybody is writing
-	CREATE FUNCTION largest_size() RETURNS bigint LANGUAGE plpgsql AS $$
+	-- the largest and the smallest size of the log while anybody is writing
+	CREATE FUNCTION sizes(OUT largest bigint, OUT smallest bigint) LANGUAGE plpgsql AS $$
 	DECLARE
-		largest bigint := 0;
+		size bigint;
 	BEGIN
 		LOOP
 			PERFORM pg_stat_clear_snapshot();
-			largest := greatest(largest, (SELECT bytes FROM log_size));
+			SELECT bytes INTO size FROM log_size;
+			largest := greatest(largest, size);
+			smallest := least(smallest, size);
 			EXIT WHEN NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'writer' AND state = 'active');
 			PERFORM pg_sleep(0.005);
 		END LOOP;
-		RETURN largest;
 	END $$;
 });
 
@@ -46,8 +47,8 @@ sub stat_of
 	return $node->safe_psql('postgres', "SELECT $column FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'");
 }
 
-# The largest size of the log while these calls run, each in a session of its own.
-sub largest_size_while
+# The largest and the smallest size of the log while these calls run, each in a session of its own.
+sub sizes_while
 {
 	my @calls = @_;
 	my @writers;
@@ -58,9 +59,9 @@ sub largest_size_while
 		$writer->query_until(qr/begun/, "SET application_name = 'writer'; SET lock_timeout = '1s';\n\\echo begun\n$call;\n");
 		push @writers, $writer;
 	}
-	my $size = $node->safe_psql('postgres', 'SELECT largest_size()');
+	my @sizes = split /\|/, $node->safe_psql('postgres', 'SELECT * FROM sizes()');
 	$_->quit for @writers;
-	return $size;
+	return @sizes;
 }
 
 sub settled
@@ -74,7 +75,7 @@ for my $load ([ 8000, 640, 'small events' ], [ 400, 32_000, 'large events' ])
 {
 	my ($rows, $bytes, $what) = @$load;
 	my $written = stat_of('events_written');
-	my $size = largest_size_while(("CALL write($rows, $bytes)") x 3);
+	my ($size) = sizes_while(("CALL write($rows, $bytes)") x 3);
 	is(stat_of('events_written') - $written, 3 * $rows, "$what: all are written, and nobody waited for a lock");
 	cmp_ok($size, '>', $limit * 0.7, "$what: the log is used");
 	note("$what: largest size ", $size / $limit, ' of the limit');
@@ -125,7 +126,7 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	my $holder = $node->background_psql('postgres');
 	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
 	my $written = stat_of('events_written');
-	my $size = largest_size_while(('CALL write(8000, 640)') x 3);
+	my ($size) = sizes_while(('CALL write(8000, 640)') x 3);
 	is(stat_of('events_written') - $written, 24_000, 'nobody waits for who reads the log, nor for its retention');
 	cmp_ok($size, '>', $limit * 1.5, 'which cannot be kept meanwhile');
 	$holder->query_safe('COMMIT');
@@ -144,12 +145,71 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	$holder->query_safe(join "\n", 'BEGIN;', (map { "SELECT count(*) FROM $_;" } split /, /, $toasts), 'SELECT 1');
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
-	largest_size_while(('CALL write(8000, 640)') x 3);
+	sizes_while(('CALL write(8000, 640)') x 3);
 	$node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('last')});
 	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'last' } $client->events }, 'events while a TOAST table is locked');
 	pass('the feed does not wait for a lock on a TOAST table');
 	$holder->query_safe('COMMIT');
 	$holder->quit;
+	settled();
+}
+
+# Tables that are each larger than all that is to be kept: the log returns to its size while everybody goes on writing.
+{
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
+	for my $i (1 .. 3)
+	{
+		my $newest = $node->safe_psql('postgres', 'SELECT max(first_id) FROM notifyd.log_segment');
+		$node->safe_psql('postgres', 'INSERT INTO a (v) SELECT repeat(md5(i::text), 12) FROM generate_series(1, 30000) AS i');
+		$node->poll_query_until('postgres',
+			"SELECT count(*) = 8 OR max(first_id) > $newest FROM notifyd.log_segment")
+		  or die 'no new table is begun';
+	}
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	my ($largest, $smallest) = sizes_while(('CALL write(8000, 640)') x 3);
+	note('large tables: sizes ', $largest / $limit, ' to ', $smallest / $limit, ' of the limit');
+	cmp_ok($smallest, '<=', $limit, 'after large transactions the log returns to its size under load');
+}
+
+# What follows a transaction larger than all that is to be kept is not kept for a client that does not read.
+{
+	my $deaf = notifyd_client($node);
+	$deaf->subscribe('a');
+	$deaf->stop_reading;
+	my $before = $node->safe_psql('postgres', 'SELECT bytes FROM log_size');
+	$node->safe_psql('postgres', q{INSERT INTO a (v) SELECT repeat(md5(i::text), 12) FROM generate_series(1, 60000) AS i});
+	my $large = $node->safe_psql('postgres', 'SELECT bytes FROM log_size') - $before;
+	my ($largest, $smallest) = sizes_while(('CALL write(8000, 640)') x 3);
+	note("a large transaction and a client that does not read: ", $large / $limit, ', then ', $largest / $limit, ' to ',
+		$smallest / $limit, ' of the limit');
+	cmp_ok($largest, '<=', $large + 2.5 * $limit, 'a large transaction is kept, not all that follows it');
+	cmp_ok($smallest, '<=', $limit, 'and the log returns to its size under load');
+	$deaf->start_reading;
+	$deaf->close;
+}
+
+# What has not been sent to live subscribers is kept, within twice the size.
+{
+	settled();
+	$node->append_conf('postgresql.conf', "pg_notifyd.client_buffer = '64MB'");
+	$node->reload;
+	my $client = notifyd_client($node);
+	$client->subscribe('a');
+	my @gateways = gateway_pids($node);
+	kill 'STOP', @gateways;
+	$node->safe_psql('postgres', 'CALL write(6000, 1600)');
+	my $size = $node->safe_psql('postgres', 'SELECT bytes FROM log_size');
+	kill 'CONT', @gateways;
+	note('not sent: ', $size / $limit, ' of the limit');
+	cmp_ok($size, '>', $limit * 1.1, 'more than the size has not been sent');
+	cmp_ok($size, '<=', $limit * 2.2, 'no more than twice the size is kept');
+	$node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('sent')});
+	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'sent' } $client->events }, 'what had not been sent');
+	is(scalar(grep { ($_->{method} // '') eq 'reset' } $client->received), 0, 'it arrives without a reset');
+	is(scalar($client->events), 6001, 'and whole');
+	$client->close;
 	settled();
 }
 

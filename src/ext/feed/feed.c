@@ -394,7 +394,7 @@ feed_retain(Feed *feed)
 	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS &&
 		!log_retention_due(feed->database))
 		return TimestampDifferenceMilliseconds(now, next);
-	wait = log_retain(feed->database, &feed->map, feed_read_by_all(feed), now);
+	wait = log_retain(feed->database, &feed->map, feed_read_progress(feed), now);
 	next = TimestampTzPlusMilliseconds(now, wait);
 	return wait;
 }

@@ -344,8 +344,8 @@ extern FeedProgress feed_read(Feed *feed, XLogRecPtr lsn);
 /* Give a few turns to replays (feed_replay.c). */
 extern FeedProgress feed_read_replays(Feed *feed, Snapshot snapshot);
 
-/* Return the id up to which all links and replays have read, or PG_UINT64_MAX if there are none. */
-extern uint64 feed_read_by_all(Feed *feed);
+/* Return how far the slowest link and the slowest replay have read. */
+extern LogProgress feed_read_progress(Feed *feed);
 
 /* Return a time in microseconds of a monotonic clock. */
 extern int64 feed_clock(void);

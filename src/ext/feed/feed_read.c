@@ -249,10 +249,17 @@ feed_has_replays(Feed *feed)
 	return false;
 }
 
-uint64
-feed_read_by_all(Feed *feed)
+/* A reader that retention has overtaken gets a reset: nothing is kept for it. */
+static uint64
+feed_slower(const Feed *feed, uint64 slowest, uint64 after)
 {
-	uint64 read = PG_UINT64_MAX;
+	return after < feed->map.oldest ? slowest : Min(slowest, after);
+}
+
+LogProgress
+feed_read_progress(Feed *feed)
+{
+	LogProgress read = {.live = PG_UINT64_MAX, .replays = PG_UINT64_MAX};
 	dlist_iter iter;
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
@@ -261,9 +268,10 @@ feed_read_by_all(Feed *feed)
 
 		if (feed->nsubs == 0 || link == NULL || !link->greeted)
 			continue;
-		read = Min(read, link->reader.after);
+		read.live = feed_slower(feed, read.live, link->reader.after);
 		dlist_foreach (iter, &link->replays)
-			read = Min(read, dlist_container(Sub, in_replays, iter.cur)->reader.after);
+			read.replays = feed_slower(feed, read.replays,
+									   dlist_container(Sub, in_replays, iter.cur)->reader.after);
 	}
 	return read;
 }

@@ -362,11 +362,21 @@ extern void log_load_map(LogMap *map);
 extern void log_begin(NotifydDatabase *database, LogMap *map);
 
 /*
- * Retention: truncate old segments, and begin a new one if the current one is large or old enough.
- * Only the feed calls this, outside a transaction, with its map, which is updated. All readers have
- * read up to "read". Never waits for a lock. Returns after how many ms it is to be called again.
+ * Up to which id the log has been read for live events, and for replays. Readers that retention has
+ * already overtaken do not count. PG_UINT64_MAX: nobody reads.
  */
-extern long log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now);
+typedef struct LogProgress
+{
+	uint64 live;
+	uint64 replays;
+} LogProgress;
+
+/*
+ * Retention: truncate old segments, and begin a new one if the current one is large or old enough.
+ * Only the feed calls this, outside a transaction, with its map, which is updated. Never waits for a
+ * lock. Returns after how many ms it is to be called again.
+ */
+extern long log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz now);
 
 /*
  * Report who keeps the oldest segment from being truncated in the server's log, once for each, if the

@@ -54,8 +54,8 @@
 #define LOG_VISIT_MS 60000
 
 /*
- * How long retention keeps a segment that is by itself larger than pg_notifyd.retention_size, in ms:
- * for readers that are about to begin, and for those that have not read all of it.
+ * How long retention keeps a segment for readers although the log is too large, in ms: for those
+ * that are about to begin, and for those that have not read all of it. See log_is_being_read().
  */
 #define LOG_GRACE_MS         5000
 #define LOG_READING_GRACE_MS 60000
@@ -309,17 +309,27 @@ log_measure(LogMap *map, int64 *bytes)
 }
 
 /*
- * Whether to keep the oldest segment for its readers although the log is too large. Otherwise nobody
- * could read a transaction that is larger than pg_notifyd.retention_size.
+ * Whether to keep the oldest segment for its readers although the log, of total bytes, should lose
+ * it. The feed gets time to send what it has not sent yet. A segment that is larger than the limit
+ * is also kept for replays, and for clients that are about to begin one. Otherwise nobody could read
+ * a transaction that is larger than pg_notifyd.retention_size.
+ *
+ * Not beyond a bound, however: what the log has besides a segment that large is within the limit,
+ * and without such a segment the log is at most twice the limit. Segments that are kept may force
+ * the current one to grow, as there are only LOG_SEGMENTS tables. If the bound grew with any other
+ * segment than the oldest, both could make each other grow for ever.
  */
 static bool
-log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read, TimestampTz now)
+log_is_being_read(LogMap *map, int64 oldest_bytes, int64 total, int64 size_limit,
+				  const LogProgress *read, TimestampTz now)
 {
 	static uint64 asked_first = 0; /* of the segment in the last call, and since when */
 	static TimestampTz asked_since = 0;
 	LogSegment *oldest = &map->segments[0];
+	bool large = oldest_bytes > size_limit;
+	uint64 last;
 
-	if (oldest_bytes <= size_limit)
+	if (total > size_limit + Max(size_limit, oldest_bytes))
 		return false;
 	if (asked_first != oldest->first)
 	{
@@ -329,10 +339,10 @@ log_is_being_read(LogMap *map, int64 oldest_bytes, int64 size_limit, uint64 read
 	StartTransactionCommand();
 	log_load_map(map);
 	CommitTransactionCommand();
-	return !TimestampDifferenceExceeds(asked_since, now,
-									   read < Max(map->segments[1].first - 1, oldest->pinned)
-										   ? LOG_READING_GRACE_MS
-										   : LOG_GRACE_MS);
+	last = Max(map->segments[1].first - 1, oldest->pinned);
+	if (read->live < last || (large && read->replays < last))
+		return !TimestampDifferenceExceeds(asked_since, now, LOG_READING_GRACE_MS);
+	return large && !TimestampDifferenceExceeds(asked_since, now, LOG_GRACE_MS);
 }
 
 static int64
@@ -375,7 +385,7 @@ log_retention_due(NotifydDatabase *database)
 }
 
 long
-log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now)
+log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz now)
 {
 	int64 bytes[LOG_SEGMENTS];
 	int64 total;
@@ -400,7 +410,7 @@ log_retain(NotifydDatabase *database, LogMap *map, uint64 read, TimestampTz now)
 		if (!old && !needed && total <= size_limit)
 			break;
 		if (log_segment_writer(database, map->segments[0].segment, map->segments[1].first) != 0 ||
-			(!old && log_is_being_read(map, bytes[i], size_limit, read, now)) ||
+			(!old && log_is_being_read(map, bytes[i], total, size_limit, &read, now)) ||
 			!log_truncate_oldest(database, map))
 			break;
 		total -= bytes[i];
