@@ -288,6 +288,14 @@ INSERT INTO orders (id) VALUES (10003);
 PREPARE TRANSACTION 'notifyd';
 -- should it have been prepared, nothing could go on
 ROLLBACK PREPARED 'notifyd';
+BEGIN;
+SELECT notify_watch('orders', channel => 'prepared') IS NOT NULL AS watched;
+PREPARE TRANSACTION 'notifyd';
+ROLLBACK PREPARED 'notifyd';
+BEGIN;
+SELECT notify_grant('prepared', current_user::regrole);
+PREPARE TRANSACTION 'notifyd';
+ROLLBACK PREPARED 'notifyd';
 
 -- a row of the log that an administrator has written anew is read still, where vacuum has cut its chain of versions short, too
 INSERT INTO orders (id) VALUES (10004);

@@ -42,6 +42,7 @@
 #include "ext/channel/channel_name.h"
 #include "ext/channel/grant.h"
 #include "ext/log/log.h"
+#include "ext/transaction/at_end.h"
 
 PG_FUNCTION_INFO_V1(notify_grant);
 PG_FUNCTION_INFO_V1(notify_revoke);
@@ -160,6 +161,7 @@ grant_open(void)
 {
 	Oid relation = extension_relation("channel_grant");
 
+	at_end_refuse_prepare();
 	LockDatabaseObject(relation, InvalidOid, 0, ExclusiveLock);
 	return table_open(relation, RowExclusiveLock);
 }

@@ -1,13 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * at_end.c
- *	  What the end of the running transaction does for the workers.
+ *	  What the end of the running transaction does for other processes.
  *
  * It wakes the feeds and the launcher, and ends the holds on databases. A feed reads the catalogs
  * again when it gets invalidation messages. The server sends these after the XACT_EVENT_COMMIT
  * callbacks, so this file uses a resource release callback, whose phase AFTER_LOCKS comes later
  * (CommitTransaction() in access/transam/xact.c). The server calls it at the end of every
  * transaction, also after an error or when the process exits.
+ *
+ * It also keeps a transaction from being prepared that holds a lock which others wait for.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,6 +23,7 @@
 
 static int at_end_pending = 0;
 static bool at_end_holding = false; /* this process is the hold_pid of some databases */
+static bool at_end_unpreparable = false;
 
 /*
  * End the holds of this nesting level of transactions and of deeper ones, so that feeds may return.
@@ -85,6 +88,7 @@ at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel)
 		return;
 	at_end_pending = 0;
+	at_end_unpreparable = false;
 
 	/* Before the hold ends, so that the launcher starts no feed for a dropped database. */
 	if (isCommit && (what & AT_END_SCAN_DATABASES))
@@ -110,6 +114,20 @@ at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 }
 
 static void
+at_end_transaction(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event == XACT_EVENT_PRE_PREPARE && at_end_unpreparable)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot PREPARE a transaction that has watched a table or changed "
+					"privileges on a channel"),
+			 errdetail("Other sessions that do the same wait for the end of the transaction."),
+			 errhint("Use COMMIT, or call notify_watch(), notify_grant() and notify_revoke() in "
+					 "another transaction.")));
+}
+
+static void
 at_end_register(void)
 {
 	static bool registered = false;
@@ -118,6 +136,7 @@ at_end_register(void)
 		return;
 	RegisterResourceReleaseCallback(at_end_release, NULL);
 	RegisterSubXactCallback(at_end_subtransaction, NULL);
+	RegisterXactCallback(at_end_transaction, NULL);
 	registered = true;
 }
 
@@ -144,4 +163,11 @@ at_end_hold(NotifydDatabase *database)
 	}
 	LWLockRelease(&notifyd_shared->lock);
 	shared_wake_feed(database);
+}
+
+void
+at_end_refuse_prepare(void)
+{
+	at_end_register();
+	at_end_unpreparable = true;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * at_end.h
- *	  What the end of the running transaction does for the workers.
+ *	  What the end of the running transaction does for other processes.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,5 +31,12 @@ extern void at_end_wake(int what);
  * a database that is about to be dropped. Needs the shared memory. Takes NotifydShared.lock.
  */
 extern void at_end_hold(NotifydDatabase *database);
+
+/*
+ * The current transaction has taken a lock that other sessions wait for until it ends. PREPARE
+ * TRANSACTION then raises ERRCODE_FEATURE_NOT_SUPPORTED, because the lock would be kept without a
+ * session. That is so even if the savepoint in which this was called is rolled back.
+ */
+extern void at_end_refuse_prepare(void);
 
 #endif /* PG_NOTIFYD_AT_END_H */

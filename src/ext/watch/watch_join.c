@@ -23,6 +23,7 @@
 #include "ext/base/extension.h"
 #include "ext/channel/grant.h"
 #include "ext/log/log.h"
+#include "ext/transaction/at_end.h"
 #include "ext/watch/watch.h"
 
 bool
@@ -82,6 +83,7 @@ watch_try_channel(const char *channel)
 {
 	LOCKTAG tag = watch_channel_lock(channel);
 
+	at_end_refuse_prepare();
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
@@ -99,6 +101,7 @@ watch_join_channel(const char *channel)
 {
 	LOCKTAG tag = watch_channel_lock(channel);
 
+	at_end_refuse_prepare();
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	watch_check_join(channel);
 }
