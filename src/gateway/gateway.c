@@ -246,7 +246,7 @@ gateway_on_settle(uv_prepare_t *handle)
 	(void) handle;
 	if (!gateway.stopping)
 		routes_tend(&gateway.routes, false);
-	sessions_settle(&gateway.sessions);
+	sessions_flush(&gateway.sessions);
 	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
 	peer_flush_all();

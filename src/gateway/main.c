@@ -48,7 +48,7 @@ main_signal(int signum, void (*handler)(int))
  * may be the postmaster's protection from that; to raise the score takes no privilege.
  */
 static void
-main_offer_ourselves(void)
+main_raise_oom_score(void)
 {
 	static const char highest[] = "1000";
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -78,7 +78,7 @@ main(void)
 				"the server starts it by itself.\n");
 		return MAIN_USAGE;
 	}
-	main_offer_ourselves();
+	main_raise_oom_score();
 
 	/* Run from a descriptor, we would be called by its number in ps and top. */
 	(void) prctl(PR_SET_NAME, "pg_notifyd-gateway");

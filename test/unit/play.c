@@ -282,7 +282,7 @@ play_expect(PlayPipe *pipe, int opcode, const char *text)
 {
 	size_t size;
 
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_true(pipe->len >= 2);
 	assert_int_equal((uint8_t) pipe->out[0], 0x80 | opcode);
 	size = (uint8_t) pipe->out[1] == 126
@@ -298,7 +298,7 @@ play_expect(PlayPipe *pipe, int opcode, const char *text)
 void
 play_expect_nothing(PlayPipe *pipe)
 {
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(pipe->len, 0);
 }
 

@@ -109,7 +109,7 @@ test_leaving(void **state)
 	for (int i = next + 1; i >= next - 2; i--)
 		session_closed(pipes[i].session);
 	(void) open_at(database, &pipes[SESSIONS], "10.0.0.1:9999");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	/* One that is only about to leave is not told of either. */
 	session_close(pipes[0].session, 1001, "away");
 	for (int i = 0; i < 3; i++)
@@ -127,7 +127,7 @@ test_leaving(void **state)
 		if (i > next + 1 || i < next - 2)
 			session_closed(pipes[i].session);
 	session_closed(pipes[SESSIONS].session);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	ntold = 0;
 	clients_send(other, list_send, &ntold);
 	assert_int_equal(ntold, 1);
@@ -177,11 +177,11 @@ test_numbers(void **state)
 
 	(void) state;
 	(void) play_subscribe(session, "{\"method\":\"subscribe\",\"channel\":\"c\"}", 1, false, 100);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	pipes[0].blocked = true;
 	play_event(database, 1, 105, "five");
 	play_event(database, 1, 107, "seven");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_position(database, 110);
 	tell();
 	assert_int_equal(last.position.id, 100);

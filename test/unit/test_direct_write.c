@@ -60,7 +60,7 @@ test_order(void **state)
 	play_expect(&pipe, 1, "101");
 	pipe.blocked = true;
 	last_event(database, 1, 102, "102");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_true(pipe.waking);
 	pipe.blocked = false;
 	last_event(database, 1, 103, "103");
@@ -115,7 +115,7 @@ test_broken(void **state)
 		assert_int_equal(pipe[broken].session->state, SESSION_LEAVING);
 		for (size_t i = broken + 1; i < 3; i++)
 			play_expect(&pipe[i], 1, "event");
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	}
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
 	assert_true(RB_EMPTY(&database->streams));

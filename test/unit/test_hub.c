@@ -249,7 +249,7 @@ test_taking_is_alive(void **state)
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	pipe.blocked = true;
 	play_event(database, 1, 101, "101");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_true(pipe.waking);
 	play_tick(10000);
 	assert_int_equal(pipe.probed, 1);
@@ -274,12 +274,12 @@ test_credit(void **state)
 	(void) state;
 	play_config.client_buffer = 1000000;
 	memset(text, 'x', 20000);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_nsent = 0;
 	pipe.blocked = true;
 	for (uint64_t id = 51; id < 54; id++)
 		play_replay_event(database, sub, id, text);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_nsent, 0); /* nothing was written, so nothing is given */
 	pipe.len = 0;
 	play_unblock(&pipe);
@@ -369,13 +369,13 @@ test_broken(void **state)
 	(void) state;
 	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
 	pipe.broken = true;
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_true(pipe.dropped);
 	assert_int_equal(session->state, SESSION_LEAVING);
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
 	play_event(database, 1, 101, "101");
 	session_closed(session);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_sessions.count, 0);
 	assert_int_equal(play_sessions.stats.queued, 0);
 }

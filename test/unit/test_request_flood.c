@@ -82,7 +82,7 @@ test_turns(void **state)
 	assert_int_equal(database->unanswered, 0);
 	for (int i = 0; i < 3; i++)
 	{
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 		assert_true(hub_client_live(play_client(pipe[i].session)));
 		assert_false(pipe[i].paused);
 	}
@@ -146,7 +146,7 @@ test_unanswered(void **state)
 	{
 		if (play_sent[i].type == WIRE_SUBSCRIBE)
 			answer(database, i);
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	}
 	assert_int_equal(session->unanswered, SESSION_UNANSWERED / 2 - 1);
 	assert_int_equal(play_sessions.stats.subscriptions, 1);
@@ -173,7 +173,7 @@ test_unanswered_and_lost(void **state)
 	session_closed(pipe[2].session);
 	assert_int_equal(database->unanswered, 3 * SESSION_UNANSWERED);
 	hub_lost(database);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(database->unanswered, 0);
 	for (int i = 0; i < 2; i++)
 		assert_false(pipe[i].paused);
@@ -229,7 +229,7 @@ test_answers(void **state)
 	for (; !pipe.paused; asked++)
 	{
 		play_receive(session, BAD);
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	}
 	assert_between(asked, 100, 400);
 	assert_between(frame_memory() - before, SESSION_OWN / 2, SESSION_OWN);
@@ -240,7 +240,7 @@ test_answers(void **state)
 	assert_int_equal(session->state, SESSION_OPEN);
 	assert_true(pipe.probed >= 2);
 	play_unblock(&pipe);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_false(pipe.paused);
 	assert_int_equal(session->own, 0);
 
@@ -248,7 +248,7 @@ test_answers(void **state)
 	pipe.len = 0;
 	while (!pipe.paused)
 		play_receive(session, BAD);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_tick(SESSION_STALL_MS);
 	assert_int_equal(session->state, SESSION_CLOSING);
 	assert_false(pipe.paused); /* its close frame is to be read */
@@ -283,7 +283,7 @@ test_answers_scarce(void **state)
 	assert_between(session->own, SESSION_OWN_SCARCE, SESSION_OWN_SCARCE + 1000);
 	for (size_t i = 0; i < UNIT_COUNT(much); i++)
 		frame_unref(much[i]);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	session_writable(session);
 	assert_false(pipe.paused);
 	frame_unref(large);
@@ -309,7 +309,7 @@ test_numbers(void **state)
 	play_expect_sent(6, WIRE_SUBSCRIBE, 5);
 	for (size_t i = 0; i < 7; i++)
 		answer(database, i);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	pipe.len = 0;
 	play_event(database, UINT32_MAX, 101, "of the last");
 	play_event(database, 1, 102, "of the first");

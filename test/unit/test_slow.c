@@ -133,7 +133,7 @@ test_stalled(void **state)
 	play_tick(5000);
 	play_event(database, 1, 110, play_text(THIRD));
 	play_event(database, 1, 120, play_text(THIRD));
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_tick(SESSION_STALL_MS - 1);
 	play_receive(session, PING); /* it is alive, but that is not enough */
 	assert_int_equal(session->state, SESSION_OPEN);
@@ -158,7 +158,7 @@ test_slow_but_not_stalled(void **state)
 
 	(void) state;
 	start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	for (int i = 0; i < 5; i++)
 	{
 		play_tick(SESSION_STALL_MS - 1);
@@ -179,7 +179,7 @@ test_stalled_ping(void **state)
 	play_config.keepalive_ms = 1000;
 	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	play_event(database, 1, 110, "110");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_tick(1000);
 	play_tick(1000);
 	play_unblock(&pipe);
@@ -200,7 +200,7 @@ test_stalled_behind_reset(void **state)
 	pipe.blocked = true;
 	play_reset(database, sub, 90, "gone");
 	play_replay_event(database, sub, 95, "95");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_tick(SESSION_STALL_MS);
 	play_unblock(&pipe);
 	play_expect(&pipe, 8, "too slow; resume from 1-50");
@@ -237,7 +237,7 @@ test_answers_taken(void **state)
 	for (int i = 0; i < 100; i++)
 	{
 		play_receive(session, PING);
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	}
 	assert_int_equal(session->state, SESSION_OPEN);
 	assert_int_equal(session->own, 0);
@@ -254,7 +254,7 @@ test_soft_limit(void **state)
 
 	(void) state;
 	play_event(database, 1, 110, play_text(EVENTS / 2));
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_tick(SESSION_SOFT_MS - 1);
 	session_writable(session);
 	play_event(database, 1, 120, "120");
@@ -344,7 +344,7 @@ test_large(void **state)
 	play_expect(&pipe, 1, "\"1-100\"}}");
 	for (uint64_t id = 101; id < 110; id++)
 		play_event(database, 1, id, play_text(5000));
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(pipe.len, 9 * 5004);
 	pipe.blocked = true;
 	pipe.len = 0;
@@ -352,7 +352,7 @@ test_large(void **state)
 	play_receive(session, PING);
 	play_event(database, 1, 110, play_text(5000));
 	play_receive(session, PING);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_nsent, 0);
 	play_event(database, 1, 111, play_text(5000));
 	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
@@ -361,7 +361,7 @@ test_large(void **state)
 	play_subscribed(database, sub, 1, true, 110);
 	pipe.len = 0;
 	play_replay_event(database, sub, 111, play_text(5000));
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(pipe.len, 5004);
 }
 
@@ -430,7 +430,7 @@ test_several(void **state)
 	play_expect(&pipe, 1, "130");
 	play_nsent = 0;
 	play_replay_done(database, a, 160);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_nsent, 1);
 	play_expect_subscribe(0, b, WIRE_OP_ALL, 140);
 	play_subscribed(database, b, 2, true, 140);
@@ -472,9 +472,9 @@ test_replays_at_once(void **state)
 	assert_int_equal(play_nsent, 2);
 	play_expect_subscribe(0, subs[0], WIRE_OP_INSERT, 110);
 	play_expect_subscribe(1, subs[1], WIRE_OP_INSERT, 111);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	play_receive(session, "{\"method\":\"unsubscribe\",\"channel\":\"c1\"}");
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_nsent, 4);
 	play_expect_sent(2, WIRE_UNSUBSCRIBE, subs[1]);
 	play_expect_subscribe(3, subs[2], WIRE_OP_INSERT, 112);
@@ -665,7 +665,7 @@ test_link_lost(void **state)
 	take_two(&pipe[0]);
 	assert_int_equal(play_nsent, 0); /* one answer at a time */
 	play_subscribed(database, sub, 1, false, 200);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	assert_int_equal(play_nsent, 1);
 	play_expect_subscribe(0, sub, WIRE_OP_ALL, 150);
 	assert_int_equal(play_sent[0].u.subscribe.since.timeline, 1);
@@ -744,7 +744,7 @@ test_broken(void **state)
 	(void) state;
 	start_blocked(session, &pipe, PLAY_SUBSCRIBE_A);
 	play_event(database, 1, 110, play_text(EVENTS));
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	pipe.blocked = false;
 	pipe.broken = true;
 	play_event(database, 1, 120, "120");
@@ -753,7 +753,7 @@ test_broken(void **state)
 
 	session = play_open(database, &pipe);
 	play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	pipe.blocked = true;
 	play_replay_event(database, play_sent[0].u.subscribe.sub, 60, play_text(EVENTS));
 	pipe.blocked = false;

@@ -129,7 +129,7 @@ test_drained_before_its_turn(void **state)
 	play_unblock(&pipe);
 	for (uint32_t i = 0; i < HUB_UNANSWERED + 2; i++)
 		play_subscribed(database, play_sent[i].u.subscribe.sub, 10 + i, false, 130);
-	sessions_settle(&play_sessions);
+	sessions_flush(&play_sessions);
 	for (size_t i = 0; i < play_nsent; i++)
 	{
 		if (play_sent[i].u.subscribe.sub != database->last_number)

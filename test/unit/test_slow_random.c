@@ -281,7 +281,7 @@ feed_lose_link(void)
 	memset(feed.subs, 0, sizeof(feed.subs));
 	feed.first = feed.count = 0;
 	if (chance(2) == 0)
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	play_hello(&play_link_a, 1, feed.live);
 }
 
@@ -468,7 +468,7 @@ step(void)
 			client_take(me, chance(4) == 0 ? chance(2000) : 0);
 			break;
 		case 9:
-			sessions_settle(&play_sessions);
+			sessions_flush(&play_sessions);
 			break;
 		case 10:
 			if (chance(3) == 0)
@@ -509,7 +509,7 @@ finish(void)
 			client_take(&client[i], 100000);
 			client_read(&client[i]);
 		}
-		sessions_settle(&play_sessions);
+		sessions_flush(&play_sessions);
 	}
 	for (int i = 0; i < CLIENTS; i++)
 	{

@@ -29,7 +29,7 @@ memory_start(void)
 }
 
 void
-memory_give_back(void)
+memory_release(void)
 {
 	(void) malloc_trim(0);
 }

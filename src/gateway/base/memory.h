@@ -18,7 +18,7 @@
 extern void memory_start(void);
 
 /* Give the system back what has been freed. That takes a while: for when much has been. */
-extern void memory_give_back(void);
+extern void memory_release(void);
 
 /* Bytes that a block takes, with what the allocator needs for it. */
 extern size_t memory_taken(void *block);

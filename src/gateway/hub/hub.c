@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * hub.c
- *	  The feeds' side of the hub: links that come and go, and the frames that come on them.
+ *	  The feeds' side of the hub: links that come and go, and their frames.
  *
  * session_has_room(), session_send_event() and session_send_own() may close the session, which ends
- * its subscriptions: so nothing of the session's is touched after them, unless it is still OPEN.
+ * its subscriptions. So the session's data must not be used after them unless it is still OPEN.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +23,7 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	hub->wake = NULL;
 	hub->trouble = NULL;
 	hub->looking = false;
-	hub->told_at = 0;
+	hub->health_at = 0;
 	hub->news = 0;
 }
 
@@ -35,14 +35,14 @@ hub_health(Hub *hub, const WireHealth *health)
 	free(hub->trouble);
 	hub->trouble = trouble.len > 0 ? memory_string(trouble.data, trouble.len) : NULL;
 	hub->looking = health->looking != 0;
-	hub->told_at = hub->sessions->io->now();
+	hub->health_at = hub->sessions->io->now();
 	hub->news++;
 }
 
 bool
 hub_looking(const Hub *hub)
 {
-	return hub->looking || hub->told_at == 0;
+	return hub->looking || hub->health_at == 0;
 }
 
 Database *
@@ -70,7 +70,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	hub->news++;
 
 	/*
-	 * New numbers, so that replay credit for what is still queued from the old link is not given to
+	 * Assign new numbers, so that credit for events still queued from the old link is not given to
 	 * the new one.
 	 */
 	waiting = database->subscriptions;
@@ -116,7 +116,7 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 	if (sub->missed && message->notifies)
 		hub_note_lost(sub);
 	sub->missed = false;
-	/* Only raw notifications were asked for: its events can be now. */
+	/* Only raw notifications were requested; request the events now. */
 	if (sub->state == SUBSCRIPTION_LAGGING)
 	{
 		sub->client->session.owed = true;
@@ -151,19 +151,19 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 {
 	Stream *stream;
 
-	/* Looked up anew each time: the stream goes with its last subscription. */
+	/* Look up the stream each time, because it is freed with its last subscription. */
 	while ((stream = hub_stream(database, message->stream)) != NULL)
 	{
 		Subscription *sub = LIST_FIRST(&stream->subscriptions);
 
-		/* The feed has ended it, but not what we have asked for since. */
+		/* The feed has ended the stream, but not what was requested since. */
 		hub_part(database, sub);
 		hub_withdraw(hub, database, sub);
 		hub_end(hub, sub, message->reason, message->text);
 	}
 }
 
-/* An event as the subscription's client gets it. */
+/* Build the frame of an event for the subscription's protocol. */
 static Frame *
 hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_t id,
 		  WireBytes body)
@@ -179,8 +179,8 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 }
 
 /*
- * Queue an event for one of its stream's subscriptions. A protocol's frame is built when the first
- * of its clients wants it.
+ * Queue an event for one of its stream's subscriptions. The first client of each protocol builds
+ * the protocol's frame.
  */
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
@@ -210,14 +210,14 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 	{
 		note.before = hub_position(database, sub).id;
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
-		session->told = event->id;
+		session->announced = event->id;
 	}
 	session_send_event(session, *frame, note);
 }
 
 /*
- * This one is the next: have the processor fetch what it and the one behind it will need, while a
- * system call keeps it busy with the one before. Of thousands, none is in its cache any more.
+ * Prefetch the data of the next subscription and of the one after it, while a system call handles
+ * the present one. With thousands of subscriptions, none of it is in the cache.
  */
 static void
 hub_fetch(const Subscription *sub)
@@ -241,8 +241,8 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 		Subscription *next;
 
 		/*
-		 * A session may end on the way, and with it its subscriptions, of which one only is here;
-		 * the stream, too.
+		 * This may end a session with its subscriptions, only one of which is in this stream, and
+		 * the stream too.
 		 */
 		for (; sub != NULL; sub = next)
 		{
@@ -267,7 +267,10 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	Frame *frame;
 
 	hub->sessions->stats.events++;
-	/* Before its SUBSCRIBED, it has crossed our UNSUBSCRIBE. */
+	/*
+	 * Sent before the feed received our UNSUBSCRIBE. The answer to the new SUBSCRIBE is still to
+	 * come.
+	 */
 	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return HUB_OK;
 	if (sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
@@ -278,8 +281,8 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	{
 		note.before = sub->position.id;
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
-		if (session->told < event->id)
-			session->told = event->id;
+		if (session->announced < event->id)
+			session->announced = event->id;
 		session_send_event(session, frame, note);
 	}
 	else if (session->state == SESSION_OPEN)
@@ -317,12 +320,14 @@ hub_reset(Database *database, const WireReset *reset)
 		return;
 	}
 	/*
-	 * It has crossed our UNSUBSCRIBE: that events can no longer be had is found out again when the
-	 * subscription is made anew.
+	 * Sent before the feed received our UNSUBSCRIBE. The new subscription will get the same reset.
 	 */
 	if (sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return;
-	/* A client that is closed before it has taken this resumes where it was, and is told again. */
+	/*
+	 * A client that is closed before it has taken this reset resumes where it was, and gets the
+	 * reset again.
+	 */
 	if (sub->has_position)
 		before = hub_position(database, sub).id;
 	sub->position = reset->position;
@@ -373,17 +378,17 @@ hub_asleep(Hub *hub, const WireAsleep *asleep)
 	database->asleep = true;
 	database->needed_since = 0;
 	hub->news++;
-	/* Somebody may have subscribed while it left. */
+	/* A client may have subscribed before the feed ended. */
 	if (!RB_EMPTY(&database->subscriptions))
 		hub_need(hub, database);
 }
 
 /*
- * Clients that have been quiet for long wait for the position to move, and others for renew, which
- * may come to be due at any time: when one of them does move, they are looked after.
+ * Some clients wait for a newer position, others for renew, and both may change at any time. If one
+ * of them has, visit the clients.
  */
 static void
-hub_look_at_bookmarks(Database *database)
+hub_check_bookmarks(Database *database)
 {
 	HubClient *client;
 	bool moved = database->bookmarked && database->position.id != database->ticked_id;
@@ -410,13 +415,13 @@ hub_tick(Hub *hub)
 
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
-		hub_look_at_bookmarks(database);
+		hub_check_bookmarks(database);
 		if (database->link != NULL || !database->asleep || RB_EMPTY(&database->subscriptions))
 			continue;
 		hub_need(hub, database);
 		if (now - database->needed_since < HUB_WAKE_MS)
 			continue;
-		/* Nobody is let in until there is a feed, or the launcher says anew that it is asleep. */
+		/* Accept no clients until there is a feed, or the launcher sends ASLEEP again. */
 		database->asleep = false;
 		while ((client = LIST_FIRST(&database->clients)) != NULL)
 			session_close(&client->session, SESSION_CLOSE_GOING_AWAY, reason);

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * hub.h
- *	  Databases, their streams, and who has subscribed to them.
+ *	  The databases, their streams, and the clients' subscriptions.
  *
- * A database is known from its feed's first HELLO to its GOODBYE. Its link may be lost
- * and come back in between: meanwhile subscriptions wait, and are then made again from
- * where each stood.
+ * The hub knows a database from its feed's first HELLO to its GOODBYE. If the link is lost in
+ * between, subscriptions wait for a new one, and then subscribe again from their positions.
  *
- * Life of a subscription; where an arrow has a frame's name, the feed has sent it:
+ * The states of a subscription. The feed's frames are in capitals:
  *
  *				  SUBSCRIBED			   REPLAY_DONE
  *	  WAITING ──────────────► REPLAYING ──────────────► LIVE
@@ -18,18 +17,18 @@
  *
  * A SUBSCRIBE waits for its client's turn, see hub_ask.c.
  *
- * A stream is the feed's number for "one channel, one role"; an EVENT names streams, and
- * goes to their LIVE subscriptions. Its frame is built once for each protocol that its clients
- * speak, and they share it.
+ * A stream is the feed's number for one channel and one role. An EVENT names streams, and goes to
+ * their LIVE subscriptions. Its frame is built once for each protocol of these clients, and shared.
  *
- * Where a client's session has no room for an event, live or replayed, its subscription lags: its
- * events are ended at the feed, and it keeps its position, that of what was queued. When the client
- * has taken everything, the subscription is made anew from there, so the feed reads the rest from
- * the log as fast as the client takes it. The client notices nothing. Raw notifications are in no
- * log, so the feed goes on sending these while the subscription lags or replays. Those that find no
- * room, or may have been sent while the link was lost, are lost, and a reset tells the client.
+ * If a client's session has no room for an event, live or replayed, the subscription lags: the hub
+ * ends its events at the feed, and the subscription keeps the position of the last event that was
+ * queued. When the client has taken everything, the hub subscribes again from there, so the feed
+ * reads the rest from the log as fast as the client takes it. The client does not notice. Raw
+ * notifications are not in the log, so the feed continues to send them while the subscription lags
+ * or replays. If one does not fit, or may have been sent while the link was lost, it is lost, and
+ * the client gets a reset.
  *
- * This module has neither socket nor clock; frames to a feed go out through HubSend.
+ * This module has no socket and no clock. It sends frames to feeds through HubSend.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,22 +45,25 @@
 #include "gateway/session/session.h"
 #include "wire/wire.h"
 
-/* A feed is current if its last POSITION is not older and says that it is not further behind. */
+/*
+ * A feed is current if its last POSITION is at most this old and says that the feed is at most this
+ * far behind.
+ */
 #define HUB_CURRENT_MS 5000
 #define HUB_BEHIND_MS  10000
 
-/* The launcher says how it is every other second. */
+/* The launcher sends HEALTH every other second; it is considered dead after this. */
 #define HUB_LAUNCHER_MS 10000
 
 /*
- * A feed that is not there so long after it was asked for is not coming soon: its clients are told.
- * Asked for so often.
+ * If a feed has not started after this long, the clients are disconnected. The request for it is
+ * repeated at this interval.
  */
 #define HUB_WAKE_MS 10000
 #define HUB_ASK_MS  1000
 
-#define HUB_MAX_SUBSCRIPTIONS 100   /* of one client */
-#define HUB_BOOKMARK_MS       30000 /* of silence, before a client is sent a position */
+#define HUB_MAX_SUBSCRIPTIONS 100   /* for each client */
+#define HUB_BOOKMARK_MS       30000 /* a client without events for this long gets a bookmark */
 
 typedef enum SubscriptionState
 {
@@ -69,40 +71,43 @@ typedef enum SubscriptionState
 	SUBSCRIPTION_REPLAYING,
 	SUBSCRIPTION_LIVE,
 	SUBSCRIPTION_LAGGING,
-	SUBSCRIPTION_ENDED, /* nobody's any more, but its SUBSCRIBE is not answered yet: see hub_ask.c */
+	SUBSCRIPTION_ENDED, /* dropped, but its SUBSCRIBE is not answered yet: see hub_ask.c */
 } SubscriptionState;
 
-/* What has become of a subscription's last SUBSCRIBE. */
+/* The state of a subscription's last SUBSCRIBE. */
 typedef enum Asking
 {
-	ASKING_NOTHING, /* none, or it is answered */
-	ASKING_WAITS,   /* it waits for its client's turn */
-	ASKING_FEED,    /* the feed has it and will answer */
+	ASKING_NOTHING, /* none, or answered */
+	ASKING_WAITS,   /* waits for its client's turn */
+	ASKING_FEED,    /* sent to the feed */
 } Asking;
 
-/* So many SUBSCRIBEs may be under way to a feed: what it deals with in a few milliseconds. */
+/*
+ * The maximum number of SUBSCRIBEs that were sent to a feed and not answered: the feed processes
+ * this many in a few milliseconds.
+ */
 #define HUB_UNANSWERED 128
 
 typedef struct Subscription
 {
-	/* First, and in one line of the processor's cache, what each event needs: up to position. */
+	/* First, in one cache line, what each event needs: up to position. */
 	LIST_ENTRY(Subscription) in_stream;
 	struct HubClient *client;
 	uint8_t state;
 	uint8_t ops;
 	uint8_t asking;    /* Asking */
-	uint8_t protocol;  /* the number of its client's */
+	uint8_t protocol;  /* number of the client's protocol */
 	bool asked;        /* the client waits for an answer */
-	bool lost;         /* the client is still to be told that notifications were lost */
-	bool missed;       /* the link was lost: so are notifications, if the channel has any */
-	bool has_position; /* position is valid: not while WAITING for the first time without "since" */
+	bool lost;         /* raw notifications were lost, and the client does not know yet */
+	bool missed;       /* the link was lost, so raw notifications may be, if the channel has any */
+	bool has_position; /* position is valid: not in the first WAITING without "since" */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
-	struct Stream *stream;               /* while the feed has it, for whatever kinds */
+	struct Stream *stream;               /* while the feed knows it, for any kinds */
 	uint32_t number;
-	uint32_t credit; /* bytes of its replay written, not yet told the feed */
+	uint32_t credit; /* bytes of its replay that were written, not yet returned to the feed */
 	char *id;        /* of the request, while asked; see Request */
 	uint8_t channel_len;
 	char channel[];
@@ -116,24 +121,24 @@ typedef struct Stream
 } Stream;
 
 /*
- * A client: its session, and what it has asked for. Only while the session is OPEN has it a
- * database and subscriptions.
+ * A client: its session, database and subscriptions. It has the latter two only while the session
+ * is OPEN.
  */
 typedef struct HubClient
 {
-	Session session; /* first: a pointer to it is one to the client */
+	Session session; /* first, so that pointers can be converted */
 	LIST_ENTRY(HubClient) in_database;
 	struct Database *database; /* NULL unless OPEN */
 	const Protocol *protocol;
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
-	LIST_HEAD(, Subscription) ended;   /* with an answer to come that nobody waits for */
-	TAILQ_HEAD(, Subscription) asking; /* wait for our turn */
-	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while there are some */
-	/* Only to be shown; whoever opens the client sets them. */
+	LIST_HEAD(, Subscription) ended;   /* dropped, with an answer still to come */
+	TAILQ_HEAD(, Subscription) asking; /* waiting for their turn */
+	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while asking is not empty */
+	/* Only for notifyd.clients. Set by the caller of hub_open(). */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
-	struct Address *from;  /* whose clients it is one of; kept by whoever opens it */
+	struct Address *from;  /* counts this client; owned by the caller of hub_open() */
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
@@ -146,18 +151,18 @@ typedef struct Database
 	LIST_ENTRY(Database) in_hub;
 	void *link; /* NULL: lost */
 	WirePosition position;
-	uint64_t renew; /* clients that know of no later position are sent one soon */
+	uint64_t renew; /* clients without a later position than this get one soon */
 	uint32_t behind_ms;
-	uint64_t heard_at; /* when the last POSITION came; 0: none yet on this link */
-	bool asleep; /* it has no feed, as nobody was subscribed; the launcher starts one for us */
-	uint64_t needed_since; /* when we asked for that first; 0: not now */
-	uint64_t asked_at;     /* and last */
+	uint64_t heard_at; /* when the last POSITION arrived; 0: none yet on this link */
+	bool asleep; /* it has no feed, because it had no subscribers; the launcher can start one */
+	uint64_t needed_since; /* when the feed was first requested; 0: not now */
+	uint64_t asked_at;     /* when it was last requested */
 	uint32_t last_number;
 	uint32_t unanswered;          /* SUBSCRIBEs that the feed has not answered */
-	struct HubClientQueue asking; /* clients with subscriptions that wait for their turn, in turn */
+	struct HubClientQueue asking; /* clients with waiting subscriptions, in turn */
 	/* For hub_tick(). */
-	bool bookmarked;    /* there are clients that wait for the position to move, see hub_client.c */
-	uint64_t ticked_id; /* position.id and renew as they were then */
+	bool bookmarked;    /* some clients wait for a newer position, see hub_client.c */
+	uint64_t ticked_id; /* values of position.id and renew at the last tick */
 	uint64_t ticked_renew;
 	struct SubscriptionTree subscriptions;
 	struct StreamTree streams;
@@ -166,104 +171,110 @@ typedef struct Database
 	char name[];
 } Database;
 
-/* Send a frame on a link. It may fail: the link is then lost, and hub_lost() called later. */
+/* Send a frame on a link. If this fails, the link is lost, and hub_lost() is called later. */
 typedef void (*HubSend)(void *link, const WireMessage *message);
 
-/* Ask the launcher for the feed of a database. */
+/* Request a database's feed from the launcher. */
 typedef void (*HubWake)(WireBytes database);
 
 typedef struct Hub
 {
 	HubSend send;
-	HubWake wake; /* NULL: nobody to ask */
+	HubWake wake; /* NULL: there is no launcher */
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
-	/* What the launcher says: see WIRE_HEALTH. */
-	char *trouble;    /* NULL: nothing is wrong */
-	bool looking;     /* it does not know all databases yet */
-	uint64_t told_at; /* when it last said anything; 0: not yet */
-	uint32_t news;    /* grows when a database may have come to be served, or looking has ended */
+	/* The launcher's last report, see WIRE_HEALTH. */
+	char *trouble;      /* NULL: no problem */
+	bool looking;       /* the launcher has not checked all databases yet */
+	uint64_t health_at; /* when it last reported; 0: not yet */
+	uint32_t news;      /* increased when a database may be served now, or when looking has ended */
 } Hub;
 
-/* sessions were initialised with hub_session_events, and the hub as their owner. */
+/*
+ * Initialise the hub. sessions were initialised with hub_session_events and this hub as their
+ * owner.
+ */
 extern void hub_init(Hub *hub, HubSend send, Sessions *sessions);
 
-/* What the hub does for its sessions. */
+/* The functions of the hub that sessions call. */
 extern const SessionEvents hub_session_events;
 
-/* The database of this name, or NULL. */
+/* Return the database with this name, or NULL. */
 extern Database *hub_find(Hub *hub, const char *name, size_t len);
 
 /*
- * A feed has said HELLO on link. Makes its subscriptions (again). *replaced is the
- * link that it had before, to be closed, or NULL.
+ * Process a feed's HELLO on link. Subscribes (again) for the database's clients. Sets *replaced to
+ * the previous link, which the caller closes, or NULL.
  */
 extern Database *hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced);
 
-/* The database's link is gone. */
+/* The database's link was lost. */
 extern void hub_lost(Database *database);
 
 /*
- * The launcher says that the database is no more. Returns the link that it still has, to be closed,
- * or NULL.
+ * The launcher reports that the database was dropped or renamed. Returns its link, which the caller
+ * closes, or NULL.
  */
 extern void *hub_gone(Hub *hub, WireBytes name);
 
 typedef enum HubResult
 {
 	HUB_OK,
-	HUB_GOODBYE, /* the database is no more */
-	HUB_BAD,     /* no frame that a feed may send: give the link up */
+	HUB_GOODBYE, /* the feed has ended */
+	HUB_BAD,     /* not a frame that a feed may send: close the link */
 } HubResult;
 
-/* A frame from the database's feed. */
+/* Process a frame from the database's feed. */
 extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *message)
 	__attribute__((warn_unused_result));
 
-/* A client of this database is connected, and speaks this protocol: see session_open(). */
+/* Add a client of this database with this protocol, see session_open(). */
 extern HubClient *hub_open(Hub *hub, Database *database, const Protocol *protocol,
 						   const char *address, bool anonymous, void *io);
 
 /*
- * The position up to which everything has been queued to this client: if it resumes there, and has
- * taken all of that, it loses nothing. Its session is OPEN.
+ * Return the position up to which everything was queued to this client: if it takes all of that, it
+ * can resume there. Its session is OPEN.
  */
 extern WirePosition hub_client_position(const HubClient *client);
 
-/* Are all its subscriptions live, and its database's link there? */
+/* Return true if all its subscriptions are live, and its database has a link. */
 extern bool hub_client_live(const HubClient *client);
 
 /*
- * The launcher says that a database has no feed, which may start again from this position, or a
+ * The launcher reports that a database has no feed. A new feed will start at this position or a
  * later one.
  */
 extern void hub_asleep(Hub *hub, const WireAsleep *asleep);
 
-/* Tell the launcher that a client asks for a database of this name, which may not exist. */
+/* Tell the launcher that a client wants a database with this name, which may not exist. */
 extern void hub_want(Hub *hub, const char *name, size_t len);
 
-/* Ask for the feed of a database that is asleep, if that is so. */
+/* Request a feed if the database has none. */
 extern void hub_need(Hub *hub, Database *database);
 
 /*
- * Once a second, while there are clients, and before sessions_tick(): ask again for feeds, or give
- * them up, and see who is due for a bookmark.
+ * Called once a second while there are clients, before sessions_tick(): repeat or give up requests
+ * for feeds, and find clients that need a bookmark.
  */
 extern void hub_tick(Hub *hub);
 
-/* The launcher says how it finds everything. */
+/* Process the launcher's HEALTH. */
 extern void hub_health(Hub *hub, const WireHealth *health);
 
-/* May a database that is not known, or has no feed, come to be served as the launcher goes on? */
+/*
+ * Return true if databases that are unknown or have no feed may be served soon, because the
+ * launcher still checks databases.
+ */
 extern bool hub_looking(const Hub *hub);
 
 /*
- * Is the link there, and does the feed say that it keeps up; or is the database asleep? If not,
- * *why (if not NULL) says what is wrong.
+ * Return true if the database has a link whose feed keeps up, or if it is asleep. Otherwise *why
+ * (if not NULL) is set to the problem.
  */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
 
-/* At the end: free all databases, which have no clients any more. */
+/* Free all databases at the end. They have no clients any more. */
 extern void hub_free(Hub *hub);
 
 #endif /* GATEWAY_HUB_H */

@@ -1,16 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * hub_ask.c
- *	  What the feed is asked for, and in which order.
+ *	  Sends SUBSCRIBE and UNSUBSCRIBE to the feed.
  *
- * The feed answers each SUBSCRIBE by SUBSCRIBED or REFUSED, in the order in which they came. At
- * most HUB_UNANSWERED of them are under way to a feed; the others wait here, and their clients take
- * turns, one SUBSCRIBE each. So a client that asks for a hundred subscriptions, or for one again and
- * again, delays another client's by no more than its own turn, and what waits on a link is bounded. What a client takes back before its turn has come never reaches the feed.
+ * The feed answers each SUBSCRIBE with SUBSCRIBED or REFUSED, in order. At most HUB_UNANSWERED of
+ * them are sent to a feed without an answer. The others wait here, and their clients take turns
+ * with one SUBSCRIBE each. So a client that requests a hundred subscriptions, or one again and
+ * again, delays another client's only by its own turn, and what waits on a link is bounded. A
+ * subscription that its client drops before its turn never reaches the feed.
  *
- * A subscription that is taken back while its SUBSCRIBE is under way is ENDED: it keeps its number,
- * which the answer will name, and counts as one of its client's requests without answer. session.c
- * does not read a client that has too many of these.
+ * A subscription that is dropped while its SUBSCRIBE is being processed is ENDED: it keeps its
+ * number, which the answer will contain, and counts as one of its client's unanswered requests.
+ * session.c does not read a client that has too many of these.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,7 +44,10 @@ hub_file(Database *database, Subscription *sub)
 	while (sub->number == 0 || RB_INSERT(SubscriptionTree, &database->subscriptions, sub) != NULL);
 }
 
-/* The replay credit that its subscriptions ask for: two replays never fill its session's room. */
+/*
+ * Return the replay credit for the client's subscriptions: two replays never fill its session's
+ * room.
+ */
 static uint32_t
 hub_window(const HubClient *client)
 {
@@ -73,8 +77,8 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 }
 
 /*
- * Take the first subscription of the client whose turn it is; the client's next turn comes after
- * all others'.
+ * Take the first subscription of the client whose turn it is. The client's next turn is after all
+ * others.
  */
 static Subscription *
 hub_next_asking(Database *database)
@@ -123,16 +127,16 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 	hub_take_turns(hub, database);
 }
 
-/* One of the client's requests is answered, or is no longer one. */
+/* One of the client's requests was answered or dropped. */
 static void
 hub_count_answer(HubClient *client)
 {
 	client->session.unanswered--;
-	/* Perhaps it may be read again. */
+	/* The client may be read again. */
 	session_schedule(&client->session);
 }
 
-/* A subscription that waits for its turn is not asked for after all. */
+/* Remove a subscription that waits for its turn. */
 static void
 hub_stop_asking(Database *database, Subscription *sub)
 {

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * hub_client.c
- *	  The clients' side of the hub: their requests, and what their sessions ask it.
+ *	  The clients' side of the hub: their requests, and the functions that their sessions call.
  *
- * A bookmark is a position that a quiet client is sent: its position moves on with everybody's, so
- * that it stays within what is retained. A client that knows of the newest position waits until
- * hub_tick() finds a newer one.
+ * A bookmark is a position that is sent to a quiet client. So its position advances with the
+ * others', and stays within retention. A client that has the newest position waits until hub_tick()
+ * finds a newer one.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,7 +16,7 @@
 #include "gateway/hub/hub_internal.h"
 #include "gateway/base/memory.h"
 
-/* Credit is given back in pieces of at least this size while more is under way. */
+/* Credit is returned in pieces of at least this size while more is in use. */
 #define HUB_CREDIT_PIECE (WIRE_REPLAY_WINDOW / 8)
 
 _Static_assert(offsetof(Subscription, position) + sizeof(WirePosition) <= MEMORY_LINE,
@@ -47,7 +47,7 @@ hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, con
 					 FRAME_NO_POSITION);
 }
 
-/* Answer a request that has succeeded. */
+/* Answer a successful request. */
 static void
 hub_send_result(HubClient *client, const Request *request, WirePosition position)
 {
@@ -59,7 +59,7 @@ hub_send_result(HubClient *client, const Request *request, WirePosition position
 						 FRAME_NO_POSITION);
 }
 
-/* Takes request->id over where the answer comes later. */
+/* Takes over request->id if the answer comes later. */
 static void
 hub_subscribe(Hub *hub, HubClient *client, Request *request)
 {
@@ -112,7 +112,7 @@ hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 	else
 		hub_free_subscription(hub, sub);
 	hub_send_result(client, request, (WirePosition){0});
-	/* Another one may have waited for its end. */
+	/* Another subscription may have waited for this one to end. */
 	session_schedule(&client->session);
 }
 
@@ -154,8 +154,8 @@ hub_ping(HubClient *client, const Request *request)
 {
 	WirePosition position = hub_client_position(client);
 
-	if (request->id != NULL && client->session.told < position.id)
-		client->session.told = position.id;
+	if (request->id != NULL && client->session.announced < position.id)
+		client->session.announced = position.id;
 	hub_send_result(client, request, position);
 }
 
@@ -203,7 +203,7 @@ hub_open(Hub *hub, Database *database, const Protocol *protocol, const char *add
 	return client;
 }
 
-/* End its subscriptions. */
+/* End the client's subscriptions. */
 static void
 hub_on_left(Session *session)
 {
@@ -222,8 +222,8 @@ hub_on_left(Session *session)
 }
 
 /*
- * The lagging subscription that is furthest behind, if there is room for another replay; *lagging:
- * there are some.
+ * Return the lagging subscription with the lowest position if there is room for another replay.
+ * Sets *lagging if there are any.
  */
 static Subscription *
 hub_next_lagging(const HubClient *client, bool *lagging)
@@ -245,7 +245,10 @@ hub_next_lagging(const HubClient *client, bool *lagging)
 	return replaying == 0 || replaying < room ? furthest : NULL;
 }
 
-/* Tell of lost notifications, and make lagging subscriptions anew, as many as it has room for. */
+/*
+ * Report lost notifications, and subscribe again for as many lagging subscriptions as there is room
+ * for.
+ */
 static void
 hub_catch_up(Hub *hub, HubClient *client)
 {
@@ -289,7 +292,7 @@ hub_on_written(Session *session, uint32_t number, uint32_t bytes)
 	Subscription *sub =
 		client->database != NULL ? hub_subscription(client->database, number) : NULL;
 
-	/* Credit is of no use any more once the replay is over or its link is lost. */
+	/* The credit is useless if the replay is over or its link was lost. */
 	if (sub == NULL || sub->client != client || sub->state != SUBSCRIPTION_REPLAYING)
 		return;
 	sub->credit += bytes;
@@ -330,12 +333,12 @@ hub_position_of(const Session *session)
 	return hub_client_position((const HubClient *) session);
 }
 
-/* Is it time for a bookmark, if there is anything new to be told? */
+/* Return true if it is time for a bookmark, in case there is a newer position. */
 static bool
 hub_bookmark_due(const HubClient *client, uint64_t now)
 {
 	return client->nsubscriptions > 0 && (now - client->session.sent_at >= HUB_BOOKMARK_MS ||
-										  client->session.told < client->database->renew);
+										  client->session.announced < client->database->renew);
 }
 
 static uint64_t
@@ -346,7 +349,7 @@ hub_due(Session *session, uint64_t now)
 	if (!hub_bookmark_due(client, now))
 		return client->nsubscriptions > 0 ? session->sent_at + HUB_BOOKMARK_MS
 										  : now + HUB_BOOKMARK_MS;
-	if (!hub_client_live(client) || hub_client_position(client).id > session->told)
+	if (!hub_client_live(client) || hub_client_position(client).id > session->announced)
 		return now;
 	client->database->bookmarked = true;
 	return UINT64_MAX;
@@ -361,9 +364,9 @@ hub_send_bookmark(Session *session, uint64_t now)
 	if (!hub_bookmark_due(client, now) || !hub_client_live(client))
 		return;
 	position = hub_client_position(client);
-	if (position.id <= session->told)
+	if (position.id <= session->announced)
 		return;
-	session->told = position.id;
+	session->announced = position.id;
 	session_send_own(session, client->protocol->position(position), FRAME_NO_POSITION);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hub_database.c
- *	  Databases: which there are, whether they are current, and feeds to be asked for.
+ *	  The set of databases, whether they are current, and requests for feeds.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hub_subscription.c
- *	  A subscription: its stream, its position, how it lags, and how it ends.
+ *	  A subscription: its stream, position, lag, and end.
  *
  *-------------------------------------------------------------------------
  */
@@ -124,7 +124,7 @@ void
 hub_go_live(Subscription *sub)
 {
 	sub->state = SUBSCRIPTION_LIVE;
-	/* Another one may have waited for its end. */
+	/* Another subscription may have waited for this one to end. */
 	session_schedule(&sub->client->session);
 }
 
@@ -147,8 +147,8 @@ hub_answer(Subscription *sub)
 
 	sub->asked = false;
 	sub->id = NULL;
-	if (session->told < sub->position.id)
-		session->told = sub->position.id;
+	if (session->announced < sub->position.id)
+		session->announced = sub->position.id;
 	if (id != NULL)
 		session_send_own(
 			session,

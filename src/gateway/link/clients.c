@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * clients.c
- *	  Tells a backend who is connected, for the view notifyd.clients.
+ *	  Sends the connected clients to a backend, for the view notifyd.clients.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 #include "gateway/base/memory.h"
 #include "gateway/ws/websocket_upgrade.h"
 
-/* All channels of one session as a list. */
+/* The maximum size of a session's list of channels. */
 #define CLIENTS_CHANNELS (HUB_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
 
 struct Clients
@@ -28,10 +28,7 @@ clients_bytes(const char *text)
 	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
 }
 
-/*
- * Take "host:port" or "[host]:port" apart, as handshake.c has put it together; "?" stands for what
- * is not known.
- */
+/* Split "host:port" or "[host]:port", as made by handshake.c; "?" means unknown. */
 static void
 clients_address(const char *text, WireClient *client)
 {
@@ -50,7 +47,7 @@ clients_address(const char *text, WireClient *client)
 	client->address = (WireBytes){.data = text, .len = (uint32_t) len};
 }
 
-/* The channels, into buf, which has room for as many as there may be. */
+/* Write the channels to buf, which has room for the maximum. */
 static WireBytes
 clients_channels(const HubClient *client, char *buf)
 {

@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * clients.h
- *	  Tells a backend who is connected, for the view notifyd.clients.
+ *	  Sends the connected clients to a backend, for the view notifyd.clients.
  *
- * Nothing is kept for it while nobody asks. The list goes out in pieces, each when the
- * one before has been taken: so neither a long list nor a backend that does not read
- * holds anybody else up, and memory is one piece per list.
+ * This uses no memory while nobody reads the view. The list is sent in pieces, each after the
+ * backend has taken the one before. So neither a long list nor a backend that does not read delays
+ * others, and each list needs memory for one piece.
  *
- * This module has neither socket nor clock; frames go out through HubSend.
+ * This module has no socket and no clock. It sends frames through HubSend.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,20 +18,21 @@
 #include "gateway/session/session.h"
 
 /*
- * Clients in one piece. A frame takes some 8 kB at most (a hundred channels), 200 bytes as a rule.
+ * Number of clients in a piece. A frame has at most about 8 kB (a hundred channels), usually 200
+ * bytes.
  */
 #define CLIENTS_PIECE 32
 
 /* A list that is being sent. */
 typedef struct Clients Clients;
 
-/* A list of those who are connected now. Who leaves before it is their turn is not in it. */
+/* Start a list of the present clients. Clients that leave before they are sent are left out. */
 extern Clients *clients_begin(Sessions *sessions);
 
-/* Send the next piece, or what ends the list; nothing after that. */
+/* Send the next piece or the end of the list; after that do nothing. */
 extern void clients_send(Clients *clients, HubSend send, void *link);
 
-/* Free it, wherever it is. */
+/* Free the list, even if it is incomplete. */
 extern void clients_end(Clients *clients);
 
 #endif /* GATEWAY_CLIENTS_H */

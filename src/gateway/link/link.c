@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * link.c
- *	  The feeds' connections.
+ *	  The connections of feeds and backends.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,8 +22,8 @@ typedef struct Link
 {
 	LIST_ENTRY(Link) in_all;
 	Peer *peer;
-	Database *database; /* NULL before HELLO, and when another link has taken its place */
-	Clients *clients;   /* of a backend: what it is still to be told */
+	Database *database; /* NULL before HELLO, and after another link has replaced this one */
+	Clients *clients;   /* of a backend: the rest of its list */
 	uint64_t opened_at;
 } Link;
 
@@ -57,11 +57,11 @@ link_hello(Link *link, const WireHello *hello)
 		.gateway = link_gateway,
 		.database = {.data = "", .len = 0},
 	};
-	/* Before anything that the hub sends. */
+	/* Before any frames of the hub. */
 	peer_send(link->peer, &answer);
 	if (hello->database.len == 0)
 	{
-		/* No feed: a backend asks who is connected. link_on_drained() goes on. */
+		/* Not a feed: a backend asks for the clients. link_on_drained() continues. */
 		link->clients = clients_begin(link_hub->sessions);
 		return true;
 	}
@@ -84,7 +84,7 @@ link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 		return false;
 	if (link->database == NULL)
 		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
-	/* Of a POSITION clients get nothing. */
+	/* A POSITION causes no writes to clients. */
 	sessions_expect(link_hub->sessions, next != NULL && next->type != WIRE_POSITION);
 	switch (hub_message(link_hub, link->database, message))
 	{
@@ -115,7 +115,10 @@ link_database_gone(WireBytes name)
 	}
 }
 
-/* A backend has taken a piece of the list: the next one. When it has all of them, it hangs up. */
+/*
+ * A backend has taken a piece of the list: send the next one. The backend closes the connection at
+ * the end.
+ */
 static void
 link_on_drained(void *arg)
 {
@@ -145,7 +148,7 @@ link_on_closed(void *arg, const char *why)
 static const PeerEvents link_events = {
 	.message = link_on_message, .drained = link_on_drained, .closed = link_on_closed};
 
-/* Is it a process of our own user (unix(7))? */
+/* Return true if the peer's process runs as our own user (unix(7)). */
 static bool
 link_peer_trusted(Peer *peer)
 {
@@ -206,7 +209,7 @@ link_tick(void)
 
 	LIST_FOREACH(link, &link_all, in_all)
 	{
-		/* No HELLO, or a backend that does not hang up. */
+		/* It has sent no HELLO, or is a backend that does not close the connection. */
 		if (link->database == NULL && uv_now(link_loop) - link->opened_at > LINK_HELLO_MS)
 			peer_close(link->peer, "it has not become a feed in time");
 	}

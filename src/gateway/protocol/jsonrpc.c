@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * jsonrpc.c
- *	  The protocol pg_notifyd.v1: JSON-RPC 2.0, its requests read and its messages built.
+ *	  The protocol pg_notifyd.v1: reads JSON-RPC 2.0 requests and builds messages.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,7 @@
 
 #define JSONRPC_MAX_INTEGER ((json_int_t) 1 << 53)
 
-/* Parameters, as bits of what a method takes. */
+/* The parameters that a method accepts, as bits. */
 #define PARAM_CHANNEL 0x1
 #define PARAM_OPS     0x2
 #define PARAM_SINCE   0x4
@@ -60,14 +60,14 @@ typedef enum JsonrpcCode
 } JsonrpcCode;
 
 /*
- * An error, with one member of "data" that names what was wrong. The strings are cut where they are
- * too long.
+ * An error. Its "data" has at most one member, which names what was wrong. Strings that are too
+ * long are truncated.
  */
 typedef struct JsonrpcError
 {
 	int code;
 	char message[256];
-	const char *key; /* NULL: no data */
+	const char *key; /* NULL: no "data" */
 	char value[128];
 } JsonrpcError;
 
@@ -84,13 +84,15 @@ jsonrpc_dump(const json_t *json)
 {
 	char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY);
 
-	/* Out of memory alone: everything in it came out of jansson or was checked to be UTF-8. */
+	/* This fails only without memory: all strings are from jansson or were checked to be UTF-8. */
 	if (text == NULL)
 		abort();
 	return text;
 }
 
-/* A message: its version, a member with a value, and a member with the body, which is freed. */
+/*
+ * Build a message: the version, a member with a value, and a member with the body, which is freed.
+ */
 static Frame *
 jsonrpc_frame(const char *member, const char *value, const char *body_member, json_t *body)
 {
@@ -128,7 +130,7 @@ jsonrpc_notification(const char *method, json_t *params)
 	return jsonrpc_frame("method", value, "params", params);
 }
 
-/* The answer to a request that has failed; without an id it is the notification "error". */
+/* Build the answer to a failed request. Without an id, this is the notification "error". */
 static Frame *
 jsonrpc_failure(const char *id, const JsonrpcError *error)
 {
@@ -141,7 +143,7 @@ jsonrpc_failure(const char *id, const JsonrpcError *error)
 
 /* ---------------- requests ---------------- */
 
-/* Fill in an error; key and value (len bytes of UTF-8) may be NULL. */
+/* Fill in an error. key and value (len bytes of UTF-8) may be NULL. */
 static void
 jsonrpc_set_error(JsonrpcError *error, int code, const char *message, size_t message_len,
 				  const char *key, const char *value, size_t len)
@@ -158,7 +160,7 @@ jsonrpc_set_error(JsonrpcError *error, int code, const char *message, size_t mes
 	error->value[size] = '\0';
 }
 
-/* The same for messages of ours; always false, to be returned. */
+/* The same with a constant message. Always returns false, for use in a return statement. */
 static bool
 jsonrpc_reject(JsonrpcError *error, int code, const char *message, const char *key,
 			   const char *value)
@@ -174,7 +176,7 @@ jsonrpc_bad_param(JsonrpcError *error, const char *message, const char *name)
 	return jsonrpc_reject(error, JSONRPC_INVALID_PARAMS, message, "parameter", name);
 }
 
-/* jansson parses recursively, so the depth is looked at before. */
+/* Check the depth first, because jansson parses recursively. */
 static bool
 jsonrpc_too_deep(const char *text, size_t len)
 {
@@ -212,7 +214,7 @@ jsonrpc_id_valid(const json_t *value)
 			json_integer_value(value) >= -JSONRPC_MAX_INTEGER);
 }
 
-/* The id is null until it is known. */
+/* The id is null until it is parsed. */
 static bool
 jsonrpc_parse_id(const json_t *json, Request *request, JsonrpcError *error)
 {
@@ -276,7 +278,7 @@ jsonrpc_parse_ops(const json_t *value, Request *request, JsonrpcError *error)
 static bool
 jsonrpc_parse_since(const json_t *value, Request *request, JsonrpcError *error)
 {
-	/* null is as if it were not there. */
+	/* null means that the member is missing. */
 	request->has_since = !json_is_null(value);
 	if (!request->has_since)
 		return true;
@@ -314,7 +316,7 @@ jsonrpc_is_envelope(const char *name)
 		   strcmp(name, "params") == 0;
 }
 
-/* Parameters stand in "params" or, without it, beside "method". */
+/* Parameters are in "params" or, if there is none, beside "method". */
 static bool
 jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, JsonrpcError *error)
 {

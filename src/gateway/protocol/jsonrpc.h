@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * jsonrpc.h
- *	  The protocol pg_notifyd.v1: JSON-RPC 2.0, as doc/protocol.md has it.
+ *	  The protocol pg_notifyd.v1: JSON-RPC 2.0, as described in doc/protocol.md.
  *
- * Two things are left out of JSON-RPC: batches, and ids that are no integers of at most 2^53 or
- * strings of at most JSONRPC_MAX_ID bytes (or null). Both are -32600.
+ * Batches are not supported. An id must be null, an integer of at most 2^53, or a string of at most
+ * JSONRPC_MAX_ID bytes. Otherwise the error is -32600.
  *
  *-------------------------------------------------------------------------
  */

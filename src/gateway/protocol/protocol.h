@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * protocol.h
- *	  A client protocol: the functions that read a client's messages and build the frames it gets.
+ *	  A client protocol: functions that read a client's messages and build the frames for it.
  *
- * The hub knows requests, events and refusals. Each protocol has its own syntax for them, its own
- * error codes, and a file of its own in this folder. Its functions keep no state, and frames name no
- * client, so that all clients of a protocol share the frame of an event.
+ * The hub has requests, events and refusals. Each protocol has its own syntax and error codes for
+ * them, and a file in this folder. Its functions keep no state, and frames do not depend on the
+ * client, so all clients of a protocol share the frame of an event.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,8 +19,8 @@
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
-#define PROTOCOL_MAX         4  /* protocols */
-#define PROTOCOL_MAX_CHANNEL 63 /* bytes of a channel's name */
+#define PROTOCOL_MAX         4  /* maximum number of protocols */
+#define PROTOCOL_MAX_CHANNEL 63 /* maximum length of a channel's name, in bytes */
 
 typedef enum RequestMethod
 {
@@ -33,8 +33,8 @@ typedef struct Request
 {
 	RequestMethod method;
 	/*
-	 * What the client calls its request, as the protocol writes it in the answer; NULL: the client
-	 * wants no answer. Whoever has the request frees it.
+	 * The request's id, as the protocol writes it in the answer; NULL: the client wants no answer.
+	 * The owner of the request frees it.
 	 */
 	char *id;
 	char channel[PROTOCOL_MAX_CHANNEL + 1];
@@ -47,55 +47,55 @@ typedef struct Request
 typedef struct ProtocolEvent
 {
 	uint8_t op;            /* one WIRE_OP_ bit */
-	WirePosition position; /* not of a raw notification */
+	WirePosition position; /* not set for a raw notification */
 	WireBytes channel;
 	WireBytes body; /* a JSON object */
 } ProtocolEvent;
 
-/* Why a subscription is refused or has ended: for reasons of the feed, or of the hub. */
+/* Why a subscription is refused or has ended: the feed's reasons, and the hub's. */
 typedef enum ProtocolReason
 {
 	PROTOCOL_NOT_PERMITTED = WIRE_NOT_PERMITTED,
 	PROTOCOL_NO_SUCH_CHANNEL = WIRE_NO_SUCH_CHANNEL,
-	/* These are on no wire. */
+	/* These are not in wire.h. */
 	PROTOCOL_SUBSCRIBED_ALREADY = UINT8_MAX + 1,
 	PROTOCOL_NOT_SUBSCRIBED,
 	PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
 	PROTOCOL_CANCELLED, /* the client has unsubscribed before the subscription began */
 } ProtocolReason;
 
-/* The frames that the functions return are the caller's. All texts are UTF-8. */
+/* The caller owns the returned frames. All texts are UTF-8. */
 typedef struct Protocol
 {
-	uint8_t number; /* its own, below PROTOCOL_MAX */
+	uint8_t number; /* unique, less than PROTOCOL_MAX */
 
 	/*
-	 * Read a request from one message of the client, which is len bytes of valid UTF-8. False: it
-	 * is none, request->id is NULL, and *answer says what is wrong with it.
+	 * Read a request from one message of the client, len bytes of valid UTF-8. Returns false if it
+	 * is not a request: request->id is NULL, and *answer is the error message.
 	 */
 	bool (*parse)(const char *text, size_t len, Request *request, Frame **answer)
 		__attribute__((warn_unused_result));
 
-	/* An event. */
+	/* Build an event. */
 	Frame *(*event)(const ProtocolEvent *event);
 
 	/*
-	 * The answer to a request that has succeeded. The position is where a new subscription begins,
-	 * or up to where the client has been sent everything before the answer to its ping.
+	 * Build the answer to a successful request. The position is the one at which a new subscription
+	 * begins or, for ping, the one up to which everything was sent before the answer.
 	 */
 	Frame *(*result)(RequestMethod method, const char *id, WireBytes channel,
 					 WirePosition position);
 
 	/*
-	 * A request about this channel has failed; without id: it wanted no answer, or a subscription
-	 * has ended later.
+	 * Build the refusal of a request about this channel. Without an id, the client wanted no
+	 * answer, or a subscription has ended later.
 	 */
 	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel);
 
-	/* Events of the channel before the position are missing. */
+	/* Build a reset: events of the channel before the position are missing. */
 	Frame *(*reset)(WireBytes channel, WireBytes reason, WirePosition position);
 
-	/* A bookmark: everything up to the position has been sent. */
+	/* Build a bookmark: everything up to the position was sent. */
 	Frame *(*position)(WirePosition position);
 } Protocol;
 

@@ -54,12 +54,12 @@ health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *re
 {
 	if (name != NULL)
 		return health_named(hub, name, name_len, now, reason, size);
-	if (hub->told_at == 0)
+	if (hub->health_at == 0)
 	{
 		snprintf(reason, size, "the launcher has not reported yet");
 		return false;
 	}
-	if (now - hub->told_at > HUB_LAUNCHER_MS)
+	if (now - hub->health_at > HUB_LAUNCHER_MS)
 	{
 		snprintf(reason, size, "the launcher is silent");
 		return false;

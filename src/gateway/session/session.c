@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session.c
- *	  One connected client: what it has still to take, whether it is alive, how it ends.
+ *	  One connected client: its queue, keepalive, and the end of its connection.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,12 +16,12 @@
 #include "gateway/base/memory.h"
 #include "gateway/base/text.h"
 
-/* Written to one client in one round; then it is the others' turn. */
+/* Bytes written to one client in a round, before others get their turn. */
 #define SESSION_ROUND (8 * FRAME_WRITE)
 
 /*
- * Of 2^32: multiples of it, without what is above, are spread evenly however many there are (Knuth
- * 6.4, the golden ratio).
+ * 2^32 divided by the golden ratio: multiples of it modulo 2^32 are spread evenly, however many
+ * there are (Knuth 6.4).
  */
 #define SESSION_SPREAD 2654435769u
 
@@ -108,7 +108,7 @@ session_events(const Session *session)
 	return session->queue.bytes > session->own ? session->queue.bytes - session->own : 0;
 }
 
-/* How many may be. */
+/* Return how many bytes of events the queue may contain. */
 static size_t
 session_events_limit(const Session *session)
 {
@@ -117,7 +117,10 @@ session_events_limit(const Session *session)
 	return buffer - buffer / SESSION_OWN_PART;
 }
 
-/* The queue has grown or shrunk: is more than half of that taken, and since when? */
+/*
+ * After the queue has grown or shrunk: note whether more than half of its room is taken, and since
+ * when.
+ */
 static void
 session_note_level(Session *session)
 {
@@ -127,14 +130,14 @@ session_note_level(Session *session)
 		session->over_at = session->sessions->io->now();
 }
 
-/* Do all sessions together take more than is meant for them? */
+/* Return true if all sessions together take more memory than they may. */
 static bool
 session_memory_scarce(const Session *session)
 {
 	return frame_memory() > SESSION_TOTAL * session->sessions->config->client_buffer;
 }
 
-/* Bytes of its own messages that may be queued. */
+/* Return how many bytes of the session's own messages the queue may contain. */
 static size_t
 session_own_limit(const Session *session)
 {
@@ -144,8 +147,8 @@ session_own_limit(const Session *session)
 }
 
 /*
- * Is the client asking faster than it takes the answers, than the feed gives them, or than it is
- * its turn?
+ * Return true if the client sends requests faster than it reads the answers, faster than the feed
+ * answers, or more than its turn allows.
  */
 static bool
 session_asks_too_much(const Session *session)
@@ -155,7 +158,7 @@ session_asks_too_much(const Session *session)
 
 	if (own > SESSION_OWN_SCARCE && session_memory_scarce(session))
 		own = SESSION_OWN_SCARCE;
-	/* Once it is paused, it is worth while to wait for more than one answer. */
+	/* Once the client is paused, wait for several answers before it continues. */
 	if (session->paused)
 	{
 		own /= 2;
@@ -165,15 +168,15 @@ session_asks_too_much(const Session *session)
 }
 
 /*
- * Stop reading the client where it asks too much, or go on: then the time that it was not heard
- * says nothing about it. After everything that changes what it waits for.
+ * Pause or resume reading from the client. The time in which it was not read does not count as
+ * silence. Call this after every change that session_asks_too_much() depends on.
  */
 static void
 session_regulate(Session *session)
 {
 	bool pause = session->state == SESSION_OPEN && session_asks_too_much(session);
 
-	/* One that leaves is the library's to read. */
+	/* The connection itself reads a client that is leaving. */
 	if (pause == session->paused || session->state >= SESSION_LEAVING)
 		return;
 	session->paused = pause;
@@ -187,8 +190,8 @@ session_regulate(Session *session)
 }
 
 /*
- * Leave OPEN: the owner is told, nothing more is read but the client's close frame, and the time
- * that is left has an end.
+ * Leave the state OPEN: inform the owner, read nothing more except the client's close frame, and
+ * set a deadline.
  */
 static void
 session_leave_open(Session *session, SessionState state)
@@ -255,7 +258,7 @@ session_broken(Session *session)
 	session->sessions->io->drop(session->io);
 }
 
-/* Write what is queued as far as the socket takes it. */
+/* Write the queue as far as the socket accepts it. */
 static void
 session_write(Session *session)
 {
@@ -333,7 +336,10 @@ session_room(const Session *session)
 	return limit;
 }
 
-/* Does a queue entry of this size fit? A single event may be larger than the buffer. */
+/*
+ * Return true if an entry of this size fits into the queue. A single event may be larger than the
+ * buffer.
+ */
 static bool
 session_fits(const Session *session, size_t size)
 {
@@ -348,7 +354,7 @@ session_has_room(Session *session, const Frame *frame)
 
 	if (session_fits(session, size))
 		return true;
-	/* Only what the socket does not take counts. */
+	/* Write first: only what the socket does not accept counts. */
 	session_write(session);
 	return session->state == SESSION_OPEN && session_fits(session, size);
 }
@@ -405,7 +411,7 @@ session_close(Session *session, uint16_t code, const char *reason)
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
-/* A whole message. */
+/* Process a complete message. */
 static void
 session_message(Session *session, const char *text, size_t len)
 {
@@ -420,7 +426,7 @@ session_message(Session *session, const char *text, size_t len)
 	session_regulate(session);
 }
 
-/* Keep a part of a message until the rest is there. */
+/* Keep a part of a message until the rest has arrived. */
 static void
 session_keep(Session *session, const char *data, size_t len, size_t remaining)
 {
@@ -478,7 +484,7 @@ session_received(Session *session, const char *data, size_t len, size_t remainin
 		char *text = session->partial;
 		size_t text_len = session->partial_len;
 
-		/* session_close() would free it under session_message()'s feet. */
+		/* Otherwise session_close() would free it while session_message() uses it. */
 		session->partial = NULL;
 		session_drop_partial(session);
 		session_message(session, text, text_len);
@@ -492,8 +498,8 @@ void
 session_writable(Session *session)
 {
 	/*
-	 * The client's side has taken something: that is a sign of life as good as a pong, which stands
-	 * behind the rest.
+	 * The client's side has accepted data. This proves that it is alive as well as a pong does,
+	 * which would wait behind the rest.
 	 */
 	session_alive(session);
 	session->taken_at = session->alive_at;
@@ -502,7 +508,7 @@ session_writable(Session *session)
 	session_regulate(session);
 }
 
-/* Nothing more is written. */
+/* Enter the state LEAVING: nothing more is written. */
 static void
 session_leaving(Session *session)
 {
@@ -596,7 +602,7 @@ sessions_expect(Sessions *sessions, bool more)
 }
 
 void
-sessions_settle(Sessions *sessions)
+sessions_flush(Sessions *sessions)
 {
 	Session *session;
 
@@ -624,5 +630,5 @@ sessions_free(Sessions *sessions)
 
 	while ((session = LIST_FIRST(&sessions->all)) != NULL)
 		session_closed(session);
-	sessions_settle(sessions);
+	sessions_flush(sessions);
 }

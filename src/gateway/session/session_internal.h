@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session_internal.h
- *	  What session_tick.c uses of session.c, which knows nothing of it.
+ *	  Functions of session.c that session_tick.c uses. session.c does not use session_tick.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,27 +10,24 @@
 
 #include "gateway/session/session.h"
 
-/*
- * Enter a session in the list of the second in which it is due (ms), or of the first that is still
- * to come.
- */
+/* Add a session to the list of the second in which it is due (ms), or of the next second. */
 extern void session_file(Session *session, uint64_t due);
 
 /*
- * Bytes of events that are queued. A message of our own may be written in part, and still counts as
- * a whole.
+ * Return the number of bytes of events in the queue. A partly written message of our own still
+ * counts completely.
  */
 extern size_t session_events(const Session *session);
 
-/* Queue a frame that is no event; the caller gives it away. before as in FrameNote. */
+/* Queue a frame that is not an event, and take ownership of it. before is as in FrameNote. */
 extern void session_queue_own(Session *session, Frame *frame, uint64_t before);
 
-/* The connection is broken: forget what was to be written, and wait for session_closed(). */
+/* The connection is broken: clear the queue and wait for session_closed(). */
 extern void session_broken(Session *session);
 
 /*
- * The client does not read: close it, and tell it from where it can go on. That is before
- * everything that is still queued, and not beyond events->position().
+ * Close a client that does not read, and tell it from which position it can resume. The position is
+ * before everything still queued, and not later than events->position().
  */
 extern void session_too_slow(Session *session);
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * session_tick.c
- *	  What happens to a session as time passes: pings, and the limits of time.
+ *	  Time limits of sessions, and pings.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,13 +10,13 @@
 #include "gateway/base/memory.h"
 
 /*
- * What a ping carries, since the library reports a pong only if it carries something; and the whole
- * of its frame.
+ * The payload of a ping, because libwebsockets reports only pongs with a payload; and the size of
+ * the whole frame.
  */
 #define SESSION_PING "pg_notifyd"
 static const uint8_t session_ping[] = "\x89\x0a" SESSION_PING;
 
-/* When is it to be pinged, or closed as it has not answered? */
+/* Return when to ping the session, or to close it because it has not answered. */
 static uint64_t
 session_ping_due(const Session *session)
 {
@@ -27,8 +27,8 @@ session_ping_due(const Session *session)
 }
 
 /*
- * When is something of it next to be done? Not before that, and perhaps it turns out then that it
- * is later.
+ * Return when something is next to be done for the session. It may turn out to be due later, but
+ * not sooner.
  */
 static uint64_t
 session_due(Session *session, uint64_t now)
@@ -47,7 +47,7 @@ session_due(Session *session, uint64_t now)
 	return owners < due ? owners : due;
 }
 
-/* Write a ping, or queue it behind what is still to be written. */
+/* Write a ping, or queue it. */
 static void
 session_send_ping(Session *session)
 {
@@ -75,8 +75,8 @@ session_keepalive(Session *session, uint64_t now)
 	if (!session->pinged)
 		session_send_ping(session);
 	/*
-	 * Its answer may only be stuck behind what it does not take: then it should know from where to
-	 * go on.
+	 * The answer may be waiting behind data that the client does not take. Then tell it from where
+	 * to resume.
 	 */
 	else if (session_events(session) > 0)
 		session_too_slow(session);
@@ -93,7 +93,10 @@ session_tick(Session *session, uint64_t now)
 		session_broken(session);
 	if (session->state != SESSION_OPEN)
 		return;
-	/* What it has sent meanwhile, an answer to a ping or the rest of a message, was not read. */
+	/*
+	 * The gateway did not read what the client sent meanwhile, such as a pong or the rest of a
+	 * message.
+	 */
 	if (session->paused)
 		session->alive_at = session->partial_at = now;
 	if (session->fragments + session->partial_len > 0 &&
@@ -108,14 +111,14 @@ session_tick(Session *session, uint64_t now)
 		session->sessions->events->tick(session, now);
 }
 
-/* Go through a list of sessions, and file each anew. */
+/* Process a list of sessions, and add each to a new list. */
 static void
 sessions_tick_list(struct SessionList *list, uint64_t now)
 {
 	struct SessionList taken = *list;
 	Session *session;
 
-	/* The first one refers to its list's head. */
+	/* The first element refers to the head of its list. */
 	if (!LIST_EMPTY(&taken))
 		LIST_FIRST(&taken)->in_due.le_prev = &LIST_FIRST(&taken);
 	LIST_INIT(list);
@@ -129,9 +132,9 @@ sessions_tick_list(struct SessionList *list, uint64_t now)
 	}
 }
 
-/* What queues have taken and do not take any more would otherwise stay with the process. */
+/* Return the memory of queues that have shrunk to the system. */
 static void
-sessions_give_back(Sessions *sessions)
+sessions_release_memory(Sessions *sessions)
 {
 	size_t now = frame_memory();
 
@@ -139,7 +142,7 @@ sessions_give_back(Sessions *sessions)
 		sessions->memory_peak = now;
 	if (sessions->memory_peak - now < SESSION_GIVE_BACK)
 		return;
-	memory_give_back();
+	memory_release();
 	sessions->memory_peak = now;
 }
 
@@ -151,7 +154,7 @@ sessions_tick(Sessions *sessions)
 	uint64_t done = sessions->second;
 	Session *session;
 
-	sessions_give_back(sessions);
+	sessions_release_memory(sessions);
 	if (sessions->keepalive_ms != sessions->config->keepalive_ms)
 	{
 		sessions->keepalive_ms = sessions->config->keepalive_ms;
@@ -161,8 +164,8 @@ sessions_tick(Sessions *sessions)
 		}
 	}
 	/*
-	 * That of now as well, as it has only begun, and first, since those that are not due yet, or
-	 * again, stay there.
+	 * Process the present second too, and first, because sessions that are not due stay in its
+	 * list.
 	 */
 	if (second - done >= SESSION_SECONDS)
 		done = second - SESSION_SECONDS + 1;

@@ -66,7 +66,7 @@ frame_done(Frame *frame)
 
 /* Copy size bytes from the parts, of the first of which *offset bytes are copied already. */
 static void
-frame_gather(Frame *frame, const WireBytes **parts, size_t *offset, size_t size)
+frame_copy_parts(Frame *frame, const WireBytes **parts, size_t *offset, size_t size)
 {
 	while (size > 0)
 	{
@@ -104,7 +104,7 @@ frame_text(const WireBytes *parts, size_t count)
 		size = len > FRAME_FRAGMENT ? FRAME_FRAGMENT : len;
 		frame->len += (uint32_t) frame_header(frame->data + frame->len,
 											  opcode | (size == len ? FRAME_FIN : 0), size);
-		frame_gather(frame, &parts, &offset, size);
+		frame_copy_parts(frame, &parts, &offset, size);
 		len -= size;
 		opcode = FRAME_OPCODE_CONTINUE;
 	} while (len > 0);
