@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * gateway.c
- *	  The gateway as a whole: the loop, the control pipe to the launcher, and the parts that
- *	  depend on them put together.
+ *	  The gateway as a whole: the loop, the control pipe to the launcher, and the parts that use
+ *	  them.
  *
  *-------------------------------------------------------------------------
  */
@@ -34,13 +34,13 @@
 #define GATEWAY_TICK_MS 1000
 
 /*
- * Descriptors. Clients, and connections that are none yet, leave some for ourselves and for feeds
- * and backends, so that these can connect when the port is full. The library's tables have an entry
- * for each descriptor that there may be, so the limit is not simply raised to the highest.
+ * File descriptors. Clients and pending connections leave some for our own use and for feeds and
+ * backends, so that these can connect when the port is full. The limit is not raised to the
+ * maximum, because libwebsockets allocates an entry for each possible descriptor.
  */
 #define GATEWAY_MIN_DESCRIPTORS 65536
 #define GATEWAY_OWN_DESCRIPTORS 32
-#define GATEWAY_LINKS           512 /* kept for feeds and backends, where the limit is large enough */
+#define GATEWAY_LINKS           512 /* kept for feeds and backends if the limit is large enough */
 
 static struct
 {
@@ -52,7 +52,7 @@ static struct
 	HttpServer http;
 	Routes routes;
 	WireStats reported;
-	uint32_t room; /* clients that there are descriptors for */
+	uint32_t room; /* number of clients that there are descriptors for */
 	bool serving;
 	bool stopping;
 	int status;
@@ -159,7 +159,7 @@ gateway_on_stop_timer(uv_timer_t *timer)
 	gateway_finish(0);
 }
 
-/* Close every client with this code; the loop ends when they are gone or the time is up. */
+/* Close all clients with this code. The loop ends when they are gone, or after a time limit. */
 static void
 gateway_stop(uint16_t code)
 {
@@ -183,7 +183,10 @@ gateway_on_terminate(uv_signal_t *handle, int signum)
 {
 	(void) handle;
 	(void) signum;
-	/* Not from the launcher, which sends STOP when the server stops: another gateway follows. */
+	/*
+	 * This signal is not from the launcher, which sends STOP when the server stops: another gateway
+	 * will be started.
+	 */
 	gateway_stop(SESSION_CLOSE_RESTART);
 }
 
@@ -194,8 +197,8 @@ gateway_has_news(void)
 }
 
 /*
- * Is there anything that the clock is for? Only a feed's sign of life wakes a gateway that serves
- * nobody.
+ * Return true if something needs the timer. In a gateway without clients, only the feeds'
+ * heartbeats cause work.
  */
 static bool
 gateway_needs_clock(void)
@@ -254,7 +257,7 @@ gateway_on_settle(uv_prepare_t *handle)
 		gateway_finish(0);
 }
 
-/* Raise the limit of descriptors to what is wanted, and divide what there is. */
+/* Raise the limit of descriptors to the wanted number, and divide those available. */
 static void
 gateway_divide_descriptors(void)
 {
@@ -279,7 +282,7 @@ gateway_divide_descriptors(void)
 	gateway.room = (uint32_t) (left - links) - gateway.http.max_pending;
 }
 
-/* No more clients than there are descriptors for. */
+/* Limit the number of clients to the available descriptors. */
 static void
 gateway_limit_clients(void)
 {
@@ -386,8 +389,8 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 }
 
 /*
- * Without the launcher nobody would ever stop us. Where it has said nothing that we understand, it
- * is of another version than this program, and tells that itself.
+ * Without the launcher nothing would stop this process. If the launcher has sent nothing valid, it
+ * has another version than this program, and reports that itself.
  */
 static void
 gateway_on_closed(void *arg, const char *why)

@@ -25,7 +25,7 @@
 
 #define MAIN_USAGE 64 /* EX_USAGE of sysexits.h */
 
-/* Whoever sends SIGQUIT wants us gone at once. */
+/* SIGQUIT asks for an immediate exit. */
 static void
 main_quit(int signum)
 {
@@ -43,9 +43,10 @@ main_signal(int signum, void (*handler)(int))
 }
 
 /*
- * Where memory is used up the kernel ends whatever has the highest score (proc(5)). Without us
- * nothing is lost, and PostgreSQL has to restart when it loses a process. What we have inherited
- * may be the postmaster's protection from that; to raise the score takes no privilege.
+ * When memory is exhausted, the kernel ends the process with the highest score (proc(5)). Nothing
+ * is lost if that is the gateway, while PostgreSQL must restart when it loses a process. The
+ * gateway may have inherited the postmaster's protection from this. Raising the score needs no
+ * privilege.
  */
 static void
 main_raise_oom_score(void)
@@ -55,7 +56,7 @@ main_raise_oom_score(void)
 
 	if (fd < 0)
 		return;
-	/* Where it cannot be written, as in some containers, the score stays as it is. */
+	/* If this fails, as in some containers, the score is unchanged. */
 	(void) !write(fd, highest, sizeof(highest) - 1);
 	close(fd);
 }
@@ -67,7 +68,7 @@ main(void)
 	struct stat pipe;
 	sigset_t none;
 
-	/* Nothing may keep the port when the server is gone, however it went. */
+	/* No process may keep the port open after the server has ended, for whatever reason. */
 	(void) prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		return 0;
@@ -80,7 +81,9 @@ main(void)
 	}
 	main_raise_oom_score();
 
-	/* Run from a descriptor, we would be called by its number in ps and top. */
+	/*
+	 * Otherwise ps and top would show the number of the descriptor that the program was run from.
+	 */
 	(void) prctl(PR_SET_NAME, "pg_notifyd-gateway");
 	sigemptyset(&none);
 	(void) sigprocmask(SIG_SETMASK, &none, NULL);

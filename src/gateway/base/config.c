@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * config.c
- *	  The gateway's settings, as the launcher last sent them.
+ *	  The gateway's settings, from the launcher's last CONFIG.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * config.h
- *	  The gateway's settings, as the launcher last sent them.
+ *	  The gateway's settings, from the launcher's last CONFIG.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,11 +10,11 @@
 
 #include "wire/wire.h"
 
-/* WireConfig with strings of its own. */
+/* A WireConfig that owns its strings. */
 typedef struct Config
 {
 	uint16_t gateway;
-	uint16_t listeners; /* 0: no CONFIG frame has come */
+	uint16_t listeners; /* 0: no CONFIG has arrived yet */
 	bool anonymous;
 	uint32_t max_clients;
 	uint32_t max_per_address; /* 0: no limit */
@@ -26,10 +26,7 @@ typedef struct Config
 	char *listen_addresses;
 } Config;
 
-/*
- * Take over a CONFIG frame. The gateway's number and the listeners are taken from the
- * first one only.
- */
+/* Copy a CONFIG frame. The gateway's number and the listeners are taken only from the first one. */
 extern void config_set(Config *config, const WireConfig *from);
 
 extern void config_free(Config *config);

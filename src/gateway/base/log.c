@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log.c
- *	  What the gateway has to say, for the server's log.
+ *	  The gateway's messages to the server's log.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,8 @@ log_write(WireLogLevel level, const char *format, ...)
 	if ((size_t) len >= sizeof(line))
 		len = sizeof(line) - 1;
 	/*
-	 * The server's log has one encoding; what a client or a system message brings in need not fit.
+	 * Replace what may not be valid in the encoding of the server's log: text from clients and
+	 * system messages.
 	 */
 	for (int i = 0; i < len; i++)
 		if ((unsigned char) line[i] < ' ' || line[i] == 0x7f)

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * log.h
- *	  What the gateway has to say, for the server's log.
+ *	  The gateway's messages to the server's log.
  *
  *-------------------------------------------------------------------------
  */
@@ -10,11 +10,11 @@
 
 #include "wire/wire.h"
 
-/* Log one line; on stderr until log_to() has said where to. */
+/* Log one line, to stderr until log_to() is called. */
 extern void
 log_write(WireLogLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* From now on lines go to sink, which must not log itself. NULL: to stderr again. */
+/* Send lines to sink from now on, which must not log itself. NULL: to stderr again. */
 extern void log_to(void (*sink)(WireLogLevel level, WireBytes line));
 
 #endif /* GATEWAY_LOG_H */

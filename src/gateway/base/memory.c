@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * memory.c
- *	  Allocation that does not fail.
+ *	  Memory allocation that does not fail.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 /*
- * Blocks from this size on are mappings of their own, and go back to the system when they are
- * freed.
+ * Blocks of at least this size have their own mappings, and are returned to the system when they
+ * are freed.
  */
 #define MEMORY_MAPPED (128 * 1024)
 
@@ -22,7 +22,7 @@ void
 memory_start(void)
 {
 	/*
-	 * Left alone the allocator raises this limit to the largest such block that was freed
+	 * By default the allocator raises this limit to the largest such block that was freed
 	 * (mallopt(3)).
 	 */
 	(void) mallopt(M_MMAP_THRESHOLD, MEMORY_MAPPED);

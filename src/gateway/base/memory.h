@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * memory.h
- *	  Allocation that does not fail.
+ *	  Memory allocation that does not fail.
  *
- * Where memory is used up the gateway says so on stderr and ends: the launcher starts
- * another, and every client resumes where it was. Nothing is lost that way, which no
- * half-handled failure could promise.
+ * If there is no memory, the gateway reports that on stderr and exits. The launcher starts a new
+ * one, and every client resumes where it was. So nothing is lost, and no failed allocation has to
+ * be handled.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,33 +14,30 @@
 
 #include <stddef.h>
 
-/* At start: blocks that are given back go back to the system where they can. */
+/* Called at start: make the allocator return free blocks to the system where possible. */
 extern void memory_start(void);
 
-/* Give the system back what has been freed. That takes a while: for when much has been. */
+/* Return free memory to the system. This takes time, so call it after much was freed. */
 extern void memory_release(void);
 
-/* Bytes that a block takes, with what the allocator needs for it. */
+/* Return the memory that a block takes, including the allocator's overhead. */
 extern size_t memory_taken(void *block);
 
-/* size bytes, all zero. */
+/* Allocate size bytes, all zero. */
 extern void *
 memory_zeroed(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 
-/*
- * The same, from the beginning of a line of the processor's cache on: for what is gone through by
- * the thousand.
- */
+/* The same, aligned to a cache line, for objects that are visited by the thousand. */
 #define MEMORY_LINE 64
 extern void *
 memory_zeroed_lines(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 
-/* As malloc() and realloc(). */
+/* Like malloc() and realloc(). */
 extern void *memory_new(size_t size) __attribute__((malloc, returns_nonnull, warn_unused_result));
 extern void *
 memory_resize(void *block, size_t size) __attribute__((returns_nonnull, warn_unused_result));
 
-/* A copy of len bytes with a NUL behind them. */
+/* Return a copy of len bytes followed by a NUL. */
 extern char *memory_string(const char *text, size_t len)
 	__attribute__((malloc, returns_nonnull, warn_unused_result));
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * text.c
- *	  What several modules need to know about bytes from a client.
+ *	  Functions for text from clients.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,14 +11,11 @@
 #include <string.h>
 #include <strings.h>
 
-/*
- * The length of the character that starts at p, 0 if there is no well-formed one (Unicode, table
- * 3-7).
- */
+/* Return the length of the character at p, or 0 if it is not well-formed (Unicode, table 3-7). */
 static size_t
 text_utf8_char(const uint8_t *p, const uint8_t *end)
 {
-	uint8_t low = 0x80; /* bounds of the second byte */
+	uint8_t low = 0x80; /* minimum of the second byte */
 	uint8_t high = 0xbf;
 	size_t size;
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_request.c
- *	  An HTTP/1 request, read strictly.
+ *	  A strict parser for HTTP/1 requests.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,19 +11,19 @@
 
 #include "gateway/base/text.h"
 
-/* Digits of a Content-Length: more would be more than there is memory for. */
+/* Maximum digits of a Content-Length; a longer one exceeds any memory. */
 #define HTTP_LENGTH_DIGITS 15
 
 const char *const http_method_names[HTTP_METHODS] = {
 	"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 };
 
-/* Headers that may stand once at most. */
+/* Headers that may be given only once. */
 static const char *const http_single[] = {
 	"host", "origin", "upgrade", "sec-websocket-key", "sec-websocket-version", "content-length",
 };
 
-/* A character of a token (RFC 9110, 5.6.2). */
+/* Return true for a character of a token (RFC 9110, 5.6.2). */
 static bool
 http_token_char(char c)
 {
@@ -76,8 +76,8 @@ http_trim(const char *p, const char *end)
 }
 
 /*
- * Is token among the comma-separated ones of a value? Subprotocols differ by case, connection
- * options do not.
+ * Return true if a comma-separated list contains the token. Subprotocols are case-sensitive,
+ * connection options are not.
  */
 static bool
 http_list_has(HttpSlice value, const char *token, bool nocase)
@@ -99,7 +99,9 @@ http_list_has(HttpSlice value, const char *token, bool nocase)
 	return false;
 }
 
-/* The query's parameters, decoded where they stand. False: there are too many. */
+/*
+ * Split the query into parameters, and decode them in place. Returns false if there are too many.
+ */
 static bool
 http_query(char *p, char *end, HttpRequest *request)
 {
@@ -166,7 +168,10 @@ http_request_line(char *p, const char *end, HttpRequest *request)
 	return NULL;
 }
 
-/* Digits without leading zeros: whatever else there is, somebody reads it differently. */
+/*
+ * Accept only digits without leading zeros, because other forms are read differently by different
+ * programs.
+ */
 static bool
 http_content_length(HttpSlice value, uint64_t *length)
 {
@@ -219,7 +224,7 @@ http_header_line(const char *p, const char *end, HttpRequest *request)
 const char *
 http_request_parse(char *buf, size_t size, HttpRequest *request)
 {
-	const char *end = buf + size - 2; /* where the empty line begins */
+	const char *end = buf + size - 2; /* the start of the empty line */
 	const char *eol = memchr(buf, '\r', size);
 	const char *error;
 

@@ -1,14 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * http_request.h
- *	  An HTTP/1 request, read strictly (RFC 9112).
+ *	  A strict parser for HTTP/1 requests (RFC 9112).
  *
- * What is ambiguous is refused: bare CR or LF, line folding, white space before a
- * colon, two ways to tell a body's length, a repeated header where one value is meant. So
- * there is nothing that we and a proxy before us could read differently.
+ * It rejects everything ambiguous: a single CR or LF, line folding, white space before a colon, two
+ * ways to tell the length of a body, and a repeated header that must have one value. So a proxy in
+ * front of the gateway cannot read a request differently.
  *
- * This module has neither socket nor memory of its own. A request points into the buffer that was
- * parsed.
+ * This module has no socket and allocates no memory. A request points into the parsed buffer.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,19 +18,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_MAX       8192 /* bytes, the empty line included */
+#define HTTP_HEAD_MAX       8192 /* bytes, including the empty line */
 #define HTTP_MAX_HEADERS    100
 #define HTTP_MAX_PARAMETERS 100
 #define HTTP_MAX_CAPTURES   2
 
-/* A part of a buffer. data is NULL where there is none. */
+/* A part of a buffer. data is NULL if there is none. */
 typedef struct HttpSlice
 {
 	const char *data;
 	size_t len;
 } HttpSlice;
 
-/* Bits, so that a route can have several. */
+/* Bits, because a route can have several. */
 typedef enum HttpMethod
 {
 	HTTP_GET = 1 << 0,
@@ -45,32 +44,33 @@ typedef enum HttpMethod
 
 #define HTTP_METHODS 7
 
-/* Their names, by the number of the bit. */
+/* Their names, indexed by the number of the bit. */
 extern const char *const http_method_names[HTTP_METHODS];
 
 typedef struct HttpHeader
 {
-	HttpSlice name; /* to be compared without regard to case */
+	HttpSlice name; /* case-insensitive */
 	HttpSlice value;
 } HttpHeader;
 
-/* Of a query. A plus is a plus. */
+/* A parameter of the query. A plus sign is not decoded to a space. */
 typedef struct HttpParameter
 {
 	HttpSlice name; /* decoded */
 	HttpSlice value;
-	bool malformed; /* a % that two hexadecimal digits do not follow: the value is not decoded */
+	bool malformed; /* has a % without two hexadecimal digits; the value is not decoded */
 } HttpParameter;
 
 typedef struct HttpRequest
 {
-	unsigned method; /* HttpMethod, 0: another one */
-	bool http11;     /* HTTP/1.1, else 1.0 */
-	bool chunked;    /* it has a Transfer-Encoding, so the length of its body is not known */
-	HttpSlice path;  /* not decoded, from the slash on */
-	HttpSlice captures[HTTP_MAX_CAPTURES]; /* decoded: what stands for the *s of the route's path */
+	unsigned method; /* HttpMethod; 0: another method */
+	bool http11;     /* HTTP/1.1; otherwise 1.0 */
+	bool chunked;    /* has a Transfer-Encoding, so the length of the body is unknown */
+	HttpSlice path;  /* not decoded, with the leading slash */
+	HttpSlice captures
+		[HTTP_MAX_CAPTURES]; /* decoded: the segments that match the *s of the route's path */
 	uint64_t content_length;
-	HttpSlice body; /* once it is complete */
+	HttpSlice body; /* set when it is complete */
 	size_t nparameters;
 	size_t nheaders;
 	HttpParameter parameters[HTTP_MAX_PARAMETERS];
@@ -79,38 +79,36 @@ typedef struct HttpRequest
 
 typedef enum HttpScan
 {
-	HTTP_SCAN_MORE,  /* the head is not complete yet */
+	HTTP_SCAN_MORE,  /* the head is incomplete */
 	HTTP_SCAN_DONE,  /* *size is its length */
-	HTTP_SCAN_BAD,   /* it can no longer become one */
+	HTTP_SCAN_BAD,   /* it cannot become a valid head */
 	HTTP_SCAN_LARGE, /* it is longer than HTTP_HEAD_MAX */
 } HttpScan;
 
 /*
- * Look for the end of a head in the first len bytes of buf. *scanned is 0 at first and
- * is how far earlier calls have looked, so that one byte at a time costs no more than all at once.
+ * Look for the end of a head in the first len bytes of buf. *scanned is 0 at first, and then how
+ * many bytes earlier calls have examined, so that reading byte by byte costs no more.
  */
 extern HttpScan http_request_scan(const char *buf, size_t len, size_t *scanned, size_t *size);
 
 /*
- * Parse a complete head of size bytes. The query is decoded in place. NULL if the head is
- * well-formed, else what is wrong with it.
+ * Parse a complete head of size bytes. Decodes the query in place. Returns NULL, or what is wrong
+ * with the head.
  */
 extern const char *http_request_parse(char *buf, size_t size, HttpRequest *request)
 	__attribute__((warn_unused_result));
 
-/* Is the slice exactly this text? */
+/* Return true if the slice equals the text. */
 extern bool http_slice_is(HttpSlice slice, const char *text);
 
-/* The value of the first header with this name (in lower case). */
+/* Return the value of the first header with this name, which is in lower case. */
 extern HttpSlice http_request_header(const HttpRequest *request, const char *name);
 
-/* Is the token among the comma-separated ones of all headers with this name? */
+/* Return true if the comma-separated values of all headers with this name contain the token. */
 extern bool http_request_header_has(const HttpRequest *request, const char *name, const char *token,
 									bool nocase);
 
-/*
- * The first parameter with this name from the one behind after on (NULL: from the first), or NULL.
- */
+/* Return the first parameter with this name after the given one (NULL: from the start), or NULL. */
 extern const HttpParameter *
 http_request_parameter(const HttpRequest *request, const char *name, const HttpParameter *after);
 

@@ -14,7 +14,10 @@
 
 #include "gateway/base/memory.h"
 
-/* All but the added headers and the body: the longest phrase, type and length. */
+/*
+ * Size of everything except the added headers and the body, with the longest phrase, type and
+ * length.
+ */
 #define HTTP_RESPONSE_FIXED 512
 
 static const struct
@@ -119,7 +122,9 @@ http_response_header(HttpResponse *response, const char *name, const char *value
 	return true;
 }
 
-/* The head's length; buf has HTTP_RESPONSE_FIXED + HTTP_RESPONSE_HEADERS bytes. */
+/*
+ * Write the head and return its length. buf has HTTP_RESPONSE_FIXED + HTTP_RESPONSE_HEADERS bytes.
+ */
 static size_t
 http_response_head(const HttpResponse *response, char *buf, size_t size)
 {

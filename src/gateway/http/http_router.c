@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * http_router.c
- *	  Which handler a request goes to.
+ *	  Finds the handler of a request.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 
 #include "gateway/base/text.h"
 
-/* The segment that begins at *p, behind its slash; *p goes behind it. */
+/* Return the path segment after the slash at *p, and advance *p to its end. */
 static HttpSlice
 http_router_segment(const char **p, const char *end)
 {
@@ -24,8 +24,8 @@ http_router_segment(const char **p, const char *end)
 }
 
 /*
- * Does the path have the pattern's segments? Literal ones are compared as they were sent: no path
- * has two spellings.
+ * Return true if the path has the pattern's segments. Literal segments are compared undecoded, so
+ * that each path has only one spelling.
  */
 static bool
 http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
@@ -48,7 +48,7 @@ http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
 	return pattern == pattern_end && p == end;
 }
 
-/* False: one of them is malformed. */
+/* Decode the captures. Returns false if one is malformed. */
 static bool
 http_router_decode(HttpSlice *captures)
 {

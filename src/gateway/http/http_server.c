@@ -1,19 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * http_server.c
- *	  Connections from accept() to an answer, to a WebSocket, or to a response that goes on.
+ *	  Connections from accept() to an answer, to a WebSocket, or to a response in parts.
  *
  *	  READING_HEAD ──► READING_BODY ──┐
  *		 └───────────────────────────► handler ──► taken over
- *										│  └────► KEPT (its owner answers, at leisure)
+ *										│  └────► KEPT (its owner answers later)
  *										▼			│
  *									 SENDING ◄──────┘
  *										▼
  *									 LINGERING ──► ended
  *
- * In each state but KEPT a connection has a limit of time. One that is LINGERING has been answered,
- * and our side is shut down; the client's rest is read and thrown away, so that no reset overtakes
- * the answer.
+ * A connection has a time limit in each state except KEPT. A LINGERING connection was answered, and
+ * our side is shut down. The rest that the client sends is read and discarded, because otherwise a
+ * TCP reset could overtake the answer.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,10 +28,10 @@
 
 #include "gateway/base/memory.h"
 
-/* Read and thrown away after an answer. */
+/* Maximum bytes read and discarded after an answer. */
 #define HTTP_LINGER_BYTES (256u * 1024)
 
-/* How long a connection may be in each state; 0: without limit. */
+/* The time limits of the states; 0: no limit. */
 static const uint64_t http_limits[HTTP_STATES] = {
 	[HTTP_READING_HEAD] = HTTP_READ_MS,
 	[HTTP_READING_BODY] = HTTP_READ_MS,
@@ -43,29 +43,32 @@ struct HttpConnection
 {
 	TAILQ_ENTRY(HttpConnection) in_state;
 	HttpServer *server;
-	Pending pending; /* unless it was kept */
+	Pending pending; /* unless kept */
 	Address *from;
-	Transport *transport; /* NULL: it is no more */
+	Transport *transport; /* NULL: closed */
 	HttpState state;
 	bool kept;
 	bool head_only; /* the response to a HEAD has no body */
 	uint64_t deadline;
-	size_t len; /* bytes in buf, in body, or thrown away */
+	size_t len; /* bytes in buf, in body, or discarded */
 	size_t scanned;
 	/* Until it is answered, or the head of a response in parts is sent. */
 	char *buf; /* HTTP_HEAD_MAX bytes */
 	HttpRequest *request;
 	char *body;
 	const HttpRoute *route;
-	char *rest; /* while the handler runs: what came behind the request */
+	char *rest; /* while the handler runs: data after the request */
 	size_t rest_len;
 	TransportRest unsent;
-	const HttpOwner *events; /* NULL: nobody's */
+	const HttpOwner *events; /* NULL: not kept */
 	void *owner;
 	char address[HTTP_ADDRESS];
 };
 
-/* Enter a state. Each has the same limit for all, so who is in it for longest is the first. */
+/*
+ * Enter a state. All connections in a state have the same limit, so the list stays in the order of
+ * the ends.
+ */
 static void
 http_enter(HttpConnection *connection, HttpState state)
 {
@@ -107,7 +110,7 @@ http_free(HttpConnection *connection)
 	free(connection);
 }
 
-/* The client is gone. */
+/* The client has closed the connection. */
 static void
 http_lost(HttpConnection *connection)
 {
@@ -119,7 +122,9 @@ http_lost(HttpConnection *connection)
 		events->closed(owner);
 }
 
-/* It is complete: once all is taken, shut our side down, and wait for the client to do so too. */
+/*
+ * The response is complete. When all is sent, shut down our side, and wait for the client to close.
+ */
 static void
 http_end(HttpConnection *connection)
 {
@@ -135,7 +140,10 @@ http_end(HttpConnection *connection)
 	http_enter(connection, HTTP_LINGERING);
 }
 
-/* Send a response's head, and its body as far as it has one. False: the connection is broken. */
+/*
+ * Send the head of a response, and its body if it has one. Returns false if the connection is
+ * broken.
+ */
 static bool
 http_send(HttpConnection *connection, HttpResponse *response)
 {
@@ -182,7 +190,7 @@ http_refuse_method(HttpConnection *connection, unsigned allowed)
 	http_respond(connection, &response);
 }
 
-/* The request is complete. */
+/* The request is complete: call the handler. */
 static void
 http_handle(HttpConnection *connection)
 {
@@ -192,7 +200,7 @@ http_handle(HttpConnection *connection)
 	connection->route->handler(connection, request, connection->server->arg);
 }
 
-/* A part of the body. What comes behind it is not looked at. */
+/* Read a part of the body. Data after the body is ignored. */
 static void
 http_read_body(HttpConnection *connection, const char *data, size_t len)
 {
@@ -206,7 +214,7 @@ http_read_body(HttpConnection *connection, const char *data, size_t len)
 		http_handle(connection);
 }
 
-/* The request's head was let in: may it have the body that it announces? */
+/* The head was accepted: check whether the request may have the body that it announces. */
 static void
 http_decide_body(HttpConnection *connection)
 {
@@ -230,7 +238,7 @@ http_decide_body(HttpConnection *connection)
 	}
 }
 
-/* The head is complete. */
+/* The head is complete: find the route, and check the request. */
 static void
 http_decide(HttpConnection *connection, size_t size)
 {
@@ -258,8 +266,8 @@ http_decide(HttpConnection *connection, size_t size)
 }
 
 /*
- * Read what there is of the head. What is behind it has come with this piece, since it was not
- * complete before.
+ * Read the head. All data after it has arrived with this piece, because the head was incomplete
+ * before.
  */
 static void
 http_read_head(HttpConnection *connection, char *data, size_t len)
@@ -299,7 +307,7 @@ http_on_received(void *owner, char *data, size_t len)
 		http_read_body(connection, data, len);
 	else
 	{
-		/* What nobody wants to know. */
+		/* Discard the data. */
 		connection->len += len;
 		if (connection->len > HTTP_LINGER_BYTES)
 			http_lost(connection);
@@ -466,12 +474,12 @@ http_keep(HttpConnection *connection, const HttpOwner *events, void *owner)
 	connection->server->count_pending--;
 	connection->kept = true;
 	connection->len = 0;
-	connection->rest = NULL; /* what came with the request is the reader's, who goes on */
+	connection->rest = NULL; /* the caller now owns the data that came after the request */
 	connection->rest_len = 0;
 	http_enter(connection, HTTP_KEPT);
 }
 
-/* Of one that has an owner: it is told, but not from here. */
+/* A kept connection is broken: its owner is informed, but not by this function. */
 static void
 http_broken(HttpConnection *connection)
 {

@@ -1,19 +1,21 @@
 /*-------------------------------------------------------------------------
  *
  * http_server.h
- *	  Connections from accept() to an answer, to a WebSocket, or to a response that goes on.
+ *	  Connections from accept() to an answer, to a WebSocket, or to a response in parts.
  *
- * One request is read from each connection, bounded in size, time and number. The router finds its
- * handler, which answers by exactly one of
- *	- http_respond(): a response that is complete;
- *	- http_take_over(): the connection speaks another protocol from then on;
+ * The server reads one request from each connection, with limits on size, time and number. The
+ * router finds its handler, which answers with exactly one of
+ *
+ *	- http_respond(): a complete response;
+ *	- http_take_over(): the connection uses another protocol from then on;
  *	- http_keep(), and later http_respond();
- *	- http_keep() and http_begin(), then http_write() and http_finish(): a response in parts, as long as it likes.
+ *	- http_keep() and http_begin(), then http_write() and http_finish(): a response in parts, without a
+ *	  time limit.
  *
- * A connection is pending until it is taken over or kept; of pending ones there is a limited
- * number, see address.h for which has to go. What is kept counts as a client of its address.
+ * A connection is pending until it is taken over or kept. The number of pending ones is limited;
+ * address.h describes which one is closed. A kept connection counts as a client of its address.
  *
- * This module has neither socket nor loop; the clock comes in by HttpServer.
+ * This module has no socket and no loop. The clock is passed through HttpServer.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,11 +32,12 @@
 #include "gateway/http/http_router.h"
 #include "gateway/net/transport.h"
 
-#define HTTP_READ_MS     10000 /* for the whole head, and again for the whole body */
-#define HTTP_SEND_MS     10000 /* for the client to take a part of a response */
-#define HTTP_LINGER_MS   2000  /* for the client to end the connection behind it */
-#define HTTP_MAX_PENDING 4096  /* at a time; for one more, one of the address with most has to go */
-#define HTTP_ADDRESS     64    /* bytes of "[address]:port" with a NUL */
+#define HTTP_READ_MS   10000 /* for the whole head, and again for the whole body */
+#define HTTP_SEND_MS   10000 /* for the client to accept a part of a response */
+#define HTTP_LINGER_MS 2000  /* for the client to close the connection after it */
+#define HTTP_MAX_PENDING                                                                           \
+	4096 /* for one more, a connection of the address with most pending ones is closed */
+#define HTTP_ADDRESS 64 /* bytes of "[address]:port" including the NUL */
 
 typedef struct HttpConnection HttpConnection;
 
@@ -50,95 +53,101 @@ typedef enum HttpState
 
 typedef struct HttpServer
 {
-	/* To be filled in by whoever starts it. */
+	/* Set by the caller of http_server_init(). */
 	uint64_t (*now)(void); /* milliseconds of a clock that never goes back */
 	const HttpRoute *routes;
 	size_t nroutes;
 	const char *unknown_path; /* the text of 404 */
-	/* May a request, whose route is known, go to its handler? False: the response says why not. */
+	/*
+	 * Decide whether a request, whose route is known, goes to its handler. If it returns false, the
+	 * response contains the reason.
+	 */
 	bool (*admit)(const HttpRequest *request, void *arg, HttpResponse *response);
-	void *arg; /* of admit and the handlers */
-	uint64_t *
-		refused; /* counts the requests that were not answered by a status below 400, nor taken over */
+	void *arg;         /* of admit and the handlers */
+	uint64_t *refused; /* number of requests answered with a status of 400 or more */
 	uint32_t max_pending;
-	/* Its own. */
+	/* Set by the server. */
 	TAILQ_HEAD(, HttpConnection) states[HTTP_STATES]; /* in the order of their time limits */
 	uint32_t count_pending;
 	Addresses addresses;
 } HttpServer;
 
-/* What a connection that is kept tells its owner. */
+/* The functions of the owner of a kept connection. */
 typedef struct HttpOwner
 {
-	/* Everything that was written is taken, or http_wake() was called. */
+	/* Everything written was sent, or http_wake() was called. */
 	void (*writable)(void *owner);
-	/*
-	 * The client is gone, and with it the connection. Not called behind http_respond() and
-	 * http_finish().
-	 */
+	/* The client has closed the connection. Not called after http_respond() and http_finish(). */
 	void (*closed)(void *owner);
 } HttpOwner;
 
-/* A connection that speaks another protocol from now on. */
+/* A connection that uses another protocol from now on. */
 typedef struct HttpTaken
 {
 	Transport *transport; /* without owner */
-	Address *from;        /* whose clients it is one of, until http_server_left() */
+	Address *from;        /* the address that counts it as a client until http_server_left() */
 	char address[HTTP_ADDRESS];
-	char *rest; /* what the client has sent behind its request, until the handler returns */
+	char *rest; /* data after the request, valid until the handler returns */
 	size_t rest_len;
 } HttpTaken;
 
-/* Fill in its own part. */
+/* Initialise the server's own members. */
 extern void http_server_init(HttpServer *server);
 
-/* Read a request from this transport, which is given away. */
+/* Read a request from this transport, whose ownership passes to the server. */
 extern void http_server_accept(HttpServer *server, Transport *transport);
 
-/* Once a second, while http_server_waits(): end what has had its time. */
+/*
+ * Called once a second while http_server_waits(): close connections at the end of their time
+ * limits.
+ */
 extern void http_server_tick(HttpServer *server);
 extern bool http_server_waits(const HttpServer *server);
 
-/* One that was taken over is closed: its address has a client less. */
+/* A connection that was taken over is closed: its address has one client less. */
 extern void http_server_left(HttpServer *server, Address *from);
 
-/* End every connection that is neither taken over nor kept. */
+/* Close all connections that are neither taken over nor kept. */
 extern void http_server_stop(HttpServer *server);
 
-/* Whose client it would be, with the number of those there are. */
+/* Return the address that would count the connection as a client. */
 extern const Address *http_from(const HttpConnection *connection);
 
-/* Answer, and end the connection. The response is released, and the request is gone. */
+/* Answer, and end the connection. Releases the response; the request becomes invalid. */
 extern void http_respond(HttpConnection *connection, HttpResponse *response);
 
 /*
- * The connection is the caller's, and no HttpConnection any more. False: it is broken, and closed.
+ * Pass the connection to the caller; it is no HttpConnection any more. Returns false if it is
+ * broken, and closes it.
  */
 extern bool
 http_take_over(HttpConnection *connection, HttpTaken *taken) __attribute__((warn_unused_result));
 
-/* Keep it beyond the handler. */
+/* Keep the connection after the handler has returned. */
 extern void http_keep(HttpConnection *connection, const HttpOwner *events, void *owner);
 
-/* Send the head of a response, which is released, on one that is kept. The request is gone then. */
+/*
+ * Send the head of a response, which is released, on a kept connection. The request becomes
+ * invalid.
+ */
 extern void http_begin(HttpConnection *connection, HttpResponse *response);
 
 /*
- * Write a part of the body. Not unless http_ready(): everything before is taken. False: the
- * connection is broken, and closed() follows. Nothing of these calls an event before it returns;
- * connection is an HttpConnection.
+ * Write a part of the body. Only allowed while http_ready() returns true, which means that
+ * everything before was sent. Returns false if the connection is broken; closed() follows. None of
+ * these functions calls an event before it returns. connection is an HttpConnection.
  */
 extern bool http_ready(void *connection);
 extern bool http_write(void *connection, const uint8_t *data, size_t len);
 extern void http_wake(void *connection);
 
 /*
- * The response is complete: end the connection, once the client has taken it. It is the owner's no
- * longer.
+ * The response is complete: end the connection when the client has taken it. The owner must not use
+ * it any more.
  */
 extern void http_finish(HttpConnection *connection);
 
-/* End it at once; likewise. */
+/* Close the connection at once. The owner must not use it any more. */
 extern void http_drop(HttpConnection *connection);
 
 #endif /* GATEWAY_HTTP_SERVER_H */

@@ -3,9 +3,9 @@
  * acceptor.c
  *	  Accepts connections on the listening sockets.
  *
- * The kernel keeps a connection back until the client has sent something
- * (TCP_DEFER_ACCEPT), so those that only connect take nothing of ours. A request that
- * has come as a whole is then read, and answered, at once.
+ * The kernel holds back a connection until the client has sent something (TCP_DEFER_ACCEPT), so
+ * clients that only connect use none of our resources. A request that has arrived completely is
+ * then read and answered at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,15 +21,15 @@
 #include "gateway/base/log.h"
 #include "gateway/net/transport_poll.h"
 
-/* Connections accepted before it is the others' turn. */
+/* Connections accepted before other work gets its turn. */
 #define ACCEPTOR_ROUND 64
 
-#define ACCEPTOR_MAX 64 /* listening sockets */
+#define ACCEPTOR_MAX 64 /* maximum number of listening sockets */
 
 /*
- * Bytes that the kernel takes for a client and has not sent yet. Left alone it takes megabytes for
- * each client that does not read, until the whole machine is short of memory for TCP; and what it
- * has is in our log as well.
+ * Maximum bytes that the kernel accepts for a client and has not sent yet. By default the kernel
+ * buffers megabytes for each client that does not read, until the whole machine is short of TCP
+ * memory. Events are in the log anyway.
  */
 #define ACCEPTOR_NOT_SENT (128 * 1024)
 
@@ -40,8 +40,8 @@ static struct
 	uv_poll_t listeners[ACCEPTOR_MAX];
 	int fds[ACCEPTOR_MAX];
 	int count;
-	bool paused;     /* the system has no descriptors or memory for more */
-	bool complained; /* that was logged, and nothing has been accepted since */
+	bool paused;     /* waiting for descriptors or memory */
+	bool complained; /* that was logged, and nothing was accepted since */
 } acceptor;
 
 static void acceptor_on_connection(uv_poll_t *poll, int status, int events);
@@ -53,7 +53,7 @@ acceptor_open(int fd, const struct sockaddr_storage *address)
 	int on = 1;
 	int not_sent = ACCEPTOR_NOT_SENT;
 
-	/* What is written is gathered by ourselves. */
+	/* The gateway itself combines writes. */
 	(void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void) setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &not_sent, sizeof(not_sent));
 	transport = transport_poll_new(acceptor.loop, fd, address);
@@ -63,9 +63,7 @@ acceptor_open(int fd, const struct sockaddr_storage *address)
 	transport_poll_start(transport);
 }
 
-/*
- * The system has no descriptors or memory: wait for some to be freed instead of turning in circles.
- */
+/* There are no descriptors or memory: wait instead of trying again at once. */
 static void
 acceptor_pause(int error)
 {
@@ -108,16 +106,16 @@ acceptor_on_connection(uv_poll_t *poll, int status, int events)
 			acceptor_pause(errno);
 			return;
 		}
-		/* Another gateway was faster, or (accept(2)) the new connection is broken already. */
+		/* Another gateway has accepted it, or the new connection is already broken (accept(2)). */
 		else if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return;
 	}
 }
 
 /*
- * Accept only what has sent something. For so long, and then a little: when the time is over the
- * kernel sends its part of TCP's handshake again, and with the answer to that it is accepted like
- * any other (tcp(7)). Where that is not to be had, all are accepted at once.
+ * Accept only connections that have sent something. When the time is over, the kernel repeats its
+ * part of TCP's handshake, and accepts the connection after the answer (tcp(7)). If the system does
+ * not support this, all are accepted at once.
  */
 static void
 acceptor_defer(int listener, int seconds)

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * address.c
- *	  Who takes how much, counted by the address they come from.
+ *	  Counts clients and pending connections by address.
  *
- * Addresses are filed by how many connections they have pending, so the one with most is
- * found at once, however many there are. One more or one less pending moves an address to
- * the next level, and the highest level moves by one too, at most.
+ * Addresses are listed by their number of pending connections, so the one with most is found at
+ * once. One pending connection more or less moves an address by one level, and the highest level by
+ * at most one.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 
 #include "gateway/base/memory.h"
 
-#define ADDRESS_NETWORK 8 /* bytes of an IPv6 address that count */
+#define ADDRESS_NETWORK 8 /* bytes of an IPv6 address that are compared */
 
 static int
 address_compare(const Address *a, const Address *b)
@@ -36,7 +36,9 @@ addresses_init(Addresses *addresses)
 	addresses->highest = 0;
 }
 
-/* What counts of an address. IPv4 is written as IPv6 does it (RFC 4291, 2.5.5.2). */
+/*
+ * Return the part of an address that is compared. IPv4 is written as in IPv6 (RFC 4291, 2.5.5.2).
+ */
 static void
 address_key(const struct sockaddr_storage *from, uint8_t *key)
 {
@@ -57,7 +59,7 @@ address_level(const Address *address)
 	return address->npending < ADDRESS_MANY ? address->npending : ADDRESS_MANY;
 }
 
-/* So many more are pending, one or minus one. */
+/* Change the number of pending connections by 1 or -1. */
 static void
 address_move(Addresses *addresses, Address *address, int change)
 {

@@ -1,14 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * address.h
- *	  Who takes how much: clients and pending connections, counted by the address they come from.
+ *	  Counts clients and pending connections by address.
  *
- * An IPv4 address counts as one. Of an IPv6 address the first 64 bits do: that is the
- * smallest network there is, and whoever has one has all of its addresses.
+ * An IPv4 address counts as one. Of an IPv6 address only the first 64 bits count: that is the
+ * smallest network, and its user has all of its addresses.
  *
- * A pending connection is one that is no client yet. Where too many are pending, the
- * address that has most of them loses its oldest: so whoever opens thousands keeps nobody
- * out but others of the same address.
+ * A pending connection is not a client yet. If there are too many, the address with most of them
+ * loses its oldest one. So a client that opens thousands keeps out only others with the same
+ * address.
  *
  * This module has no socket, loop or clock.
  *
@@ -23,7 +23,8 @@
 #include <uv/tree.h>
 
 #define ADDRESS_SIZE 16
-#define ADDRESS_MANY 4096 /* with so many pending or more, all addresses count as alike */
+#define ADDRESS_MANY                                                                               \
+	4096 /* addresses with at least this many pending connections are treated alike */
 
 struct Pending;
 
@@ -37,7 +38,7 @@ typedef struct Address
 	uint32_t nclients;
 } Address;
 
-/* What a pending connection has in it. */
+/* The part of a pending connection that is used here. */
 typedef struct Pending
 {
 	TAILQ_ENTRY(Pending) in_address;
@@ -46,31 +47,34 @@ typedef struct Pending
 
 RB_HEAD(AddressTree, Address);
 
-/* All addresses that have a client or a pending connection. */
+/* All addresses with clients or pending connections. */
 typedef struct Addresses
 {
 	struct AddressTree all;
 	TAILQ_HEAD(, Address)
-	levels[ADDRESS_MANY + 1]; /* by npending; who has come there first is first */
-	uint32_t highest;         /* no address has more pending */
+	levels[ADDRESS_MANY + 1]; /* by npending, in the order of arrival */
+	uint32_t highest;         /* highest level in use */
 } Addresses;
 
 extern void addresses_init(Addresses *addresses);
 
-/* A connection from this address (that of its other end) is pending. */
+/* Add a pending connection from this address. */
 extern void
 address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from);
 
-/* It is not any more. */
+/* The connection is not pending any more. */
 extern void address_remove_pending(Addresses *addresses, Pending *pending);
 
 /*
- * The oldest pending connection of the address that has most of them; of those that have as many,
- * of the one that has had them for longest. NULL where nothing is pending.
+ * Return the oldest pending connection of the address with most of them; among several, of the one
+ * that has had that many for longest. Returns NULL if there are none.
  */
 extern Pending *address_first_to_lose(const Addresses *addresses);
 
-/* A client of this address has come, or has left. The Address lives as long as it has any. */
+/*
+ * Add or remove a client of this address. The Address lives as long as it has clients or pending
+ * connections.
+ */
 extern void address_add_client(Address *address);
 extern void address_remove_client(Addresses *addresses, Address *address);
 

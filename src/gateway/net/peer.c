@@ -13,9 +13,9 @@
 
 #include "gateway/base/memory.h"
 
-#define PEER_READ   (64u * 1024)   /* read at once */
-#define PEER_RETAIN (1024u * 1024) /* a buffer that has grown beyond is given back */
-#define PEER_WRITE  (64u * 1024)   /* frames that make up this much do not wait for others */
+#define PEER_READ   (64u * 1024)   /* maximum bytes of one read */
+#define PEER_RETAIN (1024u * 1024) /* a larger buffer is freed when it is empty */
+#define PEER_WRITE  (64u * 1024) /* this many bytes of frames are written without waiting for more */
 
 struct Peer
 {
@@ -26,13 +26,10 @@ struct Peer
 	const char *why;
 	char *buf;
 	size_t size;
-	size_t len;    /* bytes of it that are filled */
-	size_t needed; /* bytes that the next frame takes */
-	/*
-	 * Frames to be written: those that the pipe has, one write at most, and those that gather
-	 * meanwhile.
-	 */
-	TAILQ_ENTRY(Peer) in_gathering; /* while there are some */
+	size_t len;    /* bytes of it in use */
+	size_t needed; /* size of the next frame */
+	/* Frames to be written: those passed to the pipe, at most one write, and those queued since. */
+	TAILQ_ENTRY(Peer) in_gathering; /* while frames are queued */
 	bool writing;
 	uv_write_t write;
 	uv_buf_t written;
@@ -85,7 +82,7 @@ peer_on_written(uv_write_t *request, int status)
 		peer->events->drained(peer->arg);
 }
 
-/* Nothing gathers any more: the frames are written, or of no use. */
+/* Clear the queue: the frames are written, or useless. */
 static void
 peer_empty(Peer *peer)
 {
@@ -95,7 +92,7 @@ peer_empty(Peer *peer)
 	peer->out_size = peer->out_len = 0;
 }
 
-/* Give the pipe what has gathered, in one write, unless it is still busy with the last one. */
+/* Pass the queued frames to the pipe in one write, unless the last write is still in progress. */
 static void
 peer_flush(Peer *peer)
 {
@@ -132,14 +129,14 @@ peer_close(Peer *peer, const char *why)
 		return;
 	peer->closing = true;
 	peer->why = why;
-	/* What is taken at once still arrives. */
+	/* What the socket accepts at once still arrives. */
 	peer_flush(peer);
 	free(peer->out);
 	peer_empty(peer);
 	uv_close((uv_handle_t *) &peer->pipe, peer_on_closed);
 }
 
-/* Room for the rest of the next frame, and for what comes with it. */
+/* Return room for the rest of the next frame, and for data after it. */
 static void
 peer_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
@@ -157,7 +154,7 @@ peer_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(peer->buf + peer->len, (unsigned int) (peer->size - peer->len));
 }
 
-/* Hand on every whole frame there is. */
+/* Process all complete frames. */
 static void
 peer_decode(Peer *peer)
 {

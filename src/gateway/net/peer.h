@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * peer.h
- *	  A connection that carries frames of wire.h: the control pipe to the launcher, or a link
- *	  to a feed.
+ *	  A connection for frames of wire.h: the control pipe to the launcher, or a link to a feed.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +14,7 @@
 
 #include "wire/wire.h"
 
-/* A peer that lets this much pile up does not read any more, and is given up. */
+/* A peer with more unsent bytes than this does not read any more, and is closed. */
 #define PEER_MAX_BACKLOG (64u * 1024 * 1024)
 
 typedef struct Peer Peer;
@@ -23,31 +22,34 @@ typedef struct Peer Peer;
 typedef struct PeerEvents
 {
 	/*
-	 * A frame, and the one behind it, or NULL where that has not come yet; they point into the
-	 * peer's buffer. False: the peer is not to be talked to any longer.
+	 * Process a frame. next is the frame after it, or NULL if that has not arrived; they point into
+	 * the peer's buffer. Returns false if the connection must be closed.
 	 */
 	bool (*message)(void *arg, const WireMessage *message, const WireMessage *next);
-	/* Everything that was sent has been taken; may be NULL. Never called within peer_send(). */
+	/* Everything sent was accepted. May be NULL. Never called by peer_send(). */
 	void (*drained)(void *arg);
-	/* The connection has ended, and the peer with it. Never called within peer_send(). */
+	/* The connection and the peer have ended. Never called by peer_send(). */
 	void (*closed)(void *arg, const char *why);
 } PeerEvents;
 
-/* A peer without a connection; peer_stream() is to be connected, and then peer_start() called. */
+/*
+ * Create a peer without a connection. The caller connects peer_stream(), and then calls
+ * peer_start().
+ */
 extern Peer *peer_new(uv_loop_t *loop, const PeerEvents *events, void *arg);
 extern uv_pipe_t *peer_stream(Peer *peer);
 extern bool peer_start(Peer *peer) __attribute__((warn_unused_result));
 
 /*
- * Send a frame, with others: peer_flush_all() is to be called before the loop waits. Where it
- * fails, closed() is called later.
+ * Queue a frame. peer_flush_all() must be called before the loop waits. If sending fails, closed()
+ * is called later.
  */
 extern void peer_send(Peer *peer, const WireMessage *message);
 
-/* Write what has been sent to each peer, in one piece, as far as it takes that. */
+/* Write the queued frames of all peers, in one piece for each. */
 extern void peer_flush_all(void);
 
-/* End the connection; closed() is called, later, with this reason. */
+/* End the connection. closed() is called later with this reason. */
 extern void peer_close(Peer *peer, const char *why);
 
 #endif /* GATEWAY_PEER_H */

@@ -1,17 +1,16 @@
 /*-------------------------------------------------------------------------
  *
  * transport.h
- *	  What carries a connection's bytes, behind a small table of functions.
+ *	  The lower end of a connection, behind a small table of functions.
  *
- * HTTP and WebSocket connections know nothing else of what is below them, a socket or TLS. A
- * transport never waits. It reports by events what happens to it, to the owner that it
- * has at the time; the events of a transport without owner reach nobody.
+ * HTTP and WebSocket connections know nothing else about what is below them, a socket or TLS. A
+ * transport never waits. It reports events to its present owner; without an owner they are ignored.
  *
- *	  transport_poll.c	a socket that the loop watches: from accept() on, and cheap to end
- *	  transport_lws.c	a socket that libwebsockets watches: those of clients
+ *	  transport_poll.c	a socket that the loop watches: from accept() on, cheap to close
+ *	  transport_lws.c	a socket that libwebsockets watches: for clients
  *
- * A transport that comes to lie between these and their owner (TLS) is the owner of the one
- * below, and has functions of its own for the one above.
+ * A transport for TLS would be the owner of one of these, and have functions of its own for its own
+ * owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,37 +26,40 @@ typedef struct Transport Transport;
 
 typedef struct TransportEvents
 {
-	/* At least one byte has come. The owner may change the bytes in place, until it returns. */
+	/* At least one byte has arrived. The owner may change the bytes in place until it returns. */
 	void (*received)(void *owner, char *data, size_t len);
-	/* It may take more, as wake() asked to be told. */
+	/* The transport accepts more data, after wake(). */
 	void (*writable)(void *owner);
 	/*
-	 * The other side has ended the connection, or it is broken, or drop() was called. The transport
-	 * is no more.
+	 * The peer has closed the connection, it is broken, or drop() was called. The transport becomes
+	 * invalid.
 	 */
 	void (*closed)(void *owner);
 } TransportEvents;
 
 typedef struct TransportFunctions
 {
-	/* Write as much as it takes now; *taken is how much. False: the connection is broken. */
+	/*
+	 * Write as much as possible now; *taken is the number of bytes. Returns false if the connection
+	 * is broken.
+	 */
 	bool (*write)(Transport *transport, const uint8_t *data, size_t len, size_t *taken);
-	/* Call writable() as soon as it takes more, but not before this returns. */
+	/* Call writable() when more data is accepted, after this has returned. */
 	void (*wake)(Transport *transport);
-	/* Read no more, or read on: then what waits is received after this returns. */
+	/* Stop or resume reading. After resuming, waiting data is delivered when this has returned. */
 	void (*pause)(Transport *transport, bool pause);
-	/* Nothing more is written: let the other side see the end. It is still read. */
+	/* Nothing more will be written: send the end to the peer. Reading continues. */
 	void (*finish)(Transport *transport);
-	/* End it at once. closed() follows, but not before this returns. */
+	/* Close the connection at once. closed() is called after this has returned. */
 	void (*drop)(Transport *transport);
-	/* Drop it if the other side is gone, also where it is not read at present. */
+	/* Drop the connection if the peer is gone, even if it is not being read. */
 	void (*probe)(Transport *transport);
-	/* The address of the other side. False: that cannot be had (any more). */
+	/* Get the address of the peer. Returns false if it is not available (any more). */
 	bool (*peer)(const Transport *transport, struct sockaddr_storage *address);
 	/*
-	 * The connection is to live long: give the transport that carries it from now on, which has no
-	 * owner, in place of this one. NULL: that failed, and the connection is closed. No event is
-	 * reported to this one's owner.
+	 * Prepare for a long life: return the transport that replaces this one, without an owner.
+	 * Returns NULL if that failed, and closes the connection. Reports no event to the owner of this
+	 * one.
 	 */
 	Transport *(*keep)(Transport *transport);
 } TransportFunctions;
@@ -66,25 +68,26 @@ struct Transport
 {
 	const TransportFunctions *functions;
 	const TransportEvents *events;
-	void *owner; /* NULL: nobody */
+	void *owner; /* NULL: none */
 };
 
 extern void transport_own(Transport *transport, const TransportEvents *events, void *owner);
 
-/* End it at once, without any event. */
+/* Close the connection at once, without an event. */
 extern void transport_abandon(Transport *transport);
 
-/* Of what was sent, this the transport has not taken yet. One that is all zero has nothing. */
+/* Data that the transport has not accepted yet. All zero: none. */
 typedef struct TransportRest
 {
-	uint8_t *data; /* NULL: nothing */
+	uint8_t *data; /* NULL: none */
 	size_t len;
-	size_t done; /* bytes of it that were taken since */
+	size_t done; /* bytes of it that were accepted since */
 } TransportRest;
 
 /*
- * Send data, and keep in rest, where nothing may be kept, what is not taken. writable() is called
- * for it: then the owner flushes. Both return false where the connection is broken.
+ * transport_send() sends data, and keeps what is not accepted in rest, which must be empty. When
+ * writable() is called, the owner calls transport_flush(). Both return false if the connection is
+ * broken.
  */
 extern bool transport_send(Transport *transport, TransportRest *rest, const uint8_t *data,
 						   size_t len) __attribute__((warn_unused_result));

@@ -3,13 +3,13 @@
  * transport_lws.c
  *	  A socket that libwebsockets watches and reads.
  *
- * libwebsockets 4.1 does so in its role for raw sockets: its HTTP and WebSocket
- * parsers see no byte of a client. What to know of the role:
- *	- It reads only while it has nothing of ours to send. So it is never given anything:
- *	  we write to the socket ourselves. Then pings and closes are read whatever a client
- *	  does not take.
- *	- Closing a connection from outside of its callbacks is fraught. Shutting the socket
- *	  down is not: the library finds that out like any other end of a connection, if it reads the socket.
+ * libwebsockets 4.1 does this in its role for raw sockets: its HTTP and WebSocket parsers never see
+ * data from a client. Two properties of this role matter:
+ *
+ *	- It reads only while it has nothing to send. So data is never passed to it: this file writes
+ *	  to the socket itself. Pings and closes are then read even if a client does not read.
+ *	- Closing a connection outside of its callbacks is not safe. Shutting down the socket is:
+ *	  the library finds that out like any other end of a connection, if it reads the socket.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +24,7 @@
 
 #include "gateway/base/log.h"
 
-/* The library's name for what it calls back with. */
+/* The library's name for the callback. */
 #define TRANSPORT_LWS_PROTOCOL "client"
 
 typedef struct LwsTransport
@@ -67,14 +67,11 @@ static void
 transport_lws_drop(Transport *transport)
 {
 	(void) shutdown(((LwsTransport *) transport)->fd, SHUT_RDWR);
-	/* Only by a socket that it reads does the library find that out. */
+	/* The library notices this only if it reads the socket. */
 	transport_lws_pause(transport, false);
 }
 
-/*
- * What the client has sent and nobody has read stands before its end in the socket: so that is not
- * looked for by reading.
- */
+/* The end of the connection comes after unread data in the socket, so reading would not find it. */
 static void
 transport_lws_probe(Transport *transport)
 {
@@ -118,7 +115,7 @@ transport_lws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
 	Transport *transport = data;
 
 	(void) wsi;
-	/* Before it has an owner, when it has none any more, and for what is about no connection. */
+	/* It has no owner yet, has none any more, or the callback is not about a connection. */
 	if (transport == NULL || transport->owner == NULL)
 		return 0;
 	if (reason == LWS_CALLBACK_RAW_RX && len > 0)
@@ -153,7 +150,7 @@ transport_lws_start(uv_loop_t *loop)
 		},
 		{0},
 	};
-	/* All zero: no pings of the library's own; ours know what else is a sign of life. */
+	/* All zero: the library sends no pings. The session's own pings know other signs of life. */
 	static const lws_retry_bo_t no_validity;
 	void *loops[] = {loop};
 	struct lws_context_creation_info info = {
@@ -168,7 +165,7 @@ transport_lws_start(uv_loop_t *loop)
 
 	lws_set_log_level(LLL_ERR, transport_lws_emit);
 	transport_lws_context = lws_create_context(&info);
-	/* From here on it would report what clients do as errors. */
+	/* From now on the library would log what clients do as errors. */
 	lws_set_log_level(0, NULL);
 	return transport_lws_context != NULL;
 }

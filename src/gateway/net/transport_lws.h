@@ -12,12 +12,12 @@
 
 #include "gateway/net/transport.h"
 
-/* Start the library on this loop. Descriptors are limited to RLIMIT_NOFILE as it is now. */
+/* Start the library on this loop. It uses the present RLIMIT_NOFILE as the limit of descriptors. */
 extern bool transport_lws_start(uv_loop_t *loop) __attribute__((warn_unused_result));
 
 /*
- * Hand a socket to the library: a transport without owner. NULL: that failed, and the socket is
- * closed.
+ * Pass a socket to the library. Returns a transport without owner, or NULL if that failed; the
+ * socket is then closed.
  */
 extern Transport *transport_lws_adopt(int fd);
 

@@ -15,14 +15,14 @@
 #include "gateway/base/memory.h"
 #include "gateway/net/transport_lws.h"
 
-/* Read at once. */
+/* Maximum bytes of one read. */
 #define TRANSPORT_POLL_READ 16384
 
 typedef struct PollTransport
 {
 	Transport base;
 	uv_poll_t poll;
-	int fd;     /* -1: ended, or given away */
+	int fd;     /* -1: closed or passed on */
 	int wanted; /* UV_READABLE, UV_WRITABLE */
 	struct sockaddr_storage peer;
 } PollTransport;
@@ -39,7 +39,7 @@ transport_poll_on_closed(uv_handle_t *handle)
 	free(poll);
 }
 
-/* Watch the socket no longer; returns its descriptor, or -1. */
+/* Stop watching the socket. Returns its descriptor, or -1. */
 static int
 transport_poll_release(PollTransport *poll)
 {
@@ -120,7 +120,7 @@ transport_poll_peer(const Transport *transport, struct sockaddr_storage *address
 	return true;
 }
 
-/* The loop must not watch the socket twice, so this end of it ends first. */
+/* End this transport first, because the loop must not watch the socket twice. */
 static Transport *
 transport_poll_keep(Transport *transport)
 {

@@ -3,8 +3,8 @@
  * transport_poll.h
  *	  A socket that the loop watches.
  *
- * Its descriptor is closed the moment that it is dropped, so that room can be made for others. To
- * be kept, it goes to transport_lws.c.
+ * The descriptor is closed as soon as the transport is dropped, to make room for others. A socket
+ * that is kept moves to transport_lws.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,12 +16,12 @@
 #include "gateway/net/transport.h"
 
 /*
- * A transport without owner over a connected, non-blocking socket, from this address. NULL: the
- * loop cannot watch the socket, which is closed.
+ * Create a transport without owner on a connected, non-blocking socket with this address. Returns
+ * NULL if the loop cannot watch the socket, which is then closed.
  */
 extern Transport *transport_poll_new(uv_loop_t *loop, int fd, const struct sockaddr_storage *peer);
 
-/* It has an owner: watch the socket, and read at once what has come already. */
+/* Start to watch the socket, after an owner is set, and read waiting data at once. */
 extern void transport_poll_start(Transport *transport);
 
 #endif /* GATEWAY_TRANSPORT_POLL_H */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * admission.c
- *	  Which requests are let in.
+ *	  Decides which requests are accepted.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,7 +12,7 @@
 #include "gateway/routes/origin.h"
 #include "gateway/base/text.h"
 
-/* Always false, to be returned. */
+/* Always returns false, for use in a return statement. */
 static bool
 admission_refuse(HttpResponse *response, int status, const char *reason)
 {
@@ -33,7 +33,7 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 	return true;
 }
 
-/* Who is it? Without tokens there are only anonymous clients, who are let in or not. */
+/* Identify the client. Without tokens all clients are anonymous, and accepted or not. */
 static bool
 admission_authenticate(const Config *config, Admission *admission, HttpResponse *response)
 {

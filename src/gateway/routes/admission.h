@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * admission.h
- *	  Which requests are let in: the one place that decides so.
+ *	  Decides which requests are accepted. No other file does.
  *
- * Each function returns false where a request is refused, and the response says why. This
- * module has neither socket nor clock.
+ * Each function returns false if the request is refused, and the response contains the reason. This
+ * module has no socket and no clock.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,26 +19,27 @@
 #include "gateway/hub/hub.h"
 #include "gateway/session/session.h"
 
-/* What is let in as a client. */
+/* A client that is accepted. */
 typedef struct Admission
 {
 	Database *database;
-	const char *name; /* of the database, as long as the request is there */
+	const char *name; /* of the database, valid as long as the request */
 	size_t name_len;
-	bool anonymous; /* it came without a token */
-	bool later;     /* refused, because the database is not served; that may change soon */
+	bool anonymous; /* without a token */
+	bool later;     /* refused because the database is not served, which may change soon */
 } Admission;
 
-/* Any request: does it come to one of our names? */
+/* Check that any request uses one of our host names. */
 extern bool
 admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
 
-/* The parameter "database", which is a name; name->data is NULL where there is none. */
+/* Get the parameter "database". name->data is NULL if there is none. */
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
 /*
- * A client from an address that has so many others. The order of the checks is what a client that fails several is told:
- * from where it comes, who it is, and only then what we can do at present.
+ * Check a client whose address has this many other clients. The order of the checks decides which
+ * error a client gets: first its origin, then its identity, and only then what is possible at
+ * present.
  */
 extern bool
 admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,

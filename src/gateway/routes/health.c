@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * health.c
- *	  What GET /healthz answers.
+ *	  The answer to GET /healthz.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 
-/* Is one database served and current? Whoever asks has named it. */
+/* Check whether one database, which the request names, is served and current. */
 static bool
 health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size)
 {
@@ -26,7 +26,7 @@ health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *re
 	return false;
 }
 
-/* Are all of them? Whoever asks may be a stranger: no database is named. */
+/* Check all databases. The request may be anybody's, so the answer contains no name. */
 static bool
 health_all(Hub *hub, uint64_t now, char *reason, size_t size)
 {

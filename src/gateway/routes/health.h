@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * health.h
- *	  What GET /healthz answers.
+ *	  The answer to GET /healthz.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,9 +15,9 @@
 #include "gateway/hub/hub.h"
 
 /*
- * Is the database of this name served and current; without one (name NULL): does the launcher find
- * nothing wrong, is any database served, and is each that is known current? If not, reason says
- * what is wrong, and names no database.
+ * Check whether the database with this name is served and current. With name NULL: whether the
+ * launcher reports no problem, at least one database is served, and all known ones are current. If
+ * not, reason is the problem, without database names.
  */
 extern bool
 health_check(Hub *hub, const char *name, size_t name_len, uint64_t now, char *reason, size_t size);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * origin.c
- *	  Which web pages may connect, and under which name of ours.
+ *	  Decides which web pages may connect, and which host names are ours.
  *
  *-------------------------------------------------------------------------
  */
@@ -13,7 +13,7 @@
 
 #include "gateway/base/text.h"
 
-/* host[:port]; of an IPv6 address, host is what is between the brackets. */
+/* host[:port]; for an IPv6 address, host excludes the brackets. */
 typedef struct Authority
 {
 	const char *host;
@@ -36,8 +36,8 @@ typedef struct ListItem
 } ListItem;
 
 /*
- * The next entry of a comma-separated list, without the white space around it; empty ones are
- * skipped.
+ * Get the next entry of a comma-separated list, without surrounding white space. Skips empty
+ * entries.
  */
 static bool
 origin_next_item(const char **list, ListItem *item)
@@ -53,7 +53,7 @@ origin_next_item(const char **list, ListItem *item)
 	return item->len > 0;
 }
 
-/* Is there an address of this family? The text is not a C string. */
+/* Return true if the text, which is not a C string, is an address of this family. */
 static bool
 origin_is_address(int family, const char *text, size_t len)
 {
@@ -121,7 +121,7 @@ origin_parse_authority(const char *p, size_t len, Authority *authority)
 	return *rest == ':' && origin_parse_port(rest + 1, end, &authority->port);
 }
 
-/* scheme://host[:port], nothing behind it. */
+/* Parse scheme://host[:port], without a path. */
 static bool
 origin_parse(const char *text, size_t len, Origin *origin)
 {
@@ -194,9 +194,7 @@ origin_allowed(const char *origin, size_t len, const char *allowed)
 	return false;
 }
 
-/*
- * Is the host one of the names in listen_addresses? "*" there means every address, not every name.
- */
+/* Return true if the host is in listen_addresses. "*" there means all addresses, not all names. */
 static bool
 origin_in_addresses(const Authority *host, const char *addresses)
 {

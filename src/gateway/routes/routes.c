@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * routes.c
- *	  What there is on the port: the table of the HTTP server's routes.
+ *	  The routes of the HTTP server.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,7 +39,7 @@ routes_health(HttpConnection *connection, HttpRequest *request, void *arg)
 	http_respond(connection, &response);
 }
 
-/* The client is let in: its connection is a WebSocket from now on. */
+/* Accept the client: its connection becomes a WebSocket. */
 static void
 routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *request,
 			const Admission *admission)
@@ -62,7 +62,7 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	websocket_start(websocket, &client->session, answer, answer_len, taken.rest, taken.rest_len);
 }
 
-/* A request that has waited; it is a client of its address itself since then. */
+/* Try a request again that has waited. It counts as a client of its address itself. */
 static bool
 routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, void *arg)
 {

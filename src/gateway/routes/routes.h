@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * routes.h
- *	  What there is on the port: the table of the HTTP server's routes.
+ *	  The routes of the HTTP server.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,7 +15,7 @@
 #include "gateway/session/session.h"
 #include "gateway/ws/websocket_connection.h"
 
-/* What the handlers need. */
+/* The data that the handlers need. */
 typedef struct Routes
 {
 	const Config *config;
@@ -23,20 +23,20 @@ typedef struct Routes
 	Sessions *sessions;
 	uint64_t (*wall_clock)(void); /* microseconds since 1970 */
 	const WebsocketEvents *websocket_events;
-	/* Its own. */
-	Waiting waiting; /* for their databases */
-	uint32_t news;   /* the hub's, when they were tried last */
+	/* Set by routes_init(). */
+	Waiting waiting; /* requests that wait for their databases */
+	uint32_t news;   /* value of hub->news at the last attempt */
 } Routes;
 
 /*
- * Have the server answer by our routes, which are the table's arg. Its clock and its limits are the
- * caller's.
+ * Set the server's routes, with this Routes as their arg. The caller sets the server's clock and
+ * limits.
  */
 extern void routes_init(HttpServer *server, Routes *routes);
 
 /*
- * In each round of the loop, and once a second (tick) while routes_wait(): answer those that have
- * waited for their databases.
+ * Called in each round of the loop, and with tick once a second while routes_wait(): answer
+ * requests that have waited for their databases.
  */
 extern void routes_tend(Routes *routes, bool tick);
 extern bool routes_wait(const Routes *routes);

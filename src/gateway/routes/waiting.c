@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * waiting.c
- *	  Requests for a database that is not served, but may come to be soon. See waiting.h.
+ *	  Requests for a database that is not served, but may be soon. See waiting.h.
  *
  *-------------------------------------------------------------------------
  */

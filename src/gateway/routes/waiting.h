@@ -1,15 +1,14 @@
 /*-------------------------------------------------------------------------
  *
  * waiting.h
- *	  Requests for a database that is not served, but may come to be soon.
+ *	  Requests for a database that is not served, but may be soon.
  *
- * After the server's start the launcher has to look at each database. Until it has seen all of
- * them, a request for one that is not served waits, for WAITING_MS at most. The launcher is told
- * the name, and looks at that database before others. A request for a name that is no database, or
- * one that is not served, waits as long as the launcher still looks, so the time does not tell which
- * databases there are.
+ * After the server has started, the launcher must check each database. Until it has checked all, a
+ * request for a database that is not served waits, at most WAITING_MS. The gateway sends the name
+ * to the launcher, which checks that database before others. A request for a database that does not
+ * exist waits just as long, so the time does not reveal which databases exist.
  *
- * This module has neither socket nor clock.
+ * This module has no socket and no clock.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,12 +21,12 @@
 
 #include "gateway/http/http_server.h"
 
-#define WAITING_MAX 256   /* requests at a time */
-#define WAITING_MS  10000 /* for one of them */
+#define WAITING_MAX 256   /* maximum number of waiting requests */
+#define WAITING_MS  10000 /* the time limit of each */
 
 /*
- * Try the request again. last: it has waited long enough, and has to be answered now. Returns
- * whether it was answered or taken over; if not, nothing has happened to it.
+ * Try the request again. last: its time is over, so it must be answered now. Returns true if it was
+ * answered or taken over; otherwise it is unchanged.
  */
 typedef bool (*WaitingTry)(HttpConnection *connection, HttpRequest *request, bool last, void *arg);
 
@@ -36,19 +35,16 @@ typedef struct Waiting
 	WaitingTry try_again;
 	void *arg; /* of try_again */
 	uint32_t count;
-	TAILQ_HEAD(, WaitingRequest) requests; /* the one that has waited for longest first */
+	TAILQ_HEAD(, WaitingRequest) requests; /* in the order of arrival */
 } Waiting;
 
 extern void waiting_init(Waiting *waiting, WaitingTry try_again, void *arg);
 
-/*
- * Have a request wait from now on; its connection is kept. False, and nothing happens, where too
- * many wait.
- */
+/* Let a request wait, and keep its connection. If too many wait, returns false and does nothing. */
 extern bool waiting_add(Waiting *waiting, HttpConnection *connection, HttpRequest *request,
 						uint64_t now) __attribute__((warn_unused_result));
 
-/* Try all of them again, because something has changed, or the time of some may be up. */
+/* Try all of them again, because something has changed or a time limit may be over. */
 extern void waiting_try(Waiting *waiting, uint64_t now);
 
 #endif /* GATEWAY_WAITING_H */

@@ -159,13 +159,12 @@ typedef struct Sessions
 	const Config *config;
 	const SessionEvents *events;
 	void *owner;
-	struct SessionList all;    /* except those that are GONE */
-	struct SessionList gone;   /* to be freed */
-	struct SessionQueue dirty; /* with something queued */
-	struct SessionList
-		due[SESSION_SECONDS]; /* by the second in which they are due, modulo SESSION_SECONDS */
-	uint64_t second;          /* lists up to this second were processed */
-	uint32_t keepalive_ms;    /* the value used to sort them */
+	struct SessionList all;                  /* except those that are GONE */
+	struct SessionList gone;                 /* to be freed */
+	struct SessionQueue dirty;               /* with something queued */
+	struct SessionList due[SESSION_SECONDS]; /* by the second modulo SESSION_SECONDS */
+	uint64_t second;                         /* lists up to this second were processed */
+	uint32_t keepalive_ms;                   /* the value used to sort them */
 	LIST_HEAD(, SessionCursor) cursors;
 	uint32_t count;     /* number of sessions */
 	size_t memory_peak; /* highest frame_memory() since memory was last returned */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * frame.c
- *	  Ready-made WebSocket frames and the queues of them.
+ *	  Complete WebSocket frames, and queues of them.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,7 +17,7 @@
 #define FRAME_OPCODE_TEXT     0x1
 #define FRAME_OPCODE_CONTINUE 0x0
 
-/* A whole fragment: its length takes the 16-bit form. */
+/* A full fragment: its length has the 16-bit form. */
 #define FRAME_FRAGMENT_SIZE (4 + FRAME_FRAGMENT)
 
 #define QUEUE_FIRST_CAPACITY 8
@@ -30,7 +30,7 @@ frame_memory(void)
 	return frame_total;
 }
 
-/* Write the header of a fragment of len <= 65535 bytes; returns its size. */
+/* Write the header of a fragment of len <= 65535 bytes, and return its size. */
 static size_t
 frame_header(uint8_t *to, uint8_t first, size_t len)
 {
@@ -56,7 +56,7 @@ frame_new(size_t size)
 	return frame;
 }
 
-/* It is complete, and counts. */
+/* The frame is complete: count its memory. */
 static Frame *
 frame_done(Frame *frame)
 {
@@ -64,7 +64,7 @@ frame_done(Frame *frame)
 	return frame;
 }
 
-/* Copy size bytes from the parts, of the first of which *offset bytes are copied already. */
+/* Copy size bytes from the parts, skipping the first *offset bytes of the first part. */
 static void
 frame_copy_parts(Frame *frame, const WireBytes **parts, size_t *offset, size_t size)
 {

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * websocket.c
- *	  Reads what a client sends, frame by frame, and refuses what RFC 6455 forbids.
+ *	  Reads a client's frames, and rejects what RFC 6455 forbids.
  *
- * A frame is looked at as early as it can be: its first byte as soon as that is there,
- * its length before any of its payload.
+ * Each part of a frame is checked as early as possible: its first byte when it arrives, its length
+ * before any of the payload.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,13 +50,13 @@ websocket_is_control(const WebsocketReader *reader)
 	return (reader->head[0] & 0x08) != 0;
 }
 
-/* What is wrong with a frame's first byte (RFC 6455, 5.2, 5.4, 5.5), or NULL. */
+/* Return what is wrong with the first byte of a frame (RFC 6455, 5.2, 5.4, 5.5), or NULL. */
 static const char *
 websocket_check_first(const WebsocketReader *reader)
 {
 	bool final = (reader->head[0] & WEBSOCKET_FIN) != 0;
 
-	/* No extension is ever agreed on that would give them a meaning. */
+	/* Only extensions use these bits, and none is ever negotiated. */
 	if ((reader->head[0] & WEBSOCKET_RESERVED) != 0)
 		return "a reserved bit is set";
 	switch (reader->head[0] & WEBSOCKET_OPCODE)
@@ -75,7 +75,7 @@ websocket_check_first(const WebsocketReader *reader)
 	}
 }
 
-/* What is wrong with a frame's second byte (RFC 6455, 5.1, 5.5), or NULL. */
+/* Return what is wrong with the second byte of a frame (RFC 6455, 5.1, 5.5), or NULL. */
 static const char *
 websocket_check_second(const WebsocketReader *reader)
 {
@@ -86,7 +86,7 @@ websocket_check_second(const WebsocketReader *reader)
 	return NULL;
 }
 
-/* How many bytes the length takes behind the second byte. */
+/* Return how many bytes the length takes after the second byte. */
 static size_t
 websocket_length_size(const WebsocketReader *reader)
 {
@@ -101,10 +101,7 @@ websocket_length_size(const WebsocketReader *reader)
 	}
 }
 
-/*
- * The whole head is there: take the length out of it. What is wrong with it (RFC 6455, 5.2), or
- * NULL.
- */
+/* Read the length from a complete head. Returns what is wrong with it (RFC 6455, 5.2), or NULL. */
 static const char *
 websocket_take_length(WebsocketReader *reader)
 {
@@ -123,7 +120,7 @@ websocket_take_length(WebsocketReader *reader)
 	return NULL;
 }
 
-/* A frame begins with its payload. */
+/* Start to read the payload. */
 static void
 websocket_begin_payload(WebsocketReader *reader)
 {
@@ -143,8 +140,8 @@ websocket_begin_payload(WebsocketReader *reader)
 }
 
 /*
- * Take bytes of a frame's head until it is complete or wrong, and check each as soon as it is
- * there.
+ * Read bytes of a frame's head until it is complete or invalid, and check each as soon as it
+ * arrives.
  */
 static size_t
 websocket_read_head(WebsocketReader *reader, const char *data, size_t len, WebsocketPiece *piece)
@@ -172,8 +169,8 @@ websocket_read_head(WebsocketReader *reader, const char *data, size_t len, Webso
 }
 
 /*
- * Is it a code that may stand in a close frame? RFC 6455, 7.4, and for 1012 to 1014 the IANA
- * registry.
+ * Return true for a code that is allowed in a close frame (RFC 6455, 7.4, and the IANA registry for
+ * 1012 to 1014).
  */
 static bool
 websocket_close_code_valid(uint16_t code)
@@ -205,7 +202,7 @@ websocket_end_close(WebsocketReader *reader, WebsocketPiece *piece)
 	}
 }
 
-/* A control frame has come as a whole. */
+/* Process a complete control frame. */
 static void
 websocket_end_control(WebsocketReader *reader, WebsocketPiece *piece)
 {
@@ -232,7 +229,7 @@ websocket_unmask(WebsocketReader *reader, char *data, size_t len)
 	reader->turn = (uint8_t) ((reader->turn + len) % WEBSOCKET_MASK_SIZE);
 }
 
-/* Take bytes of a frame's payload, of which there may be none. */
+/* Read bytes of a frame's payload. There may be none. */
 static size_t
 websocket_read_payload(WebsocketReader *reader, char *data, size_t len, WebsocketPiece *piece)
 {
@@ -272,7 +269,7 @@ websocket_read(WebsocketReader *reader, char *data, size_t len, WebsocketPiece *
 		return len;
 	if (!reader->in_payload)
 		used = websocket_read_head(reader, data, len, piece);
-	/* A payload of no bytes is read at once; any other needs at least one. */
+	/* An empty payload is read at once; any other needs at least one byte. */
 	if (reader->in_payload && (used < len || reader->remaining == 0))
 		used += websocket_read_payload(reader, data + used, len - used, piece);
 	return used;

@@ -1,10 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * websocket_connection.c
- *	  A client's WebSocket connection: websocket.c's reader between a transport and a session.
+ *	  A client's WebSocket connection: the reader of websocket.c between a transport and a
+ *	  session.
  *
- * A pong and the last close frame do not go through a session's queue. They stand in
- * between two writes of it, and each of those ends at the end of a fragment.
+ * A pong and the last close frame do not go through a session's queue. They are sent between two of
+ * its writes, each of which ends at the end of a fragment.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,19 +23,16 @@ struct WebsocketConnection
 	Transport *transport;
 	void *session;
 	TransportRest rest;
-	Frame *control; /* goes behind the rest; NULL: none */
+	Frame *control; /* to send after the rest; NULL: none */
 	const WebsocketEvents *events;
-	bool ending; /* the frame in control, or sent already, is our last one */
-	bool paused; /* nothing is handed on, and nothing more is read */
+	bool ending; /* the frame in control, or one already sent, is the last one */
+	bool paused; /* nothing is read or delivered */
 	uint32_t unread_len;
-	char *unread; /* what had been read by then; NULL: nothing */
+	char *unread; /* data read before the pause; NULL: none */
 	WebsocketReader reader;
 };
 
-/*
- * Write what was kept, then the control frame that waits for it; behind our last one the client
- * gets the end.
- */
+/* Write the kept data, then the waiting control frame. After the last frame, shut down our side. */
 static bool
 websocket_flush(WebsocketConnection *connection)
 {
@@ -60,8 +58,8 @@ websocket_flush(WebsocketConnection *connection)
 }
 
 /*
- * Send a control frame, which is given away. One that still waits is replaced: only the last of
- * several pings has to be answered (RFC 6455, 5.5.3), and behind a close there is nothing.
+ * Send a control frame, and take ownership of it. It replaces a waiting one: only the last of
+ * several pings must be answered (RFC 6455, 5.5.3), and nothing follows a close.
  */
 static void
 websocket_control(WebsocketConnection *connection, Frame *frame)
@@ -74,9 +72,8 @@ websocket_control(WebsocketConnection *connection, Frame *frame)
 }
 
 /*
- * The client has closed, or has broken the protocol: tell it so at once, then our side is shut
- * down. Where it answers our own close frame, that was the last one already. The session sees to it
- * that it does not take for ever.
+ * The client has closed or violated the protocol: answer at once, and then shut down our side. If
+ * this answers our own close frame, nothing more is sent. The session has a time limit for this.
  */
 static void
 websocket_end(WebsocketConnection *connection, const WebsocketPiece *piece)
@@ -119,7 +116,7 @@ websocket_piece(WebsocketConnection *connection, const WebsocketPiece *piece)
 	}
 }
 
-/* Bytes have come from the client. What is left when it is paused is kept. */
+/* Data has arrived from the client. If it is paused, the rest is kept. */
 static void
 websocket_on_received(void *owner, char *data, size_t len)
 {
@@ -142,8 +139,8 @@ websocket_on_received(void *owner, char *data, size_t len)
 }
 
 /*
- * Go on with a client that is not paused any more: first with what it has sent before, then with
- * its socket.
+ * Continue with a client that is not paused any more: first with the kept data, then with its
+ * socket.
  */
 static void
 websocket_read_on(WebsocketConnection *connection)
@@ -240,10 +237,7 @@ websocket_pause(void *io, bool pause)
 	if (pause)
 		connection->transport->functions->pause(connection->transport, true);
 	else
-		/*
-		 * Not read from here: who calls this may be in the midst of something that reading would
-		 * change.
-		 */
+		/* Do not read here, because the caller may be working on data that reading would change. */
 		websocket_wake(connection);
 }
 

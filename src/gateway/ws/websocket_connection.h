@@ -3,7 +3,7 @@
  * websocket_connection.h
  *	  A client's WebSocket connection: a transport below, a session above.
  *
- * This module has neither socket nor clock; bytes go through a transport.
+ * This module has no socket and no clock. It uses a transport.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,8 +19,8 @@
 typedef struct WebsocketConnection WebsocketConnection;
 
 /*
- * What happens to a connection. session is what websocket_start() was given; see session.h for what
- * each means.
+ * The events of a connection. session is the argument of websocket_start(). session.h describes
+ * them.
  */
 typedef struct WebsocketEvents
 {
@@ -30,27 +30,27 @@ typedef struct WebsocketEvents
 	void (*writable)(void *session);
 	void (*closed)(void *session);
 	/*
-	 * The client has sent a close frame, or what it must not send: does it get a close frame from
-	 * the connection, or has it had the session's? Nothing more is received, and the session writes
-	 * nothing more.
+	 * The client has sent a close frame or violated the protocol. Returns true if the connection
+	 * must send a close frame, and false if the session's own was sent. Nothing more is delivered,
+	 * and the session writes nothing more.
 	 */
 	bool (*answer_close)(void *session);
 } WebsocketEvents;
 
 /*
- * A connection on a transport, which it owns from now on. It ends with the transport, after
- * closed().
+ * Create a connection on a transport, and take ownership of it. The connection ends with the
+ * transport, after closed().
  */
 extern WebsocketConnection *websocket_new(Transport *transport, const WebsocketEvents *events);
 
 /*
- * Send the answer to the handshake, and then read what the client has sent behind its request,
- * which is unmasked in place. All events but closed() may be called within.
+ * Send the answer to the handshake, and then process the data that the client sent after its
+ * request, which is unmasked in place. This may call all events except closed().
  */
 extern void websocket_start(WebsocketConnection *connection, void *session, const char *answer,
 							size_t answer_len, char *rest, size_t rest_len);
 
-/* The functions of a SessionIo; io is a WebsocketConnection. */
+/* The functions of a SessionIo. io is a WebsocketConnection. */
 extern bool websocket_ready(void *io);
 extern bool websocket_write(void *io, const uint8_t *data, size_t len);
 extern void websocket_pause(void *io, bool pause);

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * websocket_upgrade.c
- *	  The handshake that makes a WebSocket of an HTTP request.
+ *	  The handshake that turns an HTTP request into a WebSocket.
  *
- * Of libwebsockets only SHA-1 and base64 are used here.
+ * This file uses only SHA-1 and base64 of libwebsockets.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,7 +24,7 @@
 static bool
 websocket_upgrade_key_valid(HttpSlice key)
 {
-	/* 16 bytes are 21 whole characters, one that carries two bits, and the padding. */
+	/* 16 bytes are 21 full characters, one character with two bits, and the padding. */
 	if (key.data == NULL || key.len != WEBSOCKET_KEY_LENGTH || memcmp(key.data + 22, "==", 2) != 0)
 		return false;
 	for (size_t i = 0; i < 22; i++)
@@ -38,7 +38,7 @@ websocket_upgrade_key_valid(HttpSlice key)
 	return strchr("AQgw", key.data[21]) != NULL;
 }
 
-/* Always false, to be returned. */
+/* Always returns false, for use in a return statement. */
 static bool
 websocket_upgrade_bad(HttpResponse *response, const char *reason)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * websocket_upgrade.h
- *	  The handshake that makes a WebSocket of an HTTP request (RFC 6455, 4.2).
+ *	  The handshake that turns an HTTP request into a WebSocket (RFC 6455, 4.2).
  *
  *-------------------------------------------------------------------------
  */
@@ -11,19 +11,20 @@
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
 
-/* The name of the subprotocol that we speak. */
+/* The name of our subprotocol. */
 #define WEBSOCKET_SUBPROTOCOL "pg_notifyd.v1"
 
-#define WEBSOCKET_ANSWER 256 /* bytes that an answer takes at most */
+#define WEBSOCKET_ANSWER 256 /* maximum bytes of an answer */
 
-/* Is it a handshake? If not, the response says what is wrong with it. */
+/* Return true if the request is a valid handshake. Otherwise the response contains the reason. */
 extern bool websocket_upgrade_check(const HttpRequest *request, HttpResponse *response);
 
-/* Is our subprotocol among those that are offered? */
+/* Return true if the client offers our subprotocol. */
 extern bool websocket_upgrade_subprotocol(const HttpRequest *request);
 
 /*
- * The answer to a handshake that was checked, in WEBSOCKET_ANSWER bytes of buf; returns its length.
+ * Write the answer to a valid handshake to buf, which has WEBSOCKET_ANSWER bytes, and return its
+ * length.
  */
 extern size_t websocket_upgrade_answer(const HttpRequest *request, char *buf);
 
