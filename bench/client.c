@@ -1,26 +1,26 @@
 /*-------------------------------------------------------------------------
  *
  * client.c
- *	  The load client: thousands of WebSocket connections that count what they receive.
+ *	  The load client: thousands of WebSocket connections that count the messages they receive.
  *
  *	  client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] [-d]
  *
- *	  -s	sent by each client once it is connected; the first message that comes back is the answer
- *	  -t	how to tell when an event was made: "at", the time of its commit, or "sent", nanoseconds since 1970 that
- *			its row carries. Taken by every N-th client (-e)
- *	  -w	connections that are being made at one time
- *	  -d	deaf: what comes behind the answer is never read
+ *	  -s	message that each client sends after connecting; the first message received is the answer
+ *	  -t	the member with the time of an event: "at", the time of its commit, or "sent", nanoseconds
+ *			since 1970 in its row. Only every N-th client (-e) reads it
+ *	  -w	number of connections started at the same time
+ *	  -d	deaf: read nothing after the answer
  *
- * Once all are connected and have been answered it prints a line of JSON about that. Then it does
- * what it is told, a line each, and answers with a line of JSON:
+ * When all clients are connected and answered, it prints a line of JSON about that. Then it reads
+ * commands, one a line, and answers each with a line of JSON:
  *
- *	  mark				count from now on, and not from the beginning
- *	  spin				the same, and do not sleep until the next report: whoever sends does not have to wake us up, which
- *						would be no cost of his if we were another machine
- *	  report			what has come since
- *	  wait N SECONDS	the same, when N messages have come since, or after so long
+ *	  mark				start counting
+ *	  spin				the same, and do not sleep until the next report, so that the sender does not pay for
+ *						waking this process, which it would not if this were another machine
+ *	  report			the counts since then
+ *	  wait N SECONDS	the same, after N messages have arrived or the time has passed
  *
- * and ends with its standard input.
+ * It ends when its standard input is closed.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,7 +36,7 @@
 #include "ws.h"
 
 #define CLIENT_EVENTS  256
-#define CLIENT_SECONDS 120 /* to connect all */
+#define CLIENT_SECONDS 120 /* time limit to connect all clients */
 
 typedef enum ClientStamp
 {
@@ -47,7 +47,7 @@ typedef enum ClientStamp
 
 static struct
 {
-	/* as asked */
+	/* command-line arguments */
 	int port;
 	const char *path;
 	uint32_t clients;
@@ -56,28 +56,28 @@ static struct
 	uint32_t every;
 	uint32_t window;
 	bool deaf;
-	/* connecting */
+	/* state of the connections */
 	Ws *all;
 	int epoll;
 	uint32_t begun;
 	uint32_t open;
 	uint32_t answered;
-	char answer[512]; /* the first */
+	char answer[512]; /* the first message */
 	uint32_t closed;
 	uint64_t begun_at;
 	uint64_t open_at;
-	/* since mark */
-	uint64_t *base; /* messages of each client before */
-	uint64_t pings; /* of all, before */
+	/* counts since mark */
+	uint64_t *base; /* messages of each client before mark */
+	uint64_t pings; /* of all clients, before mark */
 	uint64_t messages;
-	uint64_t positions; /* bookmarks, which are no events */
+	uint64_t positions; /* bookmarks, which are not events */
 	uint64_t bytes;
 	uint64_t marked_at;
 	uint64_t marked_cpu;
 	uint64_t first_at;
 	uint64_t last_at;
 	Histogram latency;
-	/* wait */
+	/* the command wait */
 	uint64_t wait_for;
 	uint64_t wait_until; /* 0: not waiting */
 	bool spinning;
@@ -93,7 +93,8 @@ client_fail(const char *what)
 /* ---------------- latency ---------------- */
 
 /*
- * Nanoseconds since 1970 of "2026-01-31T12:34:56.123456+00:00". The day is worked out once a day.
+ * Return the nanoseconds since 1970 of "2026-01-31T12:34:56.123456+00:00". The date is computed
+ * once a day.
  */
 static uint64_t
 client_parse_at(const char *text)
@@ -125,7 +126,8 @@ client_parse_at(const char *text)
 }
 
 /*
- * Where in the text a member's value is: mostly where it was in the message before. NULL: nowhere.
+ * Return the position of a member's value in the text, or NULL. It is usually where it was in the
+ * last message.
  */
 static const char *
 client_find(const char *text, size_t len, const char *name, size_t name_len)
@@ -142,7 +144,7 @@ client_find(const char *text, size_t len, const char *name, size_t name_len)
 	return found + name_len;
 }
 
-/* When what was read last has come: the messages that one read has brought have come together. */
+/* Return when the last read happened: all messages of one read arrive at the same time. */
 static uint64_t
 client_came_at(const Ws *ws)
 {
@@ -188,7 +190,7 @@ client_on_answer(Ws *ws, const char *text, size_t len)
 		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
 		exit(1);
 	}
-	/* What comes behind the answer counts, and the answer does not. */
+	/* Count what comes after the answer, not the answer. */
 	ws->messages = 0;
 	ws->answered = true;
 	if (client.answered++ == 0)
@@ -354,7 +356,7 @@ client_command(char *line)
 	}
 }
 
-/* One command comes at a time, since each is answered. */
+/* There is one command at a time, because each is answered. */
 static void
 client_on_input(void)
 {
@@ -371,7 +373,7 @@ client_on_input(void)
 
 /* ---------------- the loop ---------------- */
 
-/* Begin connections, as many as may be under way. */
+/* Start connections, up to the window. */
 static void
 client_connect_some(void)
 {
@@ -428,7 +430,7 @@ client_connect_all(void)
 	fflush(stdout);
 }
 
-/* How long the loop may wait, in ms: not beyond what the command wait allows. */
+/* Return the timeout of the loop in ms, limited by the command wait. */
 static int
 client_timeout(void)
 {

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * clock.h
- *	  The two clocks of the benchmarks' programs, in nanoseconds.
+ *	  The clocks of the benchmark programs, in nanoseconds.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,14 +27,14 @@ clock_monotonic(void)
 	return clock_read(CLOCK_MONOTONIC);
 }
 
-/* Since 1970, as the server's clock on the same machine. */
+/* Since 1970, like the clock of the server on the same machine. */
 static inline uint64_t
 clock_wall(void)
 {
 	return clock_read(CLOCK_REALTIME);
 }
 
-/* The processor time that this process has had. */
+/* The processor time of this process. */
 static inline uint64_t
 clock_cpu(void)
 {

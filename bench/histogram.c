@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * histogram.c
- *	  Counts of durations, in buckets that are never wider than 1.6 % of their value.
+ *	  Counts durations in buckets that are at most 1.6 % of their value wide.
  *
- * Values below 2^HISTOGRAM_SUB_BITS have a bucket each. Every power of two from there on has as
- * many buckets: the value's highest bit chooses the row, the bits behind it the bucket.
+ * Values below 2^HISTOGRAM_SUB_BITS have a bucket each. Every larger power of two has as many
+ * buckets: the value's highest bit selects the row, and the following bits the bucket.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,7 @@ histogram_bucket(uint64_t value)
 		   (1u << HISTOGRAM_SUB_BITS);
 }
 
-/* The largest value that a bucket counts. */
+/* Return the largest value of a bucket. */
 static uint64_t
 histogram_upper(unsigned bucket)
 {

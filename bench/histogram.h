@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * histogram.h
- *	  Counts of durations, in buckets that are never wider than 1.6 % of their value.
+ *	  Counts durations in buckets that are at most 1.6 % of their value wide.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,7 +14,7 @@
 #define HISTOGRAM_SUB_BITS 6 /* buckets to a power of two: 2^6 */
 #define HISTOGRAM_BUCKETS  ((64 - HISTOGRAM_SUB_BITS + 1) << HISTOGRAM_SUB_BITS)
 
-/* All zero is an empty one. */
+/* All zero: empty. */
 typedef struct Histogram
 {
 	uint64_t count;
@@ -25,12 +25,14 @@ typedef struct Histogram
 
 extern void histogram_add(Histogram *histogram, uint64_t value);
 
-/* The value that this part (0 to 1) of all are at or below; 0 of none. */
+/*
+ * Return the value that this fraction (0 to 1) of all values does not exceed; 0 if there are none.
+ */
 extern uint64_t histogram_quantile(const Histogram *histogram, double part);
 
 /*
- * Write it as a JSON object: count, and mean, p50, p90, p99, p999 and max as microseconds, the
- * values being nanoseconds.
+ * Write it as a JSON object: count, and mean, p50, p90, p99, p999 and max in microseconds. The
+ * values are nanoseconds.
  */
 extern void histogram_print(const Histogram *histogram, FILE *to);
 

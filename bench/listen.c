@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * listen.c
- *	  A libpq client that LISTENs, and counts what comes.
+ *	  A libpq client that LISTENs and counts notifications.
  *
  *	  listen CONNINFO CHANNEL
  *
- * Prints {} when it listens, and for each line that it is given how many notifications have come so
- * far. It ends with its standard input.
+ * It prints {} when it listens. For each line on its standard input it prints how many
+ * notifications have arrived so far. It ends when its standard input is closed.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,20 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * loop.c
- *	  The limit of fan-out: a loop that writes ready-made frames to sockets, and nothing else.
+ *	  The limit of fan-out: a loop that writes ready-made frames to sockets, and does nothing
+ *	  else.
  *
  *	  loop PORT CLIENTS
  *
- * Prints {} when it listens, waits for so many connections on 127.0.0.1, answers whatever each asks
- * as if it were a WebSocket handshake, and does what it is told, a line each, answered by a line of
- * JSON with the messages written, and the seconds and the processor time that it took:
+ * It prints {} when it listens, waits for this many connections on 127.0.0.1, and answers every
+ * request as a WebSocket handshake. Then it reads commands, one a line, and answers each with a
+ * line of JSON: the messages written, the seconds, and the processor time.
  *
- *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes every so often, with one write for each client
- *	  burst EVENTS SIZE FRAMES			so many events as fast as the sockets take them, at most FRAMES in one write
- *	  ping SECONDS SIZE PERIOD			for so long a ping of SIZE bytes to each client in PERIOD seconds, once a second to those
- *										whose turn it is; what they answer is read
+ *	  spaced EVENTS SIZE MICROSECONDS	an event of SIZE bytes at this interval, with one write for each client
+ *	  burst EVENTS SIZE FRAMES			this many events as fast as the sockets accept them, at most FRAMES in a
+ *										write
+ *	  ping SECONDS SIZE PERIOD			for this long, a ping of SIZE bytes to each client in every PERIOD
+ *										seconds, to a part of them each second; the answers are read
  *
- * It ends with its standard input.
+ * It ends when its standard input is closed.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,13 +37,13 @@
 
 #define LOOP_MAX_FRAME 65535
 #define LOOP_EVENTS    256
-#define LOOP_NOT_SENT  (128 * 1024) /* as the gateway's sockets have it */
+#define LOOP_NOT_SENT  (128 * 1024) /* like the sockets of the gateway */
 
 typedef struct LoopClient
 {
 	int fd;
 	bool blocked;
-	uint64_t left; /* bytes still to be written */
+	uint64_t left; /* bytes not written yet */
 } LoopClient;
 
 static LoopClient *loop_clients;
@@ -109,7 +111,7 @@ loop_accept_all(int port)
 
 /* ---------------- writing ---------------- */
 
-/* frames frames of size bytes in all, each. */
+/* Make a buffer with frames frames of size bytes each. */
 static uint8_t *
 loop_frames(size_t size, size_t frames)
 {
@@ -145,7 +147,7 @@ loop_wait_until(uint64_t at)
 		;
 }
 
-/* Everybody reads while nothing is written, so a socket takes a frame whole. */
+/* All clients read while nothing is written, so a socket accepts a complete frame. */
 static void
 loop_spaced(uint64_t events, size_t size, uint64_t interval)
 {
@@ -166,7 +168,7 @@ loop_spaced(uint64_t events, size_t size, uint64_t interval)
 	free(frame);
 }
 
-/* One write to a client. Returns whether it has everything now. */
+/* Write to a client once. Returns true if it has everything now. */
 static bool
 loop_write(LoopClient *client, const uint8_t *data, uint64_t length)
 {
@@ -191,7 +193,7 @@ loop_unblock(int timeout)
 		((LoopClient *) events[i].data.ptr)->blocked = false;
 }
 
-/* A write to each client in turn that takes one; where none does, wait until one does. */
+/* Write to one client after the other. If none accepts data, wait until one does. */
 static void
 loop_burst(uint64_t events, size_t size, size_t frames)
 {
@@ -219,7 +221,7 @@ loop_burst(uint64_t events, size_t size, size_t frames)
 	free(data);
 }
 
-/* Read what has come. */
+/* Read what has arrived. */
 static void
 loop_read(int timeout)
 {

@@ -1,27 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * probe.c
- *	  How long it takes from an INSERT that is sent to its event at a client, both in this process.
+ *	  Measures the time from sending an INSERT to the arrival of its event, both in this process.
  *
  *	  probe [-s MESSAGE] NAME CONNINFO TABLE RECEIVER [NAME CONNINFO TABLE RECEIVER]...
  *
- * Each target is a table with a bigint column "sent", and a receiver of what is inserted there:
+ * Each target is a table with a bigint column "sent", and a receiver of the inserted rows:
  *
- *	  ws:PORT				a WebSocket client of ws://127.0.0.1:PORT/ws, which sends MESSAGE first and is answered
+ *	  ws:PORT				a WebSocket client of ws://127.0.0.1:PORT/ws, which first sends MESSAGE and gets an answer
  *	  listen:CHANNEL		a libpq client that LISTENs
- *	  none					nobody: what is measured then is the INSERT
+ *	  none					no receiver: measures only the INSERT
  *
- * It prints {} when all are connected, and does what it is told, a line each, answered by a line of
- * JSON with each target's latencies. The targets take turns, forwards and backwards, so that all
- * meet the same machine: each comes as often after one neighbour, and what that has left in the
- * caches, as after the other.
+ * It prints {} when all are connected. Then it reads commands, one a line, and answers each with a
+ * line of JSON with each target's latencies. The targets take turns, forwards and backwards, so
+ * that all run under the same conditions: each follows every neighbour, and what that has left in
+ * the caches, equally often.
  *
- *	  run COUNT MICROSECONDS	so many INSERTs into each table, each so long after the one before has arrived
- *	  pace COUNT MICROSECONDS	the same, begun every so often, come what may: a latency counts from when the
- *								INSERT should have been sent, so that none is hidden by the one before
- *	  on COUNT MICROSECONDS		as pace, with the latencies of those before counted in
+ *	  run COUNT MICROSECONDS	this many INSERTs into each table, each this long after the last event
+ *	  pace COUNT MICROSECONDS	the same at a fixed interval. A latency counts from when the INSERT should
+ *								have been sent, so that delays by earlier ones are not hidden
+ *	  on COUNT MICROSECONDS		like pace, and adds to the latencies of the last command
  *
- * It ends with its standard input.
+ * It ends when its standard input is closed.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,20 +41,20 @@
 #include "ws.h"
 
 #define PROBE_TARGETS 8
-#define PROBE_MS      20000 /* after which an event is taken for lost */
+#define PROBE_MS      20000 /* time after which an event counts as lost */
 
 typedef struct Probe
 {
 	const char *name;
 	PGconn *writer;
-	PGconn *listener; /* NULL: not by LISTEN */
+	PGconn *listener; /* NULL: a WebSocket */
 	Ws ws;
 	bool by_ws;
 	bool answered; /* the WebSocket server has answered the first message */
 	bool written;
 	bool arrived;
-	uint64_t sent;       /* what the row carries */
-	uint64_t arrived_at; /* both by the wall clock */
+	uint64_t sent;       /* the value in the row */
+	uint64_t arrived_at; /* both on the wall clock */
 	Histogram latency;
 } Probe;
 
@@ -70,7 +70,7 @@ probe_fail(const Probe *probe, const char *what)
 
 /* ---------------- receiving ---------------- */
 
-/* Whether this is the event of the row that was inserted last. */
+/* Check whether this is the event of the last inserted row. */
 static void
 probe_check(Probe *probe, const char *text, size_t len)
 {
@@ -123,7 +123,7 @@ probe_read_result(Probe *probe)
 	}
 }
 
-/* Wait for something of a target. */
+/* Wait for data of a target. */
 static void
 probe_poll(Probe *probe)
 {
@@ -214,7 +214,7 @@ probe_sleep_until(uint64_t at)
 		;
 }
 
-/* One INSERT, to be sent at this time of the wall clock, and its event. */
+/* Send one INSERT at this time of the wall clock, and wait for its event. */
 static void
 probe_once(Probe *probe, uint64_t due, bool paced)
 {

@@ -1,24 +1,24 @@
 /*-------------------------------------------------------------------------
  *
  * writers.c
- *	  Sessions that write one-row transactions as fast as the server takes them, and stay connected in between.
+ *	  Sessions that write one-row transactions as fast as the server accepts them.
  *
  *	  writers CONNINFO SESSIONS
  *
- * What pgbench does, but a run can be as short as one likes: the sessions are made once, and
- * nothing but the statement lies between the beginning of a run and its end. Prints the sessions'
- * process ids as JSON. Then it does what it is told, a line each, and answers with a line of JSON:
+ * Unlike pgbench, this can do very short runs: the sessions stay connected, and a run consists of
+ * nothing but the statement. It prints the process ids of the sessions as JSON. Then it reads
+ * commands, one a line, and answers each with a line of JSON:
  *
  *	  each SQL			every session runs this, one after the other
- *	  prepare S SQL		statement number S, from 0 to 9: $1 is the row's key, and $2, if it is there, the nanoseconds
- *						since 1970 when the statement is sent. Its keys begin anew
+ *	  prepare S SQL		defines statement S, from 0 to 9. $1 is the row's key; $2, if used, is the time of sending
+ *						in nanoseconds since 1970. Its keys start again
  *	  run S EACH TRANSACTIONS MILLISECONDS
- *						each session one transaction after the other, and no new one after so many of all or so
- *						long. Session k, from 1, has the keys from k * EACH on, and goes on where the statement's
- *						run before has ended; after EACH of them it comes back to the first one
+ *						every session runs transactions one after the other, until there are this many in
+ *						total or the time is over. Session k, from 1, has the keys from k * EACH on, and continues
+ *						after the statement's last run; after EACH keys it starts again
  *
- * and ends with its standard input. A statement that fails, or touches another number of rows than
- * one, ends it too.
+ * It ends when its standard input is closed, or if a statement fails or does not change exactly one
+ * row.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,7 +41,7 @@
 typedef struct Writer
 {
 	PGconn *connection;
-	unsigned long long next[STATEMENTS]; /* key, counted from the session's first */
+	unsigned long long next[STATEMENTS]; /* key, relative to the session's first */
 	uint64_t sent_at;
 	bool busy;
 } Writer;
@@ -52,13 +52,13 @@ static struct
 	int n;
 	int epoll;
 	int parameters[STATEMENTS];
-	/* of a run */
+	/* state of a run */
 	int statement;
-	char name[2]; /* the statement's */
+	char name[2]; /* name of the statement */
 	unsigned long long each;
 	uint64_t begun_at;
 	uint64_t until;
-	unsigned long long left; /* that may still be sent */
+	unsigned long long left; /* transactions left to send */
 	int busy;
 	unsigned long long done;
 	Histogram latency;
@@ -165,7 +165,7 @@ writers_send(Writer *writer)
 	writer->busy = true;
 }
 
-/* A statement has ended, or not yet; the next one is sent at once while the run lasts. */
+/* Read results. After the end of a statement, the next one is sent at once while the run lasts. */
 static void
 writers_read(Writer *writer)
 {

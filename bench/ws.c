@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * ws.c
- *	  The client's side of WebSocket (RFC 6455), as far as load needs it.
+ *	  The client's side of WebSocket (RFC 6455), as far as the benchmarks need it.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,8 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WS_READS 4            /* of one connection, before it is the others' turn */
-#define WS_READ  (256 * 1024) /* at once */
+#define WS_READS 4            /* of one connection, before others get their turn */
+#define WS_READ  (256 * 1024) /* bytes in one read */
 
 #define WS_OPCODE_TEXT  0x1
 #define WS_OPCODE_CLOSE 0x8
@@ -47,7 +47,7 @@ ws_connect(Ws *ws, int port)
 		   errno == EINPROGRESS;
 }
 
-/* Everything that a client sends here is short: a socket that does not take it is broken. */
+/* All messages are short here, so a socket that does not accept one is broken. */
 static bool
 ws_write(Ws *ws, const void *data, size_t len)
 {
@@ -75,7 +75,7 @@ ws_request(Ws *ws, int port, const char *path)
 	return len < (int) sizeof(request) && ws_write(ws, request, (size_t) len);
 }
 
-/* A frame of ours: masked, as a client's has to be, with a mask that changes nothing. */
+/* Send a frame, masked as required, with a mask that changes nothing. */
 static bool
 ws_send_frame(Ws *ws, uint8_t opcode, const void *payload, size_t len)
 {
@@ -104,7 +104,7 @@ ws_send(Ws *ws, const char *text)
 	return ws_send_frame(ws, WS_OPCODE_TEXT, text, strlen(text));
 }
 
-/* The size of a frame's header and of its payload; false if the header is not complete. */
+/* Get the sizes of a frame's header and payload. Returns false if the header is incomplete. */
 static bool
 ws_frame_size(const uint8_t *data, size_t len, size_t *header, size_t *payload)
 {
@@ -130,7 +130,7 @@ ws_frame_size(const uint8_t *data, size_t len, size_t *header, size_t *payload)
 	return true;
 }
 
-/* Look at every whole frame; returns how many bytes these were, or -1 if the connection is over. */
+/* Process all complete frames. Returns their size in bytes, or -1 if the connection has ended. */
 static ssize_t
 ws_frames(Ws *ws, const uint8_t *data, size_t len, WsMessage message, void *arg)
 {
@@ -163,8 +163,8 @@ ws_frames(Ws *ws, const uint8_t *data, size_t len, WsMessage message, void *arg)
 }
 
 /*
- * The server's answer: returns its size, 0 if it is not complete, -1 if it is not what we hoped
- * for.
+ * Read the server's answer. Returns its size, 0 if it is incomplete, or -1 if the handshake has
+ * failed.
  */
 static ssize_t
 ws_answer(Ws *ws, const uint8_t *data, size_t len)
@@ -182,7 +182,7 @@ ws_answer(Ws *ws, const uint8_t *data, size_t len)
 	return end + 4 - data;
 }
 
-/* What is at the head of the buffer: use it, and keep the rest. */
+/* Process the data in the buffer, and keep the rest. */
 static bool
 ws_use(Ws *ws, size_t len, WsMessage message, void *arg)
 {
@@ -231,7 +231,7 @@ ws_read(Ws *ws, WsMessage message, void *arg)
 		ws->reads++;
 		if (got == 0 || !ws_use(ws, ws->kept_len + (size_t) got, message, arg))
 			return false;
-		/* Asking once more is worth a call only where there is likely to be more. */
+		/* Read again only if there is probably more. */
 		if (got < 64 * 1024)
 			return true;
 	}

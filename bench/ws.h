@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * ws.h
- *	  The client's side of WebSocket (RFC 6455), as far as load needs it.
+ *	  The client's side of WebSocket (RFC 6455), as far as the benchmarks need it.
  *
- * Made to cost next to nothing, so that what is measured is the server: one buffer that all
- * connections read into, frames looked at where they lie, and a copy only of one that is not
- * complete yet. What a server says in its handshake beyond 101 is not checked, and a message is one
- * frame: of a longer one only the first counts.
+ * It is made to cost very little, so that the server is measured: all connections read into one
+ * buffer, frames are processed in place, and only incomplete ones are copied. Of the server's
+ * handshake only the status 101 is checked. A message must be one frame; of a longer one only the
+ * first frame counts.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +22,7 @@
 typedef enum WsState
 {
 	WS_CONNECTING,
-	WS_HANDSHAKE, /* our request is sent */
+	WS_HANDSHAKE, /* the request is sent */
 	WS_OPEN,
 	WS_CLOSED,
 } WsState;
@@ -31,28 +31,28 @@ typedef struct Ws
 {
 	int fd;
 	WsState state;
-	uint32_t number; /* the caller's */
-	bool answered;   /* the caller's */
+	uint32_t number; /* for the caller */
+	bool answered;   /* for the caller */
 	uint32_t kept_len;
-	uint8_t *kept; /* the beginning of a frame of which more is to come */
+	uint8_t *kept; /* the start of an incomplete frame */
 	uint64_t messages;
-	uint64_t pings; /* that were answered */
-	uint64_t reads; /* that have brought something */
+	uint64_t pings; /* number answered */
+	uint64_t reads; /* number of reads with data */
 } Ws;
 
-/* Given each text message; text is good until it returns. */
+/* Called with each text message; text is valid until it returns. */
 typedef void (*WsMessage)(Ws *ws, const char *text, size_t len, void *arg);
 
 /*
- * Begin to connect to a port of 127.0.0.1; then wait until the socket is writable. False: errno
- * says why.
+ * Start to connect to a port of 127.0.0.1; then wait until the socket is writable. On failure
+ * returns false with errno set.
  */
 extern bool ws_connect(Ws *ws, int port) __attribute__((warn_unused_result));
 
-/* The connecting socket has become writable: send the request. */
+/* The socket has become writable: send the request. */
 extern bool ws_request(Ws *ws, int port, const char *path) __attribute__((warn_unused_result));
 
-/* The socket is readable: read what is there, but not for ever. False: the connection is over. */
+/* The socket is readable: read a limited amount. Returns false if the connection has ended. */
 extern bool ws_read(Ws *ws, WsMessage message, void *arg) __attribute__((warn_unused_result));
 
 /* Send a short text message. */

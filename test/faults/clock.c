@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * clock.c
- *	  Preloaded into a program, sets its wall clock off by as many seconds as the file says
- *	  that CLOCK_FILE names: eight bytes, a native integer, which may change at any time.
+ *	  Preloaded into a program, shifts its wall clock by a number of seconds. The file named by
+ *	  CLOCK_FILE contains it as a native integer of eight bytes, which may change at any time.
  *
- * Debian's libfaketime is of no use here: while a program waits in poll() or the like, signal
- * handlers get the true time from it, and PostgreSQL's timeouts then never come.
+ * Debian's libfaketime cannot be used: while a program waits in poll() or the like, signal handlers
+ * get the true time, so PostgreSQL's timeouts never occur.
  *
  *-------------------------------------------------------------------------
  */

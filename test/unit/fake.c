@@ -1,4 +1,4 @@
-/* A transport that takes as many bytes as it has room for, and notes what is asked of it. */
+/* A transport that accepts as many bytes as it has room for, and records the calls. */
 #include "fake.h"
 
 #include <netinet/in.h>

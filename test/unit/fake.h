@@ -1,4 +1,4 @@
-/* A transport that takes as many bytes as it has room for, and notes what is asked of it. */
+/* A transport that accepts as many bytes as it has room for, and records the calls. */
 #ifndef FAKE_H
 #define FAKE_H
 
@@ -12,18 +12,20 @@ typedef struct Fake
 	char sent[4096]; /* a C string */
 	size_t sent_len;
 	size_t room;
-	bool broken; /* writing and keeping fail */
+	bool broken; /* writing and keep() fail */
 	bool paused;
 	bool woken;
 	bool finished;
 	bool dropped;
-	uint8_t address; /* of the other side, the last byte of 127.0.0.0; its port is 7 */
+	uint8_t address; /* of the peer: the last byte of 127.0.0.0; its port is 7 */
 } Fake;
 
-/* A new one, with room for all that fits. */
+/* Initialise it, with the maximum room. */
 extern void fake_init(Fake *fake, uint8_t address);
 
-/* The owner receives these bytes, or may write room bytes more, or learns of the end. */
+/*
+ * Deliver these bytes to the owner; let it write room more bytes; report the end of the connection.
+ */
 extern void fake_receive(Fake *fake, const char *data, size_t len);
 extern void fake_take(Fake *fake, size_t room);
 extern void fake_lose(Fake *fake);

@@ -1,6 +1,6 @@
 /*
  * Fuzz target for tokens, key sets and paths, for `make fuzz` with libFuzzer and for
- * test_jws_fuzz.c. The first byte says what the rest is.
+ * test_jws_fuzz.c. The first byte chooses the kind of the rest.
  */
 #include <assert.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Sessions and the hub, with a connection, a feed and a clock that the test plays. */
+/* Sessions and the hub, with a connection, a feed and a clock that the test controls. */
 #ifndef PLAY_H
 #define PLAY_H
 
@@ -12,14 +12,14 @@ typedef struct PlayPipe
 {
 	Session *session;
 	bool blocked;
-	bool limited; /* blocked after so many bytes */
+	bool limited; /* blocked after room bytes */
 	size_t room;
 	bool broken;
 	bool waking;
 	bool paused;
 	bool dropped;
 	int probed;
-	char out[65536]; /* what was written and not yet looked at */
+	char out[65536]; /* written, and not checked yet */
 	size_t len;
 } PlayPipe;
 
@@ -27,16 +27,16 @@ extern uint64_t play_clock;
 extern Config play_config;
 extern Sessions play_sessions;
 extern Hub play_hub;
-extern WireMessage play_sent[512]; /* what went to the feed; strings are not kept */
+extern WireMessage play_sent[512]; /* frames sent to the feed; strings are not kept */
 extern size_t play_nsent;
 extern bool play_notifies; /* SUBSCRIBED says that the channel has raw notifications */
-/* JSON-RPC, but for events, which are sent as the feed gave them; and how many were built. */
+/* JSON-RPC, except for events, which are sent as the feed sent them; and their number. */
 extern Protocol play_plain;
 extern int play_built;
 extern int play_link_a;
 extern int play_link_b;
 
-/* What clients send. */
+/* Messages of clients. */
 #define PLAY_SUBSCRIBE_A "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\"}"
 #define PLAY_SUBSCRIBE_A_INSERTS                                                                   \
 	"{\"id\":1,\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}"
@@ -48,7 +48,7 @@ extern int play_link_b;
 extern int play_setup(void **state);
 extern int play_teardown(void **state);
 
-/* What the feed of database "db" does. */
+/* The actions of the feed of database "db". */
 extern Database *play_hello(int *link, uint32_t timeline, uint64_t id);
 extern void play_frame(Database *database, WireMessage message);
 extern void play_event(Database *database, uint32_t stream, uint64_t id, const char *text);
@@ -60,35 +60,35 @@ extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
 extern void play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason);
 extern void play_position(Database *database, uint64_t id);
 
-/* The client that a session of ours is. */
+/* Return the client of a session. */
 static inline HubClient *
 play_client(Session *session)
 {
 	return (HubClient *) session;
 }
 
-/* The i-th frame that was sent to the feed. */
+/* Check the i-th frame that was sent to the feed. */
 extern void play_expect_sent(size_t i, WireType type, uint32_t sub);
 
-/* An UNSUBSCRIBE: of events alone, or of all. */
+/* Check an UNSUBSCRIBE: of events only, or of everything. */
 extern void play_expect_lag(size_t i, uint32_t sub);
 extern void play_expect_end(size_t i, uint32_t sub);
 extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since);
 
-/* What a client does. Without another choice its protocol is play_plain and its address "test". */
+/* The actions of a client. The default protocol is play_plain, and the default address "test". */
 extern Session *play_open(Database *database, PlayPipe *pipe);
 extern Session *
 play_connect(Database *database, const Protocol *protocol, const char *address, PlayPipe *pipe);
 extern void play_receive(Session *session, const char *text);
 
-/* Subscribe and let the feed answer; returns the subscription's number. */
+/* Subscribe and let the feed answer; returns the number of the subscription. */
 extern uint32_t
 play_subscribe(Session *session, const char *request, uint32_t stream, bool replay, uint64_t id);
 
-/* The socket takes everything again. */
+/* Let the socket accept everything again. */
 extern void play_unblock(PlayPipe *pipe);
 
-/* Settle, and compare what was written with these short frames, one after the other. */
+/* Flush, and compare what was written with these short frames. */
 extern void play_expect(PlayPipe *pipe, int opcode, const char *text);
 extern void play_expect_nothing(PlayPipe *pipe);
 
@@ -96,7 +96,7 @@ extern void play_tick(uint64_t ms);
 
 extern WireBytes play_bytes(const char *text);
 
-/* So many characters, in a buffer that the next call uses again. */
+/* Return a text with this many characters, in a buffer that the next call overwrites. */
 extern const char *play_text(size_t len);
 
 #endif /* PLAY_H */

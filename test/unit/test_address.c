@@ -1,4 +1,4 @@
-/* Clients and pending connections by address, and who has to go. */
+/* Clients and pending connections by address, and which connection is closed. */
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -85,12 +85,12 @@ test_order(void **state)
 	add(&pending[3], "10.0.0.3");
 	assert_ptr_equal(address_first_to_lose(&addresses), &pending[1]);
 	drop(&pending[1]);
-	/* All have one: the first of them. */
+	/* All have one: the first address. */
 	assert_ptr_equal(address_first_to_lose(&addresses), &pending[0]);
 	add(&pending[4], "10.0.0.3");
 	add(&pending[5], "10.0.0.3");
 	assert_ptr_equal(address_first_to_lose(&addresses), &pending[3]);
-	/* One that goes from the middle. */
+	/* Remove one from the middle. */
 	drop(&pending[4]);
 	assert_ptr_equal(address_first_to_lose(&addresses), &pending[3]);
 	drop(&pending[3]);
@@ -102,7 +102,7 @@ test_order(void **state)
 	assert_true(RB_EMPTY(&addresses.all));
 }
 
-/* An address lives as long as it has anything. */
+/* An address lives as long as it has clients or pending connections. */
 static void
 test_clients(void **state)
 {
@@ -123,7 +123,7 @@ test_clients(void **state)
 	assert_true(RB_EMPTY(&addresses.all));
 }
 
-/* Beyond what is counted exactly, and back: nobody is forgotten. */
+/* More than are counted exactly, and back: none is lost. */
 static void
 test_many(void **state)
 {
@@ -152,7 +152,7 @@ test_many(void **state)
 	free(pending);
 }
 
-/* Whoever comes and goes at random: the first to lose is always of an address with most. */
+/* Random additions and removals: the connection to close is always of an address with most. */
 static void
 test_random(void **state)
 {

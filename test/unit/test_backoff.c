@@ -1,6 +1,4 @@
-/*
- * How long the launcher waits before it tries again.
- */
+/* The delays before the launcher tries again. */
 #include "unit.h"
 
 #include "ext/base/backoff.h"

@@ -1,4 +1,4 @@
-/* Who is connected, as a list that goes out in pieces while sessions come and go. */
+/* The list of connected clients, sent in pieces while sessions come and go. */
 #include "play.h"
 
 #include "gateway/link/clients.h"
@@ -7,7 +7,7 @@
 
 static PlayPipe pipes[SESSIONS + 1];
 static char told[SESSIONS + 10]
-				[64]; /* "address port channel,channel," of each frame, "end" of the last */
+				[64]; /* "address port channel,channel," for each frame, "end" for the last */
 static size_t ntold;
 static WireClient last; /* its strings are not kept */
 
@@ -93,7 +93,7 @@ test_pieces(void **state)
 	clients_end(clients);
 }
 
-/* Whoever it is that leaves between two pieces: the last told, the next one, those after it. */
+/* Sessions that leave between two pieces: the last one sent, the next one, and later ones. */
 static void
 test_leaving(void **state)
 {
@@ -110,7 +110,7 @@ test_leaving(void **state)
 		session_closed(pipes[i].session);
 	(void) open_at(database, &pipes[SESSIONS], "10.0.0.1:9999");
 	sessions_flush(&play_sessions);
-	/* One that is only about to leave is not told of either. */
+	/* A session that is closing is not listed. */
 	session_close(pipes[0].session, 1001, "away");
 	for (int i = 0; i < 3; i++)
 		clients_send(clients, list_send, &ntold);
@@ -122,7 +122,7 @@ test_leaving(void **state)
 	assert_true(is_told(next - 3));
 	clients_end(clients);
 
-	/* Another list that has not begun yet, and is given up when all have left. */
+	/* Another list that is not started yet, and is freed after all have left. */
 	for (int i = 0; i < SESSIONS; i++)
 		if (i > next + 1 || i < next - 2)
 			session_closed(pipes[i].session);
@@ -132,7 +132,7 @@ test_leaving(void **state)
 	clients_send(other, list_send, &ntold);
 	assert_int_equal(ntold, 1);
 	clients_end(other);
-	/* There is nothing of it that a session which ends now could touch. */
+	/* A session that ends now must not use the freed list. */
 	session_closed(open_at(database, &pipes[0], "10.0.0.1:1"));
 }
 

@@ -1,4 +1,7 @@
-/* Events that are written without being queued, because nothing follows them in their round. */
+/*
+ * Events that are written at once instead of being queued, because they are the last in their
+ * round.
+ */
 #include "play.h"
 
 #define SUBSCRIBE_A "{\"method\":\"subscribe\",\"channel\":\"a\"}"
@@ -13,7 +16,7 @@ last_event(Database *database, uint32_t stream, uint64_t id, const char *text)
 	play_event(database, stream, id, text);
 }
 
-/* Only what follows nothing else is written before the round ends, and only until it ends. */
+/* Only the last event of a round is written before the round ends. */
 static void
 test_rounds(void **state)
 {
@@ -43,7 +46,7 @@ test_rounds(void **state)
 	assert_int_equal(hub_client_position(play_client(session)).id, 104);
 }
 
-/* It does not overtake what the client is to get before. */
+/* It does not overtake queued messages. */
 static void
 test_order(void **state)
 {
@@ -71,7 +74,7 @@ test_order(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* A replay's credit is given back when it is written, which only the queue does. */
+/* Replay credit is returned when the event is written, which only the queue does. */
 static void
 test_replay(void **state)
 {
@@ -90,10 +93,7 @@ test_replay(void **state)
 	assert_int_equal(play_sent[0].type, WIRE_REPLAY_CREDIT);
 }
 
-/*
- * A connection that turns out to be broken ends its own session, which may be any of a stream's,
- * and no other.
- */
+/* A broken connection ends its own session, whichever of the stream's it is, and no other. */
 static void
 test_broken(void **state)
 {
@@ -122,7 +122,7 @@ test_broken(void **state)
 	last_event(database, 1, 110, "nobody's");
 }
 
-/* A large event is written piece by piece, as the socket takes it. */
+/* A large event is written in parts, as the socket accepts them. */
 static void
 test_large(void **state)
 {

@@ -1,6 +1,4 @@
-/*
- * What the feed does because time has passed: its looks, the heartbeat of links, its leaving.
- */
+/* What the feed does because time has passed: its checks, heartbeats of links, and its end. */
 #include "unit.h"
 
 #include "ext/feed/feed_due.h"
@@ -16,7 +14,7 @@ test_since(void **state)
 	assert_false(due_since(T, T, 1000));
 	assert_false(due_since(T, T + 1000 * MS - 1, 1000));
 	assert_true(due_since(T, T + 1000 * MS, 1000));
-	assert_true(due_since(0, T, 1000)); /* never yet */
+	assert_true(due_since(0, T, 1000)); /* never before */
 	assert_true(due_since(T, T - 1, 1000));
 }
 
@@ -28,7 +26,7 @@ test_heartbeat(void **state)
 	assert_false(due_position(8, 8, T, T + WIRE_HEARTBEAT_MS * MS - 1));
 	assert_true(due_position(8, 8, T, T + WIRE_HEARTBEAT_MS * MS));
 
-	/* A clock that is set back by an hour must not silence the link for an hour. */
+	/* A clock set back by an hour must not silence the link for an hour. */
 	assert_true(due_position(8, 8, T, T - 3600 * 1000 * MS));
 }
 
@@ -42,13 +40,13 @@ test_leaving(void **state)
 	assert_true(due_end(&idle_since, false, T + 2000 * MS, 2000));
 	assert_false(due_end(&idle_since, false, T + 1000000 * MS, -1));
 
-	/* A subscription begins the waiting anew. */
+	/* A subscription restarts the wait. */
 	assert_false(due_end(&idle_since, true, T + 5000 * MS, 2000));
 	assert_false(due_end(&idle_since, false, T + 7000 * MS - 1, 2000));
 	assert_true(due_end(&idle_since, false, T + 7000 * MS, 2000));
 	assert_false(due_end(&idle_since, true, T + 7000 * MS, 0));
 
-	/* So does a clock that is set back. */
+	/* A clock that is set back does too. */
 	assert_false(due_end(&idle_since, false, T, 2000));
 	assert_true(due_end(&idle_since, false, T + 2000 * MS, 2000));
 }

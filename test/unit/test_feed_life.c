@@ -57,7 +57,7 @@ running_since(int64_t time, int failures)
 	return life;
 }
 
-/* Those that end soon after they have attached are started again later each time. */
+/* Feeds that end soon after they have attached are restarted after longer and longer delays. */
 static void
 test_backing_off(void **state)
 {
@@ -74,13 +74,13 @@ test_backing_off(void **state)
 						 T + 499 + FEED_GOOD_TIME + backoff_restart_delay(i) * INT64_C(1000));
 	}
 
-	/* So are those that have never attached. */
+	/* The same for feeds that never attach. */
 	feed_life_step(&life, FEED_EVENT_STARTED, T);
 	feed_life_step(&life, FEED_EVENT_ENDED, T + 1);
 	assert_int_equal(life.failures, 8);
 	assert_true(life.retry_at > T + 1);
 
-	/* CREATE EXTENSION ends the waiting. */
+	/* CREATE EXTENSION ends the delay. */
 	feed_life_step(&life, FEED_EVENT_CREATED, T + 2);
 	assert_int_equal(life.failures, 0);
 	assert_int_equal(life.retry_at, 0);

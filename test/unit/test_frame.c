@@ -5,7 +5,7 @@
 
 static const FrameNote no_note = {.before = FRAME_NO_POSITION};
 
-/* Take a text message's frames apart (RFC 6455, 5.2); returns the payload's length. */
+/* Decode the frames of a text message (RFC 6455, 5.2); returns the length of the payload. */
 static size_t
 unframe(const uint8_t *data, size_t size, char *text)
 {
@@ -70,7 +70,7 @@ test_text(void **state)
 	}
 }
 
-/* A message is the same whatever parts it is given in, empty ones included. */
+/* A message is the same however it is divided into parts, including empty ones. */
 static void
 test_parts(void **state)
 {
@@ -105,7 +105,7 @@ test_parts(void **state)
 	}
 }
 
-/* Cuts stand at the ends of fragments, and are never larger than what may be written at once. */
+/* Cuts are at the ends of fragments, and at most the maximum of one write apart. */
 static void
 test_cut(void **state)
 {
@@ -192,8 +192,8 @@ test_queue_gathers(void **state)
 }
 
 /*
- * What goes out in pieces is what was put in, whatever the sizes; a shared frame lives as long as
- * anybody has it.
+ * The bytes written are those queued, for any sizes; a shared frame lives until its last user has
+ * gone.
  */
 static void
 test_queue_random(void **state)

@@ -8,7 +8,7 @@
 
 #define T 1000000 /* some time, in ms */
 
-/* A gateway in this state, started at T; its deadline has come at T + GATEWAY_READY_TIME. */
+/* A gateway in this state, started at T; its deadline was T + GATEWAY_READY_TIME. */
 static GatewayLife
 in_state(GatewayState state)
 {
@@ -37,7 +37,7 @@ typedef struct Expected
 #define P GATEWAY_STOPPING
 #define K GATEWAY_KILLED
 
-/* In the order of GatewayState; at a time when the deadline has come. */
+/* In the order of GatewayState, at the deadline. */
 static const Expected expected[GATEWAY_EVENTS][GATEWAY_STATES] = {
 	[GATEWAY_WANTED] = {{A, GATEWAY_START}, SAME, SAME, SAME, SAME, SAME},
 	[GATEWAY_UNWANTED] = {SAME, SAME, {P, GATEWAY_STOP}, {P, GATEWAY_STOP}, SAME, SAME},
@@ -83,7 +83,7 @@ test_every_event_in_every_state(void **state)
 	}
 }
 
-/* A gateway that has just been started at this time, after so many failures. */
+/* A gateway started at this time, after this many failures. */
 static GatewayLife
 started_at(int64_t time, int failures)
 {
@@ -103,7 +103,7 @@ ready_at(int64_t time, int failures)
 	return life;
 }
 
-/* Nothing happens before this time, and then it is killed. */
+/* Check that it is killed at this time, and not before. */
 static void
 assert_killed_at(GatewayLife *life, int64_t time)
 {
@@ -114,7 +114,7 @@ assert_killed_at(GatewayLife *life, int64_t time)
 	assert_true(gateway_life_due(life) == INT64_MAX);
 }
 
-/* It may be started again at this time, and not before. */
+/* Check that it may be started again at this time, and not before. */
 static void
 assert_back_at(GatewayLife *life, int64_t time)
 {
@@ -147,7 +147,7 @@ test_deadlines(void **state)
 	assert_true(gateway_life_due(&life) == INT64_MAX);
 }
 
-/* One that was asked to stop, or has lived long, is replaced at once. */
+/* A gateway that was asked to stop, or has run long, is replaced at once. */
 static void
 test_restart_at_once(void **state)
 {
@@ -172,7 +172,7 @@ test_backing_off(void **state)
 	int64_t now = T;
 
 	(void) state;
-	/* Those that end soon: the first one is replaced at once. */
+	/* Gateways that end soon: the first one is replaced at once. */
 	for (int i = 1; i < 8; i++)
 	{
 		(void) gateway_life_step(&life, GATEWAY_STARTED, now);
@@ -197,7 +197,7 @@ test_backing_off(void **state)
 	assert_back_at(&life, now + backoff_delay(2));
 }
 
-/* An exit code that can mean another version does so only if nothing else explains it. */
+/* An exit code that can mean another version does so only without another explanation. */
 static void
 test_other_version(void **state)
 {
@@ -235,7 +235,7 @@ test_questions(void **state)
 		assert_int_equal(gateway_life_is_silent(&life), i >= GATEWAY_SILENT);
 	}
 
-	/* An answer that comes late counts. */
+	/* A late answer counts. */
 	(void) gateway_life_step(&life, GATEWAY_ANSWERED, T);
 	assert_false(gateway_life_is_silent(&life));
 	for (int i = 1; i <= GATEWAY_DEAD; i++)
@@ -244,7 +244,7 @@ test_questions(void **state)
 	assert_int_equal(life.state, GATEWAY_KILLED);
 	assert_false(gateway_life_is_silent(&life));
 
-	/* The next process begins anew. */
+	/* The next process starts from the beginning. */
 	(void) gateway_life_step(&life, GATEWAY_EXITED, T + GATEWAY_GOOD_TIME);
 	(void) gateway_life_step(&life, GATEWAY_TIME, T + GATEWAY_GOOD_TIME);
 	(void) gateway_life_step(&life, GATEWAY_STARTED, T + GATEWAY_GOOD_TIME);

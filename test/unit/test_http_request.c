@@ -1,4 +1,4 @@
-/* Reading a request, and text.h. */
+/* Parsing requests, and text.h. */
 #include "unit.h"
 
 #include "gateway/http/http_request.h"
@@ -10,7 +10,7 @@
 
 static char buffer[HTTP_HEAD_MAX + 1];
 
-/* Parse a whole head; NULL or what is wrong. */
+/* Parse a complete head; returns NULL or what is wrong. */
 static const char *
 parse(const char *text, HttpRequest *request)
 {
@@ -153,7 +153,7 @@ test_bad(void **state)
 	assert_string_equal(parse("GET / HTTP/1.1\r\nHost: x\r\n", &request), "incomplete");
 }
 
-/* One byte at a time gives what all at once does, and each byte is looked at once. */
+/* Byte by byte gives the same result as all at once, and each byte is examined once. */
 static void
 test_scan(void **state)
 {

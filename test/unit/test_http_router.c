@@ -24,7 +24,7 @@ static const HttpRoute routes[] = {
 static HttpRequest request;
 static unsigned allowed;
 
-/* The number of the route, or -1. */
+/* Return the number of the route, or -1. */
 static int
 find(unsigned method, const char *path)
 {
@@ -160,7 +160,7 @@ test_bodies(void **state)
 	assert_string_equal(strstr(out, "\r\n\r\n"), "\r\n\r\n");
 }
 
-/* No value begins another header. */
+/* No value can begin another header. */
 static void
 test_headers(void **state)
 {

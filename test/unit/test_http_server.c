@@ -1,6 +1,6 @@
 /*
- * Connections of the HTTP server: their states, limits and back-pressure, over a transport and a
- * clock of the test.
+ * Connections of the HTTP server: states, limits and backpressure, with a transport and a clock
+ * that the test controls.
  */
 #include "fake.h"
 
@@ -14,7 +14,7 @@ clock_now(void)
 	return now;
 }
 
-/* What the handlers were given, and leave. */
+/* The last connection and request of a handler. */
 static HttpConnection *kept;
 static HttpTaken taken;
 static bool took;
@@ -134,7 +134,7 @@ receive(Fake *fake, const char *text)
 	fake_receive(fake, text, strlen(text));
 }
 
-/* The answer to a request on a connection of its own. */
+/* Return the answer to a request on a new connection. */
 static const char *
 answer(const char *request)
 {
@@ -172,7 +172,7 @@ test_answers(void **state)
 	assert_string_equal(strstr(answer("HEAD /text HTTP/1.1\r\n\r\n"), "\r\n\r\n"), "\r\n\r\n");
 }
 
-/* A large head is refused, however it comes. */
+/* A head that is too large is refused, however it arrives. */
 static void
 test_large(void **state)
 {
@@ -231,7 +231,7 @@ test_time(void **state)
 	assert_memory_equal(data.sent, "HTTP/1.1 408 ", 13);
 	assert_true(head.dropped);
 
-	/* Who has been answered is waited for, and may say what nobody wants to know. */
+	/* The server waits for the client to close after an answer, and discards what it sends. */
 	begin(&done, 3);
 	receive(&done, "GET /text HTTP/1.1\r\n\r\n");
 	receive(&done, "GET /text HTTP/1.1\r\n\r\n");
@@ -245,7 +245,7 @@ test_time(void **state)
 	assert_false(http_server_waits(&server));
 }
 
-/* Whoever sends without end behind an answer is not listened to for ever. */
+/* A client that sends without end after an answer is closed. */
 static void
 test_babble(void **state)
 {
@@ -263,7 +263,7 @@ test_babble(void **state)
 	assert_true(fake.dropped);
 }
 
-/* A client takes its answer as slowly as it likes, as long as it takes some of it. */
+/* A client may read its answer slowly, as long as it reads some of it. */
 static void
 test_slow(void **state)
 {
@@ -309,7 +309,7 @@ test_broken(void **state)
 	assert_int_equal(server.count_pending, 0);
 }
 
-/* There is a limited number of pending ones; the address that has most loses its oldest. */
+/* The number of pending connections is limited; the address with most loses its oldest. */
 static void
 test_evict(void **state)
 {
@@ -351,7 +351,9 @@ test_take_over(void **state)
 	assert_int_equal(refused, 1);
 }
 
-/* A response that goes on: it has no limit of time, is not evicted, and writes when it may. */
+/*
+ * A response in parts has no time limit, is not evicted, and writes when the client accepts data.
+ */
 static void
 test_stream(void **state)
 {
@@ -399,7 +401,7 @@ test_stream(void **state)
 	assert_int_equal(writable, 1);
 }
 
-/* Its owner learns of the client's end, and answers later where that is what it wants. */
+/* The owner of a kept connection learns of its end, and may answer later. */
 static void
 test_kept(void **state)
 {

@@ -16,7 +16,7 @@ test_bookmark(void **state)
 	play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 150);
 	play_expect(&pipe, 1, "\"1-150\"}}");
 	play_tick(HUB_BOOKMARK_MS + 1);
-	play_expect_nothing(&pipe); /* it has not moved */
+	play_expect_nothing(&pipe); /* the position has not changed */
 	play_position(database, 160);
 	play_tick(1000);
 	play_expect(
@@ -28,27 +28,27 @@ test_bookmark(void **state)
 	play_event(database, 1, 171, "171");
 	play_expect(&pipe, 1, "171");
 	play_tick(HUB_BOOKMARK_MS + 1);
-	play_expect_nothing(&pipe); /* the event told it */
+	play_expect_nothing(&pipe); /* the event contained the position */
 
-	/* Half of what is retained has been written since. */
+	/* Half of what is retained was written since. */
 	play_event(database, 1, 172, "172");
 	play_expect(&pipe, 1, "172");
 	play_frame(database,
 			   (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 174, .renew = 172}});
 	play_tick(1000);
-	play_expect_nothing(&pipe); /* not yet */
+	play_expect_nothing(&pipe); /* not yet due */
 	play_frame(database,
 			   (WireMessage){.type = WIRE_POSITION, .u.position = {.id = 175, .renew = 173}});
 	play_tick(1000);
 	play_expect(&pipe, 1, "\"1-175\"}}");
 	play_tick(1000);
-	play_expect_nothing(&pipe); /* once is enough */
+	play_expect_nothing(&pipe); /* only one bookmark */
 
 	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	play_position(database, 180);
 	play_tick(HUB_BOOKMARK_MS + 1);
-	play_expect_nothing(&pipe); /* a replay is under way */
+	play_expect_nothing(&pipe); /* during a replay */
 	play_replay_done(database, replaying, 180);
 	play_position(database, 181);
 	hub_lost(database);
@@ -70,7 +70,7 @@ test_keepalive(void **state)
 	session = play_open(database, &alive);
 	play_tick(9999);
 	play_expect_nothing(&quiet);
-	/* The first one of the second session comes early, see test_spread(). */
+	/* The first ping of the second session is early, see test_spread(). */
 	play_expect(&alive, 9, "pg_notifyd");
 	play_receive(session, "{\"method\":\"ping\"}");
 	play_tick(1);
@@ -89,9 +89,7 @@ test_keepalive(void **state)
 	assert_int_equal(session->state, SESSION_OPEN);
 }
 
-/*
- * Of those who have connected at once, few are pinged at once; and nobody later than he should be.
- */
+/* Of sessions that connect at the same time, few are pinged together, and none is pinged late. */
 static void
 test_spread(void **state)
 {
@@ -130,7 +128,7 @@ test_spread(void **state)
 		all += now;
 	}
 	assert_int_equal(all, CLIENTS);
-	/* From then on, keepalive after each sign of life. */
+	/* From then on, pings follow keepalive after each sign of life. */
 	play_tick(SECONDS * 1000 - 1);
 	play_tick(1);
 	for (int i = 0; i < CLIENTS; i++)
@@ -164,12 +162,12 @@ test_long_quiet(void **state)
 	play_tick(1);
 	play_expect(&pipe, 9, "pg_notifyd");
 	session_alive(session);
-	play_config.keepalive_ms = 5000; /* a reload counts at once */
+	play_config.keepalive_ms = 5000; /* a reload takes effect at once */
 	play_tick(5000);
 	play_expect(&pipe, 9, "pg_notifyd");
 	play_config.keepalive_ms = 0;
 
-	/* While it could not be told, half of what is retained has been written. */
+	/* While no bookmark could be sent, half of what is retained was written. */
 	replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	play_expect(&pipe, 1, "\"1-50\"}}");
 	play_frame(database,
@@ -183,8 +181,8 @@ test_long_quiet(void **state)
 }
 
 /*
- * One that has been quiet for long, and would not be looked after for long, is so as soon as
- * something has happened.
+ * A session that was quiet for long, and would not be visited for long, is visited as soon as
+ * something happens.
  */
 static void
 test_quiet_no_more(void **state)
@@ -202,7 +200,7 @@ test_quiet_no_more(void **state)
 	for (int i = 0; i < 40; i++)
 		play_tick(1000);
 
-	/* All are looked after when the position moves; from then on they are not quiet for long. */
+	/* All are visited when the position changes; from then on they are not quiet for long. */
 	play_event(database, 1, 101, "101");
 	play_expect(&blocked, 1, "101");
 	play_expect(&partial, 1, "101");
@@ -235,7 +233,7 @@ test_quiet_no_more(void **state)
 	assert_true(blocked.dropped);
 }
 
-/* A client that takes what is queued is alive, though its pong stands behind it all. */
+/* A client that reads its queue is alive, though its pong is behind the queue. */
 static void
 test_taking_is_alive(void **state)
 {
@@ -254,7 +252,7 @@ test_taking_is_alive(void **state)
 	play_tick(10000);
 	assert_int_equal(pipe.probed, 1);
 	play_tick(9999);
-	session_writable(session); /* took something, and is full again */
+	session_writable(session); /* accepted something, and is full again */
 	play_tick(1);
 	assert_int_equal(session->state, SESSION_OPEN);
 	play_tick(9999);
@@ -280,7 +278,7 @@ test_credit(void **state)
 	for (uint64_t id = 51; id < 54; id++)
 		play_replay_event(database, sub, id, text);
 	sessions_flush(&play_sessions);
-	assert_int_equal(play_nsent, 0); /* nothing was written, so nothing is given */
+	assert_int_equal(play_nsent, 0); /* nothing was written, so no credit is returned */
 	pipe.len = 0;
 	play_unblock(&pipe);
 	assert_int_equal(play_nsent, 2);
@@ -318,12 +316,12 @@ test_detached(void **state)
 	play_expect(&pipe, 1, "105");
 	play_expect(&pipe, 1, "\"id\":4,\"result\":{\"channel\":\"b\"}}");
 	play_subscribed(database, play_sent[0].u.subscribe.sub, 7, false, 200);
-	play_expect_nothing(&pipe); /* the client asked once only */
+	play_expect_nothing(&pipe); /* the client sent one request */
 	play_subscribed(database, play_sent[1].u.subscribe.sub, 8, false, 200);
 	play_expect(&pipe, 1, "\"id\":3,\"result\":{\"channel\":\"c\",\"position\":\"1-200\"}}");
 }
 
-/* A feed that breaks the rules is given up, whatever it does. */
+/* The link of a feed that violates the protocol is closed. */
 static void
 test_bad_feed(void **state)
 {
@@ -341,7 +339,7 @@ test_bad_feed(void **state)
 		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = replaying, .id = 50}},
 		{.type = WIRE_SUBSCRIBE},
 		{.type = WIRE_CONFIG},
-		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.stream = 1}}, /* of another channel's stream */
+		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.stream = 1}}, /* a stream of another channel */
 	};
 
 	(void) state;
@@ -351,7 +349,7 @@ test_bad_feed(void **state)
 	bad[UNIT_COUNT(bad) - 1].u.subscribed.sub = waiting;
 	for (size_t i = 0; i < UNIT_COUNT(bad); i++)
 		assert_int_equal(hub_message(&play_hub, database, &bad[i]), HUB_BAD);
-	/* What concerns nobody is no fault: it crossed an UNSUBSCRIBE. */
+	/* A frame for an unknown subscription is not an error: it crossed an UNSUBSCRIBE. */
 	play_subscribed(database, 12345, 1, false, 100);
 	play_event(database, 54321, 101, "x");
 	play_replay_done(database, 12345, 1);
@@ -427,7 +425,7 @@ test_goodbye(void **state)
 	assert_true(session_answer_close(pipe[0].session) == false);
 }
 
-/* The launcher knows better than a feed that has left the database to be dropped. */
+/* GONE overrides a feed that has left the database because it will be dropped. */
 static void
 test_gone(void **state)
 {
@@ -478,9 +476,7 @@ wake(WireBytes database)
 	woken++;
 }
 
-/*
- * A database that is asleep lets clients in, and has its feed started when one of them subscribes.
- */
+/* An asleep database accepts clients, and its feed is started when one of them subscribes. */
 static void
 test_asleep(void **state)
 {
@@ -504,9 +500,9 @@ test_asleep(void **state)
 	play_receive(session, PLAY_SUBSCRIBE_A);
 	assert_int_equal(woken, 1);
 	play_receive(session, PLAY_SUBSCRIBE_B_SINCE);
-	assert_int_equal(woken, 1); /* asked for already */
+	assert_int_equal(woken, 1); /* already requested */
 
-	/* The feed is there: it is asked for what has waited, and leaves later. */
+	/* The feed connects: the waiting subscriptions are sent to it. It ends later. */
 	play_nsent = 0;
 	database = play_hello(&play_link_a, 1, 120);
 	assert_int_equal(play_nsent, 2);
@@ -515,13 +511,13 @@ test_asleep(void **state)
 	hub_lost(database);
 	assert_false(hub_database_current(database, play_clock, &why));
 
-	/* It is said to sleep, and somebody is subscribed: the feed left while that happened. */
+	/* ASLEEP arrives while there is a subscription: the feed ended at the same time. */
 	asleep.position.id = 110;
 	hub_asleep(&play_hub, &asleep);
 	assert_int_equal(woken, 2);
 	assert_int_equal(database->position.id, 120);
 
-	/* It does not come: asked for again, and then given up. */
+	/* It does not start: it is requested again, and then given up. */
 	play_open(database, &pipe[1]);
 	play_clock += HUB_ASK_MS;
 	hub_tick(&play_hub);

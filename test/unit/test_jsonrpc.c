@@ -1,5 +1,7 @@
-/* JSON-RPC: requests read, and messages as they are sent. Its errors as clients see them are also in
- * test/gateway/003_malformed.t. */
+/*
+ * JSON-RPC: parsing requests and building messages. test/gateway/003_malformed.t also tests its
+ * errors as clients see them.
+ */
 #include "unit.h"
 
 #include "gateway/protocol/jsonrpc.h"
@@ -12,7 +14,7 @@
 
 static const WirePosition position = {3, 42};
 
-/* The text of a frame of one fragment is this; the frame is freed. */
+/* Check the text of a frame with one fragment, and free the frame. */
 static void
 expect_text(Frame *frame, const char *text)
 {
@@ -71,7 +73,7 @@ test_subscribe(void **state)
 	free(request.id);
 }
 
-/* What the client calls its request comes back as it was; without a name there is no answer. */
+/* The answer contains the request's id unchanged; without an id there is no answer. */
 static void
 test_ids(void **state)
 {
@@ -84,7 +86,7 @@ test_ids(void **state)
 				   "\"caf\xc3\xa9 \\\"\\n\"");
 }
 
-/* The name of what is no request is null, unless it can be read. */
+/* The id of an invalid request is null, unless it can be read. */
 static void
 test_failures(void **state)
 {
@@ -128,7 +130,7 @@ test_messages(void **state)
 				"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"3-42\"}}");
 }
 
-/* Each reason has its code; one that the feed does not know yet is an internal error. */
+/* Each reason has its code; an unknown one is an internal error. */
 static void
 test_refusals(void **state)
 {

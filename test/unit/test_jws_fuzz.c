@@ -71,7 +71,7 @@ test_random_changes(void **state)
 		memcpy(buf, seed, length);
 		for (uint32_t n = random_below(8); n > 0; n--)
 			length = mutate(buf, length, sizeof(buf));
-		/* Memory of exactly this size, so that a sanitizer sees what is read behind it. */
+		/* Memory of exactly this size, so that a sanitizer notices reads beyond it. */
 		exact = malloc(length);
 		memcpy(exact, buf, length);
 		LLVMFuzzerTestOneInput(exact, length);

@@ -1,4 +1,4 @@
-/* Which pages may connect, and under which names of ours. */
+/* Which pages may connect, and which host names are ours. */
 #include "unit.h"
 
 #include "gateway/routes/origin.h"

@@ -1,5 +1,5 @@
 /*
- * Clients of different protocols on one hub: each gets its own protocol's frames, and the frame of
+ * Clients of different protocols on one hub: each gets frames of its own protocol, and the frame of
  * an event is built once for each protocol.
  */
 #include "play.h"
@@ -142,7 +142,10 @@ test_one_frame_each(void **state)
 	}
 }
 
-/* They share the frame: the queues of many take no more than those of one, but for their entries. */
+/*
+ * They share the frame: the queues of many clients need no more memory than one, except for their
+ * entries.
+ */
 static void
 test_shared(void **state)
 {
@@ -161,7 +164,7 @@ test_shared(void **state)
 	assert_between(frame_memory() - before, 50000, 60000);
 }
 
-/* Where no client of a protocol wants an event, no frame is built for it. */
+/* If no client of a protocol wants an event, no frame is built for it. */
 static void
 test_none_wanted(void **state)
 {
@@ -182,7 +185,7 @@ test_none_wanted(void **state)
 	assert_int_equal(play_built, 0);
 }
 
-/* Everything else that a client is sent comes from its protocol as well. */
+/* Its protocol also builds everything else that a client gets. */
 static void
 test_messages(void **state)
 {

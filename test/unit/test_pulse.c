@@ -1,6 +1,4 @@
-/*
- * A feed without signs of life: when it counts as not responding, and which signals it is sent.
- */
+/* A feed without signs of life: when it counts as not responding, and which signals it gets. */
 #include "unit.h"
 
 #include "ext/launcher/pulse.h"
@@ -30,7 +28,7 @@ test_well(void **state)
 	}
 }
 
-/* It is sent SIGCONT once and SIGTERM once, and never anything else. */
+/* It gets SIGCONT once and SIGTERM once, and nothing else. */
 static void
 test_silent(void **state)
 {
@@ -51,7 +49,7 @@ test_silent(void **state)
 	}
 	assert_int_equal(PULSE_TERMINATE * PULSE_LOOK_MS, 60000);
 
-	/* One sign of life, and all begins anew. The clock may have been set back. */
+	/* After one sign of life everything starts again. The clock may have been set back. */
 	assert_int_equal(look_at_feed(&pulse, 6), PULSE_NO_ACTION);
 	assert_int_equal(pulse.state, PULSE_IS_WELL);
 	for (int looks = 1; looks < PULSE_CONTINUE; looks++)
@@ -65,7 +63,7 @@ test_missing(void **state)
 	Pulse pulse = {0};
 
 	(void) state;
-	/* One that is absent or asleep is not missing. */
+	/* A feed that is absent or asleep is not missing. */
 	for (int looks = 0; looks < 100; looks++)
 		(void) look_at_gap(&pulse, false);
 	assert_int_equal(pulse.state, PULSE_IS_WELL);
@@ -81,7 +79,7 @@ test_missing(void **state)
 	assert_int_equal(pulse.state, PULSE_IS_WELL);
 }
 
-/* What is left of a silent feed does not count against the next one. */
+/* The silence of an earlier feed does not count against the next one. */
 static void
 test_replaced(void **state)
 {

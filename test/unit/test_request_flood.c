@@ -1,6 +1,6 @@
 /*
- * Clients that ask for more than they take or than the feed gives: whose turn it is, who is read,
- * what it takes.
+ * Clients that request more than they read or than the feed answers: whose turn it is, which
+ * clients are read, and the memory used.
  */
 #include "play.h"
 
@@ -19,7 +19,7 @@ ask(Session *session, const char *method, const char *channel)
 	play_receive(session, text);
 }
 
-/* Subscribe to so many channels whose names begin with this. */
+/* Subscribe to this many channels whose names begin with prefix. */
 static void
 ask_many(Session *session, const char *prefix, int count)
 {
@@ -32,7 +32,7 @@ ask_many(Session *session, const char *prefix, int count)
 	}
 }
 
-/* The feed answers the i-th SUBSCRIBE that it was sent. Its stream is one of its own. */
+/* Let the feed answer the i-th SUBSCRIBE with a new stream. */
 static void
 answer(Database *database, size_t i)
 {
@@ -41,7 +41,7 @@ answer(Database *database, size_t i)
 					100);
 }
 
-/* Of the frames from here on, how many are of this type? */
+/* Count the frames of this type from here on. */
 static size_t
 count_sent(size_t from, WireType type)
 {
@@ -52,9 +52,7 @@ count_sent(size_t from, WireType type)
 	return count;
 }
 
-/*
- * Sessions take turns: one that asks for little does not wait for all of those that ask for much.
- */
+/* Sessions take turns: one with few requests does not wait for all requests of one with many. */
 static void
 test_turns(void **state)
 {
@@ -88,7 +86,7 @@ test_turns(void **state)
 	}
 }
 
-/* What is taken back before its turn has come never reaches the feed. */
+/* A subscription that is dropped before its turn never reaches the feed. */
 static void
 test_taken_back_in_time(void **state)
 {
@@ -117,8 +115,8 @@ test_taken_back_in_time(void **state)
 }
 
 /*
- * What is taken back later keeps its number until the feed has answered, and the client is not read
- * for ever more.
+ * A subscription that is dropped later keeps its number until the feed has answered, and its client
+ * is not read until then.
  */
 static void
 test_unanswered(void **state)
@@ -139,7 +137,7 @@ test_unanswered(void **state)
 	assert_int_equal(count_sent(0, WIRE_SUBSCRIBE), SESSION_UNANSWERED);
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
 	assert_int_equal(session->unanswered, SESSION_UNANSWERED);
-	database->last_number = numbers; /* as if it had come around */
+	database->last_number = numbers; /* as if the numbers had wrapped around */
 	ask(session, ASK, "b");
 	play_expect_sent(play_nsent - 1, WIRE_SUBSCRIBE, numbers + SESSION_UNANSWERED + 1);
 	for (size_t i = 0; pipe.paused; i++)
@@ -152,7 +150,7 @@ test_unanswered(void **state)
 	assert_int_equal(play_sessions.stats.subscriptions, 1);
 }
 
-/* With the link all of that is gone, and so it is with the database. */
+/* All of this is freed with the link, and with the database. */
 static void
 test_unanswered_and_lost(void **state)
 {
@@ -194,7 +192,7 @@ test_unanswered_and_lost(void **state)
 		assert_int_equal(pipe[i].session->state, SESSION_CLOSING);
 }
 
-/* A feed that answers what it was not asked is not to be trusted. */
+/* A feed that answers without a request violates the protocol. */
 static void
 test_answer_without_question(void **state)
 {
@@ -210,8 +208,8 @@ test_answer_without_question(void **state)
 }
 
 /*
- * A client that does not take the answers to its requests is not read, long before they cost much;
- * and then it is.
+ * A client that does not read the answers to its requests is soon not read, and is read again
+ * later.
  */
 static void
 test_answers(void **state)
@@ -234,7 +232,10 @@ test_answers(void **state)
 	assert_between(asked, 100, 400);
 	assert_between(frame_memory() - before, SESSION_OWN / 2, SESSION_OWN);
 
-	/* An answer to a ping could not be seen. That it is gone could, and that it takes nothing. */
+	/*
+	 * The answer to a ping would not be read. The hub can still notice that it is gone, and that it
+	 * accepts nothing.
+	 */
 	play_tick(10000);
 	play_tick(10000);
 	assert_int_equal(session->state, SESSION_OPEN);
@@ -251,7 +252,7 @@ test_answers(void **state)
 	sessions_flush(&play_sessions);
 	play_tick(SESSION_STALL_MS);
 	assert_int_equal(session->state, SESSION_CLOSING);
-	assert_false(pipe.paused); /* its close frame is to be read */
+	assert_false(pipe.paused); /* its close frame must be read */
 }
 
 static Frame *
@@ -262,7 +263,7 @@ large_frame(void)
 	return frame_text(&part, 1);
 }
 
-/* Where memory is scarce a small part of that is enough. */
+/* When memory is scarce, fewer answers are enough. */
 static void
 test_answers_scarce(void **state)
 {
@@ -289,7 +290,7 @@ test_answers_scarce(void **state)
 	frame_unref(large);
 }
 
-/* Numbers come around: 0 is none, and those in use are passed over. */
+/* Numbers wrap around: 0 is not used, and those in use are skipped. */
 static void
 test_numbers(void **state)
 {
@@ -318,7 +319,7 @@ test_numbers(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* since that is null is as if it were not there. */
+/* A since that is null counts as missing. */
 static void
 test_since_null(void **state)
 {

@@ -3,11 +3,11 @@
 
 #define PING "{\"id\":9,\"method\":\"ping\"}"
 #define LOST "notifications were lost"
-/* Of client_buffer, which is 1000 here, what is for events; two of these fit, not three. */
+/* The part of client_buffer (1000) for events; two events of THIRD fit, three do not. */
 #define EVENTS 750
 #define THIRD  300
 
-/* Subscribed to stream 1, channel a, live since 100; the client has stopped reading. */
+/* Subscribe to stream 1, channel a, live since 100; then the client stops reading. */
 static uint32_t
 start_blocked(Session *session, PlayPipe *pipe, const char *request)
 {
@@ -19,7 +19,7 @@ start_blocked(Session *session, PlayPipe *pipe, const char *request)
 	return sub;
 }
 
-/* The same, and the subscription lags: it got 110 and 120, and not 130. */
+/* The same, and the subscription lags: 110 and 120 were queued, 130 was not. */
 static uint32_t
 start_lagging(Session *session, PlayPipe *pipe, const char *request)
 {
@@ -30,7 +30,7 @@ start_lagging(Session *session, PlayPipe *pipe, const char *request)
 	return sub;
 }
 
-/* Take what is queued, two events. */
+/* Read what is queued: two events. */
 static void
 take_two(PlayPipe *pipe)
 {
@@ -50,7 +50,7 @@ test_burst(void **state)
 	(void) state;
 	assert_int_equal(play_nsent, 1);
 	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
-	play_event(database, 1, 140, "140"); /* it has crossed the UNSUBSCRIBE */
+	play_event(database, 1, 140, "140"); /* it crossed the UNSUBSCRIBE */
 	play_position(database, 150);
 	play_nsent = 0;
 	take_two(&pipe);
@@ -70,7 +70,7 @@ test_burst(void **state)
 	assert_int_equal(play_sessions.stats.queued, 0);
 }
 
-/* It goes on from what is known to be complete, which may be more than the last event. */
+/* It resumes from the last complete position, which may be later than the last event. */
 static void
 test_position(void **state)
 {
@@ -90,7 +90,7 @@ test_position(void **state)
 	play_expect_subscribe(0, sub, WIRE_OP_INSERT, 115);
 }
 
-/* A position is never ahead of what was queued, and no bookmark is sent. */
+/* A position is never later than what was queued, and no bookmark is sent. */
 static void
 test_positions_told(void **state)
 {
@@ -114,7 +114,7 @@ test_positions_told(void **state)
 	play_expect(&pipe, 1, "\"params\":{\"position\":\"1-160\"}}");
 }
 
-/* One that takes nothing is closed, with the position of what it took. */
+/* A client that accepts nothing is closed, with the position of what it has accepted. */
 static void
 test_stalled(void **state)
 {
@@ -148,7 +148,7 @@ test_stalled(void **state)
 	assert_int_equal(session->own, 0);
 }
 
-/* One that takes a little now and then is not. */
+/* A client that accepts a little from time to time is not closed. */
 static void
 test_slow_but_not_stalled(void **state)
 {
@@ -167,7 +167,7 @@ test_slow_but_not_stalled(void **state)
 	assert_int_equal(session->state, SESSION_OPEN);
 }
 
-/* An unanswered ping may stand behind the queue: then the client is slow, and told its position. */
+/* A ping may wait behind the queue: then the client is slow, and gets its position. */
 static void
 test_stalled_ping(void **state)
 {
@@ -186,7 +186,7 @@ test_stalled_ping(void **state)
 	play_expect(&pipe, 8, "\x0f\xa8too slow; resume from 1-100");
 }
 
-/* A reset that was not taken is told again. */
+/* A reset that was not delivered is sent again. */
 static void
 test_stalled_behind_reset(void **state)
 {
@@ -206,7 +206,7 @@ test_stalled_behind_reset(void **state)
 	play_expect(&pipe, 8, "too slow; resume from 1-50");
 }
 
-/* Whoever asks and does not take the answers is closed at once. */
+/* A client that sends requests and does not read the answers is closed. */
 static void
 test_answers_not_taken(void **state)
 {
@@ -243,7 +243,7 @@ test_answers_taken(void **state)
 	assert_int_equal(session->own, 0);
 }
 
-/* Twice what fits for long: half of the room has to do from then on, until that was taken. */
+/* With much queued for long, only half of the room is used until everything is delivered. */
 static void
 test_soft_limit(void **state)
 {
@@ -270,7 +270,7 @@ test_soft_limit(void **state)
 
 #define CROWD 60
 
-/* So many clients that take nothing, each subscribed to a stream of its own, or all to one. */
+/* Start CROWD clients that accept nothing, with a stream each, or all with one. */
 static void
 start_crowd(Database *database, PlayPipe *pipes, bool one_stream)
 {
@@ -288,7 +288,7 @@ start_crowd(Database *database, PlayPipe *pipes, bool one_stream)
 	play_nsent = 0;
 }
 
-/* What is queued for many is there once. */
+/* A frame queued for many clients counts once. */
 static void
 test_memory_shared(void **state)
 {
@@ -304,7 +304,7 @@ test_memory_shared(void **state)
 	assert_between(frame_memory(), 8 * 90000, 8 * 90000 + 50000);
 }
 
-/* What is queued for each alone adds up, and there is a bound for all of it. */
+/* Frames queued for single clients add up, and the total is limited. */
 static void
 test_memory_total(void **state)
 {
@@ -320,7 +320,7 @@ test_memory_total(void **state)
 	assert_between(play_nsent, 10, CROWD / 2);
 	play_expect_sent(play_nsent - 1, WIRE_UNSUBSCRIBE, database->last_number);
 
-	/* All that is back to normal with the last of them. */
+	/* The memory is free when the last of them has gone. */
 	for (int i = 0; i < CROWD; i++)
 		session_closed(pipes[i].session);
 	assert_int_equal(frame_memory(), 0);
@@ -330,7 +330,7 @@ test_memory_total(void **state)
 	assert_int_equal(play_nsent, 0);
 }
 
-/* One message may be larger than the buffer, and a round may be, for a client that takes it. */
+/* One message may be larger than the buffer, and so may a round for a client that reads it. */
 static void
 test_large(void **state)
 {
@@ -365,7 +365,7 @@ test_large(void **state)
 	assert_int_equal(pipe.len, 5004);
 }
 
-/* A replay that is more than fits lags as well; what crosses our UNSUBSCRIBE is passed over. */
+/* A replay that does not fit lags too; events that cross our UNSUBSCRIBE are ignored. */
 static void
 test_replay(void **state)
 {
@@ -396,7 +396,7 @@ test_replay(void **state)
 		play_expect(&pipe, 1, *id);
 }
 
-/* One subscription floods, another is quiet: each goes on from where it stood. */
+/* One subscription has many events, another has none: each resumes from its own position. */
 static void
 test_several(void **state)
 {
@@ -422,7 +422,7 @@ test_several(void **state)
 	take_two(&pipe);
 	play_expect(&pipe, 1, "140");
 
-	/* The buffer has room for one replay: first the one that is further behind, then the other. */
+	/* The buffer has room for one replay: first the one with the lower position, then the other. */
 	assert_int_equal(play_nsent, 1);
 	play_expect_subscribe(0, a, WIRE_OP_INSERT, 120);
 	play_subscribed(database, a, 1, true, 120);
@@ -445,7 +445,7 @@ test_several(void **state)
 	play_expect_nothing(&other);
 }
 
-/* With more room all at once; and one that ends makes room for the next. */
+/* With more room all at once; one that ends makes room for the next. */
 static void
 test_replays_at_once(void **state)
 {
@@ -480,7 +480,7 @@ test_replays_at_once(void **state)
 	play_expect_subscribe(3, subs[2], WIRE_OP_INSERT, 112);
 }
 
-/* Raw notifications go on meanwhile; what finds no room is lost, and a reset tells. */
+/* Raw notifications continue; those that do not fit are lost, and a reset reports that. */
 static void
 test_notify(void **state)
 {
@@ -494,7 +494,7 @@ test_notify(void **state)
 	play_expect_lag(0, sub);
 	play_notify(database, 1, "small");
 	play_notify(database, 1, play_text(THIRD)); /* lost */
-	play_notify(database, 1, "after");          /* it stands for all that come until it is told */
+	play_notify(database, 1, "after"); /* later ones are dropped too, until the reset is sent */
 	play_nsent = 0;
 	take_two(&pipe);
 	play_expect(&pipe, 1, "small");
@@ -515,7 +515,7 @@ test_notify(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* A flood of notifications alone: nothing lags, and what was lost is told once. */
+/* Many notifications alone: nothing lags, and one reset reports what was lost. */
 static void
 test_notify_flood(void **state)
 {
@@ -538,7 +538,7 @@ test_notify_flood(void **state)
 	play_expect(&pipe, 1, "again");
 }
 
-/* The feed itself has lost some. */
+/* The feed itself has dropped some. */
 static void
 test_notify_lost_by_feed(void **state)
 {
@@ -564,7 +564,7 @@ test_notify_lost_by_feed(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* A subscription that is made anew hears once that events are gone. */
+/* A subscription that subscribes again gets one reset if events are gone. */
 static void
 test_reset_while_lagging(void **state)
 {
@@ -574,7 +574,7 @@ test_reset_while_lagging(void **state)
 	uint32_t sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 
 	(void) state;
-	play_reset(database, sub, 140, "gone"); /* has crossed the UNSUBSCRIBE */
+	play_reset(database, sub, 140, "gone"); /* crossed the UNSUBSCRIBE */
 	take_two(&pipe);
 	play_expect_nothing(&pipe);
 	play_subscribed(database, sub, 1, true, 140);
@@ -583,7 +583,7 @@ test_reset_while_lagging(void **state)
 	play_expect_nothing(&pipe);
 }
 
-/* A replay asks for no more than fits, so that it does not begin again and again. */
+/* A replay requests no more than fits, so that it does not start again and again. */
 static void
 test_window(void **state)
 {
@@ -620,7 +620,7 @@ test_unsubscribe(void **state)
 	play_expect_nothing(&pipe);
 	assert_int_equal(play_nsent, 1);
 
-	/* The same while it is being made anew. */
+	/* The same while it waits for the feed's answer. */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
@@ -674,7 +674,7 @@ test_link_lost(void **state)
 	play_expect(&pipe[0], 1, "201");
 }
 
-/* A role may lose its rights at any moment. */
+/* A role may lose its privileges at any time. */
 static void
 test_ended(void **state)
 {
@@ -694,7 +694,7 @@ test_ended(void **state)
 	take_two(&pipe);
 	play_expect(&pipe, 1, "\"message\":\"no longer\",\"data\":{\"channel\":\"a\"}}}");
 
-	/* asked for again: the feed may not have known of that when it ended the stream */
+	/* requested again: the feed ended the stream before it got the request */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
@@ -702,14 +702,14 @@ test_ended(void **state)
 	play_expect_sent(0, WIRE_UNSUBSCRIBE, sub);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
-	/* refused when it is made anew */
+	/* refused when it subscribes again */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A_INSERTS);
 	take_two(&pipe);
 	refused.u.refused.sub = sub;
 	play_frame(database, refused);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
-	/* the same, with raw notifications: the feed has ended these as well */
+	/* the same, with raw notifications: the feed has ended these too */
 	sub = start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	take_two(&pipe);
 	play_nsent = 0;
@@ -718,7 +718,7 @@ test_ended(void **state)
 	assert_int_equal(play_nsent, 0);
 	play_expect(&pipe, 1, "\"data\":{\"channel\":\"a\"}}}");
 
-	/* only its raw notifications were asked for, as the link was lost */
+	/* only its raw notifications were requested when the link was lost */
 	start_lagging(session, &pipe, PLAY_SUBSCRIBE_A);
 	hub_lost(database);
 	play_nsent = 0;
@@ -733,7 +733,7 @@ test_ended(void **state)
 	assert_int_equal(play_sessions.stats.subscriptions, 0);
 }
 
-/* The connection breaks in the very write that was to make room. */
+/* The connection breaks in the write that was to make room. */
 static void
 test_broken(void **state)
 {

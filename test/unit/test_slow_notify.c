@@ -1,12 +1,12 @@
 /*
- * Raw notifications are in no log: when a client gets them nevertheless, and when it is told that
- * some are lost.
+ * Raw notifications are not in the log: when a client gets them nevertheless, and when a reset
+ * reports lost ones.
  */
 #include "play.h"
 
 #define LOST "notifications were lost"
 
-/* A replay is no reason to miss any. */
+/* None is lost during a replay. */
 static void
 test_while_replaying(void **state)
 {
@@ -33,8 +33,7 @@ test_while_replaying(void **state)
 }
 
 /*
- * What was sent while the link was lost is lost: told once, and only where there may have been
- * some.
+ * Those sent while the link was lost are lost: reported once, and only if there may have been some.
  */
 static void
 test_while_link_lost(void **state)
@@ -64,7 +63,7 @@ test_while_link_lost(void **state)
 	play_expect(&pipe[0], 1, "after");
 }
 
-/* The same for one that lags. */
+/* The same for a subscription that lags. */
 static void
 test_while_link_lost_and_lagging(void **state)
 {
@@ -92,8 +91,8 @@ test_while_link_lost_and_lagging(void **state)
 }
 
 /*
- * The link is back, and a client takes everything before it is its turn to ask for the raw
- * notifications of a subscription that lags: it asks once, for the events as well.
+ * The link is back, and a client has read everything before its turn to request the raw
+ * notifications of a lagging subscription: it sends one request, for the events too.
  */
 static void
 test_drained_before_its_turn(void **state)

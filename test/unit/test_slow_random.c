@@ -1,8 +1,8 @@
 /*
- * Slow clients at random: a feed with a log, and clients that take now more and now less. What each
- * gets is compared with the log: every event once and in order, no position ahead of it, no
- * notification lost in silence, and never more queued than may be. The steps depend on the seed
- * alone.
+ * Slow clients at random: a feed with a log, and clients that read at changing speeds. What each
+ * client gets is compared with the log: every event once and in order, no position ahead of it, no
+ * notification lost without a reset, and never more queued than allowed. The steps depend only on
+ * the seed.
  */
 #include "play.h"
 
@@ -10,13 +10,13 @@
 #define STEPS    4000
 #define CLIENTS  3
 #define CHANNELS 3
-#define EVENTS   4000 /* at most */
+#define EVENTS   4000 /* maximum */
 #define BUFFER   4000
 #define LARGEST  5000 /* more than that */
 
 typedef struct FeedSub
 {
-	uint32_t number; /* 0: free */
+	uint32_t number; /* 0: unused */
 	int channel;
 	uint8_t ops;
 	bool replaying;
@@ -41,7 +41,7 @@ static struct
 {
 	int channel[EVENTS + 1];
 	uint64_t committed;
-	uint64_t live; /* sent to the live subscriptions up to here */
+	uint64_t live; /* live subscriptions were sent everything up to here */
 	uint64_t notified;
 	FeedSub subs[64];
 	FromGateway inbox[4096];
@@ -52,7 +52,7 @@ static struct
 
 typedef struct ClientChannel
 {
-	bool subscribed; /* as far as the client has been told */
+	bool subscribed; /* as the client knows */
 	bool asked;
 	uint64_t last;
 } ClientChannel;
@@ -63,7 +63,7 @@ static struct Client
 	ClientChannel channel[CHANNELS];
 	uint64_t notified; /* all on channel 0 */
 	bool listening;
-	bool told;             /* that some were lost since */
+	bool told;             /* a reset was sent for lost ones since */
 	bool none[EVENTS + 1]; /* it had no live subscription when this one was sent */
 	bool pinged;
 	uint64_t received;
@@ -139,7 +139,7 @@ feed_subscribe(const FromGateway *in)
 {
 	FeedSub *sub = feed_sub(in->sub);
 
-	/* It takes the place of what is left of a subscription that lags. */
+	/* It replaces the rest of a subscription that lags. */
 	CHECK(sub == NULL || sub->ops == WIRE_OP_NOTIFY);
 	if (sub == NULL)
 		sub = feed_sub(0);
@@ -195,7 +195,7 @@ feed_text(uint64_t id)
 	return text;
 }
 
-/* Is anybody to be sent events of this channel as they come, or notifications? */
+/* Return true if any subscription gets live events of this channel, or notifications. */
 static bool
 feed_wanted(int channel, bool notification)
 {
@@ -244,8 +244,8 @@ feed_replay(FeedSub *sub)
 }
 
 /*
- * May this client expect notifications, or to be told? Not before its subscription has begun for
- * the first time, but then throughout, also while the link is lost. To be called after every step.
+ * Note whether this client may expect notifications or resets: after its subscription has begun for
+ * the first time, also while the link is lost. Called after every step.
  */
 static void
 client_note_listening(struct Client *me)
@@ -313,7 +313,7 @@ client_act(struct Client *me)
 			return;
 		client_ask(me, "unsubscribe", channel, "");
 		for (uint64_t i = 0; channel == 0 && i <= feed.notified; i++)
-			me->none[i] = true; /* nobody is left who would be told */
+			me->none[i] = true; /* no subscription is left that would get a reset */
 		return;
 	}
 	if (its->last != 0)
@@ -321,7 +321,7 @@ client_act(struct Client *me)
 	client_ask(me, "subscribe", channel, since);
 }
 
-/* No event up to this position is missing. */
+/* Check that no event up to this position is missing. */
 static void
 client_check_position(const struct Client *me, uint64_t position)
 {
@@ -365,7 +365,7 @@ client_reply(struct Client *me, const char *id, uint64_t position)
 		its->last = position;
 }
 
-/* Up to this one every notification has come, or it is known that some have not. */
+/* Check that every notification up to this one has arrived, or a reset for it. */
 static void
 client_check_notified(const struct Client *me, uint64_t number)
 {
@@ -404,7 +404,7 @@ client_message(struct Client *me, char *text, size_t len)
 		fail_msg("seed %u: %s", seed, text);
 }
 
-/* Look at the whole frames that were written; short fragments, none of them masked. */
+/* Read all complete frames that were written: short fragments without masks. */
 static void
 client_read(struct Client *me)
 {
@@ -426,7 +426,7 @@ client_read(struct Client *me)
 	pipe->len = 0;
 }
 
-/* The socket takes so many bytes more. */
+/* Let the socket accept this many bytes more. */
 static void
 client_take(struct Client *me, size_t bytes)
 {
@@ -494,7 +494,7 @@ step(void)
 	}
 }
 
-/* Everything is taken: then everything is there. */
+/* Everything is read: check that everything has arrived. */
 static void
 finish(void)
 {

@@ -1,14 +1,14 @@
 /*
- * For how long the feed lets events gather: nobody who waits alone waits long, and a load is
- * paused.
+ * How long the feed pauses: a client that waits for each event is delayed little, and load is
+ * throttled.
  */
 #include "unit.h"
 
 #include "ext/feed/throttle.h"
 
-#define ROUND_US 60 /* what a round takes */
+#define ROUND_US 60 /* duration of a round */
 
-/* Rounds that end this far apart, where no pause makes it longer. Returns the longest pause. */
+/* Rounds that end this far apart, unless a pause is longer. Returns the longest pause. */
 static int64_t
 longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
 {
@@ -27,15 +27,15 @@ longest_pause(int rounds, int64_t apart, int64_t took, int transactions)
 }
 
 /*
- * A writer that commits this often, whatever becomes of its events. Returns the average pause, once
- * it has settled.
+ * A writer that commits at this interval, independently of its events. Returns the average pause in
+ * the steady state.
  */
 static int64_t
 steady_pause(int64_t every, int64_t took)
 {
 	int64_t until = 0;
 	int64_t now = 1000000;
-	int64_t read = now; /* up to when its transactions have been read */
+	int64_t read = now; /* its transactions up to here were read */
 	int64_t sum = 0;
 
 	for (int i = 0; i < 2000; i++)
@@ -65,14 +65,14 @@ test_quiet(void **state)
 	assert_int_equal(longest_pause(1000, THROTTLE_TIMES * ROUND_US, ROUND_US, 1), 0);
 	assert_int_equal(longest_pause(1000, 100000, 500, 2), 0);
 
-	/* A few in a row after a quiet time, too. */
+	/* A few in a row after a quiet time too. */
 	assert_int_equal(longest_pause(10, ROUND_US, ROUND_US, 1), 0);
 	assert_int_equal(longest_pause(1, 0, ROUND_US, 20), 0);
 }
 
 /*
- * Who waits for the event of one transaction before the next: at most a round's length times
- * THROTTLE_TIMES.
+ * A client that waits for each event before its next transaction: the pause is at most
+ * THROTTLE_TIMES a round.
  */
 static void
 test_waiting(void **state)
@@ -99,12 +99,12 @@ test_limits(void **state)
 
 	(void) state;
 
-	/* A round that stalls costs one pause, and is forgotten with it. */
+	/* A round that stalls costs one pause, and is then forgotten. */
 	assert_int_equal(throttle_pause(&until, 1000000, 1000000, 1000), THROTTLE_MAX_US);
 	assert_int_equal(until, 1000000 + THROTTLE_MAX_US);
 	assert_int_equal(throttle_pause(&until, 1000000 + THROTTLE_MAX_US + 10000, ROUND_US, 1), 0);
 
-	/* A long quiet time pays for no more than so much. */
+	/* A long quiet time pays a limited amount in advance. */
 	until = 0;
 	assert_int_equal(throttle_pause(&until, 1000000000, THROTTLE_SAVED_US / THROTTLE_TIMES, 1), 0);
 	assert_int_equal(throttle_pause(&until, 1000000000, ROUND_US, 1), THROTTLE_TIMES * ROUND_US);
@@ -121,5 +121,5 @@ main(void)
 		cmocka_unit_test(test_limits),
 	};
 
-	return cmocka_run_group_tests_name("gather", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("throttle", tests, NULL, NULL);
 }

@@ -1,16 +1,13 @@
-/* Which replay is read for next: how long one takes beside others, counted in turns. */
+/* Which replay is read for next: the duration of a replay beside others, counted in turns. */
 #include "unit.h"
 
 #include "ext/feed/turns.h"
 
-#define LOG_ROWS  100000 /* of which the log consists */
+#define LOG_ROWS  100000 /* rows in the log */
 #define TURN_ROWS 500
 #define OTHERS    300
 
-/*
- * A replay that goes on from somewhere; every how many rows one is for it, and how many it may be
- * sent at a time.
- */
+/* A replay: one of each rows is for it, and it may be sent a limited number at a time. */
 typedef struct Play
 {
 	TurnsSession session;
@@ -20,7 +17,7 @@ typedef struct Play
 	uint64_t each; /* 0: none */
 	uint64_t window;
 	uint64_t credit;
-	bool again; /* begins again when it is done */
+	bool again; /* starts again at its end */
 	bool done;
 } Play;
 
@@ -56,9 +53,9 @@ reset(void)
 	scanned = 0;
 }
 
-/* Read up to where a scan that began at one place has come, as far as there is credit. */
+/* Let a replay take part in a scan, from where the scan began to end, as far as it has credit. */
 static void
-ride(Play *play, const TurnsReplay *lead, uint64_t end)
+join_scan(Play *play, const TurnsReplay *lead, uint64_t end)
 {
 	uint64_t rows = end - play->after;
 	uint64_t sent = play->each > 0 ? rows / play->each : 0;
@@ -79,7 +76,7 @@ ride(Play *play, const TurnsReplay *lead, uint64_t end)
 		begin(play);
 }
 
-/* A turn; before it some clients have taken what they were sent. */
+/* Do a turn; before it, some clients read what was sent. */
 static void
 turn(void)
 {
@@ -109,11 +106,11 @@ turn(void)
 	for (unsigned i = 0; i < nplays; i++)
 	{
 		if (plays[i].after >= begins && plays[i].after < end)
-			ride(&plays[i], &lead, end);
+			join_scan(&plays[i], &lead, end);
 	}
 }
 
-/* In how many rows' time a replay is done. */
+/* Return after how many rows a replay is done. */
 static uint64_t
 until_done(const Play *play)
 {
@@ -128,7 +125,8 @@ until_done(const Play *play)
 }
 
 /*
- * Others who have nothing of what they read, and begin again and again, at the oldest or anywhere.
+ * Other replays that want nothing of what they read, and start again and again, at the oldest event
+ * or anywhere.
  */
 static void
 play_others(bool anywhere)
@@ -136,7 +134,7 @@ play_others(bool anywhere)
 	for (unsigned i = 0; i < OTHERS; i++)
 		add(anywhere ? (uint64_t) i * 7919 % LOG_ROWS : 0, 0, 1, true);
 
-	/* They have been at it for a while. */
+	/* Let them run for a while. */
 	for (int i = 0; i < 2000; i++)
 		turn();
 }
@@ -153,7 +151,7 @@ test_alone(void **state)
 	assert_int_equal(until_done(add(LOG_ROWS - 10, 0, 1, false)), 10);
 }
 
-/* A client that takes all of the log gets every other turn. */
+/* A client that wants the whole log gets every other turn. */
 static void
 test_receiving(void **state)
 {
@@ -166,10 +164,7 @@ test_receiving(void **state)
 	}
 }
 
-/*
- * One that looks for little waits for the group before it, while other sections have their turns as
- * well.
- */
+/* A replay that wants little waits for the group before it, while other sections have turns too. */
 static void
 test_searching(void **state)
 {
@@ -186,7 +181,7 @@ test_searching(void **state)
 }
 
 /*
- * Others who give up and begin again at the oldest, one with every turn, do not keep the scan
+ * Replays that end and start again at the oldest event, one in every turn, do not keep the scan
  * there.
  */
 static void
@@ -208,7 +203,7 @@ test_restless(void **state)
 	}
 }
 
-/* One that is nearly there does not wait for those who are far behind. */
+/* A replay that is almost done does not wait for those far behind. */
 static void
 test_near(void **state)
 {
@@ -221,7 +216,7 @@ test_near(void **state)
 	}
 }
 
-/* All others get on as well, at the cost of a few scans. */
+/* All others make progress too, at the cost of a few scans. */
 static void
 test_all(void **state)
 {
@@ -238,7 +233,7 @@ test_all(void **state)
 	assert_true(scanned - before <= 16 * LOG_ROWS);
 }
 
-/* A session has one turn, however many of its replays receive. */
+/* A session has one turn, however many of its replays are receiving. */
 static void
 test_sessions(void **state)
 {

@@ -1,9 +1,9 @@
-/* What a client sends, frame by frame (RFC 6455, 5). */
+/* Reading a client's frames (RFC 6455, 5). */
 #include "unit.h"
 
 #include "gateway/ws/websocket.h"
 
-/* Everything that was found in some bytes, as text: "data(5,0,final)hello" and so on. */
+/* What was found in the bytes, as text: "data(5,0,final)hello" and so on. */
 typedef struct Found
 {
 	char text[8192];
@@ -25,7 +25,7 @@ found_add(Found *found, const char *format, ...)
 	found->len += (size_t) n;
 }
 
-/* Bytes as they are; what cannot be seen, a NUL above all, as a dot. */
+/* Append bytes; those that are not printable as a dot. */
 static void
 found_bytes(Found *found, const WebsocketPiece *piece)
 {
@@ -42,7 +42,7 @@ found_piece(Found *found, const WebsocketPiece *piece)
 		case WEBSOCKET_MORE:
 			return;
 		case WEBSOCKET_DATA:
-			/* Where a payload is cut does not matter; its end does. */
+			/* Where a payload is split does not matter; its end does. */
 			found_bytes(found, piece);
 			if (piece->remaining == 0)
 				found_add(found, "%s%s", piece->binary ? "|binary" : "|text",
@@ -83,7 +83,7 @@ read_all(const void *bytes, size_t len, size_t step, Found *found)
 	{
 		WebsocketPiece piece;
 		size_t room = len - done < step ? len - done : step;
-		/* In memory of its own, so that a sanitizer sees what is read beyond. */
+		/* In memory of its own, so that a sanitizer notices reads beyond it. */
 		char *given = malloc(room);
 		size_t used;
 
@@ -113,7 +113,7 @@ expect(const void *bytes, size_t len, const char *text)
 
 #define EXPECT(bytes, text) expect(bytes, sizeof(bytes) - 1, text)
 
-/* No mask is a mask of zeros: what is sent can be read here. */
+/* A mask of zeros keeps the payload readable in this file. */
 #define ZEROS "\0\0\0\0"
 
 static void
@@ -180,12 +180,12 @@ test_lengths(void **state)
 	EXPECT("\x81\xff\0\0\0\0\0\0\xff\xff" ZEROS, "[error 1002]");
 	EXPECT("\x81\xff\x80\0\0\0\0\0\0\0" ZEROS, "[error 1002]");
 	EXPECT("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff" ZEROS, "[error 1002]");
-	/* As long as they may be: no error yet, the session decides. */
+	/* The maximum length: not an error here, the session decides. */
 	EXPECT("\x81\xff\0\0\0\0\0\x01\0\0" ZEROS "x", "x");
 	EXPECT("\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff" ZEROS "x", "x");
 }
 
-/* What is wrong is seen at the first byte that tells, and nothing behind it is read. */
+/* An error is found at the first byte that shows it, and nothing after it is read. */
 static void
 test_violations(void **state)
 {
@@ -259,13 +259,13 @@ test_closes(void **state)
 	EXPECT("\x88\x83" ZEROS "\x03\xe8\xff", "[error 1007]");
 	EXPECT("\x88\x83" ZEROS "\x03\xe8\xc3", "[error 1007]");
 	EXPECT("\x88\x85" ZEROS "\x03\xe8\xed\xa0\x80", "[error 1007]");
-	/* A code that is wrong and a reason that is: the code comes first. */
+	/* With an invalid code and an invalid reason, the code is reported. */
 	EXPECT("\x88\x83" ZEROS "\x03\xe7\xff", "[error 1002]");
-	/* Nothing behind it counts. */
+	/* Nothing after it is read. */
 	EXPECT("\x88\x80" ZEROS "\x81\x00\xff", "[close 0]");
 }
 
-/* However bytes are cut, and whatever they are, the same is found, and nothing else is touched. */
+/* Random bytes, split at random: the result is the same, and no other memory is touched. */
 static void
 test_random(void **state)
 {

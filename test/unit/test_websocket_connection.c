@@ -1,6 +1,6 @@
 /*
- * A WebSocket connection over a transport of the test: what it writes when the transport takes
- * little, and when it is paused.
+ * A WebSocket connection over a transport that the test controls: what it writes when the transport
+ * accepts little, and during a pause.
  */
 #include "fake.h"
 
@@ -11,7 +11,7 @@ static char text[64];
 static int alive;
 static int writable;
 static int closed;
-static int pause_at; /* of the messages received, pause at this one */
+static int pause_at; /* pause at this message; 0: never */
 static bool answer;
 static WebsocketConnection *connection;
 
@@ -106,7 +106,7 @@ test_control(void **state)
 						3);
 	assert_int_equal(alive, 1);
 
-	/* Behind what is not taken yet, the last of several. */
+	/* The last of several goes after the unsent rest. */
 	fake.sent_len = 0;
 	fake.room = 1;
 	assert_true(websocket_write(connection, (const uint8_t *) "wxyz", 4));
@@ -151,7 +151,7 @@ test_answered(void **state)
 	assert_int_equal(fake.sent_len, 0);
 }
 
-/* What came before the pause took effect is read when it is over, and only then the transport. */
+/* Data that came before the pause is read after it, and only then the transport. */
 static void
 test_pause(void **state)
 {

@@ -1,7 +1,7 @@
 /*
- * The frames of wire.h. test/fixtures/wire.bin has one of each type and pins the format:
- * what is there changes only together with WIRE_VERSION; new types are added at the end.
- * "test_wire write" writes it anew.
+ * The frames of wire.h. test/fixtures/wire.bin has one of each type and fixes the format: existing
+ * frames change only together with WIRE_VERSION; new types are added at the end. "test_wire write"
+ * writes the file.
  */
 #include "unit.h"
 
@@ -172,7 +172,7 @@ test_values(void **state)
 	assert_int_equal(m.u.refused.reason, WIRE_NOT_PERMITTED);
 }
 
-/* Every frame cut short asks for more; every payload cut short or too long is bad. */
+/* A truncated frame needs more bytes; a payload that is truncated or too long is invalid. */
 static void
 test_truncated(void **state)
 {
@@ -188,7 +188,7 @@ test_truncated(void **state)
 
 		for (size_t cut = 0; cut < len; cut++)
 		{
-			/* Of the exact size, so that a sanitizer sees a byte too many being read. */
+			/* Of the exact size, so that a sanitizer notices reads beyond it. */
 			exact = malloc(cut > 0 ? cut : 1);
 			memcpy(exact, buf, cut);
 			assert_int_equal(wire_decode(exact, cut, &m, &used), WIRE_MORE);
@@ -218,7 +218,7 @@ test_bad_headers(void **state)
 		{1, 0, 0, 0x10, WIRE_GOODBYE, 0, 0, 0},      /* longer than WIRE_MAX_PAYLOAD */
 		{0xff, 0xff, 0xff, 0xff, WIRE_LOG, 0, 0, 0}, /* much longer */
 	};
-	/* A string and a list of streams that claim more than there is. */
+	/* A string and a list of streams that claim to be longer than the payload. */
 	static const uint8_t string[] = {4, 0, 0, 0, WIRE_GOODBYE, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
 	static const uint8_t list[] = {11, 0, 0, 0, WIRE_EVENT, 0, 0, 0,    1,   0,
 								   0,  0, 0, 0, 0,          0, 1, 0xff, 0xff};
@@ -232,7 +232,7 @@ test_bad_headers(void **state)
 	assert_int_equal(wire_decode(list, sizeof(list), &m, &used), WIRE_BAD);
 }
 
-/* Whatever comes is decoded or not, but nothing beyond it is read. */
+/* Random bytes are decoded or rejected, and nothing beyond them is read. */
 static void
 test_garbage(void **state)
 {
@@ -278,7 +278,7 @@ test_encode_small(void **state)
 	}
 }
 
-/* The list of a frame: what is in it, and that one whose strings do not end with it is bad. */
+/* The list in a frame: its contents, and that a list with an incomplete string is invalid. */
 static void
 test_lists(void **state)
 {
@@ -305,7 +305,7 @@ test_lists(void **state)
 	assert_false(wire_list_next(&m.u.client.channels, &item));
 	for (uint32_t length = 0; length < 10; length++)
 	{
-		/* The last string claims another length than it has. */
+		/* Claim another length for the last string. */
 		wire_store_u32(buf + size - 8, length);
 		assert_int_equal(wire_decode(buf, size, &m, &used), length == 4 ? WIRE_OK : WIRE_BAD);
 	}

@@ -1,4 +1,4 @@
-/* What every unit test needs; cmocka.h wants the headers before it. */
+/* Headers for all unit tests; cmocka.h needs them before it. */
 #ifndef UNIT_H
 #define UNIT_H
 
@@ -15,7 +15,7 @@
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Bounds included. Use it instead of assert_in_range(), which cmocka 2 has replaced by others. */
+/* The bounds are included. Use this instead of assert_in_range(), which cmocka 2 does not have. */
 #undef assert_in_range
 #pragma GCC poison assert_in_range
 #define assert_between(value, least, most)                                                         \
