@@ -75,12 +75,12 @@ my $error = $client->call('subscribe', channel => 'orders');
 is($error->{code}, -32602, 'subscribing twice is refused');
 is($error->{message}, 'already subscribed', 'saying so');
 is_deeply($error->{data}, { channel => 'orders' }, 'and naming the channel');
-is($client->call('unsubscribe', channel => 'other')->{code}, -32602, 'so is ending what was not begun');
+is($client->call('unsubscribe', channel => 'other')->{code}, -32602, 'and so is unsubscribing from another channel');
 $client->request('subscribe', channel => 'secret');
 my $refused = $feed->expect('SUBSCRIBE');
 $feed->refused($refused->{sub}, 1, 'permission denied');
 is_deeply($client->reply, { code => -32003, message => 'permission denied', data => { channel => 'secret' } },
-	'what the feed refuses is an error');
+	'a refusal of the feed is an error');
 $second->text('{"method":"subscribe","channel":"secret"}');
 $feed->refused($feed->expect('SUBSCRIBE')->{sub}, 1, 'permission denied');
 is_deeply($second->message,
@@ -90,7 +90,7 @@ is_deeply($second->message,
 
 # unsubscribe
 $client->request('unsubscribe', channel => 'orders');
-is($feed->expect('UNSUBSCRIBE')->{sub}, $subscribe->{sub}, 'the feed is told');
+is($feed->expect('UNSUBSCRIBE')->{sub}, $subscribe->{sub}, 'the feed gets UNSUBSCRIBE');
 $feed->event(++$id, 0x01, [7], '{"e":"late"}');
 is_deeply($client->reply, { channel => 'orders' }, 'unsubscribed');
 is_deeply($second->message, { e => 'late' }, 'the other still gets events');
@@ -110,12 +110,12 @@ $feed->ended_stream(7, 1, 'permission was revoked');
 is_deeply($second->message,
 	{ jsonrpc => '2.0', method => 'error',
 		params => { code => -32003, message => 'permission was revoked', data => { channel => 'orders' } } },
-	'the client is told why its subscription ends');
+	'the client gets the reason why its subscription ends');
 $feed->event(++$id, 0x01, [7], '{"e":"after"}');
 ok($second->quiet, 'nothing comes after that');
 $second->request('subscribe', channel => 'orders');
 $feed->accept(7, $id);
-is($second->reply->{channel}, 'orders', 'it may be made anew');
+is($second->reply->{channel}, 'orders', 'it may subscribe again');
 
 # counters
 my $stats = $gateway->stats(sub { $_[0]{subscriptions} == 1 && $_[0]{queued} == 0 });

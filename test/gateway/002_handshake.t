@@ -15,7 +15,7 @@ my $port = $gateway->{port};
 sub status { return $gateway->status($gateway->handshake(@_)); }
 sub get { my ($target, @headers) = @_; return $gateway->request("GET $target HTTP/1.1\nHost: localhost\n" . join('', map {"$_\n"} @headers) . "\n"); }
 
-# before a feed is there
+# before a feed has connected
 is(status(), 503, 'a database that is not served');
 like(get('/healthz'), qr/^HTTP\/1\.1 503 .*no database is served/s, 'unhealthy without any database');
 my $feed = $gateway->feed('postgres');
@@ -39,7 +39,7 @@ like(get('/ws'), qr/^HTTP\/1\.1 426 .*\r\nSec-WebSocket-Version: 13\r\n/s, 'no u
 like($gateway->request("POST /ws HTTP/1.1\nHost: localhost\nContent-Length: 0\n\n"), qr/^HTTP\/1\.1 405 .*\r\nAllow: GET\r\n/s, 'another method');
 like($gateway->request("HEAD /healthz HTTP/1.1\nHost: localhost\n\n"), qr/^HTTP\/1\.1 405/, 'HEAD');
 
-# let in
+# accepted
 for my $good (
 	['the usual'],
 	['a query of which nothing is known', target => '/ws?x=%20&y'],
@@ -148,7 +148,7 @@ is($gateway->status("GET /ws HTTP/1.1\n" . ("X: y\n" x 101) . "\n"), 400, 'refus
 $gateway->configure(anonymous => 0);
 my $until = time + $Gateway::TIMEOUT;
 1 while status() != 401 && time < $until;
-like($gateway->request($handshake), qr/^HTTP\/1\.1 401 .*\r\nWWW-Authenticate: Bearer\r\n/s, 'nobody anonymous: 401');
+like($gateway->request($handshake), qr/^HTTP\/1\.1 401 .*\r\nWWW-Authenticate: Bearer\r\n/s, 'anonymous clients: 401');
 $gateway->configure(anonymous => 1, max_clients => 2, origins => '*');
 1 while status() == 401 && time < $until;
 my @clients = ($gateway->client, eval { $gateway->client(headers => { Origin => 'null', Host => 'any.name' }) });
@@ -168,13 +168,13 @@ $feed->position(102, 0);
 1 while ($answer = get('/healthz?database=postgres')) !~ /200/ && time < $until;
 like($answer, qr/200/, 'healthy again');
 1 while ($answer = get('/healthz')) !~ /503/ && time < $until;
-like($answer, qr/a database: its feed is not connected/, 'one that is gone makes the whole unhealthy');
+like($answer, qr/a database: its feed is not connected/, 'one lost link makes the gateway unhealthy');
 $space = $gateway->feed('with space');
 $_->position(103, 0) foreach $feed, $space;
 ok($gateway->health('feeds that do not respond: 1'), 'the launcher is answered');
 1 while ($answer = get('/healthz')) !~ /do not respond/ && time < $until;
-like($answer, qr/503 .*feeds that do not respond: 1/s, 'what it finds is told');
-like(get('/healthz?database=postgres'), qr/ 200 /, 'not to whoever asks for a database that is fine');
+like($answer, qr/503 .*feeds that do not respond: 1/s, 'the problem that the launcher reports is in the answer');
+like(get('/healthz?database=postgres'), qr/ 200 /, 'but a database without a problem is healthy');
 $gateway->health('');
 1 while ($answer = get('/healthz')) !~ /200/ && time < $until;
 like($answer, qr/ 200 /, 'and no longer when it finds nothing');

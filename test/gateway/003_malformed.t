@@ -110,7 +110,7 @@ is(length $client->message->{id}, 200, 'a large message');
 $client->raw($_) for split //, $client->frame(1, '{"id":4,"method":"ping"}');
 is($client->message->{id}, 4, 'byte by byte');
 
-# what ends the connection
+# messages that end the connection
 sub ends
 {
 	my ($name, $code, $do) = @_;
@@ -138,7 +138,7 @@ ends('too large in fragments', 1009,
 ends('too many fragments', 1008,
 	sub { $_[0]->send_frame(1, 'x', more => 1); $_[0]->raw($_[0]->frame(0, '', more => 1) x 2000) });
 
-# RFC 6455: what no client may send, by its section, and the code that tells it so.
+# RFC 6455: frames that a client must not send, by section, and the close code.
 sub bytes { my (@frame) = @_; return sub { $_[0]->raw($_[0]->frame(@frame)) }; }
 sub raw { my ($bytes) = @_; return sub { $_[0]->raw($bytes) }; }
 sub close_frame { my ($code, $reason) = @_; return bytes(8, pack('n', $code) . ($reason // '')); }
@@ -186,7 +186,7 @@ ends('8.1: a close whose reason has a surrogate', 1007, close_frame(1000, "\xed\
 	is($client->next_frame->[1], '', '5.5.1: a close without a code is answered by one');
 }
 
-# Behind what is wrong nothing is read, and the connection ends without waiting for the client.
+# Nothing is read after an error, and the connection ends without waiting for the client.
 {
 	my $client = $gateway->client;
 	$client->raw($unmasked . $masked x 3 . $client->frame(8, pack 'n', 4000));

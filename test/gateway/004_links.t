@@ -27,7 +27,7 @@ $feed->replay_event($sub->{sub}, 101, '{"e":101}');
 $feed->replay_done($sub->{sub}, 101);
 $feed->event(102, 0x01, [3], '{"e":102}');
 is_deeply($client->message, { e => 101 }, 'the live one, in its turn');
-is_deeply($client->message, { e => 102 }, 'and what comes live');
+is_deeply($client->message, { e => 102 }, 'and live events');
 
 # credit
 my $credit = 0;
@@ -53,7 +53,7 @@ is($credit, 100 * length $text, 'as much credit as was written');
 $feed->reset($bulk->{sub}, 102, 'too old');
 is_deeply($client->message,
 	{ jsonrpc => '2.0', method => 'reset', params => { channel => 'credit', reason => 'too old', position => '1-102' } },
-	'the client is told what can no longer be had');
+	'the client gets a reset for events that are not retained');
 
 # the link is lost: r is live at 105, credit is replaying at 103
 $feed->event(105, 0x01, [3], '{"e":105}');
@@ -68,8 +68,8 @@ $feed->expect('SUBSCRIBE');
 close $feed->{socket};
 my $until = time + $Gateway::TIMEOUT;
 1 while $gateway->status($gateway->handshake) != 503 && time < $until;
-is($gateway->status($gateway->handshake), 503, 'nobody new is let in meanwhile');
-is_deeply($client->call('ping'), { position => '1-103' }, 'those who are there can go on asking');
+is($gateway->status($gateway->handshake), 503, 'no new client is accepted meanwhile');
+is_deeply($client->call('ping'), { position => '1-103' }, 'connected clients can send requests');
 $client->request('subscribe', channel => 'meanwhile', since => '1-7');
 
 $feed = $gateway->feed('postgres', id => 200, timeline => 2);
@@ -79,7 +79,7 @@ for (1 .. 4)
 	my $s = $feed->expect('SUBSCRIBE');
 	$sub{ $s->{channel} } = $s;
 }
-is("$sub{r}{has_since} $sub{r}{timeline}-$sub{r}{id}", '1 1-107', 'a live subscription goes on where the link was');
+is("$sub{r}{has_since} $sub{r}{timeline}-$sub{r}{id}", '1 1-107', 'a live subscription resumes at the position of the link');
 is("$sub{credit}{has_since} $sub{credit}{timeline}-$sub{credit}{id}", '1 1-103', 'a replay where it was');
 is($sub{w}{has_since}, 0, 'one that was not answered as it was asked for');
 is("$sub{meanwhile}{has_since} $sub{meanwhile}{timeline}-$sub{meanwhile}{id}", '1 1-7', 'so is one made meanwhile');
@@ -91,11 +91,11 @@ is_deeply($client->message->{result}, { channel => 'meanwhile', position => '2-7
 $feed->refused($sub{credit}{sub}, 1, 'no longer');
 is_deeply($client->message,
 	{ jsonrpc => '2.0', method => 'error', params => { code => -32003, message => 'no longer', data => { channel => 'credit' } } },
-	'what is refused now ends with an error');
+	'a subscription that is refused now ends with an error');
 $feed->replay_event($sub{r}{sub}, 150, '{"e":150}');
 $feed->replay_done($sub{r}{sub}, 150);
 $feed->event(201, 0x01, [13, 14], '{"e":201}');
-is_deeply($client->message, { e => 150 }, 'what was missed comes');
+is_deeply($client->message, { e => 150 }, 'missed events arrive');
 is_deeply($client->message, { e => 201 }, 'and then the new');
 is_deeply($waiting->message, { e => 201 }, 'for both');
 
@@ -104,7 +104,7 @@ my $old = $feed;
 $feed = $gateway->feed('postgres', id => 210, timeline => 2);
 ok($old->ended, 'the first one is closed');
 %sub = map { $_->{channel} => $_ } map { $feed->expect('SUBSCRIBE') } 1 .. 3;
-is("$sub{r}{timeline}-$sub{r}{id}", '2-201', 'and all goes on with the second');
+is("$sub{r}{timeline}-$sub{r}{id}", '2-201', 'and the second link is used');
 is("$sub{meanwhile}{timeline}-$sub{meanwhile}{id}", '2-7', 'from where each was');
 
 # bad feeds

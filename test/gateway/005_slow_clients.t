@@ -44,7 +44,7 @@ sub publish
 	return $id;
 }
 
-# Handle what the gateway has sent; remember it in @asked.
+# Process the gateway's frames; record them in @asked.
 sub serve
 {
 	while (my $message = $feed->next(0))
@@ -144,7 +144,7 @@ is(read_from($slow, 100), $id - 100, 'when it reads again all of them come');
 my @again = grep { $_->{type} eq 'SUBSCRIBE' } @asked;
 is_deeply([map { @$_{qw(sub kinds ops has_since)} } @again], [$slow->{sub}, 0x03, 0x1f, 1], 'from a replay');
 ok(publish_to(10, $fast, $slow), 'then it gets events as they come');
-is($gateway->stats(sub { $_[0]{queued} == 0 })->{closed_slow}, 0, 'nobody was closed');
+is($gateway->stats(sub { $_[0]{queued} == 0 })->{closed_slow}, 0, 'no client was closed');
 
 # A burst that is more than the buffer, for one that reads as fast as it can.
 publish() for 1 .. 500;
@@ -174,7 +174,7 @@ while (my $text = $slow->next_text)
 	last if $text =~ /"result":\{"channel"/;
 }
 like($got[-1], qr/"result":\{"channel":"c"\}/, 'unsubscribing is answered');
-like($got[-2], qr/"result":\{"position":"1-$got[-3]"\}/, 'so is ping before, with the position of what has come');
+like($got[-2], qr/"result":\{"position":"1-$got[-3]"\}/, 'and so is ping before, with the position of the received events');
 ok($slow->quiet, 'and nothing follows');
 undef $slow;
 serve();
@@ -185,12 +185,12 @@ $since = $id;
 publish_to(500, $fast);
 %replay = ();
 $feed = $gateway->feed('postgres', id => $id);
-is(read_from($slow, $since), $id - $since, 'a lost link loses nothing of what lags');
+is(read_from($slow, $since), $id - $since, 'a lost link loses no events of lagging subscriptions');
 serve();
 publish_to(1, $fast, $slow);
 undef $slow;
 
-# A flood of notifications is not in the log: what is lost is told.
+# Notifications are not in the log: a reset reports lost ones.
 $slow = subscriber(receive_buffer => 65536);
 for my $n (1 .. 500)
 {
@@ -228,7 +228,7 @@ while (time < $until && !(($gateway->{stats}{closed_slow} // 0) == 100))
 		$gateway->{stats} = $message if $message->{type} eq 'STATS';
 	}
 }
-is($gateway->{stats}{closed_slow}, 100, 'those that do not answer behind what they do not take are closed');
+is($gateway->{stats}{closed_slow}, 100, 'clients that neither read nor answer pings are closed');
 $gateway->configure(keepalive => 0);
 my $right = 0;
 my $resume;
@@ -252,7 +252,7 @@ $resumed->reply;
 is(read_from($resumed, $resume), $id - $resume, 'and nothing is lost from there');
 undef $resumed;
 
-# A slow client with a replay behind is told the smaller position.
+# A slow client with a replay gets the lower position.
 my $both = subscriber(receive_buffer => 65536);
 $both->request('subscribe', channel => 'replayed', since => '1-40');
 my $second = $feed->expect('SUBSCRIBE');
@@ -273,7 +273,7 @@ while (time < $until && $gateway->{stats}{closed_slow} < 101)
 }
 $gateway->configure(keepalive => 0);
 1 while $both->next_text;
-is_deeply($both->{close}, [4008, 'too slow; resume from 1-41'], 'the position of what is furthest behind');
+is_deeply($both->{close}, [4008, 'too slow; resume from 1-41'], 'the lowest position');
 undef $both;
 
 # In a replay credit keeps the feed from sending more than fits.
@@ -300,7 +300,7 @@ while ($last < $r)
 	(event_id($replayed) // 0) == $last + 1 ? $last++ : last;
 }
 is($last, $r, 'nothing of it is lost');
-ok($feed->expect('REPLAY_CREDIT'), 'and it goes on when the client reads');
+ok($feed->expect('REPLAY_CREDIT'), 'and it continues when the client reads');
 $feed->replay_done($replayed->{sub}, $id);
 
 # One event that is larger than the buffer is no reason to close.
@@ -328,7 +328,7 @@ $gateway->stats(sub { $_[0]{queued} > 1_000_000 });
 $since = time;
 shutdown $half->{socket}, 1;
 $gateway->stats(sub { $_[0]{clients} == 2 });
-cmp_ok(time - $since, '<', 4, 'a half-closed client is soon gone');
+cmp_ok(time - $since, '<', 4, 'a half-closed client is soon closed');
 undef $half;
 undef $socket;
 
@@ -348,7 +348,7 @@ $gateway->configure(max_message => 100);
 ok($gateway->until(sub { my $c = $gateway->client; $c->text('{"method":"ping","id":1,"x":"' . ('x' x 100) . '"}');
 	$c->closed->[0] == 1009 }) , 'a smaller max_message applies');
 $gateway->configure(anonymous => 0);
-is($fast->closed->[0], 1008, 'anonymous clients are closed when they are no longer let in');
+is($fast->closed->[0], 1008, 'anonymous clients are closed when they are not allowed any more');
 is($feed->expect('UNSUBSCRIBE')->{type}, 'UNSUBSCRIBE', 'and the feed is told');
 
 $gateway->stop;

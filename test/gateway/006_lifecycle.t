@@ -12,7 +12,7 @@ use Test::More;
 my $program = Gateway::program();
 my $said = qx("$program" 2>&1 3<&-);
 is($? >> 8, 64, 'started by hand it exits with 64');
-like($said, qr/^pg_notifyd-gateway is [^\n]+\n\z/, 'and one line that says what it is');
+like($said, qr/^pg_notifyd-gateway is [^\n]+\n\z/, 'and one line about the program');
 qx("$program" 2>&1 3</dev/null);
 is($? >> 8, 64, 'a descriptor 3 that is no socket is not enough');
 
@@ -48,7 +48,7 @@ for my $way (
 	is($gateway->wait(5) >> 8, 2, 'SIGQUIT ends it at once');
 }
 
-# what is queued is still taken after STOP
+# the queue is still sent after STOP
 {
 	my $gateway = Gateway->new;
 	my $feed = $gateway->feed('postgres');
@@ -74,7 +74,7 @@ for my $way (
 	$gateway->{channel}->next(1.5);
 	my $wakeups = $gateway->wakeups;
 	$gateway->{channel}->next(3);
-	is($gateway->wakeups, $wakeups, 'nobody is connected: it sleeps');
+	is($gateway->wakeups, $wakeups, 'without clients it sleeps');
 	my $slow = $gateway->connect;
 	syswrite $slow, "GET /ws HTTP/1.1\r\n";
 	like($gateway->answer($slow), qr/^HTTP\/1\.1 408 /, 'but a handshake that is not complete in time is answered with 408');
@@ -82,7 +82,7 @@ for my $way (
 	is($gateway->wait(5), 0, 'it ends');
 }
 
-# what it has and shows
+# its descriptors and command line
 my $gateway = Gateway->new(limit => 100, max_clients => 1000);
 my $feed = $gateway->feed('postgres');
 open my $environ, '<', "/proc/$gateway->{pid}/environ";
@@ -94,7 +94,7 @@ like(join("\n", @{ $gateway->{channel}{log} }), qr/1000 clients need more file d
 open my $oom, '<', "/proc/$gateway->{pid}/oom_score_adj";
 is(<$oom> + 0, 1000, 'out of memory, the kernel ends it before any other');
 
-# descriptors used up, as far as one can tell: the limit is below what is open
+# no descriptors left: the limit is lower than the number of open ones
 my $descriptors = $gateway->descriptors;
 system('prlimit', "--pid=$gateway->{pid}", "--nofile=$descriptors:100") == 0 or die 'prlimit';
 my @sockets = map { $gateway->connect } 1 .. 10;
@@ -116,12 +116,12 @@ $gateway->stats(sub { $_[0]{clients} == 1 });
 my ($type) = map { $_ ? $_->{type} : 'nothing' } $gateway->{channel}->next(2.5);
 is($type, 'nothing', 'no counters while nothing changes');
 
-# a warning for what is no origin
+# a warning for an invalid origin
 $gateway->configure(origins => 'https://ok.example, nonsense');
 ok($gateway->until(sub { $gateway->{channel}->next(0); grep {/"nonsense" .* is no origin/} @{ $gateway->{channel}{log} } }),
 	'an entry of allowed_origins that is none is reported');
 
-# a slow handshake is ended in time; the rest goes on
+# a slow handshake is ended in time; other connections continue
 my $slow = $gateway->connect;
 syswrite $slow, "GET /ws HTTP/1.1\r\n";
 ok($client->quiet, 'others are served meanwhile');

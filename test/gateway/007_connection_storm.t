@@ -21,7 +21,7 @@ my %streams = (c => 1, d => 2, steady => 99);
 
 my $steady;
 
-# The feed's side: answer what has come, send some events.
+# The feed's side: answer requests, and send some events.
 sub pump
 {
 	while (my $message = $feed->next(0))
@@ -79,7 +79,7 @@ for my $round (1 .. $rounds)
 }
 @open = ();
 my $stats = $gateway->stats(sub { pump(); $_[0]{clients} == 1 && $_[0]{queued} == 0 });
-is($stats->{clients}, 1, 'all but one are gone');
+is($stats->{clients}, 1, 'all clients but one have ended');
 is($stats->{subscriptions}, 1, 'and so are their subscriptions');
 cmp_ok($stats->{accepted}, '>', $rounds / 10, 'many had come');
 ok($gateway->until(sub { $gateway->descriptors <= $descriptors }), 'no descriptor is leaked') or diag $gateway->descriptors;
@@ -88,7 +88,7 @@ my $message = $steady->message;
 $message = $steady->message while $message && !$message->{e};
 is_deeply($message, { e => 'steady' }, 'the one that stayed is served');
 
-# A thousand at once, each with a subscription; then all are gone at once.
+# A thousand at once, each with a subscription; then all end at once.
 my @clients = map { $gateway->connect } 1 .. 500;
 syswrite $_, $handshake . $subscribe for @clients;
 $stats = $gateway->stats(sub { pump(); $_[0]{clients} == 501 });

@@ -13,11 +13,11 @@ my $gateway = Gateway->new;
 my $feed = $gateway->feed('postgres', id => 100);
 my $filler = 'x' x 20_000;
 
-is_deeply($gateway->clients, {}, 'nobody');
+is_deeply($gateway->clients, {}, 'no clients');
 my $idle = $gateway->backend;
 is_deeply($gateway->clients($idle), {}, 'nor for another backend');
 
-# what is told of a client
+# the row of a client
 my $since = time;
 my $client = $gateway->client(headers => { 'Sec-WebSocket-Protocol' => 'pg_notifyd.v1' });
 my $port = $client->{socket}->sockport;
@@ -34,7 +34,7 @@ $client->call('ping');
 my $told = $gateway->clients->{$port};
 my $connected_at = delete $told->{connected_at};
 ok($connected_at >= ($since - 1) * 1e6 && $connected_at <= (time + 1) * 1e6, 'when it connected');
-cmp_ok(delete $told->{bytes}, '>', 100, 'what was written to it');
+cmp_ok(delete $told->{bytes}, '>', 100, 'bytes written to it');
 is_deeply($told,
 	{ type => 'CLIENT', port => $port, address => '127.0.0.1', database => 'postgres', role => '',
 		subprotocol => 'pg_notifyd.v1', channels => [ 'b', "caf\xc3\xa9" ], timeline => 1, id => 103, lag => 0,

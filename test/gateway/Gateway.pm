@@ -78,7 +78,7 @@ sub _spawn
 	my $null = POSIX::open('/dev/null', POSIX::O_RDWR());
 	POSIX::dup2($null, $_) for 0 .. 1;
 	POSIX::close($null);
-	# What the sanitizers are told is all that is let in of the environment.
+	# Only the options of the sanitizers are passed in the environment.
 	%ENV = map { $_ => $ENV{$_} } grep { exists $ENV{$_} } qw(ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS);
 	my @command = ('pg_notifyd: gateway 0');
 	if ($limit)
@@ -217,7 +217,7 @@ sub feed
 	return $feed;
 }
 
-# What a backend is told that asks who is connected; this is its connection, after it has asked.
+# The answer to a backend that asks for the clients; the argument is its connection, after the request.
 sub backend
 {
 	my ($self) = @_;

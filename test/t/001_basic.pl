@@ -45,7 +45,7 @@ cmp_ok($update->{id}, '>', $insert->{id}, 'ids grow');
 sql(q{DELETE FROM orders WHERE id = 1});
 my $delete = $client->next_event;
 is($delete->{op}, 'DELETE', 'DELETE');
-is($delete->{old}{name}, 'Lemonade', 'the row that is gone');
+is($delete->{old}{name}, 'Lemonade', 'the deleted row');
 ok(!defined $delete->{new}, 'no new row');
 
 sql('TRUNCATE orders');

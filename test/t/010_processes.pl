@@ -149,8 +149,8 @@ works('it works')->close;
 	wait_for($refused, 'a third client to be refused');
 	pass('a third client of an address is refused where 2 are allowed');
 	reload(max_clients_per_address => 0);
-	wait_for(sub { !$refused->() }, 'a third client to be let in');
-	pass('and let in where there is no limit');
+	wait_for(sub { !$refused->() }, 'a third client to be accepted');
+	pass('and accepted without a limit');
 	$_->close foreach @clients;
 }
 
@@ -169,7 +169,7 @@ works('it works')->close;
 		wait_for(sub { my ($new) = gateway_pids($node); $new && $new != $old }, 'a new gateway');
 		wait_healthy($node);
 		cmp_ok(time - $since, '<=', 2, "round $round: it is back within 2 s");
-		ok(gone($old), 'the old one is reaped');
+		ok(gone($old), 'the old process is reaped');
 	}
 	is(sql('SELECT pg_postmaster_start_time()'), $started, 'the server was not restarted');
 	is(worker('pg_notifyd launcher'), $launcher, 'nor the launcher');
@@ -189,11 +189,11 @@ works('it works')->close;
 
 	sql("SELECT pg_cancel_backend($launcher)");
 	sql("SELECT pg_terminate_backend($launcher)");
-	is(($client->wait_closed)[0], 1001, 'clients are told that it goes away');
+	is(($client->wait_closed)[0], 1001, 'clients get close code 1001');
 	worker('pg_notifyd launcher', $launcher);
 	works('it works with a new launcher')->close;
-	ok(gone(@gateways), 'the old gateway is gone');
-	is(worker('pg_notifyd feed'), $feed, 'the feed has gone on');
+	ok(gone(@gateways), 'the old gateway has ended');
+	is(worker('pg_notifyd feed'), $feed, 'the same feed still runs');
 }
 
 # Another port: the new one is bound first, the clients are sent there.
@@ -203,13 +203,13 @@ works('it works')->close;
 	my $client = works('on the old port');
 
 	reload(port => $new);
-	is(($client->wait_closed)[0], 1012, 'the clients of the old port are told that it restarts');
+	is(($client->wait_closed)[0], 1012, 'the clients of the old port get close code 1012');
 	$node->{notifyd_port} = $new;
 	works('on the new port')->close;
-	ok(!accepts($old), 'nobody listens on the old port');
+	ok(!accepts($old), 'the old port is closed');
 }
 
-# A port that is taken: one line in the log, and what works goes on until it is free.
+# A port in use: one line in the log, and the rest works until it is free.
 {
 	my $old = notifyd_port($node);
 	my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5, Proto => 'tcp');
@@ -278,12 +278,12 @@ foreach my $mode ('smart', 'fast', 'immediate')
 	cmp_ok(time - $since, '<', 5, "$mode shutdown takes its time only");
 	my ($code) = $client->wait_closed;
 	is($code, 1001, "$mode: clients are told") if $mode ne 'immediate';
-	wait_for(sub { gone(@pids) }, "$mode: no process");
-	ok(!accepts(notifyd_port($node)), "$mode: nobody listens");
+	wait_for(sub { gone(@pids) }, "$mode: no process to be left");
+	ok(!accepts(notifyd_port($node)), "$mode: the port is closed");
 	$node->start;
 }
 
-# A gateway that hangs is in nobody's way.
+# A gateway that hangs does not delay the shutdown.
 {
 	wait_healthy($node);
 	my @gateways = gateway_pids($node);
@@ -303,11 +303,11 @@ foreach my $round (1 .. 3)
 	kill 'STOP', gateway_pids($node) if $round == 2;
 	$node->kill9;
 	wait_for(sub { gone(@pids) }, 'no process');
-	ok(!accepts(notifyd_port($node)), "round $round: nobody listens after kill -9 of the postmaster");
+	ok(!accepts(notifyd_port($node)), "round $round: the port is closed after kill -9 of the postmaster");
 	$node->start;
 }
 
-# A killed launcher is a crash to PostgreSQL: everything starts anew, with one gateway.
+# PostgreSQL treats a killed launcher as a crash: everything restarts, with one gateway.
 {
 	wait_healthy($node);
 	my $launcher = worker('pg_notifyd launcher');

@@ -79,7 +79,7 @@ my $offset = -s $node->logfile;
 timed('DROP DATABASE shop3', 'DROP DATABASE');
 timed('DROP DATABASE shop2 WITH (FORCE)', 'DROP DATABASE WITH (FORCE)');
 feeds_are(qq{$odd postgres}, 'the others have their feeds');
-unlike(slurp_file($node->logfile, $offset), qr/FATAL: .*does not exist/, 'no feed was started for what was gone');
+unlike(slurp_file($node->logfile, $offset), qr/FATAL: .*does not exist/, 'no feed was started for a dropped database');
 is(sql("SELECT count(*) FROM notifyd.stats WHERE name LIKE 'shop%'"), 0, 'no trace is left in the statistics');
 
 # Who may not run such a command may not stop a feed with it.
@@ -155,7 +155,7 @@ like(slurp_file($node->logfile, $offset), qr/DETAIL:  These databases wait for o
 like(slurp_file($node->logfile, $offset), qr/HINT:  Increase max_worker_processes, now 3/, 'and a hint');
 $client->close;
 $client = subscribe($other);
-feeds_are($other, 'a slot that nobody needs any more is used');
+feeds_are($other, 'a slot that has become free is used');
 my @lines = slurp_file($node->logfile, $offset) =~ /(no free background worker slot)/g;
 is(scalar @lines, 1, 'it was logged once');
 $client->close;

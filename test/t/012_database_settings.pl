@@ -41,7 +41,7 @@ sub works
 	return;
 }
 
-# The database's feed is replaced; what it connects with is what is set now.
+# Replace the database's feed; the new one connects with the present settings.
 sub restart_feed
 {
 	my $old = feed_pid();
@@ -77,7 +77,7 @@ foreach my $settings (
 	sql("SET ROLE owner; ALTER DATABASE $database SET $_") foreach @$settings;
 	restart_feed();
 	sql("ALTER DATABASE $database RESET ALL");
-	works("a feed that starts with another $what does its work");
+	works("a feed that starts with another $what works");
 	my @ends = slurp_file($node->logfile, $offset) =~ /(background worker "pg_notifyd feed[^\n]* exited with exit code 1)/g;
 	cmp_ok(scalar @ends, '<=', 1, 'and no other ended before it');
 }
@@ -99,7 +99,7 @@ foreach my $settings (
 		$session->query("BEGIN; SAVEPOINT s");
 		$session->query($_) foreach split /; (?=SELECT)/, $command;
 		$session->query("ROLLBACK TO s");
-		works("$what gives the database back with its savepoint");
+		works("$what ends its hold on the database with its savepoint");
 		is($session->query('SELECT pg_current_xact_id_if_assigned() IS NULL OR true'), 't', 'the transaction is still open');
 		$session->query('ROLLBACK');
 	}

@@ -129,7 +129,7 @@ becomes(q{lag = '0'}, q{kind = 'database'}, 't', 'nothing waits to be delivered'
 	becomes('in_flight', q{kind = 'database'}, 1, 'a commit waits for a standby');
 	$node->safe_psql('postgres', 'SET synchronous_commit = local; INSERT INTO orders VALUES (5)');
 	my $since = sql('SELECT clock_timestamp()');
-	becomes(q{lag > '3s'}, q{kind = 'database'}, 't', 'the lag of what waits behind it grows');
+	becomes(q{lag > '3s'}, q{kind = 'database'}, 't', 'the lag of the events waiting behind it grows');
 	is(stats("lag >= clock_timestamp() - '$since'", q{kind = 'database'}), 't', 'as that gets older');
 	health_becomes(qr/^503 .*late/, 'a watermark that is held makes the whole unhealthy');
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");

@@ -1,4 +1,4 @@
-# Feeds end when nobody is subscribed, and start again for subscribers and for retention. Choice of
+# Feeds end when there are no subscribers, and start again for subscribers and for retention. Choice of
 # databases; worker slots.
 use strict;
 use warnings;
@@ -53,21 +53,21 @@ my $table = q{
 sql($table);
 
 # It leaves, and that is no fault.
-state_is('postgres', 'asleep', 'a feed that nobody needs leaves');
+state_is('postgres', 'asleep', 'a feed that is not needed ends');
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}), 0, 'its slot is free');
 wait_for(sub { health() eq '200 ok' }, 'health');
 is(health(), '200 ok', 'that is healthy');
 like(health('?database=postgres'), qr/^200 ok, asleep/, 'and said of the database');
 is(sql(q{SELECT lag IS NULL FROM notifyd.stats WHERE kind = 'database'}), 't', 'there is no lag');
 
-# A client is let in, has a position at once, and wakes the feed when it subscribes.
+# A client is accepted, has a position at once, and its subscription starts the feed.
 my $client = notifyd_client($node);
 my $position = $client->ping->{position};
 like($position, qr/^\d+-[1-9]\d*$/, 'a client has a position although there is no feed');
 is(sql(q{SELECT state FROM notifyd.stats WHERE kind = 'database'}), 'asleep', 'which is still not there');
 sql('INSERT INTO t SELECT generate_series(1, 5)');
 $client->subscribe('t', since => $position);
-is(join(' ', map { $client->next_event->{key}{id} } 1 .. 5), '1 2 3 4 5', 'what was written meanwhile is not missing');
+is(join(' ', map { $client->next_event->{key}{id} } 1 .. 5), '1 2 3 4 5', 'with the events written meanwhile');
 state_is('postgres', 'running', 'a subscription starts the feed');
 ok($node->poll_query_until('postgres',
 		q{SELECT clock_timestamp() - backend_start > interval '1 s' FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}),
@@ -171,7 +171,7 @@ $client->close;
 	$shop->close;
 	state_is('shop', 'asleep', 'asleep');
 	sql('DROP DATABASE shop');
-	wait_for(sub { health('?database=shop') =~ /^503/ }, 'it to be gone');
+	wait_for(sub { health('?database=shop') =~ /^503/ }, 'the database to be dropped');
 	like(sql(q{SELECT string_agg(name, ' ') FROM notifyd.stats}), qr/^(postgres 0|0 postgres)$/, 'a database that is asleep is dropped');
 }
 

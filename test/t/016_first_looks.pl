@@ -53,10 +53,10 @@ sql("CREATE DATABASE $_") foreach @names;
 	wait_for(sub { push @{ $answers{order} }, health(); $answers{order}[-1] eq '200 ok' }, 'health');
 	unlike(join("\n", @{ $answers{order} }), qr/^200.*\n503/s, 'health does not flip while databases are looked at');
 	note join ', ', @{ $answers{order} };
-	unlike(log_since($offset), qr/no free background worker slot/, 'the log does not complain of slots that nobody needs');
+	unlike(log_since($offset), qr/no free background worker slot/, 'the log has no errors about missing slots');
 }
 
-# A client of the last one is let in as soon as it has been looked at, before others.
+# A client of the last database is accepted as soon as that one is checked, before others.
 {
 	$node->restart;
 	my $client = notifyd_client($node, database => $names[-1]);

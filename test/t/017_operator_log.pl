@@ -99,7 +99,7 @@ state_is('shop', 'running', 'another feed is started');
 sql('INSERT INTO t VALUES (2)', 'shop');
 is($client->next_event->{key}{id}, 2, 'clients notice nothing of the change');
 kill 'TERM', gateway_pids($node);
-is(($client->wait_closed)[0], 1012, 'the clients of a gateway that is ended while the server goes on may come back at once');
+is(($client->wait_closed)[0], 1012, 'the clients of a gateway that ends while the server runs get close code 1012');
 wait_healthy($node, 'shop');
 $node->stop;
 unlike(slurp_file($node->logfile, $offset), qr/FATAL:  terminating background worker "pg_notifyd/, 'no feed ends with an error');

@@ -65,7 +65,7 @@ $client->send_text('{"method":"subscribe","channel":"orders"}');
 $client->send_text('{"method":"subscribe","channel":"no such"}');
 my $error;
 do { $error = $client->next_message('error') } while ($error->{data}{channel} // '') ne 'no such';
-is($error->{code}, -32004, 'a request without id that fails is told by an error notification');
+is($error->{code}, -32004, 'a failed request without id gives an error notification');
 is(scalar($client->received), $before + 1, 'one that succeeds has no answer');
 is($client->call('subscribe', { channel => 'orders' })->{error}{code}, -32602, 'subscribing twice is an error');
 
@@ -83,7 +83,7 @@ my $late = notifyd_client($node);
 my $subscribed = $late->subscribe('orders', since => '1-1');
 my $reset = $late->next_message('reset');
 is($reset->{channel}, 'orders', 'reset: a position before everything that is kept');
-like($reset->{position}, qr/^\d+-\d+$/, 'tells where to go on');
+like($reset->{position}, qr/^\d+-\d+$/, 'has the position to resume from');
 ok(length $reset->{reason}, 'and why');
 $late->unsubscribe('orders');
 $late->subscribe('orders', since => '7-9007199254740991');

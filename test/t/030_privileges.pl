@@ -100,7 +100,7 @@ do { $next = $late->next_message } while $next->{reason} || !$next->{op};
 is($next->{key}{id}, 4, 'the older event of the whole row is not sent');
 $late->close;
 
-# Row security: the policies are not evaluated, so nobody whom they concern may subscribe.
+# Row security: the policies are not evaluated, so roles that they apply to may not subscribe.
 sql(q{
 	CREATE TABLE tips (id int PRIMARY KEY, whose text);
 	GRANT SELECT ON tips TO guest;
@@ -113,7 +113,7 @@ is_deeply([ $error->{code}, $error->{data}{channel} ], [ -32003, 'tips' ], 'ENAB
 is(refused($client, 'tips'), -32003, 'and refuses it');
 
 # Channels that are no table.
-is(refused($client, 'lobby'), -32004, 'a channel nobody was granted');
+is(refused($client, 'lobby'), -32004, 'a channel without grants');
 sql(q{SELECT notify_grant('lobby', 'guest')});
 becomes($client, 'lobby', 0, 'notify_grant');
 sql(q{SELECT notify_send('lobby', '"hello"')});
@@ -140,7 +140,7 @@ is_deeply([ $out, $err ], [ 't', '' ], 'one that one may not read is as if there
 sql(q{ALTER SYSTEM SET pg_notifyd.anonymous_role = ''});
 $node->reload;
 is(($client->wait_closed)[0], 1008, 'without an anonymous role such clients are closed');
-is(notifyd_client($node)->status, 401, 'and not let in');
+is(notifyd_client($node)->status, 401, 'and is refused');
 sql(q{ALTER SYSTEM SET pg_notifyd.anonymous_role = 'guest'});
 $node->reload;
 wait_for(sub { notifyd_client($node)->connected }, 'anonymous clients');

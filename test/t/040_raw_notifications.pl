@@ -51,7 +51,7 @@ $client->unsubscribe('simple');
 $node->safe_psql('postgres', q{NOTIFY simple, 'late'; NOTIFY "With Spaces", 'next'});
 is($client->next_event->{payload}, 'next', 'unsubscribed');
 
-# The feed's own LISTENs do not hold the queue back: not while it is busy, and not when nobody is
+# The feed's own LISTENs do not hold the queue back: neither while it is busy, nor when nobody is
 # there.
 sub fill_queue
 {
@@ -69,7 +69,7 @@ $client->start_reading;
 is_deeply([ map { $_->{payload} =~ /^(\d+)/ && $1 } $client->next_events(1000) ], [ 1 .. 1000 ], 'who then has them all');
 $client->close;
 fill_queue();
-ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and when nobody listens');
+ok($node->poll_query_until('postgres', 'SELECT pg_notification_queue_usage() = 0'), 'and without listeners');
 
 # notify => true: the ids of a watch's events for plain LISTEN clients; with notify_rows the whole
 # events, which subscribers do not get twice.

@@ -13,11 +13,11 @@ is($status, 0, 'CREATE EXTENSION works');
 like($err, qr/WARNING:.*shared_preload_libraries/, 'and warns');
 $node->safe_psql('postgres', 'CREATE TABLE orders (id int PRIMARY KEY)');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT notify_watch('orders'); INSERT INTO orders VALUES (1)});
-like($err, qr/ERROR:  pg_notifyd is not loaded/, 'what needs the workers is an error');
+like($err, qr/ERROR:  pg_notifyd is not loaded/, 'functions that need the workers raise an error');
 like($err, qr/HINT:  .*shared_preload_libraries = 'pg_notifyd'/, 'with the line that is missing as the hint');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT notify_send('x', '1')});
 like($err, qr/ERROR:  pg_notifyd is not loaded/, 'notify_send');
-is_deeply([ listener_pids(notifyd_port($node)) ], [], 'nobody listens');
+is_deeply([ listener_pids(notifyd_port($node)) ], [], 'the port is closed');
 is($node->safe_psql('postgres', 'DROP EXTENSION pg_notifyd; SELECT 1'), 1, 'DROP EXTENSION works');
 
 # And with the line it works, without anything else.

@@ -75,7 +75,7 @@ sub summary
 	  or die 'something is left in flight';
 	$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 	$node->reload;
-	is(summary($client->next_event), 'INSERT:a:3:1/1', 'what a terminated backend had committed comes');
+	is(summary($client->next_event), 'INSERT:a:3:1/1', 'an event that a terminated backend had committed arrives');
 	eval { $ended->quit };
 }
 
@@ -97,8 +97,8 @@ sub summary
 	$other->quit;
 }
 
-# A transaction's events stand together in the order of its statements, over tables; what was rolled
-# back is not there.
+# A transaction's events are together, in the order of its statements, across tables; what was rolled
+# back is missing.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -121,7 +121,7 @@ sub summary
 	});
 	is(summary($client->next_events(5)),
 		'INSERT:a:20:1/4 INSERT:b:20:2/4 UPDATE:a:20:3/4 DELETE:a:20:4/4 INSERT:a:23:1/1',
-		'statement order, over tables, without what was rolled back');
+		'in the order of statements, across tables, without what was rolled back');
 	my @events = $client->events;
 	is_deeply([ map { $_->{id} - $events[0]{id} } @events[ 0 .. 3 ] ], [ 0, 1, 2, 3 ], 'ids of a transaction are dense');
 	is(scalar(grep { $_->{tx} != $events[0]{tx} } @events[ 0 .. 3 ]), 0, 'and it has one tx');
@@ -166,7 +166,7 @@ sub summary
 		$resumed->wait_for(sub { scalar($resumed->events) >= $want + 1 }, 'the event after');
 		my @rest = $resumed->events;
 		is(scalar(@rest), $want + 1, "nothing lost or doubled behind event $at");
-		is($rest[-1]{key}{id}, $at - 100000, 'and it goes on live');
+		is($rest[-1]{key}{id}, $at - 100000, 'and then live');
 		is($rest[0]{id}, $events[ $at + 1 ]{id}, 'the first is the next one') if $at < $n - 1;
 		$resumed->close;
 	}
@@ -201,7 +201,7 @@ sub summary
 	$writer->quit;
 }
 
-# Positions that cannot be gone on from.
+# Positions that a client cannot resume from.
 {
 	my $client = notifyd_client($node);
 	my $position = $client->subscribe('a')->{position};
@@ -218,13 +218,13 @@ sub summary
 		my $reset = $other->next_message('reset');
 		like($reset->{reason}, $reason, "a position $name gets a reset");
 		is($reset->{channel}, 'a', 'for the channel');
-		is($reset->{position}, $result->{position}, 'with the position to go on from');
+		is($reset->{position}, $result->{position}, 'with the position to resume from');
 	}
 	my $answer = $client->call('subscribe', { channel => 'b', since => 'yesterday' });
 	is($answer->{error}{code}, -32602, 'a malformed position is an error');
 }
 
-# After a crash with synchronous_commit = off, nobody has seen what is not there, and ids go on.
+# After a crash with synchronous_commit = off, no client has seen lost events, and ids increase.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -256,7 +256,7 @@ sub summary
 	is(scalar(grep { !$seen{$_} } keys %there), 0, 'every row that survived has been seen') if @events;
 }
 
-# Retention: events beyond it are gone, a position before it gets a reset, and the log does not
+# Retention: older events are removed, a position before them gets a reset, and the log does not
 # grow.
 {
 	my $client = notifyd_client($node);
@@ -274,7 +274,7 @@ sub summary
 	my $result = $resumed->subscribe('a', since => $old);
 	like($resumed->next_message('reset')->{reason}, qr/retained/, 'a position before the retained events gets a reset');
 	$node->safe_psql('postgres', q{INSERT INTO a VALUES (400002, 'two')});
-	is($resumed->next_event->{key}{id}, 400002, 'and goes on');
+	is($resumed->next_event->{key}{id}, 400002, 'and continues');
 	is($client->next_event->{key}{id}, 400002, 'the one that was connected missed nothing');
 	is($node->safe_psql('postgres', 'SELECT notify_fetch(' . $first->{id} . ') IS NULL'), 't', 'notify_fetch() has it no more');
 }

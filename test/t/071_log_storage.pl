@@ -106,7 +106,7 @@ for my $options ('FULL', 'TRUNCATE', 'FULL, TRUNCATE off')
 {
 	my ($result, undef, $stderr) = $node->psql('postgres', "VACUUM ($options) gone, notifyd.log_0, notifyd.bulk_0");
 	like($stderr, qr/WARNING:  skipping "log_0".*DETAIL:.*HINT:.*skipping "bulk_0"/s, "VACUUM ($options) skips the log");
-	is($result, 0, 'and goes on');
+	is($result, 0, 'and continues');
 }
 is($node->safe_psql('postgres', q{SELECT pg_relation_size('gone')}), 0, 'with other tables');
 $node->safe_psql('postgres', 'VACUUM (FULL) notifyd.log_0');

@@ -77,7 +77,7 @@ for my $damage (sort keys %damages)
 	is($live->next_event->{key}{id}, $id, 'others get events');
 	$live->close;
 	unlike(slurp_file($node->logfile, $log), qr/terminated by signal|PANIC/, 'and nothing crashes');
-	is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server goes on');
+	is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $started, 'the server still runs');
 	$node->stop;
 }
 
@@ -98,6 +98,6 @@ wait_healthy($node);
 $client = notifyd_client($node);
 $client->subscribe('a');
 $node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('anew')});
-is($client->next_event->{new}{v}, 'anew', 'with the extension made anew, all is well');
+is($client->next_event->{new}{v}, 'anew', 'a new extension works');
 
 done_testing();

@@ -21,13 +21,13 @@ $node->safe_psql(
 my $client = notifyd_client($node);
 $client->subscribe('a');
 
-# What comes next to the client is the event of what is done now: nothing of before came, and
+# The next event of the client is the one of this change: no earlier one came, and
 # nothing holds it back.
 sub all_is_well
 {
 	my ($what) = @_;
 	$node->safe_psql('postgres', "INSERT INTO a (v) VALUES ('after $what')");
-	is($client->next_event->{new}{v}, "after $what", "$what: the next event to come is that of what came after");
+	is($client->next_event->{new}{v}, "after $what", "$what: the next event is the one after it");
 	is($node->safe_psql('postgres', q{SELECT in_flight FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
 		'0', "$what: nothing is in flight");
 	return;
@@ -72,7 +72,7 @@ sub stop_transaction
 		$holder->query_safe("BEGIN; LOCK TABLE $logs IN EXCLUSIVE MODE; SELECT 1");
 	}
 
-	# What ends by itself is waited for; what is ended from outside is let run.
+	# Wait for sessions that end by themselves, and let those run that are terminated.
 	my ($before, $after) = $stop->{set} ? ('', '\echo now') : ('\echo now', '');
 	$session->query_until(
 		qr/now/, "

@@ -86,7 +86,7 @@ sub values_of
 		COMMIT;
 	});
 	unlike($stderr, qr/leak/, 'a file that is not needed any more is closed');
-	is(() = $stderr =~ /temp_file_limit/g, 1, 'the transaction goes on without the file that failed');
+	is(() = $stderr =~ /temp_file_limit/g, 1, 'the transaction continues without the file that failed');
 	is($node->safe_psql('postgres', 'SELECT v FROM a WHERE id = 3'), 'three', 'and commits');
 }
 
@@ -112,7 +112,7 @@ sub values_of
 	is(feed_pid(), $pid, 'the feed has lived on');
 }
 
-# Without CONNECT on the database nobody reads anything in it.
+# Without CONNECT on the database a role can read nothing in it.
 {
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
@@ -122,7 +122,7 @@ sub values_of
 	is($client->call('subscribe', { channel => 'a' })->{error}{code}, -32003, 'and there is no new one');
 	$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO guest');
 	$client->wait_for(sub { $client->call('subscribe', { channel => 'a' })->{result} }, 'GRANT CONNECT takes effect');
-	is(scalar($client->events), 0, 'nothing of what came in between');
+	is(scalar($client->events), 0, 'without the events in between');
 	$node->safe_psql('postgres', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC');
 }
 
@@ -132,7 +132,7 @@ sub values_of
 	my $client = notifyd_client($node);
 	$client->subscribe('a');
 	$node->safe_psql('postgres', q{INSERT INTO a VALUES (4, '\x61ff62e6bc'::bytea::text)});
-	is($client->next_event->{new}{v}, "a\x{fffd}b\x{fffd}\x{fffd}", 'what is not valid is replaced');
+	is($client->next_event->{new}{v}, "a\x{fffd}b\x{fffd}\x{fffd}", 'invalid characters are replaced');
 	$node->safe_psql('postgres', 'DROP CAST (bytea AS text)');
 }
 
@@ -147,12 +147,12 @@ sub values_of
 	});
 	$node->poll_query_until('postgres', 'SELECT count(*) > 1 FROM notifyd.log_segment') or die 'no rotation';
 	$node->safe_psql('postgres', q{SET synchronous_commit = local; SELECT pg_notify('raw', 'here')});
-	is($client->next_event->{payload}, 'here', 'the feed goes on while there is no standby');
+	is($client->next_event->{payload}, 'here', 'the feed works while there is no standby');
 	is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'}), 0, 'and waits for none');
 	reload_with("synchronous_standby_names = ''\npg_notifyd.retention_size = '1GB'");
 }
 
-# The extension is dropped and made anew, and that is rolled back, while another session has a
+# The extension is dropped and created again, and that is rolled back, while another session has a
 # message pending.
 {
 	my $client = notifyd_client($node);
@@ -192,7 +192,7 @@ foreach my $ahead (5000, -2)
 	$client->subscribe('a', since => $position);
 	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'new' } $client->events }, 'the last event');
 	is(join(' ', map { "$_->{op}:$_->{key}{id}" } grep { $_->{op} ne 'DELETE' } $client->events),
-		'INSERT:11 INSERT:12 INSERT:13 INSERT:14 UPDATE:14', "every event is there, $ahead ids ahead");
+		'INSERT:11 INSERT:12 INSERT:13 INSERT:14 UPDATE:14', "all events, $ahead ids ahead");
 }
 
 # What is set for the database does not concern the feed.
@@ -235,13 +235,13 @@ foreach my $ahead (5000, -2)
 	$standby->safe_psql('postgres', q{UPDATE a SET v = 'promoted' WHERE id = 2});
 	$segment = $standby->safe_psql('postgres', $newest);
 	is($standby->safe_psql('postgres', "SELECT count(*) FROM notifyd.log_$segment WHERE event LIKE '%promoted%'"), 1,
-		'after the promotion the log goes on where it was');
+		'after the promotion the log continues where it was');
 	$standby->stop;
 	$node->start;
 	wait_healthy($node);
 }
 
-# DROP EXTENSION where nobody is subscribed.
+# DROP EXTENSION without subscribers.
 {
 	my $offset = -s $node->logfile;
 	$node->safe_psql('postgres', 'DROP EXTENSION pg_notifyd');

@@ -38,7 +38,7 @@ insert($primary, 3);
 push @seen, $client->next_event;
 $primary->wait_for_catchup($standby);
 
-# The standby is cut off, and the primary goes on for a while.
+# The standby is cut off, and the primary continues for a while.
 $standby->stop('fast');
 insert($primary, 4);
 push @seen, $client->next_event;
@@ -49,16 +49,16 @@ $standby->promote;
 wait_healthy($standby);
 is($standby->safe_psql('postgres', 'SELECT max(id) FROM t'), 3, 'the promoted standby lacks the last row');
 
-# Who has not seen the lost part goes on as if nothing had happened.
+# A client that has not seen the lost part resumes without a reset.
 my $lucky = notifyd_client($standby);
 is($lucky->subscribe('t', since => $seen[1]{position})->{position} =~ s/^\d+-//r,
 	$seen[1]{id}, 'a position of the common history is good');
 insert($standby, 5);
 my @rest = $lucky->next_events(2);
-is_deeply([ map { $_->{key}{id} } @rest ], [ 3, 5 ], 'what is in between and what comes');
+is_deeply([ map { $_->{key}{id} } @rest ], [ 3, 5 ], 'the events in between and later ones');
 is($rest[0]{id}, $seen[2]{id}, 'an event has the same id on both');
 unlike($rest[1]{position}, qr/^$timeline-/, 'and the timeline is a new one');
-cmp_ok($rest[1]{id}, '>', $seen[3]{id}, 'ids go on beyond those of the lost part');
+cmp_ok($rest[1]{id}, '>', $seen[3]{id}, 'ids continue after those of the lost part');
 is(scalar(grep { ($_->{method} // '') eq 'reset' } $lucky->received), 0, 'without a reset');
 
 # Also who has seen the last event that is common.
@@ -66,13 +66,13 @@ my $edge = notifyd_client($standby);
 $edge->subscribe('t', since => $seen[2]{position});
 is($edge->next_event->{key}{id}, 5, 'the last common position is good');
 
-# Who has seen it is told.
+# A client that has seen it gets a reset.
 my $unlucky = notifyd_client($standby);
 my $result = $unlucky->subscribe('t', since => $seen[3]{position});
 my $reset = $unlucky->next_message('reset');
 like($reset->{reason}, qr/timeline/, 'a position of the lost part gets a reset');
 insert($standby, 6);
-is($unlucky->next_event->{key}{id}, 6, 'and goes on');
+is($unlucky->next_event->{key}{id}, 6, 'and continues');
 
 # Dropped and created again: other tables, other ids, and old positions are known to be too old.
 my $old = ($lucky->events)[-1]{position};
@@ -91,7 +91,7 @@ wait_for(
 like($client->next_message('reset')->{reason}, qr/retained/, 'a position of before gets a reset');
 insert($standby, 7);
 my $event = $client->next_event;
-is($event->{key}{id}, 7, 'and it goes on');
+is($event->{key}{id}, 7, 'and it continues');
 cmp_ok($event->{id}, '>', $old_id, 'with ids that were not used before');
 
 $standby->stop;

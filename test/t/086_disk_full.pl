@@ -1,6 +1,6 @@
 # The log cannot be written: the transaction that needs it fails as a whole, others continue, and
 # all succeed when there is space again. A limit on file sizes, set on the postmaster and inherited
-# by backends, stands for the full disk.
+# by backends, simulates a full disk.
 
 use strict;
 use warnings;
@@ -43,7 +43,7 @@ while ($status == 0 && $id < 100)
 isnt($status, 0, "transaction $id fails");
 like($err, qr/could not (?:extend|write)/, 'and says why');
 is($node->safe_psql('postgres', "SELECT count(*) FROM t WHERE id >= $id"), 0, 'as a whole');
-is($node->safe_psql('postgres', 'CREATE TABLE unwatched AS SELECT 1 AS one; SELECT one FROM unwatched'), 1, 'others go on');
+is($node->safe_psql('postgres', 'CREATE TABLE unwatched AS SELECT 1 AS one; SELECT one FROM unwatched'), 1, 'other sessions continue');
 
 limit_file_size('unlimited');
 $node->safe_psql('postgres', "INSERT INTO t VALUES (1000)");
@@ -52,7 +52,7 @@ pass('with space back events come again');
 is_deeply(
 	[ map { $_->{op} eq 'INSERT' ? $_->{key}{id} : $_->{payload}{n} } $client->events ],
 	[ (map { ($_, $_) } 1 .. $id - 1), 1000 ],
-	'and what was committed came, all of it and once');
+	'and all committed events arrived once');
 is($node->safe_psql('postgres', q{SELECT in_flight FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
 	0, 'nothing is left in flight');
 

@@ -76,7 +76,7 @@ for my $load ([ 8000, 640, 'small events' ], [ 400, 32_000, 'large events' ])
 	my ($rows, $bytes, $what) = @$load;
 	my $written = stat_of('events_written');
 	my ($size) = sizes_while(("CALL write($rows, $bytes)") x 3);
-	is(stat_of('events_written') - $written, 3 * $rows, "$what: all are written, and nobody waited for a lock");
+	is(stat_of('events_written') - $written, 3 * $rows, "$what: all are written, without waiting for a lock");
 	cmp_ok($size, '>', $limit * 0.7, "$what: the log is used");
 	note("$what: largest size ", $size / $limit, ' of the limit');
 	cmp_ok($size, '<=', $limit * 1.5, "$what: and stays within its bound");
@@ -120,14 +120,14 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	$_->close for @clients;
 }
 
-# Who holds a lock on the log's tables, as a dump of them does, is in nobody's way; the log shrinks
-# when it is gone.
+# A session with a lock on the log's tables, such as a dump, does not block others; the log shrinks
+# when it ends.
 {
 	my $holder = $node->background_psql('postgres');
 	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
 	my $written = stat_of('events_written');
 	my ($size) = sizes_while(('CALL write(8000, 640)') x 3);
-	is(stat_of('events_written') - $written, 24_000, 'nobody waits for who reads the log, nor for its retention');
+	is(stat_of('events_written') - $written, 24_000, 'writers wait neither for a reader of the log nor for its retention');
 	cmp_ok($size, '>', $limit * 1.5, 'which cannot be kept meanwhile');
 	$holder->query_safe('COMMIT');
 	$holder->quit;
@@ -135,7 +135,7 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	pass('but is then');
 }
 
-# A vacuum of what is out of line is such a lock.
+# VACUUM of a TOAST table takes such a lock.
 {
 	my $toasts = join ', ',
 	  split /\n/,
@@ -154,7 +154,7 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	settled();
 }
 
-# Tables that are each larger than all that is to be kept: the log returns to its size while everybody goes on writing.
+# Tables that are each larger than the retention size: the log shrinks again while sessions write.
 {
 	my $holder = $node->background_psql('postgres');
 	$holder->query_safe("BEGIN; LOCK TABLE $logs IN ACCESS SHARE MODE; SELECT 1");
@@ -206,14 +206,14 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 	cmp_ok($size, '>', $limit * 1.1, 'more than the size has not been sent');
 	cmp_ok($size, '<=', $limit * 2.2, 'no more than twice the size is kept');
 	$node->safe_psql('postgres', q{INSERT INTO a (v) VALUES ('sent')});
-	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'sent' } $client->events }, 'what had not been sent');
+	$client->wait_for(sub { grep { ($_->{new}{v} // '') eq 'sent' } $client->events }, 'the events that had not been sent');
 	is(scalar(grep { ($_->{method} // '') eq 'reset' } $client->received), 0, 'it arrives without a reset');
 	is(scalar($client->events), 6001, 'and whole');
 	$client->close;
 	settled();
 }
 
-# A client in the middle of a replay that retention passes by gets a reset, and what comes after it
+# A client whose replay retention overtakes gets a reset, and what comes after it
 # without a gap.
 {
 	$node->append_conf('postgresql.conf', "pg_notifyd.client_buffer = '64kB'");
@@ -241,7 +241,7 @@ cmp_ok(stat_of(q{split_part(newest, '-', 2)::bigint - split_part(oldest, '-', 2)
 		'and behind the reset without a gap');
 }
 
-# A subscriber that gets nothing has a bookmark in time: from it one can go on when its old position
+# A subscriber without events gets a bookmark in time: it can resume from that when its old position
 # is long gone.
 {
 	my $quiet = notifyd_client($node);

@@ -190,7 +190,7 @@ kill 'CONT', $pid;    # before the launcher replaces it
 	chdir '/';
 }
 
-# It goes on as if nothing had been.
+# It continues as before.
 is(sql('SELECT count(*) FROM notifyd.clients'), 1, 'the gateway answers again');
 
 # DROP EXTENSION takes the view along; there is none to ask.

@@ -39,7 +39,7 @@ sub unheld
 
 	$session->query_until(qr/committing/, "\\echo committing\n$sql\n");
 	$node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $wait)")
-	  or die "$what: nobody waits";
+	  or die "$what: no session waits";
 	$node->safe_psql('postgres', 'INSERT INTO a VALUES (' . ++$id . ')');
 	my $came = eval { local $SIG{ALRM} = sub { die "late\n" }; alarm($PostgreSQL::Test::Utils::timeout_default / 6); my $event = $client->next_event; alarm 0; $event };
 	alarm 0;
@@ -51,7 +51,7 @@ sub unheld
 	return;
 }
 
-# ON COMMIT actions of temporary tables wait for locks on them, which anybody may have.
+# ON COMMIT actions of temporary tables wait for locks on them, which any session may hold.
 {
 	my $what = 'ON COMMIT';
 	my $writer = $node->background_psql('postgres');
@@ -104,7 +104,7 @@ sub unheld
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM far'), 1, 'a callback: the other side has committed');
 }
 
-# And NOTIFY waits for the commit of whoever notified before.
+# NOTIFY waits for the commits of earlier sessions with NOTIFY.
 foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY other;} ],
 	[ 'notify => true', q{INSERT INTO b VALUES (1);} ])
 {
@@ -127,7 +127,7 @@ foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY othe
 
 	unheld($writer, "BEGIN; $sql COMMIT;", q{wait_event_type = 'Lock' AND wait_event = 'object'}, sub { kill 'CONT', $pid },
 		$what);
-	is(answer($writer, 'SELECT 1'), 1, "$what: the session goes on");
+	is(answer($writer, 'SELECT 1'), 1, "$what: the session continues");
 	$writer->quit;
 	$notifier->quit;
 }
@@ -140,10 +140,10 @@ foreach my $case ([ 'NOTIFY', q{SELECT notify_send('messages', '3'); NOTIFY othe
 	$listener->quit;
 }
 
-# So does the session's own client, which need not read what PostgreSQL tells it in the middle of
+# So does the session's own client, which may not read what PostgreSQL sends in the middle of
 # the commit.
 
-# A session of its own on a plain socket, from which only what this test reads is read.
+# A session on a plain socket, which only this test reads.
 sub raw_session
 {
 	my $socket = IO::Socket::UNIX->new(Peer => $node->host . '/.s.PGSQL.' . $node->port) or die "connection: $!";
@@ -198,11 +198,11 @@ foreach my $sql ('NOTIFY heard', 'LISTEN heard', q{INSERT INTO b VALUES (nextval
 	$node->poll_query_until('postgres', "SELECT query = 'COMMIT' AND wait_event LIKE 'Client%' FROM pg_stat_activity WHERE pid = $pid")
 	  or die "$sql: the commit does not come to rest";
 	is($node->safe_psql('postgres', q{SELECT in_flight FROM notifyd.stats WHERE name = 'postgres'}),
-		0, "$sql: a client that does not read delays nobody's events");
-	is($node->psql('postgres', q{SET lock_timeout = '10s'; NOTIFY heard}), 0, "$sql: nor anybody's NOTIFY");
+		0, "$sql: a client that does not read does not delay others' events");
+	is($node->psql('postgres', q{SET lock_timeout = '10s'; NOTIFY heard}), 0, "$sql: and not their NOTIFY");
 	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /PreCommit|Exec_Listen/, "$sql: the client gets the message when it reads");
 	raw_query($socket, 'SELECT 42');
-	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /D.{10}42C/s, "$sql: the session goes on");
+	ok(raw_receive($socket, qr/Z\0\0\0\x05I\z/) =~ /D.{10}42C/s, "$sql: the session continues");
 }
 
 # An error in the middle of the commit is reported before the transaction ends.

@@ -29,7 +29,7 @@ sub fill
 	return;
 }
 
-# nextval() of what is no sequence fails, and keeps its lock until the transaction ends.
+# nextval() of a table fails, and keeps its lock until the transaction ends.
 my $low = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'low' ]);
 my $pid = $low->query('SELECT pg_backend_pid()');
 $low->query(q{BEGIN});

@@ -65,7 +65,7 @@ sub watches_read_so_far
 }
 
 my $so_far = 0;
-my $idle = 0; # what a feed reads that only begins and ends
+my $idle = 0; # reads of a feed that only starts and ends
 
 sub watches_read
 {
@@ -82,7 +82,7 @@ mark();
 $so_far = watches_read_so_far();
 $idle = watches_read(sub { });
 
-# What concerns nobody.
+# Changes that concern no stream.
 my $none = watches_read(
 	sub {
 		foreach my $i (1 .. $CHANGES)
@@ -157,15 +157,15 @@ sql('ALTER TABLE payroll OWNER TO other; REVOKE SELECT ON payroll FROM staff');
 sql('GRANT SELECT ON payroll TO other');
 ends('REVOKE SELECT ON payroll FROM other; ALTER TABLE payroll OWNER TO postgres', 'ownership');
 
-# Taken and given back before anybody can look.
+# Revoked and granted again before the feed can check.
 sql('GRANT SELECT ON payroll TO staff');
 $client->subscribe('payroll');
 sql('BEGIN; REVOKE staff FROM clerks; GRANT staff TO clerks; COMMIT');
 mark();
 sql('INSERT INTO payroll SELECT max(id) + 1 FROM payroll');
-is($client->next_event->{table}, 'payroll', 'a right that was given back is there');
+is($client->next_event->{table}, 'payroll', 'a privilege that was granted again works');
 sql('REVOKE staff FROM clerks');
-is($client->next_message('error')->{data}{channel}, 'payroll', 'and gone when it is taken at last');
+is($client->next_message('error')->{data}{channel}, 'payroll', 'and ends when it is finally revoked');
 
 # Rows of notifyd.watch that come without notice, as in a restore.
 sql(q{CREATE TABLE restored (id int PRIMARY KEY); GRANT SELECT ON restored TO guest});

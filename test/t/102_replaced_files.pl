@@ -55,7 +55,7 @@ foreach my $case ([ '/bin/true', 'with another program in its place' ], [ undef,
 	wait_for(sub { $client = notifyd_client($node); $client->connected }, "a gateway $what");
 	$client->subscribe('t', since => $position);
 	my $event = $client->next_event;
-	is($event->{key}{id}, $id, "$what: the server goes on with the gateway it was started with, nothing is lost");
+	is($event->{key}{id}, $id, "$what: the server keeps using the gateway it was started with, and nothing is lost");
 	$position = $event->{position};
 	ok(!logged($from, qr/could not|version/), "$what: and has nothing to complain of");
 }
@@ -66,12 +66,12 @@ my $from = -s $node->logfile;
 $node->restart;
 my $said = qr/could not start a gateway of pg_notifyd: "[^"]*" is of another version than the loaded library, which is of version .*\n.*HINT:  Install the files of one version and restart the server/;
 wait_for(sub { logged($from, $said) }, 'the report');
-pass('a program of another version is told of, with what to do');
+pass('a program of another version is reported with a hint');
 unlike(slurp_file($node->logfile, $from), qr/unexpected frame|exited with exit code 0/, 'in plain words alone');
 rename $kept, $program or die "$program: $!";
 wait_healthy($node);
 $client = notifyd_client($node);
-is($client->subscribe('t', since => $position)->{channel}, 't', 'the right program is taken when it is there');
+is($client->subscribe('t', since => $position)->{channel}, 't', 'the right program is used as soon as it exists');
 my @said = slurp_file($node->logfile, $from) =~ /is of another version/g;
 is(scalar @said, 1, 'it was said once');
 

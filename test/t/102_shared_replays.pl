@@ -57,7 +57,7 @@ sub blocks_read
 	return $so_far - $before;
 }
 
-# So many clients replay at the same time; each ends with the event that is written behind what it
+# This many clients replay at the same time; each ends with the event that is written after what it
 # reads.
 sub replay
 {
@@ -65,7 +65,7 @@ sub replay
 	my $pid = feed_pid();
 	my @clients = map { notifyd_client($node) } 1 .. $n;
 
-	# They wait until all are there. The answer to a ping comes from the gateway, which has sent
+	# They wait for all others. The answer to a ping comes from the gateway, which has sent
 	# what came before it.
 	kill 'STOP', $pid;
 	$_->send({ jsonrpc => '2.0', id => 'r', method => 'subscribe',
@@ -117,7 +117,7 @@ foreach my $client (@clients)
 	is_deeply([ ids($client) ], \@expected, 'all rows, in order, once');
 }
 $searching->next_event foreach 1 .. $truncates;
-is(scalar(grep { $_->{op} ne 'TRUNCATE' } $searching->events), 0, 'and the other had only what it asked for');
+is(scalar(grep { $_->{op} ne 'TRUNCATE' } $searching->events), 0, 'and the other got only the operation that it wants');
 
 # Resumed from inside of the transaction that was written in chunks, beside one from the beginning.
 my $middle = (grep { ($_->{key}{id} // 0) == $half + 5000 } $clients[0]->events)[0]{position};

@@ -45,16 +45,16 @@ foreach my $call (
 	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call");
 	like($err,
 		qr/ERROR:  55000: extension pg_notifyd has version 1\.0 in this database, but the loaded library has version 1\.\d+\n.*HINT:  Run "ALTER EXTENSION pg_notifyd UPDATE"/s,
-		"$call says what to do");
+		"$call raises an error with a hint");
 }
 
-# Capture, feed, views and LISTEN go on as they were.
+# Capture, feed, views and LISTEN work as before.
 my $client = notifyd_client($node);
 $client->subscribe($_) foreach 'orders', 'lobby';
 my $heard = $node->safe_psql('postgres', q{LISTEN orders; INSERT INTO orders (name) VALUES ('whole')});
 like($heard, qr/with payload ".*"name": ?"whole"/, 'NOTIFY carries the whole, as in 1.0');
 $node->safe_psql('postgres', q{NOTIFY lobby, 'raw'});
-is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'INSERT', 'NOTIFY' ], 'the client gets what it got');
+is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'INSERT', 'NOTIFY' ], 'the client gets the same as before');
 is($node->safe_psql('postgres', q{SELECT relation FROM notifyd.watches WHERE notify}), 'orders', 'notifyd.watches');
 wait_for(
 	sub { slurp_file($node->logfile, $from) =~ /LOG:  extension pg_notifyd has version 1\.0 in database "postgres"/ },
@@ -79,8 +79,8 @@ my @writers = map {
 $client->next_events(200);
 my ($status, $out, $err) = $node->psql('postgres', 'ALTER EXTENSION pg_notifyd UPDATE');
 is($status, 0, 'ALTER EXTENSION UPDATE under a writer');
-like($err, qr/WARNING:  watches with "notify" send \{"id": \.\.\.\} by NOTIFY from now on.*"notify": 1\..*HINT:/s, 'it says what LISTEN clients lose');
-like($err, qr/WARNING:  notify_send\(\) needs the privilege "publish".*HINT:/s, 'what senders need');
+like($err, qr/WARNING:  watches with "notify" send \{"id": \.\.\.\} by NOTIFY from now on.*"notify": 1\..*HINT:/s, 'a warning about LISTEN clients');
+like($err, qr/WARNING:  notify_send\(\) needs the privilege "publish".*HINT:/s, 'a warning about the privilege to send');
 like($err, qr/WARNING:  tables of several owners are watched on the same channel.*Channels: orders\.\n.*HINT:/s, 'and which channels have several owners');
 $client->next_events(200);
 $node->safe_psql('postgres', 'INSERT INTO stop DEFAULT VALUES');
@@ -92,7 +92,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'pg_dump', '-s', '-f', $dump, 'postgres' ], 'pg_dump -s');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, 'restored' ], 'psql reads it');
 is($node->safe_psql('restored', q{SELECT relation, channel, ops, notify FROM notifyd.watches}), 'orders|orders|insert,update,delete|t',
-	'the watch is there');
+	'the watch exists');
 # Later ids may have been committed first: wait for as many as there are rows.
 my $rows = $node->safe_psql('postgres', 'SELECT count(*) FROM orders');
 my %seen;
@@ -105,7 +105,7 @@ wait_for(
 	'all events');
 is(scalar keys %seen, $rows, 'the connected client has everything');
 is_deeply([ grep { $seen{$_} != 1 } keys %seen ], [], 'and nothing twice');
-is(scalar(grep { ($_->{method} // '') =~ /^(reset|error)$/ } $client->received), 0, 'and was told of no loss');
+is(scalar(grep { ($_->{method} // '') =~ /^(reset|error)$/ } $client->received), 0, 'and got no reset or error');
 
 # What was there is still there, with the functions of now.
 is($node->safe_psql('postgres', q{SELECT notify_watch('orders', 'insert,update,delete', notify => true)}), 1, 'the watch is the same');
@@ -144,7 +144,7 @@ $node->safe_psql('fresh', q{
 	SELECT notify_watch('t');
 	UPDATE pg_extension SET extversion = '9.10' WHERE extname = 'pg_notifyd'});
 (undef, undef, $err) = $node->psql('fresh', q{SELECT notify_unwatch('t')});
-like($err, qr/has version 9\.10 in this database.*HINT:  Install the files of version 9\.10 and restart the server/s, 'it is told what to do');
+like($err, qr/has version 9\.10 in this database.*HINT:  Install the files of version 9\.10 and restart the server/s, 'it raises an error with a hint');
 wait_healthy($node, 'fresh');
 my $ahead = notifyd_client($node, database => 'fresh');
 $ahead->subscribe('t');

@@ -56,7 +56,7 @@ is($event->{key}{id}, 3, 'an event after it');
 is($node->safe_psql('postgres', $state), 'active', 'the watch is active again');
 is($node->safe_psql('postgres', $enabled), 'A', 'its triggers are ENABLE ALWAYS again');
 $node->safe_psql('postgres', q{SET session_replication_role = replica; INSERT INTO orders VALUES (4, 1)});
-is($client->next_event->{key}{id}, 4, 'what a logical subscription applies is captured again');
+is($client->next_event->{key}{id}, 4, 'changes of a logical subscription are captured again');
 
 # the same in a replay: in the same place, and once each
 my $replay = notifyd_client($node);
@@ -73,7 +73,7 @@ $replay->close;
 
 # disabled and enabled within one transaction, and rolled back
 $node->safe_psql('postgres', q{BEGIN; ALTER TABLE orders DISABLE TRIGGER ALL; ROLLBACK; INSERT INTO orders VALUES (5, 1)});
-is($client->next_event->{key}{id}, 5, 'what is rolled back resets nobody');
+is($client->next_event->{key}{id}, 5, 'a rollback causes no reset');
 $node->safe_psql('postgres', q{
 	BEGIN; ALTER TABLE orders DISABLE TRIGGER ALL; INSERT INTO orders VALUES (6, 1); ALTER TABLE orders ENABLE TRIGGER ALL; COMMIT});
 is(next_told($client), 'reset', 'a window inside a transaction resets');
@@ -86,7 +86,7 @@ is($node->safe_psql('postgres', $state), 'replica only', 'a trigger that fires f
 sql(qq{ALTER TABLE orders DISABLE TRIGGER $name});
 is($node->safe_psql('postgres', $state), 'disabled', 'one trigger of two is disabled');
 
-# notify_watch() mends it, also what an earlier version has left behind
+# notify_watch() repairs it, also the result of an earlier version
 sql(q{SELECT notify_watch('orders', 'insert,update,delete,truncate')});
 is($node->safe_psql('postgres', $state), 'active', 'notify_watch() mends the triggers');
 is(next_told($client), 'reset', 'with a reset') for 1 .. 3;
@@ -118,7 +118,7 @@ is($client->next_message('reset')->{channel}, 'orders', 'a column with a value f
 $node->safe_psql('postgres', q{ALTER TABLE orders ADD COLUMN o int DEFAULT 5; INSERT INTO orders VALUES (8, 1)});
 is(next_told($client), 'INSERT 8', 'one that rewrites nothing is no reset');
 
-# what pg_restore does
+# the commands of pg_restore
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump";
 $node->command_ok([ 'pg_dump', '-Fc', '-a', '-t', 'orders', '-f', $dump, 'postgres' ], 'pg_dump -a');
 $node->safe_psql('postgres', q{TRUNCATE orders});
@@ -127,7 +127,7 @@ $node->command_ok([ 'pg_restore', '-a', '--disable-triggers', '-d', 'postgres', 
 is($client->next_message('reset')->{channel}, 'orders', 'it resets') for 1 .. 2;
 is($node->safe_psql('postgres', $enabled), 'A', 'and the triggers are ENABLE ALWAYS');
 
-# only who wants to hear of rows is told
+# only subscriptions with row operations get the reset
 $node->safe_psql('postgres', q{
 	SELECT notify_grant('orders', 'guest');
 });

@@ -59,7 +59,7 @@ for my $round (1 .. 2)
 	$publisher->safe_psql('postgres', 'DELETE FROM t WHERE id > 1000') if $round == 1;
 	$client->next_events(2000) if $round == 1;
 }
-pass('the publisher goes on after it has truncated a part of its log');
+pass('the publisher continues after it has truncated a part of its log');
 unlike(slurp_file($publisher->logfile), qr/replica identity/, 'and has nothing to complain of');
 $publisher->wait_for_catchup('s');
 
@@ -67,7 +67,7 @@ $publisher->wait_for_catchup('s');
 # publisher's log is there.
 my @want = (-1, 1, 2, 3, 4, 5, (1001 .. 3000), (11 .. $last), (1001 .. 3000));
 my @got = map { $_->{key}{id} } $own->next_events(@want - 1);
-is_deeply([ sort @got ], [ sort @want[ 1 .. $#want ] ], 'the subscriber delivers what it has applied, once');
+is_deeply([ sort @got ], [ sort @want[ 1 .. $#want ] ], 'the subscriber delivers the changes that it has applied, once');
 is($subscriber->safe_psql('postgres', q{SELECT string_agg(channel, ',') FROM notifyd.watch}), 't', 'it has its own watches');
 is($subscriber->safe_psql('postgres', q{SELECT count(*) FROM notifyd.channel_grant}), '0', 'and grants');
 is($subscriber->safe_psql('postgres', q{SELECT count(*) FROM notifyd.log_segment}), '1', 'its log is in its first table');
@@ -101,6 +101,6 @@ is($publisher->safe_psql('postgres', q{
 	SELECT string_agg(relname, ',' ORDER BY relname) FROM pg_class
 	WHERE relnamespace = 'notifyd'::regnamespace AND relkind = 'r'
 		AND (SELECT count(*) FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname LIKE 'keep_own%' AND tgenabled = 'R') <> 2
-}), '', 'every table is kept from what logical replication brings');
+}), '', 'every table is protected from logical replication');
 
 done_testing();

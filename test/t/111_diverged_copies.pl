@@ -16,7 +16,7 @@ sub insert
 	return;
 }
 
-# Whether a client that resumes from a position is told that it has seen something else, and the
+# Check whether a client that resumes from a position gets a reset for a diverged history, and the
 # first event that it gets.
 sub resume
 {
@@ -70,7 +70,7 @@ $node->backup('base');
 insert($node, 1);
 my $kept = $client->next_event;
 
-# Ordinary ends of a server part no histories, whoever is asked, and however often.
+# Ordinary ends of a server do not make histories diverge, on any server, however often.
 my $last = $kept;
 my @chain = $last;
 for my $mode ('immediate', 'fast', 'immediate', 'immediate')
@@ -105,14 +105,14 @@ $restored->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()') or die
 is($restored->safe_psql('postgres', 'SELECT max(id) FROM t'), 10, 'the table is as it was before that commit');
 is_good($restored, $kept, 2, 20, 'recovery: an early position is good');
 is_good($restored, $before, 20, 21, 'recovery: so is the last one');
-is_told($restored, $within, 22, 'recovery: who saw the transaction that was within its commit is told');
+is_told($restored, $within, 22, 'recovery: a client that saw the transaction in its commit gets a reset');
 is_told($restored, $after, 23, 'recovery: so is who saw more');
 
-# The same again after a crash of the restored one: what has parted stays so.
+# The same after a crash of the restored server: the histories stay diverged.
 $restored->stop('immediate');
 $restored->start;
 is_good($restored, $before, 20, 24, 'recovery: the last one is good still');
-is_told($restored, $within, 25, 'recovery: and who saw what is not there is told');
+is_told($restored, $within, 25, 'recovery: and a client that saw a lost event gets a reset');
 $restored->stop;
 
 # A copy that is started as it is, beside the original.

@@ -40,7 +40,7 @@ foreach my $round (1 .. $rounds)
 	$client->next_events(50);
 	my ($status, undef, $said) = $node->psql('postgres', 'DROP EXTENSION pg_notifyd');
 	is($status, 0, "round $round: DROP EXTENSION succeeds") or diag $said;
-	is(($client->wait_closed)[0], 1001, "round $round: clients are told");
+	is(($client->wait_closed)[0], 1001, "round $round: clients get close code 1001");
 	$writers->finish;
 	like($out, qr/number of failed transactions: 0 /, "round $round: no writer fails") or diag "$out$err";
 	unlike($err, qr/ERROR/, "round $round: none of them meets an error");
@@ -48,7 +48,7 @@ foreach my $round (1 .. $rounds)
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr/deadlock detected/, 'no deadlock');
-is_deeply([ grep { !/terminating connection due to administrator command/ } $log =~ /^.*(?:ERROR|FATAL|PANIC):.*$/mg ], [], 'no error of anybody');
+is_deeply([ grep { !/terminating connection due to administrator command/ } $log =~ /^.*(?:ERROR|FATAL|PANIC):.*$/mg ], [], 'no errors in the log');
 unlike($log, qr/pg_notifyd.*exited with exit code [1-9]/, 'the feed leaves by itself');
 
 done_testing();

@@ -21,7 +21,7 @@ $old->safe_psql('postgres', 'INSERT INTO t VALUES (1)');
 my $first = $client->next_event;
 $client->close;
 
-# On a further timeline of PostgreSQL's, which the new cluster does not go on with.
+# On a later timeline of PostgreSQL, which the new cluster does not continue.
 $old->stop;
 $old->set_standby_mode;
 $old->start;

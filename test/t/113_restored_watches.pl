@@ -35,7 +35,7 @@ $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'source' ], 'pg_dump');
 
 $node->safe_psql('postgres', q{CREATE DATABASE target});
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-s', '-d', 'target', $dump ], 'definitions are restored');
-is($node->safe_psql('target', $watches), $before, 'the watches are there');
+is($node->safe_psql('target', $watches), $before, 'the watches exist');
 wait_healthy($node, 'target');
 my $client = notifyd_client($node, database => 'target');
 $client->subscribe($_) for 'orders', 'all', 'parts';
@@ -53,12 +53,12 @@ $node->safe_psql('postgres', q{CREATE ROLE owner LOGIN; CREATE DATABASE theirs})
 $node->safe_psql('theirs', q{CREATE EXTENSION pg_notifyd; GRANT CREATE ON SCHEMA public TO owner});
 $node->command_ok([ 'pg_dump', '-O', '-x', '-t', 'orders', '-f', "$dump.sql", 'source' ], 'pg_dump of one table');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-U', 'owner', '-f', "$dump.sql", 'theirs' ], 'another owner restores it');
-is($node->safe_psql('theirs', $watches), join("\n", grep { !/parts/ } split /\n/, $before), 'the watches are there');
+is($node->safe_psql('theirs', $watches), join("\n", grep { !/parts/ } split /\n/, $before), 'the watches exist');
 (undef, undef, $said) = $node->psql('theirs', q{
 	SET ROLE owner; CREATE TABLE forged (id int PRIMARY KEY);
 	CREATE TRIGGER t AFTER INSERT ON forged FOR EACH ROW
 		EXECUTE FUNCTION notifyd.capture('1', 'lobby', 'insert', '', '', '', '', '')});
-is($said, '', 'a trigger for a channel of nobody is as notify_watch()');
+is($said, '', 'a trigger for an unused channel works like notify_watch()');
 $node->safe_psql('theirs', q{CREATE TABLE mine (id int PRIMARY KEY); SELECT notify_watch('mine', channel => 'ours')});
 (undef, undef, $said) = $node->psql('theirs', q{
 	SET ROLE owner;
@@ -74,7 +74,7 @@ $node->safe_psql('theirs', q{
 is($node->safe_psql('theirs', q{SELECT count(*) FROM pg_trigger WHERE tgrelid = 'old'::regclass}), 2, 'triggers of version 1.0 are taken over');
 is($node->safe_psql('theirs', q{SELECT state FROM notifyd.watches WHERE channel = 'old'}), 'active', 'and active');
 
-# also where the watch is there
+# also if the watch exists
 $node->safe_psql('theirs', q{
 	CREATE TABLE older (id int PRIMARY KEY);
 	INSERT INTO notifyd.watch (id, relation, channel, ops, old_values, notify) VALUES (78, 'older', 'older', 'insert', true, false);
@@ -109,8 +109,8 @@ is($node->safe_psql('citext_target', $state), 'broken condition', 'the restored 
 wait_healthy($node, 'citext_target');
 $client = notifyd_client($node, database => 'citext_target');
 my $answer = $client->call('subscribe', { channel => 'names' });
-is($answer->{error}{code}, -32004, 'nobody can subscribe');
-like($answer->{error}{message}, qr/watch of table "names" .* does not work \(broken condition\)/, 'and is told why');
+is($answer->{error}{code}, -32004, 'subscriptions are refused');
+like($answer->{error}{message}, qr/watch of table "names" .* does not work \(broken condition\)/, 'with the reason');
 $node->safe_psql('citext_target', q{ALTER TABLE names RENAME COLUMN id TO number});
 is($node->safe_psql('citext_target', $state), 'broken condition', 'that stays so');
 $node->safe_psql('citext_target', q{SET search_path = public, operators;

@@ -201,7 +201,7 @@ unlike($log, qr/\Q$secret\E/, 'the log does not contain the secret');
 unlike($log, qr/x{31}/, 'nor one that was refused');
 unlike($log, qr/parameter "pg_notifyd.jwt_secret" changed/, 'not even that it has changed');
 unlike($log, qr/eyJ/, 'and no token');
-like($log, qr/invalid value for parameter "pg_notifyd.jwt_secret"\n.*DETAIL:  The secret is not usable: a secret must have at least 32 bytes/, 'but what was wrong');
+like($log, qr/invalid value for parameter "pg_notifyd.jwt_secret"\n.*DETAIL:  The secret is not usable: a secret must have at least 32 bytes/, 'but the problem');
 unlike(`ps -eo args`, qr/\Q$secret\E/, 'no process title does');
 
 done_testing();
