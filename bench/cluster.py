@@ -1,4 +1,4 @@
-"""A throw-away server with the settings that all benchmarks share, and what its processes cost."""
+"""A temporary server with the settings of all benchmarks, and the cost of its processes."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ import urllib.request
 
 import psycopg2
 
-# What is measured is the same for every table and peer; nothing here favours one. fsync and
-# synchronous_commit stay on. No checkpoint and no vacuum begins in the middle of a run; a
-# checkpoint comes before each, see Cluster.settle().
+# The same for every table and peer, so that none is favoured. fsync and
+# synchronous_commit stay on. No checkpoint and no vacuum starts during a run; a
+# checkpoint runs before each, see Cluster.settle().
 SETTINGS = """
 listen_addresses = ''
 max_connections = 100
@@ -30,7 +30,7 @@ pg_notifyd.retention = 1d
 pg_notifyd.retention_size = 32GB
 """
 
-# What each of the peers' databases has.
+# Created in the database of each peer.
 PEER_TRIGGER = """
 CREATE FUNCTION push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -43,7 +43,7 @@ END $$;
 
 
 def wait_until(condition, seconds, what):
-    """Wait until condition() is true and return what it returned; TimeoutError, naming what, after so many seconds."""
+    """Wait until condition() is true and return its result. Raises TimeoutError, with what, after so many seconds."""
     end = time.monotonic() + seconds
     while True:
         result = condition()
@@ -55,7 +55,7 @@ def wait_until(condition, seconds, what):
 
 
 def cpu_seconds(pids):
-    """The processor time that these processes have had, all their threads together (proc(5), schedstat)."""
+    """The processor time of these processes, with all threads (proc(5), schedstat)."""
     total = 0
     for pid in pids:
         for task in os.listdir("/proc/%d/task" % pid):
@@ -65,7 +65,7 @@ def cpu_seconds(pids):
 
 
 def wakeups(pids):
-    """How often these processes, all their threads together, have slept and been woken."""
+    """How often these processes, with all threads, were woken."""
     total = 0
     for pid in pids:
         for task in os.listdir("/proc/%d/task" % pid):
@@ -109,7 +109,7 @@ class Cluster:
         self.wait_healthy()
 
     def create_peer(self, database, setup):
-        """A database for one that LISTENs, with the trigger's function push()."""
+        """Create a database for a client that LISTENs, with the trigger function push()."""
         self.sql("CREATE DATABASE %s" % database, database="postgres")
         self.sql(PEER_TRIGGER + setup, database=database)
 
@@ -136,7 +136,7 @@ class Cluster:
             return False
 
     def sql(self, statement, database="bench"):
-        """Run it in a session of its own; the rows, if there are any."""
+        """Run a statement in a new session, and return its rows, if any."""
         connection = self.connect(database)
         try:
             with connection.cursor() as cursor:
@@ -146,15 +146,15 @@ class Cluster:
             connection.close()
 
     def set(self, **settings):
-        """Settings of pg_notifyd, applied by a reload."""
+        """Change settings of pg_notifyd with a reload."""
         for name, value in settings.items():
             self.sql("ALTER SYSTEM SET pg_notifyd.%s = '%s'" % (name, value))
         self.sql("SELECT pg_reload_conf()")
 
     def fill_buffers(self, database="bench", sessions=None):
-        """Use every shared buffer once, as a server that has been at work for a while has: the kernel makes memory when
-        it is first touched, and whoever writes new pages first would be charged with that. sessions: they, too."""
-        # Two rows in a block, one in each of its 4 kB.
+        """Use every shared buffer once, like a server that has run for a while. Otherwise the sessions that use a page
+        first would pay for its allocation. sessions: they use all buffers too."""
+        # Two rows in a block, one in each page of 4 kB.
         self.sql("CREATE UNLOGGED TABLE filler (id integer, filling text)", database)
         self.sql("ALTER TABLE filler ALTER filling SET STORAGE PLAIN", database)
         self.sql("INSERT INTO filler SELECT 1, repeat('x', 4000) FROM generate_series(1, "
@@ -164,8 +164,8 @@ class Cluster:
         self.sql("DROP TABLE filler", database)
 
     def make_wal(self, segments=64):
-        """Fill so many files of WAL: the checkpoint that follows keeps them for use again, as it does on a server that
-        has been at work for a while. Otherwise those that write first would also make the files."""
+        """Fill this many files of WAL. The following checkpoint recycles them, like on a server that has run for a while.
+        Otherwise the first writers would have to create the files."""
         connection = self.connect()
         with connection.cursor() as cursor:
             for _ in range(segments):
@@ -174,7 +174,7 @@ class Cluster:
         connection.close()
 
     def settle(self):
-        """Before a run: what those before have written is on disk."""
+        """Called before a run: write the data of earlier runs to disk."""
         self.sql("CHECKPOINT")
 
     def healthy(self):
@@ -190,7 +190,7 @@ class Cluster:
     # ---------------- processes ----------------
 
     def _titles(self):
-        """pid and title of the processes that work in this data directory."""
+        """Yield pid and title of the processes in this data directory."""
         for name in os.listdir("/proc"):
             try:
                 if name.isdigit() and os.readlink("/proc/%s/cwd" % name) == self.data:
@@ -200,14 +200,14 @@ class Cluster:
                 continue
 
     def processes(self):
-        """All of the server."""
+        """The pids of all processes of the server."""
         return [pid for pid, _ in self._titles()]
 
     def gateways(self):
         return sorted(pid for pid, title in self._titles() if title.startswith("pg_notifyd: gateway"))
 
     def children(self):
-        """The postmaster's, with those that have ended and whose processor time it has not been told of yet."""
+        """The postmaster's children, including those that have ended and that it has not waited for yet."""
         children = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -219,7 +219,7 @@ class Cluster:
         return children
 
     def spent(self):
-        """The processor time of all processes of the server so far, those that have ended included (proc(5), stat)."""
+        """The processor time of all processes of the server so far, including ended ones (proc(5), stat)."""
         with open("/proc/%d/stat" % self.postmaster.pid, encoding="ascii") as file:
             fields = file.read().rsplit(")", 1)[1].split()
         ended = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")

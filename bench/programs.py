@@ -1,4 +1,4 @@
-"""The programs that make load: our own, which take a command a line and answer with JSON, pgbench, and the peers."""
+"""The programs that generate load: our own, which read commands and answer with JSON, pgbench, and the peers."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import subprocess
 
 from cluster import cpu_seconds, wait_until
 
-# None outlives us, not even one that knows no other reason to end.
+# All programs end with this process, even if their input stays open.
 RUN = ["setpriv", "--pdeathsig", "TERM"]
 SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
 
@@ -46,23 +46,23 @@ class Program:
 
 
 class Writers(Program):
-    """writers.c: sessions that write, and stay connected from one run to the next."""
+    """writers.c: sessions that write, and stay connected between runs."""
 
     def spent(self):
-        """The processor time that the server's processes of these sessions have had."""
+        """The processor time of the backends of these sessions."""
         return cpu_seconds(self.ready["pids"])
 
     def touch_buffers(self, table):
-        """Touch all that the server's processes share for data and WAL: the table, which fills the shared buffers, and
-        as much WAL as there are buffers for it. The kernel shows a process each page of shared memory when it first
-        touches it, and a session that has been at work for a while, as a pool's are, has touched all of them."""
+        """Let the backends use all shared memory for data and WAL: a table that fills the shared buffers, and as much WAL
+        as there are buffers. The kernel maps each page when a process first uses it, and sessions of a pool that has run
+        for a while have used all of them."""
         self.ask("each BEGIN; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SELECT count(id) FROM %s; "
                  "SELECT pg_logical_emit_message(false, '', repeat('x', pg_size_bytes(current_setting('wal_buffers'))::int)); "
                  "COMMIT" % table)
 
 
 def pgbench(bench, database, script, clients, seconds=None, transactions=None, rate=None, variables=()):
-    """Run it; its transactions a second, not counting the time to connect."""
+    """Run pgbench, and return its transactions a second without the time to connect."""
     path = os.path.join(bench.work, "pgbench.sql")
     with open(path, "w", encoding="utf-8") as file:
         file.write(script)
@@ -81,7 +81,7 @@ def pgbench(bench, database, script, clients, seconds=None, transactions=None, r
 
 
 class Peer:
-    """A bridge from LISTEN to WebSocket clients, as its users would write it; see peers/."""
+    """A bridge from LISTEN to WebSocket clients, as users would write it; see peers/."""
 
     def __init__(self, arguments, port, log):
         self.port = port

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""readme.py: writes README.md from the files in results/, so that no figure there is copied by hand."""
+"""readme.py: writes README.md from the files in results/, so that nobody copies figures by hand."""
 
 import json
 import os
@@ -8,12 +8,11 @@ from report import rounded
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-# What is to be reached: in words, and where it is found: benchmark, figure, and the figure it is a
-# ratio to.
+# The rows of the summary: text, benchmark, figure, and the figure that it is divided by.
 IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
 NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
 REQUIREMENTS = [
-    ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all of it; to the unwatched table",
+    ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all events; to the unwatched table",
      "write", IN + CLIENTS, IN + UNWATCHED),
     ("the same, to a plpgsql trigger with `pg_notify` and one client that listens",
      "write", IN + CLIENTS, IN + "plpgsql and pg_notify"),
@@ -23,37 +22,37 @@ REQUIREMENTS = [
      "%s, %s, %s" % (operation, writers, CLIENTS), "%s, %s, %s" % (operation, writers, UNWATCHED))
     for operation in ("UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
 ] + [
-    ("write cost with nobody connected, %s, %s" % (operation, writers), "write",
+    ("write cost without clients, %s, %s" % (operation, writers), "write",
      "%s, %s, %s" % (operation, writers, NOBODY), "%s, %s, %s" % (operation, writers, UNWATCHED))
     for operation in ("INSERT", "UPDATE", "DELETE") for writers in ("32 writers", "1 writer")
 ] + [
     ("write cost with one client, as the plpgsql trigger has, INSERT, 32 writers", "write", IN + "watched, 1 client",
      IN + UNWATCHED),
-    ("write cost with nobody connected, INSERT, 32 writers who have just connected", "write",
+    ("write cost without clients, INSERT, 32 writers that have just connected", "write",
      "INSERT, 32 writers who have just connected, " + NOBODY, "INSERT, 32 writers who have just connected, " + UNWATCHED),
     ("bulk: INSERT … SELECT of 1,000,000 rows, time", "bulk", "watched, time", "unwatched, time"),
-    ("bulk: memory of the backend above the unwatched", "bulk", "watched, memory above unwatched", None),
-    ("bulk: p99 of other sessions' events meanwhile", "bulk", "watched, p99 of others' events meanwhile", None),
-    ("bulk: the longest that another session's event takes, just after the commit of such a transaction", "bulk",
+    ("bulk: memory of the backend, above that for an unwatched table", "bulk", "watched, memory above unwatched", None),
+    ("bulk: p99 of other sessions' events during the transaction", "bulk", "watched, p99 of others' events meanwhile", None),
+    ("bulk: the longest delay of another session's event, just after the commit of the transaction", "bulk",
      "watched, longest of others' events, with those just after its commit", None),
     ("latency, idle server, INSERT sent to event at the client, p50; to a libpq client that LISTENs",
      "latency", "pg_notifyd, idle, p50", "libpq LISTEN, idle, p50"),
     ("the same, p99", "latency", "pg_notifyd, idle, p99", "libpq LISTEN, idle, p99"),
-    ("latency at half of the maximum load, 10 clients: p99 of five windows of 30 s, each at half of what was reached just "
+    ("latency at half of the maximum load, 10 clients: p99 of five windows of 30 s, each at half of the load reached just "
      "before", "latency", "half of that: p99 in each of 5 windows, pg_notifyd", None),
     ("the same; to an INSERT alone, sent to done, in the same windows", "latency",
      "half of that: p99 in each of 5 windows, pg_notifyd",
      "half of that: p99 in each of 5 windows, INSERT into an unwatched table, sent to done"),
     ("the same; to a libpq client that LISTENs, in the same windows", "latency",
      "half of that: p99 in each of 5 windows, pg_notifyd", "half of that: p99 in each of 5 windows, libpq LISTEN"),
-    ("the same for five minutes without a break, at half of what was reached before the first: p99 of each minute", "latency",
+    ("the same for five minutes without a break, at half of the load reached before: p99 of each minute", "latency",
      "half of that for five minutes: p99 of each minute, pg_notifyd", None),
     ("the same; to an INSERT alone, sent to done, in the same minutes", "latency",
      "half of that for five minutes: p99 of each minute, pg_notifyd",
      "half of that for five minutes: p99 of each minute, INSERT into an unwatched table, sent to done"),
     ("the same; to a libpq client that LISTENs", "latency", "half of that for five minutes: p99 of each minute, pg_notifyd",
      "half of that for five minutes: p99 of each minute, libpq LISTEN"),
-    ("the same: does it grow? p99 of the last two minutes to that of the first two", "latency",
+    ("the same: growth, as the p99 of the last two minutes to that of the first two", "latency",
      "half of that for five minutes: p99 of the last two minutes to the first two, pg_notifyd", None),
     ("of an INSERT alone, the last two minutes to the first two", "latency",
      "half of that for five minutes: p99 of the last two minutes to the first two, INSERT into an unwatched table, sent to "
@@ -71,17 +70,17 @@ REQUIREMENTS = [
      "spaced: pg_notifyd", "spaced: bare loop"),
     ("fan-out, saturated; to the coalescing loop, ten frames in a write", "fanout", "saturated: pg_notifyd",
      "saturated: bare loop, ten frames in a write"),
-    ("the same; to the loop that writes 64 kB at a time, from one buffer that is always full", "fanout",
+    ("the same; to the loop that writes 64 kB at a time from one full buffer", "fanout",
      "saturated: pg_notifyd", "saturated: bare loop, 64 kB in a write"),
     ("fan-out, saturated; to the Node bridge", "fanout", "saturated: pg_notifyd", "saturated: Node"),
-    ("fan-out with two gateways, to one; as fast as the cores that they share with the clients allow", "gateways",
+    ("fan-out with two gateways, to one; both share the cores with the clients", "gateways",
      "2 gateways", "1 gateway"),
-    ("the same, for the processor time that the busier one takes: what nothing shared would allow", "gateways",
+    ("the same, by the processor time of the busier one: the speed if each had a core", "gateways",
      "2 gateways, server on one core: messages in a second of the busiest one's processor time",
      "1 gateway, server on one core: messages in a second of the busiest one's processor time"),
-    ("the same: clients of the one that was dealt most of them", "gateways",
+    ("the same: clients of the gateway with most of them", "gateways",
      "2 gateways, server on one core: clients of the one that has most", None),
-    ("the same, processor time for a message, both together; to one: 1 where nothing is shared", "gateways",
+    ("the same, processor time of both for a message; to one gateway", "gateways",
      "2 gateways, server on one core: processor, all of them", "1 gateway, server on one core: processor, all of them"),
     ("10,000 idle connections: memory of the gateway for each", "idle", "memory of the gateway for a connection", None),
     ("10,000 idle connections, keepalive off: processor time of the gateway", "idle",
@@ -90,12 +89,12 @@ REQUIREMENTS = [
      None),
     ("the same; to a bare loop that sends as many pings and reads the answers", "idle", "pings of keepalive: gateway",
      "pings by the bare loop"),
-    ("10,000 idle connections: how fast they are made", "idle", "connected", None),
+    ("10,000 idle connections: how fast they connect", "idle", "connected", None),
     ("replay of 1,000,000 events to one client", "replay", "pg_notifyd", None),
-    ("nobody connected: processor time of the gateway", "idle", "nobody connected: gateway", None),
-    ("nobody connected: processor time of the feed", "idle", "nobody connected: feed", None),
-    ("nobody connected: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
-    ("nobody connected: wakeups of the feed", "idle", "nobody connected: feed, wakeups", None),
+    ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
+    ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
+    ("no clients: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
+    ("no clients: wakeups of the feed", "idle", "nobody connected: feed, wakeups", None),
 ]
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
@@ -103,17 +102,17 @@ NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "
 HEAD = """# Benchmarks
 
 `make bench` runs all benchmarks, `make bench-NAME` runs one: %s. They take about 50 minutes on two
-cores. `QUICK=1` runs everything small in 2 minutes, to see that it works, and keeps no figure; `ROUNDS=n` sets the
+cores. `QUICK=1` runs everything small in 2 minutes, to check that it works, and writes no results; `ROUNDS=n` sets the
 number of runs. Each prints all of its figures and writes `results/NAME.json` and `results/NAME.svg`. `bench/readme.py`
 makes this page from them.
 
 Each figure is the median of several short runs. The runs that are compared take turns, and a ratio is the median of the
 rounds' own ratios. [doc/performance.md](../doc/performance.md) says how each figure is measured, what limits it, and
-why a bar is missed.
+why a figure misses its bar.
 
 ## Summary
 
-%sA dash stands for a figure without a bar.
+%sA dash means that the figure has no bar.
 
 | what | bar | measured | min … max | runs | reached |
 |---|---|--:|---|--:|---|
@@ -163,18 +162,18 @@ def row(what, judged, figure, median):
 
 
 def origin(results):
-    """Of what these figures are, where it is not all of one commit, or of none."""
+    """The commits that the figures were measured on."""
     commits = {}
     for name, result in results.items():
         commits.setdefault(result["about"]["commit"] or "unknown", []).append(name)
     if len(commits) == 1 and "," not in next(iter(commits)):
         return "All of commit %s.\n\n" % next(iter(commits))
-    return "**Not all of one commit**: %s.\n\n" % "; ".join(
+    return "**Measured on several commits**: %s.\n\n" % "; ".join(
         "%s of commit %s" % (", ".join(names), commit) for commit, names in commits.items())
 
 
 def chart(result):
-    """The chart of a benchmark, with the machine and the commit it was measured on."""
+    """The chart of a benchmark, with the machine and the commit that it was measured on."""
     about = result["about"]
     return "\n### %s\n\n![%s](results/%s.svg)\n\n%s; PostgreSQL %s; commit %s; %s; %d rounds.\n" % (
         result["title"], result["title"], result["name"], about["machine"], about["postgresql"], about["commit"],

@@ -1,4 +1,4 @@
-"""Figures of a benchmark: medians of interleaved runs, ratios to a baseline of the same run; as table, JSON and SVG."""
+"""The figures of a benchmark: medians of interleaved runs and ratios to a baseline, as table, JSON and SVG."""
 
 import json
 import os

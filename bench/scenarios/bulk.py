@@ -66,7 +66,7 @@ def run(bench, figures):
                 seconds, kb = work.result()
                 figures.add("%s, time" % name, "s", seconds)
                 figures.add("%s, memory of the backend" % name, "MB", kb / 1024)
-                # The last twenty may have been sent after its commit: they come after its events.
+                # The last twenty may have been sent after its commit, and then come after its events.
                 figures.add("%s, p99 of others' events meanwhile" % name, "ms", latency["p99"] / 1000)
                 figures.add("%s, longest of others' events, with those just after its commit" % name, "ms",
                             latest["max"] / 1000)

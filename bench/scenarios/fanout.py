@@ -121,7 +121,7 @@ def measure_spaced(bench, figures, peers):
     postgres = [bench.cluster.postmaster.pid] + bench.cluster.launcher() + bench.cluster.feed()
     pin(postgres, 1)
     for _ in bench.rounds("spaced"):
-        # New connections in each round, as which of them share what in the kernel is chance.
+        # New connections in each round, because the kernel distributes them at random.
         with contextlib.closing(product(bench)) as server, contextlib.closing(Loop(bench)) as loop:
             cost, limit, size = take_turns(bench, server, loop, events, interval)
         figures.add("event's size, with the frame's header", "bytes", size)

@@ -65,7 +65,7 @@ class Fanout:
     def pinned(self, label):
         _, spent, messages, share = self.measure(COUNTS[label], pinned=True)
         self.figures.add(label + COST, "µs a message", sum(spent) * 1e6 / messages)
-        # What they could do with a core each: the busier one is what holds the others up.
+        # The speed if each had a core: the busier one is the limit.
         self.figures.add(label + BUSIEST, "messages/s", messages / max(spent))
         self.figures.add(label + SHARE, "of all", share)
 
@@ -78,7 +78,7 @@ def run(bench, figures):
     one, two = COUNTS
     bench.interleave("free", [(one, fanout.free), (two, fanout.free)])
     bench.interleave("server on one core", [(one, fanout.pinned), (two, fanout.pinned)], share=4)
-    # Two gateways, and the clients, have a core each only if there are three.
+    # With three cores, each gateway and the clients have one.
     figures.compare(two, one, at_least=1.7 if os.cpu_count() > 2 else None)
     figures.compare(two + COST, one + COST)
     figures.compare(two + BUSIEST, one + BUSIEST, at_least=1.7)

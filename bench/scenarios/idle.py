@@ -86,12 +86,12 @@ def run(bench, figures):
         bare_loop(bench, figures, clients, seconds)
     figures.bar("memory of the gateway for a connection", at_most=4)
     figures.bar("connected", at_least=5000)
-    # 0 % as a figure with two digits behind the point would show it.
+    # 0 % when rounded to two decimal places.
     for label in ("nobody connected: gateway", "nobody connected: feed", "all connected, keepalive off: gateway"):
         figures.bar(label, at_most=0.05)
-    # What is sent cannot cost less than the kernel takes for it.
+    # Sending costs at least the time in the kernel.
     figures.compare("pings of keepalive: a ping and its answer", "pings by the bare loop: a ping and its answer")
     figures.compare("pings of keepalive: gateway", "pings by the bare loop")
     for label in ("gateway", "feed"):
-        # Once a second, of which one more may fall into the time than there are seconds in it.
+        # Once a second; there may be one more wakeup than seconds.
         figures.bar("nobody connected: %s, wakeups" % label, at_most=round(1 + 1 / seconds, 3))

@@ -74,8 +74,8 @@ def load(bench, figures, client, fastest_label, seconds):
     client.ask("wait 1000000000 1")
     running = bench.background(lambda: pgbench(bench, "bench", INSERT, 32, seconds=seconds + bench.scale(6, 2),
                                                rate=int(fastest / 2)))
-    # Not while its sessions begin. The probes connect only now: they do not read while they do not
-    # measure.
+    # Start after its sessions have connected. The probes connect only now, because they read only
+    # while they measure.
     bench.sleep(bench.scale(3, 1))
     with contextlib.ExitStack() as stack:
         yield {label: stack.enter_context(Program(probe)) for label, probe in probes(bench).items()}

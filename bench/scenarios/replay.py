@@ -39,7 +39,7 @@ def run(bench, figures):
                 "price numeric(8,2) NOT NULL); GRANT SELECT ON replay TO reader; SELECT notify_watch('replay')")
     with Program([bench.program("client"), "-p", str(cluster.port), "-s", SUBSCRIBE % "replay"]) as client:
         position = client.ready["answer"]["result"]["position"]
-    # As many small transactions would have left them: each of a hundred rows.
+    # Like after many small transactions: a hundred rows in each.
     bench.progress("filling the log")
     cluster.sql("CREATE PROCEDURE fill(n integer) LANGUAGE plpgsql AS $$ BEGIN FOR i IN 0 .. n / 100 - 1 LOOP "
                 "INSERT INTO replay SELECT i * 100 + k, 'Cheeseburger', 2, 5.90 FROM generate_series(1, 100) k; "

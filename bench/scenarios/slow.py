@@ -18,7 +18,7 @@ GRANT SELECT ON history TO reader;
 SELECT notify_watch('history', 'insert')
 """
 
-# In one transaction, more than client_buffer: those that do not read lag from then on.
+# One transaction with more than client_buffer: clients that do not read lag after it.
 BURST = "INSERT INTO slow (sent, filler) SELECT 0, repeat('x', 4000) FROM generate_series(1, %d)"
 
 HEALTHY = 10

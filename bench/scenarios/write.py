@@ -105,13 +105,13 @@ class Load:
         self.operation = operation
         self.tables = tables
         self.what = "%s, %d writer%s%s, " % (operation, writers, "s" if writers > 1 else "", who)
-        # One writer leaves the cores idle half of the time, and it takes a part of a second until
-        # everybody has found a place on them: turns of half a second, where 32 writers, who keep
-        # them busy, need 150 ms: the events that still gather when a turn ends, and those that need
-        # not at its beginning, are few of all by then.
+        # With one writer the cores are idle half of the time, and the processes need part of a second
+        # until they have settled on the cores, so a turn takes half a second. 32 writers keep the
+        # cores busy and need 150 ms: then the few events that the feed has not read at the end of
+        # a turn do not matter.
         self.transactions, pairs = (3000, 24) if writers > 1 else (bench.scale(2000, 300), 20)
         self.pairs = bench.scale(pairs, 2)
-        # A DELETE needs a row for each; the faster of the sessions have more than their share.
+        # Each DELETE needs a row, and fast sessions delete more than others.
         self.each = 2 * self.transactions * (self.pairs + 2) // writers
 
     def round(self, watched, *others):
@@ -119,8 +119,8 @@ class Load:
         self.nclients = NCLIENTS[watched]
         tables = {UNWATCHED: self.tables[UNWATCHED], watched: self.tables["watched"]}
         tables.update({label: self.tables[label] for label in others})
-        # One for all, before any table is filled: nobody's turn has to write the images of pages
-        # that follow it.
+        # One checkpoint before all tables are filled, so that no turn has to write full-page images
+        # after it.
         self.bench.cluster.settle()
         for label, table in tables.items():
             table.begin(self.operation, self.each, watched=table.name == "watched")
@@ -130,10 +130,10 @@ class Load:
                 client = stack.enter_context(Program([
                     self.bench.program("client"), "-p", str(self.bench.cluster.port), "-n", str(self.nclients), "-t", "at",
                     "-s", SUBSCRIBE % "watched"]))
-            # A slow one needs no more time than the others.
+            # A slow one takes no more time than the others.
             tallies = [Tally(self, label, table, self.transactions // (5 if label == NOTIFYING_TABLE else 1))
                        for label, table in tables.items()]
-            # What the kernel has not written yet, it would write in the middle of somebody's turn.
+            # Write out everything now, so that the kernel does not do it during a turn.
             os.sync()
             pids = self.bench.cluster.processes()
             for i in range(self.pairs + 1):
@@ -187,7 +187,7 @@ def measure(bench, figures, writers):
         peers = stack.enter_context(bench.writers("libpq", writers))
         bench.cluster.fill_buffers("bench", sessions)
         bench.cluster.fill_buffers("libpq", peers)
-        # As many would write it, with one client that LISTENs.
+        # The usual alternative, with one client that LISTENs.
         stack.enter_context(Program([bench.program("listen"), bench.cluster.conninfo("libpq"), "notifying"]))
         tables[NOTIFYING_TABLE] = stack.enter_context(
             contextlib.closing(Table(bench, "notifying", peers, 0, "libpq")))
@@ -211,7 +211,7 @@ def run(bench, figures):
         cluster.sql("CREATE TABLE %s %s; GRANT SELECT ON %s TO reader" % (table, COLUMNS, table))
     cluster.sql("SELECT notify_watch('watched')")
     cluster.create_peer("libpq", NOTIFYING)
-    # The log's own growth and rotation as a user has them.
+    # With the log's usual growth and rotation.
     cluster.set(retention="1h", retention_size="1GB")
     cluster.make_wal()
     for writers in (32, 1):
