@@ -6,6 +6,7 @@
 #	make test-packages						Debian packages in a chroot, see test/packages
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
+#	make fuzz								random tokens and key files, SECONDS=60; needs clang
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
 #	make deb								Debian packages into build-deb/, see debian/build
@@ -134,6 +135,16 @@ $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
 
+# Random input for what reads tokens and key files, with libFuzzer. New inputs are kept in build/corpus.
+FUZZ_CC = clang-14
+SECONDS = 60
+
+fuzz:
+	@mkdir -p $(BUILD)/corpus
+	$(FUZZ_CC) -std=gnu11 -g -O1 -D_GNU_SOURCE -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+		-o $(BUILD)/fuzz_jws test/unit/fuzz_jws.c $(wildcard src/ext/access/j*.c) -lcrypto
+	$(BUILD)/fuzz_jws -max_total_time=$(SECONDS) -max_len=16384 $(BUILD)/corpus test/fixtures/tokens
+
 # The benchmarks' programs
 BENCH_PROGRAMS = $(patsubst %,$(BUILD)/bench/%,client loop probe listen writers)
 
@@ -180,6 +191,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults bench demo clean-deps
+.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults fuzz bench demo clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

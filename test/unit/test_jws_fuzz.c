@@ -5,20 +5,24 @@
 
 #include "fuzz_jws.h"
 
-static const char *const seeds[] = {
-	"teyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9."
-	"eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
-	"."
-	"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
-	"teyJhbGciOiJub25lIn0.e30.",
-	"k{\"keys\":[{\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS\"},"
-	"{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"},"
-	"{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
-	"\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}",
-	"j{\"role\":\"\\u00e9\\ud83d\\ude00\",\"a\":{\"b\":[1,2.5e3,null,true]},\"x\":{\"y\":\"\"},"
-	"\"exp\":-1.5}",
-	"p$.\"a\\\"b\"[0].c:{\"a\\\"b\":[{\"c\":\"d\"}]}",
-};
+static const char *const seeds[] = {"hs256", "none", "keys", "json", "path"};
+
+/* The text of a seed, from test/fixtures/tokens. */
+static size_t
+read_seed(const char *name, char *buf, size_t size)
+{
+	char path[100];
+	FILE *file;
+	size_t length;
+
+	snprintf(path, sizeof(path), "test/fixtures/tokens/%s", name);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	length = fread(buf, 1, size, file);
+	fclose(file);
+	assert_between(length, 2, size - 1);
+	return length;
+}
 
 static uint32_t random_state = 1;
 
@@ -60,15 +64,20 @@ mutate(char *text, size_t length, size_t size)
 static void
 test_random_changes(void **state)
 {
+	char texts[UNIT_COUNT(seeds)][1024];
+	size_t lengths[UNIT_COUNT(seeds)];
+
 	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(seeds); i++)
+		lengths[i] = read_seed(seeds[i], texts[i], sizeof(texts[i]));
 	for (int i = 0; i < 40000; i++)
 	{
 		char buf[1024];
-		const char *seed = seeds[random_below(UNIT_COUNT(seeds))];
-		size_t length = strlen(seed);
+		uint32_t seed = random_below(UNIT_COUNT(seeds));
+		size_t length = lengths[seed];
 		uint8_t *exact;
 
-		memcpy(buf, seed, length);
+		memcpy(buf, texts[seed], length);
 		for (uint32_t n = random_below(8); n > 0; n--)
 			length = mutate(buf, length, sizeof(buf));
 		/* Memory of exactly this size, so that a sanitizer notices reads beyond it. */
