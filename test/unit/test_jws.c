@@ -176,6 +176,9 @@ test_changed_tokens(void **state)
 			snprintf(token, length + 1, "%s", tokens[i][1]);
 			assert_string_not_equal(verify(tokens[i][0], token), "");
 		}
+		/* A signature with another byte behind it. */
+		snprintf(token, sizeof(token), "%sA", tokens[i][1]);
+		assert_string_equal(verify(tokens[i][0], token), "JWT signature does not match any key");
 	}
 }
 
