@@ -240,7 +240,7 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_position(c, &subscribe->since);
 	wire_u32(c, &subscribe->session);
 	wire_u32(c, &subscribe->window);
-	wire_bytes(c, &subscribe->role);
+	wire_u32(c, &subscribe->identity);
 	wire_bytes(c, &subscribe->channel);
 }
 
@@ -263,12 +263,51 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_u64(c, &client->queued);
 	wire_u64(c, &client->messages);
 	wire_u64(c, &client->bytes);
+	wire_u64(c, &client->expires_at);
 	wire_u16(c, &client->port);
 	wire_bytes(c, &client->address);
 	wire_bytes(c, &client->database);
 	wire_bytes(c, &client->role);
+	wire_bytes(c, &client->subject);
 	wire_bytes(c, &client->subprotocol);
 	wire_list(c, &client->channels);
+}
+
+/* The fields of the messages between feed and gateway that concern identities. */
+static bool
+wire_fields_identity(WireCursor *c, WireMessage *m)
+{
+	switch (m->type)
+	{
+		case WIRE_AUTH:
+			wire_u32(c, &m->u.auth.session);
+			wire_bytes(c, &m->u.auth.token);
+			return true;
+		case WIRE_FORGET:
+			wire_u32(c, &m->u.forget.session);
+			return true;
+		case WIRE_IDENTITY:
+			wire_u32(c, &m->u.identity.session);
+			wire_u32(c, &m->u.identity.identity);
+			wire_u64(c, &m->u.identity.expires_at);
+			wire_u64(c, &m->u.identity.lifetime_ms);
+			wire_bytes(c, &m->u.identity.role);
+			wire_bytes(c, &m->u.identity.subject);
+			return true;
+		case WIRE_AUTH_REFUSED:
+			wire_u32(c, &m->u.auth_refused.session);
+			wire_u8(c, &m->u.auth_refused.reason);
+			wire_bytes(c, &m->u.auth_refused.text);
+			return true;
+		case WIRE_IDENTITY_ENDED:
+			wire_u32(c, &m->u.identity_ended.session);
+			wire_u32(c, &m->u.identity_ended.identity);
+			wire_u8(c, &m->u.identity_ended.reason);
+			wire_bytes(c, &m->u.identity_ended.text);
+			return true;
+		default:
+			return false;
+	}
 }
 
 /* The fields of the messages between feed and gateway that concern subscriptions. */
@@ -338,7 +377,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_bytes(c, &m->u.wake.database);
 			return true;
 		default:
-			return false;
+			return wire_fields_identity(c, m);
 	}
 }
 

@@ -68,6 +68,8 @@ typedef enum WireType
 	WIRE_UNSUBSCRIBE = 31, /* not answered */
 	WIRE_REPLAY_CREDIT =
 		32, /* the gateway has written this many bytes of the replay's events to the client */
+	WIRE_AUTH = 33,   /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
+	WIRE_FORGET = 34, /* the connection of a client with a token has ended; not answered */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -78,6 +80,9 @@ typedef enum WireType
 	WIRE_RESET = 46,
 	WIRE_POSITION = 47, /* after events without subscribers, and at least every WIRE_HEARTBEAT_MS */
 	WIRE_GOODBYE = 48,  /* the feed ends */
+	WIRE_IDENTITY = 60, /* the token is valid */
+	WIRE_AUTH_REFUSED = 61,
+	WIRE_IDENTITY_ENDED = 62, /* with its subscriptions; the gateway closes the client */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
@@ -97,6 +102,13 @@ typedef enum WireType
  * the credit negative. REPLAY_CREDIT adds to it. Credit limits nothing else.
  */
 #define WIRE_REPLAY_WINDOW (256u * 1024)
+
+/* Bytes of the longest token, and of the longest frame that a gateway sends to a feed. */
+#define WIRE_MAX_TOKEN   8192
+#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_TOKEN + 1024)
+
+/* The lifetime_ms of an identity that does not expire. */
+#define WIRE_NEVER UINT64_MAX
 
 /* A reference to bytes that someone else owns. */
 typedef struct WireBytes
@@ -217,8 +229,8 @@ typedef struct WireSubscribe
 	WirePosition since;
 	uint32_t
 		session; /* the gateway's number for the client's connection; connections take turns in replays */
-	uint32_t window; /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
-	WireBytes role;  /* empty: pg_notifyd.anonymous_role */
+	uint32_t window;   /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
+	uint32_t identity; /* of the connection, from IDENTITY on this link; 0: it has no token */
 	WireBytes channel;
 } WireSubscribe;
 
@@ -234,6 +246,18 @@ typedef struct WireReplayCredit
 	uint32_t sub;
 	uint32_t bytes;
 } WireReplayCredit;
+
+/* A later token of the same connection renews the connection's identity. */
+typedef struct WireAuth
+{
+	uint32_t session; /* as in WireSubscribe */
+	WireBytes token;  /* at most WIRE_MAX_TOKEN bytes */
+} WireAuth;
+
+typedef struct WireForget
+{
+	uint32_t session;
+} WireForget;
 
 /*
  * Subscriptions with the same channel and role share a stream, because the feed decides the same
@@ -251,11 +275,15 @@ typedef struct WireSubscribed
 	WirePosition position; /* the stream starts after it */
 } WireSubscribed;
 
-/* Why the feed refuses a subscription or ends a stream. */
+/* Why the feed refuses a subscription or a token, or ends a stream or an identity. */
 typedef enum WireReason
 {
-	WIRE_NOT_PERMITTED = 1,   /* the role does not have the privilege */
-	WIRE_NO_SUCH_CHANNEL = 2, /* the channel does not exist or cannot be used */
+	WIRE_NOT_PERMITTED = 1,     /* the role does not have the privilege */
+	WIRE_NO_SUCH_CHANNEL = 2,   /* the channel does not exist or cannot be used */
+	WIRE_NOT_AUTHENTICATED = 3, /* the token is not valid, or the link has no such identity */
+	WIRE_EXPIRED = 4,           /* the token has expired */
+	WIRE_REVOKED = 5,           /* tokens may no longer name the role */
+	WIRE_DISCONNECTED = 6,      /* notify_disconnect() was called */
 } WireReason;
 
 typedef struct WireRefused
@@ -271,6 +299,36 @@ typedef struct WireStreamEnded
 	uint8_t reason;
 	WireBytes text;
 } WireStreamEnded;
+
+/*
+ * The identity of a connection, valid on this link only. A renewed identity keeps its number, role
+ * and subject.
+ */
+typedef struct WireIdentity
+{
+	uint32_t session;
+	uint32_t identity;    /* not 0 */
+	uint64_t expires_at;  /* microseconds since 1970; 0: never */
+	uint64_t lifetime_ms; /* from now on; WIRE_NEVER */
+	WireBytes role;
+	WireBytes subject; /* empty: none */
+} WireIdentity;
+
+/* If the connection already has an identity, the identity does not change. */
+typedef struct WireAuthRefused
+{
+	uint32_t session;
+	uint8_t reason; /* WireReason */
+	WireBytes text;
+} WireAuthRefused;
+
+typedef struct WireIdentityEnded
+{
+	uint32_t session;
+	uint32_t identity;
+	uint8_t reason; /* WireReason */
+	WireBytes text;
+} WireIdentityEnded;
 
 /*
  * body is the event as a JSON object. A raw NOTIFY has id 0. On each link ids increase from frame
@@ -334,14 +392,16 @@ typedef struct WireClient
 {
 	uint64_t connected_at; /* microseconds since 1970 */
 	WirePosition position; /* the client can resume from it: everything before was written to it */
-	uint64_t lag;      /* number of ids between position and the newest id that the gateway has */
-	uint64_t queued;   /* bytes in its queue */
-	uint64_t messages; /* messages queued since it connected */
-	uint64_t bytes;    /* bytes written to it since it connected */
-	uint16_t port;     /* 0: unknown */
-	WireBytes address; /* numeric, without the port; empty: unknown */
+	uint64_t lag;        /* number of ids between position and the newest id that the gateway has */
+	uint64_t queued;     /* bytes in its queue */
+	uint64_t messages;   /* messages queued since it connected */
+	uint64_t bytes;      /* bytes written to it since it connected */
+	uint64_t expires_at; /* of its token, microseconds since 1970; 0: never, or no token */
+	uint16_t port;       /* 0: unknown */
+	WireBytes address;   /* numeric, without the port; empty: unknown */
 	WireBytes database;
 	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
+	WireBytes subject;     /* of its token; empty: none */
 	WireBytes subprotocol; /* empty: none */
 	WireBytes channels;    /* its subscriptions, a list: see wire_list_next() */
 } WireClient;
@@ -363,6 +423,8 @@ typedef struct WireMessage
 		WireSubscribe subscribe;
 		WireUnsubscribe unsubscribe;
 		WireReplayCredit credit;
+		WireAuth auth;
+		WireForget forget;
 		WireSubscribed subscribed;
 		WireRefused refused;
 		WireStreamEnded ended;
@@ -372,6 +434,9 @@ typedef struct WireMessage
 		WireReset reset;
 		WirePositionMsg position;
 		WireGoodbye goodbye;
+		WireIdentity identity;
+		WireAuthRefused auth_refused;
+		WireIdentityEnded identity_ended;
 		WireClient client;
 	} u;
 } WireMessage;

@@ -30,7 +30,7 @@ my $subscribe = $feed->expect('SUBSCRIBE');
 is($subscribe->{channel}, 'orders', 'the feed is asked for the channel');
 is($subscribe->{ops}, 0x03, 'and the operations');
 is($subscribe->{has_since}, 0, 'from now on');
-is($subscribe->{role}, '', 'for an anonymous client');
+is($subscribe->{identity}, 0, 'for an anonymous client');
 $feed->subscribed($subscribe->{sub}, 7, 100);
 is_deeply($client->reply, { channel => 'orders', position => '1-100' }, 'the answer names the position');
 

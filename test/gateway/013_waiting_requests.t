@@ -27,7 +27,7 @@ sub wanted
 }
 
 $gateway->health('');
-is($gateway->status($gateway->handshake(target => '/ws?database=d1')), 503, 'a database that is not known is not served');
+is($gateway->verdict(target => '/ws?database=d1'), 4503, 'a database that is not known is not served');
 
 $gateway->health('starting', 1);
 my %sockets = map { my $socket = ask($_); (wanted() => $socket) } qw(d1 d2 d3);
@@ -48,8 +48,9 @@ $gateway->{channel}->send(5, pack('VQ<V/a*', 1, 100, 'd5'));
 like($gateway->answer($socket), qr/^HTTP\/1\.1 101 /, 'or as it is known to be asleep');
 
 $gateway->health('', 0);
-like($gateway->answer($sockets{d1}), qr/^HTTP\/1\.1 503 .*this database is not served at present/s, 'the rest is refused at the end');
-is($gateway->status($gateway->handshake(target => '/ws?database=d1')), 503, 'and nobody waits from then on');
+like($gateway->answer($sockets{d1}), qr/^HTTP\/1\.1 101 /, 'the rest is answered at the end');
+close $sockets{d1};
+ok($gateway->until(sub { $gateway->verdict(target => '/ws?database=d1') == 4503 }), 'and nobody waits from then on');
 
 # A gateway that is stopped does not wait for them.
 $gateway->configure(per_address => 0);

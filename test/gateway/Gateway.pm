@@ -289,6 +289,17 @@ sub status
 	return $answer =~ m{^HTTP/1\.1 (\d+) } ? $1 : "no answer: $answer";
 }
 
+# What becomes of a client with this handshake: the HTTP status that refuses it, the code that closes it, or 101.
+sub verdict
+{
+	my ($self, %options) = @_;
+	my $ping = Gateway::Client->frame(1, '{"id":1,"method":"ping"}');
+	my $client = eval { $self->client(%options, pipelined => $ping) };
+
+	return $@ =~ m{^refused: HTTP/1\.1 (\d+) } ? $1 : "no answer: $@" if !$client;
+	return $client->message ? 101 : $client->closed->[0];
+}
+
 # A handshake's text, with headers to be added or (undef) left out.
 sub handshake
 {
@@ -348,11 +359,14 @@ my %messages = (
 	13 => ['ALIVE', '', []],
 	14 => ['WAKE', 'V/a*', [qw(database)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
-	30 => ['SUBSCRIBE', 'VCCCVQ<VVV/a*V/a*', [qw(sub kinds ops has_since timeline id session window role channel)]],
+	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*', [qw(sub kinds ops has_since timeline id session window identity channel)]],
 	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
-	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<v' . 'V/a*' x 5,
-		[qw(connected_at timeline id lag queued messages bytes port address database role subprotocol channels)]],
+	33 => ['AUTH', 'VV/a*', [qw(session token)]],
+	34 => ['FORGET', 'V', [qw(session)]],
+	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<v' . 'V/a*' x 6,
+		[qw(connected_at timeline id lag queued messages bytes expires_at port address database role subject subprotocol
+			channels)]],
 	51 => ['CLIENTS_END', '', []],
 );
 

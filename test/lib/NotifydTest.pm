@@ -27,16 +27,19 @@ and dies then, saying what it waited for.
 use strict;
 use warnings;
 
+use Digest::SHA qw(hmac_sha256);
 use Exporter 'import';
 use IO::Socket::INET;
+use MIME::Base64 qw(encode_base64url);
 use Mojo::IOLoop;
+use Mojo::JSON qw(encode_json);
 use Mojo::UserAgent;
 use NotifydTest::Client;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
-  notifyd_node notifyd_port notifyd_client wait_for wait_healthy http_get
+  notifyd_node notifyd_port notifyd_client notifyd_token wait_for wait_healthy http_get
   raw_connect raw_handshake raw_receive
   children_of process_name gateway_pids listener_pids
 );
@@ -94,6 +97,21 @@ sub notifyd_client
 {
 	my ($node, %options) = @_;
 	return NotifydTest::Client->new(port => $node->{notifyd_port}, %options);
+}
+
+=item notifyd_token(CLAIMS, SECRET)
+
+A token with these claims, without those that are undef, signed by HS256.
+
+=cut
+
+sub notifyd_token
+{
+	my ($claims, $secret) = @_;
+	my %claims = map { $_ => $claims->{$_} } grep { defined $claims->{$_} } keys %$claims;
+	my $signed = join '.', map { encode_base64url(encode_json($_)) } { alg => 'HS256', typ => 'JWT' }, \%claims;
+
+	return "$signed." . encode_base64url(hmac_sha256($signed, $secret));
 }
 
 =item wait_for(CODE, WHAT)

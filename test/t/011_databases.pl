@@ -122,7 +122,7 @@ sub subscribe
 {
 	my $database = shift;
 	my $client;
-	wait_for(sub { $client = notifyd_client($node, database => $database); $client->connected }, "a client of $database");
+	wait_for(sub { $client = notifyd_client($node, database => $database); $client->served }, "a client of $database");
 	$client->subscribe('t');
 	return $client;
 }

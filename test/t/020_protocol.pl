@@ -138,7 +138,8 @@ is(status_of("Origin: $_"), 403, "a page of $_")
 is(http_get($node, '/nothing')->code, 404, 'no such path');
 is(http_get($node, '/healthz')->code, 200, 'healthz');
 is(http_get($node, '/healthz?database=none')->code, 503, 'healthz of a database that is not served');
-is(notifyd_client($node, database => 'none')->status, 503, 'a database that is not served');
+is_deeply([ notifyd_client($node, database => 'none')->wait_closed ], [ 4503, 'this database is not served at present' ],
+	'a database that is not served');
 
 # What is reloaded: another origin.
 $node->safe_psql('postgres', q{ALTER SYSTEM SET pg_notifyd.allowed_origins = 'https://shop.example'});

@@ -81,7 +81,7 @@ $standby->safe_psql('postgres', q{DROP EXTENSION pg_notifyd; CREATE EXTENSION pg
 wait_for(
 	sub {
 		my $again = notifyd_client($standby);
-		return 0 if !$again->connected;
+		return 0 if !$again->served;
 		my $answer = $again->call('subscribe', { channel => 't', since => $old });
 		return 0 if $answer->{error};
 		$client = $again;

@@ -52,7 +52,7 @@ foreach my $case ([ '/bin/true', 'with another program in its place' ], [ undef,
 	kill 'KILL', $pid;
 	$client->wait_closed;
 	$node->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$id . ')');
-	wait_for(sub { $client = notifyd_client($node); $client->connected }, "a gateway $what");
+	wait_for(sub { $client = notifyd_client($node); $client->served }, "a gateway $what");
 	$client->subscribe('t', since => $position);
 	my $event = $client->next_event;
 	is($event->{key}{id}, $id, "$what: the server keeps using the gateway it was started with, and nothing is lost");

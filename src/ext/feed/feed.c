@@ -191,6 +191,7 @@ feed_begin(Oid database)
 	listen_init(feed_notify, feed);
 	feed->now = GetCurrentTimestamp();
 	feed->idle_since = feed->now;
+	feed->next_expiry = DT_NOEND;
 	ereport(DEBUG1,
 			(errmsg_internal("pg_notifyd feed for database \"%s\" started", feed->database_name)));
 	return feed;
@@ -232,9 +233,11 @@ feed_idle_limit(const Feed *feed)
 static bool
 feed_may_end(Feed *feed)
 {
-	if (feed->nsubs > 0)
+	bool used = feed->nsubs > 0 || feed->nidentities > 0;
+
+	if (used)
 		feed->needed = true;
-	return due_end(&feed->idle_since, feed->nsubs > 0, feed->now, feed_idle_limit(feed)) &&
+	return due_end(&feed->idle_since, used, feed->now, feed_idle_limit(feed)) &&
 		   !log_retention_due(feed->database);
 }
 
@@ -432,6 +435,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		tick = due_since(looked, feed->now, FEED_TICK_MS);
 		listen_drain();
 		feed->transactions = 0;
+		identity_expire(feed);
 		progress = feed_look(feed);
 		if (!feed->database->life.excluded && (feed->links[0] != NULL || !feed_yields_slot(feed)))
 			link_connect_all(feed, tick);

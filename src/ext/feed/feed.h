@@ -26,6 +26,20 @@ typedef struct Feed Feed;
 typedef struct Link Link;
 typedef struct Stream Stream;
 
+/* The identity of a connection that has presented a token. In link->identities, by session. */
+typedef struct FeedIdentity
+{
+	uint32 session;
+	uint32 number; /* what the gateway calls it, not 0 */
+	Link *link;
+	char role[NAMEDATALEN];
+	char *subject;          /* NULL: none */
+	TimestampTz expires_at; /* of its token; DT_NOEND: never */
+	TimestampTz ends_at;    /* when it ends; DT_NOEND: never */
+	dlist_head subs;
+	MemoryContext context;
+} FeedIdentity;
+
 /*
  * A client's connection, with the gateway's number. In link->sessions while it has subscriptions.
  */
@@ -43,15 +57,17 @@ typedef struct Sub
 	Link *link;
 	Stream *stream;
 	Session *session;
-	uint8 kinds;           /* WIRE_KIND_ bits */
-	uint8 ops;             /* WIRE_OP_ bits of the events */
-	bool replaying;        /* reads the log itself, has not reached the live stream yet */
-	LogReader reader;      /* the position of its replay */
-	int64 credit;          /* bytes of replay that may still be sent to the client */
-	int64 window;          /* the maximum of credit */
-	TurnsReplay turn;      /* when it is read for next */
-	dlist_node in_stream;  /* stream->subs */
-	dlist_node in_replays; /* link->replays, while replaying */
+	FeedIdentity *identity; /* NULL: the connection has no token */
+	uint8 kinds;            /* WIRE_KIND_ bits */
+	uint8 ops;              /* WIRE_OP_ bits of the events */
+	bool replaying;         /* reads the log itself, has not reached the live stream yet */
+	LogReader reader;       /* the position of its replay */
+	int64 credit;           /* bytes of replay that may still be sent to the client */
+	int64 window;           /* the maximum of credit */
+	TurnsReplay turn;       /* when it is read for next */
+	dlist_node in_stream;   /* stream->subs */
+	dlist_node in_replays;  /* link->replays, while replaying */
+	dlist_node in_identity; /* identity->subs */
 
 	/* Valid only during a scan for several replays, see feed_replay.c. */
 	bool in_scan;
@@ -78,6 +94,7 @@ struct Link
 	uint64 mark_bytes;         /* when it has accepted this many bytes */
 	HTAB *subs;
 	HTAB *sessions;
+	HTAB *identities;
 	dlist_head replays;
 	Turns turns; /* of the replays */
 };
@@ -130,16 +147,19 @@ struct Feed
 	uint32 next_stream;        /* the last number assigned */
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
 	int nsubs;
-	TimestampTz now;        /* when this round began */
-	TimestampTz idle_since; /* since when there are no subscriptions */
-	bool needed;            /* there has been a subscription */
-	bool first;             /* the first feed of this database since the server started */
-	uint64 watermark;       /* as it was when this round began */
-	uint32 held_ms;         /* how long the same commit has held up the watermark */
-	StringInfoData text;    /* the event being built */
-	int transactions;       /* transactions with live events that this round has read */
-	int64 read_began;       /* µs: when the WAL of these was flushed, so that they could be read */
-	int64_t pause_until;    /* µs: the feed pauses until then, see throttle.h */
+	int nidentities;
+	uint32 last_identity;    /* the last number assigned */
+	TimestampTz next_expiry; /* no identity ends before; DT_NOEND: none ends */
+	TimestampTz now;         /* when this round began */
+	TimestampTz idle_since;  /* since when there are no subscriptions */
+	bool needed;             /* there has been a subscription */
+	bool first;              /* the first feed of this database since the server started */
+	uint64 watermark;        /* as it was when this round began */
+	uint32 held_ms;          /* how long the same commit has held up the watermark */
+	StringInfoData text;     /* the event being built */
+	int transactions;        /* transactions with live events that this round has read */
+	int64 read_began;    /* µs: when the WAL of these was flushed, so that they could be read */
+	int64_t pause_until; /* µs: the feed pauses until then, see throttle.h */
 	MemoryContext context;
 };
 
@@ -266,6 +286,9 @@ extern void stream_credit(Link *link, const WireReplayCredit *credit);
  */
 extern void stream_commit(Feed *feed);
 
+/* Remove a subscription without a message to the gateway. */
+extern void stream_remove_sub(Sub *sub);
+
 /* Drop all subscriptions of a link that is closed. */
 extern void stream_drop_link(Link *link);
 
@@ -296,6 +319,27 @@ extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
  * their subscribers.
  */
 extern void stream_reset_notifies(Link *link);
+
+/* ---------------- identities (feed_identity.c) ---------------- */
+
+/* Make the table of a link's identities. */
+extern HTAB *identity_table(Feed *feed);
+
+/* The identity with this number that the link's connection has, or NULL. */
+extern FeedIdentity *identity_find(Link *link, uint32 session, uint32 number);
+
+/* Process AUTH, within a transaction and after recheck_look(); process FORGET. */
+extern void identity_auth(Link *link, const WireAuth *auth);
+extern void identity_forget(Link *link, const WireForget *message);
+
+/* Drop all identities of a link that is closed. */
+extern void identity_drop_link(Link *link);
+
+/* End the identities whose time is over at feed->now. Cheap when there are none. */
+extern void identity_expire(Feed *feed);
+
+/* End the identities whose role tokens may no longer choose. Needs a transaction. */
+extern void identity_recheck(Feed *feed);
 
 /* ---------------- when decisions are repeated (feed_recheck.c) ---------------- */
 

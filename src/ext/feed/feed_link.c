@@ -41,6 +41,7 @@ link_close(Link *link, const char *why)
 	link->mark = 0;
 	link->mark_bytes = 0;
 	stream_drop_link(link);
+	identity_drop_link(link);
 	link_wait_set_stale = true;
 }
 
@@ -68,12 +69,13 @@ link_create(Feed *feed, int gateway)
 
 	link->feed = feed;
 	link->gateway = gateway;
-	frames_init(&link->socket, WIRE_HEADER_SIZE + WIRE_MAX_PAYLOAD);
+	frames_init(&link->socket, WIRE_MAX_REQUEST);
 	dlist_init(&link->replays);
 	link->subs =
 		hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	link->sessions =
 		hash_create("pg_notifyd sessions", 256, &sessions, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	link->identities = identity_table(feed);
 	MemoryContextSwitchTo(context);
 	return link;
 }
@@ -126,6 +128,19 @@ link_connect_all(Feed *feed, bool retry)
 }
 
 static void
+link_auth(Link *link, const WireAuth *auth)
+{
+	if (auth->token.len > WIRE_MAX_TOKEN)
+	{
+		link_close(link, "too long a token");
+		return;
+	}
+	stream_begin();
+	recheck_look(link->feed);
+	identity_auth(link, auth);
+}
+
+static void
 link_handle(Link *link, const WireMessage *message)
 {
 	switch (message->type)
@@ -146,6 +161,12 @@ link_handle(Link *link, const WireMessage *message)
 			break;
 		case WIRE_REPLAY_CREDIT:
 			stream_credit(link, &message->u.credit);
+			break;
+		case WIRE_AUTH:
+			link_auth(link, &message->u.auth);
+			break;
+		case WIRE_FORGET:
+			identity_forget(link, &message->u.forget);
 			break;
 		default:
 			link_close(link, "unexpected frame");

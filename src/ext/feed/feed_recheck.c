@@ -175,6 +175,8 @@ recheck_look(Feed *feed)
 	recheck_relations(feed, &changes);
 	MemoryContextReset(each);
 	MemoryContextSwitchTo(context);
+	if (changes.all || changes.roles)
+		identity_recheck(feed);
 	hash_seq_init(&status, feed->streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{

@@ -200,12 +200,14 @@ stream_count_notified(Sub *sub, int change)
 		sub->stream->notified[sub->link->gateway] += change;
 }
 
-static void
+void
 stream_remove_sub(Sub *sub)
 {
 	Link *link = sub->link;
 
 	dlist_delete(&sub->in_stream);
+	if (sub->identity != NULL)
+		dlist_delete(&sub->in_identity);
 	if (dlist_is_empty(&sub->stream->subs))
 		dlist_push_tail(&link->feed->idle, &sub->stream->in_idle);
 	if (sub->replaying)
@@ -370,7 +372,7 @@ stream_session(Link *link, uint32 number)
 }
 
 static void
-stream_start(Link *link, Stream *stream, const WireSubscribe *request)
+stream_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request)
 {
 	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
 	const char *reset = NULL;
@@ -380,6 +382,9 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
 	sub->link = link;
 	sub->stream = stream;
 	sub->session = stream_session(link, request->session);
+	sub->identity = identity;
+	if (identity != NULL)
+		dlist_push_tail(&identity->subs, &sub->in_identity);
 	sub->kinds = request->kinds;
 	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
@@ -410,7 +415,8 @@ stream_start(Link *link, Stream *stream, const WireSubscribe *request)
  * is repeated if a change that concerns it has arrived since.
  */
 static Stream *
-stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason)
+stream_of_request(Feed *feed, const FeedIdentity *identity, const WireSubscribe *request,
+				  AccessReason *reason)
 {
 	StreamKey key;
 	Stream *stream;
@@ -418,8 +424,9 @@ stream_of_request(Feed *feed, const WireSubscribe *request, AccessReason *reason
 	Oid role;
 
 	memset(&key, 0, sizeof(key));
-	if (!stream_copy_name(key.role, request->role) ||
-		!stream_copy_name(key.channel, request->channel))
+	if (identity != NULL)
+		strlcpy(key.role, identity->role, sizeof(key.role));
+	if (!stream_copy_name(key.channel, request->channel))
 		return NULL;
 	stream = hash_search(feed->streams, &key, HASH_FIND, NULL);
 	if (stream != NULL && !stream->due && !change_due())
@@ -442,7 +449,8 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 	AccessReason reason = {.kind = WIRE_NO_SUCH_CHANNEL, .message = "no such channel"};
 	MemoryContext context;
 	MemoryContext outer;
-	Stream *stream;
+	Stream *stream = NULL;
+	FeedIdentity *identity = NULL;
 	Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
 
 	/* Free memory after each frame, not only at the end of the transaction. */
@@ -453,11 +461,17 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 		position_jump_all(feed);
 	if (before != NULL)
 		stream_remove_sub(before);
-	stream = stream_of_request(feed, request, &reason);
+	if (request->identity != 0)
+		identity = identity_find(link, request->session, request->identity);
+	if (request->identity != 0 && identity == NULL)
+		reason =
+			(AccessReason){.kind = WIRE_NOT_AUTHENTICATED, .message = "the identity has ended"};
+	else
+		stream = stream_of_request(feed, identity, request, &reason);
 	if (stream == NULL)
 		stream_refuse(link, request->sub, &reason);
 	else
-		stream_start(link, stream, request);
+		stream_start(link, stream, identity, request);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }

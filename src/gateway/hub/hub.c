@@ -73,6 +73,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	 * Assign new numbers, so that credit for events still queued from the old link is not given to
 	 * the new one.
 	 */
+	hub_verify_all(hub, database);
 	waiting = database->subscriptions;
 	RB_INIT(&database->subscriptions);
 	while ((sub = RB_MIN(SubscriptionTree, &waiting)) != NULL)
@@ -92,6 +93,7 @@ hub_lost(Database *database)
 
 	database->link = NULL;
 	hub_forget_asked(database);
+	hub_forget_identities(database);
 	RB_FOREACH (sub, SubscriptionTree, &database->subscriptions)
 	{
 		sub->position = hub_position(database, sub);
@@ -379,7 +381,7 @@ hub_asleep(Hub *hub, const WireAsleep *asleep)
 	database->needed_since = 0;
 	hub->news++;
 	/* A client may have subscribed before the feed ended. */
-	if (!RB_EMPTY(&database->subscriptions))
+	if (!RB_EMPTY(&database->subscriptions) || database->nheld > 0)
 		hub_need(hub, database);
 }
 
@@ -416,7 +418,8 @@ hub_tick(Hub *hub)
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
 		hub_check_bookmarks(database);
-		if (database->link != NULL || !database->asleep || RB_EMPTY(&database->subscriptions))
+		if (database->link != NULL || !database->asleep ||
+			(RB_EMPTY(&database->subscriptions) && database->nheld == 0))
 			continue;
 		hub_need(hub, database);
 		if (now - database->needed_since < HUB_WAKE_MS)
@@ -456,6 +459,13 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			database->renew = message->u.position.renew;
 			database->behind_ms = message->u.position.behind_ms;
 			database->heard_at = hub->sessions->io->now();
+			return HUB_OK;
+		case WIRE_IDENTITY:
+			return hub_identity(hub, database, &message->u.identity) ? HUB_OK : HUB_BAD;
+		case WIRE_AUTH_REFUSED:
+			return hub_auth_refused(hub, database, &message->u.auth_refused) ? HUB_OK : HUB_BAD;
+		case WIRE_IDENTITY_ENDED:
+			hub_identity_ended(database, &message->u.identity_ended);
 			return HUB_OK;
 		case WIRE_GOODBYE:
 			hub_goodbye(database, message->u.goodbye.reason);

@@ -42,6 +42,7 @@
 #include <uv/tree.h>
 
 #include "gateway/protocol/protocol.h"
+#include "gateway/session/identity.h"
 #include "gateway/session/session.h"
 #include "wire/wire.h"
 
@@ -130,6 +131,8 @@ typedef struct HubClient
 	LIST_ENTRY(HubClient) in_database;
 	struct Database *database; /* NULL unless OPEN */
 	const Protocol *protocol;
+	RB_ENTRY(HubClient) in_identities; /* of the database, once it has sent a token */
+	Identity identity;
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
 	LIST_HEAD(, Subscription) ended;   /* dropped, with an answer still to come */
@@ -145,6 +148,7 @@ LIST_HEAD(HubClientList, HubClient);
 TAILQ_HEAD(HubClientQueue, HubClient);
 RB_HEAD(SubscriptionTree, Subscription);
 RB_HEAD(StreamTree, Stream);
+RB_HEAD(IdentityTree, HubClient);
 
 typedef struct Database
 {
@@ -167,6 +171,8 @@ typedef struct Database
 	struct SubscriptionTree subscriptions;
 	struct StreamTree streams;
 	struct HubClientList clients;
+	struct IdentityTree identities; /* clients that have sent a token, by session's number */
+	uint32_t nheld;                 /* clients that wait for the answer to a token */
 	size_t name_len;
 	char name[];
 } Database;
@@ -228,9 +234,19 @@ typedef enum HubResult
 extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *message)
 	__attribute__((warn_unused_result));
 
-/* Add a client of this database with this protocol, see session_open(). */
+/*
+ * Add a client of this database with this protocol, see session_open(). anonymous: it may do
+ * without a token. The database is NULL for a client that the caller closes at once.
+ */
 extern HubClient *hub_open(Hub *hub, Database *database, const Protocol *protocol,
 						   const char *address, bool anonymous, void *io);
+
+/*
+ * The client presents a token, in its handshake or by a request with this id (NULL: it wants no
+ * answer), which is taken over. The client is not read until the feed has verified the token.
+ */
+extern void hub_offer(Hub *hub, HubClient *client, const char *token, size_t len, bool requested,
+					  char *request);
 
 /*
  * Return the position up to which everything was queued to this client: if it takes all of that, it

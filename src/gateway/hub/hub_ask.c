@@ -70,7 +70,7 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.since = sub->position,
 		.session = sub->client->session.number,
 		.window = hub_window(sub->client),
-		.role = {.data = "", .len = 0},
+		.identity = sub->client->identity.number,
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 	};
 	hub->send(database->link, &message);
@@ -119,6 +119,9 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 		hub_need(hub, database);
 		return;
 	}
+	/* Then hub_identity() will. */
+	if (identity_waits(&client->identity))
+		return;
 	if (TAILQ_EMPTY(&client->asking))
 		TAILQ_INSERT_TAIL(&database->asking, client, in_asking);
 	TAILQ_INSERT_TAIL(&client->asking, sub, in_asking);

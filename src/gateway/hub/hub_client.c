@@ -40,7 +40,8 @@ static void
 hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, const char *text)
 {
 	WireBytes bytes = {.data = text, .len = (uint32_t) strlen(text)};
-	WireBytes channel = {.data = request->channel, .len = request->channel_len};
+	WireBytes channel = {.data = request->channel_len > 0 ? request->channel : NULL,
+						 .len = request->channel_len};
 
 	session_send_own(&client->session,
 					 client->protocol->refusal(request->id, reason, bytes, channel),
@@ -159,6 +160,24 @@ hub_ping(HubClient *client, const Request *request)
 	hub_send_result(client, request, position);
 }
 
+/*
+ * Takes request->id over. The subscriptions of an anonymous client were decided for another role,
+ * so it may not become somebody else while it has some.
+ */
+static void
+hub_auth(Hub *hub, HubClient *client, Request *request)
+{
+	if (client->identity.state == IDENTITY_ANONYMOUS && client->nsubscriptions > 0)
+	{
+		hub_refuse(client, request, PROTOCOL_NOT_AUTHENTICATED,
+				   "the connection has subscriptions without a token; send the token before the "
+				   "first of them");
+		return;
+	}
+	hub_offer(hub, client, request->token, strlen(request->token), true, request->id);
+	request->id = NULL;
+}
+
 static void
 hub_on_message(Session *session, const char *text, size_t len)
 {
@@ -172,6 +191,13 @@ hub_on_message(Session *session, const char *text, size_t len)
 		session_send_own(session, answer, FRAME_NO_POSITION);
 		return;
 	}
+	if (client->identity.state == IDENTITY_MISSING && request.method != REQUEST_AUTH)
+	{
+		hub_refuse(client, &request, PROTOCOL_NOT_AUTHENTICATED,
+				   "not authenticated; send a token with \"auth\" first");
+		free(request.id);
+		return;
+	}
 	switch (request.method)
 	{
 		case REQUEST_SUBSCRIBE:
@@ -183,8 +209,12 @@ hub_on_message(Session *session, const char *text, size_t len)
 		case REQUEST_PING:
 			hub_ping(client, &request);
 			break;
+		case REQUEST_AUTH:
+			hub_auth(hub, client, &request);
+			break;
 	}
 	free(request.id);
+	free(request.token);
 }
 
 HubClient *
@@ -196,10 +226,12 @@ hub_open(Hub *hub, Database *database, const Protocol *protocol, const char *add
 
 	client->database = database;
 	client->protocol = protocol;
+	identity_start(&client->identity, anonymous, client->session.alive_at);
 	LIST_INIT(&client->subscriptions);
 	LIST_INIT(&client->ended);
 	TAILQ_INIT(&client->asking);
-	LIST_INSERT_HEAD(&database->clients, client, in_database);
+	if (database != NULL)
+		LIST_INSERT_HEAD(&database->clients, client, in_database);
 	return client;
 }
 
@@ -217,7 +249,9 @@ hub_on_left(Session *session)
 		hub_free_subscription(hub, sub);
 	}
 	hub_leave_ended(client);
-	LIST_REMOVE(client, in_database);
+	hub_leave_identity(hub, client);
+	if (client->database != NULL)
+		LIST_REMOVE(client, in_database);
 	client->database = NULL;
 }
 
@@ -342,9 +376,9 @@ hub_bookmark_due(const HubClient *client, uint64_t now)
 }
 
 static uint64_t
-hub_due(Session *session, uint64_t now)
+hub_bookmark_at(HubClient *client, uint64_t now)
 {
-	HubClient *client = (HubClient *) session;
+	Session *session = &client->session;
 
 	if (!hub_bookmark_due(client, now))
 		return client->nsubscriptions > 0 ? session->sent_at + HUB_BOOKMARK_MS
@@ -355,10 +389,20 @@ hub_due(Session *session, uint64_t now)
 	return UINT64_MAX;
 }
 
-static void
-hub_send_bookmark(Session *session, uint64_t now)
+static uint64_t
+hub_due(Session *session, uint64_t now)
 {
 	HubClient *client = (HubClient *) session;
+	uint64_t bookmark = hub_bookmark_at(client, now);
+	uint64_t deadline = hub_identity_deadline(client);
+
+	return bookmark < deadline ? bookmark : deadline;
+}
+
+static void
+hub_send_bookmark(HubClient *client, uint64_t now)
+{
+	Session *session = &client->session;
 	WirePosition position;
 
 	if (!hub_bookmark_due(client, now) || !hub_client_live(client))
@@ -370,12 +414,23 @@ hub_send_bookmark(Session *session, uint64_t now)
 	session_send_own(session, client->protocol->position(position), FRAME_NO_POSITION);
 }
 
+static void
+hub_on_tick(Session *session, uint64_t now)
+{
+	HubClient *client = (HubClient *) session;
+
+	if (now >= hub_identity_deadline(client))
+		hub_identity_due(client);
+	else
+		hub_send_bookmark(client, now);
+}
+
 const SessionEvents hub_session_events = {
 	.message = hub_on_message,
 	.written = hub_on_written,
 	.drained = hub_on_drained,
 	.position = hub_position_of,
 	.due = hub_due,
-	.tick = hub_send_bookmark,
+	.tick = hub_on_tick,
 	.left = hub_on_left,
 };

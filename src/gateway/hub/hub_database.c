@@ -32,6 +32,7 @@ hub_new_database(Hub *hub, WireBytes name)
 	database->name_len = name.len;
 	RB_INIT(&database->subscriptions);
 	RB_INIT(&database->streams);
+	RB_INIT(&database->identities);
 	LIST_INIT(&database->clients);
 	TAILQ_INIT(&database->asking);
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);

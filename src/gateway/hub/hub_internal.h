@@ -7,6 +7,7 @@
  *
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
+ *	  hub_identity.c		tokens, and the identities that the feed gives for them
  *	  hub_subscription.c	a subscription: stream, position, lag, end
  *	  hub_ask.c				SUBSCRIBE frames, in turns of the clients
  *	  hub_database.c		the set of databases
@@ -57,6 +58,26 @@ extern void hub_drop_subscription(Database *database, Subscription *sub);
 
 /* A client leaves: the answers to its ENDED subscriptions are ignored. */
 extern void hub_leave_ended(HubClient *client);
+
+/* ---------------- tokens and identities (hub_identity.c) ---------------- */
+
+/* Frames from the feed. False: not one that a feed may send. */
+extern bool hub_identity(Hub *hub, Database *database, const WireIdentity *message)
+	__attribute__((warn_unused_result));
+extern bool hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
+	__attribute__((warn_unused_result));
+extern void hub_identity_ended(Database *database, const WireIdentityEnded *message);
+
+/* A new link: have all tokens verified again. The link is gone: so are the identities' numbers. */
+extern void hub_verify_all(Hub *hub, Database *database);
+extern void hub_forget_identities(Database *database);
+
+/* When the client is to be closed unless it sends a token before, and do so. */
+extern uint64_t hub_identity_deadline(const HubClient *client);
+extern void hub_identity_due(HubClient *client);
+
+/* The client leaves: so does its identity. */
+extern void hub_leave_identity(Hub *hub, HubClient *client);
 
 /* ---------------- subscriptions (hub_subscription.c) ---------------- */
 

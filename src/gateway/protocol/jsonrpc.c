@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -22,6 +23,7 @@
 #define PARAM_CHANNEL 0x1
 #define PARAM_OPS     0x2
 #define PARAM_SINCE   0x4
+#define PARAM_TOKEN   0x8
 
 static const struct
 {
@@ -32,6 +34,7 @@ static const struct
 	{"subscribe", REQUEST_SUBSCRIBE, PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE},
 	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL},
 	{"ping", REQUEST_PING, 0},
+	{"auth", REQUEST_AUTH, PARAM_TOKEN},
 };
 
 static const struct
@@ -42,6 +45,7 @@ static const struct
 	{"channel", PARAM_CHANNEL},
 	{"ops", PARAM_OPS},
 	{"since", PARAM_SINCE},
+	{"token", PARAM_TOKEN},
 };
 
 #define JSONRPC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -54,6 +58,7 @@ typedef enum JsonrpcCode
 	JSONRPC_METHOD_NOT_FOUND = -32601,
 	JSONRPC_INVALID_PARAMS = -32602,
 	JSONRPC_INTERNAL_ERROR = -32603,
+	JSONRPC_NOT_AUTHENTICATED = -32001,
 	JSONRPC_NOT_PERMITTED = -32003,
 	JSONRPC_NO_SUCH_CHANNEL = -32004,
 	JSONRPC_LIMIT_EXCEEDED = -32010,
@@ -289,6 +294,17 @@ jsonrpc_parse_since(const json_t *value, Request *request, JsonrpcError *error)
 }
 
 static bool
+jsonrpc_parse_token(const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (!json_is_string(value) || json_string_length(value) == 0 ||
+		json_string_length(value) > WIRE_MAX_TOKEN)
+		return jsonrpc_bad_param(error, "token must be a string of 1 to 8192 bytes", "token");
+	free(request->token);
+	request->token = memory_string(json_string_value(value), json_string_length(value));
+	return true;
+}
+
+static bool
 jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed, Request *request,
 					JsonrpcError *error)
 {
@@ -302,6 +318,8 @@ jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed,
 				return jsonrpc_parse_channel(value, request, error);
 			case PARAM_OPS:
 				return jsonrpc_parse_ops(value, request, error);
+			case PARAM_TOKEN:
+				return jsonrpc_parse_token(value, request, error);
 			default:
 				return jsonrpc_parse_since(value, request, error);
 		}
@@ -342,6 +360,8 @@ jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, Jsonr
 	}
 	if ((allowed & PARAM_CHANNEL) != 0 && request->channel_len == 0)
 		return jsonrpc_bad_param(error, "channel is missing", "channel");
+	if ((allowed & PARAM_TOKEN) != 0 && request->token == NULL)
+		return jsonrpc_bad_param(error, "token is missing", "token");
 	return true;
 }
 
@@ -405,7 +425,9 @@ jsonrpc_parse(const char *text, size_t len, Request *request, Frame **answer)
 		return true;
 	*answer = jsonrpc_failure(request->id, &error);
 	free(request->id);
+	free(request->token);
 	request->id = NULL;
+	request->token = NULL;
 	return false;
 }
 
@@ -449,6 +471,23 @@ jsonrpc_result(RequestMethod method, const char *id, WireBytes channel, WirePosi
 	return jsonrpc_answer(id, "result", result);
 }
 
+static Frame *
+jsonrpc_identity(const char *id, const char *role, uint64_t expires_at)
+{
+	json_t *result = json_object();
+	time_t seconds = (time_t) (expires_at / 1000000);
+	struct tm utc;
+	char text[64];
+
+	jsonrpc_put_bytes(result, "role", jsonrpc_bytes(role));
+	if (expires_at == 0 || gmtime_r(&seconds, &utc) == NULL ||
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S+00:00", &utc) == 0)
+		json_object_set_new(result, "expires_at", json_null());
+	else
+		json_object_set_new(result, "expires_at", json_string(text));
+	return jsonrpc_answer(id, "result", result);
+}
+
 static int
 jsonrpc_code(ProtocolReason reason)
 {
@@ -458,6 +497,11 @@ jsonrpc_code(ProtocolReason reason)
 			return JSONRPC_NOT_PERMITTED;
 		case PROTOCOL_NO_SUCH_CHANNEL:
 			return JSONRPC_NO_SUCH_CHANNEL;
+		case PROTOCOL_NOT_AUTHENTICATED:
+		case PROTOCOL_EXPIRED:
+		case PROTOCOL_REVOKED:
+		case PROTOCOL_DISCONNECTED:
+			return JSONRPC_NOT_AUTHENTICATED;
 		case PROTOCOL_SUBSCRIBED_ALREADY:
 		case PROTOCOL_NOT_SUBSCRIBED:
 			return JSONRPC_INVALID_PARAMS;
@@ -504,6 +548,7 @@ const Protocol jsonrpc_protocol = {
 	.parse = jsonrpc_parse,
 	.event = jsonrpc_event,
 	.result = jsonrpc_result,
+	.identity = jsonrpc_identity,
 	.refusal = jsonrpc_refusal,
 	.reset = jsonrpc_reset,
 	.position = jsonrpc_position,

@@ -27,6 +27,7 @@ typedef enum RequestMethod
 	REQUEST_SUBSCRIBE,
 	REQUEST_UNSUBSCRIBE,
 	REQUEST_PING,
+	REQUEST_AUTH,
 } RequestMethod;
 
 typedef struct Request
@@ -42,6 +43,7 @@ typedef struct Request
 	uint8_t ops; /* WIRE_OP_ bits */
 	bool has_since;
 	WirePosition since;
+	char *token; /* of AUTH; whoever has the request frees it */
 } Request;
 
 typedef struct ProtocolEvent
@@ -57,6 +59,10 @@ typedef enum ProtocolReason
 {
 	PROTOCOL_NOT_PERMITTED = WIRE_NOT_PERMITTED,
 	PROTOCOL_NO_SUCH_CHANNEL = WIRE_NO_SUCH_CHANNEL,
+	PROTOCOL_NOT_AUTHENTICATED = WIRE_NOT_AUTHENTICATED,
+	PROTOCOL_EXPIRED = WIRE_EXPIRED,
+	PROTOCOL_REVOKED = WIRE_REVOKED,
+	PROTOCOL_DISCONNECTED = WIRE_DISCONNECTED,
 	/* These are not in wire.h. */
 	PROTOCOL_SUBSCRIBED_ALREADY = UINT8_MAX + 1,
 	PROTOCOL_NOT_SUBSCRIBED,
@@ -86,9 +92,12 @@ typedef struct Protocol
 	Frame *(*result)(RequestMethod method, const char *id, WireBytes channel,
 					 WirePosition position);
 
+	/* The answer to an AUTH that has succeeded; expires_at in microseconds since 1970, 0: never. */
+	Frame *(*identity)(const char *id, const char *role, uint64_t expires_at);
+
 	/*
-	 * Build the refusal of a request about this channel. Without an id, the client wanted no
-	 * answer, or a subscription has ended later.
+	 * Build the refusal of a request about this channel, or about none (data is NULL). Without an
+	 * id, the client wanted no answer, or a subscription has ended later.
 	 */
 	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel);
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "gateway/routes/credential.h"
 #include "gateway/routes/origin.h"
 #include "gateway/base/text.h"
 
@@ -33,18 +34,28 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 	return true;
 }
 
-/* Identify the client. Without tokens all clients are anonymous, and accepted or not. */
+/* The same, for what a WebSocket client learns by a close code. */
 static bool
-admission_authenticate(const Config *config, Admission *admission, HttpResponse *response)
+admission_close(HttpResponse *response, int status, Admission *admission, uint16_t code,
+				const char *reason)
 {
-	if (!config->anonymous)
-	{
-		http_response_text(response, 401, "anonymous clients are not let in");
-		(void) http_response_header(response, "WWW-Authenticate", "Bearer");
-		return false;
-	}
-	admission->anonymous = true;
-	return true;
+	admission->close_code = code;
+	admission->close_reason = reason;
+	return admission_refuse(response, status, reason);
+}
+
+static bool
+admission_authenticate(const HttpRequest *request, const Config *config, Admission *admission,
+					   HttpResponse *response)
+{
+	const char *wrong = credential_find(request, &admission->token);
+
+	admission->anonymous = config->anonymous;
+	if (wrong == NULL)
+		return true;
+	(void) admission_close(response, 401, admission, SESSION_CLOSE_NO_IDENTITY, wrong);
+	(void) http_response_header(response, "WWW-Authenticate", "Bearer");
+	return false;
 }
 
 bool
@@ -73,13 +84,14 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 	*admission = (Admission){0};
 	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
 		return admission_refuse(response, 403, "pages of this origin are not let in");
-	if (!admission_authenticate(config, admission, response) ||
-		!admission_database(request, &name, response))
+	if (!admission_database(request, &name, response))
 		return false;
 	if (sessions->count >= config->max_clients)
 		return admission_refuse(response, 503, "too many clients");
 	if (config->max_per_address > 0 && others >= config->max_per_address)
 		return admission_refuse(response, 503, "too many clients from this address");
+	if (!admission_authenticate(request, config, admission, response))
+		return false;
 	if (name.data == NULL)
 		name = (HttpSlice){.data = config->database, .len = strlen(config->database)};
 	admission->name = name.data;
@@ -89,7 +101,8 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 		(admission->database->link == NULL && !admission->database->asleep))
 	{
 		admission->later = hub_looking(hub);
-		return admission_refuse(response, 503, "this database is not served at present");
+		return admission_close(response, 503, admission, SESSION_CLOSE_NOT_SERVED,
+							   "this database is not served at present");
 	}
 	return true;
 }

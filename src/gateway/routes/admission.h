@@ -25,8 +25,15 @@ typedef struct Admission
 	Database *database;
 	const char *name; /* of the database, valid as long as the request */
 	size_t name_len;
-	bool anonymous; /* without a token */
-	bool later;     /* refused because the database is not served, which may change soon */
+	HttpSlice token; /* that it presents; data is NULL: none */
+	bool anonymous;  /* it needs none */
+	bool later;      /* refused, because the database is not served; that may change soon */
+	/*
+	 * Refused, and a WebSocket client learns it by this close code and reason instead of the
+	 * response, since browsers hide the responses to handshakes from their pages. 0: no.
+	 */
+	uint16_t close_code;
+	const char *close_reason;
 } Admission;
 
 /* Check that any request uses one of our host names. */
@@ -37,9 +44,8 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
 /*
- * Check a client whose address has this many other clients. The order of the checks decides which
- * error a client gets: first its origin, then its identity, and only then what is possible at
- * present.
+ * A client from an address that has this many other clients. The feed verifies its token later. A
+ * client without a token is let in even if it needs one: it has a few seconds to send it.
  */
 extern bool
 admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,

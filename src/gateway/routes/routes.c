@@ -7,6 +7,8 @@
  */
 #include "gateway/routes/routes.h"
 
+#include <string.h>
+
 #include "gateway/protocol/jsonrpc.h"
 #include "gateway/routes/admission.h"
 #include "gateway/routes/health.h"
@@ -39,7 +41,10 @@ routes_health(HttpConnection *connection, HttpRequest *request, void *arg)
 	http_respond(connection, &response);
 }
 
-/* Accept the client: its connection becomes a WebSocket. */
+/*
+ * The connection is a WebSocket from now on. Its client is let in, or is told by a close code why it
+ * is not.
+ */
 static void
 routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *request,
 			const Admission *admission)
@@ -50,16 +55,41 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	bool subprotocol = websocket_upgrade_subprotocol(request);
 	WebsocketConnection *websocket;
 	HubClient *client;
+	size_t token_len = admission->token.len;
+	char token[WIRE_MAX_TOKEN];
 
+	/* The request ends with the connection that is taken over. */
+	if (token_len > 0)
+		memcpy(token, admission->token.data, token_len);
 	if (!http_take_over(connection, &taken))
 		return;
 	websocket = websocket_new(taken.transport, routes->websocket_events);
-	client = hub_open(routes->hub, admission->database, &jsonrpc_protocol, taken.address,
-					  admission->anonymous, websocket);
+	client = hub_open(routes->hub, admission->close_code == 0 ? admission->database : NULL,
+					  &jsonrpc_protocol, taken.address, admission->anonymous && token_len == 0,
+					  websocket);
 	client->connected_at = routes->wall_clock();
 	client->subprotocol = subprotocol;
 	client->from = taken.from;
+	if (admission->close_code != 0)
+		session_close(&client->session, admission->close_code, admission->close_reason);
+	else if (token_len > 0)
+		hub_offer(routes->hub, client, token, token_len, false, NULL);
 	websocket_start(websocket, &client->session, answer, answer_len, taken.rest, taken.rest_len);
+}
+
+/* Refuse a client. The HTTP server counts responses; what is closed by a code is counted here. */
+static void
+routes_refuse(Routes *routes, HttpConnection *connection, const HttpRequest *request,
+			  const Admission *admission, HttpResponse *response)
+{
+	if (admission->close_code == 0)
+	{
+		http_respond(connection, response);
+		return;
+	}
+	http_response_release(response);
+	routes->sessions->stats.refused++;
+	routes_open(routes, connection, request, admission);
 }
 
 /* Try a request again that has waited. It counts as a client of its address itself. */
@@ -81,7 +111,7 @@ routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, vo
 		http_response_release(&response);
 		return false;
 	}
-	http_respond(connection, &response);
+	routes_refuse(routes, connection, request, &admission, &response);
 	return true;
 }
 
@@ -104,7 +134,7 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 		hub_want(routes->hub, admission.name, admission.name_len);
 	}
 	else
-		http_respond(connection, &response);
+		routes_refuse(routes, connection, request, &admission, &response);
 }
 
 void

@@ -164,7 +164,8 @@ session_asks_too_much(const Session *session)
 		own /= 2;
 		unanswered /= 2;
 	}
-	return session->own > own || session->unanswered >= unanswered || session->turn >= SESSION_TURN;
+	return session->held || session->own > own || session->unanswered >= unanswered ||
+		   session->turn >= SESSION_TURN;
 }
 
 /*
@@ -411,6 +412,25 @@ session_close(Session *session, uint16_t code, const char *reason)
 	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
 }
 
+void
+session_cut_off(Session *session, uint16_t code, const char *reason)
+{
+	if (session->state != SESSION_OPEN)
+		return;
+	session_drop_queue(session);
+	session_close(session, code, reason);
+}
+
+void
+session_hold(Session *session, bool hold)
+{
+	session->held = hold;
+	if (hold)
+		session_regulate(session);
+	else
+		session_schedule(session);
+}
+
 /* Process a complete message. */
 static void
 session_message(Session *session, const char *text, size_t len)
@@ -591,7 +611,7 @@ sessions_close_anonymous(Sessions *sessions)
 	LIST_FOREACH(session, &sessions->all, in_all)
 	{
 		if (session->anonymous)
-			session_close(session, SESSION_CLOSE_POLICY, "anonymous clients are no longer let in");
+			session_cut_off(session, SESSION_CLOSE_NO_IDENTITY, "anonymous access is disabled now");
 	}
 }
 

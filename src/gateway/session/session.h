@@ -81,7 +81,10 @@
 #define SESSION_CLOSE_POLICY      1008
 #define SESSION_CLOSE_TOO_BIG     1009
 #define SESSION_CLOSE_RESTART     1012
+#define SESSION_CLOSE_EXPIRED     4001
 #define SESSION_CLOSE_TOO_SLOW    4008
+#define SESSION_CLOSE_NO_IDENTITY 4401
+#define SESSION_CLOSE_NOT_SERVED  4503
 
 typedef struct Session Session;
 
@@ -185,6 +188,7 @@ struct Session
 	bool anonymous;     /* connected without a token */
 	bool owed;          /* set by the owner: call drained() when the queue is empty */
 	bool paused;        /* the client is not being read */
+	bool held;          /* set by session_hold(): it must not be read */
 	uint64_t sent_at;   /* when something was last queued */
 	uint64_t announced; /* set by the owner: id of the newest position that was queued */
 	uint64_t messages;  /* number queued since it was opened */
@@ -285,6 +289,12 @@ extern void session_attend(Session *session);
 
 /* Close the session after everything queued was written. */
 extern void session_close(Session *session, uint16_t code, const char *reason);
+
+/* Close without writing what is queued, because the client may no longer get it. */
+extern void session_cut_off(Session *session, uint16_t code, const char *reason);
+
+/* Read nothing more from the client, or read again, from the next sessions_flush() on. */
+extern void session_hold(Session *session, bool hold);
 
 /*
  * Return the position from which a client that has taken only what was written can resume. The

@@ -85,6 +85,15 @@ sub status { return shift->{status}; }
 sub reason { return shift->{reason}; }
 sub subprotocol { my $self = shift; return $self->{tx} && $self->{tx}->protocol; }
 
+=item served
+
+Whether the server answers a request. A client that it accepts only to close it, or to wait for a token, is connected
+and not served.
+
+=cut
+
+sub served { my $self = shift; return $self->connected && eval { $self->ping; 1 }; }
+
 =item send(MESSAGE), send_text(TEXT), send_frame(FRAME)
 
 Sends a message as JSON, a text as it is, or a frame as [FIN, RSV1, RSV2, RSV3, OPCODE, PAYLOAD].

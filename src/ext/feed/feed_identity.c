@@ -1,0 +1,281 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_identity.c
+ *	  Identities: which tokens the feed has accepted, of which connections.
+ *
+ * A gateway passes on what clients present, and gets back a number that is valid on its link and
+ * for that connection only. So it has no identity but those of its own clients, whose tokens it has
+ * seen. Connections without a token have the number 0, and the anonymous role.
+ *
+ * An identity has one role and subject for as long as it exists, so its subscriptions need no new
+ * decision when a later token renews it. It ends with its subscriptions when its time is up, when
+ * tokens may no longer choose its role, when the client leaves, and with its link.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "ext/access/token.h"
+#include "ext/base/settings.h"
+#include "ext/base/utf8.h"
+#include "ext/feed/feed.h"
+
+HTAB *
+identity_table(Feed *feed)
+{
+	HASHCTL identities = {
+		.keysize = sizeof(uint32), .entrysize = sizeof(FeedIdentity), .hcxt = feed->context};
+
+	return hash_create("pg_notifyd identities", 64, &identities,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+FeedIdentity *
+identity_find(Link *link, uint32 session, uint32 number)
+{
+	FeedIdentity *identity = hash_search(link->identities, &session, HASH_FIND, NULL);
+
+	return identity != NULL && identity->number == number ? identity : NULL;
+}
+
+/* ---------------- ends ---------------- */
+
+static void
+identity_remove(FeedIdentity *identity)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &identity->subs)
+		stream_remove_sub(dlist_container(Sub, in_identity, iter.cur));
+	MemoryContextDelete(identity->context);
+	identity->link->feed->nidentities--;
+	hash_search(identity->link->identities, &identity->session, HASH_REMOVE, NULL);
+}
+
+static void
+identity_end(FeedIdentity *identity, WireReason reason, const char *text)
+{
+	WireMessage message = {.type = WIRE_IDENTITY_ENDED};
+	StringInfoData utf8;
+
+	initStringInfo(&utf8);
+	utf8_append(&utf8, text, (int) strlen(text));
+	message.u.identity_ended.session = identity->session;
+	message.u.identity_ended.identity = identity->number;
+	message.u.identity_ended.reason = reason;
+	message.u.identity_ended.text = (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len};
+	frames_queue(&identity->link->socket, &message);
+	pfree(utf8.data);
+	identity_remove(identity);
+}
+
+void
+identity_forget(Link *link, const WireForget *message)
+{
+	FeedIdentity *identity = hash_search(link->identities, &message->session, HASH_FIND, NULL);
+
+	if (identity != NULL)
+		identity_remove(identity);
+}
+
+void
+identity_drop_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	FeedIdentity *identity;
+
+	hash_seq_init(&status, link->identities);
+	while ((identity = hash_seq_search(&status)) != NULL)
+		identity_remove(identity);
+}
+
+/* End those of a link whose time is up, and note when the next one's is. */
+static void
+identity_expire_link(Link *link)
+{
+	Feed *feed = link->feed;
+	HASH_SEQ_STATUS status;
+	FeedIdentity *identity;
+
+	hash_seq_init(&status, link->identities);
+	while ((identity = hash_seq_search(&status)) != NULL)
+	{
+		if (identity->ends_at <= feed->now)
+			identity_end(identity, WIRE_EXPIRED, "the token has expired");
+		else
+			feed->next_expiry = Min(feed->next_expiry, identity->ends_at);
+	}
+}
+
+void
+identity_expire(Feed *feed)
+{
+	if (feed->now < feed->next_expiry)
+		return;
+	feed->next_expiry = DT_NOEND;
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL)
+			identity_expire_link(feed->links[i]);
+	}
+}
+
+/* A token without a claim of a role has the role of clients without a token. */
+static bool
+identity_role_allowed(const char *role, char **refusal)
+{
+	return strcmp(role, notifyd_anonymous_role) == 0 || OidIsValid(token_role(role, refusal));
+}
+
+static void
+identity_recheck_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	FeedIdentity *identity;
+	char *refusal;
+
+	hash_seq_init(&status, link->identities);
+	while ((identity = hash_seq_search(&status)) != NULL)
+	{
+		if (!identity_role_allowed(identity->role, &refusal))
+			identity_end(identity, WIRE_REVOKED, refusal);
+	}
+}
+
+void
+identity_recheck(Feed *feed)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL)
+			identity_recheck_link(feed->links[i]);
+	}
+}
+
+/* ---------------- tokens ---------------- */
+
+static void
+identity_refuse(Link *link, uint32 session, WireReason reason, const char *text)
+{
+	WireMessage message = {.type = WIRE_AUTH_REFUSED};
+	StringInfoData utf8;
+
+	initStringInfo(&utf8);
+	utf8_append(&utf8, text, (int) strlen(text));
+	message.u.auth_refused.session = session;
+	message.u.auth_refused.reason = reason;
+	message.u.auth_refused.text = (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len};
+	frames_queue(&link->socket, &message);
+}
+
+static void
+identity_send(const FeedIdentity *identity)
+{
+	Feed *feed = identity->link->feed;
+	WireMessage message = {.type = WIRE_IDENTITY};
+	StringInfoData role;
+	StringInfoData subject;
+
+	initStringInfo(&role);
+	initStringInfo(&subject);
+	utf8_append(&role, identity->role, (int) strlen(identity->role));
+	if (identity->subject != NULL)
+		utf8_append(&subject, identity->subject, (int) strlen(identity->subject));
+	message.u.identity.session = identity->session;
+	message.u.identity.identity = identity->number;
+	message.u.identity.lifetime_ms = WIRE_NEVER;
+	if (identity->ends_at != DT_NOEND)
+	{
+		message.u.identity.expires_at = (uint64) (identity->expires_at + NOTIFYD_UNIX_EPOCH);
+		message.u.identity.lifetime_ms = (uint64) (identity->ends_at - feed->now) / 1000;
+	}
+	message.u.identity.role = (WireBytes){.data = role.data, .len = (uint32_t) role.len};
+	message.u.identity.subject = (WireBytes){.data = subject.data, .len = (uint32_t) subject.len};
+	frames_queue(&identity->link->socket, &message);
+}
+
+static FeedIdentity *
+identity_create(Link *link, uint32 session, const Identity *valid)
+{
+	Feed *feed = link->feed;
+	FeedIdentity *identity = hash_search(link->identities, &session, HASH_ENTER, NULL);
+
+	/* 0 is the anonymous one. Whether another link has the number does not matter. */
+	if (++feed->last_identity == 0)
+		++feed->last_identity;
+	identity->number = feed->last_identity;
+	identity->link = link;
+	identity->context =
+		AllocSetContextCreate(feed->context, "pg_notifyd identity", ALLOCSET_SMALL_SIZES);
+	strlcpy(identity->role, valid->role_name, sizeof(identity->role));
+	identity->subject =
+		valid->subject != NULL ? MemoryContextStrdup(identity->context, valid->subject) : NULL;
+	dlist_init(&identity->subs);
+	feed->nidentities++;
+	return identity;
+}
+
+/*
+ * The connection of a token that has expired within the skew that is allowed ends when that is
+ * over; any other one as soon as its token expires.
+ */
+static void
+identity_set_times(FeedIdentity *identity, const Identity *valid)
+{
+	Feed *feed = identity->link->feed;
+
+	identity->expires_at = valid->expires_at;
+	identity->ends_at = valid->expires_at > feed->now ? valid->expires_at : valid->valid_until;
+	feed->next_expiry = Min(feed->next_expiry, identity->ends_at);
+}
+
+static bool
+identity_same(const FeedIdentity *identity, const Identity *valid)
+{
+	bool same_subject = identity->subject == NULL || valid->subject == NULL
+							? identity->subject == valid->subject
+							: strcmp(identity->subject, valid->subject) == 0;
+
+	return same_subject && strcmp(identity->role, valid->role_name) == 0;
+}
+
+static void
+identity_verify(Link *link, const WireAuth *auth)
+{
+	Feed *feed = link->feed;
+	FeedIdentity *identity = hash_search(link->identities, &auth->session, HASH_FIND, NULL);
+	Identity valid;
+	char *refusal;
+
+	if (!token_verify(auth->token.data, auth->token.len, feed->now, &valid, &refusal))
+		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, refusal);
+	else if (identity != NULL && !identity_same(identity, &valid))
+		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED,
+						"JWT is of another subject or role than the connection; open another "
+						"connection for it");
+	else if (identity == NULL && feed->nidentities >= notifyd_max_clients)
+		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "too many clients");
+	else
+	{
+		if (identity == NULL)
+			identity = identity_create(link, auth->session, &valid);
+		identity_set_times(identity, &valid);
+		identity_send(identity);
+	}
+}
+
+void
+identity_auth(Link *link, const WireAuth *auth)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd token", ALLOCSET_SMALL_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(context);
+
+	identity_verify(link, auth);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}

@@ -1,0 +1,250 @@
+/*-------------------------------------------------------------------------
+ *
+ * hub_identity.c
+ *	  Tokens, and the identities that the feed gives for them.
+ *
+ * The feed verifies each token, and gives the connection an identity whose number goes into each
+ * SUBSCRIBE. Of each client one token at a time is under way, and until its answer comes nothing
+ * is read from the client, so no request can overtake its token. On a new link the feed verifies
+ * the tokens of all clients again; until then their subscriptions are not asked for.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/base/memory.h"
+#include "gateway/hub/hub_internal.h"
+
+static int
+hub_compare_identities(const HubClient *a, const HubClient *b)
+{
+	return a->session.number < b->session.number ? -1 : a->session.number > b->session.number;
+}
+
+RB_GENERATE_STATIC(IdentityTree, HubClient, in_identities, hub_compare_identities)
+
+/* The client with this session's number that has sent a token, or NULL. */
+static HubClient *
+hub_identity_client(Database *database, uint32_t session)
+{
+	HubClient key = {.session.number = session};
+
+	return RB_FIND(IdentityTree, &database->identities, &key);
+}
+
+/* Send the feed the client's token that it has not verified on this link, if there is one. */
+static void
+hub_verify(Hub *hub, HubClient *client)
+{
+	Database *database = client->database;
+	Identity *identity = &client->identity;
+	const char *token = identity_unverified(identity);
+	WireMessage message = {.type = WIRE_AUTH};
+
+	if (token == NULL || identity->asked != IDENTITY_ASKED_NOTHING)
+		return;
+	if (database->link == NULL)
+	{
+		hub_need(hub, database);
+		return;
+	}
+	identity->asked = token == identity->offer ? IDENTITY_ASKED_OFFER : IDENTITY_ASKED_TOKEN;
+	message.u.auth = (WireAuth){.session = client->session.number,
+								.token = {.data = token, .len = (uint32_t) strlen(token)}};
+	hub->send(database->link, &message);
+}
+
+void
+hub_offer(Hub *hub, HubClient *client, const char *token, size_t len, bool requested, char *request)
+{
+	identity_offer(&client->identity, token, len, requested, request);
+	(void) RB_INSERT(IdentityTree, &client->database->identities, client);
+	client->database->nheld++;
+	session_hold(&client->session, true);
+	hub_verify(hub, client);
+}
+
+/* The feed has answered an offer: go on with what the client has sent meanwhile. */
+static void
+hub_offer_answered(HubClient *client)
+{
+	identity_drop_offer(&client->identity);
+	client->database->nheld--;
+	session_hold(&client->session, false);
+	session_attend(&client->session);
+}
+
+/* Ask for the subscriptions that have waited for the identity. */
+static void
+hub_ask_again(Hub *hub, HubClient *client)
+{
+	Subscription *sub;
+
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (sub->asking == ASKING_NOTHING && sub->stream == NULL &&
+			(sub->state == SUBSCRIPTION_WAITING ||
+			 (sub->state == SUBSCRIPTION_LAGGING && (sub->ops & WIRE_OP_NOTIFY) != 0)))
+			hub_ask(hub, client->database, sub);
+	}
+}
+
+/* Answer the request that has made the offer, if it wants an answer. */
+static void
+hub_send_identity(HubClient *client, const char *request)
+{
+	const Identity *identity = &client->identity;
+
+	if (request != NULL)
+		session_send_own(&client->session,
+						 client->protocol->identity(request, identity->role, identity->expires_at),
+						 FRAME_NO_POSITION);
+}
+
+bool
+hub_identity(Hub *hub, Database *database, const WireIdentity *message)
+{
+	HubClient *client = hub_identity_client(database, message->session);
+	Identity *identity;
+	bool offered;
+
+	if (client == NULL)
+		return true;
+	identity = &client->identity;
+	if (identity->asked == IDENTITY_ASKED_NOTHING || message->identity == 0)
+		return false;
+	offered = identity->asked == IDENTITY_ASKED_OFFER;
+	identity_accept(identity, message, hub->sessions->io->now());
+	client->session.anonymous = false;
+	session_attend(&client->session);
+	hub_verify(hub, client);
+	hub_ask_again(hub, client);
+	if (offered)
+	{
+		char *request = identity->request;
+
+		identity->request = NULL;
+		hub_offer_answered(client);
+		hub_send_identity(client, request);
+		free(request);
+	}
+	return true;
+}
+
+/* Close a client that is nobody any more. Nothing that is queued for it is sent. */
+static void
+hub_cut_off(HubClient *client, uint8_t reason, WireBytes text)
+{
+	char *copy = memory_string(text.data, text.len);
+
+	session_cut_off(&client->session,
+					reason == WIRE_EXPIRED ? SESSION_CLOSE_EXPIRED : SESSION_CLOSE_NO_IDENTITY,
+					copy);
+	free(copy);
+}
+
+/* The feed has refused what a request has offered: the client stays what it was. */
+static void
+hub_refuse_offer(HubClient *client, const WireAuthRefused *message)
+{
+	char *request = client->identity.request;
+	Frame *frame = client->protocol->refusal(request, message->reason, message->text,
+											 (WireBytes){.data = NULL});
+
+	client->identity.request = NULL;
+	hub_offer_answered(client);
+	session_send_own(&client->session, frame, FRAME_NO_POSITION);
+	free(request);
+}
+
+bool
+hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
+{
+	HubClient *client = hub_identity_client(database, message->session);
+	bool requested;
+
+	(void) hub;
+	if (client == NULL)
+		return true;
+	if (client->identity.asked == IDENTITY_ASKED_NOTHING)
+		return false;
+	requested = client->identity.asked == IDENTITY_ASKED_OFFER && client->identity.requested;
+	client->identity.asked = IDENTITY_ASKED_NOTHING;
+	if (requested)
+		hub_refuse_offer(client, message);
+	/* A handshake's token that has expired is none; a connection's has made it expire. */
+	else if (client->identity.state == IDENTITY_KNOWN)
+		hub_cut_off(client, message->reason, message->text);
+	else
+		hub_cut_off(client, WIRE_NOT_AUTHENTICATED, message->text);
+	return true;
+}
+
+void
+hub_identity_ended(Database *database, const WireIdentityEnded *message)
+{
+	HubClient *client = hub_identity_client(database, message->session);
+
+	if (client != NULL && client->identity.number == message->identity)
+		hub_cut_off(client, message->reason, message->text);
+}
+
+void
+hub_verify_all(Hub *hub, Database *database)
+{
+	HubClient *client;
+
+	RB_FOREACH (client, IdentityTree, &database->identities)
+		hub_verify(hub, client);
+}
+
+void
+hub_forget_identities(Database *database)
+{
+	HubClient *client;
+
+	RB_FOREACH (client, IdentityTree, &database->identities)
+	{
+		client->identity.asked = IDENTITY_ASKED_NOTHING;
+		client->identity.number = 0;
+	}
+}
+
+uint64_t
+hub_identity_deadline(const HubClient *client)
+{
+	const Identity *identity = &client->identity;
+
+	/* The time that the feed takes is not the client's. */
+	return identity->state == IDENTITY_MISSING && identity->offer != NULL ? UINT64_MAX
+																		  : identity->deadline;
+}
+
+void
+hub_identity_due(HubClient *client)
+{
+	if (client->identity.state == IDENTITY_KNOWN)
+		session_cut_off(&client->session, SESSION_CLOSE_EXPIRED, "the token has expired");
+	else
+		session_cut_off(&client->session, SESSION_CLOSE_NO_IDENTITY,
+						"not authenticated: no valid token within 10 seconds");
+}
+
+void
+hub_leave_identity(Hub *hub, HubClient *client)
+{
+	Database *database = client->database;
+	WireMessage message = {.type = WIRE_FORGET, .u.forget.session = client->session.number};
+
+	if (database != NULL && hub_identity_client(database, client->session.number) == client)
+	{
+		RB_REMOVE(IdentityTree, &database->identities, client);
+		if (client->identity.offer != NULL)
+			database->nheld--;
+		if (database->link != NULL &&
+			(client->identity.number != 0 || client->identity.asked != IDENTITY_ASKED_NOTHING))
+			hub->send(database->link, &message);
+	}
+	identity_free(&client->identity);
+}
