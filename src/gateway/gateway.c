@@ -296,7 +296,7 @@ gateway_limit_clients(void)
 		return;
 	logged = wanted;
 	log_write(WIRE_LOG_WARNING,
-			  "%u clients need more file descriptors than there are; %u are let in", wanted,
+			  "%u clients need more file descriptors than are available; %u are accepted", wanted,
 			  gateway.room);
 }
 

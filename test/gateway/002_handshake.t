@@ -59,7 +59,7 @@ for my $good (
 	['the host of an allowed origin', headers => { Host => 'app.example.com' }])
 {
 	my ($name, @request) = @$good;
-	ok(eval { $gateway->client(@request) }, "let in: $name") or diag $@;
+	ok(eval { $gateway->client(@request) }, "accepted: $name") or diag $@;
 }
 
 # refused

@@ -89,7 +89,7 @@ open my $environ, '<', "/proc/$gateway->{pid}/environ";
 unlike(do { local $/; <$environ> } // '', qr/PG_NOTIFYD|HOME|PATH=/, 'nothing of the environment is left');
 open my $cmdline, '<', "/proc/$gateway->{pid}/cmdline";
 is(scalar(() = do { local $/; <$cmdline> } =~ /\0/g), 1, 'nothing but a name on the command line');
-like(join("\n", @{ $gateway->{channel}{log} }), qr/1000 clients need more file descriptors than there are; \d+ are let in/,
+like(join("\n", @{ $gateway->{channel}{log} }), qr/1000 clients need more file descriptors than are available; \d+ are accepted/,
 	'too few descriptors for max_clients are reported');
 open my $oom, '<', "/proc/$gateway->{pid}/oom_score_adj";
 is(<$oom> + 0, 1000, 'out of memory, the kernel ends it before any other');

@@ -32,7 +32,7 @@ sub let_in
 	my $late = $gateway->connect;
 	push @idle, map { $gateway->connect } 1 .. 1000;
 	syswrite $_, $handshake for $early, $late;
-	let_in($early, 'one is let in whose request comes after thousands have connected');
+	let_in($early, 'a client is accepted whose request comes after thousands have connected');
 	let_in($late, 'and so is one that came among them');
 }
 
@@ -43,7 +43,7 @@ sub let_in
 	my @crowd = map { my $socket = $gateway->connect; syswrite $socket, 'G'; $socket } 1 .. $crowd;
 	my $another = $gateway->connect('127.0.0.5');
 	syswrite $another, $handshake;
-	let_in($another, 'one of another address is let in');
+	let_in($another, 'a client of another address is accepted');
 	for my $slow (@slow)
 	{
 		syswrite $slow, substr $handshake, 20;
@@ -51,7 +51,7 @@ sub let_in
 	}
 	my $ended = grep { IO::Select->new($_)->can_read(0) } @crowd;
 	cmp_ok($ended, '>=', $crowd - 4096, 'some of the crowd had to go');
-	let_in($_, 'one of the same address that sends all at once is let in') for map { syswrite $_, $handshake; $_ } $gateway->connect;
+	let_in($_, 'a client of the same address that sends everything at once is accepted') for map { syswrite $_, $handshake; $_ } $gateway->connect;
 }
 
 # Answers that nobody fetches are held no longer either.
@@ -72,7 +72,7 @@ sub let_in
 	like($answer, qr/^HTTP\/1\.1 503 /, 'a third of one address is refused');
 	like($answer, qr/\r\n\r\ntoo many clients from this address$/, 'with the reason');
 	push @clients, eval { $gateway->client(from => '127.0.0.2') };
-	is(scalar @clients, 3, 'one of another is let in');
+	is(scalar @clients, 3, 'a client of another address is accepted');
 	$gateway->health('');
 	# The crowds may have taken longer than a feed may be silent.
 	$feed->position(101);
@@ -100,7 +100,7 @@ is($gateway->wait, 0, 'it ends');
 	my @clients = map { $gateway->connect } 1 .. 250;
 	syswrite $_, $handshake for @clients;
 	my @let_in = grep { $gateway->answer($_) =~ /^HTTP\/1\.1 101 / } @clients;
-	cmp_ok(scalar @let_in, '>=', 50, 'many are let in');
+	cmp_ok(scalar @let_in, '>=', 50, 'many are accepted');
 	cmp_ok(scalar @let_in, '<', 200, 'but not as many as there are descriptors');
 	like($gateway->request($gateway->handshake), qr/^HTTP\/1\.1 503 .*\r\n\r\ntoo many clients$/s, 'the others get 503');
 	my @pending = map { my $socket = $gateway->connect; syswrite $socket, 'GET '; $socket } 1 .. 250;
@@ -113,7 +113,7 @@ is($gateway->wait, 0, 'it ends');
 	unlike(join("\n", @{ $gateway->{channel}{log} // [] }), qr/could not accept/, 'nothing was ever used up');
 	@clients = @pending = @let_in = ();
 	$gateway->stats(sub { $_[0]{clients} == 0 });
-	is($gateway->status($gateway->handshake), 101, 'and clients are let in again');
+	is($gateway->status($gateway->handshake), 101, 'and clients are accepted again');
 	$gateway->stop;
 	is($gateway->wait, 0, 'it ends');
 }

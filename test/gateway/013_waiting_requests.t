@@ -36,7 +36,7 @@ like($gateway->request($gateway->handshake(target => '/ws?database=d4')), qr/too
 	'those who wait count as clients of their address');
 
 my $feed = $gateway->feed('d2');
-like($gateway->answer($sockets{d2}), qr/^HTTP\/1\.1 101 /, 'one is let in as soon as its feed is there');
+like($gateway->answer($sockets{d2}), qr/^HTTP\/1\.1 101 /, 'a client is accepted as soon as its feed has connected');
 ok(!IO::Select->new($sockets{d1}, $sockets{d3})->can_read(0), 'the others wait');
 $gateway->health('still starting', 1);
 close $sockets{d3};

@@ -267,7 +267,7 @@ sub request
 	return $self->answer($socket);
 }
 
-# All that comes until the end of the connection, or of the head of a handshake that is let in.
+# All that comes until the end of the connection, or of the head of an accepted handshake.
 sub answer
 {
 	my ($self, $socket) = @_;

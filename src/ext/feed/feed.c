@@ -197,7 +197,7 @@ feed_begin(Oid database)
 	return feed;
 }
 
-/* ---------------- leaving while nobody is subscribed ---------------- */
+/* ---------------- ending without subscribers ---------------- */
 
 /*
  * After the server has started, each database gets a feed to find out whether the extension is

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * bind.c
- *	  The listening sockets. See bind.h.
+ *	  Binds the listening sockets. See bind.h.
  *
- * The sockets are the launcher's: it binds them and hands them to the gateways. See
- * StreamServerPort() in PostgreSQL's pqcomm.c for the rules that are followed.
+ * The launcher owns the sockets: it binds them and passes them to the gateways. This follows the
+ * rules of StreamServerPort() in PostgreSQL's pqcomm.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,7 +58,7 @@ bind_is_wildcard(const SockAddr *address, in_port_t *port)
 	}
 }
 
-/* Do two addresses, which are not the same, exclude each other? */
+/* Return true if two different addresses exclude each other. */
 static bool
 bind_overlap(const SockAddr *a, const SockAddr *b)
 {
@@ -81,7 +81,7 @@ bind_find(const BindSet *set, const SockAddr *address)
 	return NULL;
 }
 
-/* A listening socket, or PGINVALID_SOCKET and errno. */
+/* Return a listening socket, or PGINVALID_SOCKET with errno set. */
 static pgsocket
 bind_listen(const SockAddr *address)
 {
@@ -105,7 +105,7 @@ bind_listen(const SockAddr *address)
 	return PGINVALID_SOCKET;
 }
 
-/* Note why an address cannot be had (errno), unless something else was noted before. */
+/* Record why an address cannot be bound (errno), unless a problem was recorded before. */
 static void
 bind_note(BindProblem *problem, const SockAddr *address, int port, const BindSet *held)
 {
@@ -196,7 +196,7 @@ bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, Bi
 	set->n = 0;
 	memset(problem, 0, sizeof(*problem));
 
-	/* The setting's check has seen to it that this is a list. */
+	/* The check of the setting guarantees a valid list. */
 	if (!SplitGUCList(copy, ',', &names))
 		snprintf(problem->text, sizeof(problem->text), "invalid list of addresses to listen on");
 	else

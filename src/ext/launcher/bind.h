@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * bind.h
- *	  The listening sockets that pg_notifyd.listen_addresses and .port ask for.
+ *	  Binds the listening sockets for pg_notifyd.listen_addresses and pg_notifyd.port.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,12 +26,12 @@ typedef struct BindSet
 	BindSocket sockets[BIND_MAX];
 } BindSet;
 
-/* The first of the addresses asked for that could not be bound. */
+/* The first address that could not be bound. */
 typedef struct BindProblem
 {
 	char text[512]; /* for the log; empty: none */
 	bool in_use;    /* another socket has the address */
-	bool held;      /* one of our own open sockets has it, or part of it */
+	bool held;      /* one of our own open sockets has it, at least in part */
 } BindProblem;
 
 /*
@@ -48,22 +48,22 @@ extern void
 bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, BindProblem *problem);
 
 /*
- * A nonblocking listening socket that feeds and backends connect to, to reach the gateway of this
- * number: a Unix socket that only the server's own user can connect to. A file that has its name is
- * removed. Its directory has to be there. PGINVALID_SOCKET and errno if that fails.
+ * Return a nonblocking listening socket where feeds and backends connect to the gateway with this
+ * number: a Unix socket that only the server's own user can connect to. Removes a file with its
+ * name. Its directory must exist. On failure returns PGINVALID_SOCKET with errno set.
  */
 extern pgsocket bind_link(int gateway);
 
-/* Close the sockets of a set that are not in except as well, and empty it. */
+/* Close the sockets of a set, except those that are also in except, and empty the set. */
 extern void bind_close(BindSet *set, const BindSet *except);
 
-/* Do both consist of the same sockets? */
+/* Return true if both sets consist of the same sockets. */
 extern bool bind_equal(const BindSet *a, const BindSet *b);
 
-/* Is this socket in the set? */
+/* Return true if the set contains this socket. */
 extern bool bind_contains(const BindSet *set, pgsocket fd);
 
-/* The numeric address in buf, without the port. */
+/* Write the numeric address without the port to buf. */
 extern void bind_describe(const SockAddr *address, char *buf, int size);
 
 #endif /* PG_NOTIFYD_BIND_H */

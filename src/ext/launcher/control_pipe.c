@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * control_pipe.c
- *	  What the launcher says and hears on the control pipe to a gateway.
+ *	  The frames on the control pipe to a gateway.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,7 +21,7 @@ control_pipe_send(FrameSocket *pipe, const WireMessage *message)
 void
 control_pipe_flush(FrameSocket *pipe)
 {
-	/* If the pipe is broken, the next attempt to receive shows it. */
+	/* If the pipe is broken, the next attempt to receive finds that out. */
 	(void) !frames_flush(pipe);
 }
 
@@ -41,7 +41,7 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->port = (uint16) sockets_bound.port;
 	config->anonymous = notifyd_anonymous_role[0] != '\0';
 	config->max_clients = (uint32) share;
-	/* Rounded up, so that every gateway lets somebody in. */
+	/* Rounded up, so that every gateway accepts at least one client. */
 	config->max_per_address =
 		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
 	config->max_message = (uint32) notifyd_max_message_size;

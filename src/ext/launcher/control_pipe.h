@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * control_pipe.h
- *	  What the launcher says and hears on the control pipe to a gateway, an inherited socket pair.
+ *	  The frames on the control pipe to a gateway, an inherited socket pair.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,8 +16,9 @@
 #define CONTROL_PIPE_MAX_FRAME (64 * 1024)
 
 /*
- * send queues a frame and sends what the socket takes; flush sends more of what is queued. Nothing
- * happens if the other end is gone: the next attempt to receive shows that.
+ * control_pipe_send() queues a frame and sends what the socket accepts; control_pipe_flush() sends
+ * more of the queue. If the other end is closed, they do nothing, and the next attempt to receive
+ * finds that out.
  */
 extern void control_pipe_send(FrameSocket *pipe, const WireMessage *message);
 extern void control_pipe_flush(FrameSocket *pipe);

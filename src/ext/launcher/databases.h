@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * databases.h
- *	  What the launcher itself knows of each database, beside what is in the shared memory.
+ *	  What the launcher knows about each database, in addition to the shared memory.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,14 +19,14 @@
 
 typedef struct LauncherDatabase
 {
-	Oid oid; /* as last seen in pg_database; else InvalidOid */
+	Oid oid; /* as last read from pg_database; otherwise InvalidOid */
 	NameData name;
 	bool connectable;        /* neither a template nor closed to connections */
-	bool closed;             /* ALLOW_CONNECTIONS is false, and it is no template */
-	bool announced;          /* the gateways have been told that it is asleep */
+	bool closed;             /* ALLOW_CONNECTIONS is false, and it is not a template */
+	bool announced;          /* the gateways know that it is asleep */
 	bool asked;              /* a gateway has asked for its feed, and none was started since */
 	bool needed;             /* a gateway needs its feed, until sleep_tend() has seen it */
-	TimestampTz waits_since; /* since when its feed could be started; 0: there is no need */
+	TimestampTz waits_since; /* since when its feed could be started; 0: not waiting */
 	bool waits_logged;
 	BackgroundWorkerHandle *handle; /* of the feed that the launcher has started; NULL: none */
 	Oid started;                    /* its database */

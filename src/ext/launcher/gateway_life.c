@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * gateway_life.c
- *	  The states of a gateway's process. They are drawn in gateway_life.h.
+ *	  The states of a gateway's process. gateway_life.h has a diagram.
  *
  *-------------------------------------------------------------------------
  */
@@ -9,7 +9,7 @@
 
 #include "ext/base/backoff.h"
 
-/* A step that is not in the table changes nothing. */
+/* An event without a step in this table changes nothing. */
 typedef struct GatewayStep
 {
 	bool taken;
@@ -73,7 +73,7 @@ static const GatewayStep gateway_steps[GATEWAY_STATES][GATEWAY_EVENTS] = {
 		},
 };
 
-/* The step that an event leads to, given what the state alone does not say. */
+/* Return the step of an event, which may depend on more than the state. */
 static GatewayStep
 gateway_life_find_step(const GatewayLife *life, GatewayEvent event, int64_t now)
 {

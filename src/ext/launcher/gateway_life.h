@@ -50,9 +50,9 @@
 #define GATEWAY_READY_TIME  10000 /* from the start until it says that it is ready */
 #define GATEWAY_STOP_TIME   2000  /* from the request to stop until the process has ended */
 #define GATEWAY_BROKEN_TIME 1000  /* from the end of its control pipe until the process has ended */
-#define GATEWAY_GOOD_TIME   5000  /* one that has lived this long has not failed at its start */
+#define GATEWAY_GOOD_TIME   5000  /* a gateway that has run this long has started successfully */
 
-/* A gateway with this many unanswered questions does not respond; then it is killed. */
+/* A gateway with this many unanswered questions is considered not responding, and is killed. */
 #define GATEWAY_SILENT 3
 #define GATEWAY_DEAD   5
 
@@ -60,9 +60,9 @@ typedef enum GatewayState
 {
 	GATEWAY_ABSENT = 0,  /* no process */
 	GATEWAY_BACKING_OFF, /* no process, and none is started before the deadline */
-	GATEWAY_STARTING,    /* has to say that it is ready before the deadline */
+	GATEWAY_STARTING,    /* must be ready before the deadline */
 	GATEWAY_READY,
-	GATEWAY_STOPPING, /* has to end before the deadline */
+	GATEWAY_STOPPING, /* must end before the deadline */
 	GATEWAY_KILLED,   /* was sent SIGKILL */
 } GatewayState;
 #define GATEWAY_STATES (GATEWAY_KILLED + 1)
@@ -79,11 +79,10 @@ typedef enum GatewayEvent
 	GATEWAY_PIPE_BROKEN, /* its control pipe has ended, or carried an invalid frame */
 	GATEWAY_TIME,        /* time has passed */
 	GATEWAY_EXITED,      /* the process has ended */
-	GATEWAY_LEFT,        /* it has ended with an exit code that can mean that it is of another
-						  * version: EXITED, unless it has never been ready and was not stopped */
-	GATEWAY_RELOAD,      /* the settings may have changed */
-	GATEWAY_SHUTDOWN,    /* the launcher ends */
-	GATEWAY_ABANDONED,   /* the launcher ends, and the postmaster is gone */
+	GATEWAY_LEFT, /* it has ended with an exit code that can mean another version: EXITED, unless it was never ready and not stopped */
+	GATEWAY_RELOAD,    /* the settings may have changed */
+	GATEWAY_SHUTDOWN,  /* the launcher ends */
+	GATEWAY_ABANDONED, /* the launcher ends, and the postmaster is gone */
 } GatewayEvent;
 #define GATEWAY_EVENTS (GATEWAY_ABANDONED + 1)
 
@@ -94,30 +93,30 @@ typedef enum GatewayAction
 	GATEWAY_START,          /* start the process, then report STARTED or START_FAILED */
 	GATEWAY_STOP,           /* ask it to close its clients and to end */
 	GATEWAY_KILL,           /* send SIGKILL */
-	GATEWAY_ANNOUNCE,       /* tell the feeds that it is there */
+	GATEWAY_ANNOUNCE,       /* tell the feeds that it is ready */
 	GATEWAY_ASK,            /* ask it whether it is alive */
 	GATEWAY_REPORT_VERSION, /* its program is of another version than the library */
 } GatewayAction;
 
-/* All zeros: one that has never been started. Times are in ms of the caller's clock. */
+/* All zeros: never started. Times are in ms of the caller's clock. */
 typedef struct GatewayLife
 {
 	GatewayState state;
 	bool stopped;     /* STOP was done, or the launcher ends */
 	bool was_ready;   /* it has been READY */
 	int unanswered;   /* questions since its last answer */
-	int failures;     /* starts that failed, or that ended soon, in a row */
+	int failures;     /* consecutive starts that failed or ended soon */
 	int64_t started;  /* when the process was started */
-	int64_t deadline; /* BACKING_OFF, STARTING, STOPPING: when TIME is up */
+	int64_t deadline; /* BACKING_OFF, STARTING, STOPPING: the time limit */
 } GatewayLife;
 
-/* An event has happened at this time: go to the next state, and return what to do. */
+/* Process an event that happened at this time: change to the next state, and return what to do. */
 extern GatewayAction gateway_life_step(GatewayLife *life, GatewayEvent event, int64_t now);
 
-/* When TIME has to be reported next; INT64_MAX: no need. */
+/* Return when TIME must be reported next, or INT64_MAX. */
 extern int64_t gateway_life_due(const GatewayLife *life);
 
-/* Has it left so many questions unanswered that it counts as not responding? */
+/* Return true if so many questions are unanswered that it is considered not responding. */
 extern bool gateway_life_is_silent(const GatewayLife *life);
 
 #endif /* PG_NOTIFYD_GATEWAY_LIFE_H */

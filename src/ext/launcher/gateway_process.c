@@ -3,14 +3,14 @@
  * gateway_process.c
  *	  One gateway: its process, its control pipe, and its entry in the shared memory.
  *
- * gateway_life.c decides what happens when; this file does it. All that happens to a gateway goes
+ * gateway_life.c decides what happens when, and this file does it. Every event of a gateway goes
  * through gateway_process_step().
  *
  * The program is opened when the server starts, and every gateway is run from that descriptor. So a
- * gateway that is started after other files were installed is still the one that the loaded library
+ * gateway that is started after new files were installed is still the one that the loaded library
  * was installed with. If the server was started with files of two versions, the gateway ends at
- * once. That is logged once, and then the file is opened anew for each start, because the right one
- * may be there by now.
+ * once. That is logged once, and then the file is opened again for each start, because the right
+ * one may have been installed.
  *
  *-------------------------------------------------------------------------
  */
@@ -48,7 +48,7 @@ gateway_process_init(GatewayProcess *gateway, int number, const GatewayCallbacks
  * The entry in the shared memory
  */
 
-/* Bring the entry up to the gateway's state. started: the process has just been started. */
+/* Update the entry to the gateway's state. started: the process was just started. */
 static void
 gateway_process_publish(const GatewayProcess *gateway, bool started)
 {
@@ -120,7 +120,7 @@ gateway_process_send_config(GatewayProcess *gateway)
 
 static GatewayAction gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now);
 
-/* A gateway could not be started. Logged once, and again only when it is for another reason. */
+/* Log why a gateway could not be started, unless the last problem was the same. */
 static void
 gateway_process_report(const char *problem, const char *hint)
 {
@@ -143,7 +143,9 @@ gateway_process_report_version(void)
 	spawn_close_program();
 }
 
-/* What a gateway needs before it can be started. False, and problem, if it is not there. */
+/*
+ * Check what a gateway needs before it can be started. On failure returns false and sets problem.
+ */
 static bool
 gateway_process_prepare(char *problem, size_t size)
 {
@@ -156,7 +158,10 @@ gateway_process_prepare(char *problem, size_t size)
 	return false;
 }
 
-/* Start the process, with one end of the control pipe in *pipe. False, and problem, if that fails. */
+/*
+ * Start the process, and set *pipe to one end of the control pipe. On failure returns false and
+ * sets problem.
+ */
 static bool
 gateway_process_spawn(GatewayProcess *gateway, pgsocket *pipe, char *problem, size_t size)
 {
@@ -223,7 +228,7 @@ gateway_process_start(GatewayProcess *gateway, int64 now)
 	gateway_process_send_config(gateway);
 }
 
-/* before: the state in which the gateway's time was up. */
+/* before: the state whose time limit has passed. */
 static void
 gateway_process_report_kill(const GatewayProcess *gateway, GatewayState before)
 {
@@ -249,8 +254,8 @@ gateway_process_announce(const GatewayProcess *gateway)
 }
 
 /*
- * Go through an event: bring the shared memory up to the new state, and do what it asks for. Returns
- * the action, because the caller has the frames to be sent for STOP and ASK.
+ * Process an event: update the shared memory to the new state, and perform the action. Returns the
+ * action, because the caller has the frames for STOP and ASK.
  */
 static GatewayAction
 gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now)
@@ -289,7 +294,7 @@ gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now)
  * What is received through the control pipe
  */
 
-/* Handle one frame; false if a gateway must not send such a one. */
+/* Process one frame. Returns false if a gateway must not send it. */
 static bool
 gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64 now)
 {

@@ -1,27 +1,27 @@
 /*-------------------------------------------------------------------------
  *
  * launcher.c
- *	  The launcher: finds the databases that need a feed, and sees to it that they have one.
+ *	  The launcher: finds the databases that need a feed, and starts their feeds.
  *
- * There is one launcher per server, a static background worker. It is connected to no database, so
- * it sees only the shared catalogs: which databases there are, but not which of them have the
- * extension. A feed finds that out. It connects and looks, and if the extension is not there the
- * feed ends and the database's state becomes FEED_ABSENT. After the server's start the launcher
- * starts a feed once for each database, a few at a time. After that, CREATE EXTENSION says that a
- * feed is needed. The states of a feed are drawn in ext/base/feed_life.h.
+ * There is one launcher in each server, a static background worker. It is connected to no database,
+ * so it sees only the shared catalogs: the databases, but not which of them have the extension. A
+ * feed finds that out: it connects, and if the extension is not installed, the feed ends and the
+ * database's state becomes FEED_ABSENT. After the server has started, the launcher starts a feed
+ * once for each database, a few at a time. After that, CREATE EXTENSION requests a feed.
+ * ext/base/feed_life.h has a diagram of the states.
  *
- * The states are in the shared memory, because a launcher may end (by an error, or by
- * pg_terminate_backend) and be started again while its feeds go on. The launcher itself keeps the
- * handles of the workers that it has registered, only to notice those that end before they attach.
+ * The states are in the shared memory, because a launcher may end (with an error, or by
+ * pg_terminate_backend()) and be started again while its feeds continue. The launcher keeps only
+ * the handles of the workers that it has registered, to notice those that end before they attach.
  *
  * Feeds that end, DDL that concerns databases (at_end.c) and child processes set the launcher's
- * latch. In each round of its loop the launcher reads the clocks once and passes the time on to its
+ * latch. In each round of its loop the launcher reads the clocks once and passes the time to its
  * parts, each of which uses only those below it:
  *
  *	  launcher.c			the loop; starts feeds
- *	  watchdog.c			looks for feeds and gateways that do not respond
+ *	  watchdog.c			finds feeds and gateways that do not respond
  *	  launcher_scan.c		reads pg_database
- *	  launcher_sleep.c		databases without a feed, and what gateways know of them
+ *	  launcher_sleep.c		databases without a feed, and what gateways know about them
  *	  launcher_slots.c		too few worker slots
  *	  supervisor.c			all gateways; gateway_process.c: one; gateway_life.c: its states
  *	  sockets.c				the listening sockets over time; bind.c: binding them
@@ -52,11 +52,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define LAUNCHER_MAX_STARTING 3 /* feeds that are being started at one time */
-#define LAUNCHER_STARTING_MS                                                                       \
-	10000 /* one that takes longer (a locked database) is not counted among them */
-#define LAUNCHER_HELD_MS                                                                           \
-	5000 /* a held database is looked at this often: its holder may have died */
+#define LAUNCHER_MAX_STARTING 3     /* maximum number of feeds starting at one time */
+#define LAUNCHER_STARTING_MS  10000 /* a feed that takes longer (a locked database) is not counted */
+#define LAUNCHER_HELD_MS      5000 /* how often to check a held database: its holder may have died */
 
 PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
 
@@ -64,7 +62,7 @@ PGDLLEXPORT void pg_notifyd_launcher_main(Datum main_arg);
  * Starting feeds
  */
 
-/* Register a feed with the postmaster. False if there is no free slot. */
+/* Register a feed with the postmaster. Returns false if there is no free slot. */
 static bool
 launcher_register_feed(LauncherDatabase *mine)
 {
@@ -88,7 +86,7 @@ launcher_register_feed(LauncherDatabase *mine)
 	return registered;
 }
 
-/* Start the feed of the database at this index, if it still is to be started. */
+/* Start the feed of the database at this index, unless it is no longer needed. */
 static void
 launcher_start_feed(int index, TimestampTz now)
 {
@@ -120,9 +118,10 @@ launcher_start_feed(int index, TimestampTz now)
 }
 
 /*
- * Notice feeds that have ended; those that never attached count as failed. One that found no
- * extension may come after one that was ended by DROP EXTENSION before it could tell the gateways,
- * and one of a database that is no longer served may have ended likewise: so they are told here.
+ * Notice feeds that have ended. Those that never attached count as failed. A feed that finds no
+ * extension may follow one that DROP EXTENSION has ended before it could tell the gateways, and a
+ * feed of a database that is no longer served may have ended the same way, so this tells the
+ * gateways.
  */
 static void
 launcher_reap_feeds(TimestampTz now)
@@ -145,7 +144,7 @@ launcher_reap_feeds(TimestampTz now)
 		{
 			feed_life_step(&database->life,
 						   database->hold_pid != 0 ? FEED_EVENT_GAVE_WAY : FEED_EVENT_ENDED, now);
-			scan_soon(); /* the database may be gone, or closed */
+			scan_soon(); /* the database may have been dropped or closed */
 		}
 		gone = database->oid == mine->started &&
 			   (database->life.state == FEED_ABSENT || database->life.excluded);
@@ -155,7 +154,7 @@ launcher_reap_feeds(TimestampTz now)
 	}
 }
 
-/* In which order databases get their feeds, where they cannot all have one: the lowest first. */
+/* Return the rank of a database: with too few worker slots, the lowest get their feeds first. */
 static int
 launcher_rank(int index)
 {
@@ -168,7 +167,7 @@ launcher_rank(int index)
 	return database->looked && !database->life.visit ? 1 : 2;
 }
 
-/* Add a database to the first of those that wait, of which there are n. Returns how many now. */
+/* Insert a database into the n waiting ones with the lowest ranks. Returns their new number. */
 static int
 launcher_add_candidate(int *candidates, int n, int index)
 {
@@ -185,8 +184,8 @@ launcher_add_candidate(int *candidates, int n, int index)
 }
 
 /*
- * Start what is to be started, a few at a time. Returns in how many ms something is due
- * again; the end of a feed that is being started wakes us by itself.
+ * Start feeds that are needed, a few at a time. Returns in how many ms something is due again. The
+ * end of a starting feed wakes the launcher.
  */
 static long
 launcher_start_feeds(TimestampTz now)
@@ -247,7 +246,9 @@ launcher_start_feeds(TimestampTz now)
 	return slots ? next : Min(next, Max(slots_retry(now), 1));
 }
 
-/* Do everything that is due for the feeds. Returns after how many ms something is due again. */
+/*
+ * Do everything that is due for the feeds. Returns the number of ms after which to call this again.
+ */
 static long
 launcher_tend_feeds(TimestampTz now)
 {
@@ -276,9 +277,9 @@ launcher_detach(int code, Datum arg)
 }
 
 /*
- * Take over from a launcher before us. Its feeds run on and end without us: they attach
- * and detach themselves. Feeds that it had registered and that have not attached yet may
- * or may not come, so others are started; the one that attaches second leaves.
+ * Take over from an earlier launcher. Its feeds continue: they attach and detach themselves. Feeds
+ * that it registered and that have not attached yet may or may not start, so others are started;
+ * the one that attaches second ends.
  */
 static void
 launcher_attach(TimestampTz now)
@@ -310,10 +311,9 @@ static const GatewayCallbacks launcher_callbacks = {
 };
 
 /*
- * Ends with exit code 1 in every case, as 0 would tell the postmaster never to start it
- * again: SIGTERM is a shutdown's, but also pg_terminate_backend()'s. die() is its handler,
- * so that it ends anything that may wait; where nothing does, the process ends here,
- * without an error in the log.
+ * Always ends with exit code 1, because after 0 the postmaster would never start it again. SIGTERM
+ * is sent at a shutdown, but also by pg_terminate_backend(). Its handler is die(), so that it ends
+ * everything that may wait; if nothing does, the process ends here, without an error in the log.
  */
 void
 pg_notifyd_launcher_main(Datum main_arg)
@@ -352,7 +352,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 		timeout = launcher_tend_feeds(now);
 		timeout = Min(timeout, supervisor_tend(clock));
 		timeout = Min(timeout, watchdog_tend(clock));
-		MemoryContextSwitchTo(context); /* a transaction has left us elsewhere */
+		MemoryContextSwitchTo(context); /* a transaction has changed the context */
 		MemoryContextReset(context);
 		if (!ProcDiePending)
 			supervisor_wait(timeout);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_feed.c
- *	  A feed begins and ends: what its process changes in the database's entry in shared memory.
+ *	  The start and end of a feed: its changes to the database's entry in shared memory.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_scan.c
- *	  Which databases there are. See launcher_scan.h.
+ *	  Reads pg_database. See launcher_scan.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,10 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-static uint32 scan_generation = 0; /* database_generation as of the last look */
-static TimestampTz scan_at = 0;    /* time of the last look; 0: look now */
+static uint32 scan_generation = 0; /* database_generation at the last scan */
+static TimestampTz scan_at = 0;    /* time of the last scan; 0: scan now */
 static bool scan_full_logged = false;
-static bool scan_settings_changed = true; /* and were not checked since */
+static bool scan_settings_changed = true; /* and not checked since */
 
 /* A database allows no connections, or does so again. */
 static void
@@ -39,7 +39,7 @@ scan_closed(LauncherDatabase *mine, bool closed)
 	mine->closed = closed;
 }
 
-/* A row of pg_database. seen: which of the entries known before have been met. */
+/* Process a row of pg_database. seen: which of the entries known before were found. */
 static void
 scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 {
@@ -87,8 +87,8 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 }
 
 /*
- * Log a setting that names what does not exist: nothing else would say so but the errors of
- * clients. default_database: whether pg_notifyd.default_database was met.
+ * Log a setting that names something that does not exist, because otherwise only clients would get
+ * errors. default_database: pg_notifyd.default_database was found.
  */
 static void
 scan_check_settings(bool default_database)
@@ -109,9 +109,9 @@ scan_check_settings(bool default_database)
 }
 
 /*
- * Look at pg_database: make entries for new databases, free those of databases that are
- * gone. The entries that may be freed are noted before the snapshot is taken, so that a
- * database that is made meanwhile, which the snapshot does not show, keeps its entry.
+ * Read pg_database: create entries for new databases, and free those of dropped ones. The entries
+ * that may be freed are recorded before the snapshot is taken, so that a database created later,
+ * which the snapshot does not show, keeps its entry.
  */
 static void
 scan_catalog(TimestampTz now)

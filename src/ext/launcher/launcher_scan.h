@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_scan.h
- *	  Which databases there are: the launcher's look at pg_database.
+ *	  The launcher's scan of pg_database.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,13 +12,16 @@
 
 #include "datatype/timestamp.h"
 
-/* Read pg_database if that is due: if something has changed, or DATABASES_SCAN_MS have passed. */
+/* Read pg_database if that is due: something has changed, or DATABASES_SCAN_MS have passed. */
 extern void scan_tend(TimestampTz now);
 
-/* The next scan_tend() has to read it. */
+/* Make the next scan_tend() read it. */
 extern void scan_soon(void);
 
-/* The settings may have changed: the next call does so, and logs those that name what is not there. */
+/*
+ * The settings may have changed: make the next call read it, and log settings that name something
+ * that does not exist.
+ */
 extern void scan_reload(void);
 
 #endif /* PG_NOTIFYD_LAUNCHER_SCAN_H */

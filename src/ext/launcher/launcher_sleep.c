@@ -1,20 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_sleep.c
- *	  Databases that have no feed because nobody needs one now.
+ *	  Databases without a feed, because they have no subscribers.
  *
- * A feed that has had no subscription for pg_notifyd.idle_timeout ends (feed_fall_asleep()), and its
- * state is FEED_ASLEEP. The launcher then tells the gateways the database's name and a position
+ * A feed without a subscription for pg_notifyd.idle_timeout ends (feed_fall_asleep()), and its
+ * state is FEED_ASLEEP. The launcher then sends the gateways the database's name and a position
  * (frame ASLEEP), so that they accept clients. It starts a feed again when
  *
- *	  - a gateway asks for it (frame WAKE), because a client subscribes. The client waits until the
- *		feed has connected to the gateway. If a feed ends while a client subscribes, the gateway asks
- *		when it receives ASLEEP;
- *	  - retention has to look at the log, because much has been written or events have become old.
- *		Such a feed stays only for a moment (FeedLife.visit).
+ *	  - a gateway requests it (frame WAKE), because a client subscribes. The client waits until the
+ *		feed has connected to the gateway. If a feed ends while a client subscribes, the gateway sends
+ *		the request when it receives ASLEEP;
+ *	  - retention must check the log, because much was written or events are old enough.
+ *		Such a feed runs only for a moment (FeedLife.visit).
  *
- * A database that pg_notifyd.databases leaves out is treated the same, but the launcher does not
- * tell the gateways of it.
+ * A database that is not in pg_notifyd.databases is treated the same, but the launcher does not
+ * tell the gateways about it.
  *
  *-------------------------------------------------------------------------
  */
@@ -58,7 +58,7 @@ sleep_exclude(int index, bool excluded)
 	{
 		database->life.excluded = excluded;
 		mine->announced = false;
-		/* A feed that runs tells the gateways itself. */
+		/* A running feed tells the gateways itself. */
 		known = database->life.state != FEED_RUNNING;
 		changed = true;
 	}
@@ -89,9 +89,9 @@ sleep_database_needed(const char *name, size_t length)
 }
 
 /*
- * Has retention to look at the log of a database that is asleep? Where nothing was in it when its
- * feed left, only once something has been written. Returns in how many ms that is to be asked
- * again; 0: it has to look now.
+ * Return in how many ms to check again whether retention needs a feed for a database that is
+ * asleep; 0: now. If the log was empty when its feed ended, retention is needed only after
+ * something was written.
  */
 static long
 sleep_visit_due(NotifydDatabase *database, TimestampTz now)
@@ -108,7 +108,7 @@ sleep_visit_due(NotifydDatabase *database, TimestampTz now)
 		return DATABASES_SCAN_MS;
 	if (database->visit_at <= now)
 		return 0;
-	/* Retention may be shorter now, or the clock have been set back. */
+	/* Retention may have been shortened, or the clock set back. */
 	database->visit_at = Min(database->visit_at, latest);
 	return (long) Min((database->visit_at - now) / 1000 + 1, DATABASES_SCAN_MS);
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_sleep.h
- *	  Databases that have no feed because nobody needs one, and what gateways know of them.
+ *	  Databases without a feed, because they have no subscribers, and what gateways know about
+ *	  them.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,21 +13,21 @@
 
 #include "datatype/timestamp.h"
 
-/* pg_notifyd.databases leaves the database out, or does not: its feed ends if it is left out. */
+/* Set whether the database is excluded by pg_notifyd.databases. If it is, its feed ends. */
 extern void sleep_exclude(int index, bool excluded);
 
-/* Tell the gateways that no database of this name is served any more. */
+/* Tell the gateways that no database with this name is served any more. */
 extern void sleep_announce_gone(const char *name);
 
-/* A gateway has become ready: it has to be told which databases are asleep. */
+/* A gateway has become ready: send it the databases that are asleep. */
 extern void sleep_gateway_ready(void);
 
-/* A gateway needs the feed of the database of this name, which may be asleep. */
+/* A gateway needs the feed of the database with this name, which may be asleep. */
 extern void sleep_database_needed(const char *name, size_t length);
 
 /*
- * Tell the gateways which databases are asleep, and wake those whose log needs retention. Returns
- * after how many ms to call again.
+ * Tell the gateways which databases are asleep, and start feeds for those whose log needs
+ * retention. Returns the number of ms after which to call this again.
  */
 extern long sleep_tend(TimestampTz now);
 

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_slots.c
- *	  When there are fewer worker slots (max_worker_processes) than databases.
+ *	  Handles a lack of worker slots (max_worker_processes).
  *
- * Feeds that nobody needs are asked to leave at once, and a database that still waits after some
- * time is logged by its name. The launcher needs a slot itself, which it gets when the server
- * starts or not at all: then the postmaster says so, and later whoever installs the extension or
- * watches a table is warned.
+ * Feeds without subscribers are asked to end at once, and a database that still waits after some
+ * time is logged. The launcher itself gets a slot when the server starts or not at all. In the
+ * latter case the postmaster logs that, and later a session that installs the extension or watches
+ * a table gets a warning.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,13 +19,13 @@
 #include "lib/stringinfo.h"
 #include "utils/timestamp.h"
 
-#define SLOTS_LATE_MS 10000 /* a database that has waited so long is logged */
-#define SLOTS_NAMED   10    /* so many of them by name */
+#define SLOTS_LATE_MS 10000 /* a database that has waited this long is logged */
+#define SLOTS_NAMED   10    /* at most this many by name */
 
-static TimestampTz slots_retry_at = 0; /* try again then */
-static int slots_failures = 0;         /* so often in a row there was none */
+static TimestampTz slots_retry_at = 0; /* time of the next attempt */
+static int slots_failures = 0;         /* consecutive attempts without a slot */
 
-/* Set in the postmaster, so every process has it: the launcher could not be registered. */
+/* Set in the postmaster, so every process inherits it: the launcher could not be registered. */
 static bool slots_no_launcher = false;
 
 long
@@ -62,8 +62,8 @@ slots_none(TimestampTz now)
 }
 
 /*
- * Does somebody miss the feed that the database waits for? Not where it is only to look whether the
- * extension is there, or to come for retention.
+ * Return true if clients may wait for the database's feed: not if the feed is only to find out
+ * whether the extension is installed, or for retention.
  */
 static bool
 slots_has_clients(int index)
@@ -75,7 +75,7 @@ slots_has_clients(int index)
 }
 
 /*
- * Append the names of the databases that wait. Returns how many there are, and whether one was not
+ * Append the names of the waiting databases. Returns their number, and sets *news if one was not
  * logged yet.
  */
 static int

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * launcher_slots.h
- *	  Feeds when there are fewer background worker slots than databases.
+ *	  Handles a lack of background worker slots for feeds.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,28 +12,31 @@
 
 #include "datatype/timestamp.h"
 
-/* In how many ms to try again to get a slot; 0: now. */
+/* Return in how many ms to try again to get a slot; 0: now. */
 extern long slots_retry(TimestampTz now);
 
-/* A slot was found for a feed; or there was none, and feeds that nobody needs are asked to end. */
+/*
+ * slots_found(): a slot was found for a feed. slots_none(): there was none, and feeds without
+ * subscribers are asked to end.
+ */
 extern void slots_found(void);
 extern void slots_none(TimestampTz now);
 
 /* A feed has ended: its slot is free. */
 extern void slots_freed(void);
 
-/* Do databases wait for a slot? */
+/* Return true if databases wait for a slot. */
 extern bool slots_are_short(void);
 
-/* Log the databases that have waited for long, each once until it has had a slot. */
+/* Log the databases that have waited long, each once until it has got a slot. */
 extern void slots_report(TimestampTz now);
 
-/* In the postmaster: has it accepted the launcher of this name? Logs that it has not. */
+/* Called in the postmaster: log if it has not accepted the launcher with this name. */
 extern void slots_check_launcher(const char *name);
 
 /*
- * For backends: warn if the launcher got no slot when the server started, because then nothing of
- * pg_notifyd runs.
+ * Called in backends: warn if the launcher got no slot when the server started, because then
+ * pg_notifyd does not run.
  */
 extern void slots_warn_missing(void);
 

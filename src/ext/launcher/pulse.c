@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pulse.c
- *	  Does a feed show signs of life? The rules are in pulse.h.
+ *	  Checks whether a feed is alive. The rules are in pulse.h.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,22 +1,22 @@
 /*-------------------------------------------------------------------------
  *
  * pulse.h
- *	  Does a feed show signs of life, and what is to be done if it does not?
+ *	  Checks whether a feed is alive, and what to do if it is not.
  *
- * A feed writes the time into the shared memory whenever it goes through its loop, once a second at
- * least. The watchdog looks every PULSE_LOOK_MS whether that time has changed:
+ * A feed writes the time into the shared memory in each round of its loop, at least once a second.
+ * The watchdog checks every PULSE_LOOK_MS whether that time has changed:
  *
- *	  looks without a change
+ *	  checks without a change
  *	  PULSE_SILENT			the feed counts as not responding
- *	  PULSE_CONTINUE		it is sent SIGCONT. If it had only been stopped, nothing is lost
- *	  PULSE_TERMINATE		it is sent SIGTERM, which a busy feed obeys when it is back in its loop.
+ *	  PULSE_CONTINUE		it gets SIGCONT. If it was only stopped, nothing is lost
+ *	  PULSE_TERMINATE		it gets SIGTERM, which a busy feed obeys when it is back in its loop.
  *							Never SIGKILL: the postmaster would restart the whole server
  *
- * Looks are counted, not time. So a launcher that was stopped itself, or a machine that was, does
- * not take every feed for dead.
+ * Checks are counted, not time. So a launcher or a machine that was stopped itself does not
+ * consider every feed dead.
  *
- * This file and pulse.c need nothing of PostgreSQL and no clock, so that they are tested alone and
- * without waiting (test/unit/test_pulse.c).
+ * This file and pulse.c do not depend on PostgreSQL and have no clock, so they can be tested alone
+ * and without waiting (test/unit/test_pulse.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -27,17 +27,17 @@
 #include <stdint.h>
 
 #define PULSE_LOOK_MS   2000
-#define PULSE_MISSING   3 /* looks without a feed, after which the database is not served */
+#define PULSE_MISSING   3 /* checks without a feed before the database counts as not served */
 #define PULSE_SILENT    3
 #define PULSE_CONTINUE  5
 #define PULSE_TERMINATE 30
 
-/* What one look has found. */
+/* The result of one check. */
 typedef struct PulseSign
 {
-	bool running;      /* there is a feed, and it has gone through its loop */
+	bool running;      /* there is a feed, and it has completed a round */
 	uint64_t alive_at; /* when it last did so */
-	bool expected;     /* where there is none: there should be one */
+	bool expected;     /* if there is no feed: there should be one */
 } PulseSign;
 
 typedef enum PulseState
@@ -54,16 +54,16 @@ typedef enum PulseAction
 	PULSE_SEND_TERMINATE,
 } PulseAction;
 
-/* All zeros: nothing was seen yet. */
+/* All zeros: not checked yet. */
 typedef struct Pulse
 {
 	PulseState state;
-	uint64_t alive_at; /* at the last look */
-	int silent;        /* looks since that has changed */
-	int missing;       /* looks at which a feed should have been there and was not */
+	uint64_t alive_at; /* at the last check */
+	int silent;        /* checks since it has changed */
+	int missing;       /* checks without a feed that should exist */
 } Pulse;
 
-/* One look has found this: set pulse->state, and return what to do. */
+/* Process the result of a check: set pulse->state, and return what to do. */
 extern PulseAction pulse_look(Pulse *pulse, PulseSign sign);
 
 #endif /* PG_NOTIFYD_PULSE_H */

@@ -26,11 +26,11 @@ SocketsBound sockets_bound = {.addresses = NULL};
 
 static const BindSet sockets_none = {.n = 0};
 
-static int64 sockets_retry = 0; /* 0: the settings are fulfilled */
+static int64 sockets_retry = 0; /* 0: all sockets are bound */
 static int sockets_failures = 0;
 static char sockets_problem[sizeof(((BindProblem *) 0)->text)] = ""; /* as logged */
 
-/* Log a problem once, and again only when it is another one. Schedules the next try. */
+/* Log a problem, unless it is the same as before. Schedules the next attempt. */
 static void
 sockets_failed(const BindProblem *problem, int64 now)
 {
@@ -47,7 +47,7 @@ sockets_failed(const BindProblem *problem, int64 now)
 				 : errhint("pg_notifyd will retry.")));
 }
 
-/* Are the sockets those that the settings ask for, as far as they could be bound? */
+/* Return true if the sockets are those for the present settings, as far as they could be bound. */
 static bool
 sockets_as_set(void)
 {
@@ -56,7 +56,7 @@ sockets_as_set(void)
 		   sockets_bound.port == notifyd_port;
 }
 
-/* Use this set from now on. False if it is in use already, for the same settings. */
+/* Use this set from now on. Returns false if it is already in use for the same settings. */
 static bool
 sockets_adopt(const BindSet *set)
 {
@@ -117,14 +117,14 @@ sockets_tend(int64 now)
 		sockets_problem[0] = '\0';
 	}
 
-	/* Keep the sockets that are open, in case a name cannot be resolved for a while. */
+	/* Keep the open sockets, in case a name cannot be resolved for a while. */
 	for (int i = 0; sockets_as_set() && i < sockets_bound.set.n && set.n < BIND_MAX; i++)
 	{
 		if (!bind_contains(&set, sockets_bound.set.sockets[i].fd))
 			set.sockets[set.n++] = sockets_bound.set.sockets[i];
 	}
 
-	/* Do not give up sockets that work for a part of the new ones. */
+	/* Do not close working sockets for only part of the new ones. */
 	if (problem.text[0] != '\0' &&
 		(set.n == 0 || (problem.in_use && sockets_bound.set.n > 0 && !sockets_as_set())))
 	{

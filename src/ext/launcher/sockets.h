@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * sockets.h
- *	  The listening sockets over time: following the settings, trying again.
+ *	  The listening sockets over time: follows the settings, and tries again.
  *
- * For the supervisor alone. Times are its: ms.
+ * Used only by the supervisor. Times are in ms of its clock.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,29 +17,31 @@
 typedef struct SocketsBound
 {
 	BindSet set;
-	uint32 generation; /* changes with the set: gateways with another one have to be replaced */
-	char *addresses;   /* what the set was bound for; NULL: nothing yet */
+	uint32 generation; /* changes with the set: gateways with another one must be replaced */
+	char *addresses;   /* the setting that the set was bound for; NULL: none yet */
 	int port;
-	bool releasing; /* all gateways have to end, and sockets_release() to be called then */
+	bool releasing; /* all gateways must end, and then sockets_release() is called */
 } SocketsBound;
 
-/* Written by sockets.c alone. */
+/* Only sockets.c writes it. */
 extern SocketsBound sockets_bound;
 
-/* At the beginning, and when the settings have changed: bind when sockets_tend() is called next. */
+/*
+ * Called at start, and when the settings have changed: the next sockets_tend() binds the sockets.
+ */
 extern void sockets_start(int64 now);
 extern void sockets_reload(int64 now);
 
-/* Bind, if that is due. True if sockets_bound has been changed. */
+/* Bind sockets, if that is due. Returns true if sockets_bound has changed. */
 extern bool sockets_tend(int64 now);
 
-/* When sockets_tend() should be called again; PG_INT64_MAX: no need. */
+/* Return when to call sockets_tend() again, or PG_INT64_MAX. */
 extern int64 sockets_due(void);
 
-/* No gateway has the sockets any more: close them, and bind when sockets_tend() is called next. */
+/* No gateway has the sockets any more: close them. The next sockets_tend() binds the new ones. */
 extern void sockets_release(int64 now);
 
-/* Close them, at the end. */
+/* Close them at the end. */
 extern void sockets_close(void);
 
 #endif /* PG_NOTIFYD_SOCKETS_H */

@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * spawn.c
- *	  Starting the gateway's program. See spawn.h.
+ *	  Starts the gateway's program. See spawn.h.
  *
- * A child of a PostgreSQL process has the shared memory attached, and every signal handler and
- * exit callback of PostgreSQL installed. None of them may run in it. So all signals are blocked
- * around fork(), and between fork() and execve() the child calls only functions that are
- * async-signal-safe (POSIX, section 2.4.3), allocates no memory, and ends by _exit().
+ * A child of a PostgreSQL process has the shared memory attached, and all signal handlers and exit
+ * callbacks of PostgreSQL installed. None of them may run in it. So all signals are blocked around
+ * fork(). Between fork() and execve() the child calls only async-signal-safe functions (POSIX,
+ * section 2.4.3), allocates no memory, and ends with _exit().
  *
  *-------------------------------------------------------------------------
  */
@@ -51,9 +51,9 @@ spawn_close_program(void)
 }
 
 /*
- * All descriptors from first on end with execve(), as that of the program has to: it is needed
- * until then. Where close_range() cannot do that (kernels before 5.11, some sandboxes), go up to
- * limit.
+ * Make execve() close all descriptors from first on. The program's own is needed until then. If
+ * close_range() cannot do that (kernels before 5.11, some sandboxes), go through all descriptors up
+ * to limit.
  */
 static void
 spawn_close_from(int first, int limit)
@@ -65,8 +65,8 @@ spawn_close_from(int first, int limit)
 }
 
 /*
- * Give the child its descriptors. The ones it has, the program's too, may lie where the new ones
- * go: so up first, then down.
+ * Move the child's descriptors to their numbers. The present ones may be in the way, so move all of
+ * them up first, and then down.
  */
 static bool
 spawn_arrange(const int *sockets, int nsockets, int limit)
@@ -134,10 +134,9 @@ spawn_program(const char *title, const int *sockets, int nsockets)
 	}
 
 	/*
-	 * SIGKILL, so that not even a gateway that hangs can outlive us. If we are gone
-	 * before the call takes effect, the child sees it by its parent. A session of its
-	 * own, because the postmaster and pg_cancel_backend() signal the launcher's whole
-	 * process group.
+	 * SIGKILL, so that even a gateway that hangs ends with the launcher. If the launcher ends
+	 * before this takes effect, the child notices that its parent has changed. A new session,
+	 * because the postmaster and pg_cancel_backend() signal the launcher's whole process group.
 	 */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		_exit(SPAWN_NOT_EXECUTABLE);

@@ -1,13 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * supervisor.c
- *	  The gateways as a whole, and the sockets that they listen on.
+ *	  All gateways, and the sockets that they listen on.
  *
- * The launcher binds the listening sockets (sockets.c), and each gateway inherits all of them. What
- * happens to one gateway is in gateway_process.c, and the states that it goes through are in
- * gateway_life.h.
+ * The launcher binds the listening sockets (sockets.c), and each gateway inherits all of them.
+ * gateway_process.c handles one gateway, and gateway_life.h has the states of a gateway.
  *
- * Nothing here waits but supervisor_wait() and the end, supervisor_exit().
+ * Only supervisor_wait() and supervisor_exit() wait.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,7 +27,7 @@
 #include "utils/memutils.h"
 
 /* In ms. */
-#define SUPERVISOR_EXIT_WAIT    100 /* between two looks for gateways that have ended, at the exit */
+#define SUPERVISOR_EXIT_WAIT    100 /* between checks for gateways that have ended, at exit */
 #define SUPERVISOR_LONGEST_WAIT 3600000
 
 static GatewayProcess supervisor_gateways[NOTIFYD_MAX_GATEWAYS];
@@ -55,8 +54,8 @@ supervisor_sigchld(SIGNAL_ARGS)
 }
 
 /*
- * This process exits, and no gateway may be left behind. They are asked to stop while the
- * postmaster is there. If it is gone they are killed, because the next server needs the port.
+ * This process exits, and no gateway may be left running. They are asked to stop while the
+ * postmaster runs. If it has ended they are killed, because the next server needs the port.
  */
 static void
 supervisor_exit(int code, Datum arg)
@@ -80,7 +79,7 @@ supervisor_exit(int code, Datum arg)
 	}
 }
 
-/* Remove the sockets of gateways that are no more. */
+/* Remove the sockets of gateways that have ended. */
 static void
 supervisor_clean_directory(void)
 {
@@ -199,7 +198,7 @@ supervisor_reload(int64 now)
  * Waiting
  */
 
-/* The set has to be built anew once a control pipe was opened or closed. */
+/* The set must be built again after a control pipe was opened or closed. */
 static bool
 supervisor_wait_set_is_current(void)
 {

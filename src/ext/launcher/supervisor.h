@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * supervisor.h
- *	  The gateways, as the launcher sees them: all of them, and the sockets that they listen on.
+ *	  The launcher's view of the gateways: all of them, and the sockets that they listen on.
  *
- * Everything here runs in the launcher's process. Times are in ms of a clock that nobody sets, see
+ * Everything here runs in the launcher's process. Times are in ms of a monotonic clock, see
  * supervisor_clock().
  *
  *-------------------------------------------------------------------------
@@ -16,12 +16,12 @@
 #include "ext/launcher/gateway_process.h"
 #include "wire/wire.h"
 
-/* What time it is. The launcher asks once in each round of its loop, and passes the answer on. */
+/* Return the time. The launcher reads it once in each round of its loop, and passes it on. */
 extern int64 supervisor_clock(void);
 
 /*
- * Get ready: the directory of the sockets, the handler of SIGCHLD, and a callback that ends the
- * gateways whenever this process exits. Starts no gateway yet. *callbacks has to stay.
+ * Initialise: the directory of the sockets, the handler of SIGCHLD, and a callback that ends the
+ * gateways when this process exits. Starts no gateway yet. *callbacks must stay valid.
  */
 extern void supervisor_start(const GatewayCallbacks *callbacks, int64 now);
 
@@ -31,19 +31,19 @@ extern void supervisor_reload(int64 now);
 /* Send a frame to every gateway. */
 extern void supervisor_send_all(const WireMessage *message);
 
-/* How many gateways do not respond? */
+/* Return how many gateways do not respond. */
 extern int supervisor_count_silent(void);
 
 /*
- * To be called every few seconds: tell the gateways what is wrong (empty: nothing), and ask each
+ * Called every few seconds: send the gateways the present problem (empty: none), and ask each
  * whether it is alive. Kills those that have not answered for long.
  */
 extern void supervisor_send_health(bool looking, const char *trouble, int64 now);
 
-/* Exchange frames with the gateways, as far as that is possible without waiting. */
+/* Exchange frames with the gateways, without waiting. */
 extern void supervisor_communicate(int64 now);
 
-/* Do everything that is due. Returns after how many ms something is due again. */
+/* Do everything that is due. Returns the number of ms after which to call this again. */
 extern long supervisor_tend(int64 now);
 
 /*

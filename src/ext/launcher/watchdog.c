@@ -1,13 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * watchdog.c
- *	  The launcher's look at feeds and gateways. See watchdog.h.
+ *	  Checks feeds and gateways. See watchdog.h.
  *
- * What happens to a feed that shows no sign of life is in pulse.h. A gateway has to answer a frame
- * on its control pipe, and one that does not is killed (gateway_life.h): it shares no memory, and
- * the next gateway takes over the connections that wait in the sockets' backlogs.
+ * pulse.h describes what happens to a feed that shows no sign of life. A gateway must answer a
+ * frame on its control pipe, and one that does not is killed (gateway_life.h): it shares no memory,
+ * and the next gateway takes over the connections waiting in the sockets' backlogs.
  *
- * The gateways are told what is wrong, for GET /healthz. Anybody may ask for that, so it names no
+ * The gateways get the present problem for GET /healthz. Its answer is public, so it names no
  * database. The names are in the server's log and in notifyd.stats.
  *
  *-------------------------------------------------------------------------
@@ -24,15 +24,15 @@
 #include "storage/procarray.h"
 
 /*
- * After the server's start every database has to be looked at once. That is no fault as long as it
- * goes on. When no look has ended between two of ours, databases that are left count as missing like
- * others.
+ * After the server has started, a feed must check every database once. That is not a problem as
+ * long as it makes progress. If no check has ended between two rounds, the remaining databases
+ * count as missing.
  */
 static bool watchdog_progress = true;
 
-static bool watchdog_gateway_waits = false; /* to be told what is wrong */
+static bool watchdog_gateway_waits = false; /* for the present problem */
 
-/* What was seen of the database at the same index in shared memory. */
+/* The pulse of the database at the same index in shared memory. */
 typedef struct WatchdogDatabase
 {
 	Oid oid;
@@ -55,7 +55,7 @@ watchdog_signal_feed(int index, pid_t pid, int signum)
 	kill(pid, signum);
 }
 
-/* Look at the feed of one database, and send it the signal that it needs. */
+/* Check the feed of one database, and send it a signal if necessary. */
 static PulseState
 watchdog_look_at(int index, bool *looking)
 {
@@ -93,7 +93,7 @@ watchdog_look_at(int index, bool *looking)
 	return seen->pulse.state;
 }
 
-/* How many databases has no feed looked at since the server's start? */
+/* Return how many databases no feed has checked since the server started. */
 static int
 watchdog_count_unlooked(void)
 {
@@ -112,8 +112,8 @@ watchdog_count_unlooked(void)
 }
 
 /*
- * Look at all of them. What is wrong is in text then, or nothing. Returns how many databases are
- * still expected to be looked at.
+ * Check all databases. Sets text to the problem, or to an empty string. Returns how many databases
+ * are still to be checked.
  */
 static int
 watchdog_look(char *text, size_t size)
@@ -153,9 +153,9 @@ long
 watchdog_tend(int64 now)
 {
 	static int64 due = 0;
-	static bool starting = true; /* the databases have not all been looked at since the start */
-	static int looking = 0;      /* so many are still expected to be, as the gateways were told */
-	static int before = 0;       /* so many had not been, in the last round */
+	static bool starting = true; /* not all databases were checked since the start */
+	static int looking = 0;      /* databases still to be checked, as the gateways know */
+	static int before = 0;       /* unchecked databases in the last round */
 	static char trouble[128];
 	int unlooked = watchdog_count_unlooked();
 	char text[128];

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * watchdog.h
- *	  The launcher's look, every other second, at how feeds and gateways are.
+ *	  Checks feeds and gateways every other second.
  *
  *-------------------------------------------------------------------------
  */
@@ -11,13 +11,13 @@
 #include "postgres.h"
 
 /*
- * Look, if it is time for it: at feeds that are missing or do not respond, and gateways that do not
- * answer. Help those on, or replace them, and tell all gateways what is wrong. Returns after how
- * many ms it is to be called again. For the launcher.
+ * If it is time, check for feeds that are missing or do not respond, and for gateways that do not
+ * answer. Signal or replace them, and send the problem to all gateways. Returns the number of ms
+ * after which to call this again. For the launcher.
  */
 extern long watchdog_tend(int64 now);
 
-/* A gateway has become ready: watchdog_tend() tells it at once what is wrong. */
+/* A gateway has become ready: the next watchdog_tend() sends it the present problem. */
 extern void watchdog_gateway_ready(void);
 
 #endif /* PG_NOTIFYD_WATCHDOG_H */

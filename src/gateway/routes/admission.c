@@ -83,7 +83,7 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 
 	*admission = (Admission){0};
 	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
-		return admission_refuse(response, 403, "pages of this origin are not let in");
+		return admission_refuse(response, 403, "pages of this origin are not allowed");
 	if (!admission_database(request, &name, response))
 		return false;
 	if (sessions->count >= config->max_clients)

@@ -26,7 +26,7 @@ health_named(Hub *hub, const char *name, size_t name_len, uint64_t now, char *re
 	return false;
 }
 
-/* Check all databases. The request may be anybody's, so the answer contains no name. */
+/* Check all databases. The request is public, so the answer contains no names. */
 static bool
 health_all(Hub *hub, uint64_t now, char *reason, size_t size)
 {
