@@ -58,7 +58,7 @@ static struct
 	int status;
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
-	uv_prepare_t settle;
+	uv_prepare_t flush;
 	uv_signal_t terminate;
 } gateway;
 
@@ -244,7 +244,7 @@ gateway_on_tick(uv_timer_t *timer)
 }
 
 static void
-gateway_on_settle(uv_prepare_t *handle)
+gateway_on_prepare(uv_prepare_t *handle)
 {
 	(void) handle;
 	if (!gateway.stopping)
@@ -327,7 +327,7 @@ gateway_serve(void)
 		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, HTTP_READ_MS,
 						gateway_accepted))
 		return false;
-	(void) uv_prepare_start(&gateway.settle, gateway_on_settle);
+	(void) uv_prepare_start(&gateway.flush, gateway_on_prepare);
 	gateway.serving = true;
 	peer_send(gateway.pipe, &ready);
 	return true;
@@ -422,7 +422,7 @@ gateway_run(void)
 	};
 	(void) uv_timer_init(gateway.loop, &gateway.tick);
 	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
-	(void) uv_prepare_init(gateway.loop, &gateway.settle);
+	(void) uv_prepare_init(gateway.loop, &gateway.flush);
 	(void) uv_signal_init(gateway.loop, &gateway.terminate);
 	(void) uv_signal_start(&gateway.terminate, gateway_on_terminate, SIGTERM);
 	gateway.pipe = peer_new(gateway.loop, &gateway_pipe_events, NULL);

@@ -90,25 +90,25 @@ json_pins_of(Oid type)
 
 /* Those of the settings that have another value now. */
 static int
-json_unsettled(int pins)
+json_unpinned(int pins)
 {
-	int unsettled = 0;
+	int unpinned = 0;
 
 	if (DateStyle != USE_ISO_DATES)
-		unsettled |= JSON_PIN_DATE;
+		unpinned |= JSON_PIN_DATE;
 	if (IntervalStyle != INTSTYLE_POSTGRES)
-		unsettled |= JSON_PIN_INTERVAL;
+		unpinned |= JSON_PIN_INTERVAL;
 	if (extra_float_digits < 1)
-		unsettled |= JSON_PIN_FLOAT;
+		unpinned |= JSON_PIN_FLOAT;
 	if (bytea_output != BYTEA_OUTPUT_HEX)
-		unsettled |= JSON_PIN_BYTEA;
+		unpinned |= JSON_PIN_BYTEA;
 	if ((pins & JSON_PIN_ZONE) && strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0)
-		unsettled |= JSON_PIN_ZONE;
+		unpinned |= JSON_PIN_ZONE;
 	if ((pins & JSON_PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
-		unsettled |= JSON_PIN_MONEY;
+		unpinned |= JSON_PIN_MONEY;
 	if (pins & JSON_PIN_SEARCH_PATH)
-		unsettled |= JSON_PIN_SEARCH_PATH;
-	return unsettled & pins;
+		unpinned |= JSON_PIN_SEARCH_PATH;
+	return unpinned & pins;
 }
 
 static void
@@ -121,25 +121,25 @@ json_set(const char *name, const char *value)
 int
 json_pin(int pins)
 {
-	int unsettled = json_unsettled(pins);
+	int unpinned = json_unpinned(pins);
 	int level;
 
-	if (unsettled == 0)
+	if (unpinned == 0)
 		return 0;
 	level = NewGUCNestLevel();
-	if (unsettled & JSON_PIN_DATE)
+	if (unpinned & JSON_PIN_DATE)
 		json_set("DateStyle", "ISO");
-	if (unsettled & JSON_PIN_INTERVAL)
+	if (unpinned & JSON_PIN_INTERVAL)
 		json_set("IntervalStyle", "postgres");
-	if (unsettled & JSON_PIN_FLOAT)
+	if (unpinned & JSON_PIN_FLOAT)
 		json_set("extra_float_digits", "1");
-	if (unsettled & JSON_PIN_BYTEA)
+	if (unpinned & JSON_PIN_BYTEA)
 		json_set("bytea_output", "hex");
-	if (unsettled & JSON_PIN_ZONE)
+	if (unpinned & JSON_PIN_ZONE)
 		json_set("TimeZone", "UTC");
-	if (unsettled & JSON_PIN_MONEY)
+	if (unpinned & JSON_PIN_MONEY)
 		json_set("lc_monetary", "C");
-	if (unsettled & JSON_PIN_SEARCH_PATH)
+	if (unpinned & JSON_PIN_SEARCH_PATH)
 	{
 		json_set("search_path", "pg_catalog, pg_temp");
 		json_set("quote_all_identifiers", "off");
