@@ -210,6 +210,15 @@ SKIP:
 	accepted($made->{tokens}{$_}, "$_ of jose") for @algorithms;
 }
 
+# The example of the documentation
+my ($make_keys, $make_token) = slurp_file('doc/authentication.md') =~ /```sh\n(.*?)```/gs;
+PostgreSQL::Test::Utils::append_to_file("$dir/make_token", $make_token);
+my ($made, $error);
+IPC::Run::run([ 'sh', '-ec', $make_keys ], '>', \$made, '2>', \$error, init => sub { chdir $dir }) or die $error;
+IPC::Run::run([ 'sh', '-e', 'make_token', '7', 'app' ], '>', \$made, '2>', \$error, init => sub { chdir $dir }) or die $error;
+configure(jwt_keys => "$dir/token_keys.json");
+is(accepted($made =~ s/\n//r, 'a token of openssl')->{subject}, '7', 'has its subject');
+
 # ALTER SYSTEM, and roles that may read all settings
 $node->safe_psql('postgres', "ALTER SYSTEM SET pg_notifyd.jwt_secret = '$secret'; CREATE ROLE monitor; GRANT pg_monitor, pg_read_all_settings TO monitor");
 configure(jwt_keys => '');
