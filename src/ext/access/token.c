@@ -40,7 +40,8 @@
 /* In s, from the Unix epoch to PostgreSQL's. */
 #define TOKEN_EPOCH ((double) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY)
 
-static bool token_refuse(char **refusal, const char *format, ...) pg_attribute_printf(2, 3);
+static bool
+token_refuse(char **refusal, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool
 token_refuse(char **refusal, const char *format, ...)
