@@ -80,7 +80,7 @@ $(EXPORTS): $(OBJS)
 
 # The gateway
 GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/gateway/*/*.c src/wire/*.c)))
-NET_LIBS = libuv jansson libwebsockets
+NET_LIBS = libuv jansson libwebsockets libseccomp
 NET_CFLAGS = $(shell pkg-config --cflags $(NET_LIBS))
 NET_LDLIBS = $(shell pkg-config --libs $(NET_LIBS))
 NET_OPT = $(if $(SANITIZE),-O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,\

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <jansson.h>
 #include <uv.h>
 
 #include "gateway/net/acceptor.h"
@@ -27,6 +28,7 @@
 #include "gateway/routes/origin.h"
 #include "gateway/net/peer.h"
 #include "gateway/routes/routes.h"
+#include "gateway/sandbox/sandbox.h"
 #include "gateway/session/session.h"
 #include "gateway/net/transport_lws.h"
 #include "gateway/ws/websocket_connection.h"
@@ -311,6 +313,26 @@ gateway_check_config(void)
 				  (int) len, bad);
 }
 
+/*
+ * Give up what serving does not need, as the setting says, and tell the launcher what the system
+ * does not offer. False if that is required.
+ */
+static bool
+gateway_enter_sandbox(void)
+{
+	WireMessage message = {.type = WIRE_SANDBOX};
+
+	if (gateway.config.sandbox == WIRE_SANDBOX_OFF)
+		return true;
+	/* Otherwise jansson would open /dev/urandom for its first object. */
+	json_object_seed(0);
+	message.u.sandbox.missing = sandbox_enter();
+	if (message.u.sandbox.missing == 0)
+		return true;
+	peer_send(gateway.pipe, &message);
+	return gateway.config.sandbox != WIRE_SANDBOX_REQUIRE;
+}
+
 static bool
 gateway_serve(void)
 {
@@ -325,7 +347,8 @@ gateway_serve(void)
 	if (!transport_lws_start(gateway.loop) ||
 		!link_start(gateway.loop, GATEWAY_LINK_FD, gateway.config.gateway, &gateway.hub) ||
 		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, HTTP_READ_MS,
-						gateway_accepted))
+						gateway_accepted) ||
+		!gateway_enter_sandbox())
 		return false;
 	(void) uv_prepare_start(&gateway.flush, gateway_on_prepare);
 	gateway.serving = true;

@@ -201,6 +201,7 @@ wire_config(WireCursor *c, WireConfig *config)
 	wire_u32(c, &config->max_message);
 	wire_u64(c, &config->client_buffer);
 	wire_u32(c, &config->keepalive_ms);
+	wire_u8(c, &config->sandbox);
 	wire_bytes(c, &config->database);
 	wire_bytes(c, &config->origins);
 	wire_bytes(c, &config->listen_addresses);
@@ -375,6 +376,9 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_WAKE:
 			wire_bytes(c, &m->u.wake.database);
+			return true;
+		case WIRE_SANDBOX:
+			wire_u8(c, &m->u.sandbox.missing);
 			return true;
 		default:
 			return wire_fields_identity(c, m);

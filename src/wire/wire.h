@@ -61,6 +61,7 @@ typedef enum WireType
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
 	WIRE_WAKE =
 		14, /* a client needs the database with this name; may be repeated, and the name may be unknown */
+	WIRE_SANDBOX = 15, /* at the start, before READY, if a part of the sandbox is missing */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	/* link, gateway to feed */
@@ -124,6 +125,18 @@ typedef struct WirePosition
 	uint64_t id;
 } WirePosition;
 
+/* pg_notifyd.sandbox: what the gateway gives up before it serves clients. */
+typedef enum WireSandboxMode
+{
+	WIRE_SANDBOX_OFF = 0,
+	WIRE_SANDBOX_ON = 1,      /* what the system offers */
+	WIRE_SANDBOX_REQUIRE = 2, /* a gateway that misses a part of it ends */
+} WireSandboxMode;
+
+/* Parts of the sandbox that a system may not offer, as bits. */
+#define WIRE_SANDBOX_CALLS    0x1 /* a filter of system calls, by seccomp */
+#define WIRE_SANDBOX_LANDLOCK 0x2
+
 typedef struct WireConfig
 {
 	uint16_t version; /* WIRE_VERSION */
@@ -137,6 +150,7 @@ typedef struct WireConfig
 	uint32_t max_message;     /* maximum size of a client's message, in bytes */
 	uint64_t client_buffer;   /* maximum number of bytes queued for one client */
 	uint32_t keepalive_ms;    /* 0: no pings */
+	uint8_t sandbox;          /* WireSandboxMode; only the first frame's counts */
 	WireBytes database;       /* pg_notifyd.default_database */
 	WireBytes origins;        /* pg_notifyd.allowed_origins, unparsed */
 	WireBytes
@@ -170,6 +184,11 @@ typedef struct WireWake
 {
 	WireBytes database;
 } WireWake;
+
+typedef struct WireSandbox
+{
+	uint8_t missing; /* WIRE_SANDBOX_ bits */
+} WireSandbox;
 
 typedef enum WireLogLevel
 {
@@ -417,6 +436,7 @@ typedef struct WireMessage
 		WireHealth health;
 		WireAsleep asleep;
 		WireWake wake;
+		WireSandbox sandbox;
 		WireLog log;
 		WireStats stats;
 		WireHello hello;

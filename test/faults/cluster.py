@@ -187,6 +187,17 @@ class Cluster:
         except OSError:
             return ""
 
+    @staticmethod
+    def _cwd(pid):
+        """The process's working directory. A gateway in its sandbox hides its own, which is that of
+        its parent, the launcher."""
+        try:
+            return os.readlink("/proc/%s/cwd" % pid)
+        except PermissionError:
+            with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as file:
+                parent = file.read().rpartition(")")[2].split()[1]
+            return os.readlink("/proc/%s/cwd" % parent)
+
     def pids(self, title):
         """The processes that work in this data directory and whose title matches; zombies are none."""
         found = []
@@ -194,7 +205,7 @@ class Cluster:
             if not name.isdigit():
                 continue
             try:
-                if os.readlink("/proc/%s/cwd" % name) != self.data:
+                if self._cwd(name) != self.data:
                     continue
             except OSError:
                 continue

@@ -38,7 +38,7 @@ sub start
 		port => $listener->sockport,
 		settings => {
 			version => 2, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
-			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0,
+			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0, sandbox => 1,
 			database => 'postgres', origins => '', addresses => 'localhost',
 			%settings
 		},
@@ -96,7 +96,7 @@ sub configure
 	@$s{keys %settings} = values %settings;
 	$self->{channel}->send(
 		1,
-		pack('v4CV3Q<V', @$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive)})
+		pack('v4CV3Q<VC', @$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive sandbox)})
 		  . join('', map { pack('V/a*', $_) } @$s{qw(database origins addresses)}));
 }
 
@@ -358,6 +358,7 @@ my %messages = (
 	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
 	13 => ['ALIVE', '', []],
 	14 => ['WAKE', 'V/a*', [qw(database)]],
+	15 => ['SANDBOX', 'C', [qw(missing)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
 	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*', [qw(sub kinds ops has_since timeline id session window identity channel)]],
 	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],

@@ -41,7 +41,7 @@ use PostgreSQL::Test::Utils;
 our @EXPORT = qw(
   notifyd_node notifyd_port notifyd_client notifyd_token wait_for wait_healthy http_get
   raw_connect raw_handshake raw_receive
-  children_of process_name gateway_pids listener_pids
+  children_of process_name process_status gateway_pids listens
 );
 
 =head1 FUNCTIONS
@@ -247,6 +247,22 @@ sub process_name
 	return $name;
 }
 
+=item process_status(PID, FIELD)
+
+This field of the process's status (proc(5)); empty if there is none. It is readable also where a
+process hides the rest of itself.
+
+=cut
+
+sub process_status
+{
+	my ($pid, $field) = @_;
+	open my $file, '<', "/proc/$pid/status" or return '';
+	local $/ = undef;
+	my $status = <$file> // '';
+	return $status =~ /^$field:\s*(.*)$/m ? $1 : '';
+}
+
 =item gateway_pids(NODE)
 
 The gateways: descendants of the postmaster that run the gateway's program.
@@ -257,36 +273,29 @@ sub gateway_pids
 {
 	my $node = shift;
 	my ($postmaster) = split /\n/, slurp_file($node->data_dir . '/postmaster.pid');
-	return grep { (readlink("/proc/$_/exe") // '') =~ /pg_notifyd-gateway/ }
+	return grep { process_status($_, 'Name') eq 'pg_notifyd-gate' }
 	  map { children_of($_) } children_of($postmaster);
 }
 
-=item listener_pids(PORT)
+=item listens(PORT)
 
-The processes that have a listening TCP socket of this port open, as far as the user may see.
+Whether a TCP socket listens on this port.
 
 =cut
 
-sub listener_pids
+sub listens
 {
 	my $port = sprintf '%04X', shift;
-	my %inodes;
 	foreach my $file ('/proc/net/tcp', '/proc/net/tcp6')
 	{
 		open my $table, '<', $file or next;
 		while (<$table>)
 		{
 			my @field = split;
-			$inodes{"socket:[$field[9]]"} = 1 if $field[1] =~ /:$port$/ && $field[3] eq '0A';
+			return 1 if $field[1] =~ /:$port$/ && $field[3] eq '0A';
 		}
 	}
-	my %pids;
-	foreach my $link (glob '/proc/[0-9]*/fd/*')
-	{
-		my $target = readlink $link // next;
-		$pids{$1} = 1 if $inodes{$target} && $link =~ m{^/proc/(\d+)/};
-	}
-	return sort { $a <=> $b } keys %pids;
+	return 0;
 }
 
 =back

@@ -103,6 +103,19 @@ sub works
 
 works('it works')->close;
 
+# Replace the gateway by one with this sandbox.
+sub set_sandbox
+{
+	my $sandbox = shift;
+	my ($old) = gateway_pids($node);
+	reload(sandbox => $sandbox);
+	wait_for(sub { my ($new) = gateway_pids($node); $new && $new != $old }, "a gateway with sandbox = $sandbox");
+	return works("it works with sandbox = $sandbox");
+}
+
+# A gateway in its sandbox hides the following from us.
+set_sandbox('off')->close;
+
 # What the gateway inherits: three standard descriptors, the channel, the link socket, the listeners; and nothing to
 # read secrets from.
 {
@@ -135,6 +148,7 @@ works('it works')->close;
 	is((stat $node->data_dir . '/pg_notifyd')[2] & 07777, 0700, 'the directory of its socket is private');
 	is((stat $node->data_dir . '/pg_notifyd/pgsql_tmp.gateway.0.sock')[2] & 07777, 0600, 'and so is the socket');
 }
+set_sandbox('on')->close;
 
 # A limit for each address, from a reload on.
 {

@@ -17,12 +17,13 @@ like($err, qr/ERROR:  pg_notifyd is not loaded/, 'functions that need the worker
 like($err, qr/HINT:  .*shared_preload_libraries = 'pg_notifyd'/, 'with the line that is missing as the hint');
 ($status, $out, $err) = $node->psql('postgres', q{SELECT notify_send('x', '1')});
 like($err, qr/ERROR:  pg_notifyd is not loaded/, 'notify_send');
-is_deeply([ listener_pids(notifyd_port($node)) ], [], 'the port is closed');
+ok(!listens(notifyd_port($node)), 'the port is closed');
 is($node->safe_psql('postgres', 'DROP EXTENSION pg_notifyd; SELECT 1'), 1, 'DROP EXTENSION works');
 
 # And with the line it works, without anything else.
 $node->safe_psql('postgres', q{CREATE EXTENSION pg_notifyd});
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_notifyd'");
+# A gateway in its sandbox would hide its memory map from us.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_notifyd'\npg_notifyd.sandbox = off");
 $node->restart;
 wait_healthy($node);
 $node->safe_psql('postgres', q{
@@ -41,6 +42,6 @@ unlike(slurp_file("/proc/$gateways[0]/maps"), qr{/dev/zero|/SYSV|/dev/shm}, 'wit
 is(slurp_file("/proc/$gateways[0]/environ"), '', 'without an environment');
 
 $node->stop;
-is_deeply([ listener_pids(notifyd_port($node)) ], [], 'the port is free when the server has stopped');
+ok(!listens(notifyd_port($node)), 'the port is free when the server has stopped');
 
 done_testing();

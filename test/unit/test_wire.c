@@ -28,6 +28,7 @@ static const WireMessage messages[] = {
 				  .max_message = 65536,
 				  .client_buffer = 8388608,
 				  .keepalive_ms = 30000,
+				  .sandbox = WIRE_SANDBOX_REQUIRE,
 				  .database = TEXT("postgres"),
 				  .origins = TEXT("https://a.example"),
 				  .listen_addresses = TEXT("localhost")}},
@@ -110,6 +111,7 @@ static const WireMessage messages[] = {
 	{.type = WIRE_IDENTITY_ENDED,
 	 .u.identity_ended =
 		 {.session = 5, .identity = 11, .reason = WIRE_DISCONNECTED, .text = TEXT("disconnected")}},
+	{.type = WIRE_SANDBOX, .u.sandbox = {.missing = WIRE_SANDBOX_LANDLOCK}},
 };
 
 static size_t

@@ -14,6 +14,7 @@
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
 #include "utils/varlena.h"
+#include "wire/wire.h"
 
 char *notifyd_listen_addresses = NULL;
 int notifyd_port = 7432;
@@ -29,6 +30,7 @@ int notifyd_max_message_size = 64 * 1024;
 int notifyd_max_event_size = 4 * 1024 * 1024;
 int notifyd_client_buffer = 8 * 1024;
 int notifyd_keepalive = 30 * 1000;
+int notifyd_sandbox = WIRE_SANDBOX_ON;
 double notifyd_retention = 60 * 60;
 int notifyd_retention_size = 1024;
 
@@ -37,6 +39,13 @@ int notifyd_retention_size = 1024;
 
 /* A year, in s. */
 #define SETTINGS_MAX_RETENTION (365.0 * 24 * 60 * 60)
+
+static const struct config_enum_entry settings_sandbox_options[] = {
+	{"off", WIRE_SANDBOX_OFF, false},
+	{"on", WIRE_SANDBOX_ON, false},
+	{"require", WIRE_SANDBOX_REQUIRE, false},
+	{NULL, 0, false},
+};
 
 /*
  * Call check for each element of a comma-separated list. If one fails, return false with errdetail
@@ -255,6 +264,13 @@ settings_define_network(void)
 		"A client that has not answered by the next ping is disconnected. 0 disables pings.",
 		&notifyd_keepalive, 30 * 1000, 0, 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 		settings_check_keepalive, NULL, NULL);
+	DefineCustomEnumVariable("pg_notifyd.sandbox",
+							 "Sets whether gateways give up access to files, processes and other "
+							 "servers.",
+							 "\"on\" uses the parts of the sandbox that the system offers. "
+							 "\"require\" starts no gateway unless the system offers all of them.",
+							 &notifyd_sandbox, WIRE_SANDBOX_ON, settings_sandbox_options,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 static void

@@ -22,6 +22,7 @@ extern int notifyd_max_message_size;        /* bytes, from a client */
 extern int notifyd_max_event_size;          /* bytes, to a client */
 extern int notifyd_client_buffer;           /* kB */
 extern int notifyd_keepalive;               /* ms; 0: no pings */
+extern int notifyd_sandbox;                 /* WireSandboxMode */
 extern double notifyd_retention;            /* s */
 extern int notifyd_retention_size;          /* MB */
 

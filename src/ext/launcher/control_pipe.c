@@ -47,6 +47,7 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->max_message = (uint32) notifyd_max_message_size;
 	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
 	config->keepalive_ms = (uint32) notifyd_keepalive;
+	config->sandbox = (uint8) notifyd_sandbox;
 	config->database = frames_bytes(notifyd_default_database);
 	config->origins = frames_bytes(notifyd_allowed_origins);
 	config->listen_addresses = frames_bytes(sockets_bound.addresses);

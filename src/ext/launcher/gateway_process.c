@@ -104,13 +104,20 @@ gateway_process_send(GatewayProcess *gateway, const WireMessage *message)
 		control_pipe_send(&gateway->pipe, message);
 }
 
+/* Has the process what it can get only at its start as the settings are now? */
+static bool
+gateway_process_is_current(const GatewayProcess *gateway)
+{
+	return gateway->generation == sockets_bound.generation && gateway->sandbox == notifyd_sandbox;
+}
+
 void
 gateway_process_send_config(GatewayProcess *gateway)
 {
 	GatewayState state = gateway->life.state;
 
 	if ((state == GATEWAY_STARTING || state == GATEWAY_READY) &&
-		gateway->generation == sockets_bound.generation)
+		gateway_process_is_current(gateway))
 		control_pipe_send_config(&gateway->pipe, gateway->number);
 }
 
@@ -222,6 +229,7 @@ gateway_process_start(GatewayProcess *gateway, int64 now)
 		return;
 	}
 	gateway->generation = sockets_bound.generation;
+	gateway->sandbox = notifyd_sandbox;
 	frames_adopt(&gateway->pipe, pipe);
 	gateway->pipe_changed = true;
 	(void) gateway_process_step(gateway, GATEWAY_STARTED, now);
@@ -294,6 +302,34 @@ gateway_process_step(GatewayProcess *gateway, GatewayEvent event, int64 now)
  * What is received through the control pipe
  */
 
+/*
+ * The system does not offer these parts of the sandbox (WIRE_SANDBOX_ bits). Logged once, and again
+ * only when they are others or the setting is another one.
+ */
+static void
+gateway_process_report_sandbox(uint8 missing)
+{
+	static uint8 reported = 0;
+	static int reported_for = WIRE_SANDBOX_OFF;
+	bool required = notifyd_sandbox == WIRE_SANDBOX_REQUIRE;
+	bool calls = (missing & WIRE_SANDBOX_CALLS) != 0;
+	bool landlock = (missing & WIRE_SANDBOX_LANDLOCK) != 0;
+
+	if (missing == reported && notifyd_sandbox == reported_for)
+		return;
+	reported = missing;
+	reported_for = notifyd_sandbox;
+	ereport(
+		LOG,
+		(required ? errmsg("pg_notifyd starts no gateway, because its sandbox would be incomplete")
+				  : errmsg("the sandbox of pg_notifyd's gateways is incomplete"),
+		 errdetail("The kernel, or the container that the server runs in, does not offer %s%s%s.",
+				   calls ? "filters of system calls (seccomp)" : "",
+				   calls && landlock ? " and " : "", landlock ? "Landlock" : ""),
+		 required ? errhint("Allow it, or set pg_notifyd.sandbox to \"on\". pg_notifyd will retry.")
+				  : errhint("Landlock needs Linux 5.13 or later. Containers may forbid either.")));
+}
+
 /* Process one frame. Returns false if a gateway must not send it. */
 static bool
 gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64 now)
@@ -315,6 +351,9 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 		case WIRE_WAKE:
 			gateway->callbacks->database_needed(message->u.wake.database.data,
 												message->u.wake.database.len);
+			return true;
+		case WIRE_SANDBOX:
+			gateway_process_report_sandbox(message->u.sandbox.missing);
 			return true;
 		default:
 			return false;
@@ -406,7 +445,7 @@ gateway_process_tend(GatewayProcess *gateway, bool wanted, uint16 code, int64 no
 {
 	gateway_process_reap(gateway, false, now);
 	(void) gateway_process_step(gateway, GATEWAY_TIME, now);
-	if (gateway->pid != 0 && gateway->generation != sockets_bound.generation)
+	if (gateway->pid != 0 && !gateway_process_is_current(gateway))
 		wanted = false;
 	if (gateway_process_step(gateway, wanted ? GATEWAY_WANTED : GATEWAY_UNWANTED, now) ==
 		GATEWAY_STOP)

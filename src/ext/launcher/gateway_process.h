@@ -40,6 +40,7 @@ typedef struct GatewayProcess
 	FrameSocket pipe;  /* the control pipe */
 	bool pipe_changed; /* it was opened or closed; the supervisor resets this */
 	uint32 generation; /* of the listening sockets that the process has */
+	int sandbox;       /* the setting that the process was started with */
 	int wait_position; /* of the pipe in the supervisor's wait set */
 	uint32 wait_events;
 } GatewayProcess;

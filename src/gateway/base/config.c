@@ -25,6 +25,7 @@ config_set(Config *config, const WireConfig *from)
 	{
 		config->gateway = from->gateway;
 		config->listeners = from->listeners;
+		config->sandbox = (WireSandboxMode) from->sandbox;
 	}
 	config->anonymous = from->anonymous != 0;
 	config->max_clients = from->max_clients;

@@ -15,6 +15,7 @@ typedef struct Config
 {
 	uint16_t gateway;
 	uint16_t listeners; /* 0: no CONFIG has arrived yet */
+	WireSandboxMode sandbox;
 	bool anonymous;
 	uint32_t max_clients;
 	uint32_t max_per_address; /* 0: no limit */
@@ -26,7 +27,10 @@ typedef struct Config
 	char *listen_addresses;
 } Config;
 
-/* Copy a CONFIG frame. The gateway's number and the listeners are taken only from the first one. */
+/*
+ * Copy a CONFIG frame. The gateway's number, the listeners and the sandbox are taken only from the
+ * first one.
+ */
 extern void config_set(Config *config, const WireConfig *from);
 
 extern void config_free(Config *config);
