@@ -238,6 +238,9 @@ typedef struct WireHello
 #define WIRE_KIND_NOTIFICATIONS 0x2 /* raw notifications, live only */
 #define WIRE_KIND_ALL           0x3
 
+/* Subscriptions of one session, at most. */
+#define WIRE_MAX_SUBSCRIPTIONS 100
+
 /* Replaces the subscription with the same number, if there is one. */
 typedef struct WireSubscribe
 {

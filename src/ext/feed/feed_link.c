@@ -12,6 +12,7 @@
 
 #include "miscadmin.h"
 #include "access/xact.h"
+#include "mb/pg_wchar.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -43,6 +44,20 @@ link_close(Link *link, const char *why)
 	stream_drop_link(link);
 	identity_drop_link(link);
 	link_wait_set_stale = true;
+}
+
+/*
+ * End a link on which a frame arrived that a gateway of this version does not send. The gateway may
+ * have been taken over. The feed connects again, as after any other end of a link.
+ */
+static void
+link_reject(Link *link, const char *what)
+{
+	ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
+				  errmsg("gateway %d sent an invalid frame to the feed of database \"%s\"",
+						 link->gateway, link->feed->database_name),
+				  errdetail("%s", what)));
+	link_close(link, what);
 }
 
 static void
@@ -132,7 +147,7 @@ link_auth(Link *link, const WireAuth *auth)
 {
 	if (auth->token.len > WIRE_MAX_TOKEN)
 	{
-		link_close(link, "too long a token");
+		link_reject(link, "The token of AUTH is too long.");
 		return;
 	}
 	stream_begin();
@@ -140,21 +155,71 @@ link_auth(Link *link, const WireAuth *auth)
 	identity_auth(link, auth);
 }
 
+/* Process HELLO, which is the first frame and comes once. */
+static void
+link_hello(Link *link, const WireHello *hello)
+{
+	if (!frames_version_ok(link->gateway, hello->version, LOG))
+		link_close(link, "other version");
+	else if (link->greeted)
+		link_reject(link, "The gateway sent HELLO twice.");
+	else if (hello->gateway != link->gateway || hello->database.len > 0)
+		link_reject(link, "HELLO names another gateway or a database.");
+	else
+		link->greeted = true;
+}
+
+/* Return what is wrong with a SUBSCRIBE for any client, or NULL. */
+static const char *
+link_subscribe_problem(const Link *link, const WireSubscribe *request)
+{
+	const Session *session = hash_search(link->sessions, &request->session, HASH_FIND, NULL);
+
+	if (request->kinds == 0 || (request->kinds & ~WIRE_KIND_ALL) != 0 ||
+		(request->ops & ~(WIRE_OP_ALL & ~WIRE_OP_NOTIFY)) != 0)
+		return "SUBSCRIBE has unknown kinds or operations.";
+	if (!pg_verify_mbstr(PG_UTF8, request->channel.data, (int) request->channel.len, true))
+		return "The channel of SUBSCRIBE is not valid UTF-8.";
+	if (session != NULL && session->nsubs >= WIRE_MAX_SUBSCRIPTIONS &&
+		hash_search(link->subs, &request->sub, HASH_FIND, NULL) == NULL)
+		return "A session has too many subscriptions.";
+	return NULL;
+}
+
+static void
+link_subscribe(Link *link, const WireSubscribe *request)
+{
+	const char *problem = link_subscribe_problem(link, request);
+
+	if (problem != NULL)
+	{
+		link_reject(link, problem);
+		return;
+	}
+	stream_begin();
+	recheck_look(link->feed);
+	stream_subscribe(link, request);
+}
+
+/*
+ * Process a frame without trusting the gateway. UNSUBSCRIBE and REPLAY_CREDIT with a number that is
+ * not in use are ignored: the feed may have ended the subscription while the frame was on its way.
+ */
 static void
 link_handle(Link *link, const WireMessage *message)
 {
+	if (!link->greeted && message->type != WIRE_HELLO)
+	{
+		link_reject(link, "The first frame is not HELLO.");
+		return;
+	}
 	switch (message->type)
 	{
 		case WIRE_HELLO:
-			if (frames_version_ok(link->gateway, message->u.hello.version, LOG))
-				link->greeted = true;
-			else
-				link_close(link, "other version");
+			link_hello(link, &message->u.hello);
 			break;
 		case WIRE_SUBSCRIBE:
-			stream_begin();
-			recheck_look(link->feed);
-			stream_subscribe(link, &message->u.subscribe);
+			link_subscribe(link, &message->u.subscribe);
 			break;
 		case WIRE_UNSUBSCRIBE:
 			stream_unsubscribe(link, &message->u.unsubscribe);
@@ -169,7 +234,7 @@ link_handle(Link *link, const WireMessage *message)
 			identity_forget(link, &message->u.forget);
 			break;
 		default:
-			link_close(link, "unexpected frame");
+			link_reject(link, "A gateway does not send frames of this type to a feed.");
 			break;
 	}
 }
@@ -185,7 +250,7 @@ link_dispatch(Link *link)
 		   (result = frames_next(&link->socket, &message)) == WIRE_OK)
 		link_handle(link, &message);
 	if (result == WIRE_BAD)
-		link_close(link, "malformed frame");
+		link_reject(link, "The frame is malformed.");
 }
 
 static bool

@@ -63,7 +63,7 @@
 #define HUB_WAKE_MS 10000
 #define HUB_ASK_MS  1000
 
-#define HUB_MAX_SUBSCRIPTIONS 100   /* for each client */
+#define HUB_MAX_SUBSCRIPTIONS WIRE_MAX_SUBSCRIPTIONS /* for each client */
 #define HUB_BOOKMARK_MS       30000 /* a client without events for this long gets a bookmark */
 
 typedef enum SubscriptionState
