@@ -97,17 +97,25 @@ class Nemesis(threading.Thread):
         pid = self.one(title)
         return pid is not None and self.server.kill(pid, signum)
 
+    def kill_one(self, title):
+        """Kill a child of the postmaster, and wait until the postmaster knows: it still accepts connections before."""
+        pid = self.one(title)
+        if pid is None or not self.server.kill(pid, signal.SIGKILL):
+            return False
+        cluster.wait_until(lambda: not os.path.exists("/proc/%d" % pid), GONE_SECONDS, "the end of a killed process")
+        return True
+
     def kill_gateway(self):
         return self.signal_one(GATEWAY, signal.SIGKILL)
 
     def kill_feed(self):
-        return self.signal_one(FEED + ".*shop", signal.SIGKILL)
+        return self.kill_one(FEED + ".*shop")
 
     def kill_backend(self):
-        return self.signal_one(BACKEND, signal.SIGKILL)
+        return self.kill_one(BACKEND)
 
     def kill_launcher(self):
-        return self.signal_one(LAUNCHER, signal.SIGKILL)
+        return self.kill_one(LAUNCHER)
 
     def terminate_feed(self):
         return self.signal_one(FEED + ".*shop", signal.SIGTERM)
