@@ -115,7 +115,7 @@ class Client:
             # From where to go on is said in the reason, and is as good as our own positions.
             if self.random.random() < 0.5:
                 self.bookmark(closed.rcvd.reason.rpartition(" ")[2])
-        elif code is not None and code not in (1000, 1001, 1012):
+        elif code is not None and code not in (1000, 1001, 1012, 4503):
             self.unexpected.append("close %d %s" % (code, closed.rcvd.reason))
 
     def later(self, seconds, action, *arguments):
