@@ -178,9 +178,62 @@ REVOKE ALL ON FUNCTION @extschema@.notify_verify(text) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.notify_verify(text) IS
 	'verify a token: role, subject, expiry and claims, or an error that says why clients are refused with it';
 
+CREATE TABLE notifyd.disconnected (claims jsonb NOT NULL, issued_before timestamptz NOT NULL);
+COMMENT ON TABLE notifyd.disconnected IS 'tokens that are refused, maintained by notify_disconnect()';
+COMMENT ON COLUMN notifyd.disconnected.claims IS 'tokens whose claims contain these are refused';
+COMMENT ON COLUMN notifyd.disconnected.issued_before IS 'if they were issued before this time, or without a time';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.disconnected', '');
+GRANT SELECT ON notifyd.disconnected TO pg_database_owner;
+
+CREATE FUNCTION @extschema@.notify_disconnect(claims jsonb DEFAULT '{}', issued_before timestamptz DEFAULT pg_catalog.now())
+	RETURNS integer
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_disconnect';
+COMMENT ON FUNCTION @extschema@.notify_disconnect(jsonb, timestamptz) IS
+	'close the connections whose tokens have these claims and were issued before, and refuse these tokens; returns their number';
+
 /* ---------------- statistics ---------------- */
 
 COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database for itself';
+DROP VIEW notifyd.clients;
+DROP FUNCTION notifyd.client_rows();
+CREATE FUNCTION notifyd.client_rows() RETURNS TABLE (
+	gateway integer,
+	address inet,
+	port integer,
+	database name,
+	role name,
+	connected_at timestamptz,
+	subprotocol text,
+	channels text[],
+	"position" text,
+	lag bigint,
+	queued_bytes bigint,
+	messages bigint,
+	bytes_sent bigint,
+	subject text,
+	expires_at timestamptz)
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'notifyd_client_rows';
+COMMENT ON FUNCTION notifyd.client_rows() IS 'rows of notifyd.clients';
+
+CREATE VIEW notifyd.clients AS SELECT * FROM notifyd.client_rows();
+GRANT SELECT ON notifyd.clients TO PUBLIC;
+COMMENT ON VIEW notifyd.clients IS 'connected clients, as the gateways report them; members of pg_read_all_stats see all clients, others none';
+COMMENT ON COLUMN notifyd.clients.gateway IS 'number of its gateway';
+COMMENT ON COLUMN notifyd.clients.address IS 'address of the client';
+COMMENT ON COLUMN notifyd.clients.port IS 'TCP port of the client';
+COMMENT ON COLUMN notifyd.clients.database IS 'database whose events it gets';
+COMMENT ON COLUMN notifyd.clients.role IS 'role whose privileges it has';
+COMMENT ON COLUMN notifyd.clients.connected_at IS 'time when it connected';
+COMMENT ON COLUMN notifyd.clients.subprotocol IS 'subprotocol that it requested and got; NULL: none';
+COMMENT ON COLUMN notifyd.clients.channels IS 'channels of its subscriptions and requests to subscribe';
+COMMENT ON COLUMN notifyd.clients.position IS 'everything up to this position was written to it; it could resume from here';
+COMMENT ON COLUMN notifyd.clients.lag IS 'number of ids between position and the newest id that its gateway has';
+COMMENT ON COLUMN notifyd.clients.queued_bytes IS 'bytes in its queue';
+COMMENT ON COLUMN notifyd.clients.messages IS 'messages queued to it since it connected';
+COMMENT ON COLUMN notifyd.clients.bytes_sent IS 'bytes written to it since it connected';
+COMMENT ON COLUMN notifyd.clients.subject IS 'subject of its token (claim sub); NULL: none, or no token';
+COMMENT ON COLUMN notifyd.clients.expires_at IS 'time when its token expires; NULL: never, or no token';
+
 COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
 
 /* ---------------- unlogged tables ---------------- */

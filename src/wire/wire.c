@@ -270,6 +270,7 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_bytes(c, &client->database);
 	wire_bytes(c, &client->role);
 	wire_bytes(c, &client->subject);
+	wire_bytes(c, &client->claims);
 	wire_bytes(c, &client->subprotocol);
 	wire_list(c, &client->channels);
 }

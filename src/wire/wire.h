@@ -424,6 +424,7 @@ typedef struct WireClient
 	WireBytes database;
 	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
 	WireBytes subject;     /* of its token; empty: none */
+	WireBytes claims;      /* of its token, in base64url; empty: none */
 	WireBytes subprotocol; /* empty: none */
 	WireBytes channels;    /* its subscriptions, a list: see wire_list_next() */
 } WireClient;

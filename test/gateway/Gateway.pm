@@ -365,9 +365,9 @@ my %messages = (
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	33 => ['AUTH', 'VV/a*', [qw(session token)]],
 	34 => ['FORGET', 'V', [qw(session)]],
-	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<v' . 'V/a*' x 6,
-		[qw(connected_at timeline id lag queued messages bytes expires_at port address database role subject subprotocol
-			channels)]],
+	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
+		[qw(connected_at timeline id lag queued messages bytes expires_at port address database role subject claims
+			subprotocol channels)]],
 	51 => ['CLIENTS_END', '', []],
 );
 

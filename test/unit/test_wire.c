@@ -90,6 +90,7 @@ static const WireMessage messages[] = {
 				  .database = TEXT("shop"),
 				  .role = TEXT("reader"),
 				  .subject = TEXT("7"),
+				  .claims = TEXT("e30"),
 				  .subprotocol = TEXT("pg_notifyd.v1"),
 				  .channels = TEXT("\6\0\0\0orders\0\0\0\0\4\0\0\0caf\xe9")}},
 	{.type = WIRE_CLIENTS_END},

@@ -99,4 +99,11 @@ extern bool jws_keys_add_set(JwsKeys *keys, const char *text, size_t length, Jws
  */
 extern bool jws_verify(const JwsToken *token, const JwsKeys *keys, JwsRefusal *refusal);
 
+/*
+ * Decode base64url without padding (RFC 4648 section 5, RFC 7515 section 2), into at least
+ * length * 3 / 4 bytes. Returns the number of bytes, or -1 if a character is not of the alphabet,
+ * the length is impossible, or the last character has bits that no encoder sets.
+ */
+extern int jws_decode(const char *text, size_t length, unsigned char *to);
+
 #endif /* PG_NOTIFYD_JWS_H */

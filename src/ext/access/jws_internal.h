@@ -51,13 +51,6 @@ extern const JwsAlgorithmRow jws_algorithms[JWS_ALGORITHMS];
 /* Number of the algorithm with this name, or -1. */
 extern int jws_algorithm_number(const char *name);
 
-/*
- * Decode base64url without padding (RFC 4648 section 5, RFC 7515 section 2), into at least
- * length * 3 / 4 bytes. Returns the number of bytes, or -1 if a character is not of the alphabet,
- * the length is impossible, or the last character has bits that no encoder sets.
- */
-extern int jws_decode(const char *text, size_t length, unsigned char *to);
-
 /* Set *refusal, and return false. */
 extern bool
 jws_refuse(JwsRefusal *refusal, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -23,6 +23,7 @@
 #include "pgtime.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -66,6 +67,12 @@ token_claim(JsonSlice claims, const char *name, JsonSlice *value, bool *found, c
 	return result != SLICE_TWICE || token_refuse(refusal, "JWT claim \"%s\" is there twice", name);
 }
 
+static TimestampTz
+token_timestamp(double seconds)
+{
+	return (TimestampTz) ((seconds - TOKEN_EPOCH) * USECS_PER_SEC);
+}
+
 /* A claim of a time (RFC 7519, section 2, NumericDate). *time stays as it is if there is none. */
 static bool
 token_time(JsonSlice claims, const char *name, TimestampTz *time, char **refusal)
@@ -83,7 +90,7 @@ token_time(JsonSlice claims, const char *name, TimestampTz *time, char **refusal
 	if (!(fabs(seconds) <= TOKEN_MAX_TIME))
 		return token_refuse(
 			refusal, "JWT claim \"%s\" is out of range: it must be in seconds since 1970", name);
-	*time = (TimestampTz) ((seconds - TOKEN_EPOCH) * USECS_PER_SEC);
+	*time = token_timestamp(seconds);
 	return true;
 }
 
@@ -324,6 +331,28 @@ token_check_claims(JsonSlice claims, TimestampTz now, Identity *identity, char *
 		   token_role_claim(claims, &role, refusal) &&
 		   token_convert(claims, identity, &role, refusal) &&
 		   token_set_role(role, identity, refusal);
+}
+
+Jsonb *
+token_claims(const char *part, size_t length, TimestampTz *issued_at)
+{
+	char *text = palloc(length + 1);
+	int size = length <= JWS_MAX_SIZE ? jws_decode(part, length, (unsigned char *) text) : -1;
+	JsonbValue iat;
+	Jsonb *claims;
+
+	if (size <= 0)
+		return NULL;
+	text = token_to_server(text, size);
+	claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	if (!JB_ROOT_IS_OBJECT(claims))
+		return NULL;
+	*issued_at = DT_NOBEGIN;
+	if (getKeyJsonValueFromContainer(&claims->root, "iat", strlen("iat"), &iat) != NULL &&
+		iat.type == jbvNumeric)
+		*issued_at = token_timestamp(
+			DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(iat.val.numeric))));
+	return claims;
 }
 
 bool

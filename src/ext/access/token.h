@@ -47,6 +47,12 @@ extern bool
 token_verify(const char *token, size_t length, TimestampTz now, Identity *identity, char **refusal);
 
 /*
+ * The claims of a token that was verified before, from its second part, with *issued_at as above;
+ * NULL if that is not base64url of a JSON object. Raises errors about the object.
+ */
+extern Jsonb *token_claims(const char *part, size_t length, TimestampTz *issued_at);
+
+/*
  * Whether tokens may choose a role: it exists, and pg_notifyd.authenticator_role exists, may LOGIN
  * and may SET ROLE to it. Returns the role, or InvalidOid with *refusal. Needs a transaction. The
  * answer holds until a role, a membership or the setting changes.

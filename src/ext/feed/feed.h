@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "storage/latch.h"
 #include "utils/hsearch.h"
+#include "utils/jsonb.h"
 
 #include "ext/access/access.h"
 #include "ext/log/log.h"
@@ -36,6 +37,8 @@ typedef struct FeedIdentity
 	char *subject;          /* NULL: none */
 	TimestampTz expires_at; /* of its token; DT_NOEND: never */
 	TimestampTz ends_at;    /* when it ends; DT_NOEND: never */
+	TimestampTz issued_at;  /* of its token; DT_NOBEGIN: unknown */
+	Jsonb *claims;          /* of its token, allocated alone in context */
 	dlist_head subs;
 	MemoryContext context;
 } FeedIdentity;
@@ -148,16 +151,18 @@ struct Feed
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
 	int nsubs;
 	int nidentities;
-	uint32 last_identity;    /* the last number assigned */
-	TimestampTz next_expiry; /* no identity ends before; DT_NOEND: none ends */
-	TimestampTz now;         /* when this round began */
-	TimestampTz idle_since;  /* since when there are no subscriptions */
-	bool needed;             /* there has been a subscription */
-	bool first;              /* the first feed of this database since the server started */
-	uint64 watermark;        /* as it was when this round began */
-	uint32 held_ms;          /* how long the same commit has held up the watermark */
-	StringInfoData text;     /* the event being built */
-	int transactions;        /* transactions with live events that this round has read */
+	uint32 last_identity;               /* the last number assigned */
+	List *disconnected;                 /* rows of notifyd.disconnected */
+	MemoryContext disconnected_context; /* of these; NULL: not read yet */
+	TimestampTz next_expiry;            /* no identity ends before; DT_NOEND: none ends */
+	TimestampTz now;                    /* when this round began */
+	TimestampTz idle_since;             /* since when there are no subscriptions */
+	bool needed;                        /* there has been a subscription */
+	bool first;          /* the first feed of this database since the server started */
+	uint64 watermark;    /* as it was when this round began */
+	uint32 held_ms;      /* how long the same commit has held up the watermark */
+	StringInfoData text; /* the event being built */
+	int transactions;    /* transactions with live events that this round has read */
 	int64 read_began;    /* µs: when the WAL of these was flushed, so that they could be read */
 	int64_t pause_until; /* µs: the feed pauses until then, see throttle.h */
 	MemoryContext context;
@@ -243,8 +248,9 @@ extern void link_goodbye_all(Feed *feed, const char *reason);
 /* What has changed. */
 typedef struct FeedChanges
 {
-	bool all;   /* all decisions are affected */
-	bool roles; /* roles, memberships or the database */
+	bool all;          /* all decisions are affected */
+	bool disconnected; /* notifyd.disconnected */
+	bool roles;        /* roles, memberships or the database */
 	int n;
 	Oid relations[CHANGE_MAX_RELATIONS];
 } FeedChanges;
@@ -338,7 +344,10 @@ extern void identity_drop_link(Link *link);
 /* End the identities whose time is over at feed->now. Cheap when there are none. */
 extern void identity_expire(Feed *feed);
 
-/* End the identities whose role tokens may no longer choose. Needs a transaction. */
+/*
+ * End the identities whose role tokens may no longer choose, and those that notify_disconnect() has
+ * ended. Needs a transaction.
+ */
 extern void identity_recheck(Feed *feed);
 
 /* ---------------- when decisions are repeated (feed_recheck.c) ---------------- */

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "ext/access/disconnected.h"
 #include "ext/access/token.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
@@ -131,6 +132,35 @@ identity_role_allowed(const char *role, char **refusal)
 	return strcmp(role, notifyd_anonymous_role) == 0 || OidIsValid(token_role(role, refusal));
 }
 
+/* Read notifyd.disconnected, which later changes of it cause again. */
+static void
+identity_read_disconnected(Feed *feed)
+{
+	MemoryContext outer;
+
+	if (feed->disconnected_context == NULL)
+		feed->disconnected_context =
+			AllocSetContextCreate(feed->context, "pg_notifyd disconnected", ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(feed->disconnected_context);
+	outer = MemoryContextSwitchTo(feed->disconnected_context);
+	feed->disconnected = NIL;
+	feed->disconnected = disconnected_list();
+	MemoryContextSwitchTo(outer);
+}
+
+static bool
+identity_disconnected(Feed *feed, Jsonb *claims, TimestampTz issued_at)
+{
+	ListCell *cell;
+
+	foreach (cell, feed->disconnected)
+	{
+		if (disconnected_matches(lfirst(cell), claims, issued_at))
+			return true;
+	}
+	return false;
+}
+
 static void
 identity_recheck_link(Link *link)
 {
@@ -143,12 +173,15 @@ identity_recheck_link(Link *link)
 	{
 		if (!identity_role_allowed(identity->role, &refusal))
 			identity_end(identity, WIRE_REVOKED, refusal);
+		else if (identity_disconnected(link->feed, identity->claims, identity->issued_at))
+			identity_end(identity, WIRE_DISCONNECTED, "disconnected by notify_disconnect()");
 	}
 }
 
 void
 identity_recheck(Feed *feed)
 {
+	identity_read_disconnected(feed);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (feed->links[i] != NULL)
@@ -209,6 +242,7 @@ identity_create(Link *link, uint32 session, const Identity *valid)
 		++feed->last_identity;
 	identity->number = feed->last_identity;
 	identity->link = link;
+	identity->claims = NULL;
 	identity->context =
 		AllocSetContextCreate(feed->context, "pg_notifyd identity", ALLOCSET_SMALL_SIZES);
 	strlcpy(identity->role, valid->role_name, sizeof(identity->role));
@@ -224,11 +258,16 @@ identity_create(Link *link, uint32 session, const Identity *valid)
  * over; any other one as soon as its token expires.
  */
 static void
-identity_set_times(FeedIdentity *identity, const Identity *valid)
+identity_set_token(FeedIdentity *identity, const Identity *valid)
 {
 	Feed *feed = identity->link->feed;
 
 	identity->expires_at = valid->expires_at;
+	identity->issued_at = valid->issued_at;
+	if (identity->claims != NULL)
+		pfree(identity->claims);
+	identity->claims = memcpy(MemoryContextAlloc(identity->context, VARSIZE(valid->claims)),
+							  valid->claims, VARSIZE(valid->claims));
 	identity->ends_at = valid->expires_at > feed->now ? valid->expires_at : valid->valid_until;
 	feed->next_expiry = Min(feed->next_expiry, identity->ends_at);
 }
@@ -251,8 +290,13 @@ identity_verify(Link *link, const WireAuth *auth)
 	Identity valid;
 	char *refusal;
 
+	if (feed->disconnected_context == NULL)
+		identity_read_disconnected(feed);
 	if (!token_verify(auth->token.data, auth->token.len, feed->now, &valid, &refusal))
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, refusal);
+	else if (identity_disconnected(feed, valid.claims, valid.issued_at))
+		identity_refuse(link, auth->session, WIRE_DISCONNECTED,
+						"JWT was issued before notify_disconnect() was called for it");
 	else if (identity != NULL && !identity_same(identity, &valid))
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED,
 						"JWT is of another subject or role than the connection; open another "
@@ -263,7 +307,7 @@ identity_verify(Link *link, const WireAuth *auth)
 	{
 		if (identity == NULL)
 			identity = identity_create(link, auth->session, &valid);
-		identity_set_times(identity, &valid);
+		identity_set_token(identity, &valid);
 		identity_send(identity);
 	}
 }

@@ -86,6 +86,8 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 		if (relation == extension_relation("watch") ||
 			relation == extension_relation("channel_grant"))
 			changes->all = true;
+		else if (relation == extension_find_relation("disconnected"))
+			changes->disconnected = true;
 		else
 			recheck_watched(feed, relation);
 	}
@@ -175,7 +177,7 @@ recheck_look(Feed *feed)
 	recheck_relations(feed, &changes);
 	MemoryContextReset(each);
 	MemoryContextSwitchTo(context);
-	if (changes.all || changes.roles)
+	if (changes.all || changes.roles || changes.disconnected)
 		identity_recheck(feed);
 	hash_seq_init(&status, feed->streams);
 	while ((stream = hash_seq_search(&status)) != NULL)

@@ -30,6 +30,7 @@
 #include "portability/instr_time.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
+#include "ext/views/clients.h"
 #include "storage/fd.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -60,8 +61,11 @@ typedef enum ClientsColumn
 	CLIENTS_QUEUED_BYTES,
 	CLIENTS_MESSAGES,
 	CLIENTS_BYTES_SENT,
+	CLIENTS_SUBJECT, /* not in version 1.0, nor is the next one */
+	CLIENTS_EXPIRES_AT,
 } ClientsColumn;
-#define CLIENTS_NCOLUMNS (CLIENTS_BYTES_SENT + 1)
+#define CLIENTS_NCOLUMNS     (CLIENTS_EXPIRES_AT + 1)
+#define CLIENTS_NCOLUMNS_1_0 (CLIENTS_BYTES_SENT + 1)
 
 typedef struct ClientsRow
 {
@@ -75,8 +79,9 @@ typedef struct ClientsReader
 	int gateway;
 	FrameSocket socket;
 	instr_time began;
-	ReturnSetInfo *result;
-	MemoryContext row_context;
+	ClientsHandler handler;
+	void *arg;
+	MemoryContext client_context; /* reset after each client */
 	bool greeted;
 	bool ended;
 } ClientsReader;
@@ -153,14 +158,14 @@ clients_set_channels(ClientsRow *row, WireBytes list)
 }
 
 static void
-clients_set_connected_at(ClientsRow *row, const WireClient *client)
+clients_set_time(ClientsRow *row, ClientsColumn column, uint64 since_1970)
 {
-	TimestampTz connected_at = (TimestampTz) client->connected_at - NOTIFYD_UNIX_EPOCH;
+	TimestampTz time = (TimestampTz) since_1970 - NOTIFYD_UNIX_EPOCH;
 
-	if (client->connected_at > PG_INT64_MAX || !IS_VALID_TIMESTAMP(connected_at))
+	if (since_1970 > PG_INT64_MAX || !IS_VALID_TIMESTAMP(time))
 		ereport(ERROR, (errcode(ERRCODE_PROTOCOL_VIOLATION),
 						errmsg("a gateway sent a time out of range")));
-	clients_set(row, CLIENTS_CONNECTED_AT, TimestampTzGetDatum(connected_at));
+	clients_set(row, column, TimestampTzGetDatum(time));
 }
 
 static void
@@ -174,13 +179,13 @@ clients_set_position(ClientsRow *row, const WireClient *client)
 }
 
 static void
-clients_add_row(ClientsReader *reader, const WireClient *client)
+clients_add_row(void *arg, int gateway, const WireClient *client)
 {
-	MemoryContext old_context = MemoryContextSwitchTo(reader->row_context);
+	ReturnSetInfo *result = arg;
 	ClientsRow row;
 
 	memset(row.nulls, true, sizeof(row.nulls));
-	clients_set(&row, CLIENTS_GATEWAY, Int32GetDatum(reader->gateway));
+	clients_set(&row, CLIENTS_GATEWAY, Int32GetDatum(gateway));
 	clients_set_address(&row, client);
 	clients_set_name(&row, CLIENTS_DATABASE, clients_text(client->database));
 	clients_set_name(&row, CLIENTS_ROLE,
@@ -189,14 +194,26 @@ clients_add_row(ClientsReader *reader, const WireClient *client)
 		clients_set(&row, CLIENTS_SUBPROTOCOL,
 					CStringGetTextDatum(clients_text(client->subprotocol)));
 	clients_set_channels(&row, client->channels);
-	clients_set_connected_at(&row, client);
+	clients_set_time(&row, CLIENTS_CONNECTED_AT, client->connected_at);
 	clients_set_position(&row, client);
 	clients_set_count(&row, CLIENTS_QUEUED_BYTES, client->queued);
 	clients_set_count(&row, CLIENTS_MESSAGES, client->messages);
 	clients_set_count(&row, CLIENTS_BYTES_SENT, client->bytes);
-	tuplestore_putvalues(reader->result->setResult, reader->result->setDesc, row.values, row.nulls);
+	if (client->subject.len > 0)
+		clients_set(&row, CLIENTS_SUBJECT, CStringGetTextDatum(clients_text(client->subject)));
+	if (client->expires_at != 0)
+		clients_set_time(&row, CLIENTS_EXPIRES_AT, client->expires_at);
+	tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+}
+
+static void
+clients_handle_client(ClientsReader *reader, const WireClient *client)
+{
+	MemoryContext old_context = MemoryContextSwitchTo(reader->client_context);
+
+	reader->handler(reader->arg, reader->gateway, client);
 	MemoryContextSwitchTo(old_context);
-	MemoryContextReset(reader->row_context);
+	MemoryContextReset(reader->client_context);
 }
 
 static void
@@ -212,7 +229,7 @@ clients_handle(ClientsReader *reader, const WireMessage *message)
 	if (hello)
 		reader->greeted = frames_version_ok(reader->gateway, message->u.hello.version, ERROR);
 	else if (message->type == WIRE_CLIENT)
-		clients_add_row(reader, &message->u.client);
+		clients_handle_client(reader, &message->u.client);
 	else
 		reader->ended = true;
 }
@@ -342,31 +359,42 @@ clients_gateway_running(int gateway)
 	return running;
 }
 
-/* Return the rows of notifyd.clients; none if the library is not preloaded. */
-Datum
-notifyd_client_rows(PG_FUNCTION_ARGS)
+void
+clients_read(ClientsHandler handler, void *arg)
 {
-	ClientsReader *reader;
+	ClientsReader *reader = palloc0(sizeof(ClientsReader));
 
-	compat_materialized_srf(fcinfo);
-	if (notifyd_shared == NULL || !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
-		return (Datum) 0;
-	reader = palloc0(sizeof(ClientsReader));
 	frames_init(&reader->socket, CLIENTS_MAX_FRAME);
-	reader->result = (ReturnSetInfo *) fcinfo->resultinfo;
-	reader->row_context =
-		AllocSetContextCreate(CurrentMemoryContext, "notifyd.clients row", ALLOCSET_DEFAULT_SIZES);
-	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
-		extension_require_version();
-	if (reader->result->setDesc->natts != CLIENTS_NCOLUMNS)
-		elog(ERROR, "unexpected number of columns: %d", reader->result->setDesc->natts);
-
+	reader->handler = handler;
+	reader->arg = arg;
+	reader->client_context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd client", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (clients_gateway_running(i))
 			clients_read_gateway(reader, i);
 	}
-	MemoryContextDelete(reader->row_context);
+	MemoryContextDelete(reader->client_context);
 	pfree(reader);
+}
+
+/* Return the rows of notifyd.clients; none if the library is not preloaded. */
+Datum
+notifyd_client_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result;
+
+	compat_materialized_srf(fcinfo);
+	if (notifyd_shared == NULL || !has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS))
+		return (Datum) 0;
+	result = (ReturnSetInfo *) fcinfo->resultinfo;
+	/* Version 1.0 has the first columns only, and gets these. */
+	if (result->setDesc->natts != CLIENTS_NCOLUMNS &&
+		result->setDesc->natts != CLIENTS_NCOLUMNS_1_0)
+		extension_require_version();
+	if (result->setDesc->natts != CLIENTS_NCOLUMNS &&
+		result->setDesc->natts != CLIENTS_NCOLUMNS_1_0)
+		elog(ERROR, "unexpected number of columns: %d", result->setDesc->natts);
+	clients_read(clients_add_row, result);
 	return (Datum) 0;
 }

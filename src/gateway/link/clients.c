@@ -63,11 +63,24 @@ clients_channels(const HubClient *client, char *buf)
 	return (WireBytes){.data = buf, .len = (uint32_t) used};
 }
 
+/* The second of a token's three parts. */
+static WireBytes
+clients_claims(const char *token)
+{
+	const char *begin = token != NULL ? strchr(token, '.') : NULL;
+
+	if (begin == NULL)
+		return clients_bytes("");
+	begin++;
+	return (WireBytes){.data = begin, .len = (uint32_t) strcspn(begin, ".")};
+}
+
 static void
 clients_tell(const Session *session, HubSend send, void *link)
 {
 	const HubClient *client = (const HubClient *) session;
 	const Database *database = client->database;
+	const Identity *identity = &client->identity;
 	WirePosition position = session_position(session);
 	char channels[CLIENTS_CHANNELS];
 	WireMessage message = {.type = WIRE_CLIENT};
@@ -80,7 +93,10 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.messages = session->messages,
 		.bytes = session->bytes,
 		.database = {.data = database->name, .len = (uint32_t) database->name_len},
-		.role = clients_bytes(""),
+		.role = clients_bytes(identity->role != NULL ? identity->role : ""),
+		.subject = clients_bytes(identity->subject != NULL ? identity->subject : ""),
+		.claims = clients_claims(identity->token),
+		.expires_at = identity->expires_at,
 		.subprotocol = clients_bytes(client->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
 		.channels = clients_channels(client, channels),
 	};
