@@ -283,6 +283,7 @@ COMMENT ON COLUMN notifyd.timeline.first_id IS 'first id that could be assigned 
 -- must keep what is its own.
 
 ALTER TABLE notifyd.log_pin REPLICA IDENTITY FULL;
+ALTER TABLE notifyd.disconnected REPLICA IDENTITY FULL;
 
 CREATE FUNCTION notifyd.keep_own() RETURNS trigger
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_keep_own';
