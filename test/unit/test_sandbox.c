@@ -397,16 +397,8 @@ test_attempt(void **state)
 	const Case *which = *state;
 	bool refused = (which->parts & WIRE_SANDBOX_CALLS) != 0;
 
-#if SANDBOX_SANITIZED
-	if (which->sandbox)
-		skip();
-#endif
 	if ((which->parts & WIRE_SANDBOX_LANDLOCK) != 0)
-	{
-		if (landlock_version() == 0)
-			skip();
 		refused = refused || refused_by_landlock(which->attempt);
-	}
 	assert_int_equal(succeeds(which->attempt->attempt, which->sandbox, which->parts), !refused);
 }
 
@@ -445,11 +437,17 @@ static void
 test_limits(void **state)
 {
 	(void) state;
-#if SANDBOX_SANITIZED
-	skip();
-#endif
 	assert_false(succeeds(limits_are_set, false, 0));
 	assert_true(succeeds(limits_are_set, true, 0));
+}
+
+/* The sanitizers need what the sandbox takes away, and the kernel may lack Landlock. */
+static bool
+can_be_tested(bool sandbox, uint8_t parts)
+{
+	if (sandbox && SANDBOX_SANITIZED)
+		return false;
+	return (parts & WIRE_SANDBOX_LANDLOCK) == 0 || landlock_version() > 0;
 }
 
 int
@@ -470,6 +468,8 @@ main(void)
 
 	for (size_t i = 0; i < 4; i++)
 	{
+		if (!can_be_tested(sandboxes[i].sandbox, sandboxes[i].parts))
+			continue;
 		for (size_t j = 0; j < ATTEMPTS; j++, n++)
 		{
 			cases[n] = (Case){.attempt = &attempts[j],
@@ -482,6 +482,7 @@ main(void)
 		}
 	}
 	tests[n++] = (struct CMUnitTest) cmocka_unit_test(test_serves);
-	tests[n++] = (struct CMUnitTest) cmocka_unit_test(test_limits);
-	return cmocka_run_group_tests(tests, setup, teardown);
+	if (!SANDBOX_SANITIZED)
+		tests[n++] = (struct CMUnitTest) cmocka_unit_test(test_limits);
+	return _cmocka_run_group_tests("test_sandbox", tests, n, setup, teardown);
 }
