@@ -243,6 +243,9 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_u32(c, &subscribe->window);
 	wire_u32(c, &subscribe->identity);
 	wire_bytes(c, &subscribe->channel);
+	wire_bytes(c, &subscribe->filter);
+	wire_u8(c, &subscribe->has_columns);
+	wire_list(c, &subscribe->columns);
 }
 
 static void
@@ -250,6 +253,7 @@ wire_event(WireCursor *c, WireEvent *event)
 {
 	wire_u64(c, &event->id);
 	wire_u8(c, &event->op);
+	wire_u8(c, &event->more);
 	wire_u16(c, &event->nstreams);
 	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
 	wire_bytes(c, &event->body);
@@ -329,6 +333,16 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_u32(c, &m->u.refused.sub);
 			wire_u8(c, &m->u.refused.reason);
 			wire_bytes(c, &m->u.refused.text);
+			wire_bytes(c, &m->u.refused.name);
+			return true;
+		case WIRE_MOVED:
+			wire_u32(c, &m->u.moved.sub);
+			wire_u32(c, &m->u.moved.stream);
+			return true;
+		case WIRE_SUBSCRIPTION_ENDED:
+			wire_u32(c, &m->u.subscription_ended.sub);
+			wire_u8(c, &m->u.subscription_ended.reason);
+			wire_bytes(c, &m->u.subscription_ended.text);
 			return true;
 		case WIRE_STREAM_ENDED:
 			wire_u32(c, &m->u.ended.stream);

@@ -34,7 +34,7 @@
 #define WIRE_VERSION     2
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
-#define WIRE_MAX_STREAMS 65535 /* maximum number of streams in one EVENT frame and in all */
+#define WIRE_MAX_STREAMS 65535 /* maximum number of streams in one EVENT frame */
 
 /* Operations, as bits of a subscription's filter. */
 #define WIRE_OP_INSERT   0x01
@@ -81,9 +81,11 @@ typedef enum WireType
 	WIRE_RESET = 46,
 	WIRE_POSITION = 47, /* after events without subscribers, and at least every WIRE_HEARTBEAT_MS */
 	WIRE_GOODBYE = 48,  /* the feed ends */
+	WIRE_MOVED = 49,    /* the subscription belongs to another stream from here on */
 	WIRE_IDENTITY = 60, /* the token is valid */
 	WIRE_AUTH_REFUSED = 61,
-	WIRE_IDENTITY_ENDED = 62, /* with its subscriptions; the gateway closes the client */
+	WIRE_IDENTITY_ENDED = 62,     /* with its subscriptions; the gateway closes the client */
+	WIRE_SUBSCRIPTION_ENDED = 63, /* this subscription ends; its client gets the reason */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
@@ -104,9 +106,14 @@ typedef enum WireType
  */
 #define WIRE_REPLAY_WINDOW (256u * 1024)
 
-/* Bytes of the longest token, and of the longest frame that a gateway sends to a feed. */
+/*
+ * Bytes of the longest token, filter and list of columns, and of the longest frame that a gateway
+ * sends to a feed.
+ */
 #define WIRE_MAX_TOKEN   8192
-#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_TOKEN + 1024)
+#define WIRE_MAX_FILTER  8192
+#define WIRE_MAX_COLUMNS 8192
+#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_FILTER + WIRE_MAX_COLUMNS + 1024)
 
 /* The lifetime_ms of an identity that does not expire. */
 #define WIRE_NEVER UINT64_MAX
@@ -254,6 +261,9 @@ typedef struct WireSubscribe
 	uint32_t window;   /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
 	uint32_t identity; /* of the connection, from IDENTITY on this link; 0: it has no token */
 	WireBytes channel;
+	WireBytes filter;    /* which rows; empty: all */
+	uint8_t has_columns; /* 0: all columns */
+	WireBytes columns;   /* their names, a list: see wire_list_next() */
 } WireSubscribe;
 
 typedef struct WireUnsubscribe
@@ -282,8 +292,8 @@ typedef struct WireForget
 } WireForget;
 
 /*
- * Subscriptions with the same channel and role share a stream, because the feed decides the same
- * for them; EVENT frames name streams. If replay is set, REPLAY_EVENT frames follow, and
+ * Subscriptions share a stream if they get the same events with the same contents; EVENT frames
+ * name streams. If replay is set, REPLAY_EVENT frames follow, and
  * REPLAY_DONE adds the subscription to the stream; otherwise it belongs to the stream from this
  * frame on. It gets raw notifications from this frame on in both cases. notifies is set if the role
  * may get raw notifications of this channel.
@@ -297,7 +307,13 @@ typedef struct WireSubscribed
 	WirePosition position; /* the stream starts after it */
 } WireSubscribed;
 
-/* Why the feed refuses a subscription or a token, or ends a stream or an identity. */
+typedef struct WireMoved
+{
+	uint32_t sub;
+	uint32_t stream;
+} WireMoved;
+
+/* Why the feed refuses or ends a subscription, a stream, a token or an identity. */
 typedef enum WireReason
 {
 	WIRE_NOT_PERMITTED = 1,     /* the role does not have the privilege */
@@ -306,6 +322,8 @@ typedef enum WireReason
 	WIRE_EXPIRED = 4,           /* the token has expired */
 	WIRE_REVOKED = 5,           /* tokens may no longer name the role */
 	WIRE_DISCONNECTED = 6,      /* notify_disconnect() was called */
+	WIRE_BAD_FILTER = 7,        /* the filter or the columns cannot be used with this channel */
+	WIRE_POLICY_FAILED = 8,     /* a row security policy or the filter raised an error */
 } WireReason;
 
 typedef struct WireRefused
@@ -313,7 +331,15 @@ typedef struct WireRefused
 	uint32_t sub;
 	uint8_t reason; /* WireReason */
 	WireBytes text; /* the reason as text */
+	WireBytes name; /* with WIRE_BAD_FILTER: the column or value that is wrong; may be empty */
 } WireRefused;
+
+typedef struct WireSubscriptionEnded
+{
+	uint32_t sub;
+	uint8_t reason; /* WireReason */
+	WireBytes text;
+} WireSubscriptionEnded;
 
 typedef struct WireStreamEnded
 {
@@ -353,14 +379,16 @@ typedef struct WireIdentityEnded
 } WireIdentityEnded;
 
 /*
- * body is the event as a JSON object. A raw NOTIFY has id 0. On each link ids increase from frame
- * to frame: one frame names all streams of an event, and after it the position of the link is the
- * event's id.
+ * body is the event as a JSON object, and op what the event does to the rows that these streams
+ * see. A raw NOTIFY has id 0. Several frames in a row may have the same id, each for other streams;
+ * more is 1 in all but the last of them. Otherwise ids increase from frame to frame. After a frame
+ * with more = 0 the position of the link is the event's id.
  */
 typedef struct WireEvent
 {
 	uint64_t id;
-	uint8_t op; /* one WIRE_OP_ bit */
+	uint8_t op;   /* one WIRE_OP_ bit */
+	uint8_t more; /* 1: another frame with this id follows */
 	uint16_t nstreams;
 	const uint8_t *streams; /* nstreams u32, little-endian; read with wire_stream() */
 	WireBytes body;
@@ -450,8 +478,10 @@ typedef struct WireMessage
 		WireAuth auth;
 		WireForget forget;
 		WireSubscribed subscribed;
+		WireMoved moved;
 		WireRefused refused;
 		WireStreamEnded ended;
+		WireSubscriptionEnded subscription_ended;
 		WireEvent event;
 		WireReplayEvent replay_event;
 		WireReplayDone replay_done;

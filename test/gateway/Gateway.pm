@@ -360,7 +360,8 @@ my %messages = (
 	14 => ['WAKE', 'V/a*', [qw(database)]],
 	15 => ['SANDBOX', 'C', [qw(missing)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
-	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*', [qw(sub kinds ops has_since timeline id session window identity channel)]],
+	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*V/a*CV/a*',
+		[qw(sub kinds ops has_since timeline id session window identity channel filter has_columns columns)]],
 	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	33 => ['AUTH', 'VV/a*', [qw(session token)]],
@@ -444,13 +445,13 @@ sub subscribed
 }
 
 # Reasons: 1 not permitted, 2 no such channel.
-sub refused { my ($self, $sub, $reason, $text) = @_; $self->send(41, pack('VCV/a*', $sub, $reason, $text)); }
+sub refused { my ($self, $sub, $reason, $text) = @_; $self->send(41, pack('VCV/a*V/a*', $sub, $reason, $text, '')); }
 sub ended_stream { my ($self, $stream, $reason, $text) = @_; $self->send(42, pack('VCV/a*', $stream, $reason, $text)); }
 
 sub event_frame
 {
 	my ($self, $id, $op, $streams, $text) = @_;
-	my $payload = pack('Q<Cv', $id, $op, scalar @$streams) . pack('V*', @$streams) . pack('V/a*', $text);
+	my $payload = pack('Q<CCv', $id, $op, 0, scalar @$streams) . pack('V*', @$streams) . pack('V/a*', $text);
 	return pack('VCCv', length $payload, 43, 0, 0) . $payload;
 }
 

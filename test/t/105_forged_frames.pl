@@ -42,8 +42,9 @@ sub hello
 
 sub subscribe
 {
-	my (%s) = (sub => 1, kinds => 1, ops => 1, session => 1, identity => 0, channel => 't', @_);
-	return frame(30, pack('VCCCVQ<VVVV/a*', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel)}));
+	my (%s) = (sub => 1, kinds => 1, ops => 1, session => 1, identity => 0, channel => 't', filter => '', columns => '', @_);
+	return frame(30, pack('VCCCVQ<VVVV/a*V/a*CV/a*', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel filter)},
+		length $s{columns} > 0, $s{columns}));
 }
 
 # The next frame, as type and payload; empty: the link has ended.
@@ -77,6 +78,11 @@ foreach my $case (
 	[ 'no kind of events', 'SUBSCRIBE has unknown kinds or operations.', hello() . subscribe(kinds => 0) ],
 	[ 'an unknown operation', 'SUBSCRIBE has unknown kinds or operations.', hello() . subscribe(ops => 0x40) ],
 	[ 'a channel that is not text', 'The channel of SUBSCRIBE is not valid UTF-8.', hello() . subscribe(channel => "t\xff") ],
+	[ 'a filter that is not text', 'The filter or a column of SUBSCRIBE is not valid UTF-8.', hello() . subscribe(filter => "a=eq.\xff") ],
+	[ 'a column that is not text', 'The filter or a column of SUBSCRIBE is not valid UTF-8.', hello() . subscribe(columns => pack('V/a*', "\xff")) ],
+	[ 'a filter that is too long', 'The filter or the columns of SUBSCRIBE are too long.', hello() . subscribe(filter => 'a' x 8193) ],
+	[ 'a list of columns that is too long', 'The filter or the columns of SUBSCRIBE are too long.', hello() . subscribe(columns => pack('V/a*', 'a' x 8189)) ],
+	[ 'columns that are no list', 'The frame is malformed.', hello() . subscribe(columns => 'id') ],
 	[ 'too many subscriptions of a session', 'A session has too many subscriptions.',
 		hello() . join('', map { subscribe(sub => $_) } 1 .. 101) ],
 	[ 'a frame of feeds', 'A gateway does not send frames of this type to a feed.', hello() . frame(47, pack('Q<Q<V', 1, 1, 0)) ],

@@ -52,18 +52,23 @@ static const WireMessage messages[] = {
 					 .session = 5,
 					 .window = 24576,
 					 .identity = 11,
-					 .channel = TEXT("orders")}},
+					 .channel = TEXT("orders"),
+					 .filter = TEXT("id=eq.7"),
+					 .has_columns = 1,
+					 .columns = TEXT("\2\0\0\0id\6\0\0\0status")}},
 	{.type = WIRE_UNSUBSCRIBE, .u.unsubscribe = {.sub = 7, .kinds = WIRE_KIND_EVENTS}},
 	{.type = WIRE_REPLAY_CREDIT, .u.credit = {.sub = 7, .bytes = 32768}},
 	{.type = WIRE_SUBSCRIBED,
 	 .u.subscribed = {.sub = 7, .stream = 9, .replay = 1, .notifies = 1, .position = {2, 42}}},
 	{.type = WIRE_REFUSED,
-	 .u.refused = {.sub = 7, .reason = WIRE_NOT_PERMITTED, .text = TEXT("permission denied")}},
+	 .u.refused =
+		 {.sub = 7, .reason = WIRE_BAD_FILTER, .text = TEXT("bad filter"), .name = TEXT("price")}},
 	{.type = WIRE_STREAM_ENDED,
 	 .u.ended = {.stream = 9, .reason = WIRE_NO_SUCH_CHANNEL, .text = TEXT("gone")}},
 	{.type = WIRE_EVENT,
 	 .u.event = {.id = 43,
 				 .op = WIRE_OP_UPDATE,
+				 .more = 1,
 				 .nstreams = 2,
 				 .streams = streams,
 				 .body = TEXT("{\"a\":1}")}},
@@ -113,6 +118,9 @@ static const WireMessage messages[] = {
 	 .u.identity_ended =
 		 {.session = 5, .identity = 11, .reason = WIRE_DISCONNECTED, .text = TEXT("disconnected")}},
 	{.type = WIRE_SANDBOX, .u.sandbox = {.missing = WIRE_SANDBOX_LANDLOCK}},
+	{.type = WIRE_MOVED, .u.moved = {.sub = 7, .stream = 10}},
+	{.type = WIRE_SUBSCRIPTION_ENDED,
+	 .u.subscription_ended = {.sub = 7, .reason = WIRE_POLICY_FAILED, .text = TEXT("failed")}},
 };
 
 static size_t
@@ -181,6 +189,7 @@ test_values(void **state)
 	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
 	assert_int_equal(m.u.event.id, 43);
 	assert_int_equal(m.u.event.op, WIRE_OP_UPDATE);
+	assert_int_equal(m.u.event.more, 1);
 	assert_int_equal(m.u.event.nstreams, 2);
 	assert_int_equal(wire_stream(&m.u.event, 0), 9);
 	assert_int_equal(wire_stream(&m.u.event, 1), 0xdeadbeef);
@@ -188,7 +197,8 @@ test_values(void **state)
 	assert_memory_equal(m.u.event.body.data, "{\"a\":1}", 7);
 	used = wire_encode(&messages[11], buf, sizeof(buf));
 	assert_int_equal(wire_decode(buf, used, &m, &used), WIRE_OK);
-	assert_int_equal(m.u.refused.reason, WIRE_NOT_PERMITTED);
+	assert_int_equal(m.u.refused.reason, WIRE_BAD_FILTER);
+	assert_int_equal(m.u.refused.name.len, 5);
 }
 
 /* A truncated frame needs more bytes; a payload that is truncated or too long is invalid. */
@@ -239,8 +249,8 @@ test_bad_headers(void **state)
 	};
 	/* A string and a list of streams that claim to be longer than the payload. */
 	static const uint8_t string[] = {4, 0, 0, 0, WIRE_GOODBYE, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
-	static const uint8_t list[] = {11, 0, 0, 0, WIRE_EVENT, 0, 0, 0,    1,   0,
-								   0,  0, 0, 0, 0,          0, 1, 0xff, 0xff};
+	static const uint8_t list[] = {12, 0, 0, 0, WIRE_EVENT, 0, 0, 0, 1,    0,
+								   0,  0, 0, 0, 0,          0, 1, 0, 0xff, 0xff};
 	WireMessage m;
 	size_t used;
 
@@ -268,7 +278,7 @@ test_garbage(void **state)
 		for (size_t i = 0; i < len + WIRE_HEADER_SIZE; i++)
 			buf[i] = (uint8_t) (rand_r(&seed) % 8 ? rand_r(&seed) % 4 : rand_r(&seed));
 		wire_store_u32(buf, (uint32_t) len);
-		buf[4] = (uint8_t) (rand_r(&seed) % 60);
+		buf[4] = (uint8_t) (rand_r(&seed) % 70);
 		memset(buf + 5, 0, 3);
 		if (wire_decode(buf, len + WIRE_HEADER_SIZE, &m, &used) == WIRE_OK)
 			assert_int_equal(wire_encode(&m, NULL, 0), used);

@@ -169,6 +169,20 @@ link_hello(Link *link, const WireHello *hello)
 		link->greeted = true;
 }
 
+static bool
+link_selection_is_text(const WireSubscribe *request)
+{
+	WireBytes columns = request->columns;
+	WireBytes column;
+
+	while (wire_list_next(&columns, &column))
+	{
+		if (!pg_verify_mbstr(PG_UTF8, column.data, (int) column.len, true))
+			return false;
+	}
+	return pg_verify_mbstr(PG_UTF8, request->filter.data, (int) request->filter.len, true);
+}
+
 /* Return what is wrong with a SUBSCRIBE for any client, or NULL. */
 static const char *
 link_subscribe_problem(const Link *link, const WireSubscribe *request)
@@ -180,6 +194,10 @@ link_subscribe_problem(const Link *link, const WireSubscribe *request)
 		return "SUBSCRIBE has unknown kinds or operations.";
 	if (!pg_verify_mbstr(PG_UTF8, request->channel.data, (int) request->channel.len, true))
 		return "The channel of SUBSCRIBE is not valid UTF-8.";
+	if (request->filter.len > WIRE_MAX_FILTER || request->columns.len > WIRE_MAX_COLUMNS)
+		return "The filter or the columns of SUBSCRIBE are too long.";
+	if (!link_selection_is_text(request))
+		return "The filter or a column of SUBSCRIBE is not valid UTF-8.";
 	if (session != NULL && session->nsubs >= WIRE_MAX_SUBSCRIPTIONS &&
 		hash_search(link->subs, &request->sub, HASH_FIND, NULL) == NULL)
 		return "A session has too many subscriptions.";

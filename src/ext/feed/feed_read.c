@@ -56,7 +56,6 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	Feed *feed = link->feed;
 	WireMessage message = {.type = WIRE_EVENT};
 	int n = 0;
-	bool sent = false;
 	dlist_iter iter;
 
 	message.u.event.id = id;
@@ -77,17 +76,21 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 			continue;
 		if (n == 0 && event != NULL && feed->text.len == 0)
 			event_build_text(feed, event);
+		if (n == WIRE_MAX_STREAMS)
+		{
+			message.u.event.more = 1;
+			feed_send_event(link, &message, n);
+			message.u.event.more = 0;
+			n = 0;
+		}
 		wire_store_u32(streams + n * sizeof(uint32), stream->number);
-		sent = true;
-		if (++n < WIRE_MAX_STREAMS)
-			continue;
-		feed_send_event(link, &message, n);
-		n = 0;
+		n++;
 	}
 	if (n > 0)
+	{
 		feed_send_event(link, &message, n);
-	if (sent)
 		event_count_sent(feed);
+	}
 }
 
 /* ---------------- resets ---------------- */

@@ -466,6 +466,9 @@ stream_subscribe(Link *link, const WireSubscribe *request)
 	if (request->identity != 0 && identity == NULL)
 		reason =
 			(AccessReason){.kind = WIRE_NOT_AUTHENTICATED, .message = "the identity has ended"};
+	else if (request->filter.len > 0 || request->has_columns)
+		reason = (AccessReason){.kind = WIRE_BAD_FILTER,
+								.message = "filters and columns are not supported"};
 	else
 		stream = stream_of_request(feed, identity, request, &reason);
 	if (stream == NULL)

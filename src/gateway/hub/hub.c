@@ -148,6 +148,35 @@ hub_refused(Hub *hub, Database *database, const WireRefused *message)
 	return HUB_OK;
 }
 
+/* The feed has ended the subscription, but not what was requested since. */
+static void
+hub_end_by_feed(Hub *hub, Database *database, Subscription *sub, uint8_t reason, WireBytes text)
+{
+	hub_part(database, sub);
+	hub_withdraw(hub, database, sub);
+	hub_end(hub, sub, reason, text);
+}
+
+static void
+hub_subscription_ended(Hub *hub, Database *database, const WireSubscriptionEnded *message)
+{
+	Subscription *sub = hub_subscription(database, message->sub);
+
+	if (sub != NULL)
+		hub_end_by_feed(hub, database, sub, message->reason, message->text);
+}
+
+static HubResult
+hub_moved(Database *database, const WireMoved *message)
+{
+	Subscription *sub = hub_subscription(database, message->sub);
+
+	/* A subscription without a stream was UNSUBSCRIBEd before the feed knew. */
+	if (sub == NULL || sub->stream == NULL)
+		return HUB_OK;
+	return hub_join(database, sub, message->stream) ? HUB_OK : HUB_BAD;
+}
+
 static void
 hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 {
@@ -155,14 +184,8 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 
 	/* Look up the stream each time, because it is freed with its last subscription. */
 	while ((stream = hub_stream(database, message->stream)) != NULL)
-	{
-		Subscription *sub = LIST_FIRST(&stream->subscriptions);
-
-		/* The feed has ended the stream, but not what was requested since. */
-		hub_part(database, sub);
-		hub_withdraw(hub, database, sub);
-		hub_end(hub, sub, message->reason, message->text);
-	}
+		hub_end_by_feed(hub, database, LIST_FIRST(&stream->subscriptions), message->reason,
+						message->text);
 }
 
 /* Build the frame of an event for the subscription's protocol. */
@@ -256,7 +279,7 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 	for (int i = 0; i < PROTOCOL_MAX; i++)
 		if (frames[i] != NULL)
 			frame_unref(frames[i]);
-	if (event->id > database->position.id)
+	if (!event->more && event->id > database->position.id)
 		database->position.id = event->id;
 }
 
@@ -443,6 +466,11 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_STREAM_ENDED:
 			hub_stream_ended(hub, database, &message->u.ended);
 			return HUB_OK;
+		case WIRE_SUBSCRIPTION_ENDED:
+			hub_subscription_ended(hub, database, &message->u.subscription_ended);
+			return HUB_OK;
+		case WIRE_MOVED:
+			return hub_moved(database, &message->u.moved);
 		case WIRE_EVENT:
 			hub_event(hub, database, &message->u.event);
 			return HUB_OK;

@@ -14,11 +14,14 @@
  *		 │ ├──────────── the link is lost ───────────────┤ │
  *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
  *		 └── REFUSED ──► (ended) ◄── STREAM_ENDED ─────────┘
+											SUBSCRIPTION_ENDED
  *
  * A SUBSCRIBE waits for its client's turn, see hub_ask.c.
  *
- * A stream is the feed's number for one channel and one role. An EVENT names streams, and goes to
- * their LIVE subscriptions. Its frame is built once for each protocol of these clients, and shared.
+ * A stream is the feed's number for subscriptions of one channel that get the same. An EVENT names
+ * streams, and goes to their LIVE subscriptions. Its frame is built once for each protocol of these
+ * clients, and shared. One event of the log may be several EVENTs, each for other streams. A
+ * subscription that is MOVED belongs to another stream from then on.
  *
  * If a client's session has no room for an event, live or replayed, the subscription lags: the hub
  * ends its events at the feed, and the subscription keeps the position of the last event that was
@@ -89,6 +92,14 @@ typedef enum Asking
  */
 #define HUB_UNANSWERED 128
 
+/* Which rows a subscription is for, and what it gets of them. */
+typedef struct Selection
+{
+	WireBytes filter; /* empty: all rows */
+	bool has_columns; /* false: all columns */
+	WireBytes columns;
+} Selection;
+
 typedef struct Subscription
 {
 	/* First, in one cache line, what each event needs: up to position. */
@@ -108,8 +119,9 @@ typedef struct Subscription
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
 	struct Stream *stream;               /* while the feed knows it, for any kinds */
 	uint32_t number;
-	uint32_t credit; /* bytes of its replay that were written, not yet returned to the feed */
-	char *id;        /* of the request, while asked; see Request */
+	uint32_t credit;      /* bytes of its replay that were written, not yet returned to the feed */
+	char *id;             /* of the request, while asked; see Request */
+	Selection *selection; /* one block of memory with its texts; NULL: everything */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;

@@ -73,6 +73,12 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.identity = sub->client->identity.number,
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 	};
+	if (sub->selection != NULL)
+	{
+		message.u.subscribe.filter = sub->selection->filter;
+		message.u.subscribe.has_columns = sub->selection->has_columns;
+		message.u.subscribe.columns = sub->selection->columns;
+	}
 	hub->send(database->link, &message);
 }
 
@@ -153,12 +159,19 @@ hub_stop_asking(Database *database, Subscription *sub)
 }
 
 static void
-hub_free_ended(Database *database, Subscription *sub)
+hub_release(Database *database, Subscription *sub)
 {
 	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
+	free(sub->selection);
+	free(sub);
+}
+
+static void
+hub_free_ended(Database *database, Subscription *sub)
+{
 	if (sub->client != NULL)
 		LIST_REMOVE(sub, in_client);
-	free(sub);
+	hub_release(database, sub);
 }
 
 bool
@@ -212,8 +225,7 @@ hub_drop_subscription(Database *database, Subscription *sub)
 		LIST_INSERT_HEAD(&client->ended, sub, in_client);
 		return;
 	}
-	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
-	free(sub);
+	hub_release(database, sub);
 }
 
 void
