@@ -18,7 +18,7 @@ ALTER SYSTEM SET pg_notifyd.authenticator_role = 'a23456789a23456789a23456789a23
 SET pg_notifyd.jwt_secret = 'a secret with more than 32 bytes, for this session';
 
 SELECT name, setting, boot_val, reset_val, context FROM pg_settings
-WHERE name IN ('pg_notifyd.jwt_secret', 'pg_notifyd.jwt_keys', 'pg_notifyd.jwt_audience', 'pg_notifyd.jwt_role_claim',
+WHERE name IN ('pg_notifyd.jwt_secret', 'pg_notifyd.jwt_keys', 'pg_notifyd.jwt_audience', 'pg_notifyd.jwt_role_claim', 'pg_notifyd.jwt_max_lifetime',
 	'pg_notifyd.authenticator_role')
 ORDER BY name COLLATE "C";
 

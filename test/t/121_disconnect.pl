@@ -73,6 +73,51 @@ is(($again->wait_closed)[0], 4401, 'closed');
 $anonymous->ping;
 is(sql(q{SELECT claims FROM notifyd.disconnected}), '{}', 'one row comprises all others');
 
+# with a limit of tokens' lifetimes, a row goes when all tokens that it concerns have expired
+sql(q{DELETE FROM notifyd.disconnected});
+$node->append_conf('postgresql.conf', "pg_notifyd.jwt_max_lifetime = '10h'\n");
+$node->reload;
+$node->poll_query_until('postgres', q{SELECT current_setting('pg_notifyd.jwt_max_lifetime') = '10h'}) or die;
+my $limit = '4401 JWT must have the claims "iat" and "exp", at most 36000 s apart (pg_notifyd.jwt_max_lifetime)';
+is(refused(token(@$_)), $limit, 'a token that may be valid for longer is refused')
+  for [], [ iat => undef, exp => $now + 60 ], [ iat => $now, exp => $now + 36001 ];
+my $short = client(token(iat => $now, exp => $now + 36000));
+sub hours_ago { my $hours = shift; return sprintf q{to_timestamp(%d)}, $now - $hours * 3600; }
+sub disconnect { my ($sub, $hours) = @_; return sql(sprintf q{SELECT notify_disconnect('{"sub": "%s"}', %s)}, $sub, hours_ago($hours)); }
+sub rows
+{
+	return sql(qq{SELECT string_agg(claims::text || ' ' || ($now - extract(epoch FROM issued_before)::bigint) / 3600, ', ' ORDER BY issued_before)
+		FROM notifyd.disconnected});
+}
+disconnect(5, 9);
+disconnect(6, 20);
+$node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM notifyd.disconnected WHERE claims @> '{"sub": "6"}')}) or die;
+is(rows(), '{} 20, {"sub": "5"} 9', 'the feed has replaced the row that was over by one for all tokens');
+$short->ping;
+pass('which concerns no token that is valid');
+$short->close;
+wait_for(sub { sql('SELECT count(*) FROM notifyd.clients') == 1 }, 'the client to leave');
+sql(sprintf q{INSERT INTO notifyd.disconnected VALUES ('{"sub": "4"}', %s), ('{"sub": "3"}', %s)}, hours_ago(30), hours_ago(15));
+disconnect(8, 5);
+is(rows(), '{} 15, {"sub": "5"} 9, {"sub": "8"} 5', 'notify_disconnect() does the same');
+$node->append_conf('postgresql.conf', "pg_notifyd.jwt_max_lifetime = 0\n");
+$node->reload;
+my $old = token(sub => '6', iat => $now - 16 * 3600);
+wait_for(sub { refused($old) ne $limit }, 'the reload');
+is(refused($old), '4401 JWT was issued before notify_disconnect() was called for it', 'a row that has gone counts without the limit, too');
+sql(q{DELETE FROM notifyd.disconnected});
+
+# many rows, and the claims that find them
+sql(q{INSERT INTO notifyd.disconnected SELECT jsonb_build_object('role', 'reader', 'sub', i::text), 'infinity' FROM generate_series(100, 1099) AS i});
+sql(qq{SELECT notify_disconnect('$_', 'infinity')}) for '{"n": 1.50, "role": "reader"}', '{"roles": ["b"]}', '{"deep": {"a": {"b": null}}}',
+  '{"flag": true, "roles": []}';
+is(refused(token(@$_)), '4401 JWT was issued before notify_disconnect() was called for it', "refused: @$_")
+  for [ sub => '100' ], [ sub => '1099' ], [ n => 1.5 ], [ roles => [ 'a', 'b' ] ], [ deep => { a => { b => undef, c => 1 } } ],
+  [ flag => \1, roles => [] ];
+client(token(@$_))->close for [ sub => '99' ], [ n => '1.5' ], [ n => 2 ], [ roles => 'b' ], [ roles => ['c'] ], [ deep => { a => undef } ],
+  [ flag => \0, roles => [] ];
+pass('others are not');
+
 # who may, and with what
 sub fails { my ($rc, $out, $err) = $node->psql('postgres', $_[0]); like($err, $_[1], $_[2]); return; }
 fails('SET ROLE reader; SELECT notify_disconnect()', qr/permission denied for notify_disconnect\(\)/, 'not everybody may');

@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 /* Tokens whose claims contain these, and that were issued before, are invalid. */
@@ -21,16 +20,30 @@ typedef struct Disconnected
 	TimestampTz issued_before;
 } Disconnected;
 
-/* Return all rows of the table, as a list of Disconnected in the current memory context. */
-extern List *disconnected_list(void);
-
-/* Add a row. Feeds read the table again when the transaction commits. */
-extern void disconnected_add(const Disconnected *added);
-
 /*
  * Return true if the row makes a token with these claims invalid. One without a time of issue
  * (issued_at is DT_NOBEGIN) counts as issued before.
  */
 extern bool disconnected_matches(const Disconnected *row, Jsonb *claims, TimestampTz issued_at);
+
+/* Add a row. Feeds read the table again when the transaction commits. */
+extern void disconnected_add(const Disconnected *added);
+
+/* The rows of the table, for lookups. */
+typedef struct DisconnectedSet DisconnectedSet;
+
+/* Read the table into the current memory context. */
+extern DisconnectedSet *disconnected_read(void);
+
+/* Return true if a row makes a token with these claims invalid; see disconnected_matches(). */
+extern bool disconnected_has(const DisconnectedSet *set, Jsonb *claims, TimestampTz issued_at);
+
+/*
+ * Return true if all tokens that a row concerns have expired by pg_notifyd.jwt_max_lifetime. Then
+ * disconnected_end(), in a transaction, removes such rows, unless a session is changing the table.
+ * It never waits.
+ */
+extern bool disconnected_over(const DisconnectedSet *set, TimestampTz now);
+extern void disconnected_end(TimestampTz now);
 
 #endif /* PG_NOTIFYD_DISCONNECTED_H */

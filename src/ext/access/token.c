@@ -104,6 +104,20 @@ token_time_text(TimestampTz time)
 	return pstrdup(buf);
 }
 
+/* With a limit, notify_disconnect() knows when the tokens that it concerns have expired. */
+static bool
+token_check_lifetime(const Identity *identity, char **refusal)
+{
+	if (notifyd_jwt_max_lifetime == 0 ||
+		(identity->issued_at != DT_NOBEGIN && identity->expires_at != DT_NOEND &&
+		 identity->expires_at - identity->issued_at <= notifyd_jwt_max_lifetime * USECS_PER_SEC))
+		return true;
+	return token_refuse(refusal,
+						"JWT must have the claims \"iat\" and \"exp\", at most %d s apart "
+						"(pg_notifyd.jwt_max_lifetime)",
+						notifyd_jwt_max_lifetime);
+}
+
 static bool
 token_check_times(JsonSlice claims, TimestampTz now, Identity *identity, char **refusal)
 {
@@ -126,7 +140,7 @@ token_check_times(JsonSlice claims, TimestampTz now, Identity *identity, char **
 	if (identity->issued_at > now + skew)
 		return token_refuse(refusal, "JWT is issued in the future, at %s",
 							token_time_text(identity->issued_at));
-	return true;
+	return token_check_lifetime(identity, refusal);
 }
 
 /* A token without "aud" is for everybody, as in PostgREST. */

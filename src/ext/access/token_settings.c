@@ -28,6 +28,7 @@
 char *notifyd_jwt_audience = NULL;
 char *notifyd_jwt_role_claim = NULL;
 char *notifyd_authenticator_role = NULL;
+int notifyd_jwt_max_lifetime = 0;
 
 static char *token_secret_variable = NULL; /* always empty */
 static const char *token_secret_text = ""; /* the setting: empty, a secret, or "@" and a path */
@@ -316,6 +317,10 @@ token_settings_define(void)
 							   "Sets the path of the role in a token's claims.", NULL,
 							   &notifyd_jwt_role_claim, "role", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   token_check_role_claim, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.jwt_max_lifetime",
+							"Sets the longest time that tokens may be valid after they are issued.",
+							"0 accepts tokens without a limit.", &notifyd_jwt_max_lifetime, 0, 0,
+							INT_MAX, PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomStringVariable(
 		"pg_notifyd.authenticator_role",
 		"Sets the role whose memberships are the roles that tokens may choose.", NULL,

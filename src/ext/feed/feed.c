@@ -452,6 +452,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (tick)
 		{
 			feed->held_ms = log_report_in_flight(feed->database, feed->now);
+			identity_end_disconnected(feed);
 			looked = feed->now;
 		}
 		if ((tick || feed_yields_slot(feed)) && feed_may_end(feed))

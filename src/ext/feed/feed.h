@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 
 #include "ext/access/access.h"
+#include "ext/access/disconnected.h"
 #include "ext/log/log.h"
 #include "ext/base/frames.h"
 #include "ext/base/shared.h"
@@ -152,8 +153,8 @@ struct Feed
 	int nsubs;
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
-	List *disconnected;                 /* rows of notifyd.disconnected */
-	MemoryContext disconnected_context; /* of these; NULL: not read yet */
+	DisconnectedSet *disconnected;      /* rows of notifyd.disconnected; NULL: not read yet */
+	MemoryContext disconnected_context; /* of these */
 	TimestampTz next_expiry;            /* no identity ends before; DT_NOEND: none ends */
 	TimestampTz now;                    /* when this round began */
 	TimestampTz idle_since;             /* since when there are no subscriptions */
@@ -349,6 +350,11 @@ extern void identity_expire(Feed *feed);
  * ended. Needs a transaction.
  */
 extern void identity_recheck(Feed *feed);
+
+/*
+ * Remove rows of notifyd.disconnected that are not needed any more. Cheap when there are none.
+ */
+extern void identity_end_disconnected(Feed *feed);
 
 /* ---------------- when decisions are repeated (feed_recheck.c) ---------------- */
 

@@ -19,7 +19,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "ext/access/disconnected.h"
 #include "ext/access/token.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
@@ -141,24 +140,21 @@ identity_read_disconnected(Feed *feed)
 	if (feed->disconnected_context == NULL)
 		feed->disconnected_context =
 			AllocSetContextCreate(feed->context, "pg_notifyd disconnected", ALLOCSET_SMALL_SIZES);
+	feed->disconnected = NULL;
 	MemoryContextReset(feed->disconnected_context);
 	outer = MemoryContextSwitchTo(feed->disconnected_context);
-	feed->disconnected = NIL;
-	feed->disconnected = disconnected_list();
+	feed->disconnected = disconnected_read();
 	MemoryContextSwitchTo(outer);
 }
 
-static bool
-identity_disconnected(Feed *feed, Jsonb *claims, TimestampTz issued_at)
+void
+identity_end_disconnected(Feed *feed)
 {
-	ListCell *cell;
-
-	foreach (cell, feed->disconnected)
-	{
-		if (disconnected_matches(lfirst(cell), claims, issued_at))
-			return true;
-	}
-	return false;
+	if (feed->disconnected == NULL || !disconnected_over(feed->disconnected, feed->now))
+		return;
+	StartTransactionCommand();
+	disconnected_end(feed->now);
+	CommitTransactionCommand();
 }
 
 static void
@@ -173,7 +169,7 @@ identity_recheck_link(Link *link)
 	{
 		if (!identity_role_allowed(identity->role, &refusal))
 			identity_end(identity, WIRE_REVOKED, refusal);
-		else if (identity_disconnected(link->feed, identity->claims, identity->issued_at))
+		else if (disconnected_has(link->feed->disconnected, identity->claims, identity->issued_at))
 			identity_end(identity, WIRE_DISCONNECTED, "disconnected by notify_disconnect()");
 	}
 }
@@ -290,11 +286,11 @@ identity_verify(Link *link, const WireAuth *auth)
 	Identity valid;
 	char *refusal;
 
-	if (feed->disconnected_context == NULL)
+	if (feed->disconnected == NULL)
 		identity_read_disconnected(feed);
 	if (!token_verify(auth->token.data, auth->token.len, feed->now, &valid, &refusal))
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, refusal);
-	else if (identity_disconnected(feed, valid.claims, valid.issued_at))
+	else if (disconnected_has(feed->disconnected, valid.claims, valid.issued_at))
 		identity_refuse(link, auth->session, WIRE_DISCONNECTED,
 						"JWT was issued before notify_disconnect() was called for it");
 	else if (identity != NULL && !identity_same(identity, &valid))
