@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * sets.h
+ *	  Which rows a subscription may see, and what an event does to these rows.
+ *
+ * A rule is made once for a role, a relation and a form of filter: the policies that PostgreSQL's
+ * rewriter finds, and the filter, as one condition on a row. What does not depend on the row is a
+ * parameter of the rule. A binding is a rule with values for its parameters, those that one identity
+ * has. Bindings with the same rule and equal values are one, so subscriptions can be compared and
+ * grouped by their bindings.
+ *
+ *	  guard.c		runs code of users as a role, restricted, and for a bounded time
+ *	  rule.c		finds the policies and makes the rule; rule_expression.c: its parameters
+ *	  binding.c		evaluates parameters, shares bindings
+ *	  set_index.c	finds the bindings that an event may concern
+ *	  judge.c		evaluates bindings for the rows of an event
+ *
+ * All of this belongs to one process, and needs a transaction with an active snapshot, except where
+ * a function's comment says otherwise. Functions return errors of policies and filters as SetError.
+ * They raise an error only if memory runs out, for the cancellation of the process, or for errors
+ * of PostgreSQL itself.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_SETS_H
+#define PG_NOTIFYD_SETS_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "nodes/bitmapset.h"
+
+#include "ext/filter/filter.h"
+#include "wire/wire.h"
+
+struct EventRows; /* event_rows.h */
+
+typedef struct SetBinding SetBinding;
+
+/* Why a set cannot be known. The message names the relation, and contains no data of rows. */
+typedef struct SetError
+{
+	WireReason reason;
+	char message[512]; /* in the server's encoding */
+} SetError;
+
+/* Who asks. */
+typedef struct SetIdentity
+{
+	Oid role;
+	const char *claims; /* the token's claims as JSON text, in the server's encoding; NULL: none */
+} SetIdentity;
+
+/* ---------------- bindings (binding.c) ---------------- */
+
+/*
+ * Bind the policies that apply to the role on the relation, and the filter (NULL: none), to the
+ * identity. The relation is InvalidOid for messages, which only a filter can limit.
+ *
+ * On success *binding is a new reference, which set_release() ends. It is NULL if the set is the
+ * whole relation: no policies apply, and there is no filter. Later policies change that, so the
+ * caller must bind again when the relation or the role has changed. Returns false and sets *error
+ * if a policy or the filter cannot be used. Keeps nothing of identity and filter.
+ */
+extern bool set_bind(Oid relation, const SetIdentity *identity, const FilterExpression *filter,
+					 SetBinding **binding, SetError *error) pg_attribute_warn_unused_result();
+
+/* Needs no transaction. The caller must have removed a binding from the index before. */
+extern void set_release(SetBinding *binding);
+
+/*
+ * Return true if values of the binding may change with any commit, because a sub-select or an
+ * opaque function computes them. Needs no transaction.
+ */
+extern bool set_needs_refresh(const SetBinding *binding);
+
+/*
+ * Evaluate these values again with the active snapshot. *binding is then the binding that is right
+ * now: the same one, or another one. In the second case the reference to the old one has moved to
+ * the new one. On failure *binding and its reference are unchanged, and the caller has to release
+ * it. identity and filter must be those that the binding was made with.
+ */
+extern bool
+set_refresh(SetBinding **binding, const SetIdentity *identity, const FilterExpression *filter,
+			SetError *error) pg_attribute_warn_unused_result();
+
+/*
+ * Return true if relations, roles, policies or functions have changed so that the binding must be
+ * made again with set_bind(). Cheap while nothing has changed.
+ */
+extern bool set_stale(SetBinding *binding);
+
+/*
+ * Return true if two bindings of a relation select the same rows for certain: conditions and values
+ * are equal. Tells a set that has changed from one that was only made again. Needs no transaction.
+ */
+extern bool set_same(const SetBinding *a, const SetBinding *b);
+
+/* Needs no transaction. */
+extern Oid set_relation(const SetBinding *binding);
+
+/*
+ * The columns that judging needs, as attribute numbers minus FirstLowInvalidHeapAttributeNumber.
+ * Needs no transaction.
+ */
+extern const Bitmapset *set_columns(const SetBinding *binding);
+
+/* A list of the caller's own, which the binding must not outlive. Needs no transaction. */
+extern dlist_head *set_users(SetBinding *binding);
+
+/* The condition as SQL, with values, for tests and for people. */
+extern char *set_describe(const SetBinding *binding);
+
+/* ---------------- the index (set_index.c) ---------------- */
+
+/*
+ * Let set_judge_all() consider a binding, or no longer. A binding is there once or not at all.
+ * Needs no transaction.
+ */
+extern void set_index_add(SetBinding *binding);
+extern void set_index_remove(SetBinding *binding);
+extern bool set_index_has(const SetBinding *binding);
+
+/* ---------------- judging (judge.c) ---------------- */
+
+/* What an event does to a set. */
+typedef enum SetChange
+{
+	SET_NOTHING,
+	SET_ENTERS, /* a row comes in; a message that the filter selects */
+	SET_STAYS,  /* a row of the set has changed and is still in it */
+	SET_LEAVES, /* a row leaves the set */
+	SET_FAILED, /* a policy or the filter raised an error or took too long */
+	SET_UNKNOWN /* the event does not have a value that is needed */
+} SetChange;
+
+/*
+ * Judge an event for one binding. op: I, U, D or M, as in the log. Sets *error for SET_FAILED and
+ * SET_UNKNOWN.
+ */
+extern SetChange set_judge(SetBinding *binding, struct EventRows *rows, char op, SetError *error);
+
+/*
+ * Judge an event for all bindings of its relation in the index, and call back for each whose result
+ * is not SET_NOTHING. error is NULL unless the result is SET_FAILED or SET_UNKNOWN. The callback
+ * must not add, remove or release bindings. The cost is that of the bindings that the index finds,
+ * and of those that have no keys for it.
+ */
+typedef void (*SetCallback)(SetBinding *binding, SetChange change, const SetError *error,
+							void *arg);
+extern void
+set_judge_all(Oid relation, struct EventRows *rows, char op, SetCallback callback, void *arg);
+
+#endif /* PG_NOTIFYD_SETS_H */
