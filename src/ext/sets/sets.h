@@ -63,7 +63,7 @@ typedef struct SetIdentity
  * if a policy or the filter cannot be used. Keeps nothing of identity and filter.
  */
 extern bool set_bind(Oid relation, const SetIdentity *identity, const FilterExpression *filter,
-					 SetBinding **binding, SetError *error) pg_attribute_warn_unused_result();
+					 SetBinding **binding, SetError *error);
 
 /* Needs no transaction. The caller must have removed a binding from the index before. */
 extern void set_release(SetBinding *binding);
@@ -80,9 +80,8 @@ extern bool set_needs_refresh(const SetBinding *binding);
  * the new one. On failure *binding and its reference are unchanged, and the caller has to release
  * it. identity and filter must be those that the binding was made with.
  */
-extern bool
-set_refresh(SetBinding **binding, const SetIdentity *identity, const FilterExpression *filter,
-			SetError *error) pg_attribute_warn_unused_result();
+extern bool set_refresh(SetBinding **binding, const SetIdentity *identity,
+						const FilterExpression *filter, SetError *error);
 
 /*
  * Return true if relations, roles, policies or functions have changed so that the binding must be
