@@ -8,7 +8,9 @@
  *
  *	  feed.c			start and end, main loop, retention
  *	  feed_link.c		sockets to the gateways, one link each
- *	  feed_stream.c		subscriptions, and what a role may see of a channel
+ *	  feed_sub.c		subscriptions
+ *	  feed_stream.c		streams: subscriptions that get the same
+ *	  feed_view.c		what a role may see of a channel
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated
  *	  feed_position.c	the positions of links in the log
@@ -186,6 +188,7 @@ feed_begin(Oid database)
 
 	MemoryContextSwitchTo(context);
 	initStringInfo(&feed->text);
+	view_init(feed);
 	stream_init(feed);
 	recheck_init(feed);
 	listen_init(feed_notify, feed);
@@ -343,7 +346,7 @@ feed_send_positions(Feed *feed)
 			continue;
 		link_send_position(link, feed->nsubs > 0 && link->reader.after < feed->watermark);
 		slowest = Min(slowest, link->position);
-		stream_reset_notifies(link);
+		sub_reset_notifies(link);
 	}
 	if (slowest != PG_UINT64_MAX)
 		pg_atomic_write_u64(&feed->database->position, slowest);

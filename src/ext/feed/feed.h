@@ -26,6 +26,7 @@
 
 typedef struct Feed Feed;
 typedef struct Link Link;
+typedef struct View View;
 typedef struct Stream Stream;
 
 /* The identity of a connection that has presented a token. In link->identities, by session. */
@@ -103,38 +104,49 @@ struct Link
 	Turns turns; /* of the replays */
 };
 
-/* What subscriptions must share to belong to one stream. */
-typedef struct StreamKey
-{
-	char role[NAMEDATALEN]; /* empty: the anonymous role */
-	char channel[NAMEDATALEN];
-} StreamKey;
-
-struct Stream
-{
-	StreamKey key;
-	uint32 number;
-	Oid role;
-	AccessChannel channel;
-	bool due; /* its decision must be repeated, see feed_recheck.c */
-	MemoryContext decisions_context;
-	dlist_head decisions; /* decisions about events, see feed_stream.c */
-	dlist_head subs;
-	struct ReplayGroup *groups; /* NULL except during a scan for replays, see feed_replay.c */
-	/* The numbers of subscriptions by gateway: for live events, and for raw notifications. */
-	int live[NOTIFYD_MAX_GATEWAYS];
-	int notified[NOTIFYD_MAX_GATEWAYS];
-	dlist_node in_channel; /* FeedChannel.streams */
-	dlist_node in_idle;    /* Feed.idle, while it has no subscriptions */
-};
-
-/* A channel with at least one stream. */
+/* A channel with at least one view. */
 typedef struct FeedChannel
 {
 	char name[NAMEDATALEN];
 	bool listening;
-	dlist_head streams;
+	dlist_head views;
+	slist_head scanned; /* its streams in a scan for replays, see feed_replay.c */
 } FeedChannel;
+
+typedef struct ViewKey
+{
+	char role[NAMEDATALEN]; /* empty: the anonymous role */
+	char channel[NAMEDATALEN];
+} ViewKey;
+
+/* What a role may see of a channel, while a stream needs it. */
+struct View
+{
+	ViewKey key;
+	FeedChannel *channel;
+	Oid role;
+	AccessChannel access;
+	bool due;             /* its decision must be repeated, see feed_recheck.c */
+	dlist_head decisions; /* decisions about events, see feed_view.c */
+	dlist_head streams;
+	Stream *plain[NOTIFYD_MAX_GATEWAYS]; /* by gateway; NULL: none */
+	dlist_node in_channel;               /* FeedChannel.views */
+};
+
+/* Subscriptions on one link that get the same. In feed->streams, by its number. */
+struct Stream
+{
+	uint32 number;
+	int live;     /* number of subscriptions that get live events */
+	int notified; /* number of subscriptions that get raw notifications */
+	View *view;
+	Link *link;
+	dlist_head subs;
+	struct ReplayGroup *groups; /* NULL except during a scan for replays, see feed_replay.c */
+	slist_node in_scan;         /* FeedChannel.scanned, while it has groups */
+	dlist_node in_view;         /* View.streams */
+	dlist_node in_idle;         /* Feed.idle, while it has no subscriptions */
+};
 
 struct Feed
 {
@@ -145,9 +157,9 @@ struct Feed
 	LogMap map;
 	Link *links[NOTIFYD_MAX_GATEWAYS];
 	uint32 gateway_generation; /* at the last attempt to connect */
-	HTAB *streams;             /* StreamKey -> Stream */
 	HTAB *channels;            /* name -> FeedChannel */
-	HTAB *stream_numbers;      /* numbers in use */
+	HTAB *views;               /* ViewKey -> View */
+	HTAB *streams;             /* number -> Stream */
 	uint32 next_stream;        /* the last number assigned */
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
 	int nsubs;
@@ -268,64 +280,108 @@ extern void change_all(void);
 /* Return what has changed since the last call. */
 extern FeedChanges change_take(void);
 
-/* Must be called after a decision for a stream, because a change may have arrived meanwhile. */
-extern void change_decided(Stream *stream);
+/* Must be called after a decision for a view, because a change may have arrived meanwhile. */
+extern void change_decided(View *view);
 
-/* ---------------- streams and subscriptions (feed_stream.c) ---------------- */
+/* ---------------- channels and views (feed_view.c) ---------------- */
+
+extern void view_init(Feed *feed);
+
+/* Return the channel with this name, in the server's encoding, or NULL. */
+extern FeedChannel *view_channel(Feed *feed, const char *name, int length);
+
+/*
+ * Return the view for a role (NULL: clients without a token) and a channel, named in UTF-8. Returns
+ * NULL and sets *reason if the role may not subscribe. The decision for an existing view is
+ * repeated if a change that concerns it has arrived since. Needs a transaction. The caller adds a
+ * stream.
+ */
+extern View *
+view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReason *reason);
+
+/* Remove a view without streams. Needs a transaction, for UNLISTEN. */
+extern void view_remove(Feed *feed, View *view);
+
+/* Return true if the role may get raw notifications of the channel. */
+static inline bool
+view_notifies(const View *view)
+{
+	return view->access.granted && !view->access.notifies;
+}
+
+/* Return true if the role may see what the event contains. Needs a transaction. */
+extern bool view_event_allowed(View *view, const LogEvent *event);
+
+/*
+ * Repeat the decision on what the role may see of the channel. Returns false and sets *reason if
+ * that is nothing any more. Needs a transaction.
+ */
+extern bool view_redecide(View *view, AccessReason *reason);
+
+/*
+ * The decisions about events: return true if there is one about events of a relation; discard all,
+ * so that they are made again when needed.
+ */
+extern bool view_has_decision(const View *view, Oid relation);
+extern void view_forget_decisions(View *view);
+
+/* ---------------- streams (feed_stream.c) ---------------- */
 
 extern void stream_init(Feed *feed);
 
-/* Begin a transaction for frames, unless one is open. stream_commit() ends it. */
-extern void stream_begin(void);
+/* Return the stream for a view on a link. The caller adds a subscription. */
+extern Stream *stream_find_or_create(Link *link, View *view);
+
+/* Add and remove a subscription. It says whether it is live and gets raw notifications. */
+extern void stream_add(Stream *stream, Sub *sub);
+extern void stream_take(Sub *sub);
+
+/* The same for its part in the counts only, before and after these change. */
+extern void stream_count(Sub *sub, int change);
+
+/* Remove streams without subscriptions, and their views. Needs a transaction if there are any. */
+extern void stream_remove_idle(Feed *feed);
+
+/* End all streams of a view with all subscriptions, and remove the view. Needs a transaction. */
+extern void stream_end_view(Feed *feed, View *view, const AccessReason *reason);
+
+/* ---------------- subscriptions (feed_sub.c) ---------------- */
+
+/* Begin a transaction for frames, unless one is open. sub_commit() ends it. */
+extern void sub_begin(void);
 
 /*
- * Process frames. stream_subscribe() is called after recheck_look(), in the transaction of
- * stream_begin().
+ * Process frames. sub_subscribe() is called after recheck_look(), in the transaction of
+ * sub_begin().
  */
-extern void stream_subscribe(Link *link, const WireSubscribe *request);
-extern void stream_unsubscribe(Link *link, const WireUnsubscribe *request);
-extern void stream_credit(Link *link, const WireReplayCredit *credit);
+extern void sub_subscribe(Link *link, const WireSubscribe *request);
+extern void sub_unsubscribe(Link *link, const WireUnsubscribe *request);
+extern void sub_credit(Link *link, const WireReplayCredit *credit);
 
 /*
  * Called when all frames that arrived together are processed: removes streams without
  * subscriptions, and commits the transaction for the frames. Must be called before anything is
  * sent, because LISTEN takes effect at the commit. Cheap when there is nothing to do.
  */
-extern void stream_commit(Feed *feed);
+extern void sub_commit(Feed *feed);
 
 /* Remove a subscription without a message to the gateway. */
-extern void stream_remove_sub(Sub *sub);
+extern void sub_remove(Sub *sub);
 
 /* Drop all subscriptions of a link that is closed. */
-extern void stream_drop_link(Link *link);
-
-/*
- * Repeat the decision on what the role may see of the channel. Ends the stream if the role may not
- * see it any more. Needs a transaction.
- */
-extern void stream_redecide(Feed *feed, Stream *stream);
-
-/*
- * The decisions about events: return true if there is one about events of a relation; discard all,
- * so that they are made again when needed.
- */
-extern bool stream_has_decision(Stream *stream, Oid relation);
-extern void stream_forget_decisions(Stream *stream);
-
-extern FeedChannel *stream_channel(Feed *feed, const char *name, int length);
-extern bool stream_event_allowed(Stream *stream, const LogEvent *event);
+extern void sub_drop_link(Link *link);
 
 /* The replay of a subscription has reached the live stream. */
-extern void stream_go_live(Sub *sub);
+extern void sub_go_live(Sub *sub);
 
 /* Tell a subscription that events up to id are not available any more. */
-extern void stream_send_reset(Sub *sub, uint64 id, const char *reason);
+extern void sub_send_reset(Sub *sub, uint64 id, const char *reason);
 
 /*
  * If raw notifications were dropped because the link was full, and it no longer is, send resets to
  * their subscribers.
  */
-extern void stream_reset_notifies(Link *link);
+extern void sub_reset_notifies(Link *link);
 
 /* ---------------- identities (feed_identity.c) ---------------- */
 

@@ -81,7 +81,7 @@ change_take(void)
 }
 
 void
-change_decided(Stream *stream)
+change_decided(View *view)
 {
-	stream->due |= changes.all || changes.roles;
+	view->due |= changes.all || changes.roles;
 }

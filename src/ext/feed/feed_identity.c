@@ -50,7 +50,7 @@ identity_remove(FeedIdentity *identity)
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify (iter, &identity->subs)
-		stream_remove_sub(dlist_container(Sub, in_identity, iter.cur));
+		sub_remove(dlist_container(Sub, in_identity, iter.cur));
 	MemoryContextDelete(identity->context);
 	identity->link->feed->nidentities--;
 	hash_search(identity->link->identities, &identity->session, HASH_REMOVE, NULL);

@@ -41,7 +41,7 @@ link_close(Link *link, const char *why)
 	link->delivered = 0;
 	link->mark = 0;
 	link->mark_bytes = 0;
-	stream_drop_link(link);
+	sub_drop_link(link);
 	identity_drop_link(link);
 	link_wait_set_stale = true;
 }
@@ -150,7 +150,7 @@ link_auth(Link *link, const WireAuth *auth)
 		link_reject(link, "The token of AUTH is too long.");
 		return;
 	}
-	stream_begin();
+	sub_begin();
 	recheck_look(link->feed);
 	identity_auth(link, auth);
 }
@@ -214,9 +214,9 @@ link_subscribe(Link *link, const WireSubscribe *request)
 		link_reject(link, problem);
 		return;
 	}
-	stream_begin();
+	sub_begin();
 	recheck_look(link->feed);
-	stream_subscribe(link, request);
+	sub_subscribe(link, request);
 }
 
 /*
@@ -240,10 +240,10 @@ link_handle(Link *link, const WireMessage *message)
 			link_subscribe(link, &message->u.subscribe);
 			break;
 		case WIRE_UNSUBSCRIBE:
-			stream_unsubscribe(link, &message->u.unsubscribe);
+			sub_unsubscribe(link, &message->u.unsubscribe);
 			break;
 		case WIRE_REPLAY_CREDIT:
-			stream_credit(link, &message->u.credit);
+			sub_credit(link, &message->u.credit);
 			break;
 		case WIRE_AUTH:
 			link_auth(link, &message->u.auth);
@@ -299,7 +299,7 @@ link_receive_all(Feed *feed)
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
-	stream_commit(feed);
+	sub_commit(feed);
 	return received;
 }
 

@@ -61,18 +61,14 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	message.u.event.id = id;
 	message.u.event.op = op;
 	message.u.event.streams = streams;
-	dlist_foreach (iter, &channel->streams)
+	dlist_foreach (iter, &channel->views)
 	{
-		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
-		bool allowed;
+		View *view = dlist_container(View, in_channel, iter.cur);
+		const Stream *stream = view->plain[link->gateway];
 
-		if ((event != NULL ? stream->live : stream->notified)[link->gateway] == 0)
+		if (stream == NULL || (event != NULL ? stream->live : stream->notified) == 0)
 			continue;
-		if (event != NULL)
-			allowed = stream_event_allowed(stream, event);
-		else
-			allowed = stream->channel.granted && !stream->channel.notifies;
-		if (!allowed)
+		if (event != NULL ? !view_event_allowed(view, event) : !view_notifies(view))
 			continue;
 		if (n == 0 && event != NULL && feed->text.len == 0)
 			event_build_text(feed, event);
@@ -101,18 +97,19 @@ feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 {
 	dlist_iter in_channel;
 
-	dlist_foreach (in_channel, &channel->streams)
+	dlist_foreach (in_channel, &channel->views)
 	{
-		Stream *stream = dlist_container(Stream, in_channel, in_channel.cur);
+		View *view = dlist_container(View, in_channel, in_channel.cur);
+		Stream *stream = view->plain[link->gateway];
 		dlist_iter in_stream;
 
-		if (stream->live[link->gateway] == 0 || !stream_event_allowed(stream, event))
+		if (stream == NULL || stream->live == 0 || !view_event_allowed(view, event))
 			continue;
 		dlist_foreach (in_stream, &stream->subs)
 		{
 			Sub *sub = dlist_container(Sub, in_stream, in_stream.cur);
 
-			if (sub->link == link && !sub->replaying)
+			if (!sub->replaying)
 				event_send_reset(sub, event);
 		}
 	}
@@ -131,7 +128,7 @@ static bool
 feed_live_callback(const LogEvent *event, void *arg)
 {
 	FeedBatch *batch = arg;
-	FeedChannel *channel = stream_channel(batch->feed, event->channel, event->channel_length);
+	FeedChannel *channel = view_channel(batch->feed, event->channel, event->channel_length);
 	bool go_on = true;
 
 	batch->feed->text.len = 0;
@@ -190,7 +187,7 @@ feed_reset_link(Link *link)
 	while ((sub = hash_seq_search(&status)) != NULL)
 	{
 		if (!sub->replaying && (sub->kinds & WIRE_KIND_EVENTS) != 0)
-			stream_send_reset(sub, link->feed->map.oldest, EVENT_RESET_RETENTION);
+			sub_send_reset(sub, link->feed->map.oldest, EVENT_RESET_RETENTION);
 	}
 }
 
@@ -320,7 +317,7 @@ void
 feed_notify(void *arg, const char *name, const char *payload)
 {
 	Feed *feed = arg;
-	FeedChannel *channel = stream_channel(feed, name, (int) strlen(name));
+	FeedChannel *channel = view_channel(feed, name, (int) strlen(name));
 	StringInfo text = &feed->text;
 
 	if (channel == NULL)

@@ -7,18 +7,18 @@
  * may have changed. The feed processes the invalidations before it reads the next event, and
  * repeats only the decisions that they concern:
  *
- *	  a relation	the streams of the channels that it is watched on, and the decisions on its events;
+ *	  a relation	the views of the channels that it is watched on, and the decisions on its events;
  *	  a role, a membership, the database
- *					the streams of roles whose standing has changed (access_role.c);
+ *					the views of roles whose standing has changed (access_role.c);
  *	  a schema, notifyd.watch, notifyd.channel_grant, or unknown changes
- *					all streams.
+ *					all views.
  *
- * Most relations and roles concern no stream: temporary tables, for example, and passwords. To find
+ * Most relations and roles concern no view: temporary tables, for example, and passwords. To find
  * that out takes one lookup in the index of notifyd.watch for a relation, and one of the
- * memberships of each role that has streams.
+ * memberships of each role that has views.
  *
  * A standing shows only what has changed since it was made. So a decision that is made between the
- * arrival of a change and its processing is always repeated (Stream.due), because it may be right
+ * arrival of a change and its processing is always repeated (View.due), because it may be right
  * only for a state that no longer exists. A decision that is made while no change is waiting uses
  * the same data as the standing, which is still in PostgreSQL's caches.
  *
@@ -32,10 +32,10 @@
 #include "ext/feed/feed.h"
 #include "ext/watch/watch.h"
 
-/* A role that had streams at the last check. */
+/* A role that had views at the last check. */
 typedef struct RecheckRole
 {
-	char name[NAMEDATALEN]; /* like in StreamKey */
+	char name[NAMEDATALEN]; /* like in ViewKey */
 	AccessStanding *standing;
 	uint64 look; /* the check that made the standing */
 	bool changed;
@@ -57,7 +57,7 @@ recheck_init(Feed *feed)
 
 /* ---------------- relations ---------------- */
 
-/* Mark the streams of the channels that a relation is watched on as due. */
+/* Mark the views of the channels that a relation is watched on as due. */
 static void
 recheck_watched(Feed *feed, Oid relation)
 {
@@ -66,13 +66,13 @@ recheck_watched(Feed *feed, Oid relation)
 	foreach (cell, watch_list(relation))
 	{
 		const char *name = ((const Watch *) lfirst(cell))->channel;
-		FeedChannel *channel = stream_channel(feed, name, (int) strlen(name));
+		FeedChannel *channel = view_channel(feed, name, (int) strlen(name));
 		dlist_iter iter;
 
 		if (channel == NULL)
 			continue;
-		dlist_foreach (iter, &channel->streams)
-			dlist_container(Stream, in_channel, iter.cur)->due = true;
+		dlist_foreach (iter, &channel->views)
+			dlist_container(View, in_channel, iter.cur)->due = true;
 	}
 }
 
@@ -95,12 +95,12 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 
 /* ---------------- roles ---------------- */
 
-/* Return true if the standing of the stream's role has changed since the last check. */
+/* Return true if the standing of the view's role has changed since the last check. */
 static bool
-recheck_role(Feed *feed, const Stream *stream)
+recheck_role(Feed *feed, const View *view)
 {
 	bool found;
-	RecheckRole *role = hash_search(recheck_roles, stream->key.role, HASH_ENTER, &found);
+	RecheckRole *role = hash_search(recheck_roles, view->key.role, HASH_ENTER, &found);
 	AccessStanding *standing;
 	Size size;
 
@@ -109,7 +109,7 @@ recheck_role(Feed *feed, const Stream *stream)
 	if (!found)
 		role->standing = NULL;
 	role->look = recheck_looks;
-	standing = access_standing(stream->key.role);
+	standing = access_standing(view->key.role);
 	role->changed = role->standing == NULL || !access_standing_same(role->standing, standing);
 	if (role->changed)
 	{
@@ -121,7 +121,7 @@ recheck_role(Feed *feed, const Stream *stream)
 	return role->changed;
 }
 
-/* Forget roles without streams, because they were not checked. */
+/* Forget roles without views, because they were not checked. */
 static void
 recheck_sweep_roles(void)
 {
@@ -140,21 +140,21 @@ recheck_sweep_roles(void)
 
 /* ---------------- the look ---------------- */
 
-/* Return true if the decision for a stream must be repeated. */
+/* Return true if the decision for a view must be repeated. */
 static bool
-recheck_concerns(Feed *feed, const FeedChanges *changes, Stream *stream)
+recheck_concerns(Feed *feed, const FeedChanges *changes, View *view)
 {
-	bool concerns = changes->all || stream->due;
+	bool concerns = changes->all || view->due;
 
 	for (int i = 0; i < changes->n; i++)
 	{
-		if (stream_has_decision(stream, changes->relations[i]))
-			stream_forget_decisions(stream);
+		if (view_has_decision(view, changes->relations[i]))
+			view_forget_decisions(view);
 	}
 
 	/* Check the role in any case, so that its standing is as new as the decision. */
 	if (changes->all || changes->roles)
-		concerns |= recheck_role(feed, stream);
+		concerns |= recheck_role(feed, view);
 	return concerns;
 }
 
@@ -165,7 +165,7 @@ recheck_look(Feed *feed)
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext each;
 	HASH_SEQ_STATUS status;
-	Stream *stream;
+	View *view;
 	int n = 0;
 
 	if (!change_due())
@@ -179,13 +179,16 @@ recheck_look(Feed *feed)
 	MemoryContextSwitchTo(context);
 	if (changes.all || changes.roles || changes.disconnected)
 		identity_recheck(feed);
-	hash_seq_init(&status, feed->streams);
-	while ((stream = hash_seq_search(&status)) != NULL)
+	hash_seq_init(&status, feed->views);
+	while ((view = hash_seq_search(&status)) != NULL)
 	{
 		MemoryContextSwitchTo(each);
-		if (recheck_concerns(feed, &changes, stream))
+		if (recheck_concerns(feed, &changes, view))
 		{
-			stream_redecide(feed, stream);
+			AccessReason reason;
+
+			if (!view_redecide(view, &reason))
+				stream_end_view(feed, view, &reason);
 			n++;
 		}
 		MemoryContextReset(each);
@@ -194,5 +197,5 @@ recheck_look(Feed *feed)
 	MemoryContextDelete(each);
 	if (changes.all || changes.roles)
 		recheck_sweep_roles();
-	ereport(DEBUG2, (errmsg_internal("pg_notifyd: %d streams were checked again", n)));
+	ereport(DEBUG2, (errmsg_internal("pg_notifyd: %d views were checked again", n)));
 }

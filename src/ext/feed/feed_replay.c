@@ -61,7 +61,7 @@ replay_finish(Sub *sub)
 	message.u.replay_done.sub = sub->number;
 	message.u.replay_done.id = sub->link->position;
 	frames_queue(&sub->link->socket, &message);
-	stream_go_live(sub);
+	sub_go_live(sub);
 }
 
 /* ---------------- sending ---------------- */
@@ -118,7 +118,7 @@ replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
 
 	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
 	{
-		if ((group->ops & op) == 0 || !stream_event_allowed(stream, event))
+		if ((group->ops & op) == 0 || !view_event_allowed(stream->view, event))
 			continue;
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
@@ -132,20 +132,15 @@ static bool
 replay_callback(const LogEvent *event, void *arg)
 {
 	ReplayScan *scan = arg;
-	FeedChannel *channel = stream_channel(scan->link->feed, event->channel, event->channel_length);
-	dlist_iter iter;
+	FeedChannel *channel = view_channel(scan->link->feed, event->channel, event->channel_length);
+	slist_iter iter;
 
 	scan->rows++;
 	scan->link->feed->text.len = 0;
 	if (channel == NULL)
 		return true;
-	dlist_foreach (iter, &channel->streams)
-	{
-		Stream *stream = dlist_container(Stream, in_channel, iter.cur);
-
-		if (stream->groups != NULL)
-			replay_send_stream(scan, stream, event);
-	}
+	slist_foreach (iter, &channel->scanned)
+		replay_send_stream(scan, slist_container(Stream, in_scan, iter.cur), event);
 	return scan->remaining > 0 && link_ready(scan->link);
 }
 
@@ -171,6 +166,8 @@ replay_join(ReplayScan *scan, Sub *sub)
 		group = group->next;
 	if (group == NULL)
 	{
+		if (stream->groups == NULL)
+			slist_push_head(&stream->view->channel->scanned, &stream->in_scan);
 		group = palloc0(sizeof(ReplayGroup));
 		group->ops = sub->ops;
 		group->next = stream->groups;
@@ -194,6 +191,7 @@ replay_end_scan(ReplayScan *scan, const TurnsReplay lead)
 	for (Sub *sub = scan->first; sub != NULL; sub = sub->next_in_scan)
 	{
 		sub->stream->groups = NULL;
+		slist_init(&sub->stream->view->channel->scanned);
 		if (sub->in_scan)
 		{
 			sub->in_scan = false;
@@ -243,7 +241,7 @@ replay_reset(Sub *sub)
 
 	memset(&sub->reader, 0, sizeof(sub->reader));
 	sub->reader.after = oldest;
-	stream_send_reset(sub, oldest, EVENT_RESET_RETENTION);
+	sub_send_reset(sub, oldest, EVENT_RESET_RETENTION);
 }
 
 /* Do one turn, if any replay of the link can continue. Returns true if there was one. */

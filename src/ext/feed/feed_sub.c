@@ -1,0 +1,324 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_sub.c
+ *	  Subscriptions: how they begin and end, and their frames.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+
+#include "ext/base/utf8.h"
+#include "ext/feed/feed.h"
+
+static void
+sub_count(Feed *feed, int change)
+{
+	feed->nsubs += change;
+	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
+}
+
+/* ---------------- ends ---------------- */
+
+void
+sub_remove(Sub *sub)
+{
+	Link *link = sub->link;
+
+	stream_take(sub);
+	if (sub->identity != NULL)
+		dlist_delete(&sub->in_identity);
+	if (sub->replaying)
+		dlist_delete(&sub->in_replays);
+	sub_count(link->feed, -1);
+	if (--sub->session->nsubs == 0)
+		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
+	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
+}
+
+/* End the events of a subscription. It keeps its raw notifications. */
+static void
+sub_end_events(Sub *sub)
+{
+	stream_count(sub, -1);
+	if (sub->replaying)
+		dlist_delete(&sub->in_replays);
+	sub->replaying = false;
+	sub->kinds = WIRE_KIND_NOTIFICATIONS;
+	sub->ops = 0;
+	stream_count(sub, 1);
+}
+
+void
+sub_drop_link(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	if (hash_get_num_entries(link->subs) == 0)
+		return;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+		sub_remove(sub);
+}
+
+/* ---------------- transactions for frames ---------------- */
+
+void
+sub_begin(void)
+{
+	if (!IsTransactionState())
+		StartTransactionCommand();
+}
+
+void
+sub_commit(Feed *feed)
+{
+	if (!dlist_is_empty(&feed->idle))
+	{
+		sub_begin();
+		stream_remove_idle(feed);
+	}
+	if (IsTransactionState())
+		CommitTransactionCommand();
+}
+
+/* ---------------- beginnings ---------------- */
+
+static void
+sub_refuse(Link *link, uint32 number, const AccessReason *reason)
+{
+	WireMessage message = {.type = WIRE_REFUSED};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	utf8_append(&text, reason->message, (int) strlen(reason->message));
+	message.u.refused.sub = number;
+	message.u.refused.reason = reason->kind;
+	message.u.refused.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	frames_queue(&link->socket, &message);
+	pfree(text.data);
+}
+
+/*
+ * Return the position at which a subscription with since begins. If events after since are missing,
+ * sets *reason, and returns the position after which the log is complete.
+ */
+static WirePosition
+sub_resume(Link *link, WirePosition since, const char **reason)
+{
+	Feed *feed = link->feed;
+	WirePosition oldest = {.timeline = feed->timeline, .id = feed->map.oldest};
+	WirePosition now = {.timeline = feed->timeline, .id = link->position};
+	uint64 issued;
+	uint64 last;
+
+	LWLockAcquire(&feed->database->lock, LW_SHARED);
+	issued = feed->database->next_id - 1;
+	LWLockRelease(&feed->database->lock);
+
+	*reason = NULL;
+	if (since.id < feed->map.oldest)
+	{
+		*reason = EVENT_RESET_RETENTION;
+		return oldest;
+	}
+	if (!log_timeline_end(since.timeline, &last))
+		*reason = "the position is of a timeline that this server has not had";
+	else if (since.id > last)
+		*reason = "the position is of a part of an earlier timeline that this server has not had";
+	else if (since.id > issued)
+		*reason = "the position is ahead of this server";
+	if (*reason != NULL)
+		return now;
+	return (WirePosition){.timeline = feed->timeline, .id = since.id};
+}
+
+static void
+sub_send_subscribed(Sub *sub, WirePosition position)
+{
+	WireMessage message = {.type = WIRE_SUBSCRIBED};
+
+	message.u.subscribed.sub = sub->number;
+	message.u.subscribed.stream = sub->stream->number;
+	message.u.subscribed.replay = sub->replaying;
+	message.u.subscribed.notifies = view_notifies(sub->stream->view);
+	message.u.subscribed.position = position;
+	frames_queue(&sub->link->socket, &message);
+}
+
+void
+sub_send_reset(Sub *sub, uint64 id, const char *reason)
+{
+	WireMessage message = {.type = WIRE_RESET};
+
+	message.u.reset.sub = sub->number;
+	message.u.reset.kind = WIRE_KIND_EVENTS;
+	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
+	message.u.reset.reason = frames_bytes(reason);
+	frames_queue(&sub->link->socket, &message);
+}
+
+static Session *
+sub_session(Link *link, uint32 number)
+{
+	bool found;
+	Session *session = hash_search(link->sessions, &number, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		session->nsubs = 0;
+		turns_open(&link->turns, &session->turns);
+	}
+	session->nsubs++;
+	return session;
+}
+
+static void
+sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request)
+{
+	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
+	const char *reset = NULL;
+	Sub *sub = hash_search(link->subs, &request->sub, HASH_ENTER, NULL);
+
+	memset((char *) sub + sizeof(sub->number), 0, sizeof(Sub) - sizeof(sub->number));
+	sub->link = link;
+	sub->session = sub_session(link, request->session);
+	sub->identity = identity;
+	if (identity != NULL)
+		dlist_push_tail(&identity->subs, &sub->in_identity);
+	sub->kinds = request->kinds;
+	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
+	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
+	sub->credit = sub->window;
+	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+		position = sub_resume(link, request->since, &reset);
+	sub->replaying = position.id != link->position;
+	if (sub->replaying)
+	{
+		sub->reader.after = position.id;
+		turns_begin(&link->turns, &sub->turn, &sub->session->turns,
+					link->reader.after - Min(position.id, link->reader.after));
+		dlist_push_tail(&link->replays, &sub->in_replays);
+	}
+	stream_add(stream, sub);
+	sub_count(link->feed, 1);
+	sub_send_subscribed(sub, position);
+	if (reset != NULL)
+		sub_send_reset(sub, position.id, reset);
+}
+
+/* Return the stream for a SUBSCRIBE, or NULL with the reason. */
+static Stream *
+sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, AccessReason *reason)
+{
+	View *view;
+
+	*identity = NULL;
+	if (request->filter.len > 0 || request->has_columns)
+	{
+		*reason = (AccessReason){.kind = WIRE_BAD_FILTER,
+								 .message = "filters and columns are not supported"};
+		return NULL;
+	}
+	if (request->identity != 0)
+	{
+		*identity = identity_find(link, request->session, request->identity);
+		if (*identity == NULL)
+		{
+			*reason =
+				(AccessReason){.kind = WIRE_NOT_AUTHENTICATED, .message = "the identity has ended"};
+			return NULL;
+		}
+	}
+	view = view_find_or_create(link->feed, *identity != NULL ? (*identity)->role : NULL,
+							   request->channel, reason);
+	return view != NULL ? stream_find_or_create(link, view) : NULL;
+}
+
+void
+sub_subscribe(Link *link, const WireSubscribe *request)
+{
+	Feed *feed = link->feed;
+	AccessReason reason;
+	MemoryContext context;
+	MemoryContext outer;
+	Stream *stream;
+	FeedIdentity *identity;
+	Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
+
+	/* Free memory after each frame, not only at the end of the transaction. */
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd subscribe", ALLOCSET_SMALL_SIZES);
+	outer = MemoryContextSwitchTo(context);
+	if (feed->nsubs == 0)
+		position_jump_all(feed);
+	if (before != NULL)
+		sub_remove(before);
+	stream = sub_stream(link, request, &identity, &reason);
+	if (stream == NULL)
+		sub_refuse(link, request->sub, &reason);
+	else
+		sub_start(link, stream, identity, request);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}
+
+/* ---------------- other frames ---------------- */
+
+void
+sub_unsubscribe(Link *link, const WireUnsubscribe *request)
+{
+	Sub *sub = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
+
+	if (sub == NULL)
+		return;
+	if ((sub->kinds & ~request->kinds) != 0)
+		sub_end_events(sub);
+	else
+		sub_remove(sub);
+}
+
+void
+sub_credit(Link *link, const WireReplayCredit *credit)
+{
+	Sub *sub = hash_search(link->subs, &credit->sub, HASH_FIND, NULL);
+
+	if (sub != NULL)
+		sub->credit = Min(sub->credit + credit->bytes, sub->window);
+}
+
+void
+sub_go_live(Sub *sub)
+{
+	Assert(sub->replaying);
+	dlist_delete(&sub->in_replays);
+	stream_count(sub, -1);
+	sub->replaying = false;
+	stream_count(sub, 1);
+}
+
+void
+sub_reset_notifies(Link *link)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	if (!link->notifies_lost || !link_ready(link))
+		return;
+	link->notifies_lost = false;
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+	{
+		WireMessage message = {.type = WIRE_RESET};
+
+		if (!view_notifies(sub->stream->view) || (sub->kinds & WIRE_KIND_NOTIFICATIONS) == 0)
+			continue;
+		message.u.reset.sub = sub->number;
+		message.u.reset.kind = WIRE_KIND_NOTIFICATIONS;
+		message.u.reset.reason = frames_bytes("notifications were lost");
+		frames_queue(&link->socket, &message);
+	}
+}

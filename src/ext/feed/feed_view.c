@@ -1,0 +1,248 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_view.c
+ *	  Channels, and views: what a role may see of a channel.
+ *
+ * Every decision about privileges is made for a view, and kept until something that it depends on
+ * may have changed (feed_recheck.c). A view that is no longer allowed ends with all its streams.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "ext/feed/feed.h"
+#include "ext/feed/listen.h"
+
+/* A decision about the events with these columns of this relation. */
+typedef struct ViewDecision
+{
+	dlist_node node;
+	Oid relation;
+	bool allowed;
+	int ncolumns;
+	int16 columns[FLEXIBLE_ARRAY_MEMBER];
+} ViewDecision;
+
+static MemoryContext view_context; /* of the decisions */
+
+void
+view_init(Feed *feed)
+{
+	HASHCTL views = {.keysize = sizeof(ViewKey), .entrysize = sizeof(View), .hcxt = feed->context};
+	HASHCTL channels = {
+		.keysize = NAMEDATALEN, .entrysize = sizeof(FeedChannel), .hcxt = feed->context};
+
+	view_context = feed->context;
+	feed->views =
+		hash_create("pg_notifyd views", 64, &views, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	feed->channels =
+		hash_create("pg_notifyd channels", 64, &channels, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/* ---------------- channels ---------------- */
+
+FeedChannel *
+view_channel(Feed *feed, const char *name, int length)
+{
+	char key[NAMEDATALEN];
+
+	if (length >= NAMEDATALEN)
+		return NULL;
+	memcpy(key, name, length);
+	key[length] = '\0';
+	return hash_search(feed->channels, key, HASH_FIND, NULL);
+}
+
+/* LISTEN while a view of the channel may get raw notifications. */
+static void
+view_adjust_listen(FeedChannel *channel)
+{
+	bool wanted = false;
+	dlist_iter iter;
+
+	dlist_foreach (iter, &channel->views)
+		wanted |= view_notifies(dlist_container(View, in_channel, iter.cur));
+	if (wanted && !channel->listening)
+		listen_add(channel->name);
+	else if (!wanted && channel->listening)
+		listen_remove(channel->name);
+	channel->listening = wanted;
+}
+
+/*
+ * Copy a name from the wire in the server's encoding. Returns false if it is too long or cannot be
+ * converted.
+ */
+static bool
+view_copy_name(char *to, WireBytes name)
+{
+	char *server;
+
+	memset(to, 0, NAMEDATALEN);
+	if (name.len == 0)
+		return true;
+	server = pnstrdup(name.data, name.len);
+	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
+	{
+		Oid conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+		Size size = (Size) name.len * MAX_CONVERSION_GROWTH + 1;
+		char *converted = palloc0(size);
+
+		if (!OidIsValid(conversion) ||
+			pg_do_encoding_conversion_buf(
+				conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) server, name.len,
+				(unsigned char *) converted, (int) size, true) != (int) name.len)
+			return false;
+		server = converted;
+	}
+	if (strlen(server) >= NAMEDATALEN)
+		return false;
+	strcpy(to, server);
+	return true;
+}
+
+/* ---------------- views ---------------- */
+
+/*
+ * Find the role of a view, and what its channel offers to that role. Returns false and sets the
+ * reason if it may not subscribe.
+ */
+static bool
+view_decide(const ViewKey *key, Oid *role, AccessChannel *access, AccessReason *reason)
+{
+	*role = access_role(key->role, reason);
+	return OidIsValid(*role) && access_channel(*role, key->channel, access, reason);
+}
+
+static View *
+view_enter(Feed *feed, const ViewKey *key)
+{
+	bool found;
+	View *view = hash_search(feed->views, key, HASH_ENTER, &found);
+
+	if (found)
+		return view;
+	memset((char *) view + sizeof(ViewKey), 0, sizeof(View) - sizeof(ViewKey));
+	dlist_init(&view->decisions);
+	dlist_init(&view->streams);
+	view->channel = hash_search(feed->channels, key->channel, HASH_ENTER, &found);
+	if (!found)
+	{
+		view->channel->listening = false;
+		dlist_init(&view->channel->views);
+		slist_init(&view->channel->scanned);
+	}
+	dlist_push_tail(&view->channel->views, &view->in_channel);
+	return view;
+}
+
+View *
+view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReason *reason)
+{
+	ViewKey key;
+	View *view;
+	AccessChannel access;
+	Oid oid;
+
+	memset(&key, 0, sizeof(key));
+	if (role != NULL)
+		strlcpy(key.role, role, sizeof(key.role));
+	if (!view_copy_name(key.channel, channel))
+	{
+		*reason = (AccessReason){.kind = WIRE_NO_SUCH_CHANNEL, .message = "no such channel"};
+		return NULL;
+	}
+	view = hash_search(feed->views, &key, HASH_FIND, NULL);
+	if (view != NULL && !view->due && !change_due())
+		return view;
+	if (!view_decide(&key, &oid, &access, reason) ||
+		!access_channel_captured(oid, key.channel, reason))
+		return NULL;
+	view = view_enter(feed, &key);
+	view->role = oid;
+	view->access = access;
+	change_decided(view);
+	view_adjust_listen(view->channel);
+	return view;
+}
+
+void
+view_remove(Feed *feed, View *view)
+{
+	FeedChannel *channel = view->channel;
+
+	Assert(dlist_is_empty(&view->streams));
+	dlist_delete(&view->in_channel);
+	view_adjust_listen(channel);
+	if (dlist_is_empty(&channel->views))
+		hash_search(feed->channels, channel->name, HASH_REMOVE, NULL);
+	view_forget_decisions(view);
+	hash_search(feed->views, &view->key, HASH_REMOVE, NULL);
+}
+
+/* ---------------- decisions ---------------- */
+
+bool
+view_redecide(View *view, AccessReason *reason)
+{
+	view_forget_decisions(view);
+	view->due = false;
+	if (!view_decide(&view->key, &view->role, &view->access, reason))
+		return false;
+	change_decided(view);
+	view_adjust_listen(view->channel);
+	return true;
+}
+
+bool
+view_has_decision(const View *view, Oid relation)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, (dlist_head *) &view->decisions)
+	{
+		if (dlist_container(ViewDecision, node, iter.cur)->relation == relation)
+			return true;
+	}
+	return false;
+}
+
+void
+view_forget_decisions(View *view)
+{
+	while (!dlist_is_empty(&view->decisions))
+		pfree(dlist_container(ViewDecision, node, dlist_pop_head_node(&view->decisions)));
+}
+
+bool
+view_event_allowed(View *view, const LogEvent *event)
+{
+	ViewDecision *decision;
+	AccessReason reason;
+	dlist_iter iter;
+	Size size = event->ncolumns > 0 ? event->ncolumns * sizeof(int16) : 0;
+
+	if (!OidIsValid(event->relation))
+		return view->access.granted;
+	dlist_foreach (iter, &view->decisions)
+	{
+		decision = dlist_container(ViewDecision, node, iter.cur);
+		if (decision->relation == event->relation && decision->ncolumns == event->ncolumns &&
+			(size == 0 || memcmp(decision->columns, event->columns, size) == 0))
+			return decision->allowed;
+	}
+	decision = MemoryContextAlloc(view_context, offsetof(ViewDecision, columns) + size);
+	decision->relation = event->relation;
+	decision->ncolumns = event->ncolumns;
+	if (size > 0)
+		memcpy(decision->columns, event->columns, size);
+	decision->allowed = access_relation_allowed(view->role, event->relation, event->ncolumns,
+												event->columns, &reason);
+	dlist_push_head(&view->decisions, &decision->node);
+	change_decided(view);
+	return decision->allowed;
+}
