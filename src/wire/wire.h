@@ -70,7 +70,7 @@ typedef enum WireType
 	WIRE_REPLAY_CREDIT =
 		32, /* the gateway has written this many bytes of the replay's events to the client */
 	WIRE_AUTH = 33,   /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
-	WIRE_FORGET = 34, /* the connection of a client with a token has ended; not answered */
+	WIRE_FORGET = 34, /* a session that has sent AUTH on this link has ended; not answered */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -258,8 +258,9 @@ typedef struct WireSubscribe
 	WirePosition since;
 	uint32_t
 		session; /* the gateway's number for the client's connection; connections take turns in replays */
-	uint32_t window;   /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
-	uint32_t identity; /* of the connection, from IDENTITY on this link; 0: it has no token */
+	uint32_t window; /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
+	uint32_t
+		identity; /* as the last IDENTITY of the session on this link says; 0: there was none */
 	WireBytes channel;
 	WireBytes filter;    /* which rows; empty: all */
 	uint8_t has_columns; /* 0: all columns */

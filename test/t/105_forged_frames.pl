@@ -11,22 +11,48 @@ use PostgreSQL::Test::Utils;
 use Socket;
 use Test::More;
 
-my $node = notifyd_node('main', conf => "pg_notifyd.idle_timeout = 0\n");
+local $SIG{PIPE} = 'IGNORE';
+my $secret = 'a secret of at least thirty-two bytes';
+# Three clients for each gateway.
+my $node = notifyd_node('main', conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.gateways = 2\npg_notifyd.max_clients = 6\n"
+  . "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
 $node->safe_psql('postgres', q{
+	CREATE ROLE authenticator LOGIN NOINHERIT;
+	CREATE ROLE reader;
+	GRANT reader TO authenticator;
 	CREATE TABLE t (id int PRIMARY KEY);
-	GRANT SELECT ON t TO guest;
+	GRANT SELECT ON t TO guest, reader;
 	SELECT notify_watch('t');
 });
 wait_healthy($node);
 
-# The absolute path may be too long for a socket's address.
-my $home = Cwd::getcwd();
-chdir $node->data_dir or die "chdir: $!";
-my $path = 'pg_notifyd/pgsql_tmp.gateway.0.sock';
-unlink $path or die "unlink: $!";
-my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 8) or die "listen: $!";
-chdir $home or die "chdir: $!";
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'});
+sub token { return notifyd_token({ role => 'reader', sub => shift, iat => time }, $secret); }
+
+# A client with a token on the other gateway, which nothing here may disturb.
+my $client;
+wait_for(
+	sub {
+		$client->close if $client;
+		$client = notifyd_client($node, headers => { Authorization => 'Bearer ' . token('honest') });
+		return $node->safe_psql('postgres', q{SELECT count(*) FROM notifyd.clients WHERE gateway = 1}) == 1;
+	}, 'a client of gateway 1');
+$client->subscribe('t');
+my $rows = 0;
+
+# Take the place of gateway 0. The absolute path may be too long for a socket's address.
+sub take_link
+{
+	my $node = shift;
+	my $home = Cwd::getcwd();
+	chdir $node->data_dir or die "chdir: $!";
+	my $path = 'pg_notifyd/pgsql_tmp.gateway.0.sock';
+	unlink $path or die "unlink: $!";
+	my $listener = IO::Socket::UNIX->new(Local => $path, Listen => 8) or die "listen: $!";
+	chdir $home or die "chdir: $!";
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'});
+	return $listener;
+}
+my $listener = take_link($node);
 
 sub frame
 {
@@ -47,6 +73,9 @@ sub subscribe
 		length $s{columns} > 0, $s{columns}));
 }
 
+sub auth { my ($session, $token) = @_; return frame(33, pack('VV/a*', $session, $token)); }
+sub forget { return frame(34, pack('V', shift)); }
+
 # The next frame, as type and payload; empty: the link has ended.
 sub next_frame
 {
@@ -62,14 +91,42 @@ sub next_frame
 	}
 }
 
-# The feed's next connection.
+# The payload of the next frame of one of these types.
+sub next_of
+{
+	my ($link, @types) = @_;
+	while (my ($type, $payload) = next_frame($link))
+	{
+		return wantarray ? ($type, $payload) : $payload if grep { $_ == $type } @types;
+	}
+	die "the link has ended before a frame of type @types";
+}
+
+# Read until the link has ended. The feed sends positions meanwhile.
+sub expect_end
+{
+	my $link = shift;
+	local $SIG{ALRM} = sub { die 'the link does not end' };
+	alarm 30;
+	1 while next_frame($link);
+	alarm 0;
+	return;
+}
+
+# The feed's next connection, perhaps with HELLO and a token for session 1; and the number of the identity.
 sub next_link
 {
 	die 'the feed does not connect' if !IO::Select->new($listener)->can_read(60);
 	return $listener->accept;
 }
+sub next_identity
+{
+	my $link = next_link();
+	syswrite $link, hello() . auth(1, token('forged'));
+	return ($link, (unpack 'VV', next_of($link, 60))[1]);
+}
 
-local $SIG{PIPE} = 'IGNORE';
+# Send frames that end the link; bytes, or a function of the number of the identity that session 1 has then.
 foreach my $case (
 	[ 'SUBSCRIBE before HELLO', 'The first frame is not HELLO.', subscribe() ],
 	[ 'HELLO of another gateway', 'HELLO names another gateway or a database.', hello(gateway => 1) ],
@@ -83,39 +140,89 @@ foreach my $case (
 	[ 'a filter that is too long', 'The filter or the columns of SUBSCRIBE are too long.', hello() . subscribe(filter => 'a' x 8193) ],
 	[ 'a list of columns that is too long', 'The filter or the columns of SUBSCRIBE are too long.', hello() . subscribe(columns => pack('V/a*', 'a' x 8189)) ],
 	[ 'columns that are no list', 'The frame is malformed.', hello() . subscribe(columns => 'id') ],
+	[ 'no channel', 'The channel of SUBSCRIBE is empty or too long.', hello() . subscribe(channel => '') ],
+	[ 'a channel that is too long', 'The channel of SUBSCRIBE is empty or too long.', hello() . subscribe(channel => 't' x 64) ],
+	[ 'UNSUBSCRIBE from nothing', 'UNSUBSCRIBE has unknown kinds.', hello() . subscribe() . frame(31, pack('VC', 1, 2)) ],
+	[ 'an identity that was never given', 'SUBSCRIBE has another identity than its session.', hello() . subscribe(identity => 5) ],
+	[ 'an identity that another session was given', 'SUBSCRIBE has another identity than its session.',
+		sub { subscribe(session => 2, identity => $_[0]) } ],
+	[ 'an identity of another link', 'SUBSCRIBE has another identity than its session.', sub { subscribe(session => 2, identity => $_[0] - 1) } ],
+	[ 'the next identity', 'SUBSCRIBE has another identity than its session.', sub { subscribe(identity => $_[0] + 1) } ],
+	[ 'no identity in a session that has one', 'SUBSCRIBE has another identity than its session.', sub { subscribe() } ],
+	[ 'an identity that is forgotten', 'SUBSCRIBE has another identity than its session.', sub { forget(1) . subscribe(identity => $_[0]) } ],
+	[ 'an identity after a refused token', 'SUBSCRIBE has another identity than its session.', hello() . auth(1, 'x') . subscribe(identity => 1) ],
+	[ 'a token that is too long', 'The token of AUTH is empty or too long.', hello() . auth(1, 'x' x 8193) ],
+	[ 'an empty token', 'The token of AUTH is empty or too long.', hello() . auth(1, '') ],
+	[ 'more tokens than clients', 'More sessions have tokens than the gateway may have clients.',
+		hello() . join('', map { auth($_, token($_)) } 1 .. 4) ],
+	[ 'more sessions than clients', 'More sessions have subscriptions than the gateway may have clients.',
+		hello() . join('', map { subscribe(sub => $_, session => $_) } 1 .. 4) ],
+	[ 'FORGET of a session without a token', 'FORGET names a session that has presented no token.', hello() . subscribe() . forget(1) ],
+	[ 'a second FORGET', 'FORGET names a session that has presented no token.', sub { forget(1) . forget(1) } ],
+	[ 'a subscription of another session', 'The number of SUBSCRIBE belongs to another session.', hello() . subscribe() . subscribe(session => 2) ],
 	[ 'too many subscriptions of a session', 'A session has too many subscriptions.',
 		hello() . join('', map { subscribe(sub => $_) } 1 .. 101) ],
 	[ 'a frame of feeds', 'A gateway does not send frames of this type to a feed.', hello() . frame(47, pack('Q<Q<V', 1, 1, 0)) ],
+	[ 'an identity from a gateway', 'A gateway does not send frames of this type to a feed.',
+		hello() . frame(60, pack('VVQ<Q<V/a*V/a*', 1, 1, 0, 1000, 'postgres', '')) ],
 	[ 'an unknown frame', 'The frame is malformed.', hello() . frame(99, '') ],
 	[ 'a frame that is too long', 'The frame is malformed.', hello() . pack('VCCv', 200_000_000, 30, 0, 0) ],
 	[ 'a frame that is too short', 'The frame is malformed.', hello() . frame(31, pack('V', 1)) ])
 {
 	my ($what, $detail, $bytes) = @$case;
 	my $from = -s $node->logfile;
-	my $link = next_link();
-	syswrite $link, $bytes;
-	1 while next_frame($link);
-	like(slurp_file($node->logfile, $from),
-		qr/LOG:  gateway 0 sent an invalid frame to the feed of database "postgres"\n.*DETAIL:  \Q$detail\E/,
+	my ($link, $number) = ref $bytes ? next_identity() : next_link();
+	syswrite $link, ref $bytes ? $bytes->($number) : $bytes;
+	expect_end($link);
+	my $log = slurp_file($node->logfile, $from);
+	like($log, qr/LOG:  gateway 0 sent an invalid frame to the feed of database "postgres"\n.*DETAIL:  \Q$detail\E\n/,
 		"$what: the link ends");
+	is(scalar(() = $log =~ /sent an invalid frame/g), 1, 'with one message in the log');
+	$node->safe_psql('postgres', 'INSERT INTO t VALUES (' . ++$rows . ')');
 }
+is_deeply([ map { $client->next_event->{new}{id} } 1 .. $rows ], [ 1 .. $rows ], 'a client of another gateway gets all events');
+is(scalar(grep { ($_->{method} // '') eq 'reset' } @{ $client->{received} }), 0, 'and no reset');
 
-# The link still works. Numbers that are not in use are ignored, and a session without such an
-# identity gets nothing.
+# The link still works. Numbers of subscriptions that are not in use are ignored.
 my $link = next_link();
 syswrite $link,
-	hello() . frame(31, pack('VC', 77, 3)) . frame(32, pack('VV', 77, 1000)) . subscribe(sub => 200, session => 2, identity => 5)
-  . join('', map { subscribe(sub => $_) } 1 .. 100, 100);
-my %count = (40 => 0, 41 => 0);
-while ($count{40} < 101)
-{
-	my ($type, $payload) = next_frame($link);
-	last if !defined $type;
-	$count{$type}++;
-	is(unpack('V', $payload), 200, 'a SUBSCRIBE with an identity that the session does not have is refused') if $type == 41;
-}
-is("$count{40} $count{41}", '101 1', 'as many subscriptions as a session may have, one of them twice');
+	hello() . frame(31, pack('VC', 77, 3)) . frame(32, pack('VV', 77, 1000)) . join('', map { subscribe(sub => $_) } 1 .. 100, 100);
+is(unpack('V', next_of($link, 40, 41)), $_, 'as many subscriptions as a session may have') for 1 .. 100;
+is((next_of($link, 40, 41))[0], 40, 'one of them twice');
+close $link;
+
+# What crosses the end of an identity on its way is refused, and so is what follows a refused token.
+($link, my $number) = next_identity();
+$node->safe_psql('postgres', q{INSERT INTO notifyd.disconnected VALUES ('{"sub": "forged"}', 'infinity'); SELECT notify_disconnect('{"sub": "x"}')});
+is_deeply([ unpack 'VVCV/a*', next_of($link, 62) ], [ 1, $number, 6, 'disconnected by notify_disconnect()' ], 'the identity has ended');
+syswrite $link, subscribe(identity => $number) . auth(1, token('other')) . auth(2, 'x') . subscribe(sub => 2, session => 2) . auth(2, 'y')
+  . forget(2) . forget(1) . auth(1, token('new'));
+is_deeply([ unpack 'VCV/a*', next_of($link, 41) ], [ 1, 3, 'the identity has ended' ], 'a subscription of it is refused');
+is_deeply([ unpack 'VCV/a*', next_of($link, 61) ], [ 1, 3, 'the identity has ended' ], 'and another token of the session');
+is((unpack 'VC', next_of($link, 61))[0], 2, 'a bad token is refused');
+is(unpack('V', next_of($link, 40)), 2, 'and the session has no identity');
+is((unpack 'VC', next_of($link, 61))[0], 2, 'a second one is refused, too');
+is((unpack 'VV', next_of($link, 60))[0], 1, 'the number of a session can be used again');
+close $link;
+$node->stop;
+
+# Where anonymous access is disabled, only a reload makes a difference.
+$node = notifyd_node('closed', conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.anonymous_role = ''\n");
+$node->safe_psql('postgres', q{CREATE TABLE t (id int PRIMARY KEY); GRANT SELECT ON t TO guest; SELECT notify_watch('t')});
+$listener = take_link($node);
+$link = next_link();
+syswrite $link, hello() . subscribe();
+expect_end($link);
+like(slurp_file($node->logfile), qr/DETAIL:  SUBSCRIBE has no identity, and anonymous access is disabled\./, 'no identity: the link ends');
+sub reload { $node->append_conf('postgresql.conf', "pg_notifyd.anonymous_role = '$_[0]'\n"); $node->reload; return; }
+sub answers { my $link = shift; syswrite $link, subscribe(); return eval { (next_of($link, 40, 41))[0] } // 0; }
+reload('guest');
+wait_for(sub { $link = next_link(); syswrite $link, hello(); answers($link) == 40 }, 'anonymous access');
+reload('');
+wait_for(sub { answers($link) != 40 }, 'the end of anonymous access');
+is(answers($link), 41, 'a gateway that has not read a setting yet keeps its link');
 unlike(slurp_file($node->logfile), qr/terminated by signal/, 'nothing has crashed');
 
 close $link;
+$node->stop;
 done_testing();

@@ -143,7 +143,9 @@ test_bad_handshake(void **state)
 	(void) state;
 	refuse_token(database, session, WIRE_EXPIRED);
 	expect_close(&pipe, 4401, "no good");
-	assert_int_equal(play_nsent, 1);
+	assert_int_equal(play_nsent, 2);
+	assert_int_equal(play_sent[1].type, WIRE_FORGET);
+	assert_int_equal(play_sent[1].u.forget.session, session->number);
 }
 
 /* Nothing that is queued for a client is written when its token has expired. */

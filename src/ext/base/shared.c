@@ -132,6 +132,8 @@ shared_startup(void)
 		pg_atomic_init_u32(&notifyd_shared->gateway_generation, 0);
 		pg_atomic_init_u32(&notifyd_shared->database_generation, 0);
 		pg_atomic_init_u32(&notifyd_shared->slots_short, 0);
+		pg_atomic_init_u32(&notifyd_shared->gateway_clients, 0);
+		pg_atomic_init_u32(&notifyd_shared->gateway_anonymous, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
 		notifyd_shared->nbackends = compat_proc_count();

@@ -147,7 +147,9 @@ typedef struct NotifydShared
 	pg_atomic_uint32
 		slots_short; /* 1: databases wait for a worker slot, so feeds that are not needed end soon */
 	pg_atomic_uint32
-		database_generation; /* increased when the launcher must read pg_database again */
+		database_generation;          /* increased when the launcher must read pg_database again */
+	pg_atomic_uint32 gateway_clients; /* largest max_clients that gateways were given */
+	pg_atomic_uint32 gateway_anonymous; /* 1: gateways were told to accept anonymous clients */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];

@@ -29,11 +29,14 @@ typedef struct Link Link;
 typedef struct View View;
 typedef struct Stream Stream;
 
-/* The identity of a connection that has presented a token. In link->identities, by session. */
+/*
+ * A connection that has presented a token, and its identity if a token was valid. In
+ * link->identities, by session, until the gateway says that the connection has ended.
+ */
 typedef struct FeedIdentity
 {
 	uint32 session;
-	uint32 number; /* what the gateway calls it, not 0 */
+	uint32 number; /* what the gateway calls the identity; 0: no token was valid yet */
 	Link *link;
 	char role[NAMEDATALEN];
 	char *subject;          /* NULL: none */
@@ -42,7 +45,7 @@ typedef struct FeedIdentity
 	TimestampTz issued_at;  /* of its token; DT_NOBEGIN: unknown */
 	Jsonb *claims;          /* of its token, allocated alone in context */
 	dlist_head subs;
-	MemoryContext context;
+	MemoryContext context; /* NULL: there is no identity, or it has ended */
 } FeedIdentity;
 
 /*
@@ -388,12 +391,16 @@ extern void sub_reset_notifies(Link *link);
 /* Make the table of a link's identities. */
 extern HTAB *identity_table(Feed *feed);
 
-/* The identity with this number that the link's connection has, or NULL. */
-extern FeedIdentity *identity_find(Link *link, uint32 session, uint32 number);
+/* The entry of a connection that has presented a token, or NULL. */
+extern FeedIdentity *identity_find(const Link *link, uint32 session);
 
-/* Process AUTH, within a transaction and after recheck_look(); process FORGET. */
+/*
+ * Process AUTH, within a transaction and after recheck_look(); process FORGET. Returns false if no
+ * gateway sends it: the connection has not presented a token.
+ */
 extern void identity_auth(Link *link, const WireAuth *auth);
-extern void identity_forget(Link *link, const WireForget *message);
+extern bool
+identity_forget(Link *link, const WireForget *message) __attribute__((warn_unused_result));
 
 /* Drop all identities of a link that is closed. */
 extern void identity_drop_link(Link *link);

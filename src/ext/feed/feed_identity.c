@@ -7,6 +7,11 @@
  * for that connection only. So it has no identity but those of its own clients, whose tokens it has
  * seen. Connections without a token have the number 0, and the anonymous role.
  *
+ * A gateway says FORGET when a connection that has presented a token ends, and until then the feed
+ * keeps an entry of it, also if the token was refused or the identity has ended. So the feed knows
+ * which numbers a connection may send, although a SUBSCRIBE may cross the end of its identity on
+ * the way: such a request is refused. A number that the connection was not given ends the link.
+ *
  * An identity has one role and subject for as long as it exists, so its subscriptions need no new
  * decision when a later token renews it. It ends with its subscriptions when its time is up, when
  * tokens may no longer choose its role, when the client leaves, and with its link.
@@ -35,25 +40,26 @@ identity_table(Feed *feed)
 }
 
 FeedIdentity *
-identity_find(Link *link, uint32 session, uint32 number)
+identity_find(const Link *link, uint32 session)
 {
-	FeedIdentity *identity = hash_search(link->identities, &session, HASH_FIND, NULL);
-
-	return identity != NULL && identity->number == number ? identity : NULL;
+	return hash_search(link->identities, &session, HASH_FIND, NULL);
 }
 
 /* ---------------- ends ---------------- */
 
+/* End the identity of an entry, with its subscriptions. The entry stays. */
 static void
-identity_remove(FeedIdentity *identity)
+identity_release(FeedIdentity *identity)
 {
 	dlist_mutable_iter iter;
 
+	if (identity->context == NULL)
+		return;
 	dlist_foreach_modify (iter, &identity->subs)
 		sub_remove(dlist_container(Sub, in_identity, iter.cur));
 	MemoryContextDelete(identity->context);
+	identity->context = NULL;
 	identity->link->feed->nidentities--;
-	hash_search(identity->link->identities, &identity->session, HASH_REMOVE, NULL);
 }
 
 static void
@@ -70,16 +76,19 @@ identity_end(FeedIdentity *identity, WireReason reason, const char *text)
 	message.u.identity_ended.text = (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len};
 	frames_queue(&identity->link->socket, &message);
 	pfree(utf8.data);
-	identity_remove(identity);
+	identity_release(identity);
 }
 
-void
+bool
 identity_forget(Link *link, const WireForget *message)
 {
-	FeedIdentity *identity = hash_search(link->identities, &message->session, HASH_FIND, NULL);
+	FeedIdentity *identity = identity_find(link, message->session);
 
-	if (identity != NULL)
-		identity_remove(identity);
+	if (identity == NULL)
+		return false;
+	identity_release(identity);
+	hash_search(link->identities, &message->session, HASH_REMOVE, NULL);
+	return true;
 }
 
 void
@@ -90,7 +99,10 @@ identity_drop_link(Link *link)
 
 	hash_seq_init(&status, link->identities);
 	while ((identity = hash_seq_search(&status)) != NULL)
-		identity_remove(identity);
+	{
+		identity_release(identity);
+		hash_search(link->identities, &identity->session, HASH_REMOVE, NULL);
+	}
 }
 
 /* End those of a link whose time is up, and note when the next one's is. */
@@ -104,6 +116,8 @@ identity_expire_link(Link *link)
 	hash_seq_init(&status, link->identities);
 	while ((identity = hash_seq_search(&status)) != NULL)
 	{
+		if (identity->context == NULL)
+			continue;
 		if (identity->ends_at <= feed->now)
 			identity_end(identity, WIRE_EXPIRED, "the token has expired");
 		else
@@ -167,6 +181,8 @@ identity_recheck_link(Link *link)
 	hash_seq_init(&status, link->identities);
 	while ((identity = hash_seq_search(&status)) != NULL)
 	{
+		if (identity->context == NULL)
+			continue;
 		if (!identity_role_allowed(identity->role, &refusal))
 			identity_end(identity, WIRE_REVOKED, refusal);
 		else if (disconnected_has(link->feed->disconnected, identity->claims, identity->issued_at))
@@ -228,17 +244,30 @@ identity_send(const FeedIdentity *identity)
 }
 
 static FeedIdentity *
-identity_create(Link *link, uint32 session, const Identity *valid)
+identity_find_or_create(Link *link, uint32 session)
 {
-	Feed *feed = link->feed;
-	FeedIdentity *identity = hash_search(link->identities, &session, HASH_ENTER, NULL);
+	bool found;
+	FeedIdentity *identity = hash_search(link->identities, &session, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		memset(identity, 0, sizeof(*identity));
+		identity->session = session;
+		identity->link = link;
+	}
+	return identity;
+}
+
+/* Give the connection of an entry an identity. */
+static void
+identity_start(FeedIdentity *identity, const Identity *valid)
+{
+	Feed *feed = identity->link->feed;
 
 	/* 0 is the anonymous one. Whether another link has the number does not matter. */
 	if (++feed->last_identity == 0)
 		++feed->last_identity;
 	identity->number = feed->last_identity;
-	identity->link = link;
-	identity->claims = NULL;
 	identity->context =
 		AllocSetContextCreate(feed->context, "pg_notifyd identity", ALLOCSET_SMALL_SIZES);
 	strlcpy(identity->role, valid->role_name, sizeof(identity->role));
@@ -246,7 +275,6 @@ identity_create(Link *link, uint32 session, const Identity *valid)
 		valid->subject != NULL ? MemoryContextStrdup(identity->context, valid->subject) : NULL;
 	dlist_init(&identity->subs);
 	feed->nidentities++;
-	return identity;
 }
 
 /*
@@ -282,7 +310,8 @@ static void
 identity_verify(Link *link, const WireAuth *auth)
 {
 	Feed *feed = link->feed;
-	FeedIdentity *identity = hash_search(link->identities, &auth->session, HASH_FIND, NULL);
+	FeedIdentity *identity = identity_find_or_create(link, auth->session);
+	bool first = identity->number == 0;
 	Identity valid;
 	char *refusal;
 
@@ -293,16 +322,18 @@ identity_verify(Link *link, const WireAuth *auth)
 	else if (disconnected_has(feed->disconnected, valid.claims, valid.issued_at))
 		identity_refuse(link, auth->session, WIRE_DISCONNECTED,
 						"JWT was issued before notify_disconnect() was called for it");
-	else if (identity != NULL && !identity_same(identity, &valid))
+	else if (!first && identity->context == NULL)
+		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
+	else if (!first && !identity_same(identity, &valid))
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED,
 						"JWT is of another subject or role than the connection; open another "
 						"connection for it");
-	else if (identity == NULL && feed->nidentities >= notifyd_max_clients)
+	else if (first && feed->nidentities >= notifyd_max_clients)
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "too many clients");
 	else
 	{
-		if (identity == NULL)
-			identity = identity_create(link, auth->session, &valid);
+		if (first)
+			identity_start(identity, &valid);
 		identity_set_token(identity, &valid);
 		identity_send(identity);
 	}

@@ -142,12 +142,29 @@ link_connect_all(Feed *feed, bool retry)
 	pg_atomic_write_u32(&feed->database->links, links);
 }
 
+/*
+ * Return true if a table has room for one more connection. A gateway has at most max_clients; when
+ * the setting is lowered it keeps those it has.
+ */
+static bool
+link_has_room(HTAB *connections)
+{
+	return (uint32) hash_get_num_entries(connections) <
+		   pg_atomic_read_u32(&notifyd_shared->gateway_clients);
+}
+
 static void
 link_auth(Link *link, const WireAuth *auth)
 {
-	if (auth->token.len > WIRE_MAX_TOKEN)
+	const char *problem = NULL;
+
+	if (auth->token.len == 0 || auth->token.len > WIRE_MAX_TOKEN)
+		problem = "The token of AUTH is empty or too long.";
+	else if (identity_find(link, auth->session) == NULL && !link_has_room(link->identities))
+		problem = "More sessions have tokens than the gateway may have clients.";
+	if (problem != NULL)
 	{
-		link_reject(link, "The token of AUTH is too long.");
+		link_reject(link, problem);
 		return;
 	}
 	sub_begin();
@@ -183,25 +200,46 @@ link_selection_is_text(const WireSubscribe *request)
 	return pg_verify_mbstr(PG_UTF8, request->filter.data, (int) request->filter.len, true);
 }
 
+/*
+ * Return what is wrong with the session and the identity of a SUBSCRIBE, or NULL. A number that the
+ * session was given is right, even if the identity has ended.
+ */
+static const char *
+link_session_problem(const Link *link, const WireSubscribe *request)
+{
+	const Session *session = hash_search(link->sessions, &request->session, HASH_FIND, NULL);
+	const Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
+	const FeedIdentity *identity = identity_find(link, request->session);
+
+	if (request->identity != (identity != NULL ? identity->number : 0))
+		return "SUBSCRIBE has another identity than its session.";
+	if (request->identity == 0 && pg_atomic_read_u32(&notifyd_shared->gateway_anonymous) == 0)
+		return "SUBSCRIBE has no identity, and anonymous access is disabled.";
+	if (before != NULL && before->session->number != request->session)
+		return "The number of SUBSCRIBE belongs to another session.";
+	if (session == NULL && !link_has_room(link->sessions))
+		return "More sessions have subscriptions than the gateway may have clients.";
+	if (session != NULL && session->nsubs >= WIRE_MAX_SUBSCRIPTIONS && before == NULL)
+		return "A session has too many subscriptions.";
+	return NULL;
+}
+
 /* Return what is wrong with a SUBSCRIBE for any client, or NULL. */
 static const char *
 link_subscribe_problem(const Link *link, const WireSubscribe *request)
 {
-	const Session *session = hash_search(link->sessions, &request->session, HASH_FIND, NULL);
-
 	if (request->kinds == 0 || (request->kinds & ~WIRE_KIND_ALL) != 0 ||
 		(request->ops & ~(WIRE_OP_ALL & ~WIRE_OP_NOTIFY)) != 0)
 		return "SUBSCRIBE has unknown kinds or operations.";
+	if (request->channel.len == 0 || request->channel.len >= NAMEDATALEN)
+		return "The channel of SUBSCRIBE is empty or too long.";
 	if (!pg_verify_mbstr(PG_UTF8, request->channel.data, (int) request->channel.len, true))
 		return "The channel of SUBSCRIBE is not valid UTF-8.";
 	if (request->filter.len > WIRE_MAX_FILTER || request->columns.len > WIRE_MAX_COLUMNS)
 		return "The filter or the columns of SUBSCRIBE are too long.";
 	if (!link_selection_is_text(request))
 		return "The filter or a column of SUBSCRIBE is not valid UTF-8.";
-	if (session != NULL && session->nsubs >= WIRE_MAX_SUBSCRIPTIONS &&
-		hash_search(link->subs, &request->sub, HASH_FIND, NULL) == NULL)
-		return "A session has too many subscriptions.";
-	return NULL;
+	return link_session_problem(link, request);
 }
 
 static void
@@ -217,6 +255,15 @@ link_subscribe(Link *link, const WireSubscribe *request)
 	sub_begin();
 	recheck_look(link->feed);
 	sub_subscribe(link, request);
+}
+
+static void
+link_unsubscribe(Link *link, const WireUnsubscribe *request)
+{
+	if (request->kinds == WIRE_KIND_ALL || request->kinds == WIRE_KIND_EVENTS)
+		sub_unsubscribe(link, request);
+	else
+		link_reject(link, "UNSUBSCRIBE has unknown kinds.");
 }
 
 /*
@@ -240,7 +287,7 @@ link_handle(Link *link, const WireMessage *message)
 			link_subscribe(link, &message->u.subscribe);
 			break;
 		case WIRE_UNSUBSCRIBE:
-			sub_unsubscribe(link, &message->u.unsubscribe);
+			link_unsubscribe(link, &message->u.unsubscribe);
 			break;
 		case WIRE_REPLAY_CREDIT:
 			sub_credit(link, &message->u.credit);
@@ -249,7 +296,8 @@ link_handle(Link *link, const WireMessage *message)
 			link_auth(link, &message->u.auth);
 			break;
 		case WIRE_FORGET:
-			identity_forget(link, &message->u.forget);
+			if (!identity_forget(link, &message->u.forget))
+				link_reject(link, "FORGET names a session that has presented no token.");
 			break;
 		default:
 			link_reject(link, "A gateway does not send frames of this type to a feed.");

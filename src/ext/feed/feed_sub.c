@@ -225,8 +225,9 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 	}
 	if (request->identity != 0)
 	{
-		*identity = identity_find(link, request->session, request->identity);
-		if (*identity == NULL)
+		/* link_subscribe() has checked that the session was given this number. */
+		*identity = identity_find(link, request->session);
+		if ((*identity)->context == NULL)
 		{
 			*reason =
 				(AccessReason){.kind = WIRE_NOT_AUTHENTICATED, .message = "the identity has ended"};

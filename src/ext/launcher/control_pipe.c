@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "ext/base/settings.h"
+#include "ext/base/shared.h"
 #include "ext/launcher/control_pipe.h"
 #include "ext/launcher/sockets.h"
 
@@ -23,6 +24,20 @@ control_pipe_flush(FrameSocket *pipe)
 {
 	/* If the pipe is broken, the next attempt to receive finds that out. */
 	(void) !frames_flush(pipe);
+}
+
+/*
+ * Note what feeds have to expect of gateways. A gateway applies a new setting earlier or later than
+ * a feed, and keeps the clients that it has, so nothing is taken back.
+ */
+static void
+control_pipe_note_config(const WireConfig *config)
+{
+	uint32 clients = pg_atomic_read_u32(&notifyd_shared->gateway_clients);
+
+	pg_atomic_write_u32(&notifyd_shared->gateway_clients, Max(clients, config->max_clients));
+	if (config->anonymous)
+		pg_atomic_write_u32(&notifyd_shared->gateway_anonymous, 1);
 }
 
 void
@@ -51,6 +66,7 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->database = frames_bytes(notifyd_default_database);
 	config->origins = frames_bytes(notifyd_allowed_origins);
 	config->listen_addresses = frames_bytes(sockets_bound.addresses);
+	control_pipe_note_config(config);
 	control_pipe_send(pipe, &message);
 }
 

@@ -49,6 +49,7 @@ hub_verify(Hub *hub, HubClient *client)
 		hub_need(hub, database);
 		return;
 	}
+	identity->presented = true;
 	identity->asked = token == identity->offer ? IDENTITY_ASKED_OFFER : IDENTITY_ASKED_TOKEN;
 	message.u.auth = (WireAuth){.session = client->session.number,
 								.token = {.data = token, .len = (uint32_t) strlen(token)}};
@@ -207,6 +208,7 @@ hub_forget_identities(Database *database)
 	RB_FOREACH (client, IdentityTree, &database->identities)
 	{
 		client->identity.asked = IDENTITY_ASKED_NOTHING;
+		client->identity.presented = false;
 		client->identity.number = 0;
 	}
 }
@@ -242,8 +244,7 @@ hub_leave_identity(Hub *hub, HubClient *client)
 		RB_REMOVE(IdentityTree, &database->identities, client);
 		if (client->identity.offer != NULL)
 			database->nheld--;
-		if (database->link != NULL &&
-			(client->identity.number != 0 || client->identity.asked != IDENTITY_ASKED_NOTHING))
+		if (database->link != NULL && client->identity.presented)
 			hub->send(database->link, &message);
 	}
 	identity_free(&client->identity);

@@ -47,6 +47,7 @@ typedef struct Identity
 	uint8_t state;       /* IdentityState */
 	uint8_t asked;       /* IdentityAsked */
 	bool requested;      /* a request of the client has made the offer, not its handshake */
+	bool presented;      /* the feed has got a token on the present link, and expects FORGET */
 	uint32_t number;     /* from the feed, on the present link; 0: none */
 	uint64_t deadline;   /* when it ends, on the clock of SessionIo; UINT64_MAX: never */
 	uint64_t expires_at; /* microseconds since 1970; 0: never */
