@@ -69,6 +69,24 @@ CREATE FUNCTION notifyd.watch_carried(id bigint) RETURNS boolean
 COMMENT ON FUNCTION notifyd.watch_carried(bigint) IS
 	'whether the triggers of a watch contain its definition, so that pg_dump need not dump its row';
 
+-- The columns that watched tables had when events were written. The C code relies on the order of the columns.
+CREATE TABLE notifyd.shape (
+	relation oid NOT NULL,
+	shape integer NOT NULL,
+	attnums smallint[] NOT NULL,
+	names name[] NOT NULL,
+	types oid[] NOT NULL,
+	typmods integer[] NOT NULL,
+	CONSTRAINT shape_pkey PRIMARY KEY (relation, shape)
+);
+COMMENT ON TABLE notifyd.shape IS 'columns that watched tables have or had, to which events refer';
+COMMENT ON COLUMN notifyd.shape.relation IS 'the watched table';
+COMMENT ON COLUMN notifyd.shape.shape IS 'a hash of the columns, with which hidden values of events begin';
+COMMENT ON COLUMN notifyd.shape.attnums IS 'numbers of the columns';
+COMMENT ON COLUMN notifyd.shape.names IS 'their names';
+COMMENT ON COLUMN notifyd.shape.types IS 'their types';
+COMMENT ON COLUMN notifyd.shape.typmods IS 'the modifiers of their types';
+
 -- Triggers contain their watches, and CREATE TRIGGER creates a missing watch. Triggers of version 1.0 contain only the id.
 CREATE FUNCTION notifyd.carry_watches() RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_carry_watches';
@@ -243,7 +261,7 @@ CREATE UNLOGGED TABLE notifyd.unlogged_mark (kept boolean NOT NULL);
 INSERT INTO notifyd.unlogged_mark VALUES (true);
 COMMENT ON TABLE notifyd.unlogged_mark IS 'has a row unless recovery has emptied the unlogged tables since the feed last checked';
 
-/* ---------------- the log: names of columns that say what is in them, see src/ext/log/log_tail.c ---------------- */
+/* ---------------- the log: names of columns that say what is in them, see src/ext/log/log_tail.c; hidden values ---------------- */
 
 -- The library finds the columns of these tables by number.
 DO $$
@@ -263,6 +281,10 @@ BEGIN
 			' ''rows of this id and of later ones are in this block or behind it''', name);
 		EXECUTE pg_catalog.format('COMMENT ON COLUMN notifyd.%I.watermark_delta IS'
 			' ''id minus a watermark: rows of ids up to it are in earlier blocks or in that of this row''', name);
+		EXECUTE pg_catalog.format('ALTER TABLE notifyd.%I ADD COLUMN hidden bytea NOT NULL DEFAULT '''',
+			ALTER COLUMN hidden SET STORAGE EXTERNAL', name);
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN notifyd.%I.hidden IS'
+			' ''values that row security and filters need and clients must not see, see src/ext/capture/capture_hidden.c''', name);
 	END LOOP;
 END
 $$;

@@ -13,6 +13,7 @@
 #include "access/attnum.h"
 #include "access/htup.h"
 #include "access/tupdesc.h"
+#include "nodes/bitmapset.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
 #include "utils/reltrigger.h"
@@ -35,6 +36,8 @@ typedef struct CaptureColumn
 	int16 typlen;
 	bool typbyval;
 	bool in_cols;
+	bool new_missing; /* the events' texts do not have its new values */
+	bool old_missing; /* ... its old values */
 	int label_length;
 	char *label; /* "name": */
 
@@ -63,12 +66,16 @@ typedef struct CapturePlan
 	int pins;         /* JSON_PIN_ bits: settings that the columns' texts depend on */
 	int natts;        /* highest attribute number that events need */
 	int ncolumns;     /* first those of the key, in its order, then the others */
+	int nvisible;     /* how many of them are in the events' texts; the rest is hidden */
 	int nkey;
 	int norder;
 	int nupdate_of; /* -1: every UPDATE gives an event */
 	CaptureColumn *columns;
 	int *order; /* columns of new and old in their order, as indexes into columns */
 	CaptureColumn *update_of;
+	uint32 shape; /* of the watched relation, see watch_shape.h; 0: nothing is hidden */
+	int nhidden;
+	int *hidden;             /* columns that may have hidden values, as indexes into columns */
 	PendingHead insert_head; /* with "op":...,"schema":...,"table":...,"channel":... */
 	PendingHead update_head;
 	PendingHead delete_head;
@@ -111,6 +118,7 @@ extern void capture_change(char op, CaptureRow *old, CaptureRow *new);
 typedef struct CaptureText
 {
 	StringInfoData buf;
+	StringInfoData hidden; /* hidden values: log_hidden.h */
 	Size head_length;
 } CaptureText;
 
@@ -130,6 +138,18 @@ extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 /* Return true if a column has the same value in both rows. */
 extern bool capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn *b,
 						 const CaptureRow *new);
+
+/* ---------------- capture_hidden.c ---------------- */
+
+/* Return the numbers of the columns of a relation that its policies for SELECT read. */
+extern Bitmapset *capture_policy_columns(Relation relation);
+
+/* Find out which of a plan's columns may have hidden values. */
+extern void capture_add_hidden(CapturePlan *plan);
+
+/* Append the hidden values of a change, or nothing if they are too large. */
+extern void
+capture_write_hidden(StringInfo buf, char op, const CaptureRow *old, const CaptureRow *new);
 
 /* ---------------- capture_plan.c ---------------- */
 

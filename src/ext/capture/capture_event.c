@@ -238,24 +238,27 @@ capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 }
 
 /*
- * Append the part of the text that follows the plan's head. Returns the length of the text's head.
+ * Append the part of the text that follows the plan's head, and to the empty buffer hidden the hidden
+ * values. Returns the length of the text's head.
  */
 static int
-capture_write(StringInfo buf, char op, CaptureRow *old, CaptureRow *new, CaptureDetail detail)
+capture_write(StringInfo buf, StringInfo hidden, char op, CaptureRow *old, CaptureRow *new,
+			  CaptureDetail detail)
 {
 	static uint64 writings = 0;
 
 	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
 	int pins = (old ? old->plan->pins : 0) | (new ? new->plan->pins : 0);
-	int pinned;
+	int pinned = 0;
 	int head_end;
 
 	if (op == OPERATION_TRUNCATE)
 		return buf->len;
-	if (pins == 0)
-		return capture_write_members(&writing, old, new, detail);
-	pinned = json_pin(pins);
+	if (pins != 0)
+		pinned = json_pin(pins);
 	head_end = capture_write_members(&writing, old, new, detail);
+	if (detail < CAPTURE_KEY_ONLY)
+		capture_write_hidden(hidden, op, old, new);
 	json_unpin(pinned);
 	return head_end;
 }
@@ -294,6 +297,27 @@ capture_add_risk(CaptureRisk *risk, const CaptureRow *row)
 	}
 }
 
+static void
+capture_init_text(CaptureText *text)
+{
+	initStringInfo(&text->buf);
+	initStringInfo(&text->hidden);
+}
+
+static void
+capture_reset_text(CaptureText *text)
+{
+	resetStringInfo(&text->buf);
+	resetStringInfo(&text->hidden);
+}
+
+static void
+capture_free_text(CaptureText *text)
+{
+	pfree(text->buf.data);
+	pfree(text->hidden.data);
+}
+
 /*
  * Write the text in a subtransaction. Returns false if that raised an error. Errors that must not
  * be caught are raised again: a cancelled statement, a shutdown, and a serialization failure or
@@ -311,7 +335,7 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		text->head_length = capture_write(&text->buf, op, old, new, detail);
+		text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, detail);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -333,11 +357,13 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 			ReThrowError(error);
 		FreeErrorData(error);
 
-		/* The buffer may have grown to 1 GB. */
-		pfree(text->buf.data);
-		initStringInfo(&text->buf);
+		/* The buffers may have grown to 1 GB. */
+		capture_free_text(text);
+		capture_init_text(text);
 		return false;
 	}
+	if ((Size) text->buf.len + text->hidden.len > CAPTURE_MAX_TEXT)
+		text->hidden.len = 0;
 	return text->buf.len <= (int) CAPTURE_MAX_TEXT;
 }
 
@@ -348,12 +374,12 @@ capture_write_carefully(CaptureText *text, char op, CaptureRow *old, CaptureRow 
 	{
 		if (detail == CAPTURE_AS_TEXT && !cast)
 			continue;
-		resetStringInfo(&text->buf);
+		capture_reset_text(text);
 		if (capture_try_write(text, op, old, new, detail))
 			return;
 	}
-	resetStringInfo(&text->buf);
-	text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_NOTHING);
+	capture_reset_text(text);
+	text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, CAPTURE_NOTHING);
 }
 
 static CaptureRisk
@@ -373,10 +399,10 @@ static void
 capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 					  const CaptureRisk *risk)
 {
-	initStringInfo(&text->buf);
+	capture_init_text(text);
 	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED &&
 		risk->size <= CAPTURE_SAFE_ROW)
-		text->head_length = capture_write(&text->buf, op, old, new, CAPTURE_WHOLE);
+		text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, CAPTURE_WHOLE);
 	else
 		capture_write_carefully(text, op, old, new, risk->cast);
 }
@@ -392,9 +418,26 @@ capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 void
 capture_append(CapturePlan *plan, char op, CaptureText *text)
 {
-	(void) pending_append(capture_head(plan, op), text->buf.data, text->head_length, text->buf.len);
-	pfree(text->buf.data);
-	text->buf.data = NULL;
+	(void) pending_append(capture_head(plan, op), text->buf.data, text->head_length, text->buf.len,
+						  text->hidden.data, text->hidden.len);
+	capture_free_text(text);
+}
+
+/* Return an empty buffer for the hidden values of a small row. */
+static StringInfo
+capture_hidden_buffer(void)
+{
+	static StringInfoData buf = {0};
+
+	if (buf.data == NULL)
+	{
+		MemoryContext context = MemoryContextSwitchTo(TopMemoryContext);
+
+		initStringInfo(&buf);
+		MemoryContextSwitchTo(context);
+	}
+	buf.len = 0;
+	return &buf;
 }
 
 void
@@ -411,11 +454,12 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	if (!risk.nested && risk.structured <= CAPTURE_DIRECT_STRUCTURED &&
 		risk.size <= CAPTURE_DIRECT_ROW)
 	{
+		StringInfo hidden = capture_hidden_buffer();
 		StringInfo buf = pending_begin(capture_head(plan, op));
-		int head_end = capture_write(buf, op, old, new, CAPTURE_WHOLE);
+		int head_end = capture_write(buf, hidden, op, old, new, CAPTURE_WHOLE);
 
 		FAIL_POINT("event-written");
-		pending_end(head_end);
+		pending_end(head_end, hidden->data, hidden->len);
 	}
 	else
 	{

@@ -171,6 +171,9 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 		initStringInfo(&held->text.buf);
 		appendBinaryStringInfo(&held->text.buf, text.buf.data, text.buf.len);
 		pfree(text.buf.data);
+		initStringInfo(&held->text.hidden);
+		appendBinaryStringInfo(&held->text.hidden, text.hidden.data, text.hidden.len);
+		pfree(text.hidden.data);
 	}
 	capture_held = lappend(capture_held, held);
 	MemoryContextSwitchTo(oldcontext);

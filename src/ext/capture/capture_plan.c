@@ -25,8 +25,10 @@
 
 #include "ext/base/operation.h"
 #include "ext/base/buffer.h"
+#include "ext/base/extension.h"
 #include "ext/capture/capture.h"
 #include "ext/watch/watch.h"
+#include "ext/watch/watch_shape.h"
 
 typedef struct CaptureKey
 {
@@ -230,6 +232,29 @@ capture_add_cols(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 		capture_add_to_order(plan, capture_add_column(plan, desc, attnum));
 }
 
+/* Add what the events' texts do not have, but row security and filters need. */
+static void
+capture_add_unseen(CapturePlan *plan, TupleDesc desc)
+{
+	Relation watched = RelationIdGetRelation(plan->watched);
+	Bitmapset *columns;
+	int attnum = -1;
+
+	plan->nvisible = plan->ncolumns;
+
+	/* A database with the objects of version 1.0 has no place for it. */
+	if (!RelationIsValid(watched))
+		return;
+	if (OidIsValid(extension_find_relation("shape")))
+		plan->shape = watch_shape_of(RelationGetDescr(watched))->id;
+	columns = plan->shape != 0 ? capture_policy_columns(watched) : NULL;
+	RelationClose(watched);
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		(void) capture_add_column(plan, desc, (AttrNumber) attnum);
+	if (plan->shape != 0)
+		capture_add_hidden(plan);
+}
+
 static void
 capture_add_update_of(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 {
@@ -265,7 +290,7 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	PendingEvent event = {.notify = watch->notify,
 						  .notify_rows = watch->notify_rows,
 						  .relation = plan->watched,
-						  .ncolumns = watch->cols.given ? plan->ncolumns : -1,
+						  .ncolumns = watch->cols.given ? plan->nvisible : -1,
 						  .columns = columns,
 						  .channel = watch->channel,
 						  .channel_length = (int) strlen(watch->channel)};
@@ -273,7 +298,7 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	char *table = get_rel_name(plan->watched);
 	StringInfoData names;
 
-	for (int i = 0; i < plan->ncolumns; i++)
+	for (int i = 0; i < plan->nvisible; i++)
 		columns[i] = plan->columns[i].watched_attnum;
 	initStringInfo(&names);
 	buffer_put_literal(&names, ",\"schema\":");
@@ -334,6 +359,7 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	plan->order = palloc(Max(most, 1) * sizeof(int));
 	capture_add_key(plan, desc, watch);
 	capture_add_cols(plan, desc, watch);
+	capture_add_unseen(plan, desc);
 	capture_add_update_of(plan, desc, watch);
 	capture_add_heads(plan, watch);
 }

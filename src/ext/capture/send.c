@@ -130,7 +130,7 @@ notify_send(PG_FUNCTION_ARGS)
 	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
 
 	pending_append_held();
-	place = pending_append(&head, payload.data, 0, payload.len);
+	place = pending_append(&head, payload.data, 0, payload.len, NULL, 0);
 	pfree(head.buf.data);
 	pfree(payload.data);
 	PG_RETURN_INT64(place);

@@ -25,6 +25,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
@@ -133,6 +134,36 @@ json_kind(Oid type)
 	}
 }
 
+bool
+json_is_oid_name(Oid type)
+{
+	return type < FirstNormalObjectId && (json_pins_of(type) & JSON_PIN_SEARCH_PATH) != 0;
+}
+
+static JsonExact
+json_exact(Oid type, JsonKind kind)
+{
+	Oid element;
+
+	switch (kind)
+	{
+		case JSON_VERBATIM:
+		case JSON_JSONB:
+			return JSON_EXACT_UNLESS_NULL;
+		case JSON_NESTED:
+			element = get_element_type(type);
+			if (!OidIsValid(element))
+				return JSON_INEXACT;
+			element = getBaseType(element);
+			return json_exact(element, json_kind(element)) == JSON_EXACT ? JSON_EXACT_IF_PLAIN
+																		 : JSON_INEXACT;
+		case JSON_OTHER:
+			return json_is_oid_name(type) ? JSON_INEXACT : JSON_EXACT;
+		default:
+			return JSON_EXACT;
+	}
+}
+
 void
 json_prepare(JsonType *json, Oid type, List **relations)
 {
@@ -140,6 +171,7 @@ json_prepare(JsonType *json, Oid type, List **relations)
 
 	json->type = getBaseType(type);
 	json->kind = json_kind(json->type);
+	json->exact = json_exact(json->type, json->kind);
 	if (json->kind == JSON_NESTED || json->kind == JSON_OTHER)
 		json_explore(json, json->type, relations);
 	json->careful = json->careful && json->kind == JSON_NESTED;
@@ -421,6 +453,76 @@ json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text)
 			json_append_output(buf, json, value);
 			break;
 	}
+}
+
+/* A text whose JSON is null is no longer than its characters. */
+static bool
+json_text_is_null(Datum value)
+{
+	struct varlena *text = (struct varlena *) DatumGetPointer(value);
+
+	return !VARATT_IS_EXTERNAL(text) && !VARATT_IS_COMPRESSED(text) &&
+		   VARSIZE_ANY_EXHDR(text) == strlen("null") && memcmp(VARDATA_ANY(text), "null", 4) == 0;
+}
+
+/* A jsonb of a null consists of the headers of an array and of its only element (utils/jsonb.h). */
+static bool
+json_jsonb_is_null(Datum value)
+{
+	struct varlena *jsonb = (struct varlena *) DatumGetPointer(value);
+	uint32 headers[2];
+
+	if (VARATT_IS_EXTERNAL(jsonb) || VARATT_IS_COMPRESSED(jsonb) ||
+		VARSIZE_ANY_EXHDR(jsonb) != sizeof(headers))
+		return false;
+	memcpy(headers, VARDATA_ANY(jsonb), sizeof(headers));
+	return (headers[0] & JB_FSCALAR) && JBE_ISNULL(headers[1]);
+}
+
+static bool
+json_array_is_plain(Datum value)
+{
+	ArrayType *array =
+		(ArrayType *) PG_DETOAST_DATUM_SLICE(value, 0, ARR_OVERHEAD_NONULLS(MAXDIM) - VARHDRSZ);
+	bool plain = true;
+
+	for (int i = 0; i < ARR_NDIM(array); i++)
+		plain = plain && ARR_LBOUND(array)[i] == 1;
+	pfree(array);
+	return plain;
+}
+
+bool
+json_is_exact(const JsonType *json, Datum value)
+{
+	switch (json->exact)
+	{
+		case JSON_EXACT:
+			return true;
+		case JSON_EXACT_UNLESS_NULL:
+			return json->kind == JSON_JSONB ? !json_jsonb_is_null(value)
+											: !json_text_is_null(value);
+		case JSON_EXACT_IF_PLAIN:
+			return json_array_is_plain(value);
+		case JSON_INEXACT:
+			return false;
+	}
+	return false;
+}
+
+void
+json_append_exact(StringInfo buf, const JsonType *json, Datum value)
+{
+	char *output;
+
+	if (json_is_oid_name(json->type))
+	{
+		json_append_number(buf, DatumGetObjectId(value));
+		return;
+	}
+	output = OutputFunctionCall(json->output, value);
+	buffer_put(buf, output, (int) strlen(output));
+	pfree(output);
 }
 
 Size

@@ -32,6 +32,15 @@ typedef enum JsonKind
 	JSON_OTHER,  /* by the output function, as a string */
 } JsonKind;
 
+/* Whether the JSON of a value gives the value back. */
+typedef enum JsonExact
+{
+	JSON_EXACT,
+	JSON_EXACT_UNLESS_NULL, /* a null of json or jsonb looks like no value */
+	JSON_EXACT_IF_PLAIN,    /* an array, if its lower bounds are 1 */
+	JSON_INEXACT,
+} JsonExact;
+
 /*
  * The text of the last second that was written, without its fraction. Timestamps of one column mostly
  * have the same second as the one before.
@@ -70,6 +79,7 @@ typedef struct JsonType
 {
 	Oid type; /* of a domain: its base type */
 	JsonKind kind;
+	JsonExact exact;
 	bool varlena;
 	bool careful;       /* writing a value may run a user's cast to json, which may fail */
 	bool structured;    /* the text of a small value may be very large */
@@ -93,9 +103,21 @@ extern void json_prepare(JsonType *json, Oid type, List **relations);
  */
 extern void json_append(StringInfo buf, const JsonType *json, Datum value, bool as_text);
 
+/* Whether json_read.h gives this value, which is not null, back from its JSON. */
+extern bool json_is_exact(const JsonType *json, Datum value);
+
 /*
- * Set these settings to their pinned values, and restore them (json_pin.c). Call only json_append() in
- * between. After an error the end of the (sub)transaction restores them. Raises no error except for
+ * Append a text that gives a value back whose JSON does not, and that is not of json or jsonb: by the
+ * type's output function, but for an OID the number. Raises what output functions raise.
+ */
+extern void json_append_exact(StringInfo buf, const JsonType *json, Datum value);
+
+/* Whether values of the type are OIDs that have a name, such as regclass. */
+extern bool json_is_oid_name(Oid type);
+
+/*
+ * Set these settings to their pinned values, and restore them (json_pin.c). Call only functions of this header and
+ * input and output functions in between. After an error the end of the (sub)transaction restores them. Raises no error except for
  * lack of memory.
  */
 extern int json_pin(int pins);

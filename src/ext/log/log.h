@@ -54,8 +54,10 @@ typedef enum LogColumn
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
 	LOG_EVENT,   /* text */
+	LOG_HIDDEN,  /* bytea: values that clients must not see, see capture_hidden.c */
 } LogColumn;
-#define LOG_NCOLUMNS LOG_EVENT
+#define LOG_NCOLUMNS     LOG_HIDDEN
+#define LOG_NCOLUMNS_1_0 LOG_EVENT /* version 1.0 has no hidden values */
 
 /* The columns with a fixed place, at the begin of a row's data. */
 typedef struct LogFixed
@@ -183,6 +185,8 @@ typedef struct LogRow
 	int channel_length;
 	const char *event;
 	Size event_length;
+	const char *hidden;
+	Size hidden_length;
 } LogRow;
 
 /*
@@ -228,6 +232,9 @@ typedef struct LogEvent
 	Datum event; /* where the text is, possibly toasted: log_append_text() */
 	Size event_offset;
 	Size event_length;
+	Datum hidden; /* where the hidden values are, possibly toasted: log_hidden() */
+	Size hidden_offset;
+	Size hidden_length; /* 0: there are none */
 } LogEvent;
 
 /* A segment in use, and the first id that its rows may have. */
@@ -287,6 +294,12 @@ extern void log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *a
 
 /* Append the first length bytes of the event's text, in the server's encoding. */
 extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
+
+/*
+ * The event's hidden values, hidden_length bytes; not aligned. They are in the row, or are copied to
+ * the current memory context. NULL if there are none.
+ */
+extern const char *log_hidden(const LogEvent *event);
 
 /* ---------------- rendering (log_render.c) ---------------- */
 

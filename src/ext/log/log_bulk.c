@@ -12,7 +12,8 @@
  *
  * Small members share a row, which costs a tenth of a row for each. Such a chunk has the key and seq
  * of its first member, in "head" how many they are, in "columns" a BulkMember with the attribute
- * numbers behind it for each, and in "event" the channel and text of each.
+ * numbers behind it for each, in "event" the channel and text of each, and in "hidden" the hidden values
+ * of all of them. Chunks of version 1.0 have no hidden values.
  *
  * The bulk tables have the columns of a log table, and reuse some of them for chunks and markers.
  * Tables of another layout would need a second reader and writer here as long as a database may have
@@ -62,7 +63,8 @@ typedef struct BulkMember
 	int16 ncolumns; /* -1: the whole row */
 	uint16 channel_length;
 	char op;
-	char unused[3];
+	char unused;
+	uint16 hidden_length; /* version 1.0 wrote 0 here */
 } BulkMember;
 
 /* ---------------- scans ---------------- */
@@ -190,8 +192,12 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 	const char *at = VARDATA_ANY(headers);
 	const char *end = at + VARSIZE_ANY_EXHDR(headers);
 	Size offset = 0;
+	Size hidden_end = event->hidden_length; /* 0: no member has its hidden values */
 
 	event->event = PointerGetDatum(texts);
+	event->hidden_length = 0;
+	if (hidden_end > 0)
+		event->hidden = PointerGetDatum(PG_DETOAST_DATUM_PACKED(event->hidden));
 	while (end - at >= (ptrdiff_t) sizeof(BulkMember) && event->id <= stop)
 	{
 		BulkMember member;
@@ -199,7 +205,9 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 		memcpy(&member, at, sizeof(member));
 		at += sizeof(member);
 		if (end - at < Max(member.ncolumns, 0) * (ptrdiff_t) sizeof(int16) ||
-			VARSIZE_ANY_EXHDR(texts) < offset + member.channel_length + member.text_length)
+			VARSIZE_ANY_EXHDR(texts) < offset + member.channel_length + member.text_length ||
+			(hidden_end > 0 &&
+			 hidden_end < event->hidden_offset + event->hidden_length + member.hidden_length))
 			log_report_damage(slot->tts_tableOid, ItemPointerGetBlockNumber(&slot->tts_tid),
 							  "a chunk of a wrong length");
 		event->head_length = member.head_length;
@@ -211,6 +219,11 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 		event->channel_length = member.channel_length;
 		event->event_offset = offset + member.channel_length;
 		event->event_length = member.text_length;
+		if (hidden_end > 0)
+		{
+			event->hidden_offset += event->hidden_length;
+			event->hidden_length = member.hidden_length;
+		}
 		offset = event->event_offset + event->event_length;
 		if (event->id > reader->after)
 		{
@@ -281,6 +294,7 @@ typedef struct BulkChunk
 	int members;
 	StringInfoData headers;
 	StringInfoData texts;
+	StringInfoData hidden;
 } BulkChunk;
 
 struct LogBulkWriter
@@ -311,6 +325,7 @@ bulk_clear_chunk(BulkChunk *chunk)
 	chunk->members = 0;
 	resetStringInfo(&chunk->headers);
 	resetStringInfo(&chunk->texts);
+	resetStringInfo(&chunk->hidden);
 }
 
 LogBulkWriter *
@@ -324,6 +339,7 @@ log_open_bulk_writer(int segment)
 	writer->state = GetBulkInsertState();
 	initStringInfo(&writer->chunk.headers);
 	initStringInfo(&writer->chunk.texts);
+	initStringInfo(&writer->chunk.hidden);
 	writer->rows =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd log rows", ALLOCSET_DEFAULT_SIZES);
 	return writer;
@@ -356,8 +372,8 @@ bulk_flush_rows(LogBulkWriter *writer)
 static HeapTuple
 bulk_form_tuple(const LogRow *row, Size columns_size)
 {
-	Size most = LOG_HOFF + sizeof(LogFixed) + 3 * (ALIGNOF_INT + VARHDRSZ) + columns_size +
-				row->channel_length + row->event_length;
+	Size most = LOG_HOFF + sizeof(LogFixed) + 4 * (ALIGNOF_INT + VARHDRSZ) + columns_size +
+				row->channel_length + row->event_length + row->hidden_length;
 	StringInfoData buf = {.data = palloc(most + 1), .maxlen = (int) most + 1};
 	HeapTuple tuple = palloc0(HEAPTUPLESIZE);
 	int text_at;
@@ -365,6 +381,7 @@ bulk_form_tuple(const LogRow *row, Size columns_size)
 	log_begin_row(&buf, row, columns_size);
 	text_at = buf.len;
 	buffer_put(&buf, row->event, (int) row->event_length);
+	log_append_hidden(&buf, buf.len, row->hidden, row->hidden_length);
 	log_end_row(buf.data, buf.data + text_at, row->head_length, row->event_length);
 	tuple->t_data = (HeapTupleHeader) buf.data;
 	tuple->t_len = buf.len;
@@ -411,6 +428,8 @@ bulk_flush_chunk(LogBulkWriter *writer)
 	row.columns = chunk->headers.data;
 	row.event = chunk->texts.data;
 	row.event_length = chunk->texts.len;
+	row.hidden = chunk->hidden.data;
+	row.hidden_length = chunk->hidden.len;
 	bulk_add_row(writer, &row, chunk->headers.len);
 	bulk_clear_chunk(chunk);
 }
@@ -425,10 +444,12 @@ bulk_add_to_chunk(LogBulkWriter *writer, const LogRow *row)
 						 .relation = row->relation,
 						 .ncolumns = (int16) row->ncolumns,
 						 .channel_length = (uint16) row->channel_length,
-						 .op = row->op};
-	Size size = sizeof(member) + bulk_columns_size(row) + row->channel_length + row->event_length;
+						 .op = row->op,
+						 .hidden_length = (uint16) row->hidden_length};
+	Size size = sizeof(member) + bulk_columns_size(row) + row->channel_length + row->event_length +
+				row->hidden_length;
 
-	if (chunk->headers.len + chunk->texts.len + size > BULK_CHUNK_BYTES)
+	if (chunk->headers.len + chunk->texts.len + chunk->hidden.len + size > BULK_CHUNK_BYTES)
 		bulk_flush_chunk(writer);
 	if (size > BULK_CHUNK_BYTES / 2)
 	{
@@ -442,6 +463,7 @@ bulk_add_to_chunk(LogBulkWriter *writer, const LogRow *row)
 		appendBinaryStringInfo(&chunk->headers, row->columns, (int) bulk_columns_size(row));
 	appendBinaryStringInfo(&chunk->texts, row->channel, row->channel_length);
 	appendBinaryStringInfo(&chunk->texts, row->event, (int) row->event_length);
+	appendBinaryStringInfo(&chunk->hidden, row->hidden, (int) row->hidden_length);
 	chunk->members++;
 	return true;
 }
@@ -460,6 +482,7 @@ log_close_bulk_writer(LogBulkWriter *writer)
 	bulk_flush_rows(writer);
 	pfree(writer->chunk.headers.data);
 	pfree(writer->chunk.texts.data);
+	pfree(writer->chunk.hidden.data);
 	FreeBulkInsertState(writer->state);
 	table_finish_bulk_insert(writer->table, 0);
 	MemoryContextDelete(writer->rows);

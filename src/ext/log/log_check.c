@@ -28,8 +28,8 @@
 /* ---------------- columns ---------------- */
 
 static const Oid check_types[LOG_NCOLUMNS] = {
-	INT8OID, INT8OID, TIMESTAMPTZOID, OIDOID,  INT4OID,  INT4OID, INT4OID,
-	INT4OID, INT4OID, OIDOID,         CHAROID, BYTEAOID, TEXTOID, TEXTOID,
+	INT8OID, INT8OID, TIMESTAMPTZOID, OIDOID,   INT4OID, INT4OID, INT4OID,  INT4OID,
+	INT4OID, OIDOID,  CHAROID,        BYTEAOID, TEXTOID, TEXTOID, BYTEAOID,
 };
 
 /* Whether rows of the table are stored as log_row.c forms them. */
@@ -38,9 +38,10 @@ check_layout(Relation table)
 {
 	TupleDesc columns = RelationGetDescr(table);
 
-	if (table->rd_rel->relam != HEAP_TABLE_AM_OID || columns->natts != LOG_NCOLUMNS)
+	if (table->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		(columns->natts != LOG_NCOLUMNS && columns->natts != LOG_NCOLUMNS_1_0))
 		return false;
-	for (int i = 0; i < LOG_NCOLUMNS; i++)
+	for (int i = 0; i < columns->natts; i++)
 	{
 		if (TupleDescAttr(columns, i)->atttypid != check_types[i] ||
 			!TupleDescAttr(columns, i)->attnotnull)

@@ -46,6 +46,21 @@ log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
 	event->event = values[LOG_EVENT - 1];
 	event->event_offset = 0;
 	event->event_length = toast_raw_datum_size(event->event) - VARHDRSZ;
+	event->hidden_offset = 0;
+	event->hidden_length = 0;
+	if (slot->tts_nvalid >= LOG_HIDDEN)
+	{
+		event->hidden = values[LOG_HIDDEN - 1];
+		event->hidden_length = toast_raw_datum_size(event->hidden) - VARHDRSZ;
+	}
+}
+
+const char *
+log_hidden(const LogEvent *event)
+{
+	if (event->hidden_length == 0)
+		return NULL;
+	return VARDATA_ANY(PG_DETOAST_DATUM_PACKED(event->hidden)) + event->hidden_offset;
 }
 
 void

@@ -26,14 +26,18 @@ log_pad(StringInfo buf, int length)
 	buf->len = length;
 }
 
+/* How many bytes a value that begins at this offset of the row needs for its alignment. */
+#define LOG_PADDING(offset) ((int) (INTALIGN(offset) - (offset)))
+
 static bool
 log_is_short(Size length)
 {
 	return length + VARHDRSZ_SHORT <= VARATT_SHORT_MAX;
 }
 
+/* Append a value, which begins at this offset of the row. */
 static void
-log_put_value(StringInfo buf, const char *value, Size length)
+log_put_value(StringInfo buf, Size offset, const char *value, Size length)
 {
 	buffer_reserve(buf, ALIGNOF_INT + VARHDRSZ);
 	if (log_is_short(length))
@@ -43,9 +47,11 @@ log_put_value(StringInfo buf, const char *value, Size length)
 	}
 	else
 	{
-		log_pad(buf, INTALIGN(buf->len));
-		SET_VARSIZE(buf->data + buf->len, length + VARHDRSZ);
-		buf->len += VARHDRSZ;
+		uint32 header;
+
+		log_pad(buf, buf->len + LOG_PADDING(offset));
+		SET_VARSIZE(&header, length + VARHDRSZ);
+		buffer_put(buf, &header, sizeof(header));
 	}
 	if (length > 0)
 		buffer_put(buf, value, (int) length);
@@ -67,11 +73,17 @@ log_begin_row(StringInfo buf, const LogRow *row, Size columns_size)
 	header->t_hoff = LOG_HOFF;
 
 	buffer_put(buf, &fixed, LOG_FIXED_SIZE);
-	log_put_value(buf, row->columns, columns_size);
-	log_put_value(buf, row->channel, row->channel_length);
+	log_put_value(buf, buf->len - begin, row->columns, columns_size);
+	log_put_value(buf, buf->len - begin, row->channel, row->channel_length);
 
 	/* The text gets a long header, because its length is not known yet. */
 	log_pad(buf, INTALIGN(buf->len) + VARHDRSZ);
+}
+
+void
+log_append_hidden(StringInfo buf, Size text_end, const char *hidden, Size length)
+{
+	log_put_value(buf, text_end, hidden, length);
 }
 
 void
@@ -109,6 +121,7 @@ log_parse_row(const char *row, LogRow *result)
 	result->channel = log_get_value(&at, &length);
 	result->channel_length = (int) length;
 	result->event = log_get_value(&at, &result->event_length);
+	result->hidden = log_get_value(&at, &result->hidden_length);
 }
 
 /* The size of the value that begins here, with its header; 0: there is no such value before end. */
@@ -136,11 +149,15 @@ log_row_is_sound(const char *row, Size length)
 	const HeapTupleHeaderData *header = (const HeapTupleHeaderData *) row;
 	const char *at = row + LOG_HOFF + LOG_FIXED_SIZE;
 	const char *end = row + length;
+	int ncolumns;
 
 	if (length < LOG_HOFF + LOG_FIXED_SIZE || header->t_hoff != LOG_HOFF ||
-		(header->t_infomask & HEAP_HASNULL) || HeapTupleHeaderGetNatts(header) != LOG_NCOLUMNS)
+		(header->t_infomask & HEAP_HASNULL))
 		return false;
-	for (int column = LOG_COLUMNS; column <= LOG_EVENT; column++)
+	ncolumns = HeapTupleHeaderGetNatts(header);
+	if (ncolumns != LOG_NCOLUMNS && ncolumns != LOG_NCOLUMNS_1_0)
+		return false;
+	for (int column = LOG_COLUMNS; column <= ncolumns; column++)
 	{
 		Size size;
 

@@ -20,12 +20,16 @@
 
 /*
  * Append a row to a buffer whose end is MAXALIGNed, up to where the event's text comes. row->columns
- * has columns_size bytes. The text is not read: the caller appends it and calls log_end_row(). Nor
- * are the fields that are known at the commit only: log_write() sets them.
+ * has columns_size bytes. The text and the hidden values are not read: the caller appends the text,
+ * and calls log_append_hidden() and log_end_row(). Nor are the fields that are known at the commit
+ * only: log_write() sets them.
  */
 extern void log_begin_row(StringInfo buf, const LogRow *row, Size columns_size);
 
-/* Set the lengths of a row's text, which ends the row, and of the text's head. */
+/* Append what follows a row's text, which ends at this offset from the row's begin. */
+extern void log_append_hidden(StringInfo buf, Size text_end, const char *hidden, Size length);
+
+/* Set the lengths of a row's text and of the text's head. */
 extern void log_end_row(char *row, char *text, Size head_length, Size text_length);
 
 /* The columns with a fixed place. */

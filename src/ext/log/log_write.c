@@ -64,13 +64,16 @@ log_insert_several(Relation table, HeapTuple *tuples, int n, CommandId cid, int 
 /*
  * Insert without what logical decoding needs of a row, since log rows are part of no publication.
  * table_multi_insert() cannot leave that out (heap_multi_insert() in heapam.c), so it is used only
- * where nobody decodes WAL.
+ * where nobody decodes WAL. A table of version 1.0 gets the columns that it has: what follows the last
+ * attribute of a tuple is ignored.
  */
 void
 log_insert(Relation table, HeapTuple *tuples, int n, CommandId cid, int options,
 		   BulkInsertState bulk)
 {
 	FAIL_POINT("log-insert");
+	for (int i = 0; i < n; i++)
+		HeapTupleHeaderSetNatts(tuples[i]->t_data, RelationGetNumberOfAttributes(table));
 
 	/* Most transactions have one row. heap_insert() needs no slot, and prepares less. */
 	if (n > 1 && !XLogLogicalInfoActive())

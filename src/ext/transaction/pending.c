@@ -267,16 +267,22 @@ pending_begin(const PendingHead *head)
 	return pending.tail;
 }
 
-/* Store the lengths of the text and of its head in the entry. */
+/* The offset of the entry's text in its row. */
+static Size
+pending_text_offset(void)
+{
+	return pending.text_at - pending.entry_at - PENDING_HEADER;
+}
+
+/* Store the lengths of the row, of its text and of the text's head in the entry. */
 static PendingEntry *
-pending_set_lengths(Size head_length, Size text_length)
+pending_set_lengths(Size head_length, Size text_length, Size row_length)
 {
 	PendingEntry *entry = (PendingEntry *) (pending.tail->data + pending.entry_at);
-	char *row = (char *) entry + PENDING_HEADER;
-	char *text = pending.tail->data + pending.text_at;
 
-	log_end_row(row, text, head_length, text_length);
-	entry->length = (uint32) (text - row + text_length);
+	log_end_row((char *) entry + PENDING_HEADER, pending.tail->data + pending.text_at, head_length,
+				text_length);
+	entry->length = (uint32) row_length;
 	return entry;
 }
 
@@ -291,15 +297,19 @@ pending_count(const PendingEntry *entry)
 }
 
 int64
-pending_end(int head_end)
+pending_end(int head_end, const char *hidden, Size hidden_length)
 {
 	PendingEntry *entry;
 	int64 place;
-	int length = pending.tail->len;
+	int text_length = pending.tail->len - pending.text_at;
+	int length;
 
 	if (!pending.begun)
 		elog(ERROR, "an event was rolled back while it was written");
-	entry = pending_set_lengths(head_end - pending.text_at, length - pending.text_at);
+	log_append_hidden(pending.tail, pending_text_offset() + text_length, hidden, hidden_length);
+	length = pending.tail->len;
+	entry = pending_set_lengths(head_end - pending.text_at, text_length,
+								length - pending.entry_at - PENDING_HEADER);
 	place = pending_count(entry);
 	buffer_reserve(pending.tail, MAXIMUM_ALIGNOF);
 	memset(pending.tail->data + length, 0, MAXIMUM_ALIGNOF);
@@ -307,32 +317,41 @@ pending_end(int head_end)
 	return place;
 }
 
-/* Append an event whose text is too large for the buffer in memory. */
+/* Append an event that is too large for the buffer in memory. */
 static int64
-pending_append_large(const char *text, Size head_length, Size text_length)
+pending_append_large(const char *text, Size head_length, Size text_length, const char *hidden,
+					 Size hidden_length)
 {
 	static const char zeros[MAXIMUM_ALIGNOF] = {0};
 
 	Size written = pending.tail->len - pending.text_at;
-	PendingEntry entry = *pending_set_lengths(written + head_length, written + text_length);
+	Size text_end = pending_text_offset() + written + text_length;
+	StringInfoData rest;
+	PendingEntry entry;
 
+	initStringInfo(&rest);
+	log_append_hidden(&rest, text_end, hidden, hidden_length);
+	entry = *pending_set_lengths(written + head_length, written + text_length, text_end + rest.len);
 	pending_spill();
 	pending_write_file(text, text_length);
+	pending_write_file(rest.data, rest.len);
 	pending_write_file(zeros, MAXALIGN(entry.length) - entry.length);
+	pfree(rest.data);
 	return pending_count(&entry);
 }
 
 int64
-pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length)
+pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length,
+			   const char *hidden, Size hidden_length)
 {
 	int head_end;
 
 	(void) pending_begin(head);
-	if (text_length > PENDING_MEMORY)
-		return pending_append_large(text, head_length, text_length);
+	if (text_length + hidden_length > PENDING_MEMORY)
+		return pending_append_large(text, head_length, text_length, hidden, hidden_length);
 	head_end = pending.tail->len + (int) head_length;
 	buffer_put(pending.tail, text, (int) text_length);
-	return pending_end(head_end);
+	return pending_end(head_end, hidden, hidden_length);
 }
 
 /* ---------------- events that are held back ---------------- */

@@ -56,12 +56,13 @@ extern void pending_make_head(PendingHead *head, const PendingEvent *event);
  * the reason.
  *
  * pending_append() appends an event and copies everything. The text of the event is the head's text
- * followed by text; head_length bytes of the latter belong to the head of the text. Returns the
- * event's number in the transaction, from 1. Raises the error of shared_require(), and
- * ERRCODE_FEATURE_NOT_SUPPORTED if the transaction is already committing.
+ * followed by text; head_length bytes of the latter belong to the head of the text. hidden is what
+ * capture_hidden.c describes, or empty. Returns the event's number in the transaction, from 1. Raises
+ * the error of shared_require(), and ERRCODE_FEATURE_NOT_SUPPORTED if the transaction is already
+ * committing.
  */
-extern int64
-pending_append(const PendingHead *head, const char *text, Size head_length, Size text_length);
+extern int64 pending_append(const PendingHead *head, const char *text, Size head_length,
+							Size text_length, const char *hidden, Size hidden_length);
 
 /*
  * The same in two steps, without a copy: between the two calls the caller appends the rest of the
@@ -70,7 +71,7 @@ pending_append(const PendingHead *head, const char *text, Size head_length, Size
  * ERRCODE_INTERNAL_ERROR. After an error, pending_end() is not called.
  */
 extern StringInfo pending_begin(const PendingHead *head);
-extern int64 pending_end(int head_end);
+extern int64 pending_end(int head_end, const char *hidden, Size hidden_length);
 
 /* Register the callback that writes the events. Called when the library is preloaded. */
 extern void pending_register(void);

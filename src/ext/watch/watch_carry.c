@@ -50,6 +50,7 @@
 #include "ext/base/extension.h"
 #include "ext/channel/channel_name.h"
 #include "ext/watch/watch.h"
+#include "ext/watch/watch_shape.h"
 
 PG_FUNCTION_INFO_V1(notifyd_carry_watches);
 PG_FUNCTION_INFO_V1(notifyd_watch_carried);
@@ -425,7 +426,7 @@ notifyd_watch_carried(PG_FUNCTION_ARGS)
  * notifyd.carry_watches() -> void
  *
  * For the update from version 1.0, whose triggers contain only the id: store all watches in their
- * triggers. The caller has locked the tables.
+ * triggers, and the shapes of their tables. The caller has locked the tables.
  */
 Datum
 notifyd_carry_watches(FunctionCallInfo fcinfo pg_attribute_unused())
@@ -433,6 +434,11 @@ notifyd_carry_watches(FunctionCallInfo fcinfo pg_attribute_unused())
 	ListCell *cell;
 
 	foreach (cell, watch_list_all())
-		watch_carry(lfirst(cell));
+	{
+		Watch *watch = lfirst(cell);
+
+		watch_carry(watch);
+		watch_note_shape(watch->relation);
+	}
 	PG_RETURN_VOID();
 }

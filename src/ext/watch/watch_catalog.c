@@ -40,6 +40,7 @@
 #include "ext/watch/column_ref.h"
 #include "ext/base/extension.h"
 #include "ext/watch/watch.h"
+#include "ext/watch/watch_shape.h"
 
 /*
  * The columns of notifyd.watch that every version has, in their order. Columns of later versions
@@ -326,6 +327,7 @@ watch_insert(Watch *watch)
 	CatalogTupleInsert(table, watch_to_tuple(watch, RelationGetDescr(table)));
 	watch_changed(watch, table);
 	table_close(table, NoLock);
+	watch_note_shape(watch->relation);
 }
 
 void
@@ -351,6 +353,8 @@ watch_delete(const Watch *watch)
 	{
 		CatalogTupleDelete(table, &tid);
 		watch_changed(watch, table);
+		if (watch_list(watch->relation) == NIL)
+			watch_forget_shapes(watch->relation);
 	}
 	table_close(table, NoLock);
 }

@@ -8,6 +8,7 @@
  *							triggers ENABLE ALWAYS again, unlike ENABLE TRIGGER USER and ALL
  *	  RENAME, SET SCHEMA	the watches follow the table: a notice
  *	  RENAME COLUMN			updates the arguments of triggers (watch_carry.c)
+ *	  other columns			stores their shape (watch_shape.c)
  *	  CREATE TRIGGER		creates the watch that the trigger contains, if it does not exist: a restore
  *	  DROP EXTENSION		takes locks first (watch_uninstall.c)
  *	  a rewrite				may change every row: a reset
@@ -40,6 +41,7 @@
 
 #include "ext/base/compat.h"
 #include "ext/watch/watch.h"
+#include "ext/watch/watch_shape.h"
 
 /* The state of a table with triggers of ours. */
 typedef struct WatchedTable
@@ -55,6 +57,7 @@ struct WatchDdl
 	/* ALTER TABLE, and DROP INDEX, because the index may be the replica identity */
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
+	bool reshapes; /* changes columns */
 	bool secures;  /* ENABLE ROW LEVEL SECURITY */
 	List *tables;  /* WatchedTable, the state before */
 
@@ -110,7 +113,6 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 				break;
 			case AT_AddConstraint:
 			case AT_DropConstraint:
-			case AT_DropColumn:
 			case AT_ReplicaIdentity:
 			case AT_EnableAlwaysTrig:
 			case AT_EnableReplicaTrig:
@@ -119,9 +121,14 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 			case AT_DisableTrigUser:
 				concerns = true;
 				break;
+			case AT_DropColumn:
+				ddl->reshapes = true;
+				concerns = true;
+				break;
 			case AT_AddColumn:
 			case AT_AlterColumnType:
 				ddl->rewrites = true;
+				ddl->reshapes = true;
 				concerns = true;
 				break;
 			default:
@@ -233,6 +240,21 @@ watch_ddl_indexed(const DropStmt *statement)
 	return tables;
 }
 
+/*
+ * Store the shapes that the tables have. This is called before the command too, because restored
+ * tables may have got watches without it.
+ */
+static void
+watch_ddl_note_shapes(const WatchDdl *ddl)
+{
+	ListCell *cell;
+
+	if (!ddl->reshapes)
+		return;
+	foreach (cell, ddl->tables)
+		watch_note_shape(((WatchedTable *) lfirst(cell))->relation);
+}
+
 /* Return the table that RENAME TO or SET SCHEMA moves, or NULL for another command. */
 static const RangeVar *
 watch_ddl_moved(Node *statement)
@@ -272,6 +294,7 @@ watch_ddl_before(Node *statement)
 			if (watch_ddl_concerns((AlterTableStmt *) statement, &ddl))
 				ddl.tables = watch_ddl_tables((AlterTableStmt *) statement);
 			watch_ddl_check_types((AlterTableStmt *) statement, ddl.tables);
+			watch_ddl_note_shapes(&ddl);
 			break;
 		case T_RenameStmt:
 		case T_AlterObjectSchemaStmt:
@@ -476,6 +499,7 @@ watch_ddl_rename_columns(Oid relation)
 
 		foreach (cell, watch_list(lfirst_oid(table)))
 			watch_carry(lfirst(cell));
+		watch_note_shape(lfirst_oid(table));
 	}
 }
 
@@ -491,6 +515,7 @@ watch_ddl_after(WatchDdl *ddl)
 		watch_ddl_tell_moved(ddl->moved);
 	if (OidIsValid(ddl->renamed))
 		watch_ddl_rename_columns(ddl->renamed);
+	watch_ddl_note_shapes(ddl);
 	if (OidIsValid(ddl->triggered) && !IsBinaryUpgrade)
 	{
 		Oid trigger = get_trigger_oid(ddl->triggered, ddl->trigger, true);

@@ -52,7 +52,7 @@ watch_reset(const Watch *watch, const char *reason)
 	appendStringInfo(&text, "%s\"", reason);
 
 	pending_append_held();
-	(void) pending_append(&head, text.data, 0, text.len);
+	(void) pending_append(&head, text.data, 0, text.len, NULL, 0);
 	pfree(head.buf.data);
 	pfree(text.data);
 }
