@@ -1,5 +1,6 @@
 """A temporary server with the settings of all benchmarks, and the cost of its processes."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,8 +75,8 @@ def wakeups(pids):
     return total
 
 
-def memory_kb(pid, field="VmRSS"):
-    """A field of /proc/PID/status, in kB."""
+def process_status(pid, field):
+    """A number in /proc/PID/status: of memory in kB."""
     with open("/proc/%d/status" % pid, encoding="ascii") as file:
         for line in file:
             if line.startswith(field + ":"):
@@ -190,14 +191,19 @@ class Cluster:
     # ---------------- processes ----------------
 
     def _titles(self):
-        """Yield pid and title of the processes in this data directory."""
-        for name in os.listdir("/proc"):
-            try:
-                if name.isdigit() and os.readlink("/proc/%s/cwd" % name) == self.data:
-                    with open("/proc/%s/cmdline" % name, "rb") as file:
-                        yield int(name), file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-            except OSError:
-                continue
+        """Yield pid and title of the postmaster and its descendants (proc(5), stat)."""
+        children = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError), open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
+                parent = int(file.read().rsplit(")", 1)[1].split()[1])
+                children.setdefault(parent, []).append(int(name))
+        pids = [self.postmaster.pid]
+        for pid in pids:
+            pids += children.get(pid, [])
+            with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as file:
+                title = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+                if title:  # a process that has ended has none
+                    yield pid, title
 
     def processes(self):
         """The pids of all processes of the server."""
@@ -206,17 +212,13 @@ class Cluster:
     def gateways(self):
         return sorted(pid for pid, title in self._titles() if title.startswith("pg_notifyd: gateway"))
 
-    def children(self):
-        """The postmaster's children, including those that have ended and that it has not waited for yet."""
-        children = []
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
-                    if int(file.read().rsplit(")", 1)[1].split()[1]) == self.postmaster.pid:
-                        children.append(int(name))
-            except OSError:
-                continue
-        return children
+    def set_sandbox(self, value):
+        """Change pg_notifyd.sandbox, and wait for the gateways that obey it."""
+        self.set(sandbox=value)
+        filtered = 0 if value == "off" else 2  # proc(5), status: Seccomp
+        wait_until(lambda: {process_status(pid, "Seccomp") for pid in self.gateways()} == {filtered}, 30,
+                   "gateways with sandbox = %s" % value)
+        self.wait_healthy()
 
     def spent(self):
         """The processor time of all processes of the server so far, including ended ones (proc(5), stat)."""

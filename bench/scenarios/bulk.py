@@ -3,7 +3,7 @@ sessions' events meanwhile notice of it."""
 
 import threading
 
-from cluster import memory_kb
+from cluster import process_status
 from programs import SUBSCRIBE, Program
 
 TITLE = "Bulk: INSERT … SELECT of %s rows"
@@ -20,7 +20,7 @@ class Peak(threading.Thread):
 
     def run(self):
         while not self.over.wait(0.005):
-            self.kb = max(self.kb, memory_kb(self.pid, "RssAnon"))
+            self.kb = max(self.kb, process_status(self.pid, "RssAnon"))
 
 
 def insert(bench, table, rows):

@@ -4,7 +4,7 @@ the server does when nobody is connected at all."""
 import os
 import signal
 
-from cluster import cpu_seconds, memory_kb, wait_until, wakeups
+from cluster import cpu_seconds, process_status, wait_until, wakeups
 from programs import SUBSCRIBE, Program
 
 TITLE = "Idle connections: %s of them, subscribed"
@@ -71,13 +71,13 @@ def run(bench, figures):
         gateways = fresh_gateway(bench)
         bench.sleep(2)  # until the clock that whoever asked for its health has set going stands still again
         rest(bench, figures, "nobody connected", seconds)
-        before = sum(memory_kb(pid) for pid in gateways)
+        before = sum(process_status(pid, "VmRSS") for pid in gateways)
         with Program([bench.program("client"), "-p", str(cluster.port), "-n", str(clients), "-s",
                       SUBSCRIBE % "quiet"]) as client:
             ready = client.ready
             bench.sleep(2)
             figures.add("memory of the gateway for a connection", "kB",
-                        (sum(memory_kb(pid) for pid in gateways) - before) / clients)
+                        (sum(process_status(pid, "VmRSS") for pid in gateways) - before) / clients)
             figures.add("connected", "connections/s", clients / ready["open"])
             figures.add("connected and subscribed", "connections/s", clients / ready["answered"])
             rest(bench, figures, "all connected, keepalive off", seconds)
