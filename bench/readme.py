@@ -10,6 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 # The rows of the summary: text, benchmark, figure, and the figure that it is divided by.
 IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
+PROCESSOR = ": processor, gateway and feed"
 NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
 REQUIREMENTS = [
     ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all events; to the unwatched table",
@@ -90,6 +91,16 @@ REQUIREMENTS = [
     ("the same; to a bare loop that sends as many pings and reads the answers", "idle", "pings of keepalive: gateway",
      "pings by the bare loop"),
     ("10,000 idle connections: how fast they connect", "idle", "connected", None),
+    ("a connection without a token, handshake to the answer to its first subscribe: processor time of gateway and feed",
+     "connect", "no token" + PROCESSOR, None),
+] + [
+    ("the same with a token, %s; to that without" % algorithm, "connect", algorithm + PROCESSOR, "no token" + PROCESSOR)
+    for algorithm in ("HS256", "ES256", "EdDSA", "RS256")
+] + [
+    ("the gateway in its sandbox, to one without: fan-out, saturated", "sandbox", "sandbox: fan-out", "no sandbox: fan-out"),
+    ("the same: processor time for a message", "sandbox", "sandbox: fan-out, processor", "no sandbox: fan-out, processor"),
+    ("the same: processor time for a connection", "sandbox", "sandbox: connecting, processor",
+     "no sandbox: connecting, processor"),
     ("replay of 1,000,000 events to one client", "replay", "pg_notifyd", None),
     ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
     ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
@@ -97,12 +108,13 @@ REQUIREMENTS = [
     ("no clients: wakeups of the feed", "idle", "nobody connected: feed, wakeups", None),
 ]
 
-NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
+NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
+         "replay", "slow"]
 
 HEAD = """# Benchmarks
 
-`make bench` runs all benchmarks, `make bench-NAME` runs one: %s. They take about 50 minutes on two
-cores. `QUICK=1` runs everything small in 2 minutes, to check that it works, and writes no results; `ROUNDS=n` sets the
+`make bench` runs all benchmarks, `make bench-NAME` runs one: %s. They take about an hour on two
+cores. `QUICK=1` runs everything small in 3 minutes, to check that it works, and writes no results; `ROUNDS=n` sets the
 number of runs. Each prints all of its figures and writes `results/NAME.json` and `results/NAME.svg`. `bench/readme.py`
 makes this page from them.
 

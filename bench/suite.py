@@ -24,7 +24,8 @@ from cluster import Cluster  # noqa: E402
 from programs import Peer, Writers  # noqa: E402
 from report import Figures  # noqa: E402
 
-NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "replay", "slow"]
+NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
+         "replay", "slow"]
 
 
 class Bench:
