@@ -6,7 +6,7 @@
 #	make test-packages						Debian packages in a chroot, see test/packages
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
-#	make fuzz								random tokens and key files, SECONDS=60; needs clang
+#	make fuzz								random tokens, key files and filters, SECONDS=60; needs clang
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
 #	make deb								Debian packages into build-deb/, see debian/build
@@ -128,21 +128,22 @@ $(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(B
 
 # Those modules of the extension that need nothing of PostgreSQL.
 UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,access/json_slice access/jws access/jws_key base/backoff base/feed_life \
-	feed/feed_body feed/feed_due feed/throttle launcher/gateway_life launcher/pulse)
+	feed/feed_body feed/feed_due feed/throttle filter/filter_parse launcher/gateway_life launcher/pulse)
 
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka -lcrypto
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
 
-# Random input for what reads tokens and key files, with libFuzzer. New inputs are kept in build/corpus.
+# Random input for what reads tokens, key files and filters, with libFuzzer. New inputs are kept in build/corpus.
 FUZZ_CC = clang-14
 SECONDS = 60
 
 fuzz:
 	@mkdir -p $(BUILD)/corpus
 	$(FUZZ_CC) -std=gnu11 -g -O1 -D_GNU_SOURCE -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $(BUILD)/fuzz_jws test/unit/fuzz_jws.c $(wildcard src/ext/access/j*.c) -lcrypto
+		-o $(BUILD)/fuzz_jws test/unit/fuzz_jws.c test/unit/fuzz_filter.c $(wildcard src/ext/access/j*.c) \
+		src/ext/filter/filter_parse.c -lcrypto
 	$(BUILD)/fuzz_jws -max_total_time=$(SECONDS) -max_len=16384 $(BUILD)/corpus test/fixtures/tokens
 
 # The benchmarks' programs

@@ -11,4 +11,7 @@ extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* The same for text that may be JSON. */
 extern void fuzz_json(const char *text, size_t length);
 
+/* The part for filters: aborts if a contract of filter_parse.h does not hold. */
+extern void fuzz_filter(const char *text, size_t length);
+
 #endif /* FUZZ_JWS_H */

@@ -13,6 +13,8 @@
 #include "nodes/bitmapset.h"
 #include "nodes/nodes.h"
 
+#include "ext/filter/filter_parse.h"
+
 /*
  * The event's context and a message's payload, as attribute numbers of Vars of type jsonb that are
  * no columns. They are below those of PostgreSQL's system columns.
@@ -39,5 +41,26 @@ typedef struct FilterExpression
 	Bitmapset *columns; /* attribute numbers minus FirstLowInvalidHeapAttributeNumber */
 	bool uses_context;
 } FilterExpression;
+
+typedef enum FilterResult
+{
+	FILTER_TYPED,
+	FILTER_NO_COLUMN, /* the relation, or the event, does not have a column of the filter */
+	FILTER_REFUSED,   /* a value or operator does not fit its column */
+} FilterResult;
+
+/*
+ * Resolve a filter's columns, operators and values for a relation; for InvalidOid, for messages,
+ * whose only column is "payload". "context" is the context of the event, unless the relation has a
+ * column of that name. Columns outside of this set (NULL: all), numbered as in
+ * FilterExpression.columns, count as absent. Operators are those of the column's type, whatever the
+ * search_path.
+ *
+ * The result is in the current memory context. Without one, sets *error to a message that names the
+ * column, in the server's encoding. Needs a transaction. Takes no lock on the relation.
+ */
+extern FilterResult
+filter_expression(const FilterNode *filter, Oid relation, const Bitmapset *columns,
+				  FilterExpression **result, char **error);
 
 #endif /* PG_NOTIFYD_FILTER_H */

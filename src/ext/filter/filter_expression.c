@@ -1,0 +1,419 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter_expression.c
+ *	  Makes an expression of a filter, with PostgreSQL's parser.
+ *
+ * A value is an unknown literal to the parser, as a string in SQL is, so it becomes a constant of
+ * the type that the column's operator needs. Afterwards each constant that is a value is replaced
+ * by a parameter. Filters that differ only in values so have the same expression.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
+#include "parser/parse_collate.h"
+#include "parser/parse_node.h"
+#include "parser/parse_oper.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+
+#include "ext/filter/filter.h"
+
+/* Marks the constants that are values. coerce_type() keeps a constant's location (parse_coerce.c). */
+#define FILTER_VALUE_LOCATION 1
+
+typedef struct FilterTyping
+{
+	ParseState *pstate;
+	Oid relation;
+	const Bitmapset *columns; /* that exist; NULL: all */
+	FilterExpression *result;
+	const char *column; /* of the present condition */
+	bool no_column;     /* it does not exist */
+} FilterTyping;
+
+static Node *filter_type_node(FilterTyping *typing, const FilterNode *node);
+
+static char *
+filter_server(const char *utf8)
+{
+	return pg_any_to_server(utf8, (int) strlen(utf8), PG_UTF8);
+}
+
+/* ---------------- columns ---------------- */
+
+static Node *
+filter_pseudo_column(AttrNumber attnum)
+{
+	return (Node *) makeVar(1, attnum, JSONBOID, -1, InvalidOid, 0);
+}
+
+static Node *
+filter_type_column(FilterTyping *typing)
+{
+	HeapTuple tuple = NULL;
+	Form_pg_attribute attribute;
+	Var *var;
+	int member;
+
+	if (OidIsValid(typing->relation))
+		tuple = SearchSysCacheAttName(typing->relation, typing->column);
+	if (!HeapTupleIsValid(tuple))
+	{
+		if (strcmp(typing->column, "context") == 0)
+		{
+			typing->result->uses_context = true;
+			return filter_pseudo_column(FILTER_CONTEXT_ATTNUM);
+		}
+		if (strcmp(typing->column, "payload") == 0 && !OidIsValid(typing->relation))
+			return filter_pseudo_column(FILTER_PAYLOAD_ATTNUM);
+		typing->no_column = true;
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN),
+				errmsg("column \"%s\" does not exist", typing->column));
+	}
+	attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+	member = attribute->attnum - FirstLowInvalidHeapAttributeNumber;
+	if (attribute->attnum < 0 ||
+		(typing->columns != NULL && !bms_is_member(member, typing->columns)))
+	{
+		ReleaseSysCache(tuple);
+		typing->no_column = true;
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_COLUMN),
+				errmsg("column \"%s\" is not in the events", typing->column));
+	}
+	var = makeVar(1, attribute->attnum, attribute->atttypid, attribute->atttypmod,
+				  attribute->attcollation, 0);
+	typing->result->columns = bms_add_member(typing->result->columns, member);
+	ReleaseSysCache(tuple);
+	return (Node *) var;
+}
+
+/* ---------------- operators ---------------- */
+
+/*
+ * The qualified name of an operator with this left operand and a literal: in the schema of the
+ * operand's type if there is one for just this type, as extensions have them, and otherwise in
+ * pg_catalog.
+ */
+static List *
+filter_find_operator(FilterTyping *typing, FilterOperator op, const char *name, Oid left)
+{
+	Oid base = getBaseType(left);
+	HeapTuple type = SearchSysCache1(TYPEOID, ObjectIdGetDatum(base));
+	Oid schema = PG_CATALOG_NAMESPACE;
+	List *qualified;
+	Operator found;
+
+	if (HeapTupleIsValid(type))
+	{
+		schema = ((Form_pg_type) GETSTRUCT(type))->typnamespace;
+		ReleaseSysCache(type);
+	}
+	if (schema != PG_CATALOG_NAMESPACE)
+	{
+		bool own;
+
+		qualified = list_make2(makeString(get_namespace_name(schema)), makeString(pstrdup(name)));
+		found = oper(typing->pstate, qualified, base, UNKNOWNOID, true, -1);
+		own = found != NULL && ((Form_pg_operator) GETSTRUCT(found))->oprleft == base;
+		if (found != NULL)
+			ReleaseSysCache(found);
+		if (own)
+			return qualified;
+	}
+	qualified = list_make2(makeString("pg_catalog"), makeString(pstrdup(name)));
+	found = oper(typing->pstate, qualified, left, UNKNOWNOID, true, -1);
+	if (found == NULL)
+		ereport(ERROR, errcode(ERRCODE_UNDEFINED_FUNCTION),
+				errmsg("column \"%s\" has a value of type %s, which has no operator \"%s\"",
+					   typing->column, format_type_be(left), filter_operator_name(op)));
+	ReleaseSysCache(found);
+	return qualified;
+}
+
+/* A step into a JSON value. Values of other types are converted to jsonb. */
+static Node *
+filter_type_step(FilterTyping *typing, Node *value, const FilterStep *step)
+{
+	Oid type = getBaseType(exprType(value));
+	Const *operand;
+	List *name;
+
+	if (type != JSONOID && type != JSONBOID)
+		value = (Node *) makeFuncExpr(F_TO_JSONB, JSONBOID, list_make1(value), InvalidOid,
+									  InvalidOid, COERCE_EXPLICIT_CALL);
+	if (step->is_index)
+		operand = makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(step->index),
+							false, true);
+	else
+		operand = makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+							CStringGetTextDatum(filter_server(step->key)), false, false);
+	name = list_make2(makeString("pg_catalog"), makeString(step->as_text ? "->>" : "->"));
+	return (Node *) make_op(typing->pstate, name, value, (Node *) operand, NULL, -1);
+}
+
+/* ---------------- values ---------------- */
+
+static Node *
+filter_literal(const char *text)
+{
+	Const *value = makeConst(UNKNOWNOID, -1, InvalidOid, -2, CStringGetDatum(text), false, false);
+
+	value->location = FILTER_VALUE_LOCATION;
+	return (Node *) value;
+}
+
+/* The pattern of "like": an asterisk stands for a percent sign. */
+static char *
+filter_pattern(const char *value)
+{
+	char *pattern = filter_server(value);
+
+	if (pattern == value)
+		pattern = pstrdup(value);
+	for (char *c = pattern; (c = strchr(c, '*')) != NULL;)
+		*c = '%';
+	return pattern;
+}
+
+/* The list of "in" as text of an array. */
+static const char *
+filter_array(const FilterItem *items)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, '{');
+	for (const FilterItem *item = items; item != NULL; item = item->next)
+	{
+		if (text.len > 1)
+			appendStringInfoChar(&text, ',');
+		appendStringInfoChar(&text, '"');
+		for (const char *c = filter_server(item->text); *c != '\0'; c++)
+		{
+			if (*c == '"' || *c == '\\')
+				appendStringInfoChar(&text, '\\');
+			appendStringInfoChar(&text, *c);
+		}
+		appendStringInfoChar(&text, '"');
+	}
+	appendStringInfoChar(&text, '}');
+	return text.data;
+}
+
+/* ---------------- conditions ---------------- */
+
+static Node *
+filter_type_is(FilterTyping *typing, Node *left, const char *value)
+{
+	static const struct
+	{
+		const char *value;
+		bool null;
+		int test;
+	} tests[] = {
+		{"null", true, IS_NULL},    {"not_null", true, IS_NOT_NULL}, {"true", false, IS_TRUE},
+		{"false", false, IS_FALSE}, {"unknown", false, IS_UNKNOWN},
+	};
+
+	for (int i = 0; i < (int) lengthof(tests); i++)
+	{
+		if (pg_strcasecmp(value, tests[i].value) != 0)
+			continue;
+		if (tests[i].null)
+		{
+			NullTest *test = makeNode(NullTest);
+
+			test->arg = (Expr *) left;
+			test->nulltesttype = tests[i].test;
+			test->argisrow = type_is_rowtype(exprType(left));
+			test->location = -1;
+			return (Node *) test;
+		}
+		else
+		{
+			BooleanTest *test = makeNode(BooleanTest);
+
+			if (getBaseType(exprType(left)) != BOOLOID)
+				ereport(ERROR, errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" is not a boolean", typing->column));
+			test->arg = (Expr *) left;
+			test->booltesttype = tests[i].test;
+			test->location = -1;
+			return (Node *) test;
+		}
+	}
+	ereport(ERROR, errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("operator \"is\" of column \"%s\" needs null, not_null, true, false or unknown",
+				   typing->column));
+	return NULL;
+}
+
+static Node *
+filter_type_condition(FilterTyping *typing, const FilterNode *node)
+{
+	ParseState *pstate = typing->pstate;
+	const char *value;
+	List *name;
+	Node *left;
+	Node *condition;
+
+	typing->column = filter_server(node->column);
+	left = filter_type_column(typing);
+	for (const FilterStep *step = node->path; step != NULL; step = step->next)
+		left = filter_type_step(typing, left, step);
+	if (node->op == FILTER_IS)
+		return filter_type_is(typing, left, node->value);
+
+	name = filter_find_operator(typing, node->op, filter_operator_sql(node->op), exprType(left));
+	if (node->op == FILTER_IN)
+		value = filter_array(node->items);
+	else if (node->op == FILTER_LIKE || node->op == FILTER_ILIKE)
+		value = filter_pattern(node->value);
+	else
+		value = filter_server(node->value);
+	if (node->op == FILTER_IN || node->quantifier != FILTER_ONE)
+		return (Node *) make_scalar_array_op(pstate, name, node->quantifier != FILTER_ALL, left,
+											 filter_literal(value), -1);
+	condition = (Node *) make_op(pstate, name, left, filter_literal(value), NULL, -1);
+	if (node->op == FILTER_ISDISTINCT)
+		NodeSetTag(condition, T_DistinctExpr);
+	return condition;
+}
+
+static Node *
+filter_type_list(FilterTyping *typing, const FilterNode *node)
+{
+	List *members = NIL;
+
+	for (const FilterNode *member = node->first; member != NULL; member = member->next)
+		members = lappend(members, filter_type_node(typing, member));
+	if (list_length(members) == 1)
+		return linitial(members);
+	return (Node *) makeBoolExpr(node->kind == FILTER_AND ? AND_EXPR : OR_EXPR, members, -1);
+}
+
+static Node *
+filter_type_node(FilterTyping *typing, const FilterNode *node)
+{
+	Node *condition = node->kind == FILTER_CONDITION ? filter_type_condition(typing, node)
+													 : filter_type_list(typing, node);
+
+	condition = coerce_to_boolean(typing->pstate, condition, "filter");
+	if (node->negated)
+		condition = (Node *) makeBoolExpr(NOT_EXPR, list_make1(condition), -1);
+	return condition;
+}
+
+/* ---------------- parameters ---------------- */
+
+static Node *
+filter_replace_values(Node *node, void *context)
+{
+	FilterExpression *result = context;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Const) && ((Const *) node)->location == FILTER_VALUE_LOCATION)
+	{
+		Const *constant = (Const *) node;
+		Param *param = makeNode(Param);
+		FilterValue *value;
+
+		if (result->nvalues % 8 == 0)
+			result->values =
+				result->values == NULL
+					? palloc(8 * sizeof(FilterValue))
+					: repalloc(result->values, (result->nvalues + 8) * sizeof(FilterValue));
+		value = &result->values[result->nvalues++];
+		value->type = constant->consttype;
+		value->typmod = constant->consttypmod;
+		value->collation = constant->constcollid;
+		value->value = constant->constvalue;
+		value->isnull = constant->constisnull;
+		param->paramkind = PARAM_EXTERN;
+		param->paramid = result->nvalues;
+		param->paramtype = constant->consttype;
+		param->paramtypmod = constant->consttypmod;
+		param->paramcollid = constant->constcollid;
+		param->location = -1;
+		return (Node *) param;
+	}
+	return expression_tree_mutator(node, filter_replace_values, context);
+}
+
+static void
+filter_type(FilterTyping *typing, const FilterNode *filter)
+{
+	FilterExpression *result = typing->result;
+	Node *condition = filter_type_node(typing, filter);
+
+	assign_expr_collations(typing->pstate, condition);
+	result->expression = filter_replace_values(condition, result);
+	result->form = nodeToString(result->expression);
+}
+
+/* A message for the error that was caught. Values in it are the filter's own. */
+static char *
+filter_message(const FilterTyping *typing, const ErrorData *error)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION && typing->column != NULL)
+		return psprintf("column \"%s\": %s", typing->column, error->message);
+	return pstrdup(error->message);
+}
+
+FilterResult
+filter_expression(const FilterNode *filter, Oid relation, const Bitmapset *columns,
+				  FilterExpression **result, char **error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	FilterTyping typing = {.relation = relation, .columns = columns};
+	ErrorData *volatile caught = NULL;
+
+	typing.pstate = make_parsestate(NULL);
+	typing.result = palloc0(sizeof(FilterExpression));
+
+	/* Functions of types raise errors for wrong values. */
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		filter_type(&typing, filter);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		caught = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+
+	if (caught == NULL)
+	{
+		*result = typing.result;
+		return FILTER_TYPED;
+	}
+	if (ERRCODE_TO_CATEGORY(caught->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(caught);
+	*error = filter_message(&typing, caught);
+	return typing.no_column ? FILTER_NO_COLUMN : FILTER_REFUSED;
+}
