@@ -296,6 +296,12 @@ extern void log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *a
 extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
 
 /*
+ * The event's text, event_length bytes without a NUL. It is in the row, or is copied to the current
+ * memory context.
+ */
+extern const char *log_text(const LogEvent *event);
+
+/*
  * The event's hidden values, hidden_length bytes; not aligned. They are in the row, or are copied to
  * the current memory context. NULL if there are none.
  */

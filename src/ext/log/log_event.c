@@ -56,6 +56,17 @@ log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
 }
 
 const char *
+log_text(const LogEvent *event)
+{
+	struct varlena *value = (struct varlena *) DatumGetPointer(event->event);
+
+	if (!VARATT_IS_EXTERNAL(value) && !VARATT_IS_COMPRESSED(value))
+		return VARDATA_ANY(value) + event->event_offset;
+	return VARDATA_ANY(PG_DETOAST_DATUM_SLICE(event->event, (int32) event->event_offset,
+											  (int32) event->event_length));
+}
+
+const char *
 log_hidden(const LogEvent *event)
 {
 	if (event->hidden_length == 0)
