@@ -1,6 +1,8 @@
 /* The hub with events of several frames, subscriptions that move between streams, and their ends. */
 #include "play.h"
 
+#include "gateway/protocol/jsonrpc.h"
+
 #define SUBSCRIBE_TO_A "{\"id\":9,\"method\":\"subscribe\",\"channel\":\"a\"}"
 
 /* One of the frames of an event, for one stream. */
@@ -177,25 +179,103 @@ test_selection(void **state)
 	Database *database = play_hello(&play_link_a, 1, 100);
 	PlayPipe pipe;
 	Session *session = play_open(database, &pipe);
-	Selection *selection = calloc(1, sizeof(Selection));
 	const WireSubscribe *sent = &play_sent[0].u.subscribe;
 
 	(void) state;
-	assert_non_null(selection);
 	subscribe(session, &pipe, 1);
 	assert_int_equal(sent->filter.len, 0);
 	assert_int_equal(sent->has_columns, 0);
-	selection->filter = play_bytes("id=eq.7");
-	selection->has_columns = true;
-	selection->columns = (WireBytes){.data = "\2\0\0\0id", .len = 6};
-	LIST_FIRST(&play_client(session)->subscriptions)->selection = selection;
-	hub_lost(database);
+	play_receive(session, "{\"method\":\"unsubscribe\",\"channel\":\"a\"}");
+	play_subscribe(session,
+				   "{\"method\":\"subscribe\",\"channel\":\"a\",\"filter\":\"id=eq.7\","
+				   "\"columns\":[\"id\",\"b\"]}",
+				   1, false, 100);
+	for (int i = 0; i < 2; i++)
+	{
+		assert_int_equal(sent->filter.len, 7);
+		assert_memory_equal(sent->filter.data, "id=eq.7", 7);
+		assert_int_equal(sent->has_columns, 1);
+		assert_int_equal(sent->columns.len, 11);
+		assert_memory_equal(sent->columns.data, "\2\0\0\0id\1\0\0\0b", 11);
+		hub_lost(database);
+		play_nsent = 0;
+		play_hello(&play_link_b, 1, 100);
+		assert_int_equal(play_nsent, 1);
+	}
+}
+
+#define SUBSCRIBE_TAGGED(tag, filter)                                                              \
+	"{\"id\":9,\"method\":\"subscribe\",\"channel\":\"a\",\"tag\":\"" tag                          \
+	"\",\"filter\":\"" filter "\"}"
+
+/* A client has several subscriptions to a channel, and their tags in what it gets. */
+static void
+test_tags(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_connect(database, &jsonrpc_protocol, "test", &pipe);
+	uint32_t first;
+
+	(void) state;
+	subscribe(session, &pipe, 1);
+	first = play_subscribe(session, SUBSCRIBE_TAGGED("x", "a=eq.1"), 2, false, 100);
+	play_expect(&pipe, 1, "\"result\":{\"channel\":\"a\",\"tag\":\"x\",\"position\":\"1-100\"}}");
+	play_subscribe(session, SUBSCRIBE_TAGGED("y", "a=eq.2"), 2, false, 100);
+	play_expect(&pipe, 1, "\"tag\":\"y\",\"position\":\"1-100\"}}");
+	play_receive(session, SUBSCRIBE_TAGGED("x", "a=eq.1"));
+	play_expect(&pipe, 1, "\"already subscribed\",\"data\":{\"channel\":\"a\",\"tag\":\"x\"}}}");
+
+	part(database, 1, 101, 1, "{\"n\":1}");
+	part(database, 2, 101, 0, "{\"n\":2}");
+	play_expect(&pipe, 1, "\"params\":{\"n\":1}}");
+	play_expect(&pipe, 1, "\"params\":{\"tag\":\"y\",\"n\":2}}");
+	play_expect(&pipe, 1, "\"params\":{\"tag\":\"x\",\"n\":2}}");
+	play_reset(database, first, 102, "why");
+	play_expect(
+		&pipe, 1,
+		"\"params\":{\"channel\":\"a\",\"tag\":\"x\",\"reason\":\"why\",\"position\":\"1-102\"}}");
+
+	/* By tag or filter; the channel alone stands for all of them. */
 	play_nsent = 0;
-	play_hello(&play_link_b, 1, 100);
+	play_receive(session, "{\"id\":1,\"method\":\"unsubscribe\",\"channel\":\"a\",\"tag\":\"z\"}");
+	play_expect(&pipe, 1, "\"not subscribed\",\"data\":{\"channel\":\"a\",\"tag\":\"z\"}}}");
+	play_receive(session,
+				 "{\"id\":1,\"method\":\"unsubscribe\",\"channel\":\"a\",\"filter\":\"a=eq.1\"}");
+	play_expect(&pipe, 1, "\"result\":{\"channel\":\"a\"}}");
+	play_expect_end(0, first);
 	assert_int_equal(play_nsent, 1);
-	assert_string_equal(sent->filter.data, "id=eq.7");
-	assert_int_equal(sent->has_columns, 1);
-	assert_int_equal(sent->columns.len, 6);
+	play_receive(session, "{\"id\":1,\"method\":\"unsubscribe\",\"channel\":\"a\"}");
+	play_expect(&pipe, 1, "\"result\":{\"channel\":\"a\"}}");
+	assert_int_equal(play_nsent, 3);
+	assert_int_equal(play_sessions.stats.subscriptions, 0);
+}
+
+/* A client that is closed in the middle of an event has a second subscription in the stream. */
+static void
+test_closed_between(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	PlayPipe other;
+	Session *session = play_open(database, &pipe);
+	char body[500];
+
+	(void) state;
+	subscribe(play_open(database, &other), &other, 1);
+	play_subscribe(session, SUBSCRIBE_TAGGED("x", "a=eq.1"), 1, false, 100);
+	play_subscribe(session, SUBSCRIBE_TAGGED("y", "a=eq.01"), 1, false, 100);
+	play_expect(&pipe, 1, "\"tag\":\"x\",\"position\":\"1-100\"}}");
+	play_expect(&pipe, 1, "\"tag\":\"y\",\"position\":\"1-100\"}}");
+	snprintf(body, sizeof(body), "{\"t\":\"%s\"}", play_text(300));
+	pipe.blocked = true;
+	part(database, 1, 101, 0, body);
+	pipe.broken = true;
+	pipe.blocked = false;
+	part(database, 1, 102, 0, body);
+	assert_int_equal(play_sessions.stats.subscriptions, 1);
+	play_expect(&other, 1, body);
+	play_expect(&other, 1, body);
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
@@ -204,9 +284,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_more),          TEST(test_moved),
-		TEST(test_moved_lagging), TEST(test_subscription_ended),
-		TEST(test_selection),
+		TEST(test_more),           TEST(test_moved),
+		TEST(test_moved_lagging),  TEST(test_subscription_ended),
+		TEST(test_selection),      TEST(test_tags),
+		TEST(test_closed_between),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

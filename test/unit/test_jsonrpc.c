@@ -12,6 +12,12 @@
 		.data = (s), .len = sizeof(s) - 1                                                          \
 	}
 
+#define NAME(s)                                                                                    \
+	(ProtocolName)                                                                                 \
+	{                                                                                              \
+		.channel = BYTES(s)                                                                        \
+	}
+
 static const WirePosition position = {3, 42};
 
 /* Check the text of a frame with one fragment, and free the frame. */
@@ -117,17 +123,70 @@ test_messages(void **state)
 	expect_text(jsonrpc_protocol.event(&event),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"id\":42}}");
 	expect_text(
-		jsonrpc_protocol.result(REQUEST_SUBSCRIBE, "1", BYTES("c"), position),
+		jsonrpc_protocol.result(REQUEST_SUBSCRIBE, "1", NAME("c"), position),
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"channel\":\"c\",\"position\":\"3-42\"}}");
-	expect_text(jsonrpc_protocol.result(REQUEST_UNSUBSCRIBE, "\"x\"", BYTES("c"), position),
+	expect_text(jsonrpc_protocol.result(REQUEST_UNSUBSCRIBE, "\"x\"", NAME("c"), position),
 				"{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":{\"channel\":\"c\"}}");
-	expect_text(jsonrpc_protocol.result(REQUEST_PING, "null", BYTES(""), position),
+	expect_text(jsonrpc_protocol.result(REQUEST_PING, "null", NAME(""), position),
 				"{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":{\"position\":\"3-42\"}}");
-	expect_text(jsonrpc_protocol.reset(BYTES("c"), BYTES("too old"), position),
+	expect_text(jsonrpc_protocol.reset(NAME("c"), BYTES("too old"), position),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"reset\",\"params\":{\"channel\":\"c\","
 				"\"reason\":\"too old\",\"position\":\"3-42\"}}");
 	expect_text(jsonrpc_protocol.position(position),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"3-42\"}}");
+}
+
+/* Filter, columns and tag of a subscription; null is as if the parameter were not there. */
+static void
+test_selection(void **state)
+{
+	static const char text[] = "{\"method\":\"subscribe\",\"channel\":\"c\",\"filter\":\"a=eq.1\","
+							   "\"columns\":[\"a\",\"b\"],\"tag\":\"t\"}";
+	static const char nulls[] = "{\"method\":\"unsubscribe\",\"params\":{\"channel\":\"c\","
+								"\"filter\":null,\"columns\":null,\"tag\":null}}";
+	static const char empty[] = "{\"method\":\"subscribe\",\"channel\":\"c\",\"columns\":[]}";
+	static const char *const bad[][2] = {
+		{"\"filter\":\"\"",
+		 "filter must be a string of 1 to 8192 bytes\",\"data\":{\"parameter\":\"filter"},
+		{"\"filter\":7",
+		 "filter must be a string of 1 to 8192 bytes\",\"data\":{\"parameter\":\"filter"},
+		{"\"columns\":\"a\"", "columns must be an array of names, of at most 8192 "
+							  "bytes\",\"data\":{\"parameter\":\"columns"},
+		{"\"columns\":[\"\"]", "columns must be an array of names, of at most 8192 "
+							   "bytes\",\"data\":{\"parameter\":\"columns"},
+		{"\"tag\":[]", "tag must be a string of 1 to 63 bytes\",\"data\":{\"parameter\":\"tag"},
+	};
+	Request request;
+	Frame *answer;
+
+	(void) state;
+	assert_true(jsonrpc_protocol.parse(text, sizeof(text) - 1, &request, &answer));
+	assert_int_equal(request.selection->filter.len, 6);
+	assert_memory_equal(request.selection->filter.data, "a=eq.1", 6);
+	assert_true(request.selection->has_columns);
+	assert_int_equal(request.selection->columns.len, 10);
+	assert_memory_equal(request.selection->columns.data, "\1\0\0\0a\1\0\0\0b", 10);
+	assert_int_equal(request.selection->tag.len, 1);
+	request_free(&request);
+	assert_true(jsonrpc_protocol.parse(nulls, sizeof(nulls) - 1, &request, &answer));
+	assert_null(request.selection);
+	request_free(&request);
+	assert_true(jsonrpc_protocol.parse(empty, sizeof(empty) - 1, &request, &answer));
+	assert_true(request.selection->has_columns);
+	assert_int_equal(request.selection->columns.len, 0);
+	request_free(&request);
+	for (size_t i = 0; i < UNIT_COUNT(bad); i++)
+	{
+		char message[200];
+		char expected[300];
+
+		snprintf(message, sizeof(message),
+				 "{\"id\":1,\"method\":\"subscribe\",\"channel\":\"c\",%s}", bad[i][0]);
+		snprintf(expected, sizeof(expected),
+				 "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"%s\"}}}",
+				 bad[i][1]);
+		expect_no_request(message, expected);
+	}
 }
 
 /* Each reason has its code; an unknown one is an internal error. */
@@ -157,11 +216,11 @@ test_refusals(void **state)
 				 "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":%d,\"message\":\"no\",\"data\":"
 				 "{\"channel\":\"c\"}}}",
 				 codes[i].code);
-		expect_text(jsonrpc_protocol.refusal("1", (ProtocolReason) codes[i].reason, BYTES("no"),
-											 BYTES("c")),
-					text);
+		expect_text(
+			jsonrpc_protocol.refusal("1", (ProtocolReason) codes[i].reason, BYTES("no"), NAME("c")),
+			text);
 	}
-	expect_text(jsonrpc_protocol.refusal(NULL, PROTOCOL_NOT_PERMITTED, BYTES("no"), BYTES("c")),
+	expect_text(jsonrpc_protocol.refusal(NULL, PROTOCOL_NOT_PERMITTED, BYTES("no"), NAME("c")),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"error\",\"params\":{\"code\":-32003,"
 				"\"message\":\"no\",\"data\":{\"channel\":\"c\"}}}");
 }
@@ -172,7 +231,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_subscribe), cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_failures),  cmocka_unit_test(test_messages),
-		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_selection),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,31 +37,32 @@ tiny_event(const ProtocolEvent *event)
 	char head[64];
 
 	tiny_built++;
-	snprintf(head, sizeof(head), "%s %.*s %llu ", wire_op_name(event->op), (int) event->channel.len,
-			 event->channel.data, (unsigned long long) event->position.id);
+	snprintf(head, sizeof(head), "%s %.*s %llu ", wire_op_name(event->op),
+			 (int) event->name.channel.len, event->name.channel.data,
+			 (unsigned long long) event->position.id);
 	return tiny_frame(head, event->body);
 }
 
 static Frame *
-tiny_result(RequestMethod method, const char *id, WireBytes channel, WirePosition position)
+tiny_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position)
 {
 	(void) position;
 	assert_string_equal(id, "1");
-	return tiny_frame(method == REQUEST_SUBSCRIBE ? "S" : "U", channel);
+	return tiny_frame(method == REQUEST_SUBSCRIBE ? "S" : "U", name.channel);
 }
 
 static Frame *
-tiny_refusal(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel)
+tiny_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name)
 {
 	(void) id;
-	(void) channel;
+	(void) name;
 	return tiny_frame(reason == PROTOCOL_NOT_PERMITTED ? "permission:" : "other:", text);
 }
 
 static Frame *
-tiny_reset(WireBytes channel, WireBytes reason, WirePosition position)
+tiny_reset(ProtocolName name, WireBytes reason, WirePosition position)
 {
-	(void) channel;
+	(void) name;
 	(void) position;
 	return tiny_frame("R", reason);
 }

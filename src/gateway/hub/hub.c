@@ -196,7 +196,7 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 	ProtocolEvent event = {
 		.op = op,
 		.position = {.timeline = database->position.timeline, .id = id},
-		.channel = hub_channel(sub),
+		.name = hub_name(sub),
 		.body = body,
 	};
 
@@ -205,12 +205,13 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 
 /*
  * Queue an event for one of its stream's subscriptions. The first client of each protocol builds
- * the protocol's frame.
+ * the protocol's frame. Subscriptions with a tag have frames of their own.
  */
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
 {
-	Frame **frame = &frames[sub->protocol];
+	Frame *own = NULL;
+	Frame **frame = sub->tagged ? &own : &frames[sub->protocol];
 	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};
@@ -221,23 +222,23 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 		return;
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
-	if (!session_has_room(session, *frame))
+	if (session_has_room(session, *frame))
 	{
-		if (session->state != SESSION_OPEN)
-			return;
-		if (notification)
-			hub_note_lost(sub);
-		else
-			hub_lag(hub, database, sub);
-		return;
+		if (!notification)
+		{
+			note.before = hub_position(database, sub).id;
+			sub->position =
+				(WirePosition){.timeline = database->position.timeline, .id = event->id};
+			session->announced = event->id;
+		}
+		session_send_event(session, *frame, note);
 	}
-	if (!notification)
-	{
-		note.before = hub_position(database, sub).id;
-		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
-		session->announced = event->id;
-	}
-	session_send_event(session, *frame, note);
+	else if (session->state == SESSION_OPEN && notification)
+		hub_note_lost(sub);
+	else if (session->state == SESSION_OPEN)
+		hub_lag(hub, database, sub);
+	if (own != NULL)
+		frame_unref(own);
 }
 
 /*
@@ -263,16 +264,12 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 	{
 		Stream *stream = hub_stream(database, wire_stream(event, i));
 		Subscription *sub = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
-		Subscription *next;
 
-		/*
-		 * This may end a session with its subscriptions, only one of which is in this stream, and
-		 * the stream too.
-		 */
-		for (; sub != NULL; sub = next)
+		/* This may end a session with its subscriptions, and the stream with them. */
+		for (; sub != NULL; sub = database->next_delivered)
 		{
-			next = LIST_NEXT(sub, in_stream);
-			hub_fetch(next);
+			database->next_delivered = LIST_NEXT(sub, in_stream);
+			hub_fetch(database->next_delivered);
 			hub_deliver(hub, database, sub, event, frames);
 		}
 	}

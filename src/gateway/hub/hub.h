@@ -92,14 +92,6 @@ typedef enum Asking
  */
 #define HUB_UNANSWERED 128
 
-/* Which rows a subscription is for, and what it gets of them. */
-typedef struct Selection
-{
-	WireBytes filter; /* empty: all rows */
-	bool has_columns; /* false: all columns */
-	WireBytes columns;
-} Selection;
-
 typedef struct Subscription
 {
 	/* First, in one cache line, what each event needs: up to position. */
@@ -113,6 +105,7 @@ typedef struct Subscription
 	bool lost;         /* raw notifications were lost, and the client does not know yet */
 	bool missed;       /* the link was lost, so raw notifications may be, if the channel has any */
 	bool has_position; /* position is valid: not in the first WAITING without "since" */
+	bool tagged;       /* its events have its tag, so it has frames of its own */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
@@ -121,7 +114,7 @@ typedef struct Subscription
 	uint32_t number;
 	uint32_t credit;      /* bytes of its replay that were written, not yet returned to the feed */
 	char *id;             /* of the request, while asked; see Request */
-	Selection *selection; /* one block of memory with its texts; NULL: everything */
+	Selection *selection; /* NULL: everything */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;
@@ -182,6 +175,7 @@ typedef struct Database
 	uint64_t ticked_renew;
 	struct SubscriptionTree subscriptions;
 	struct StreamTree streams;
+	Subscription *next_delivered; /* by the running hub_event(), after the present one */
 	struct HubClientList clients;
 	struct IdentityTree identities; /* clients that have sent a token, by session's number */
 	uint32_t nheld;                 /* clients that wait for the answer to a token */

@@ -22,29 +22,44 @@
 _Static_assert(offsetof(Subscription, position) + sizeof(WirePosition) <= MEMORY_LINE,
 			   "an event needs one line of a subscription");
 
+typedef bool (*HubSelects)(const Selection *selection, const Selection *wanted);
+
+/* Return a subscription to the request's channel whose selection is as the request has it. */
 static Subscription *
-hub_client_subscription(const HubClient *client, const Request *request)
+hub_client_subscription(const HubClient *client, const Request *request, HubSelects selects)
 {
 	Subscription *sub;
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (sub->channel_len == request->channel_len &&
-			memcmp(sub->channel, request->channel, sub->channel_len) == 0)
+			memcmp(sub->channel, request->channel, sub->channel_len) == 0 &&
+			selects(sub->selection, request->selection))
 			return sub;
 	}
 	return NULL;
+}
+
+/* The name of the subscription that a request is about. */
+static ProtocolName
+hub_requested(const Request *request)
+{
+	ProtocolName name = {.tag = {.data = NULL}};
+
+	name.channel.data = request->channel_len > 0 ? request->channel : NULL;
+	name.channel.len = request->channel_len;
+	if (request->selection != NULL)
+		name.tag = request->selection->tag;
+	return name;
 }
 
 static void
 hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, const char *text)
 {
 	WireBytes bytes = {.data = text, .len = (uint32_t) strlen(text)};
-	WireBytes channel = {.data = request->channel_len > 0 ? request->channel : NULL,
-						 .len = request->channel_len};
 
 	session_send_own(&client->session,
-					 client->protocol->refusal(request->id, reason, bytes, channel),
+					 client->protocol->refusal(request->id, reason, bytes, hub_requested(request)),
 					 FRAME_NO_POSITION);
 }
 
@@ -52,21 +67,20 @@ hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, con
 static void
 hub_send_result(HubClient *client, const Request *request, WirePosition position)
 {
-	WireBytes channel = {.data = request->channel, .len = request->channel_len};
-
 	if (request->id != NULL)
 		session_send_own(&client->session,
-						 client->protocol->result(request->method, request->id, channel, position),
+						 client->protocol->result(request->method, request->id,
+												  hub_requested(request), position),
 						 FRAME_NO_POSITION);
 }
 
-/* Takes over request->id if the answer comes later. */
+/* Takes over the request's selection, and its id if the answer comes later. */
 static void
 hub_subscribe(Hub *hub, HubClient *client, Request *request)
 {
 	Subscription *sub;
 
-	if (hub_client_subscription(client, request) != NULL)
+	if (hub_client_subscription(client, request, selection_same) != NULL)
 	{
 		hub_refuse(client, request, PROTOCOL_SUBSCRIBED_ALREADY, "already subscribed");
 		return;
@@ -84,6 +98,9 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	sub->asked = true;
 	sub->id = request->id;
 	request->id = NULL;
+	sub->selection = request->selection;
+	sub->tagged = sub->selection != NULL && sub->selection->tag.len > 0;
+	request->selection = NULL;
 	sub->has_position = request->has_since;
 	sub->position = request->since;
 	sub->channel_len = request->channel_len;
@@ -95,23 +112,30 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	hub_ask(hub, client->database, sub);
 }
 
+/* End all subscriptions to the channel that the request's selection matches. */
 static void
 hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 {
 	static const char cancelled[] = "unsubscribed before the subscription began";
-	Subscription *sub = hub_client_subscription(client, request);
+	Subscription *sub = hub_client_subscription(client, request, selection_matches);
 
 	if (sub == NULL)
 	{
 		hub_refuse(client, request, PROTOCOL_NOT_SUBSCRIBED, "not subscribed");
 		return;
 	}
-	hub_withdraw(hub, client->database, sub);
-	if (sub->asked)
-		hub_end(hub, sub, PROTOCOL_CANCELLED,
-				(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
-	else
-		hub_free_subscription(hub, sub);
+	for (; sub != NULL; sub = hub_client_subscription(client, request, selection_matches))
+	{
+		hub_withdraw(hub, client->database, sub);
+		if (sub->asked)
+			hub_end(hub, sub, PROTOCOL_CANCELLED,
+					(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
+		else
+			hub_free_subscription(hub, sub);
+		/* The refusal may have closed the session, which ends its subscriptions. */
+		if (client->session.state != SESSION_OPEN)
+			return;
+	}
 	hub_send_result(client, request, (WirePosition){0});
 	/* Another subscription may have waited for this one to end. */
 	session_schedule(&client->session);
@@ -195,7 +219,7 @@ hub_on_message(Session *session, const char *text, size_t len)
 	{
 		hub_refuse(client, &request, PROTOCOL_NOT_AUTHENTICATED,
 				   "not authenticated; send a token with \"auth\" first");
-		free(request.id);
+		request_free(&request);
 		return;
 	}
 	switch (request.method)
@@ -213,8 +237,7 @@ hub_on_message(Session *session, const char *text, size_t len)
 			hub_auth(hub, client, &request);
 			break;
 	}
-	free(request.id);
-	free(request.token);
+	request_free(&request);
 }
 
 HubClient *

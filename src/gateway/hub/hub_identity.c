@@ -151,7 +151,7 @@ hub_refuse_offer(HubClient *client, const WireAuthRefused *message)
 {
 	char *request = client->identity.request;
 	Frame *frame = client->protocol->refusal(request, message->reason, message->text,
-											 (WireBytes){.data = NULL});
+											 (ProtocolName){.channel = {.data = NULL}});
 
 	client->identity.request = NULL;
 	hub_offer_answered(client);

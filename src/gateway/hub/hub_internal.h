@@ -84,11 +84,7 @@ extern void hub_leave_identity(Hub *hub, HubClient *client);
 /* Return the stream with this number if it has subscriptions here, or NULL. */
 extern Stream *hub_stream(Database *database, uint32_t number);
 
-/*
- * Move a subscription to this stream. Returns false if the stream belongs to another channel: a
- * stream has one channel, and so at most one subscription of each client, which hub_event() relies
- * on.
- */
+/* Move a subscription to this stream. Returns false if the stream belongs to another channel. */
 extern bool hub_join(Database *database, Subscription *sub, uint32_t number)
 	__attribute__((warn_unused_result));
 
@@ -122,11 +118,15 @@ extern void hub_note_lost(Subscription *sub);
 /* The subscription gets live events from now on. */
 extern void hub_go_live(Subscription *sub);
 
-/* Return the channel of a subscription. */
-static inline WireBytes
-hub_channel(const Subscription *sub)
+/* Return the channel and tag of a subscription. */
+static inline ProtocolName
+hub_name(const Subscription *sub)
 {
-	return (WireBytes){.data = sub->channel, .len = sub->channel_len};
+	ProtocolName name = {.channel = {.data = sub->channel, .len = sub->channel_len}};
+
+	if (sub->selection != NULL)
+		name.tag = sub->selection->tag;
+	return name;
 }
 
 /* Answer the client's request after the feed has answered. */

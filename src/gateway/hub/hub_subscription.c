@@ -34,6 +34,8 @@ hub_part(Database *database, Subscription *sub)
 
 	if (stream == NULL)
 		return;
+	if (database->next_delivered == sub)
+		database->next_delivered = LIST_NEXT(sub, in_stream);
 	LIST_REMOVE(sub, in_stream);
 	sub->stream = NULL;
 	if (LIST_EMPTY(&stream->subscriptions))
@@ -133,7 +135,7 @@ hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
 {
 	HubClient *client = sub->client;
 	char *id = sub->asked ? sub->id : NULL;
-	Frame *frame = client->protocol->refusal(id, reason, text, hub_channel(sub));
+	Frame *frame = client->protocol->refusal(id, reason, text, hub_name(sub));
 
 	hub_free_subscription(hub, sub);
 	session_send_own(&client->session, frame, FRAME_NO_POSITION);
@@ -152,7 +154,7 @@ hub_answer(Subscription *sub)
 	if (id != NULL)
 		session_send_own(
 			session,
-			sub->client->protocol->result(REQUEST_SUBSCRIBE, id, hub_channel(sub), sub->position),
+			sub->client->protocol->result(REQUEST_SUBSCRIBE, id, hub_name(sub), sub->position),
 			FRAME_NO_POSITION);
 	free(id);
 }
@@ -161,5 +163,5 @@ void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
 	session_send_own(&sub->client->session,
-					 sub->client->protocol->reset(hub_channel(sub), reason, sub->position), before);
+					 sub->client->protocol->reset(hub_name(sub), reason, sub->position), before);
 }

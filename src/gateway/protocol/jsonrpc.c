@@ -24,6 +24,12 @@
 #define PARAM_OPS     0x2
 #define PARAM_SINCE   0x4
 #define PARAM_TOKEN   0x8
+#define PARAM_FILTER  0x10
+#define PARAM_COLUMNS 0x20
+#define PARAM_TAG     0x40
+
+/* Those that say which of a channel's subscriptions a request is about. */
+#define PARAM_SELECTION (PARAM_FILTER | PARAM_COLUMNS | PARAM_TAG)
 
 static const struct
 {
@@ -31,8 +37,8 @@ static const struct
 	RequestMethod method;
 	unsigned int params;
 } jsonrpc_methods[] = {
-	{"subscribe", REQUEST_SUBSCRIBE, PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE},
-	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL},
+	{"subscribe", REQUEST_SUBSCRIBE, PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE | PARAM_SELECTION},
+	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL | PARAM_SELECTION},
 	{"ping", REQUEST_PING, 0},
 	{"auth", REQUEST_AUTH, PARAM_TOKEN},
 };
@@ -42,10 +48,9 @@ static const struct
 	const char *name;
 	unsigned int bit;
 } jsonrpc_params[] = {
-	{"channel", PARAM_CHANNEL},
-	{"ops", PARAM_OPS},
-	{"since", PARAM_SINCE},
-	{"token", PARAM_TOKEN},
+	{"channel", PARAM_CHANNEL}, {"ops", PARAM_OPS},       {"since", PARAM_SINCE},
+	{"token", PARAM_TOKEN},     {"filter", PARAM_FILTER}, {"columns", PARAM_COLUMNS},
+	{"tag", PARAM_TAG},
 };
 
 #define JSONRPC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -65,7 +70,7 @@ typedef enum JsonrpcCode
 } JsonrpcCode;
 
 /*
- * An error. Its "data" has at most one member, which names what was wrong. Strings that are too
+ * An error. Its "data" names what was wrong, and the tag of the subscription. Strings that are too
  * long are truncated.
  */
 typedef struct JsonrpcError
@@ -74,6 +79,7 @@ typedef struct JsonrpcError
 	char message[256];
 	const char *key; /* NULL: no "data" */
 	char value[128];
+	WireBytes tag; /* of the subscription; empty: none */
 } JsonrpcError;
 
 /* ---------------- messages ---------------- */
@@ -142,7 +148,13 @@ jsonrpc_failure(const char *id, const JsonrpcError *error)
 	json_t *body = json_pack("{s:i, s:s}", "code", error->code, "message", error->message);
 
 	if (error->key != NULL)
-		json_object_set_new(body, "data", json_pack("{s:s}", error->key, error->value));
+	{
+		json_t *data = json_pack("{s:s}", error->key, error->value);
+
+		if (error->tag.len > 0)
+			json_object_set_new(data, "tag", json_stringn(error->tag.data, error->tag.len));
+		json_object_set_new(body, "data", data);
+	}
 	return id != NULL ? jsonrpc_answer(id, "error", body) : jsonrpc_notification("error", body);
 }
 
@@ -156,6 +168,7 @@ jsonrpc_set_error(JsonrpcError *error, int code, const char *message, size_t mes
 	size_t size = text_utf8_cut(message, message_len, sizeof(error->message) - 1);
 
 	error->code = code;
+	error->tag = (WireBytes){.data = NULL};
 	memcpy(error->message, message, size);
 	error->message[size] = '\0';
 	error->key = value != NULL ? key : NULL;
@@ -305,6 +318,78 @@ jsonrpc_parse_token(const json_t *value, Request *request, JsonrpcError *error)
 }
 
 static bool
+jsonrpc_check_filter(const json_t *value, JsonrpcError *error)
+{
+	if (json_is_null(value) || (json_is_string(value) && json_string_length(value) > 0 &&
+								json_string_length(value) <= WIRE_MAX_FILTER))
+		return true;
+	return jsonrpc_bad_param(error, "filter must be a string of 1 to 8192 bytes", "filter");
+}
+
+static bool
+jsonrpc_check_columns(const json_t *value, JsonrpcError *error)
+{
+	size_t size = 0;
+	size_t i;
+	json_t *item;
+
+	if (json_is_null(value))
+		return true;
+	json_array_foreach(value, i, item)
+	{
+		if (!json_is_string(item) || json_string_length(item) == 0)
+			break;
+		size += sizeof(uint32_t) + json_string_length(item);
+	}
+	if (json_is_array(value) && i == json_array_size(value) && size <= WIRE_MAX_COLUMNS)
+		return true;
+	return jsonrpc_bad_param(error, "columns must be an array of names, of at most 8192 bytes",
+							 "columns");
+}
+
+static bool
+jsonrpc_check_tag(const json_t *value, JsonrpcError *error)
+{
+	if (json_is_null(value) || (json_is_string(value) && json_string_length(value) > 0 &&
+								json_string_length(value) <= SELECTION_MAX_TAG))
+		return true;
+	return jsonrpc_bad_param(error, "tag must be a string of 1 to 63 bytes", "tag");
+}
+
+static WireBytes
+jsonrpc_string(const json_t *value)
+{
+	if (!json_is_string(value))
+		return (WireBytes){.data = NULL};
+	return (WireBytes){.data = json_string_value(value),
+					   .len = (uint32_t) json_string_length(value)};
+}
+
+/* Make the selection from parameters that have been checked. */
+static Selection *
+jsonrpc_selection(const json_t *params)
+{
+	const json_t *columns = json_object_get(params, "columns");
+	char list[WIRE_MAX_COLUMNS];
+	size_t size = 0;
+	size_t i;
+	json_t *item;
+	Selection selection = {
+		.filter = jsonrpc_string(json_object_get(params, "filter")),
+		.has_columns = json_is_array(columns),
+		.tag = jsonrpc_string(json_object_get(params, "tag")),
+	};
+
+	json_array_foreach(columns, i, item)
+	{
+		if (!wire_list_append(list, sizeof(list), &size, jsonrpc_string(item)))
+			abort();
+	}
+	selection.columns = (WireBytes){.data = list, .len = (uint32_t) size};
+	return selection_copy(&selection);
+}
+
+static bool
 jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed, Request *request,
 					JsonrpcError *error)
 {
@@ -320,6 +405,12 @@ jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed,
 				return jsonrpc_parse_ops(value, request, error);
 			case PARAM_TOKEN:
 				return jsonrpc_parse_token(value, request, error);
+			case PARAM_FILTER:
+				return jsonrpc_check_filter(value, error);
+			case PARAM_COLUMNS:
+				return jsonrpc_check_columns(value, error);
+			case PARAM_TAG:
+				return jsonrpc_check_tag(value, error);
 			default:
 				return jsonrpc_parse_since(value, request, error);
 		}
@@ -362,6 +453,8 @@ jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, Jsonr
 		return jsonrpc_bad_param(error, "channel is missing", "channel");
 	if ((allowed & PARAM_TOKEN) != 0 && request->token == NULL)
 		return jsonrpc_bad_param(error, "token is missing", "token");
+	if ((allowed & PARAM_SELECTION) != 0)
+		request->selection = jsonrpc_selection(params != NULL ? params : json);
 	return true;
 }
 
@@ -424,11 +517,28 @@ jsonrpc_parse(const char *text, size_t len, Request *request, Frame **answer)
 	if (jsonrpc_read(text, len, request, &error))
 		return true;
 	*answer = jsonrpc_failure(request->id, &error);
-	free(request->id);
-	free(request->token);
-	request->id = NULL;
-	request->token = NULL;
+	request_free(request);
 	return false;
+}
+
+/* An event of a subscription with a tag, which becomes the first member of its params. */
+static Frame *
+jsonrpc_tagged_event(const ProtocolEvent *event)
+{
+	json_t *tag = json_stringn(event->name.tag.data, event->name.tag.len);
+	char *text = jsonrpc_dump(tag);
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"tag\":"),
+		jsonrpc_bytes(text),
+		jsonrpc_bytes(","),
+		{.data = event->body.data + 1, .len = event->body.len - 1},
+		jsonrpc_bytes("}"),
+	};
+	Frame *frame = frame_text(parts, JSONRPC_COUNT(parts));
+
+	free(text);
+	json_decref(tag);
+	return frame;
 }
 
 static Frame *
@@ -440,6 +550,8 @@ jsonrpc_event(const ProtocolEvent *event)
 		jsonrpc_bytes("}"),
 	};
 
+	if (event->name.tag.len > 0)
+		return jsonrpc_tagged_event(event);
 	return frame_text(parts, JSONRPC_COUNT(parts));
 }
 
@@ -448,6 +560,14 @@ jsonrpc_put_bytes(json_t *object, const char *key, WireBytes bytes)
 {
 	json_object_set_new(object, key,
 						json_stringn(bytes.data, text_utf8_cut(bytes.data, bytes.len, bytes.len)));
+}
+
+static void
+jsonrpc_put_name(json_t *object, ProtocolName name)
+{
+	jsonrpc_put_bytes(object, "channel", name.channel);
+	if (name.tag.len > 0)
+		jsonrpc_put_bytes(object, "tag", name.tag);
 }
 
 static void
@@ -460,12 +580,12 @@ jsonrpc_put_position(json_t *object, WirePosition position)
 }
 
 static Frame *
-jsonrpc_result(RequestMethod method, const char *id, WireBytes channel, WirePosition position)
+jsonrpc_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position)
 {
 	json_t *result = json_object();
 
 	if (method != REQUEST_PING)
-		jsonrpc_put_bytes(result, "channel", channel);
+		jsonrpc_put_name(result, name);
 	if (method != REQUEST_UNSUBSCRIBE)
 		jsonrpc_put_position(result, position);
 	return jsonrpc_answer(id, "result", result);
@@ -516,21 +636,22 @@ jsonrpc_code(ProtocolReason reason)
 }
 
 static Frame *
-jsonrpc_refusal(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel)
+jsonrpc_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name)
 {
 	JsonrpcError error;
 
-	jsonrpc_set_error(&error, jsonrpc_code(reason), text.data, text.len, "channel", channel.data,
-					  channel.len);
+	jsonrpc_set_error(&error, jsonrpc_code(reason), text.data, text.len, "channel",
+					  name.channel.data, name.channel.len);
+	error.tag = name.tag;
 	return jsonrpc_failure(id, &error);
 }
 
 static Frame *
-jsonrpc_reset(WireBytes channel, WireBytes reason, WirePosition position)
+jsonrpc_reset(ProtocolName name, WireBytes reason, WirePosition position)
 {
 	json_t *params = json_object();
 
-	jsonrpc_put_bytes(params, "channel", channel);
+	jsonrpc_put_name(params, name);
 	jsonrpc_put_bytes(params, "reason", reason);
 	jsonrpc_put_position(params, position);
 	return jsonrpc_notification("reset", params);

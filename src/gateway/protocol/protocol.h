@@ -15,7 +15,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
+#include "gateway/protocol/selection.h"
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
@@ -30,12 +32,12 @@ typedef enum RequestMethod
 	REQUEST_AUTH,
 } RequestMethod;
 
+/* Its owner calls request_free(). */
 typedef struct Request
 {
 	RequestMethod method;
 	/*
 	 * The request's id, as the protocol writes it in the answer; NULL: the client wants no answer.
-	 * The owner of the request frees it.
 	 */
 	char *id;
 	char channel[PROTOCOL_MAX_CHANNEL + 1];
@@ -43,15 +45,35 @@ typedef struct Request
 	uint8_t ops; /* WIRE_OP_ bits */
 	bool has_since;
 	WirePosition since;
-	char *token; /* of AUTH; whoever has the request frees it */
+	Selection *selection; /* of SUBSCRIBE and UNSUBSCRIBE; NULL: everything */
+	char *token;          /* of AUTH */
 } Request;
+
+/* Free what a request owns. */
+static inline void
+request_free(Request *request)
+{
+	free(request->id);
+	free(request->selection);
+	free(request->token);
+	request->id = NULL;
+	request->selection = NULL;
+	request->token = NULL;
+}
+
+/* Which of a client's subscriptions a message is about. */
+typedef struct ProtocolName
+{
+	WireBytes channel; /* data is NULL: about none */
+	WireBytes tag;     /* empty: it has no tag */
+} ProtocolName;
 
 typedef struct ProtocolEvent
 {
 	uint8_t op;            /* one WIRE_OP_ bit */
 	WirePosition position; /* not set for a raw notification */
-	WireBytes channel;
-	WireBytes body; /* a JSON object */
+	ProtocolName name;     /* without a tag, the frame is for all subscriptions without one */
+	WireBytes body;        /* a JSON object */
 } ProtocolEvent;
 
 /* Why a subscription is refused or has ended: the feed's reasons, and the hub's. */
@@ -91,20 +113,19 @@ typedef struct Protocol
 	 * Build the answer to a successful request. The position is the one at which a new subscription
 	 * begins or, for ping, the one up to which everything was sent before the answer.
 	 */
-	Frame *(*result)(RequestMethod method, const char *id, WireBytes channel,
+	Frame *(*result)(RequestMethod method, const char *id, ProtocolName name,
 					 WirePosition position);
 
 	/* The answer to an AUTH that has succeeded; expires_at in microseconds since 1970, 0: never. */
 	Frame *(*identity)(const char *id, const char *role, uint64_t expires_at);
 
 	/*
-	 * Build the refusal of a request about this channel, or about none (data is NULL). Without an
-	 * id, the client wanted no answer, or a subscription has ended later.
+	 * Build the refusal of a request about this subscription, or about none. Without an id, the client wanted no answer, or a subscription has ended later.
 	 */
-	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, WireBytes channel);
+	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name);
 
 	/* Build a reset: events of the channel before the position are missing. */
-	Frame *(*reset)(WireBytes channel, WireBytes reason, WirePosition position);
+	Frame *(*reset)(ProtocolName name, WireBytes reason, WirePosition position);
 
 	/* Build a bookmark: everything up to the position was sent. */
 	Frame *(*position)(WirePosition position);
