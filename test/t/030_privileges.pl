@@ -46,6 +46,8 @@ sub becomes
 
 my $client = notifyd_client($node);
 is(refused($client, 'public_menu'), -32003, 'no privilege, no events');
+is($client->call('subscribe', { channel => 'public_menu' })->{error}{message}, 'permission denied for a watched table',
+	'and no name of the table');
 is(refused($client, 'marker'), 0, 'with SELECT it is allowed');
 
 # GRANT and REVOKE while it runs.
@@ -72,6 +74,8 @@ is($client->next_message('error')->{code}, -32003, 'until it is one no more');
 sql('CREATE SCHEMA kitchen; CREATE TABLE kitchen.plan (id int PRIMARY KEY); GRANT SELECT ON kitchen.plan TO guest');
 sql(q{SELECT notify_watch('kitchen.plan')});
 is(refused($client, 'kitchen.plan'), -32003, 'without USAGE on the schema');
+is($client->call('subscribe', { channel => 'kitchen.plan' })->{error}{message}, 'permission denied for the schema of a watched table',
+	'and no name of it');
 sql('GRANT USAGE ON SCHEMA kitchen TO guest');
 becomes($client, 'kitchen.plan', 0, 'with it');
 

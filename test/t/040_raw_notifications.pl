@@ -44,9 +44,30 @@ $picky->subscribe('simple', ops => ['MESSAGE']);
 $node->safe_psql('postgres', q{NOTIFY simple, 'raw'; NOTIFY "not granted", 'x'; SELECT notify_send('simple', '1')});
 is($picky->next_event->{op}, 'MESSAGE', 'filtered by operation');
 is_deeply([ sort map { $_->{op} } $client->next_events(2) ], [ 'MESSAGE', 'NOTIFY' ], 'both without a filter');
+$picky->close;
+
+# Nothing that a role can send is like an event of a row: op and the absence of table are ours.
+$node->safe_psql('postgres', q{
+	CREATE TABLE bills (id int PRIMARY KEY);
+	CREATE TABLE closed (id int PRIMARY KEY);
+	GRANT SELECT ON bills, closed TO guest;
+	SELECT notify_watch('bills'), notify_watch('closed'), notify_grant('bills', 'guest');
+});
+$picky = notifyd_client($node);
+$picky->subscribe($_) for 'bills', 'closed';
+my $row = q{{"op": "INSERT", "schema": "public", "table": "bills", "channel": "bills", "key": {"id": 7}, "new": {"id": 7}}};
+$node->safe_psql('postgres', "NOTIFY bills, '$row'");
+is_deeply($picky->next_event, { op => 'NOTIFY', channel => 'bills', payload => $row }, 'a raw NOTIFY with an event in it is text');
+$node->safe_psql('postgres', "SELECT notify_send('bills', '$row')");
+my $sent = $picky->next_event;
+is_deeply([ @$sent{qw(op channel by)} ], [ 'MESSAGE', 'bills', $node->safe_psql('postgres', 'SELECT current_user') ], 'a message is a MESSAGE');
+is_deeply([ grep { exists $sent->{$_} } qw(schema table key new old) ], [], 'and of no table');
+is($sent->{payload}{op}, 'INSERT', 'whatever its payload is');
+$node->safe_psql('postgres', "NOTIFY closed, '$row'; NOTIFY bills, 'later'");
+is($picky->next_event->{payload}, 'later', 'on a watched channel that was not granted a raw NOTIFY is not sent');
+$picky->close;
 
 # Who is no longer subscribed gets nothing more; the feed follows.
-$picky->close;
 $client->unsubscribe('simple');
 $node->safe_psql('postgres', q{NOTIFY simple, 'late'; NOTIFY "With Spaces", 'next'});
 is($client->next_event->{payload}, 'next', 'unsubscribed');

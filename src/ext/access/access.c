@@ -97,6 +97,10 @@ access_columns_allowed(Oid role, Oid relation, int n, const int16 *columns)
 	return n > 0;
 }
 
+/*
+ * A client that has guessed a channel's name gets the reason. So it names schema and table only if
+ * the role has the privileges on them.
+ */
 bool
 access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason)
 {
@@ -111,11 +115,10 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	ReleaseSysCache(tuple);
 
 	if (!COMPAT_SCHEMA_USABLE(schema, role))
-		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for schema \"%s\"",
-							 get_namespace_name(schema));
+		return access_refuse(reason, WIRE_NOT_PERMITTED,
+							 "permission denied for the schema of a watched table");
 	if (!access_columns_allowed(role, relation, n, columns))
-		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for table \"%s\"",
-							 name);
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for a watched table");
 	if (check_enable_rls(relation, role, true) == RLS_ENABLED)
 		return access_refuse(
 			reason, WIRE_NOT_PERMITTED,
