@@ -10,6 +10,7 @@
 #include "ext/base/compat.h"
 #include "fmgr.h"
 #include "ext/access/token_settings.h"
+#include "ext/capture/context.h"
 #include "ext/hooks.h"
 #include "ext/launcher/launcher.h"
 #include "ext/transaction/pending.h"
@@ -29,6 +30,7 @@ void
 _PG_init(void)
 {
 	token_settings_define();
+	context_define();
 	settings_define();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;

@@ -24,6 +24,7 @@
 #include "ext/base/operation.h"
 #include "ext/base/buffer.h"
 #include "ext/capture/capture.h"
+#include "ext/capture/context.h"
 #include "ext/base/failpoint.h"
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
@@ -252,6 +253,7 @@ capture_write(StringInfo buf, StringInfo hidden, char op, CaptureRow *old, Captu
 	int pinned = 0;
 	int head_end;
 
+	context_append(buf);
 	if (op == OPERATION_TRUNCATE)
 		return buf->len;
 	if (pins != 0)

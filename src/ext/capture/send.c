@@ -19,6 +19,7 @@
 #include "ext/base/operation.h"
 #include "ext/access/access.h"
 #include "ext/capture/capture.h"
+#include "ext/capture/context.h"
 #include "ext/base/extension.h"
 #include "ext/channel/grant.h"
 #include "ext/channel/channel_name.h"
@@ -125,6 +126,7 @@ notify_send(PG_FUNCTION_ARGS)
 	json_append_string(&head.buf, channel, strlen(channel));
 	appendStringInfoString(&head.buf, ",\"by\":");
 	json_append_string(&head.buf, sender, strlen(sender));
+	context_append(&head.buf);
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, ",\"payload\":");
 	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
