@@ -299,6 +299,23 @@ test_expiry_without_feed(void **state)
 	expect_close(&second, 4001, "no good");
 }
 
+/* Another feed accepts a token that has just expired for longer: the connection ends all the same. */
+static void
+test_expiry_at_another_feed(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = connect_client(database, &pipe, "t.1.x");
+
+	(void) state;
+	accept_token(database, session, 11, 5000);
+	hub_lost(database);
+	(void) play_hello(&play_link_b, 1, 100);
+	accept_token(database, session, 3, 30000);
+	play_tick(5000);
+	expect_close(&pipe, 4001, "the token has expired");
+}
+
 static void
 test_ended(void **state)
 {
@@ -422,6 +439,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_anonymous_subscriber, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_lost_link, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_expiry_without_feed, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_expiry_at_another_feed, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_ended, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_unasked, play_setup, play_teardown),
 		cmocka_unit_test(test_credentials),

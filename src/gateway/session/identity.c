@@ -55,6 +55,15 @@ identity_set_text(char **to, WireBytes from)
 void
 identity_accept(Identity *identity, const WireIdentity *accepted, uint64_t now)
 {
+	uint64_t deadline =
+		accepted->lifetime_ms > UINT64_MAX - now ? UINT64_MAX : now + accepted->lifetime_ms;
+
+	/*
+	 * A feed accepts a token for some time after its expiry. A connection that has presented the
+	 * token before does not gain that time when another feed verifies it again.
+	 */
+	if (identity->asked == IDENTITY_ASKED_TOKEN && identity->deadline < deadline)
+		deadline = identity->deadline;
 	if (identity->asked == IDENTITY_ASKED_OFFER)
 	{
 		identity_free_token(&identity->token);
@@ -65,8 +74,7 @@ identity_accept(Identity *identity, const WireIdentity *accepted, uint64_t now)
 	identity->state = IDENTITY_KNOWN;
 	identity->number = accepted->identity;
 	identity->expires_at = accepted->expires_at;
-	identity->deadline =
-		accepted->lifetime_ms > UINT64_MAX - now ? UINT64_MAX : now + accepted->lifetime_ms;
+	identity->deadline = deadline;
 	identity_set_text(&identity->role, accepted->role);
 	identity_set_text(&identity->subject, accepted->subject);
 }
