@@ -68,9 +68,11 @@ class Client:
         self.fences = set()         # tags of fences received
         self.unexpected = []        # what no client should ever get
         self.messages = 0
+        self.renewals = 0           # of tokens of open connections
         self.stopping = False
         self.calm = False           # no drops of its own any more
         self.websocket = None
+        self.login = None           # tokens of the present connection, see bearer.py
         self.abandoned = []
         self.timers = []
 
@@ -80,9 +82,7 @@ class Client:
         while not self.stopping:
             url = self.random.choice(self.urls)
             try:
-                websocket = await websockets.connect(
-                    url, max_size=None, max_queue=16, ping_interval=None, compression=None, open_timeout=5,
-                    close_timeout=1)
+                websocket = await self.connect(url)
             except (OSError, asyncio.TimeoutError, websockets.WebSocketException, EOFError) as error:
                 self.count_close(type(error).__name__)
                 await asyncio.sleep(self.random.uniform(0.02, 0.15))
@@ -105,6 +105,10 @@ class Client:
                 websocket.transport.abort()
             await asyncio.sleep(self.random.uniform(0, 0.1))
 
+    async def connect(self, url, **options):
+        return await websockets.connect(url, max_size=None, max_queue=16, ping_interval=None, compression=None,
+                                        open_timeout=5, close_timeout=1, **options)
+
     def count_close(self, why):
         self.closes[why] = self.closes.get(why, 0) + 1
 
@@ -122,22 +126,30 @@ class Client:
         self.timers.append(asyncio.get_running_loop().call_later(seconds, action, *arguments))
 
     async def converse(self, websocket):
-        manner = self.manner
-        for channel in self.channels:
-            self.subscribe(channel)
+        self.begin()
         if not self.calm:
-            self.later(self.random.expovariate(1 / manner["life"]), self.drop, websocket)
-            if self.random.random() < manner["ping"]:
-                self.later(self.random.uniform(0, 0.5), self.ping)
-            if self.random.random() < manner["resubscribe"]:
-                self.later(self.random.uniform(0, 0.5), self.unsubscribe, self.random.choice(self.channels))
+            self.later(self.random.expovariate(1 / self.manner["life"]), self.drop, websocket)
         async for text in websocket:
             self.receive(text)
             if websocket in self.abandoned:
                 return
-            if manner["slow"] and not self.calm and self.random.random() < manner["slow"]:
-                await asyncio.sleep(self.random.uniform(0, 0.2))
+            if self.manner["slow"] and not self.calm and self.random.random() < self.manner["slow"]:
+                await self.idle()
         await websocket.recv()  # says why it was closed
+
+    def begin(self):
+        """Subscribe to everything, and plan other requests."""
+        for channel in self.channels:
+            self.subscribe(channel)
+        if not self.calm:
+            if self.random.random() < self.manner["ping"]:
+                self.later(self.random.uniform(0, 0.5), self.ping)
+            if self.random.random() < self.manner["resubscribe"]:
+                self.later(self.random.uniform(0, 0.5), self.unsubscribe, self.random.choice(self.channels))
+
+    async def idle(self):
+        """Do not read for a while."""
+        await asyncio.sleep(self.random.uniform(0, 0.2))
 
     def drop(self, websocket):
         """End the connection as clients do: with a close frame, by a reset, or not at all."""
@@ -310,7 +322,8 @@ class Client:
         elif method == "subscribe":
             since = position_id(params["since"]) if "since" in params else None
             start = self.note(message["result"]["position"])
-            subscription = Subscription(self.name, self.connections, channel, self.ops, since, start, sent, now)
+            subscription = Subscription(self.name, self.connections, channel, self.ops, since, start, sent, now,
+                                        self.login)
             self.subscriptions.append(subscription)
             self.active[channel] = subscription
             self.positions[channel] = since if since is not None else start

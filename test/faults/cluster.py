@@ -10,6 +10,8 @@ import time
 
 import psycopg2
 
+import tokens
+
 START_SECONDS = 60
 
 SETTINGS = """
@@ -24,6 +26,8 @@ log_line_prefix = '%m [%p] %b '
 pg_notifyd.anonymous_role = 'reader'
 pg_notifyd.listen_addresses = '127.0.0.1'
 pg_notifyd.default_database = 'shop'
+pg_notifyd.jwt_secret = '{secret}'
+pg_notifyd.authenticator_role = 'authenticator'
 """
 
 
@@ -52,6 +56,33 @@ def set_clock(path, seconds):
         file.write(struct.pack("q", seconds))
 
 
+class Clock:
+    """The wall clock of servers that follow one another, beside time.monotonic()."""
+
+    def __init__(self):
+        self.steps = []     # (from when on, how far the wall clock is ahead)
+
+    def set(self, seconds):
+        """From now on the wall clock is off by so many seconds."""
+        self.steps.append((time.monotonic(), time.time() - time.monotonic() + seconds))
+
+    def now(self):
+        return time.monotonic() + self.steps[-1][1]
+
+    def _between(self, begin, end):
+        """How far it was ahead at times between begin and end."""
+        steps = list(self.steps)
+        until = [when for when, _ in steps[1:]] + [float("inf")]
+        return [ahead for (since, ahead), last in zip(steps, until) if since <= end and begin <= last]
+
+    def latest(self, wall, begin, end):
+        """When a server that ran at some time between begin and end shows this time, at the latest."""
+        return wall - min(self._between(begin, end))
+
+    def earliest(self, wall, begin, end):
+        return wall - max(self._between(begin, end))
+
+
 class Cluster:
     """One data directory. build: the directory that the script build has filled."""
 
@@ -65,6 +96,7 @@ class Cluster:
         self.port = None
         self.postmaster = None
         self.clock = 0      # how far the server's clock is off, in s
+        self.wall = Clock()
         self.settings = {}  # changed by set()
 
     # ---------------- making ----------------
@@ -74,7 +106,7 @@ class Cluster:
         subprocess.run([self.bindir + "/initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8",
                         "--locale=C.UTF-8"], check=True, stdout=subprocess.DEVNULL)
         with open(self.data + "/postgresql.conf", "a", encoding="utf-8") as conf:
-            conf.write(SETTINGS.format(directory="."))
+            conf.write(SETTINGS.format(directory=".", secret=tokens.SECRET))
             conf.write("include_if_exists 'faults.conf'\n")
 
     def copy(self, directory):
@@ -121,6 +153,7 @@ class Cluster:
 
     def _spawn(self):
         environment = dict(os.environ)
+        self.wall.set(self.clock)
         if self.clock:
             path = os.path.join(self.data, "server.clock")
             set_clock(path, self.clock)

@@ -21,14 +21,17 @@ import traceback
 
 import psycopg2
 
+import bearer
 import client
 import cluster
 import history
 import nemesis
 import proxy
+import tokens
 import workload
 
-STEADY, RESTLESS, SLOW, RETURNING = 2, 3, 1, 2
+STEADY, RESTLESS, SLOW, RETURNING = 2, 2, 1, 1
+BEARERS = ["refreshing", "wandering", "expiring", "expiring"]
 WRITERS = 5
 FAULTS = 8                  # of a run
 FAULT_SECONDS = 4.0         # within which they begin, but for what they take themselves
@@ -107,6 +110,7 @@ class Run:
             os.path.join(options.work, "seed.%d" % seed))
         self.transactions = workload.Transactions()
         self.seen = client.Seen()
+        self.issuer = tokens.Issuer(self.server)
         self.clients = []
         self.loop = None
         self.proxy = None
@@ -187,20 +191,22 @@ class Run:
         direct = "ws://127.0.0.1:%d/ws" % self.server.port
         proxied = "ws://127.0.0.1:%d/ws" % self.proxy.port
         manners = ["steady"] * STEADY + ["restless"] * RESTLESS + ["slow"] * SLOW + ["returning"] * RETURNING
-        for i, manner in enumerate(manners):
+        for i, manner in enumerate(manners + BEARERS):
             channels, ops = list(workload.CHANNELS), None
             if manner != "steady":
                 channels = sorted(rng.sample(channels, rng.randint(2, len(channels))))
                 ops = rng.choice((None, None, ["INSERT", "DELETE", "MESSAGE"]))
             urls = [direct] if manner == "steady" and i == 0 else rng.choice(([direct], [proxied], [direct, proxied]))
-            self.clients.append(client.Client(i, self.seed, manner, channels, ops, urls, self.seen))
+            arguments = (i, self.seed, manner, channels, ops, urls, self.seen)
+            self.clients.append(client.Client(*arguments) if i < len(manners)
+                                else bearer.Bearer(*arguments, self.issuer))
 
     def start_threads(self):
         goal = self.options.events
         self.writers = [workload.Writer(i + 1, self.seed, self.server, self.transactions, goal, self.plan.async_share)
                         for i in range(WRITERS)]
         self.sleeper = workload.Sleeper(self.server)
-        common = (self.seed, self.server, self.proxy, self.loop.call_soon_threadsafe)
+        common = (self.seed, self.server, self.proxy, self.issuer, self.loop.call_soon_threadsafe)
         self.nemesis = nemesis.Nemesis(*common, self.plan.faults, FAULT_SECONDS, self.plan.jitter)
         self.second = nemesis.Nemesis(*common, self.plan.second, FAULT_SECONDS, self.plan.jitter, second=True)
         for thread in self.writers + [self.sleeper, self.nemesis, self.second]:
@@ -270,7 +276,8 @@ class Run:
             workload.read_ledger(self.server), self.transactions.begin, self.transactions.end, self.quiet,
             [subscription for each in self.clients for subscription in each.subscriptions],
             list(self.seen.texts.values()), self.nemesis.revoked, self.plan.resets(),
-            workload.read_tables(self.server), workload.read_notices(self.server))
+            workload.read_tables(self.server), workload.read_notices(self.server), self.issuer.revocations,
+            self.issuer.expulsions)
         self.past = past
         self.violations += history.check(past)
 
@@ -296,6 +303,7 @@ class Run:
             "resets": sum(len(sub.resets()) for each in self.clients for sub in each.subscriptions),
             "faults": total(each.done for each in (self.nemesis, self.second) if each),
             "closes": total(each.closes for each in self.clients),
+            "renewals": sum(each.renewals for each in self.clients),
             "failures": total(each.failures for each in self.writers),
             "violations": [tuple(violation) for violation in self.violations],
             "plan": vars(self.plan),
@@ -317,7 +325,7 @@ def wrap_gateway(options):
     """Put a program before the gateway that can give it another clock. It is below our own directory."""
     program = os.path.realpath(options.build + "/bin/pg_notifyd-gateway")
     with open(program, "rb") as file:
-        if b"/gateway.clock" in file.read():
+        if b"CLOCK_FILE" in file.read():
             return
     os.rename(program, program + ".program")
     macros = ['-DLIBRARY="%s/clock.so"' % options.build, '-DPROGRAM="%s.program"' % program]
@@ -337,7 +345,7 @@ class Report:
 
     def add(self, result):
         self.runs += 1
-        for name in ("events", "deliveries", "notices", "connections", "subscriptions", "resets"):
+        for name in ("events", "deliveries", "notices", "connections", "subscriptions", "resets", "renewals"):
             self.sums[name] += result[name]
         self.faults.update(result["faults"])
         self.closes.update(result["closes"])
@@ -419,7 +427,7 @@ def read_result(options, seed, output):
     except (OSError, ValueError):
         result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, "events": 0, "deliveries": 0, "notices": 0,
                   "connections": 0,
-                  "subscriptions": 0, "resets": 0, "faults": {}, "closes": {}, "plan": {},
+                  "subscriptions": 0, "resets": 0, "renewals": 0, "faults": {}, "closes": {}, "plan": {},
                   "violations": [("stuck", "the run gave no result")]}
         server = cluster.Cluster(options.build, os.path.join(options.work, "seed.%d" % seed))
         for pid in server.pids(""):

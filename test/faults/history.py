@@ -7,7 +7,8 @@ Everything here is pure: check() gets a History and returns violations by Jepsen
 	out of order		two events of a subscription, a row, or of transactions of which one followed the other
 	split transaction	events of another transaction between those of one
 	undone				an event of a transaction, or of a part of one, that is not committed
-	leaked				an event to a role that was not allowed to read it when it was committed and received
+	leaked				an event to a role that was not allowed to read it when it was committed and received, or to a client
+						whose token had expired or was revoked a second before it was committed; an answer to such a client
 	corrupt				an event that says something else than the table
 	needless reset		a reset although nothing was taken away
 	unexpected			what no client should get
@@ -18,7 +19,12 @@ Everything here is pure: check() gets a History and returns violations by Jepsen
 import bisect
 import collections
 
+import tokens
+
 INFINITE = float("inf")
+GRACE = 1.0         # s within which an end of a token takes effect: that is documented
+ANSWER = 3.0        # the same for answers, which a process may have begun that was frozen then
+ARRIVAL = 5.0       # the same for events to a client that reads: some may have been on their way
 
 Change = collections.namedtuple("Change", "ord tx xid channel op key tag new old seq of")
 Violation = collections.namedtuple("Violation", "kind text")
@@ -51,10 +57,42 @@ class Event:
         return (self.channel, self.op, self.tag)
 
 
+class Use:
+    """A token that a connection has presented."""
+
+    def __init__(self, claims, sent, exp, answered=None):
+        self.claims = claims
+        self.sent = sent
+        self.exp = exp              # when it has expired, at the latest
+        self.answered = answered    # when it had been accepted for sure, or None
+
+    def expires(self):
+        """If it may have been accepted after it had expired, it served until the skew was over."""
+        return self.exp if self.answered is not None and self.answered <= self.exp else self.exp + tokens.SKEW
+
+    def __repr__(self):
+        return "(%s, sent %.3f, expires %.3f, answered %s)" % (self.claims, self.sent, self.exp, self.answered)
+
+
+class Login:
+    """The tokens of one connection."""
+
+    def __init__(self):
+        self.uses = []              # in the order in which they were sent; refused ones removed
+        self.reads = True           # the client has always read what came
+        self.answers = []           # (method, when it was asked for) of answers to other requests
+
+    def possible(self, begin, end):
+        """The tokens of which one was the client's at some time between begin and end."""
+        first = max((i for i, use in enumerate(self.uses) if use.answered is not None and use.answered <= begin),
+                    default=0)
+        return [use for use in self.uses[first:] if use.sent <= end]
+
+
 class Subscription:
     """One subscription of one connection: what was asked for and what came."""
 
-    def __init__(self, client, connection, channel, ops, since, start, sent=0.0, answered=0.0):
+    def __init__(self, client, connection, channel, ops, since, start, sent=0.0, answered=0.0, login=None):
         self.client = client
         self.connection = connection
         self.channel = channel
@@ -63,6 +101,7 @@ class Subscription:
         self.start = start          # the id in the reply
         self.sent = sent
         self.answered = answered
+        self.login = login
         self.events = []            # (Event, when)
         self.notices = []           # payloads of raw notifications; None: some were lost, and we were told
         self.told = []              # (how many events came before, id, reason): positions; of resets with a reason
@@ -111,10 +150,11 @@ class History:
     ledger: rows as workload.read_ledger() returns them. begin, end: transaction -> when; one that has no end had ended by
     quiet. revoked: (from when on, until when) the role could not read secret. resets: whether there may be any.
     notices: the transactions that sent a raw notification, which is their name, in the order of each session.
+    revocations, expulsions: those of tokens.Issuer.
     """
 
     def __init__(self, ledger, begin, end, quiet, subscriptions, events, revoked=(), resets=False, tables=None,
-                 notices=()):
+                 notices=(), revocations=(), expulsions=()):
         self.begin = begin
         self.end = end
         self.quiet = quiet
@@ -123,6 +163,8 @@ class History:
         self.revoked = revoked
         self.resets = resets
         self.tables = tables or {}
+        self.revocations = revocations
+        self.expulsions = expulsions
         self.notices = {name: place for place, name in enumerate(notices)}
         self.by_writer = collections.defaultdict(list)  # the places of each session's notices
         for name, place in self.notices.items():
@@ -155,7 +197,9 @@ def check(history):
         check_order(history, subscription)
         check_complete(history, subscription, known)
         check_private(history, subscription)
+        check_token(history, subscription)
         check_notices(history, subscription)
+    check_answers(history)
     check_unknown(history)
     check_state(history)
     return history.violations
@@ -306,6 +350,59 @@ def check_private(history, subscription):
             if change is not None and begin < history.begin[change.tx] and when < end:
                 history.violation("leaked", "%s: id %d was written and received while it could not be read",
                                   subscription, event.id)
+
+
+# ---------------- tokens ----------------
+
+def token_end(history, use):
+    """When the server had to stop serving this token."""
+    revoked = tokens.revoked_at(history.revocations, use.claims)
+    return use.expires() if revoked is None else min(use.expires(), revoked)
+
+
+def was_revoked(history, use):
+    """Whether the token was revoked before the connection presented it."""
+    revoked = tokens.revoked_at(history.revocations, use.claims)
+    return revoked is not None and use.sent > revoked + GRACE
+
+
+def check_token(history, subscription):
+    """No event came that was committed when the client's token had ended, or could not have its role."""
+    login = subscription.login
+    if login is None:
+        return
+    ends = {use: token_end(history, use) for use in login.uses}
+    uses = login.possible(subscription.sent, subscription.answered)
+    if all(was_revoked(history, use) for use in uses):
+        history.violation("leaked", "%s: subscribed with a token that had been revoked before it was presented: %s",
+                          subscription, uses)
+    for event, when in subscription.events:
+        change = history.changes.get(event.ident())
+        if change is None:
+            continue
+        begun = history.begin[change.tx]
+        last = max(ends[use] for use in login.possible(begun, when))
+        if begun > last + GRACE:
+            history.violation("leaked", "%s: id %d was written %.3f s after the end of the token: %s", subscription,
+                              event.id, begun - last, login.possible(begun, when))
+        elif login.reads and when > last + ARRIVAL:
+            history.violation("leaked", "%s: id %d came %.3f s after the end of the token: %s", subscription, event.id,
+                              when - last, login.possible(begun, when))
+        if any(each.revoked < begun and when < each.granted for each in history.expulsions):
+            history.violation("leaked", "%s: id %d was written and received while tokens could not have their role",
+                              subscription, event.id)
+
+
+def check_answers(history):
+    """Who sends requests long after the end of a token gets no answer."""
+    logins = {id(subscription.login): subscription for subscription in history.subscriptions if subscription.login}
+    for subscription in logins.values():
+        login = subscription.login
+        for method, sent in login.answers:
+            last = max(use.expires() for use in login.possible(sent, INFINITE))
+            if sent > last + ANSWER:
+                history.violation("leaked", "%s: %s was answered %.1f s after the token had expired: %s", subscription,
+                                  method, sent - last, login.uses)
 
 
 # ---------------- raw notifications ----------------

@@ -28,16 +28,17 @@ GONE_SECONDS = 30
 
 class Nemesis(threading.Thread):
     """
-    count: how many faults, within about so many seconds. call: runs a function in the clients' loop. proxy: theirs.
+    count: how many faults, within about so many seconds. call: runs a function in the clients' loop. proxy, issuer: theirs.
     jitter: fail points that are set whenever no others are. second: it helps another one, at the same time, and leaves
     alone what only one can do.
     """
 
-    def __init__(self, seed, server, proxy, call, count, seconds, jitter, second=False):
+    def __init__(self, seed, server, proxy, issuer, call, count, seconds, jitter, second=False):
         super().__init__(name="nemesis", daemon=True)
         self.random = random.Random("%d nemesis %d" % (seed, second))
         self.server = server
         self.proxy = proxy
+        self.issuer = issuer
         self.call = call
         self.count = count
         self.seconds = seconds
@@ -52,12 +53,12 @@ class Nemesis(threading.Thread):
             (6, self.kill_postmaster), (2, self.restart), (4, self.terminate_feed), (5, self.freeze_feed),
             (5, self.freeze_gateway), (5, self.fail_crash), (4, self.fail_error), (8, self.fail_pause),
             (4, self.reset_some), (3, self.half_close_some), (3, self.delay), (3, self.black_hole), (6, self.revoke),
-            (4, self.alter), (2, self.step_gateway_clock), (2, self.vacuum))
+            (12, self.disconnect), (9, self.expel), (4, self.alter), (2, self.step_gateway_clock), (2, self.vacuum))
         if second:
             self.faults = (
                 (4, self.kill_gateway), (2, self.kill_backend), (4, self.terminate_feed), (4, self.freeze_feed),
                 (4, self.freeze_gateway), (4, self.reset_some), (3, self.half_close_some), (3, self.delay),
-                (3, self.black_hole), (2, self.step_gateway_clock), (2, self.vacuum))
+                (3, self.black_hole), (8, self.disconnect), (2, self.step_gateway_clock), (2, self.vacuum))
 
     def run(self):
         try:
@@ -223,20 +224,28 @@ class Nemesis(threading.Thread):
         finally:
             connection.close()
 
+    GRANT = "GRANT SELECT ON secret TO reader, customer"
+
     def revoke(self):
         """What was committed after REVOKE had returned may not be received before GRANT was sent."""
-        if not self.attempt("REVOKE SELECT ON secret FROM reader"):
-            self.grant()
+        if not self.attempt("REVOKE SELECT ON secret FROM reader, customer"):
+            self.grant(self.GRANT)
             return False
         begin = time.monotonic()
         if self.random.random() < 0.8:
             self.pause(0.05, 0.5)
         self.revoked.append((begin, time.monotonic()))
-        self.grant()
+        self.grant(self.GRANT)
         return True
 
-    def grant(self):
-        while not self.attempt("GRANT SELECT ON secret TO reader"):
+    def disconnect(self):
+        return self.issuer.revoke(self.random)
+
+    def expel(self):
+        return self.issuer.expel(self.attempt, lambda: self.pause(0.1, 1), self.grant)
+
+    def grant(self, sql):
+        while not self.attempt(sql):
             if self.server.postmaster.poll() is not None:
                 self.start_again()
             time.sleep(0.05)

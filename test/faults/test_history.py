@@ -3,7 +3,8 @@
 
 import unittest
 
-from history import Event, History, Subscription, check
+from history import Event, History, Login, Subscription, Use, check
+from tokens import Expulsion, Revocation
 
 
 def row(number, tx, channel, op, key, tag, old=None):
@@ -163,6 +164,78 @@ class Tests(unittest.TestCase):
     def test_subscribed_without_the_right(self):
         one = Subscription("steady 0", 1, "secret", None, None, 35, 50.0, 51.0)
         self.assertEqual(self.kinds([one], events=ALL + [S1], revoked=[(45.0, 60.0)]), ["leaked"])
+
+    def login(self, exp, answered=5.0, sent=4.0):
+        login = Login()
+        login.reads = False
+        login.uses.append(Use({"sub": "7", "iat": 50}, sent, exp, answered))
+        return login
+
+    def token_kinds(self, login, **changes):
+        """Of a client that has received all events, the last of which was written at 40."""
+        one = subscription(ALL)
+        one.login = login
+        one.answered = 60.0
+        return self.kinds([one], **changes)
+
+    def test_expired(self):
+        self.assertEqual(self.token_kinds(self.login(41.0)), [])
+        self.assertEqual(self.token_kinds(self.login(39.5)), [])
+        self.assertEqual(self.token_kinds(self.login(38.0)), ["leaked"])
+
+    def test_accepted_after_its_expiry(self):
+        self.assertEqual(self.token_kinds(self.login(11.0, answered=12.0)), [])
+        self.assertEqual(self.token_kinds(self.login(8.0, answered=12.0)), ["leaked"])
+
+    def test_renewed(self):
+        login = self.login(20.0)
+        login.uses.append(Use({"sub": "7"}, 18.0, 50.0))
+        self.assertEqual(self.token_kinds(login), [])
+        login.uses[1].exp = 30.0
+        self.assertEqual(self.token_kinds(login), [])   # it may have been accepted after it had expired
+        login.uses[1].answered = 19.0
+        self.assertEqual(self.token_kinds(login), ["leaked"])
+
+    def test_revoked(self):
+        def revoked(committed, before=100, claims=None):
+            return self.token_kinds(self.login(100.0),
+                                    revocations=[Revocation(claims or {"sub": "7"}, before, 1.0, committed)])
+        self.assertEqual(revoked(38.0), ["leaked"])
+        self.assertEqual(revoked(39.5), [])
+        self.assertEqual(revoked(None), [])
+        self.assertEqual(revoked(38.0, before=50), [])
+        self.assertEqual(revoked(38.0, claims={"sub": "8"}), [])
+
+    def test_revoked_before_it_was_presented(self):
+        login = self.login(1000.0, sent=50.0, answered=51.0)
+        revocations = [Revocation({"sub": "7"}, 100, 1.0, 45.0)]
+        self.assertEqual(self.token_kinds(login, revocations=revocations), ["leaked"])
+        login.uses[0].sent = 45.5
+        self.assertEqual(self.token_kinds(login, revocations=revocations), [])
+
+    def test_role_not_granted(self):
+        def expelled(revoked, granted):
+            return self.token_kinds(self.login(1000.0), expulsions=[Expulsion(1.0, revoked, granted, 900.0)])
+        self.assertEqual(expelled(38.0, 200.0), ["leaked"])
+        self.assertEqual(expelled(40.5, 200.0), [])
+        self.assertEqual(expelled(38.0, 99.0), [])
+
+    def test_answered_too_late(self):
+        for exp, found in ((44.0, []), (41.0, ["leaked"])):
+            login = self.login(exp)
+            login.answers.append(("ping", 45.0))
+            self.assertEqual(self.token_kinds(login), found)
+
+    def test_received_too_late(self):
+        login = self.login(42.0)
+        one = subscription([E1])
+        one.login = login
+        one.answered = 60.0
+        others = [subscription(ALL, name="b")]
+        for when, reads, found in ((46.0, True, []), (48.0, True, ["leaked"]), (48.0, False, [])):
+            one.events = [(E1, when)]
+            login.reads = reads
+            self.assertEqual(self.kinds([one] + others), found)
 
     def test_other_state(self):
         self.assertEqual(self.kinds([subscription(ALL)], tables={"a": {2: "x3", 5: "x5"}}), ["lost"])

@@ -19,6 +19,9 @@ HOT_KEYS = 60
 
 SCHEMA = """
 CREATE ROLE reader;
+CREATE ROLE customer;
+CREATE ROLE authenticator LOGIN NOINHERIT;
+GRANT customer TO authenticator;
 CREATE EXTENSION pg_notifyd;
 
 CREATE TABLE ledger (
@@ -60,7 +63,8 @@ SELECT notify_watch('p');
 SELECT notify_watch('d');
 SELECT notify_watch('secret');
 SELECT notify_grant('news', 'reader');
-GRANT SELECT ON a, b, p, d, secret TO reader;
+SELECT notify_grant('news', 'customer');
+GRANT SELECT ON a, b, p, d, secret TO reader, customer;
 GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 REVOKE ALL ON secret FROM PUBLIC;
 """
