@@ -7,6 +7,7 @@
  * gateways.
  *
  *	  feed.c			start and end, main loop, retention
+ *	  feed_lock.c		the lock on the extension's tables
  *	  feed_link.c		sockets to the gateways, one link each
  *	  feed_sub.c		subscriptions
  *	  feed_stream.c		streams: subscriptions that get the same
@@ -49,7 +50,6 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/lock.h"
 #include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -119,37 +119,6 @@ feed_check_extension(Feed *feed)
 	feed_end(feed, FEED_EVENT_NO_EXTENSION, "the extension has been dropped from this database");
 }
 
-/*
- * The feed uses the extension's tables only between these two calls. DROP EXTENSION waits until the
- * feed has released the lock (watch_uninstall.c). If a command holds the lock or waits for it,
- * feed_enter() returns false, and the feed does not use the tables: otherwise there could be a
- * deadlock, or a dropped table. The session holds the lock, because a round may have several
- * transactions.
- */
-static void
-feed_lock_tag(Feed *feed, LOCKTAG *tag)
-{
-	SET_LOCKTAG_RELATION(*tag, MyDatabaseId, feed->incarnation);
-}
-
-static bool
-feed_enter(Feed *feed)
-{
-	LOCKTAG tag;
-
-	feed_lock_tag(feed, &tag);
-	return LockAcquire(&tag, AccessShareLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-static void
-feed_exit(Feed *feed)
-{
-	LOCKTAG tag;
-
-	feed_lock_tag(feed, &tag);
-	LockRelease(&tag, AccessShareLock, true);
-}
-
 static Feed *
 feed_begin(Oid database)
 {
@@ -169,6 +138,7 @@ feed_begin(Oid database)
 	if (!feed_extension_there())
 		feed_end(feed, FEED_EVENT_NO_EXTENSION, NULL);
 
+	feed_lock_init();
 	StartTransactionCommand();
 	feed->incarnation = log_table(0);
 	if (!feed_enter(feed))

@@ -195,6 +195,19 @@ link_ready(const Link *link)
 		   frames_unsent(&link->socket) < LINK_HIGH_WATER;
 }
 
+/* ---------------- the lock on the tables (feed_lock.c) ---------------- */
+
+/* Make the process release the lock when it ends. Must precede the first feed_enter(). */
+extern void feed_lock_init(void);
+
+/*
+ * The feed uses the extension's tables only between feed_enter() and feed_exit(), which may be in
+ * different transactions, or none. feed_enter() does not wait: it returns false, and the feed must
+ * not use the tables, while a command has locked notifyd.log_0 or waits for that.
+ */
+extern bool feed_enter(Feed *feed);
+extern void feed_exit(Feed *feed);
+
 /* ---------------- where links are (feed_position.c) ---------------- */
 
 /*
