@@ -155,6 +155,7 @@ foreach my $case (
 	[ 'an empty token', 'The token of AUTH is empty or too long.', hello() . auth(1, '') ],
 	[ 'more tokens than clients', 'More sessions have tokens than the gateway may have clients.',
 		hello() . join('', map { auth($_, token($_)) } 1 .. 4) ],
+	[ 'more tokens at a time than a gateway sends', 'More tokens wait for an answer than a gateway sends.', hello() . auth(1, 'x') x 17 ],
 	[ 'more sessions than clients', 'More sessions have subscriptions than the gateway may have clients.',
 		hello() . join('', map { subscribe(sub => $_, session => $_) } 1 .. 4) ],
 	[ 'FORGET of a session without a token', 'FORGET names a session that has presented no token.', hello() . subscribe() . forget(1) ],
@@ -196,12 +197,15 @@ close $link;
 $node->safe_psql('postgres', q{INSERT INTO notifyd.disconnected VALUES ('{"sub": "forged"}', 'infinity'); SELECT notify_disconnect('{"sub": "x"}')});
 is_deeply([ unpack 'VVCV/a*', next_of($link, 62) ], [ 1, $number, 6, 'disconnected by notify_disconnect()' ], 'the identity has ended');
 syswrite $link, subscribe(identity => $number) . auth(1, token('other')) . auth(2, 'x') . subscribe(sub => 2, session => 2) . auth(2, 'y')
-  . forget(2) . forget(1) . auth(1, token('new'));
-is_deeply([ unpack 'VCV/a*', next_of($link, 41) ], [ 1, 3, 'the identity has ended' ], 'a subscription of it is refused');
-is_deeply([ unpack 'VCV/a*', next_of($link, 61) ], [ 1, 3, 'the identity has ended' ], 'and another token of the session');
-is((unpack 'VC', next_of($link, 61))[0], 2, 'a bad token is refused');
-is(unpack('V', next_of($link, 40)), 2, 'and the session has no identity');
-is((unpack 'VC', next_of($link, 61))[0], 2, 'a second one is refused, too');
+  . auth(3, token('gone')) . forget(3);
+my @answers = (40, 41, 61);
+is_deeply([ unpack 'VCV/a*', next_of($link, @answers) ], [ 1, 3, 'the identity has ended' ], 'a subscription of it is refused');
+is(unpack('V', next_of($link, @answers)), 2, 'a request waits for no token, and the session has no identity');
+is_deeply([ unpack 'VCV/a*', next_of($link, @answers) ], [ 1, 3, 'the identity has ended' ], 'another token of the first session is refused');
+is((unpack 'VC', next_of($link, @answers))[0], 2, 'a bad token is refused');
+is((unpack 'VC', next_of($link, @answers))[0], 2, 'a second one is refused, too');
+is_deeply([ unpack 'VCV/a*', next_of($link, @answers) ], [ 3, 3, 'the connection has ended' ], 'a token need not be verified when its session has ended');
+syswrite $link, forget(2) . forget(1) . auth(1, token('new'));
 is((unpack 'VV', next_of($link, 60))[0], 1, 'the number of a session can be used again');
 close $link;
 $node->stop;

@@ -7,18 +7,25 @@
 #define PLAY_RENEW "{\"id\":6,\"method\":\"auth\",\"token\":\"t.2.x\"}"
 #define PLAY_ROLE  "{\"role\":\"reader\",\"expires_at\":\"2023-11-14T22:13:20+00:00\"}}"
 
-/* A client that needs a token; or one whose handshake has presented one. */
+/* A client of this address that needs a token; or one whose handshake has presented one. */
 static Session *
-connect_client(Database *database, PlayPipe *pipe, const char *token)
+connect_from(Database *database, PlayPipe *pipe, Address *from, const char *token)
 {
 	HubClient *client;
 
 	*pipe = (PlayPipe){0};
 	client = hub_open(&play_hub, database, &play_plain, "test", false, pipe);
+	client->from = from;
 	pipe->session = &client->session;
 	if (token != NULL)
 		hub_offer(&play_hub, client, token, strlen(token), false, NULL);
 	return pipe->session;
+}
+
+static Session *
+connect_client(Database *database, PlayPipe *pipe, const char *token)
+{
+	return connect_from(database, pipe, NULL, token);
 }
 
 static void
@@ -51,6 +58,14 @@ expect_auth(size_t i, const Session *session, const char *token)
 	assert_int_equal(play_sent[i].u.auth.session, session->number);
 	assert_int_equal(play_sent[i].u.auth.token.len, strlen(token));
 	assert_memory_equal(play_sent[i].u.auth.token.data, token, strlen(token));
+}
+
+static void
+expect_forget(size_t i, const Session *session)
+{
+	assert_true(i < play_nsent);
+	assert_int_equal(play_sent[i].type, WIRE_FORGET);
+	assert_int_equal(play_sent[i].u.forget.session, session->number);
 }
 
 /* A close frame with this code and reason comes next, and the session ends. */
@@ -339,8 +354,6 @@ test_ended(void **state)
 	assert_int_equal(play_nsent, 1);
 	assert_int_equal(play_sent[0].type, WIRE_FORGET);
 	assert_int_equal(play_sent[0].u.forget.session, session->number);
-	/* What the feed says of it from now on concerns nobody. */
-	accept_token(database, session, 11, WIRE_NEVER);
 }
 
 /* A feed that answers what it was not asked. */
@@ -358,6 +371,148 @@ test_unasked(void **state)
 	accept_token(database, session, 11, WIRE_NEVER);
 	message.u.identity.identity = 12;
 	assert_int_equal(hub_message(&play_hub, database, &message), HUB_BAD);
+}
+
+/* ---------------- turns ---------------- */
+
+#define MANY 40
+
+/* An address that sends many tokens delays its own clients, and others by one token each. */
+static void
+test_turns_of_addresses(void **state)
+{
+	static PlayPipe pipes[MANY];
+	Address addresses[2] = {{.key = {1}}, {.key = {2}}};
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Session *many[MANY];
+	PlayPipe pipe;
+	Session *other;
+
+	(void) state;
+	for (int i = 0; i < MANY; i++)
+		many[i] = connect_from(database, &pipes[i], &addresses[0], "bad");
+	assert_int_equal(play_nsent, 1);
+	expect_auth(0, many[0], "bad");
+	other = connect_from(database, &pipe, &addresses[1], "t.1.x");
+	assert_int_equal(play_nsent, 2);
+	expect_auth(1, other, "t.1.x");
+	for (int i = 0; i < MANY; i++)
+	{
+		play_nsent = 0;
+		refuse_token(database, many[i], WIRE_NOT_AUTHENTICATED);
+		if (i < MANY - 1)
+			expect_auth(0, many[i + 1], "bad");
+		if (i == 0)
+			accept_token(database, other, 11, WIRE_NEVER);
+		assert_int_equal(play_nsent, i < MANY - 1 ? 2 : 1);
+		expect_forget(play_nsent - 1, many[i]);
+	}
+	assert_int_equal(other->state, SESSION_OPEN);
+}
+
+/* Accepted tokens of an address allow more at a time, and a refused one only one again. */
+static void
+test_limit_of_address(void **state)
+{
+	static PlayPipe pipes[MANY];
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Session *sessions[MANY];
+	size_t answered = 0;
+
+	(void) state;
+	for (int i = 0; i < MANY; i++)
+		sessions[i] = connect_client(database, &pipes[i], "t.1.x");
+	for (size_t i = 1; i < WIRE_MAX_AUTHS; i++)
+	{
+		size_t limit = i < WIRE_MAX_AUTHS / 2 ? i : WIRE_MAX_AUTHS / 2;
+
+		assert_int_equal(play_nsent, answered + limit);
+		accept_token(database, sessions[answered++], 11, WIRE_NEVER);
+	}
+	for (size_t i = WIRE_MAX_AUTHS / 2; i > 0; i--)
+	{
+		play_nsent = 0;
+		refuse_token(database, sessions[answered++], WIRE_NOT_AUTHENTICATED);
+		assert_int_equal(play_nsent, i > 1 ? 1 : 2);
+		expect_forget(play_nsent - 1, sessions[answered - 1]);
+	}
+}
+
+/* The feed has a bounded number of tokens, also of clients that have left. */
+static void
+test_limit_of_link(void **state)
+{
+	static PlayPipe pipes[MANY];
+	Address addresses[MANY];
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Session *sessions[MANY];
+
+	(void) state;
+	for (int i = 0; i < MANY; i++)
+	{
+		addresses[i] = (Address){.key = {(uint8_t) i}};
+		sessions[i] = connect_from(database, &pipes[i], &addresses[i], "t.1.x");
+	}
+	assert_int_equal(play_nsent, WIRE_MAX_AUTHS);
+	session_close(sessions[0], SESSION_CLOSE_GOING_AWAY, "leaves");
+	session_close(sessions[WIRE_MAX_AUTHS], SESSION_CLOSE_GOING_AWAY, "leaves while it waits");
+	assert_int_equal(play_nsent, WIRE_MAX_AUTHS + 1);
+	expect_forget(WIRE_MAX_AUTHS, sessions[0]);
+	refuse_token(database, sessions[0], WIRE_NOT_AUTHENTICATED);
+	assert_int_equal(play_nsent, WIRE_MAX_AUTHS + 2);
+	expect_auth(WIRE_MAX_AUTHS + 1, sessions[WIRE_MAX_AUTHS + 1], "t.1.x");
+	assert_int_equal(sessions[1]->state, SESSION_OPEN);
+}
+
+/* A token that waits for its turn has a time limit, which begins again with a new link. */
+static void
+test_waits_too_long(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe first;
+	PlayPipe second;
+	Session *one = connect_client(database, &first, "t.1.x");
+	Session *two = connect_client(database, &second, "t.2.x");
+
+	(void) state;
+	hub_lost(database);
+	play_tick(2 * IDENTITY_TOKEN_MS);
+	play_nsent = 0;
+	(void) play_hello(&play_link_b, 1, 100);
+	assert_int_equal(play_nsent, 1);
+	expect_auth(0, one, "t.1.x");
+	play_tick(IDENTITY_TOKEN_MS - 1);
+	assert_int_equal(two->state, SESSION_OPEN);
+	play_tick(1);
+	expect_close(&second, 1001, "the token could not be verified within 10 seconds");
+	assert_int_equal(play_nsent, 1);
+	accept_token(database, one, 11, WIRE_NEVER);
+	assert_int_equal(one->state, SESSION_OPEN);
+}
+
+/* On a new link, tokens that were accepted before go first, as soon as there is a turn. */
+static void
+test_accepted_first(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipes[4];
+	Session *sessions[4];
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+		sessions[i] = connect_client(database, &pipes[i], NULL);
+	play_receive(sessions[3], PLAY_AUTH);
+	accept_token(database, sessions[3], 11, WIRE_NEVER);
+	for (int i = 0; i < 3; i++)
+		play_receive(sessions[i], PLAY_RENEW);
+	hub_lost(database);
+	play_nsent = 0;
+	(void) play_hello(&play_link_b, 1, 100);
+	assert_int_equal(play_nsent, 1);
+	expect_auth(0, sessions[0], "t.2.x");
+	refuse_token(database, sessions[0], WIRE_NOT_AUTHENTICATED);
+	assert_int_equal(play_nsent, 2);
+	expect_auth(1, sessions[3], "t.1.x");
 }
 
 /* ---------------- requests ---------------- */
@@ -442,6 +597,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_expiry_at_another_feed, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_ended, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_unasked, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_turns_of_addresses, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_limit_of_address, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_limit_of_link, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_waits_too_long, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_accepted_first, play_setup, play_teardown),
 		cmocka_unit_test(test_credentials),
 	};
 

@@ -10,6 +10,8 @@
  *	  feed_lock.c		the lock on the extension's tables
  *	  feed_link.c		sockets to the gateways, one link each
  *	  feed_sub.c		subscriptions
+ *	  feed_identity.c	identities
+ *	  feed_auth.c		tokens that wait to be verified
  *	  feed_stream.c		streams: subscriptions that get the same
  *	  feed_view.c		what a role may see of a channel
  *	  feed_change.c		changes that these decisions depend on
@@ -421,6 +423,8 @@ pg_notifyd_feed_main(Datum main_arg)
 		feed_send_positions(feed);
 		link_send_all(feed);
 		feed_note_delivered(feed);
+		if (auth_verify_some(feed) && progress == FEED_IDLE)
+			progress = FEED_MORE;
 		timeout = feed_retain(feed);
 		if (tick)
 		{

@@ -28,6 +28,7 @@ typedef struct Feed Feed;
 typedef struct Link Link;
 typedef struct View View;
 typedef struct Stream Stream;
+typedef struct FeedAuth FeedAuth;
 
 /*
  * A connection that has presented a token, and its identity if a token was valid. In
@@ -103,6 +104,8 @@ struct Link
 	HTAB *subs;
 	HTAB *sessions;
 	HTAB *identities;
+	dlist_head auths; /* tokens that wait to be verified, see feed_auth.c */
+	int nauths;
 	dlist_head replays;
 	Turns turns; /* of the replays */
 };
@@ -168,6 +171,7 @@ struct Feed
 	int nsubs;
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
+	int auth_turn;                      /* gateway whose token is verified next */
 	DisconnectedSet *disconnected;      /* rows of notifyd.disconnected; NULL: not read yet */
 	MemoryContext disconnected_context; /* of these */
 	TimestampTz next_expiry;            /* no identity ends before; DT_NOEND: none ends */
@@ -407,13 +411,18 @@ extern HTAB *identity_table(Feed *feed);
 /* The entry of a connection that has presented a token, or NULL. */
 extern FeedIdentity *identity_find(const Link *link, uint32 session);
 
+/* Note that a connection presents a token. */
+extern void identity_present(Link *link, uint32 session);
+
 /*
- * Process AUTH, within a transaction and after recheck_look(); process FORGET. Returns false if no
- * gateway sends it: the connection has not presented a token.
+ * Verify the token of a connection that has presented it, within a transaction and after
+ * recheck_look(), and answer; or answer without that.
  */
-extern void identity_auth(Link *link, const WireAuth *auth);
-extern bool
-identity_forget(Link *link, const WireForget *message) __attribute__((warn_unused_result));
+extern void identity_verify(Link *link, uint32 session, const char *token, size_t len);
+extern void identity_refuse(Link *link, uint32 session, WireReason reason, const char *text);
+
+/* The connection has ended. Returns false if it has not presented a token. */
+extern bool identity_forget(Link *link, uint32 session) __attribute__((warn_unused_result));
 
 /* Drop all identities of a link that is closed. */
 extern void identity_drop_link(Link *link);
@@ -431,6 +440,29 @@ extern void identity_recheck(Feed *feed);
  * Remove rows of notifyd.disconnected that are not needed any more. Cheap when there are none.
  */
 extern void identity_end_disconnected(Feed *feed);
+
+/* ---------------- tokens that wait to be verified (feed_auth.c) ---------------- */
+
+/* Return true if the link may have one more token. */
+extern bool auth_has_room(const Link *link);
+
+/* Process AUTH, if there is room. The answer comes from auth_verify_some(). */
+extern void auth_receive(Link *link, const WireAuth *message);
+
+/*
+ * Process FORGET. Returns false if no gateway sends it: the connection has not presented a token.
+ * Its tokens that still wait are refused.
+ */
+extern bool auth_forget(Link *link, const WireForget *message) __attribute__((warn_unused_result));
+
+/* Drop all tokens of a link that is closed. */
+extern void auth_drop_link(Link *link);
+
+/*
+ * Verify some tokens, and send the answers. Returns true if others still wait. Called once in each
+ * round, after the round's events are sent.
+ */
+extern bool auth_verify_some(Feed *feed);
 
 /* ---------------- when decisions are repeated (feed_recheck.c) ---------------- */
 

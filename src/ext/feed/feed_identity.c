@@ -80,14 +80,14 @@ identity_end(FeedIdentity *identity, WireReason reason, const char *text)
 }
 
 bool
-identity_forget(Link *link, const WireForget *message)
+identity_forget(Link *link, uint32 session)
 {
-	FeedIdentity *identity = identity_find(link, message->session);
+	FeedIdentity *identity = identity_find(link, session);
 
 	if (identity == NULL)
 		return false;
 	identity_release(identity);
-	hash_search(link->identities, &message->session, HASH_REMOVE, NULL);
+	hash_search(link->identities, &session, HASH_REMOVE, NULL);
 	return true;
 }
 
@@ -203,7 +203,7 @@ identity_recheck(Feed *feed)
 
 /* ---------------- tokens ---------------- */
 
-static void
+void
 identity_refuse(Link *link, uint32 session, WireReason reason, const char *text)
 {
 	WireMessage message = {.type = WIRE_AUTH_REFUSED};
@@ -243,8 +243,8 @@ identity_send(const FeedIdentity *identity)
 	frames_queue(&identity->link->socket, &message);
 }
 
-static FeedIdentity *
-identity_find_or_create(Link *link, uint32 session)
+void
+identity_present(Link *link, uint32 session)
 {
 	bool found;
 	FeedIdentity *identity = hash_search(link->identities, &session, HASH_ENTER, &found);
@@ -255,7 +255,6 @@ identity_find_or_create(Link *link, uint32 session)
 		identity->session = session;
 		identity->link = link;
 	}
-	return identity;
 }
 
 /* Give the connection of an entry an identity. */
@@ -307,29 +306,29 @@ identity_same(const FeedIdentity *identity, const Identity *valid)
 }
 
 static void
-identity_verify(Link *link, const WireAuth *auth)
+identity_decide(Link *link, uint32 session, const char *token, size_t len)
 {
 	Feed *feed = link->feed;
-	FeedIdentity *identity = identity_find_or_create(link, auth->session);
+	FeedIdentity *identity = identity_find(link, session);
 	bool first = identity->number == 0;
 	Identity valid;
 	char *refusal;
 
 	if (feed->disconnected == NULL)
 		identity_read_disconnected(feed);
-	if (!token_verify(auth->token.data, auth->token.len, feed->now, &valid, &refusal))
-		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, refusal);
+	if (!token_verify(token, len, feed->now, &valid, &refusal))
+		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, refusal);
 	else if (disconnected_has(feed->disconnected, valid.claims, valid.issued_at))
-		identity_refuse(link, auth->session, WIRE_DISCONNECTED,
+		identity_refuse(link, session, WIRE_DISCONNECTED,
 						"JWT was issued before notify_disconnect() was called for it");
 	else if (!first && identity->context == NULL)
-		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
+		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
 	else if (!first && !identity_same(identity, &valid))
-		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED,
+		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED,
 						"JWT is of another subject or role than the connection; open another "
 						"connection for it");
 	else if (first && feed->nidentities >= notifyd_max_clients)
-		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "too many clients");
+		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, "too many clients");
 	else
 	{
 		if (first)
@@ -340,13 +339,13 @@ identity_verify(Link *link, const WireAuth *auth)
 }
 
 void
-identity_auth(Link *link, const WireAuth *auth)
+identity_verify(Link *link, uint32 session, const char *token, size_t len)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd token", ALLOCSET_SMALL_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(context);
 
-	identity_verify(link, auth);
+	identity_decide(link, session, token, len);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }

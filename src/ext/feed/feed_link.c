@@ -42,6 +42,7 @@ link_close(Link *link, const char *why)
 	link->mark = 0;
 	link->mark_bytes = 0;
 	sub_drop_link(link);
+	auth_drop_link(link);
 	identity_drop_link(link);
 	link_wait_set_stale = true;
 }
@@ -91,6 +92,7 @@ link_create(Feed *feed, int gateway)
 	link->sessions =
 		hash_create("pg_notifyd sessions", 256, &sessions, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	link->identities = identity_table(feed);
+	dlist_init(&link->auths);
 	MemoryContextSwitchTo(context);
 	return link;
 }
@@ -162,14 +164,14 @@ link_auth(Link *link, const WireAuth *auth)
 		problem = "The token of AUTH is empty or too long.";
 	else if (identity_find(link, auth->session) == NULL && !link_has_room(link->identities))
 		problem = "More sessions have tokens than the gateway may have clients.";
+	else if (!auth_has_room(link))
+		problem = "More tokens wait for an answer than a gateway sends.";
 	if (problem != NULL)
 	{
 		link_reject(link, problem);
 		return;
 	}
-	sub_begin();
-	recheck_look(link->feed);
-	identity_auth(link, auth);
+	auth_receive(link, auth);
 }
 
 /* Process HELLO, which is the first frame and comes once. */
@@ -296,7 +298,7 @@ link_handle(Link *link, const WireMessage *message)
 			link_auth(link, &message->u.auth);
 			break;
 		case WIRE_FORGET:
-			if (!identity_forget(link, &message->u.forget))
+			if (!auth_forget(link, &message->u.forget))
 				link_reject(link, "FORGET names a session that has presented no token.");
 			break;
 		default:

@@ -365,6 +365,7 @@ hub_goodbye(Database *database, WireBytes reason)
 
 	database->link = NULL;
 	hub_forget_asked(database);
+	hub_forget_tokens(database);
 	while ((client = LIST_FIRST(&database->clients)) != NULL)
 		session_close(&client->session, SESSION_CLOSE_GOING_AWAY, text);
 	LIST_REMOVE(database, in_hub);
@@ -509,6 +510,7 @@ hub_free(Hub *hub)
 	while ((database = LIST_FIRST(&hub->databases)) != NULL)
 	{
 		hub_forget_asked(database);
+		hub_forget_tokens(database);
 		LIST_REMOVE(database, in_hub);
 		free(database);
 	}

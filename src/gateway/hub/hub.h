@@ -44,6 +44,7 @@
 
 #include <uv/tree.h>
 
+#include "gateway/net/address.h"
 #include "gateway/protocol/protocol.h"
 #include "gateway/session/identity.h"
 #include "gateway/session/session.h"
@@ -138,6 +139,8 @@ typedef struct HubClient
 	const Protocol *protocol;
 	RB_ENTRY(HubClient) in_identities; /* of the database, once it has sent a token */
 	Identity identity;
+	struct TokenSource *token_source;  /* while its token waits for its turn, else NULL */
+	TAILQ_ENTRY(HubClient) in_waiting; /* of token_source */
 	LIST_HEAD(, Subscription) subscriptions;
 	uint32_t nsubscriptions;
 	LIST_HEAD(, Subscription) ended;   /* dropped, with an answer still to come */
@@ -146,7 +149,7 @@ typedef struct HubClient
 	/* Only for notifyd.clients. Set by the caller of hub_open(). */
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
-	struct Address *from;  /* counts this client; owned by the caller of hub_open() */
+	Address *from;         /* counts this client; owned by the caller of hub_open() */
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
@@ -154,6 +157,28 @@ TAILQ_HEAD(HubClientQueue, HubClient);
 RB_HEAD(SubscriptionTree, Subscription);
 RB_HEAD(StreamTree, Stream);
 RB_HEAD(IdentityTree, HubClient);
+
+/* An address from which clients have sent tokens, while the feed has not answered all: see hub_token.c. */
+typedef struct TokenSource
+{
+	RB_ENTRY(TokenSource) in_database;
+	TAILQ_ENTRY(TokenSource) in_turns; /* while in_turn */
+	struct HubClientQueue waiting;     /* clients whose tokens wait for their turn */
+	uint32_t asked;                    /* tokens that the feed has */
+	uint32_t limit;                    /* of asked */
+	bool in_turn;                      /* it may send a token */
+	uint8_t address[ADDRESS_SIZE];     /* Address.key */
+} TokenSource;
+
+RB_HEAD(TokenSourceTree, TokenSource);
+TAILQ_HEAD(TokenSourceQueue, TokenSource);
+
+/* A token that the feed has. */
+typedef struct AskedToken
+{
+	uint32_t session; /* which may have ended */
+	TokenSource *source;
+} AskedToken;
 
 typedef struct Database
 {
@@ -179,6 +204,11 @@ typedef struct Database
 	struct HubClientList clients;
 	struct IdentityTree identities; /* clients that have sent a token, by session's number */
 	uint32_t nheld;                 /* clients that wait for the answer to a token */
+	struct TokenSourceTree token_sources;
+	struct TokenSourceQueue token_turns; /* those that may send a token, in turn */
+	AskedToken asked[WIRE_MAX_AUTHS];    /* a ring */
+	uint32_t first_asked;
+	uint32_t nasked;
 	size_t name_len;
 	char name[];
 } Database;

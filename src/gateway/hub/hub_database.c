@@ -35,6 +35,8 @@ hub_new_database(Hub *hub, WireBytes name)
 	RB_INIT(&database->identities);
 	LIST_INIT(&database->clients);
 	TAILQ_INIT(&database->asking);
+	RB_INIT(&database->token_sources);
+	TAILQ_INIT(&database->token_turns);
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
 	return database;
 }

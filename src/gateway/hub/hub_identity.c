@@ -4,9 +4,10 @@
  *	  Tokens, and the identities that the feed gives for them.
  *
  * The feed verifies each token, and gives the connection an identity whose number goes into each
- * SUBSCRIBE. Of each client one token at a time is under way, and until its answer comes nothing
- * is read from the client, so no request can overtake its token. On a new link the feed verifies
- * the tokens of all clients again; until then their subscriptions are not asked for.
+ * SUBSCRIBE. Of each client one token at a time is under way or waits for its turn (hub_token.c),
+ * and until its answer comes nothing is read from the client, so no request can overtake its token.
+ * On a new link the feed verifies the tokens of all clients again; until then their subscriptions
+ * are not asked for.
  *
  *-------------------------------------------------------------------------
  */
@@ -31,29 +32,6 @@ hub_identity_client(Database *database, uint32_t session)
 	HubClient key = {.session.number = session};
 
 	return RB_FIND(IdentityTree, &database->identities, &key);
-}
-
-/* Send the feed the client's token that it has not verified on this link, if there is one. */
-static void
-hub_verify(Hub *hub, HubClient *client)
-{
-	Database *database = client->database;
-	Identity *identity = &client->identity;
-	const char *token = identity_unverified(identity);
-	WireMessage message = {.type = WIRE_AUTH};
-
-	if (token == NULL || identity->asked != IDENTITY_ASKED_NOTHING)
-		return;
-	if (database->link == NULL)
-	{
-		hub_need(hub, database);
-		return;
-	}
-	identity->presented = true;
-	identity->asked = token == identity->offer ? IDENTITY_ASKED_OFFER : IDENTITY_ASKED_TOKEN;
-	message.u.auth = (WireAuth){.session = client->session.number,
-								.token = {.data = token, .len = (uint32_t) strlen(token)}};
-	hub->send(database->link, &message);
 }
 
 void
@@ -110,11 +88,11 @@ hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 	Identity *identity;
 	bool offered;
 
+	if (message->identity == 0 || !hub_token_answered(hub, database, message->session, true))
+		return false;
 	if (client == NULL)
 		return true;
 	identity = &client->identity;
-	if (identity->asked == IDENTITY_ASKED_NOTHING || message->identity == 0)
-		return false;
 	offered = identity->asked == IDENTITY_ASKED_OFFER;
 	identity_accept(identity, message, hub->sessions->io->now());
 	client->session.anonymous = false;
@@ -165,11 +143,10 @@ hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
 	HubClient *client = hub_identity_client(database, message->session);
 	bool requested;
 
-	(void) hub;
+	if (!hub_token_answered(hub, database, message->session, false))
+		return false;
 	if (client == NULL)
 		return true;
-	if (client->identity.asked == IDENTITY_ASKED_NOTHING)
-		return false;
 	requested = client->identity.asked == IDENTITY_ASKED_OFFER && client->identity.requested;
 	client->identity.asked = IDENTITY_ASKED_NOTHING;
 	if (requested)
@@ -194,10 +171,15 @@ hub_identity_ended(Database *database, const WireIdentityEnded *message)
 void
 hub_verify_all(Hub *hub, Database *database)
 {
+	uint64_t now = hub->sessions->io->now();
 	HubClient *client;
 
 	RB_FOREACH (client, IdentityTree, &database->identities)
+	{
+		if (client->identity.state == IDENTITY_MISSING)
+			client->identity.deadline = now + IDENTITY_TOKEN_MS;
 		hub_verify(hub, client);
+	}
 }
 
 void
@@ -205,6 +187,7 @@ hub_forget_identities(Database *database)
 {
 	HubClient *client;
 
+	hub_forget_tokens(database);
 	RB_FOREACH (client, IdentityTree, &database->identities)
 	{
 		client->identity.asked = IDENTITY_ASKED_NOTHING;
@@ -217,10 +200,10 @@ uint64_t
 hub_identity_deadline(const HubClient *client)
 {
 	const Identity *identity = &client->identity;
+	bool waits_for_feed = identity->offer != NULL && client->token_source == NULL;
 
-	/* The time that the feed takes is not the client's. */
-	return identity->state == IDENTITY_MISSING && identity->offer != NULL ? UINT64_MAX
-																		  : identity->deadline;
+	/* The time that the feed takes is not the client's, nor is that without a feed. */
+	return identity->state == IDENTITY_MISSING && waits_for_feed ? UINT64_MAX : identity->deadline;
 }
 
 void
@@ -228,6 +211,9 @@ hub_identity_due(HubClient *client)
 {
 	if (client->identity.state == IDENTITY_KNOWN)
 		session_cut_off(&client->session, SESSION_CLOSE_EXPIRED, "the token has expired");
+	else if (client->token_source != NULL)
+		session_cut_off(&client->session, SESSION_CLOSE_GOING_AWAY,
+						"the token could not be verified within 10 seconds");
 	else
 		session_cut_off(&client->session, SESSION_CLOSE_NO_IDENTITY,
 						"not authenticated: no valid token within 10 seconds");
@@ -241,6 +227,7 @@ hub_leave_identity(Hub *hub, HubClient *client)
 
 	if (database != NULL && hub_identity_client(database, client->session.number) == client)
 	{
+		hub_leave_token(client);
 		RB_REMOVE(IdentityTree, &database->identities, client);
 		if (client->identity.offer != NULL)
 			database->nheld--;

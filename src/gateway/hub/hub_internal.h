@@ -8,6 +8,7 @@
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
  *	  hub_identity.c		tokens, and the identities that the feed gives for them
+ *	  hub_token.c			AUTH frames, in turns of the clients' addresses
  *	  hub_subscription.c	a subscription: stream, position, lag, end
  *	  hub_ask.c				SUBSCRIBE frames, in turns of the clients
  *	  hub_database.c		the set of databases
@@ -58,6 +59,27 @@ extern void hub_drop_subscription(Database *database, Subscription *sub);
 
 /* A client leaves: the answers to its ENDED subscriptions are ignored. */
 extern void hub_leave_ended(HubClient *client);
+
+/* ---------------- tokens on their way (hub_token.c) ---------------- */
+
+/*
+ * Send the feed the client's token that it has not verified on this link, if there is one, when it
+ * is the turn of the client's address. Without a link, hub_hello() does so later.
+ */
+extern void hub_verify(Hub *hub, HubClient *client);
+
+/*
+ * The feed has answered a token of this session. Returns false if another answer comes first, or
+ * none.
+ */
+extern bool hub_token_answered(Hub *hub, Database *database, uint32_t session, bool accepted)
+	__attribute__((warn_unused_result));
+
+/* The client leaves: its token need not be sent. */
+extern void hub_leave_token(HubClient *client);
+
+/* The link was lost: forget all tokens, sent or not. */
+extern void hub_forget_tokens(Database *database);
 
 /* ---------------- tokens and identities (hub_identity.c) ---------------- */
 
