@@ -6,6 +6,7 @@
 #	make test-packages						Debian packages in a chroot, see test/packages
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
+#	make sets								compares random clients' rows with SELECT, see test/sets/run
 #	make fuzz								random tokens, key files and filters, SECONDS=60; needs clang
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
@@ -53,7 +54,7 @@ GIVEN_CPPFLAGS := $(call given,CPPFLAGS)
 GIVEN_LDFLAGS := $(call given,LDFLAGS)
 
 # These targets must work without a pg_config.
-ifneq ($(filter-out deb test test-% faults bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deb test test-% faults sets bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 $(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-NN, or set PG_CONFIG)
@@ -179,6 +180,9 @@ test-%:
 faults:
 	@test/faults/run
 
+sets:
+	@test/sets/run
+
 bench:
 	@bench/run
 
@@ -192,6 +196,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults fuzz bench demo clean-deps
+.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults sets fuzz bench demo clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

@@ -155,6 +155,21 @@ faults()
 	count faults "$good" "$bad"
 }
 
+# Compare sets of random clients with what SELECT returns, for less than a minute; test/sets/run does
+# it for longer, and with planted faults.
+sets()
+{
+	local good=0 bad=1
+	mkdir -p "$work/sets/build"
+	ln -s "$tree" "$work/sets/tree"
+	ln -s "$(dirname "$PG_CONFIG")" "$work/sets/build/bin"
+	BUILD=$work/sets/build SEED=1 SEEDS=1000 BOUND=40 OPTIONS='--until-bad --policies 0 --filters 0 --changes 0' limited 300 test/sets/kind "$work/sets" \
+		>"$log/sets.log" 2>&1
+	[ ! -s "$work/sets/total" ] || read -r good _ bad _ <"$work/sets/total"
+	[ ! -d "$work/sets/keep" ] || cp -r "$work/sets/keep" "$log/sets"
+	count sets "$good" "$bad"
+}
+
 run_kind()
 {
 	case $1 in
@@ -163,6 +178,7 @@ run_kind()
 		unit) unit_programs build && tap unit "${programs[@]}" ;;
 		gateway) sanitized ;;
 		faults) faults ;;
+		sets) sets ;;
 		tap) tap tap test/t/*.pl ;;
 		browser) tap browser test/browser/*.pl ;;
 	esac

@@ -1,0 +1,488 @@
+"""Plays a plan against a server: clients, transactions, and the comparison after each transaction."""
+
+import asyncio
+import json
+import re
+import time
+
+import psycopg2
+import websockets
+
+from model import Subscription, freeze, parse
+from values import identifier
+
+import cluster
+import tokens
+
+SECONDS = 20        # for anything that the server has to do
+ROUNDS = 3          # of marks to go back to
+FENCE = "fence"
+REFUSED = (-32003, -32602)
+
+SETTINGS = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';" \
+    " SET extra_float_digits = 1"
+
+
+class Stuck(Exception):
+    pass
+
+
+def position_id(position):
+    return int(position.partition("-")[2])
+
+
+class Client:
+    """A connection with a token and its subscriptions."""
+
+    def __init__(self, number, spec, port):
+        self.number = number
+        self.spec = spec
+        self.port = port
+        self.subs = [Subscription(each) for each in spec["subs"]]
+        self.websocket = None
+        self.reader = None
+        self.requests = {}
+        self.last_id = 0
+        self.texts = []         # everything received since the last comparison
+        self.other = []         # violations that concern no subscription
+        self.token = tokens.sign(spec["claims"])
+        self.away = False
+        self.fence = None       # called with the id of an event of the channel fence
+
+    async def connect(self):
+        self.websocket = await websockets.connect(
+            "ws://127.0.0.1:%d/ws" % self.port, max_size=None, max_queue=None, ping_interval=None, compression=None,
+            open_timeout=SECONDS, extra_headers={"Authorization": "Bearer " + self.token})
+        self.reader = asyncio.ensure_future(self.read())
+
+    async def close(self):
+        if self.websocket is not None:
+            await self.websocket.close()
+            await asyncio.gather(self.reader, return_exceptions=True)
+        self.websocket = None
+        for future in self.requests.values():
+            future.cancel()
+        self.requests.clear()
+
+    async def read(self):
+        try:
+            async for text in self.websocket:
+                self.receive(text)
+            code = self.websocket.close_code
+            if code not in (1000, None):
+                self.other.append(("closed", "the connection was closed with %s %s" % (code, self.websocket.close_reason)))
+        except websockets.ConnectionClosed as closed:
+            self.other.append(("closed", str(closed)))
+        except Exception as error:      # the checker's own
+            self.other.append(("checker", "%s: %s" % (type(error).__name__, error)))
+            raise
+
+    async def request(self, method, **params):
+        """Returns the result, or the error as an exception's argument."""
+        self.last_id += 1
+        future = asyncio.get_running_loop().create_future()
+        self.requests[self.last_id] = future
+        await self.websocket.send(json.dumps({"id": self.last_id, "method": method, "params": params}))
+        try:
+            return await asyncio.wait_for(future, SECONDS)
+        except asyncio.TimeoutError:
+            raise Stuck("no answer to %s %s" % (method, params)) from None
+
+    def receive(self, text):
+        self.texts.append(text)
+        message = parse(text)
+        method = message.get("method")
+        if method is None:
+            future = self.requests.pop(int(message["id"]), None)
+            if future is not None and not future.done():
+                future.set_result(message)
+        elif method == "position":
+            pass
+        elif method in ("event", "reset"):
+            params = message["params"]
+            if params["channel"] == FENCE:
+                if method == "event":
+                    self.fence(int(params["id"]))
+                return
+            sub = self.find(params["channel"], params.get("tag"))
+            if sub is None or sub.state not in ("asked", "live"):
+                self.other.append(("leaked", "%s of no subscription: %s" % (method, text[:300])))
+            elif method == "event":
+                sub.event(params)
+            else:
+                sub.reset(params)
+        elif method == "error":
+            data = message["params"].get("data", {})
+            sub = self.find(data.get("channel"), data.get("tag"))
+            if sub is None:
+                self.other.append(("error", text[:300]))
+            else:
+                sub.state = "ended"
+                sub.error = message["params"]
+        else:
+            self.other.append(("unexpected", text[:300]))
+
+    def find(self, channel, tag):
+        for sub in self.subs:
+            if sub.spec["channel"] == channel and sub.spec["tag"] == tag:
+                return sub
+        return None
+
+    async def subscribe(self, sub, since=None):
+        """Returns whether there is a subscription now."""
+        spec = sub.spec
+        params = {"channel": spec["channel"], "filter": spec["filter"], "columns": spec["columns"], "tag": spec["tag"],
+                  "since": since}
+        sub.state = "asked"
+        sub.error = None
+        reply = await self.request("subscribe", **{name: value for name, value in params.items() if value is not None})
+        if "error" in reply:
+            sub.state = "ended"
+            sub.error = reply["error"]
+            return False
+        sub.state = "live"
+        return True
+
+    async def ping(self, until):
+        """Wait until everything up to this id was received. Returns the position."""
+        end = time.monotonic() + SECONDS
+        while True:
+            position = (await self.request("ping"))["result"]["position"]
+            if position_id(position) >= until:
+                return position
+            if time.monotonic() > end:
+                raise Stuck("client %d does not get beyond %s, waits for %d" % (self.number, position, until))
+            await asyncio.sleep(0.001)
+
+
+class Player:
+    """One run of a plan. violations: (kind, text)."""
+
+    def __init__(self, plan, server, log=None):
+        self.plan = plan
+        self.server = server
+        self.clients = [Client(i, spec, server.port) for i, spec in enumerate(plan["clients"])]
+        self.god = self.clients[0]
+        self.god.fence = self.passed
+        self.violations = []
+        self.changes = 0            # of policies and the like, committed
+        self.executed = {}          # id of an event -> operation
+        self.comparisons = 0
+        self.limited = 0            # of these, with a filter or fewer columns, or in a table with policies
+        self.refused = 0
+        self.resets = 0
+        self.events = 0
+        self.step = -1
+        self.fence_id = 0
+        self.fences = []
+        self.log = log
+        self.writer = None
+        self.oracle = None
+
+    def passed(self, number):
+        self.fences.append(number)
+        self.wake.set()
+
+    async def play(self):
+        self.wake = asyncio.Event()
+        self.writer = self.server.connect()
+        self.oracle = self.server.connect()
+        try:
+            with self.writer.cursor() as cursor:
+                cursor.execute(SETTINGS)
+                for sql in self.plan["ddl"]:
+                    cursor.execute(sql)
+            with self.oracle.cursor() as cursor:
+                cursor.execute(SETTINGS)
+            self.oracle.autocommit = False
+            await self.begin()
+            for self.step, step in enumerate(self.plan["steps"]):
+                await getattr(self, step["do"])(step)
+                if self.violations:
+                    break
+        except Stuck as stuck:
+            self.fail("stuck", str(stuck))
+        except psycopg2.OperationalError as error:
+            self.fail("crash", str(error).strip())
+        except (OSError, websockets.WebSocketException, asyncio.TimeoutError) as error:
+            self.fail("closed", "%s: %s" % (type(error).__name__, error))
+        finally:
+            await asyncio.gather(*(client.close() for client in self.clients), return_exceptions=True)
+            self.clean()
+
+    def clean(self):
+        self.oracle.close()
+        self.writer.close()
+        cluster.wait_until(self.server.accepts, SECONDS, "the server")
+        self.server.query("SET client_min_messages = error; ALTER ROLE bypass BYPASSRLS; GRANT app TO staff;"
+                          " DROP SCHEMA IF EXISTS %s CASCADE" % self.plan["schema"])
+
+    def fail(self, kind, text):
+        self.violations.append((kind, "step %d: %s" % (self.step, text)))
+
+    # ---------------- steps ----------------
+
+    async def begin(self):
+        await asyncio.gather(*(client.connect() for client in self.clients))
+        reply = await self.god.request("subscribe", channel=FENCE)
+        if "error" in reply:
+            raise Stuck("the fence: %s" % reply["error"])
+        for client in self.clients:
+            for sub in client.subs:
+                await self.join(client, sub)
+        await self.compare(touched=True)
+
+    async def join(self, client, sub):
+        """Subscribe anew."""
+        if await client.subscribe(sub):
+            sub.rows = None
+            sub.resets[:] = ["new"]
+            sub.changes = self.changes
+
+    async def transaction(self, step):
+        changed = self.run_safely(step)
+        self.changes += changed
+        await self.pass_fence()
+        if changed:
+            # What the change means is told with the next event at the latest.
+            self.touch()
+        await self.compare()
+
+    async def leave(self, step):
+        client = self.clients[step["client"]]
+        if client.away:
+            return
+        await client.close()
+        client.away = True
+        for sub in client.subs:
+            if sub.state == "live":
+                sub.state = "away"
+
+    async def return_(self, step):
+        client = self.clients[step["client"]]
+        if not client.away:
+            return
+        client.away = False
+        await client.connect()
+        for sub in client.subs:
+            if sub.state != "away" or not sub.marks:
+                await self.join(client, sub)
+                continue
+            position, rows, sub.changes = sub.marks[-1 - min(step["back"], len(sub.marks) - 1)]
+            del sub.marks[:]
+            sub.rows = None if rows is None else dict(rows)
+            sub.last = position_id(position)
+            sub.versions = self.select(client, sub)[1] or set()
+            await client.subscribe(sub, since=position)
+        if not step["quick"]:
+            await self.compare()
+
+    async def resubscribe(self, step):
+        client = self.clients[step["client"]]
+        if client.away:
+            return
+        if not client.subs:
+            return
+        sub = client.subs[step["sub"] % len(client.subs)]
+        if sub.state == "live":
+            params = {"channel": sub.spec["channel"]}
+            if sub.spec["tag"] is not None:
+                params["tag"] = sub.spec["tag"]
+            reply = await client.request("unsubscribe", **params)
+            if "error" in reply:
+                self.fail("unsubscribe", "%s: %s" % (params, reply["error"]))
+                return
+            # Without a tag all subscriptions of the channel end.
+            ended = [each for each in client.subs if each.state == "live" and params in (
+                {"channel": each.spec["channel"]}, {"channel": each.spec["channel"], "tag": each.spec["tag"]})]
+        else:
+            ended = [sub]
+        for sub in ended:
+            sub.state = "new"
+        for sub in ended:
+            await self.join(client, sub)
+        await self.compare()
+
+    # ---------------- the writer ----------------
+
+    def run_safely(self, step):
+        """Run a transaction. If one of its statements fails, again with savepoints. Returns the number of changes."""
+        try:
+            return self.run(step, False)
+        except psycopg2.Error:
+            if self.writer.closed:
+                raise
+            self.writer.cursor().execute("ROLLBACK")
+        try:
+            return self.run(step, True)
+        except psycopg2.Error as error:
+            self.writer.cursor().execute("ROLLBACK")
+            if self.log:
+                self.log("    the transaction failed: %s" % str(error).strip())
+            return 0
+
+    def run(self, step, savepoints):
+        changed = 0
+        with self.writer.cursor() as cursor:
+            cursor.execute("BEGIN")
+            for statement in step["statements"]:
+                guarded = savepoints and "SAVEPOINT" not in statement["sql"]
+                if guarded:
+                    cursor.execute("SAVEPOINT guard")
+                try:
+                    self.execute(cursor, statement)
+                    changed += statement["do"] == "change"
+                except psycopg2.Error as error:
+                    if not guarded:
+                        raise
+                    if self.log:
+                        self.log("    failed: %s: %s" % (statement["sql"], str(error).strip()))
+                    cursor.execute("ROLLBACK TO guard")
+                if guarded:
+                    cursor.execute("RELEASE guard")
+            cursor.execute("COMMIT" if step["commit"] else "ROLLBACK")
+        return changed if step["commit"] else 0
+
+    @staticmethod
+    def execute(cursor, statement):
+        if statement["do"] == "copy":
+            import io
+            cursor.copy_expert(statement["sql"], io.StringIO(statement["data"]))
+        else:
+            cursor.execute(statement["sql"])
+
+    def touch(self):
+        """An event in each channel."""
+        with self.writer.cursor() as cursor:
+            for name in sorted({(sub["table"], tuple(sub["key"])) for sub in self.plan["clients"][0]["subs"]}):
+                table, key = name
+                keys = ", ".join(map(identifier, key))
+                cursor.execute("UPDATE {0}.{1} SET level = level WHERE ({2}) = (SELECT {2} FROM {0}.{1} ORDER BY {2} LIMIT 1)"
+                               .format(self.plan["schema"], table, keys))
+
+    async def pass_fence(self):
+        """Wait until the feed has sent everything that is committed."""
+        self.fences.clear()
+        self.wake.clear()
+        with self.writer.cursor() as cursor:
+            cursor.execute("SELECT notify_send(%s, 'null')", (FENCE,))
+        try:
+            await asyncio.wait_for(self.wake.wait(), SECONDS)
+        except asyncio.TimeoutError:
+            raise Stuck("the fence does not come") from None
+        self.fence_id = self.fences[-1]
+
+    # ---------------- comparison ----------------
+
+    async def compare(self, touched=False):
+        await self.pass_fence()
+        here = [client for client in self.clients if not client.away]
+        positions = await asyncio.gather(*(client.ping(self.fence_id) for client in here))
+        for sub in self.god.subs:
+            self.executed.update((number, op) for number, op, _ in sub.ops)
+        for client, position in zip(here, positions):
+            self.check_texts(client)
+            for sub in client.subs:
+                if sub.state == "live":
+                    self.check(client, sub, position)
+                elif sub.state == "ended":
+                    await self.check_ended(client, sub)
+            self.violations.extend((kind, "step %d, client %d: %s" % (self.step, client.number, text))
+                                   for kind, text in client.other)
+            client.other.clear()
+
+    def check_texts(self, client):
+        """Canaries in columns that the client must not see, in whatever it received."""
+        hidden = ["SECRET"]
+        if client.spec["role"] == "narrow":
+            hidden.append("WITHHELD")
+        if any("secret" in sub["captured"] for sub in client.spec["subs"]) and client.spec["role"] != "narrow":
+            hidden.remove("SECRET")
+        if hidden:
+            pattern = re.compile("|".join(hidden))
+            for text in client.texts:
+                if pattern.search(text):
+                    self.fail("leaked", "client %d received a hidden column: %s" % (client.number, text[:1000]))
+        client.texts.clear()
+
+    def describe(self, client, sub):
+        spec = sub.spec
+        return "client %d (%s), subscription %s" % (client.number, json.dumps(client.spec["claims"]), json.dumps(
+            {name: spec[name] for name in ("channel", "filter", "columns", "tag") if spec[name] is not None}))
+
+    def check(self, client, sub, position):
+        self.comparisons += 1
+        self.resets += len(sub.resets)
+        rows, versions, error = self.select(client, sub)
+        due = self.changes > sub.changes or self.plan["now"]
+        wrong = sub.wrong if sub.rows is not None or not due else \
+            [each for each in sub.wrong if each[0] == "leaked"]
+        sub.wrong = []
+        if error is None:
+            hidden = sub.tags - versions - sub.versions
+            if hidden:
+                sub.fail("leaked", "versions of rows that the client may not see: %s" % ", ".join(sorted(hidden)))
+            if sub.rows is not None and not sub.spec["blind"]:
+                sub.compare(rows)
+            if sub.resets and not due and sub.resets != ["new"]:
+                sub.fail("reset", "a reset without a cause: %s" % "; ".join(sub.resets))
+        for number, op, cause in sub.ops:
+            if number in self.executed and (cause or op) != self.executed[number]:
+                sub.fail("cause", "%s with cause %s, executed was %s" % (op, cause, self.executed[number]))
+            if cause == op:
+                sub.fail("cause", "%s with the same cause" % op)
+        for kind, text in wrong + sub.wrong:
+            self.fail(kind, "%s: %s" % (self.describe(client, sub), text))
+        sub.wrong = []
+        sub.load(rows if error is None else None)
+        sub.versions = versions if error is None else set()
+        self.events += len(sub.ops)
+        sub.ops.clear()
+        sub.tags.clear()
+        sub.changes = self.changes
+        sub.marks = (sub.marks + [(position, rows if error is None else None, self.changes)])[-ROUNDS - 1:]
+
+    def select(self, client, sub):
+        """Returns key -> row and the tags of all visible versions, or an error."""
+        spec = sub.spec
+        where = "" if spec["sql"] is None else " WHERE " + spec["sql"]
+        columns = ", ".join("x." + identifier(name) for name in sorted(sub.columns))
+        key = ", ".join("x." + identifier(name) for name in spec["key"])
+        table = "%s.%s" % (self.plan["schema"], spec["table"])
+        with self.oracle.cursor() as cursor:
+            try:
+                cursor.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps(client.spec["claims"]),))
+                cursor.execute("SET LOCAL ROLE " + client.spec["role"])
+                found = []
+                if not sub.spec["blind"]:
+                    cursor.execute("SELECT (SELECT row_to_json(k) FROM (SELECT %s) AS k)::text,"
+                                   " (SELECT row_to_json(c) FROM (SELECT %s) AS c)::text FROM %s AS x%s"
+                                   % (key, columns, table, where))
+                    found = cursor.fetchall()
+                cursor.execute("SELECT tag FROM %s_all%s" % (table, where))
+                versions = {tag for tag, in cursor.fetchall()}
+                self.oracle.rollback()
+            except psycopg2.Error as error:
+                if self.oracle.closed:
+                    raise
+                self.oracle.rollback()
+                return None, None, str(error).strip()
+        return {freeze(parse(key)): parse(row) if row else {} for key, row in found}, versions, None
+
+    async def check_ended(self, client, sub):
+        """Refused, or ended with an error: right only if SELECT fails too, or the role lacks a privilege."""
+        if sub.error is None:
+            return
+        self.refused += 1
+        _, _, error = self.select(client, sub)
+        text = json.dumps(sub.error)
+        if re.search(r"T\d+\.|SECRET|WITHHELD", text):
+            self.fail("leaked", "%s: the error tells data: %s" % (self.describe(client, sub), text))
+        if error is None and sub.spec["may"] and not sub.spec["blind"]:
+            self.fail("refused", "%s: %s" % (self.describe(client, sub), text))
+        sub.error = None
+        sub.ops.clear()
+        sub.tags.clear()
+
+
+setattr(Player, "return", Player.return_)
