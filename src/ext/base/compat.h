@@ -337,6 +337,27 @@ compat_relation_ownercheck(Oid relation, Oid role)
 #endif
 }
 
+/* Run a query that ExecutorStart() has prepared to its end. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_EXECUTOR_RUN(query) ExecutorRun(query, ForwardScanDirection, 0)
+#else
+#define COMPAT_EXECUTOR_RUN(query) ExecutorRun(query, ForwardScanDirection, 0, true)
+#endif
+
+/* Return true if the values of a column are computed when they are read. */
+#if PG_VERSION_NUM >= 180000
+#define COMPAT_IS_VIRTUAL(attribute) ((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define COMPAT_IS_VIRTUAL(attribute) false
+#endif
+
+/* Analyze a statement without parameters. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_PARSE_ANALYZE(statement) parse_analyze_fixedparams(statement, "", NULL, 0, NULL)
+#else
+#define COMPAT_PARSE_ANALYZE(statement) parse_analyze(statement, "", NULL, 0, NULL)
+#endif
+
 /* Scan an index forward, with nkeys keys. */
 static inline IndexScanDesc
 compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)

@@ -41,6 +41,7 @@ typedef struct SetBinding SetBinding;
 typedef struct SetError
 {
 	WireReason reason;
+	int sqlstate;      /* of the error that a policy or the filter raised; 0: it took too long */
 	char message[512]; /* in the server's encoding */
 } SetError;
 
@@ -70,24 +71,23 @@ extern void set_release(SetBinding *binding);
 
 /*
  * Return true if values of the binding may change with any commit, because a sub-select or an
- * opaque function computes them. Needs no transaction.
+ * opaque function computes them. set_bind() with the next snapshot then returns the binding that is
+ * right: the same one, if nothing has changed. Needs no transaction.
  */
 extern bool set_needs_refresh(const SetBinding *binding);
 
 /*
- * Evaluate these values again with the active snapshot. *binding is then the binding that is right
- * now: the same one, or another one. In the second case the reference to the old one has moved to
- * the new one. On failure *binding and its reference are unchanged, and the caller has to release
- * it. identity and filter must be those that the binding was made with.
- */
-extern bool set_refresh(SetBinding **binding, const SetIdentity *identity,
-						const FilterExpression *filter, SetError *error);
-
-/*
  * Return true if relations, roles, policies or functions have changed so that the binding must be
- * made again with set_bind(). Cheap while nothing has changed.
+ * made again with set_bind(), and its filter with filter_expression(). Cheap while nothing has
+ * changed.
  */
 extern bool set_stale(SetBinding *binding);
+
+/*
+ * A number that grows whenever a binding may have become stale, or row security may have been enabled
+ * for a relation without a binding. Needs no transaction.
+ */
+extern uint64 set_changes(void);
 
 /*
  * Return true if two bindings of a relation select the same rows for certain: conditions and values
@@ -113,8 +113,8 @@ extern char *set_describe(const SetBinding *binding);
 /* ---------------- the index (set_index.c) ---------------- */
 
 /*
- * Let set_judge_all() consider a binding, or no longer. A binding is there once or not at all.
- * Needs no transaction.
+ * Let set_judge_all() consider a binding, or no longer. A binding is there once or not at all. Only
+ * set_index_add() needs a transaction.
  */
 extern void set_index_add(SetBinding *binding);
 extern void set_index_remove(SetBinding *binding);

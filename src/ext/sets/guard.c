@@ -1,0 +1,295 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.c
+ *	  Runs the code of users in the feed: as a role, restricted, and for a bounded time.
+ *
+ * Policies call functions, and anybody who owns a table can write them. Here they run
+ *
+ *	  as the subscription's role, in a security-restricted operation: no SET ROLE, no temporary
+ *	  tables, no cursors or triggers that would run later with the feed's privileges;
+ *	  in a read-only subtransaction that is always rolled back: what they lock, set or LISTEN to
+ *	  ends with it. Advisory locks of the session are released, too;
+ *	  for at most guard_patience ms.
+ *
+ * A timer cancels what runs too long, as statement_timeout does. PL/pgSQL can catch that, because a
+ * handler may name query_canceled. So the timer also installs a PL/pgSQL plugin (plpgsql.h) whose
+ * callback raises an error before each statement. A block is a statement of the block around it,
+ * so this error leaves one block after the other, whatever their handlers catch. Other languages that
+ * catch a cancellation, and C code that does not look for one, cannot be stopped in this way, and
+ * not in any other session either.
+ *
+ * Each piece of code that runs too long halves the patience with the next ones, and some seconds
+ * without such a piece restore it. So clients cannot hold up the feed by subscribing again and
+ * again with what takes long.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_db_role_setting.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "plpgsql.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "ext/access/token_settings.h"
+#include "ext/base/compat.h"
+#include "ext/sets/guard.h"
+
+#define GUARD_PATIENCE_MS     250
+#define GUARD_MIN_PATIENCE_MS 50
+#define GUARD_RECOVERY_MS     5000 /* after so long without a timeout the patience is whole again */
+
+static TimeoutId guard_timeout = MAX_TIMEOUTS;
+static int guard_patience = GUARD_PATIENCE_MS;
+static TimestampTz guard_last_timeout = 0;
+static volatile sig_atomic_t guard_expired = false;
+
+/* ---------------- the time limit ---------------- */
+
+static PLpgSQL_plugin **guard_plugin_slot;
+static PLpgSQL_plugin *guard_plugin_before;
+
+static void
+guard_refuse_statement(PLpgSQL_execstate *estate, PLpgSQL_stmt *statement)
+{
+	(void) estate;
+	(void) statement;
+	ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("canceling function due to timeout")));
+}
+
+static PLpgSQL_plugin guard_plugin = {.stmt_beg = guard_refuse_statement};
+
+/* The timer's handler, in a signal handler. */
+static void
+guard_expire(void)
+{
+	guard_expired = true;
+	*guard_plugin_slot = &guard_plugin;
+	QueryCancelPending = true;
+	InterruptPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+guard_start_timer(void)
+{
+	if (guard_timeout == MAX_TIMEOUTS)
+	{
+		guard_timeout = RegisterTimeout(USER_TIMEOUT, guard_expire);
+		guard_plugin_slot = (PLpgSQL_plugin **) find_rendezvous_variable("PLpgSQL_plugin");
+	}
+	if (guard_patience < GUARD_PATIENCE_MS &&
+		TimestampDifferenceExceeds(guard_last_timeout, GetCurrentTimestamp(), GUARD_RECOVERY_MS))
+		guard_patience = GUARD_PATIENCE_MS;
+	guard_expired = false;
+	guard_plugin_before = *guard_plugin_slot;
+	enable_timeout_after(guard_timeout, guard_patience);
+}
+
+/* Returns true if the time was over. */
+static bool
+guard_stop_timer(void)
+{
+	disable_timeout(guard_timeout, false);
+	*guard_plugin_slot = guard_plugin_before;
+	if (!guard_expired)
+		return false;
+	QueryCancelPending = false;
+	guard_last_timeout = GetCurrentTimestamp();
+	guard_patience = Max(guard_patience / 2, GUARD_MIN_PATIENCE_MS);
+	return true;
+}
+
+/* ---------------- settings ---------------- */
+
+/* The search_path that ALTER DATABASE or ALTER ROLE ALL set, or NULL. */
+static char *
+guard_find_search_path(Oid database)
+{
+	Relation relation = table_open(DbRoleSettingRelationId, AccessShareLock);
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	HeapTuple tuple;
+	char *path = NULL;
+
+	ScanKeyInit(&keys[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	ScanKeyInit(&keys[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(InvalidOid));
+	scan = systable_beginscan(relation, DbRoleSettingDatidRolidIndexId, true, NULL, lengthof(keys),
+							  keys);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		Datum settings = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+									  RelationGetDescr(relation), &isnull);
+		Datum *items;
+		int n = 0;
+
+		if (!isnull)
+			deconstruct_array(DatumGetArrayTypeP(settings), TEXTOID, -1, false, TYPALIGN_INT,
+							  &items, NULL, &n);
+		for (int i = 0; i < n; i++)
+		{
+			char *item = TextDatumGetCString(items[i]);
+
+			if (pg_strncasecmp(item, "search_path=", strlen("search_path=")) == 0)
+				path = item + strlen("search_path=");
+		}
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return path;
+}
+
+/*
+ * The search_path that a session of this database starts with, as far as it does not depend on a
+ * role. The feed's own is another one. Like a session, the feed looks it up once.
+ */
+static const char *
+guard_search_path(void)
+{
+	static char *path = NULL;
+	char *found;
+
+	if (path != NULL)
+		return path;
+	found = guard_find_search_path(MyDatabaseId);
+	if (found == NULL)
+		found = guard_find_search_path(InvalidOid);
+	path = MemoryContextStrdup(TopMemoryContext, found != NULL ? found : "\"$user\", public");
+	return path;
+}
+
+static void
+guard_set(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+							 false);
+}
+
+/*
+ * A session's user is the authenticator, as it is for the statements that clients run. It must not
+ * be the feed's superuser, as policies compare session_user with names.
+ */
+static Oid
+guard_session_user(Oid role)
+{
+	Oid authenticator = notifyd_authenticator_role[0] != '\0'
+							? get_role_oid(notifyd_authenticator_role, true)
+							: InvalidOid;
+
+	return OidIsValid(authenticator) ? authenticator : role;
+}
+
+/* Go back to the session's user after guard_run(). */
+static void
+guard_leave(Oid user, Oid session_user, int security)
+{
+	if (GetSessionUserId() != session_user)
+		SetSessionAuthorization(session_user, superuser_arg(session_user));
+	SetUserIdAndSecContext(user, security);
+}
+
+void
+guard_become(const GuardActor *actor)
+{
+	SetUserIdAndSecContext(actor->role,
+						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (!actor->opaque)
+		return;
+	guard_set("request.jwt.claims", actor->claims != NULL ? actor->claims : "");
+}
+
+/* ---------------- running ---------------- */
+
+/* Fill *error, and write the error that was caught to the server's log. */
+static void
+guard_report(const ErrorData *data, bool timeout, const char *what, SetError *error)
+{
+	error->reason = WIRE_POLICY_FAILED;
+	error->sqlstate = timeout ? 0 : data->sqlerrcode;
+	if (timeout)
+		snprintf(error->message, sizeof(error->message), "%s took too long", what);
+	else
+		snprintf(error->message, sizeof(error->message), "%s raised an error (SQLSTATE %s)", what,
+				 unpack_sql_state(data->sqlerrcode));
+	ereport(LOG, (errmsg("pg_notifyd: %s", error->message),
+				  data != NULL ? errdetail_internal("%s", data->message) : 0));
+}
+
+bool
+guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, const char *what,
+		  SetError *error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	int level = GetCurrentTransactionNestLevel();
+	const char *path = guard_search_path();
+	Oid session_user = GetSessionUserId();
+	ErrorData *volatile data = NULL;
+	int security;
+	bool expired;
+	Oid user;
+
+	GetUserIdAndSecContext(&user, &security);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	XactReadOnly = true;
+	guard_start_timer();
+	PG_TRY();
+	{
+		if (actor->opaque)
+		{
+			SetSessionAuthorization(guard_session_user(actor->role), false);
+			guard_set("search_path", path);
+		}
+		guard_become(actor);
+		function(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		data = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	expired = guard_stop_timer();
+
+	if (data != NULL && data->sqlerrcode == ERRCODE_QUERY_CANCELED && !expired)
+	{
+		SetUserIdAndSecContext(user, security);
+		guard_leave(user, session_user, security);
+		ReThrowError(data);
+	}
+	while (GetCurrentTransactionNestLevel() > level)
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	guard_leave(user, session_user, security);
+	if (actor->opaque)
+		LockReleaseSession(USER_LOCKMETHOD);
+
+	/* A function may have caught the cancellation and returned something else. */
+	if (data == NULL && !expired)
+		return true;
+	guard_report(data, expired, what, error);
+	if (data != NULL)
+		FreeErrorData(data);
+	return false;
+}

@@ -1,0 +1,332 @@
+/*-------------------------------------------------------------------------
+ *
+ * rule.c
+ *	  Makes rules, and finds out when they are no longer right.
+ *
+ * PostgreSQL's rewriter finds the policies: a SELECT on the relation is analyzed and rewritten as the
+ * role. So owners, FORCE ROW LEVEL SECURITY, BYPASSRLS, inherited roles, restrictive and permissive
+ * policies, and the row security of tables in sub-selects are as in any session.
+ *
+ * A part of a policy may raise an error when it is computed for an identity, although a SELECT would
+ * not compute it: CASE, AND and OR protect their later arguments. For such an identity there is a
+ * literal rule. It leaves the policies as they are, so they are computed for each row.
+ *
+ * Invalidations make a rule suspect. Most of them mean nothing: ANALYZE sends one, too. So
+ * rule_valid() makes the rule again and compares. Only a rule with another condition, or with a
+ * function that has changed, becomes stale.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_authid.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/analyze.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "ext/base/compat.h"
+#include "ext/sets/sets_internal.h"
+
+/* An entry of the table of rules. */
+typedef struct RuleEntry
+{
+	SetRuleKey key; /* its form is the rule's */
+	SetRule *rule;
+} RuleEntry;
+
+static HTAB *rule_table = NULL;
+static uint64 rule_invalidations = 0;
+
+uint64
+set_changes(void)
+{
+	return rule_invalidations;
+}
+
+MemoryContext
+set_context(void)
+{
+	static MemoryContext context = NULL;
+
+	if (context == NULL)
+		context =
+			AllocSetContextCreate(TopMemoryContext, "pg_notifyd sets", ALLOCSET_DEFAULT_SIZES);
+	return context;
+}
+
+/* ---------------- invalidations ---------------- */
+
+/* relation is InvalidOid if any relation may have changed. */
+static void
+rule_relation_changed(Datum arg, Oid relation)
+{
+	HASH_SEQ_STATUS status;
+	RuleEntry *entry;
+
+	(void) arg;
+	rule_invalidations++;
+	hash_seq_init(&status, rule_table);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		SetRule *rule = entry->rule;
+
+		if (!OidIsValid(relation) || relation == rule->key.relation ||
+			list_member_oid(rule->relations, relation))
+			rule->suspect = true;
+	}
+}
+
+/* A function has changed; hash is 0 if any may have. */
+static void
+rule_function_changed(Datum arg, int cache, uint32 hash)
+{
+	HASH_SEQ_STATUS status;
+	RuleEntry *entry;
+
+	(void) arg;
+	rule_invalidations++;
+	hash_seq_init(&status, rule_table);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		SetRule *rule = entry->rule;
+		ListCell *cell;
+
+		foreach (cell, rule->inval_items)
+		{
+			PlanInvalItem *item = lfirst_node(PlanInvalItem, cell);
+
+			if (item->cacheId == cache && (hash == 0 || item->hashValue == hash))
+				rule->suspect = rule->changed = true;
+		}
+	}
+}
+
+/* A role, membership, type, operator or schema has changed. */
+static void
+rule_object_changed(Datum arg, int cache, uint32 hash)
+{
+	(void) cache;
+	(void) hash;
+	rule_relation_changed(arg, InvalidOid);
+}
+
+/* ---------------- the table ---------------- */
+
+static uint32
+rule_hash(const void *key, Size size)
+{
+	const SetRuleKey *rule = key;
+
+	(void) size;
+	return hash_combine(
+		hash_combine(murmurhash32(rule->role), murmurhash32(rule->relation)),
+		hash_combine(string_hash(rule->form, strlen(rule->form) + 1), rule->literal));
+}
+
+static int
+rule_match(const void *key1, const void *key2, Size size)
+{
+	const SetRuleKey *a = key1;
+	const SetRuleKey *b = key2;
+
+	(void) size;
+	return a->role == b->role && a->relation == b->relation && a->literal == b->literal &&
+				   strcmp(a->form, b->form) == 0
+			   ? 0
+			   : 1;
+}
+
+static void
+rule_init(void)
+{
+	HASHCTL control = {.keysize = sizeof(SetRuleKey),
+					   .entrysize = sizeof(RuleEntry),
+					   .hash = rule_hash,
+					   .match = rule_match,
+					   .hcxt = set_context()};
+	static const int functions[] = {PROCOID};
+	static const int objects[] = {AUTHOID, AUTHMEMMEMROLE, TYPEOID, OPEROID, NAMESPACEOID};
+
+	rule_table = hash_create("pg_notifyd rules", 64, &control,
+							 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(rule_relation_changed, (Datum) 0);
+	for (int i = 0; i < (int) lengthof(functions); i++)
+		CacheRegisterSyscacheCallback(functions[i], rule_function_changed, (Datum) 0);
+	for (int i = 0; i < (int) lengthof(objects); i++)
+		CacheRegisterSyscacheCallback(objects[i], rule_object_changed, (Datum) 0);
+}
+
+/* ---------------- making a rule ---------------- */
+
+/* The policies of a relation for the current user, as the rewriter adds them to a SELECT. */
+static List *
+rule_policies(Relation relation)
+{
+	SelectStmt *select = makeNode(SelectStmt);
+	RawStmt *statement = makeNode(RawStmt);
+	Query *query;
+
+	select->fromClause = list_make1(makeRangeVar(get_namespace_name(RelationGetNamespace(relation)),
+												 pstrdup(RelationGetRelationName(relation)), -1));
+	statement->stmt = (Node *) select;
+	query = linitial_node(Query, QueryRewrite(COMPAT_PARSE_ANALYZE(statement)));
+	return linitial_node(RangeTblEntry, query->rtable)->securityQuals;
+}
+
+/* A GuardFunction. Its locks are released when it returns. */
+static void
+rule_do_make(void *arg)
+{
+	SetRule *rule = arg;
+	MemoryContext context = MemoryContextSwitchTo(rule->context);
+	Relation relation = NULL;
+
+	if (OidIsValid(rule->key.relation))
+	{
+		relation = table_open(rule->key.relation, AccessShareLock);
+		rule->ncolumns = RelationGetDescr(relation)->natts;
+	}
+	rule_set_expression(rule, relation != NULL ? rule_policies(relation) : NIL, relation);
+	rule_compile(rule);
+	if (relation != NULL)
+		table_close(relation, NoLock);
+	MemoryContextSwitchTo(context);
+}
+
+/* What a rule needs of a filter: everything but its values. */
+static FilterExpression *
+rule_copy_filter(MemoryContext context, const FilterExpression *filter)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	FilterExpression *copy = palloc0(sizeof(FilterExpression));
+
+	copy->expression = copyObject(filter->expression);
+	copy->nvalues = filter->nvalues;
+	copy->values = palloc0(Max(filter->nvalues, 1) * sizeof(FilterValue));
+	for (int i = 0; i < filter->nvalues; i++)
+	{
+		copy->values[i].type = filter->values[i].type;
+		copy->values[i].typmod = filter->values[i].typmod;
+		copy->values[i].collation = filter->values[i].collation;
+	}
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+/* A new rule, which is not in the table; NULL and *error if that is impossible. */
+static SetRule *
+rule_make(const SetRuleKey *key, const FilterExpression *filter, SetError *error)
+{
+	MemoryContext context =
+		AllocSetContextCreate(set_context(), "pg_notifyd rule", ALLOCSET_SMALL_SIZES);
+	SetRule *rule = MemoryContextAllocZero(context, sizeof(SetRule));
+	GuardActor actor = {.role = key->role, .opaque = true};
+	char *name = GetUserNameFromId(key->role, true);
+	const char *table = OidIsValid(key->relation) ? get_rel_name(key->relation) : NULL;
+	uint64 invalidations = rule_invalidations;
+
+	rule->context = context;
+	rule->key = *key;
+	rule->key.form = MemoryContextStrdup(context, key->form);
+	if (filter != NULL)
+		rule->filter = rule_copy_filter(context, filter);
+	strlcpy(rule->role_name, name != NULL ? name : "", NAMEDATALEN);
+	if (table != NULL)
+		snprintf(rule->what, sizeof(rule->what), "row security of table \"%s\"", table);
+	else
+		strlcpy(rule->what, "the filter", sizeof(rule->what));
+	if (!guard_run(&actor, rule_do_make, rule, rule->what, error))
+	{
+		MemoryContextDelete(context);
+		return NULL;
+	}
+	rule->suspect = invalidations != rule_invalidations;
+	return rule;
+}
+
+/* Take a rule out of the table. It lives on while it has bindings. */
+static void
+rule_retire(SetRule *rule)
+{
+	rule->stale = true;
+	(void) hash_search(rule_table, &rule->key, HASH_REMOVE, NULL);
+	if (rule->nbindings == 0)
+		MemoryContextDelete(rule->context);
+}
+
+void
+rule_free(SetRule *rule)
+{
+	if (rule->stale)
+		MemoryContextDelete(rule->context);
+	else
+		rule_retire(rule);
+}
+
+SetRule *
+rule_get(const SetRuleKey *key, const FilterExpression *filter, SetError *error)
+{
+	RuleEntry *entry;
+	SetRule *rule;
+	bool found;
+
+	if (rule_table == NULL)
+		rule_init();
+	entry = hash_search(rule_table, key, HASH_FIND, NULL);
+	if (entry != NULL && rule_valid(entry->rule))
+		return entry->rule;
+	rule = rule_make(key, filter, error);
+	if (rule == NULL)
+		return NULL;
+	entry = hash_search(rule_table, &rule->key, HASH_ENTER, &found);
+	Assert(!found);
+	entry->rule = rule;
+	return rule;
+}
+
+/* ---------------- comparing rules ---------------- */
+
+bool
+rule_same(const SetRule *a, const SetRule *b)
+{
+	if (a->key.relation != b->key.relation || strcmp(a->role_name, b->role_name) != 0 ||
+		a->nparams != b->nparams || a->ncolumns != b->ncolumns ||
+		!bms_equal(a->columns, b->columns) || !equal(a->quals, b->quals))
+		return false;
+	for (int i = 0; i < a->nparams; i++)
+	{
+		if (a->params[i].kind != b->params[i].kind ||
+			!equal(a->params[i].expression, b->params[i].expression))
+			return false;
+	}
+	return true;
+}
+
+bool
+rule_valid(SetRule *rule)
+{
+	SetError error;
+	SetRule *fresh;
+	bool same;
+
+	if (rule->stale || !rule->suspect)
+		return !rule->stale;
+	fresh = rule->changed ? NULL : rule_make(&rule->key, rule->filter, &error);
+	same = fresh != NULL && rule_same(rule, fresh);
+	if (same)
+		rule->suspect = fresh->suspect;
+	else
+		rule_retire(rule);
+	if (fresh != NULL)
+		MemoryContextDelete(fresh->context);
+	return same;
+}
