@@ -424,7 +424,7 @@ slice_step_element(const char *p, SliceStep *step)
 	return p > start && *p == ']' ? p + 1 : NULL;
 }
 
-/* A name, quoted or not. */
+/* A name, quoted or not. An unquoted URL is a mistake, since its dots would divide it. */
 static const char *
 slice_step_name(const char *p, SliceStep *step)
 {
@@ -434,7 +434,7 @@ slice_step_name(const char *p, SliceStep *step)
 	step->is_element = false;
 	if (quoted)
 		p++;
-	for (; quoted ? *p != '"' : strchr(".[]\" \t\n\r", *p) == NULL; p++)
+	for (; quoted ? *p != '"' : strchr(".[]:/\" \t\n\r", *p) == NULL; p++)
 	{
 		if (quoted && *p == '\\' && (p[1] == '"' || p[1] == '\\'))
 			p++;
@@ -459,11 +459,11 @@ slice_step(const char *p, bool first, SliceStep *step)
 	return first ? slice_step_name(p, step) : NULL;
 }
 
-/* A "$" alone at the start stands for the root. */
+/* A "$" that is the whole first step stands for the root. */
 static const char *
 slice_path_start(const char *path, bool *first)
 {
-	*first = !(path[0] == '$' && (path[1] == '.' || path[1] == '['));
+	*first = !(path[0] == '$' && (path[1] == '.' || path[1] == '[' || path[1] == '\0'));
 	return *first ? path : path + 1;
 }
 
