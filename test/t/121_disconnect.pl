@@ -50,7 +50,11 @@ $_->ping for $seven, $eight, $there;
 is(sql(q{SELECT notify_disconnect('{"sub": "7"}')}), 1, 'one connection of this database');
 is_deeply([ $seven->wait_closed ], [ 4401, 'disconnected by notify_disconnect()' ], 'is closed');
 is(refused(token()), '4401 JWT was issued before notify_disconnect() was called for it', 'its token is refused');
-is(refused(token(iat => undef)), '4401 JWT was issued before notify_disconnect() was called for it', 'and one without a time');
+is(refused(token(iat => undef)), '4401 JWT has no claim "iat", and notify_disconnect() was called for it', 'and one without a time');
+sub verify { return ($node->psql('postgres', "SELECT notify_verify('$_[0]')"))[2]; }
+like(verify(token()), qr/token is refused: JWT was issued before notify_disconnect\(\) was called for it/, 'notify_verify says so');
+like(verify(token(iat => undef)), qr/token is refused: JWT has no claim "iat", and notify_disconnect\(\) was called for it/, 'for both');
+is(verify(token(sub => '8')), '', 'and accepts others');
 my $again = client(token(iat => $now + 20));
 $_->ping for $eight, $anonymous, $there;
 pass('a later token is accepted, and others stay');

@@ -192,6 +192,16 @@ disconnected_has(const DisconnectedSet *set, Jsonb *claims, TimestampTz issued_a
 	return found;
 }
 
+const char *
+disconnected_refusal(const DisconnectedSet *set, Jsonb *claims, TimestampTz issued_at)
+{
+	if (!disconnected_has(set, claims, issued_at))
+		return NULL;
+	return issued_at != DT_NOBEGIN
+			   ? "JWT was issued before notify_disconnect() was called for it"
+			   : "JWT has no claim \"iat\", and notify_disconnect() was called for it";
+}
+
 /* ---------------- changes ---------------- */
 
 /* Tokens that were issued before this time have expired; DT_NOBEGIN: that is not known. */

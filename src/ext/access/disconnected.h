@@ -38,6 +38,10 @@ extern DisconnectedSet *disconnected_read(void);
 /* Return true if a row makes a token with these claims invalid; see disconnected_matches(). */
 extern bool disconnected_has(const DisconnectedSet *set, Jsonb *claims, TimestampTz issued_at);
 
+/* The same as a text: return why a token with these claims is refused, or NULL. */
+extern const char *
+disconnected_refusal(const DisconnectedSet *set, Jsonb *claims, TimestampTz issued_at);
+
 /*
  * Return true if all tokens that a row concerns have expired by pg_notifyd.jwt_max_lifetime. Then
  * disconnected_end(), in a transaction, removes such rows, unless a session is changing the table.

@@ -16,6 +16,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "ext/access/disconnected.h"
 #include "ext/access/token.h"
 #include "ext/base/extension.h"
 
@@ -44,11 +45,16 @@ notify_verify(PG_FUNCTION_ARGS)
 	StringInfoData json;
 	char expires[MAXDATELEN + 1];
 	int utc = 0;
-	char *refusal;
+	char *invalid;
+	const char *refusal;
 
 	extension_require_version();
-	if (!token_verify(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), GetCurrentTimestamp(),
-					  &identity, &refusal))
+	if (token_verify(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), GetCurrentTimestamp(), &identity,
+					 &invalid))
+		refusal = disconnected_refusal(disconnected_read(), identity.claims, identity.issued_at);
+	else
+		refusal = invalid;
+	if (refusal != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("token is refused: %s", refusal), errhidestmt(true)));
 

@@ -312,15 +312,16 @@ identity_decide(Link *link, uint32 session, const char *token, size_t len)
 	FeedIdentity *identity = identity_find(link, session);
 	bool first = identity->number == 0;
 	Identity valid;
+	const char *disconnected;
 	char *refusal;
 
 	if (feed->disconnected == NULL)
 		identity_read_disconnected(feed);
 	if (!token_verify(token, len, feed->now, &valid, &refusal))
 		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, refusal);
-	else if (disconnected_has(feed->disconnected, valid.claims, valid.issued_at))
-		identity_refuse(link, session, WIRE_DISCONNECTED,
-						"JWT was issued before notify_disconnect() was called for it");
+	else if ((disconnected =
+				  disconnected_refusal(feed->disconnected, valid.claims, valid.issued_at)) != NULL)
+		identity_refuse(link, session, WIRE_DISCONNECTED, disconnected);
 	else if (!first && identity->context == NULL)
 		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
 	else if (!first && !identity_same(identity, &valid))
