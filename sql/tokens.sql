@@ -4,6 +4,7 @@ CREATE EXTENSION pg_notifyd;
 
 -- What is wrong is refused, and no message contains a secret.
 ALTER SYSTEM SET pg_notifyd.jwt_secret = 'too short';
+ALTER SYSTEM SET pg_notifyd.jwt_secret = '/etc/postgresql/secret_of_tokens.txt';
 ALTER SYSTEM SET pg_notifyd.jwt_secret = '@no/such/file';
 ALTER SYSTEM SET pg_notifyd.jwt_secret = '@base';
 ALTER SYSTEM SET pg_notifyd.jwt_secret = '@PG_VERSION';
@@ -14,6 +15,8 @@ ALTER SYSTEM SET pg_notifyd.jwt_role_claim = '';
 ALTER SYSTEM SET pg_notifyd.jwt_role_claim = 'a..b';
 ALTER SYSTEM SET pg_notifyd.jwt_role_claim = '$.a[x]';
 ALTER SYSTEM SET pg_notifyd.jwt_role_claim = '."a';
+ALTER SYSTEM SET pg_notifyd.jwt_role_claim = '$';
+ALTER SYSTEM SET pg_notifyd.jwt_role_claim = 'https://shop.example/role';
 ALTER SYSTEM SET pg_notifyd.authenticator_role = 'a23456789a23456789a23456789a23456789a23456789a23456789a23456789a23456789';
 SET pg_notifyd.jwt_secret = 'a secret with more than 32 bytes, for this session';
 

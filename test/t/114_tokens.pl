@@ -193,7 +193,23 @@ like(in_session() // '', qr/^$/, 'another file replaces the keys');
 unlink "$dir/keys.json";
 PostgreSQL::Test::Utils::append_to_file("$dir/keys.json", $keys);
 is(in_session(), 'app', 'and back');
+like(slurp_file($node->logfile, $offset), qr/read 4 keys from file "\Q$dir\E\/keys\.json"/, 'the log says that keys were read');
 $session->quit;
+
+# A file that has gone, and is not there yet when the server starts
+rename "$dir/keys.json", "$dir/later.json" or die;
+my $parallel = 'SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT count(*) > 0 FROM pg_class';
+like($node->safe_psql('postgres', "SET max_parallel_workers_per_gather = 2; $parallel" =~ s/SELECT/EXPLAIN SELECT/r), qr/Gather/, 'a plan with workers');
+is($node->safe_psql('postgres', "SET max_parallel_workers_per_gather = 2; $parallel"), 't', 'parallel workers do not need the file');
+$offset = -s $node->logfile;
+$node->restart;
+like(slurp_file($node->logfile, $offset), qr/LOG:  could not load keys of parameter "pg_notifyd.jwt_keys"\n.*File "\Q$dir\E\/keys\.json": It cannot be opened/,
+	'the server starts without the file of the keys');
+is($node->safe_psql('postgres', 'SHOW pg_notifyd.jwt_keys'), "$dir/keys.json", 'and keeps the path');
+refused($token, qr/^configured keys could not be loaded; see the server's log$/, 'which is the reason of refusals');
+unlike(slurp_file($node->logfile, $offset), qr/previous keys/, 'and there are no previous keys');
+rename "$dir/later.json", "$dir/keys.json" or die;
+accepted($token, 'the file is read when it has come');
 
 # jose, the library of most JavaScript programs. It comes from the network.
 SKIP:
@@ -217,7 +233,12 @@ my ($made, $error);
 IPC::Run::run([ 'sh', '-ec', $make_keys ], '>', \$made, '2>', \$error, init => sub { chdir $dir }) or die $error;
 IPC::Run::run([ 'sh', '-e', 'make_token', '7', 'app' ], '>', \$made, '2>', \$error, init => sub { chdir $dir }) or die $error;
 configure(jwt_keys => "$dir/token_keys.json");
-is(accepted($made =~ s/\n//r, 'a token of openssl')->{subject}, '7', 'has its subject');
+$result = accepted($made =~ s/\n//r, 'a token of openssl');
+is($result->{subject}, '7', 'has its subject');
+is($result->{claims}{exp} - $result->{claims}{iat}, 3600, 'and its time of issue');
+unlink "$dir/token_key.pem" or die;
+my $status = IPC::Run::run([ 'sh', 'make_token', '7', 'app' ], '>', \$made, '2>', \$error, init => sub { chdir $dir });
+ok(!$status && $made eq '', 'without the key there is no token');
 
 # ALTER SYSTEM, and roles that may read all settings
 $node->safe_psql('postgres', "ALTER SYSTEM SET pg_notifyd.jwt_secret = '$secret'; CREATE ROLE monitor; GRANT pg_monitor, pg_read_all_settings TO monitor");

@@ -81,6 +81,8 @@ extern bool jws_claims(const JwsToken *token, JsonSlice *claims, JwsRefusal *ref
 extern JwsKeys *jws_keys_new(void);
 extern void jws_keys_free(JwsKeys *keys);
 
+extern int jws_keys_count(const JwsKeys *keys);
+
 /* Add a secret for HS256, HS384 and HS512. False with *refusal if it is too short. */
 extern bool
 jws_keys_add_secret(JwsKeys *keys, const void *secret, size_t length, JwsRefusal *refusal);

@@ -40,6 +40,12 @@ jws_keys_free(JwsKeys *keys)
 	free(keys);
 }
 
+int
+jws_keys_count(const JwsKeys *keys)
+{
+	return keys->n;
+}
+
 /* Append a copy of key, which is given away. */
 static bool
 jws_keys_add(JwsKeys *keys, const JwsKey *key, JwsRefusal *refusal)

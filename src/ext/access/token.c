@@ -369,6 +369,18 @@ token_claims(const char *part, size_t length, TimestampTz *issued_at)
 	return claims;
 }
 
+/* A token that no key fits may have been signed with one that could not be loaded. */
+static bool
+token_check_signature(const JwsToken *token, JwsRefusal *reason)
+{
+	if (jws_verify(token, token_keys(), reason))
+		return true;
+	if (token_keys_failed())
+		strlcpy(reason->text, "configured keys could not be loaded; see the server's log",
+				sizeof(reason->text));
+	return false;
+}
+
 bool
 token_verify(const char *token, size_t length, TimestampTz now, Identity *identity, char **refusal)
 {
@@ -378,7 +390,7 @@ token_verify(const char *token, size_t length, TimestampTz now, Identity *identi
 	bool good;
 
 	memset(identity, 0, sizeof(*identity));
-	if (jws_parse(token, length, parsed, &reason) && jws_verify(parsed, token_keys(), &reason) &&
+	if (jws_parse(token, length, parsed, &reason) && token_check_signature(parsed, &reason) &&
 		jws_claims(parsed, &claims, &reason))
 		good = token_check_claims(claims, now, identity, refusal);
 	else

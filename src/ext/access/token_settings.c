@@ -18,8 +18,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "access/parallel.h"
 #include "ext/access/token_settings.h"
 #include "ext/base/compat.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 /* A secret's file has at most so many bytes. */
@@ -54,6 +56,7 @@ typedef struct TokenSource
 	TokenFileState state;
 	char *content; /* NULL: none; malloc */
 	size_t length;
+	bool failed; /* the setting is not empty, and there is no content */
 } TokenSource;
 
 static TokenSource token_secret_source = {.name = "pg_notifyd.jwt_secret", .is_secret = true};
@@ -166,11 +169,12 @@ token_add_content(JwsKeys *keys, bool is_secret, const char *content, size_t len
 }
 
 /*
- * The content of a setting, in memory of malloc, after a check that it has keys. False with *reason
- * if it has none. *content is NULL if the setting is empty.
+ * The content of a setting, in memory of malloc, after a check that it has keys, and their number.
+ * False with *reason if it has none. *content is NULL if the setting is empty.
  */
 static bool
-token_load(bool is_secret, const char *setting, char **content, size_t *length, JwsRefusal *reason)
+token_load(bool is_secret, const char *setting, char **content, size_t *length, int *n,
+		   JwsRefusal *reason)
 {
 	const char *path = token_path(is_secret, setting);
 	JwsKeys *keys;
@@ -178,8 +182,14 @@ token_load(bool is_secret, const char *setting, char **content, size_t *length, 
 
 	*content = NULL;
 	*length = 0;
+	*n = 0;
 	if (setting[0] == '\0')
 		return true;
+	if (path == NULL && setting[0] == '/')
+	{
+		strlcpy(reason->text, "It begins with \"/\", as a path does.", sizeof(reason->text));
+		return false;
+	}
 	if (path != NULL)
 		*content =
 			token_read_file(path, is_secret ? TOKEN_MAX_SECRET : JWS_MAX_SET_SIZE, length, reason);
@@ -189,6 +199,8 @@ token_load(bool is_secret, const char *setting, char **content, size_t *length, 
 		return false;
 	keys = jws_keys_new();
 	right = keys != NULL && token_add_content(keys, is_secret, *content, *length, reason);
+	if (right)
+		*n = jws_keys_count(keys);
 	jws_keys_free(keys);
 	if (!right)
 	{
@@ -199,7 +211,23 @@ token_load(bool is_secret, const char *setting, char **content, size_t *length, 
 	return right;
 }
 
-/* Whether a setting has keys, for the check hooks. The message never has a secret. */
+static void
+token_report_file(const TokenSource *source, const char *path, const JwsRefusal *reason,
+				  const char *hint)
+{
+	ereport(LOG, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+				  errmsg("could not load keys of parameter \"%s\"", source->name),
+				  path != NULL ? errdetail("File \"%s\": %s", path, reason->text)
+							   : errdetail("%s", reason->text),
+				  errhint("%s", hint), errhidestmt(true)));
+}
+
+/*
+ * Whether a setting has keys, for the check hooks. The message never has a secret. When the server
+ * starts, PostgreSQL would replace a wrong value by the default, and forget the path of a file that
+ * comes later. A parallel worker gets the settings of its leader, so a file that has gone must not
+ * make it fail.
+ */
 static bool
 token_check_source(const TokenSource *source, const char *setting)
 {
@@ -207,12 +235,21 @@ token_check_source(const TokenSource *source, const char *setting)
 	JwsRefusal reason = {.text = "There is not enough memory."};
 	char *content;
 	size_t length;
+	int n;
 
-	if (token_load(source->is_secret, setting, &content, &length, &reason))
+	if (InitializingParallelWorker)
+		return true;
+	if (token_load(source->is_secret, setting, &content, &length, &n, &reason))
 	{
 		if (content != NULL)
 			explicit_bzero(content, length);
 		free(content);
+		return true;
+	}
+	if (path != NULL && process_shared_preload_libraries_in_progress)
+	{
+		token_report_file(source, path, &reason,
+						  "Tokens that need these keys are refused until the file can be used.");
 		return true;
 	}
 	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
@@ -281,8 +318,8 @@ token_check_role_claim(char **newval, void **extra pg_attribute_unused(),
 	if (slice_path_valid(*newval))
 		return true;
 	GUC_check_errdetail("It must be a path of member names and array indexes.");
-	GUC_check_errhint("Examples are \"role\", \"$.realm.roles[0]\" and "
-					  "\".\\\"https://example.com/role\\\"\".");
+	GUC_check_errhint("Write for example role, $.realm.roles[0] or .\"https://example.com/role\". "
+					  "Names that contain a dot, a colon or a slash need the quotes.");
 	return false;
 }
 
@@ -328,6 +365,31 @@ token_settings_define(void)
 		NULL);
 }
 
+/* Say that a file was read again, or that it could not be. */
+static void
+token_report_refresh(const TokenSource *source, const char *path, bool loaded, int n,
+					 const JwsRefusal *reason)
+{
+	if (!loaded && source->content != NULL)
+		token_report_file(source, path, reason, "The previous keys remain in use.");
+	else if (!loaded)
+		token_report_file(source, path, reason,
+						  "Tokens that need these keys are refused until the file can be used.");
+	else if (path != NULL)
+		ereport(LOG, (errmsg_plural("read %d key from file \"%s\"", "read %d keys from file \"%s\"",
+									n, n, path),
+					  errhidestmt(true)));
+}
+
+static void
+token_free_content(TokenSource *source)
+{
+	if (source->content != NULL)
+		explicit_bzero(source->content, source->length);
+	free(source->content);
+	source->content = NULL;
+}
+
 /*
  * Bring the content of a source up to date; returns whether it is another one now. A changed
  * setting with a file that cannot be used leaves no keys: the old ones may have been withdrawn. A
@@ -339,30 +401,29 @@ token_refresh(TokenSource *source, const char *setting)
 	bool moved = source->setting == NULL || strcmp(source->setting, setting) != 0;
 	const char *path = token_path(source->is_secret, setting);
 	TokenFileState state = token_file_state(path);
+	bool changed = memcmp(&state, &source->state, sizeof(state)) != 0;
 	JwsRefusal reason = {.text = "There is not enough memory."};
 	char *content;
 	size_t length;
 	bool loaded;
+	int n;
 
-	if (!moved && !token_reloaded && memcmp(&state, &source->state, sizeof(state)) == 0)
+	if (!moved && !token_reloaded && !changed)
 		return false;
-	loaded = token_load(source->is_secret, setting, &content, &length, &reason);
-	if (!loaded && (moved || memcmp(&state, &source->state, sizeof(state)) != 0))
-		ereport(LOG, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-					  errmsg("could not load keys of parameter \"%s\"", source->name),
-					  path != NULL ? errdetail("File \"%s\": %s", path, reason.text) : 0,
-					  moved ? 0 : errhint("The previous keys remain in use."), errhidestmt(true)));
+	loaded = token_load(source->is_secret, setting, &content, &length, &n, &reason);
 	if (moved)
 	{
+		token_free_content(source);
 		free(source->setting);
 		source->setting = strdup(setting);
 	}
+	if (moved ? !loaded : changed)
+		token_report_refresh(source, path, loaded, n, &reason);
 	source->state = state;
+	source->failed = !loaded && source->content == NULL;
 	if (!loaded && !moved)
 		return false;
-	if (source->content != NULL)
-		explicit_bzero(source->content, source->length);
-	free(source->content);
+	token_free_content(source);
 	source->content = content;
 	source->length = length;
 	return true;
@@ -395,4 +456,10 @@ token_keys(void)
 	jws_keys_free(token_current_keys);
 	token_current_keys = keys;
 	return keys;
+}
+
+bool
+token_keys_failed(void)
+{
+	return token_secret_source.failed || token_keys_source.failed;
 }

@@ -25,4 +25,7 @@ extern void token_settings_define(void);
  */
 extern const JwsKeys *token_keys(void);
 
+/* Return true if token_keys() found keys configured that it could not load. */
+extern bool token_keys_failed(void);
+
 #endif /* PG_NOTIFYD_TOKEN_SETTINGS_H */
