@@ -281,13 +281,6 @@ SELECT notify_grant('chat', 4294967295);
 SELECT notify_revoke('chat', 'regress_notifyd_owner'), notify_revoke('nosuch', 'regress_notifyd_other');
 SELECT * FROM notifyd.channel_grant;
 
--- row-level security: clients that it applies to are refused
-ALTER TABLE unlogged ENABLE ROW LEVEL SECURITY;
-SELECT notify_watch('unlogged') IS NOT NULL AS same;
-SELECT notify_watch('unlogged', channel => 'secured') IS NOT NULL AS watched;
-ALTER TABLE unlogged DISABLE ROW LEVEL SECURITY;
-ALTER TABLE unlogged ENABLE ROW LEVEL SECURITY;
-
 -- inheritance
 CREATE TABLE child () INHERITS (nokey);
 SELECT notify_watch('nokey', cols => '{a}') IS NOT NULL AS watched;

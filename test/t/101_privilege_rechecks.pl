@@ -150,7 +150,11 @@ ends('ALTER ROLE clerks NOINHERIT', 'inheritance of a role between') if $node->p
 sql('ALTER ROLE clerks INHERIT');
 ends('ALTER ROLE guest NOINHERIT', 'its own inheritance') if $node->pg_version < 16;
 sql('ALTER ROLE guest INHERIT; ALTER TABLE payroll ENABLE ROW LEVEL SECURITY; ALTER ROLE guest BYPASSRLS');
-ends('ALTER ROLE guest NOBYPASSRLS', 'row security that it could bypass');
+$client->subscribe('payroll');
+sql('ALTER ROLE guest NOBYPASSRLS; INSERT INTO payroll SELECT coalesce(max(id), 0) + 1 FROM payroll');
+is($client->next_message('reset')->{channel}, 'payroll', 'row security that it could bypass');
+is(mark()->{table}, 'marker', 'and no event of it is sent');
+$client->unsubscribe('payroll');
 sql('ALTER TABLE payroll DISABLE ROW LEVEL SECURITY; CREATE SCHEMA office; ALTER TABLE payroll SET SCHEMA office');
 sql(q{ALTER TABLE office.payroll SET SCHEMA public});
 sql('ALTER TABLE payroll OWNER TO other; REVOKE SELECT ON payroll FROM staff');

@@ -128,6 +128,24 @@ test_reduced(void **state)
 	assert_false(write_body(truncated, BODY_LEAVES, NULL, false));
 }
 
+static void
+test_key_names(void **state)
+{
+	static const char text[] = "{\"op\":\"DELETE\",\"key\":{\"z\":1,\"a\\\"b\":{\"c\":2}}}";
+	BodyColumns names;
+	Body body;
+
+	(void) state;
+	assert_true(body_open(&body, text, strlen(text)));
+	assert_true(body_key_names(&body, malloc, &names));
+	assert_int_equal(names.n, 2);
+	assert_memory_equal(names.names[0].data, "\"a\\\"b\"", names.names[0].len);
+	assert_memory_equal(names.names[1].data, "\"z\"", names.names[1].len);
+	free((void *) names.names);
+	assert_true(body_open(&body, "{\"op\":\"TRUNCATE\"}", 17));
+	assert_false(body_key_names(&body, malloc, &names));
+}
+
 /* No text makes it read beyond its end. */
 static void
 test_cut(void **state)
@@ -153,8 +171,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_keys), cmocka_unit_test(test_columns),
-		cmocka_unit_test(test_reduced), cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_changes),   cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_columns),   cmocka_unit_test(test_reduced),
+		cmocka_unit_test(test_key_names), cmocka_unit_test(test_cut),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

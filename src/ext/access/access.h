@@ -18,41 +18,67 @@ typedef struct AccessReason
 {
 	WireReason kind;
 	char message[512];
+	char name[NAMEDATALEN * 2]; /* the column or value that is wrong; may be empty */
 } AccessReason;
 
 /*
- * Return true if the role may read these columns (numbers of the relation; n = -1: the whole row):
- * it has the privileges on schema and table, and row security does not apply to it. Otherwise sets
- * *reason.
+ * Return true if the role has the privileges on schema and table to read these columns (numbers of
+ * the relation; n = -1: the whole row). Otherwise sets *reason. Row security may hide rows; in a
+ * database with the objects of version 1.0, it forbids the table.
  */
 extern bool
 access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
 
-/* The same for an event of the log. For a message, the role must have been granted its channel. */
+/*
+ * Return true if this database has what row security and filters need: not with the objects of
+ * version 1.0.
+ */
+extern bool access_has_sets(void);
+
+/* Return true if row security of the relation applies to the role. */
+extern bool access_row_security(Oid role, Oid relation);
+
+/* Return true if the role may read any column of the relation. */
+extern bool access_any_column(Oid role, Oid relation);
+
+/*
+ * Return true if the role may read an event of the log, and row security does not apply to it. For
+ * a message, the role must have been granted its channel.
+ */
 extern bool access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason);
+
+/* The columns that a client asks for, besides the key. */
+typedef struct AccessColumns
+{
+	int n;
+	char **names;
+} AccessColumns;
 
 /* What a channel offers to a role. */
 typedef struct AccessChannel
 {
-	bool watched; /* events of watched tables that the role may read */
-	bool granted; /* messages and raw notifications */
+	bool watched;    /* events of watched tables that the role may read */
+	bool granted;    /* messages and raw notifications */
+	bool restricted; /* row security of such a table applies to the role */
 	bool
 		notifies; /* a watch with notify => true uses NOTIFY on it; these are not raw notifications */
 } AccessChannel;
 
 /*
- * Look up a channel for a role. Returns false and sets *reason if the role may not subscribe to it,
- * because it may not connect to the database, or can read none of the channel's watches and was not
- * granted the channel. Needs a transaction.
+ * Look up a channel for a role that wants these columns (NULL: all). Returns false and sets *reason
+ * if the role may not subscribe to it, because it may not connect to the database, or can read none
+ * of the channel's watches and was not granted the channel, or because no event of the channel has
+ * one of the columns. Needs a transaction.
  */
-extern bool
-access_channel(Oid role, const char *channel, AccessChannel *found, AccessReason *reason);
+extern bool access_channel(Oid role, const char *channel, const AccessColumns *columns,
+						   AccessChannel *found, AccessReason *reason);
 
 /*
  * Return true if all watches of the channel that the role may read have their triggers. Otherwise
  * events may be missing until notify_watch() is called, and *reason is set.
  */
-extern bool access_channel_captured(Oid role, const char *channel, AccessReason *reason);
+extern bool access_channel_captured(Oid role, const char *channel, const AccessColumns *columns,
+									AccessReason *reason);
 
 /*
  * Return true if a role may send messages to a channel: superusers, members of the role that owns

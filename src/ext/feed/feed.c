@@ -13,7 +13,9 @@
  *	  feed_identity.c	identities
  *	  feed_auth.c		tokens that wait to be verified
  *	  feed_stream.c		streams: subscriptions that get the same
- *	  feed_view.c		what a role may see of a channel
+ *	  feed_view.c		what a role may see of a channel; feed_columns.c: lists of columns
+ *	  feed_set.c		which rows a subscription gets: binds policies and filters
+ *	  feed_match.c		which streams get what of an event; feed_body.c writes it
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated
  *	  feed_position.c	the positions of links in the log
@@ -160,8 +162,10 @@ feed_begin(Oid database)
 
 	MemoryContextSwitchTo(context);
 	initStringInfo(&feed->text);
+	columns_init(feed);
 	view_init(feed);
 	stream_init(feed);
+	match_init(feed);
 	recheck_init(feed);
 	listen_init(feed_notify, feed);
 	feed->now = GetCurrentTimestamp();

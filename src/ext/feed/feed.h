@@ -21,7 +21,9 @@
 #include "ext/log/log.h"
 #include "ext/base/frames.h"
 #include "ext/base/shared.h"
+#include "ext/feed/feed_body.h"
 #include "ext/feed/turns.h"
+#include "ext/sets/sets.h"
 #include "wire/wire.h"
 
 typedef struct Feed Feed;
@@ -67,6 +69,7 @@ typedef struct Sub
 	Stream *stream;
 	Session *session;
 	FeedIdentity *identity; /* NULL: the connection has no token */
+	char *filter;           /* UTF-8; NULL: none */
 	uint8 kinds;            /* WIRE_KIND_ bits */
 	uint8 ops;              /* WIRE_OP_ bits of the events */
 	bool replaying;         /* reads the log itself, has not reached the live stream yet */
@@ -110,19 +113,48 @@ struct Link
 	Turns turns; /* of the replays */
 };
 
+/* A list of columns that clients ask for. Equal lists are one, see feed_columns.c. */
+typedef struct FeedColumns
+{
+	AccessColumns access;
+	BodyColumns body;
+	uint32 hash;
+	int users;
+	char *text; /* a list as in SUBSCRIBE, sorted */
+	size_t length;
+	struct FeedColumns *next; /* with the same hash */
+	MemoryContext context;
+} FeedColumns;
+
+/* A source of a channel's events, and the streams that get all of them that their role may see. */
+typedef struct ChannelSource
+{
+	Oid relation; /* InvalidOid: messages */
+	dlist_head open;
+} ChannelSource;
+
 /* A channel with at least one view. */
 typedef struct FeedChannel
 {
 	char name[NAMEDATALEN];
+	Feed *feed;
 	bool listening;
 	dlist_head views;
 	slist_head scanned; /* its streams in a scan for replays, see feed_replay.c */
+	bool place;         /* its subscriptions must be placed again, see feed_set.c */
+	int nspecial;       /* number of views with columns, and of streams with parts */
+	int nsources;       /* 0: not known yet */
+	ChannelSource **sources;
+	dlist_head refreshed; /* streams whose sets may change with any commit */
+	uint64 round;         /* the last round in which these were looked at */
+	uint64 placed;        /* the last round in which all subscriptions were placed again */
 } FeedChannel;
 
 typedef struct ViewKey
 {
 	char role[NAMEDATALEN]; /* empty: the anonymous role */
 	char channel[NAMEDATALEN];
+	FeedColumns *columns; /* NULL: all */
 } ViewKey;
 
 /* What a role may see of a channel, while a stream needs it. */
@@ -134,10 +166,20 @@ struct View
 	AccessChannel access;
 	bool due;             /* its decision must be repeated, see feed_recheck.c */
 	dlist_head decisions; /* decisions about events, see feed_view.c */
+	dlist_head filters;   /* columns of filters, see feed_set.c */
 	dlist_head streams;
 	Stream *plain[NOTIFYD_MAX_GATEWAYS]; /* by gateway; NULL: none */
 	dlist_node in_channel;               /* FeedChannel.views */
 };
+
+/* What a stream gets of one source of its channel. */
+typedef struct StreamPart
+{
+	SetBinding *binding; /* NULL: all that the role may see, unless there is nothing */
+	bool nothing;        /* the filter is about other sources */
+	Stream *stream;
+	dlist_node node; /* in set_users(binding) or ChannelSource.open, unless there is nothing */
+} StreamPart;
 
 /* Subscriptions on one link that get the same. In feed->streams, by its number. */
 struct Stream
@@ -147,11 +189,15 @@ struct Stream
 	int notified; /* number of subscriptions that get raw notifications */
 	View *view;
 	Link *link;
+	int nparts; /* 0: it gets everything that the role may see */
+	StreamPart *parts;
 	dlist_head subs;
 	struct ReplayGroup *groups; /* NULL except during a scan for replays, see feed_replay.c */
 	slist_node in_scan;         /* FeedChannel.scanned, while it has groups */
 	dlist_node in_view;         /* View.streams */
 	dlist_node in_idle;         /* Feed.idle, while it has no subscriptions */
+	bool refreshed;             /* a part's set may change with any commit */
+	dlist_node in_refreshed;    /* FeedChannel.refreshed */
 };
 
 struct Feed
@@ -180,6 +226,8 @@ struct Feed
 	bool needed;                        /* there has been a subscription */
 	bool first;          /* the first feed of this database since the server started */
 	uint64 watermark;    /* as it was when this round began */
+	uint64 round;        /* number of the round */
+	uint64 set_changes;  /* set_changes() when bindings were last looked at */
 	uint32 held_ms;      /* how long the same commit has held up the watermark */
 	StringInfoData text; /* the event being built */
 	int transactions;    /* transactions with live events that this round has read */
@@ -303,6 +351,14 @@ extern FeedChanges change_take(void);
 /* Must be called after a decision for a view, because a change may have arrived meanwhile. */
 extern void change_decided(View *view);
 
+/* ---------------- lists of columns (feed_columns.c) ---------------- */
+
+extern void columns_init(Feed *feed);
+
+/* Return a reference to the list with these names, as in SUBSCRIBE; and end one (NULL: none). */
+extern FeedColumns *columns_get(WireBytes list);
+extern void columns_release(FeedColumns *columns);
+
 /* ---------------- channels and views (feed_view.c) ---------------- */
 
 extern void view_init(Feed *feed);
@@ -311,13 +367,14 @@ extern void view_init(Feed *feed);
 extern FeedChannel *view_channel(Feed *feed, const char *name, int length);
 
 /*
- * Return the view for a role (NULL: clients without a token) and a channel, named in UTF-8. Returns
- * NULL and sets *reason if the role may not subscribe. The decision for an existing view is
- * repeated if a change that concerns it has arrived since. Needs a transaction. The caller adds a
- * stream.
+ * Return the view for a role (NULL: clients without a token), a channel, named in UTF-8, and
+ * columns (NULL: all), whose reference is taken over. Returns NULL and sets *reason if the role may
+ * not subscribe. The decision for an existing view is repeated if a change that concerns it has
+ * arrived since. Needs a transaction. The caller adds a stream, or calls view_remove() if a new
+ * view remains without one.
  */
-extern View *
-view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReason *reason);
+extern View *view_find_or_create(Feed *feed, const char *role, WireBytes channel,
+								 FeedColumns *columns, AccessReason *reason);
 
 /* Remove a view without streams. Needs a transaction, for UNLISTEN. */
 extern void view_remove(Feed *feed, View *view);
@@ -329,8 +386,11 @@ view_notifies(const View *view)
 	return view->access.granted && !view->access.notifies;
 }
 
-/* Return true if the role may see what the event contains. Needs a transaction. */
-extern bool view_event_allowed(View *view, const LogEvent *event);
+/*
+ * Return true if the role may see what the event contains; *restricted: row security decides which
+ * rows. Needs a transaction.
+ */
+extern bool view_event_allowed(View *view, const LogEvent *event, bool *restricted);
 
 /*
  * Repeat the decision on what the role may see of the channel. Returns false and sets *reason if
@@ -345,12 +405,16 @@ extern bool view_redecide(View *view, AccessReason *reason);
 extern bool view_has_decision(const View *view, Oid relation);
 extern void view_forget_decisions(View *view);
 
+/* Return true if the view has a plain stream with subscriptions. */
+extern bool view_has_plain(const View *view);
+
 /* ---------------- streams (feed_stream.c) ---------------- */
 
 extern void stream_init(Feed *feed);
 
-/* Return the stream for a view on a link. The caller adds a subscription. */
-extern Stream *stream_find_or_create(Link *link, View *view);
+/* Return the plain stream of a view on a link, or create another stream, without parts. */
+extern Stream *stream_plain(Link *link, View *view);
+extern Stream *stream_create(Link *link, View *view);
 
 /* Add and remove a subscription. It says whether it is live and gets raw notifications. */
 extern void stream_add(Stream *stream, Sub *sub);
@@ -364,6 +428,84 @@ extern void stream_remove_idle(Feed *feed);
 
 /* End all streams of a view with all subscriptions, and remove the view. Needs a transaction. */
 extern void stream_end_view(Feed *feed, View *view, const AccessReason *reason);
+
+/* Return true if its subscriptions may get raw notifications. */
+static inline bool
+stream_notifies(const Stream *stream)
+{
+	return view_notifies(stream->view) &&
+		   (stream->nparts == 0 || (stream->parts[0].binding == NULL && !stream->parts[0].nothing));
+}
+
+/* ---------------- which rows (feed_set.c) ---------------- */
+
+/* The index of the channel's source, -1: it has no such source yet; and add one. */
+extern int set_source(const FeedChannel *channel, Oid relation);
+extern void set_add_source(FeedChannel *channel, Oid relation);
+
+/*
+ * Return the stream for a subscription with this identity (NULL: no token) and filter (NULL: none).
+ * Returns NULL and sets *reason if a policy or the filter cannot be used. Needs a transaction.
+ */
+extern Stream *set_stream(Link *link, View *view, const FeedIdentity *identity, const char *filter,
+						  AccessReason *reason);
+
+/* End a stream's use of its bindings. */
+extern void set_remove_parts(Stream *stream);
+
+/* The claims have changed: place the identity's subscriptions again. Needs a transaction. */
+extern void set_place_identity(FeedIdentity *identity);
+
+/*
+ * At the begin of a round that reads events: place subscriptions again whose bindings are stale.
+ * Needs a transaction, as set_look_channel() does.
+ */
+extern void set_look(Feed *feed);
+
+/*
+ * Before events of a channel are read: place subscriptions again, if that is due. May move and end
+ * subscriptions.
+ */
+extern void set_look_channel(FeedChannel *channel);
+
+/* Check again that the role may read what filters name, and forget what they name. */
+extern void set_recheck_filters(View *view);
+extern void set_forget_filters(View *view);
+
+/* ---------------- which streams get what (feed_match.c) ---------------- */
+
+/* What some streams get of an event. */
+typedef struct MatchBody
+{
+	FeedColumns *columns;
+	BodyChange change;
+	uint8 op;        /* WIRE_OP_ bit */
+	bool known;      /* otherwise there is no text */
+	StringInfo text; /* NULL: not built yet */
+	List *streams;   /* live ones, of all links */
+} MatchBody;
+
+extern void match_init(Feed *feed);
+
+/*
+ * Find out which live streams of a channel get what of an event, place subscriptions again if that
+ * is due, and queue the frames of a link. Needs a transaction with an active snapshot. What it
+ * found is valid until the next call.
+ */
+extern void match_event(FeedChannel *channel, const LogEvent *event);
+extern void match_send(Link *link);
+
+/*
+ * The same for streams that replay: begin with an event, then ask for each stream. The result is
+ * NULL if it gets nothing. If *problem is set, the event is not known well enough, and its
+ * subscriptions get a reset with that reason.
+ */
+extern void match_begin(FeedChannel *channel, const LogEvent *event);
+extern bool match_allowed(View *view, bool *restricted); /* as view_event_allowed() */
+extern MatchBody *match_stream(Stream *stream, const char **problem);
+
+/* End the subscriptions for which a policy or filter has failed since. */
+extern void match_end_failed(Feed *feed);
 
 /* ---------------- subscriptions (feed_sub.c) ---------------- */
 
@@ -385,8 +527,9 @@ extern void sub_credit(Link *link, const WireReplayCredit *credit);
  */
 extern void sub_commit(Feed *feed);
 
-/* Remove a subscription without a message to the gateway. */
+/* Remove a subscription without a message to the gateway; and with one, that has the reason. */
 extern void sub_remove(Sub *sub);
+extern void sub_end(Sub *sub, const AccessReason *reason);
 
 /* Drop all subscriptions of a link that is closed. */
 extern void sub_drop_link(Link *link);
@@ -479,11 +622,19 @@ extern void recheck_look(Feed *feed);
 /* The reason of a reset after retention has removed events. */
 #define EVENT_RESET_RETENTION "events after the position are no longer retained"
 
-/* Build the event's JSON object in feed->text. */
-extern void event_build_text(Feed *feed, const LogEvent *event);
+/*
+ * Build the event's JSON object. An event that is larger than pg_notifyd.max_event_size is reduced;
+ * event_build_whole() builds the whole one. event_build_least() builds what is left of the largest.
+ */
+extern void event_build_text(StringInfo text, const LogEvent *event);
+extern void event_build_whole(StringInfo text, const LogEvent *event);
+extern void event_build_least(StringInfo text, const LogEvent *event, const char *op);
 
-/* Count feed->text as sent. */
-extern void event_count_sent(Feed *feed);
+/* Queue an EVENT frame. The message is complete except for the text and the number of streams. */
+extern void event_queue(Link *link, WireMessage *message, int n, StringInfo text);
+
+/* Count a text as sent. */
+extern void event_count_sent(Feed *feed, StringInfo text);
 
 /*
  * Send a reset from the log to one subscription, if it concerns it, see watch_reset.c. Uses

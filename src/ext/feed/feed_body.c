@@ -182,6 +182,28 @@ body_wanted(const BodyColumns *columns, WireBytes name)
 		   bsearch(&name, columns->names, columns->n, sizeof(WireBytes), body_compare) != NULL;
 }
 
+bool
+body_key_names(const Body *body, void *(*allocate)(size_t size), BodyColumns *names)
+{
+	BodyReader reader;
+	WireBytes name;
+	WireBytes value;
+	WireBytes *found;
+	size_t n = 0;
+
+	if (body->key.data == NULL || !body_begin(&reader, body->key))
+		return false;
+	while (body_next(&reader, &name, &value))
+		n++;
+	found = allocate((n + 1) * sizeof(WireBytes));
+	*names = (BodyColumns){.names = found};
+	(void) body_begin(&reader, body->key);
+	while (body_next(&reader, &name, &value))
+		found[names->n++] = name;
+	qsort(found, names->n, sizeof(WireBytes), body_compare);
+	return true;
+}
+
 /* Return true if the event's key is not that of the old row. */
 static bool
 body_key_changed(const Body *body)

@@ -52,6 +52,13 @@ typedef struct BodyColumns
 /* The order of names, for qsort(). */
 extern int body_compare(const void *a, const void *b);
 
+/*
+ * Set *names to the names of the key's columns, in memory from allocate(), which the caller frees.
+ * Returns false if the object has no key.
+ */
+extern bool body_key_names(const Body *body, void *(*allocate)(size_t size), BodyColumns *names)
+	__attribute__((warn_unused_result));
+
 /* Takes the next piece of the result. */
 typedef void (*BodyPut)(void *arg, const char *data, size_t len);
 

@@ -12,38 +12,68 @@
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
 
+void
+event_build_least(StringInfo text, const LogEvent *event, const char *op)
+{
+	resetStringInfo(text);
+	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
+	appendStringInfo(text, "\"op\":\"%s\",\"channel\":", op);
+	utf8_append_json_string(text, event->channel, event->channel_length);
+	appendStringInfoString(text, ",\"truncated\":true}");
+}
+
+/* Build the first length bytes of the event, and the end. */
+static void
+event_build(StringInfo text, const LogEvent *event, Size length, const char *end)
+{
+	int begin;
+
+	resetStringInfo(text);
+	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
+	begin = text->len;
+	log_append_text(text, event, length);
+	utf8_make(text, begin);
+	appendStringInfoString(text, end);
+}
+
+void
+event_build_whole(StringInfo text, const LogEvent *event)
+{
+	event_build(text, event, event->event_length, "}");
+}
+
 /*
  * An event that is too large is reduced to its head and, if that is too large too, to its operation
  * and channel.
  */
 void
-event_build_text(Feed *feed, const LogEvent *event)
+event_build_text(StringInfo text, const LogEvent *event)
 {
-	StringInfo text = &feed->text;
-	bool truncated = event->event_length > (Size) notifyd_max_event_size;
-
-	resetStringInfo(text);
-	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
-	if (truncated && event->head_length > notifyd_max_event_size)
-	{
-		appendStringInfo(text, "\"op\":\"%s\",\"channel\":", operation_name(event->op));
-		utf8_append_json_string(text, event->channel, event->channel_length);
-	}
+	if (event->event_length <= (Size) notifyd_max_event_size)
+		event_build_whole(text, event);
+	else if (event->head_length <= notifyd_max_event_size)
+		event_build(text, event, event->head_length, ",\"truncated\":true}");
 	else
-	{
-		int begin = text->len;
-
-		log_append_text(text, event, truncated ? (Size) event->head_length : event->event_length);
-		utf8_make(text, begin);
-	}
-	appendStringInfoString(text, truncated ? ",\"truncated\":true}" : "}");
+		event_build_least(text, event, operation_name(event->op));
 }
 
 void
-event_count_sent(Feed *feed)
+event_queue(Link *link, WireMessage *message, int n, StringInfo text)
+{
+	message->u.event.nstreams = (uint16_t) n;
+	message->u.event.body = (WireBytes){.data = text->data, .len = (uint32_t) text->len};
+	frames_queue(&link->socket, message);
+
+	/* The event contains the position, so no POSITION frame is needed. */
+	if (message->u.event.id != 0 && message->u.event.more == 0)
+		link->announced = message->u.event.id;
+}
+
+void
+event_count_sent(Feed *feed, StringInfo text)
 {
 	pg_atomic_fetch_add_u64(&feed->database->events_sent, 1);
-	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, feed->text.len);
+	pg_atomic_fetch_add_u64(&feed->database->bytes_sent, text->len);
 }
 
 void

@@ -284,6 +284,9 @@ static void
 identity_set_token(FeedIdentity *identity, const Identity *valid)
 {
 	Feed *feed = identity->link->feed;
+	bool renewed = identity->claims != NULL;
+	bool same = renewed && VARSIZE(identity->claims) == VARSIZE(valid->claims) &&
+				memcmp(identity->claims, valid->claims, VARSIZE(valid->claims)) == 0;
 
 	identity->expires_at = valid->expires_at;
 	identity->issued_at = valid->issued_at;
@@ -293,6 +296,8 @@ identity_set_token(FeedIdentity *identity, const Identity *valid)
 							  valid->claims, VARSIZE(valid->claims));
 	identity->ends_at = valid->expires_at > feed->now ? valid->expires_at : valid->valid_until;
 	feed->next_expiry = Min(feed->next_expiry, identity->ends_at);
+	if (renewed && !same)
+		set_place_identity(identity);
 }
 
 static bool

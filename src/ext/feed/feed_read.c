@@ -33,24 +33,13 @@
 
 /* ---------------- events ---------------- */
 
-/* Queue feed->text for n streams. The message is complete except for the text and the streams. */
-static void
-feed_send_event(Link *link, WireMessage *message, int n)
-{
-	const Feed *feed = link->feed;
-
-	message->u.event.nstreams = (uint16_t) n;
-	message->u.event.body = (WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
-	frames_queue(&link->socket, message);
-
-	/* The event contains the position, so no POSITION frame is needed. */
-	if (message->u.event.id != 0)
-		link->announced = message->u.event.id;
-}
-
-/* Queue feed->text for the streams of a channel with live subscriptions on the link. */
-static void
-feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const LogEvent *event)
+/*
+ * Queue feed->text for the plain streams of a channel with live subscriptions on the link. Returns
+ * false, and queues nothing, if row security applies to one of them, so that match_event() must
+ * find out what it gets.
+ */
+static bool
+feed_queue_event(Link *link, FeedChannel *channel, const LogEvent *event)
 {
 	static uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
 	Feed *feed = link->feed;
@@ -58,24 +47,25 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	int n = 0;
 	dlist_iter iter;
 
-	message.u.event.id = id;
-	message.u.event.op = op;
+	message.u.event.id = event->id;
+	message.u.event.op = operation_bit(event->op);
 	message.u.event.streams = streams;
 	dlist_foreach (iter, &channel->views)
 	{
 		View *view = dlist_container(View, in_channel, iter.cur);
 		const Stream *stream = view->plain[link->gateway];
+		bool restricted;
 
-		if (stream == NULL || (event != NULL ? stream->live : stream->notified) == 0)
+		if (stream == NULL || stream->live == 0 || !view_event_allowed(view, event, &restricted))
 			continue;
-		if (event != NULL ? !view_event_allowed(view, event) : !view_notifies(view))
-			continue;
-		if (n == 0 && event != NULL && feed->text.len == 0)
-			event_build_text(feed, event);
+		if (restricted)
+			return false;
+		if (n == 0 && feed->text.len == 0)
+			event_build_text(&feed->text, event);
 		if (n == WIRE_MAX_STREAMS)
 		{
 			message.u.event.more = 1;
-			feed_send_event(link, &message, n);
+			event_queue(link, &message, n, &feed->text);
 			message.u.event.more = 0;
 			n = 0;
 		}
@@ -84,9 +74,10 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 	}
 	if (n > 0)
 	{
-		feed_send_event(link, &message, n);
-		event_count_sent(feed);
+		event_queue(link, &message, n, &feed->text);
+		event_count_sent(feed, &feed->text);
 	}
+	return true;
 }
 
 /* ---------------- resets ---------------- */
@@ -95,22 +86,30 @@ feed_queue_event(Link *link, FeedChannel *channel, uint64 id, uint8 op, const Lo
 static void
 feed_queue_reset(Link *link, FeedChannel *channel, const LogEvent *event)
 {
-	dlist_iter in_channel;
+	dlist_iter views;
+	dlist_iter streams;
+	dlist_iter subs;
+	bool restricted;
 
-	dlist_foreach (in_channel, &channel->views)
+	dlist_foreach (views, &channel->views)
 	{
-		View *view = dlist_container(View, in_channel, in_channel.cur);
-		Stream *stream = view->plain[link->gateway];
-		dlist_iter in_stream;
+		View *view = dlist_container(View, in_channel, views.cur);
 
-		if (stream == NULL || stream->live == 0 || !view_event_allowed(view, event))
+		if (!view_event_allowed(view, event, &restricted))
 			continue;
-		dlist_foreach (in_stream, &stream->subs)
+		dlist_foreach (streams, &view->streams)
 		{
-			Sub *sub = dlist_container(Sub, in_stream, in_stream.cur);
+			Stream *stream = dlist_container(Stream, in_view, streams.cur);
 
-			if (!sub->replaying)
-				event_send_reset(sub, event);
+			if (stream->link != link || stream->live == 0)
+				continue;
+			dlist_foreach (subs, &stream->subs)
+			{
+				Sub *sub = dlist_container(Sub, in_stream, subs.cur);
+
+				if (!sub->replaying)
+					event_send_reset(sub, event);
+			}
 		}
 	}
 }
@@ -124,28 +123,45 @@ typedef struct FeedBatch
 	int nlinks;
 } FeedBatch;
 
+/* Returns true if match_send() is to queue the event. */
+static bool
+feed_match(FeedChannel *channel, const LogEvent *event)
+{
+	if (event->op == OPERATION_RESET)
+		return false;
+	match_event(channel, event);
+	return true;
+}
+
 static bool
 feed_live_callback(const LogEvent *event, void *arg)
 {
 	FeedBatch *batch = arg;
 	FeedChannel *channel = view_channel(batch->feed, event->channel, event->channel_length);
+	bool matched = false;
 	bool go_on = true;
 
 	batch->feed->text.len = 0;
 	if (event->seq == 1 || batch->feed->transactions == 0)
 		batch->feed->transactions++;
+	if (channel != NULL && (channel->nspecial > 0 || channel->place))
+		matched = feed_match(channel, event);
 	for (int i = 0; i < batch->nlinks; i++)
 	{
 		Link *link = batch->links[i];
 
 		if (channel != NULL && event->op == OPERATION_RESET)
 			feed_queue_reset(link, channel, event);
-		else if (channel != NULL)
-			feed_queue_event(link, channel, event->id, operation_bit(event->op), event);
+		else if (channel != NULL && !matched && !feed_queue_event(link, channel, event))
+			matched = feed_match(channel, event);
+		if (matched)
+			match_send(link);
 		link->last_event_at = event->at;
 		position_set(link, event->id);
 		go_on &= link_ready(link);
 	}
+
+	match_end_failed(batch->feed);
 
 	/* This was the last event of the round: do not wait for the scan to end. */
 	if (event->id == batch->feed->watermark)
@@ -301,6 +317,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	/* Take the snapshot after the watermark, see log_ids.c. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(snapshot);
+	set_look(feed);
 	live = feed_read_live(feed, feed->watermark, snapshot);
 
 	/* Send the frames now, so that the gateways have them while the feed does its other work. */
@@ -312,6 +329,42 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 }
 
 /* ---------------- raw notifications ---------------- */
+
+/* Queue feed->text for the streams of a channel that get raw notifications. */
+static void
+feed_queue_notification(Link *link, FeedChannel *channel)
+{
+	static uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
+	Feed *feed = link->feed;
+	WireMessage message = {.type = WIRE_EVENT};
+	int n = 0;
+	dlist_iter views;
+	dlist_iter iter;
+
+	message.u.event.op = WIRE_OP_NOTIFY;
+	message.u.event.streams = streams;
+	dlist_foreach (views, &channel->views)
+	{
+		dlist_foreach (iter, &dlist_container(View, in_channel, views.cur)->streams)
+		{
+			const Stream *stream = dlist_container(Stream, in_view, iter.cur);
+
+			if (stream->link != link || stream->notified == 0 || !stream_notifies(stream))
+				continue;
+			if (n == WIRE_MAX_STREAMS)
+			{
+				event_queue(link, &message, n, &feed->text);
+				n = 0;
+			}
+			wire_store_u32(streams + n * sizeof(uint32), stream->number);
+			n++;
+		}
+	}
+	if (n == 0)
+		return;
+	event_queue(link, &message, n, &feed->text);
+	event_count_sent(feed, &feed->text);
+}
 
 void
 feed_notify(void *arg, const char *name, const char *payload)
@@ -337,7 +390,7 @@ feed_notify(void *arg, const char *name, const char *payload)
 		if (frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
 			link->notifies_lost = true;
 		else
-			feed_queue_event(link, channel, 0, WIRE_OP_NOTIFY, NULL);
+			feed_queue_notification(link, channel);
 	}
 	pg_atomic_fetch_add_u64(&feed->database->notifies_sent, 1);
 }

@@ -79,10 +79,19 @@ replay_leave(ReplayScan *scan, Sub *sub, uint64 after)
 	scan->remaining--;
 }
 
-static void
-replay_send(ReplayScan *scan, Sub *sub, const LogEvent *event)
+/* What a replay gets of an event: a text, or a reset. */
+typedef struct ReplayEvent
 {
-	Feed *feed = scan->link->feed;
+	const LogEvent *event;
+	uint8 op;          /* WIRE_OP_ bit */
+	StringInfo text;   /* NULL: not built yet, or a reset */
+	const char *reset; /* the reason; NULL: none, or that of the event */
+} ReplayEvent;
+
+static void
+replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
+{
+	const LogEvent *event = what->event;
 	WireMessage message = {.type = WIRE_REPLAY_EVENT};
 
 	/* The link is full. */
@@ -92,40 +101,113 @@ replay_send(ReplayScan *scan, Sub *sub, const LogEvent *event)
 		return;
 	}
 	sub->sent++;
+	if (what->reset != NULL)
+	{
+		sub_send_reset(sub, event->id, what->reset);
+		return;
+	}
 	if (event->op == OPERATION_RESET)
 	{
 		event_send_reset(sub, event);
 		return;
 	}
-	if (feed->text.len == 0)
-		event_build_text(feed, event);
+	if (what->text->len == 0)
+		event_build_text(what->text, event);
 	message.u.replay_event.sub = sub->number;
 	message.u.replay_event.id = event->id;
-	message.u.replay_event.op = operation_bit(event->op);
+	message.u.replay_event.op = what->op;
 	message.u.replay_event.body =
-		(WireBytes){.data = feed->text.data, .len = (uint32_t) feed->text.len};
+		(WireBytes){.data = what->text->data, .len = (uint32_t) what->text->len};
 	frames_queue(&scan->link->socket, &message);
-	event_count_sent(feed);
-	sub->credit -= feed->text.len;
+	event_count_sent(scan->link->feed, what->text);
+	sub->credit -= what->text->len;
 	if (sub->credit <= 0)
 		replay_leave(scan, sub, event->id);
 }
 
 static void
-replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
+replay_send_groups(ReplayScan *scan, const Stream *stream, ReplayEvent *what)
 {
-	uint8 op = event->op == OPERATION_RESET ? OPERATION_TABLE_BITS : operation_bit(event->op);
+	uint8 op =
+		what->reset != NULL || what->event->op == OPERATION_RESET ? OPERATION_TABLE_BITS : what->op;
 
 	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
 	{
-		if ((group->ops & op) == 0 || !view_event_allowed(stream->view, event))
+		if ((group->ops & op) == 0)
 			continue;
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
-			if (sub->in_scan && sub->reader.after < event->id)
-				replay_send(scan, sub, event);
+			if (sub->in_scan && sub->reader.after < what->event->id)
+				replay_send(scan, sub, what);
 		}
 	}
+}
+
+/* Its subscriptions must be placed again before they may have the event. */
+static void
+replay_leave_stream(ReplayScan *scan, const Stream *stream, const LogEvent *event)
+{
+	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
+	{
+		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
+		{
+			if (sub->in_scan && sub->reader.after < event->id)
+				replay_leave(scan, sub, event->id - 1);
+		}
+	}
+}
+
+/* Return true if it is not known yet which rows of the event's table the stream gets. */
+static bool
+replay_needs_place(const Stream *stream, const LogEvent *event, bool restricted)
+{
+	const FeedChannel *channel = stream->view->channel;
+	int source = set_source(channel, event->relation);
+
+	if (channel->place || source < 0)
+		return true;
+	if (stream->nparts == 0)
+		return restricted;
+	return restricted && stream->parts[source].binding == NULL && !stream->parts[source].nothing;
+}
+
+static void
+replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
+{
+	FeedChannel *channel = stream->view->channel;
+	ReplayEvent what = {
+		.event = event, .op = operation_bit(event->op), .text = &scan->link->feed->text};
+	MatchBody *body;
+	bool restricted;
+
+	if (!(stream->view->key.columns != NULL && event->op != OPERATION_RESET
+			  ? match_allowed(stream->view, &restricted)
+			  : view_event_allowed(stream->view, event, &restricted)))
+		return;
+	if (event->op == OPERATION_RESET ||
+		(stream->nparts == 0 && !restricted && stream->view->key.columns == NULL))
+	{
+		replay_send_groups(scan, stream, &what);
+		return;
+	}
+	if (replay_needs_place(stream, event, restricted))
+	{
+		/* Row security applies, but did not when its subscriptions were placed just now. */
+		if (channel->placed == scan->link->feed->round)
+			return;
+		set_add_source(channel, event->relation);
+		channel->place = true;
+		replay_leave_stream(scan, stream, event);
+		return;
+	}
+	body = match_stream(stream, &what.reset);
+	if (body != NULL)
+	{
+		what.op = body->op;
+		what.text = body->text;
+	}
+	if (body != NULL || what.reset != NULL)
+		replay_send_groups(scan, stream, &what);
 }
 
 static bool
@@ -137,8 +219,10 @@ replay_callback(const LogEvent *event, void *arg)
 
 	scan->rows++;
 	scan->link->feed->text.len = 0;
-	if (channel == NULL)
+	if (channel == NULL || slist_is_empty(&channel->scanned))
 		return true;
+	if (channel->nspecial > 0)
+		match_begin(channel, event);
 	slist_foreach (iter, &channel->scanned)
 		replay_send_stream(scan, slist_container(Stream, in_scan, iter.cur), event);
 	return scan->remaining > 0 && link_ready(scan->link);
@@ -231,6 +315,7 @@ replay_scan(Link *link, Sub *lead, Snapshot snapshot)
 	replay_end_scan(&scan, lead_turn);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(own);
+	match_end_failed(link->feed);
 }
 
 /* Retention has removed events that a replay was to send. */
@@ -274,9 +359,35 @@ replay_turn(Link *link, Snapshot snapshot)
 	return true;
 }
 
+/* Place subscriptions again where that is due. May end replays. */
+static void
+replay_look(Link *link)
+{
+	List *channels = NIL;
+	ListCell *cell;
+	dlist_iter iter;
+
+	dlist_foreach (iter, &link->replays)
+	{
+		FeedChannel *channel = dlist_container(Sub, in_replays, iter.cur)->stream->view->channel;
+
+		if (channel->place ||
+			(!dlist_is_empty(&channel->refreshed) && channel->round != link->feed->round))
+			channels = list_append_unique_ptr(channels, channel);
+	}
+	foreach (cell, channels)
+		set_look_channel(lfirst(cell));
+	list_free(channels);
+}
+
 FeedProgress
 feed_read_replays(Feed *feed, Snapshot snapshot)
 {
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (feed->links[i] != NULL && !dlist_is_empty(&feed->links[i]->replays))
+			replay_look(feed->links[i]);
+	}
 	for (int turns = 0; turns < REPLAY_TURNS; turns++)
 	{
 		bool any = false;

@@ -26,11 +26,11 @@ stream_init(Feed *feed)
 }
 
 /*
- * Create a stream with a new number, skipping numbers in use. A number is used again after 2^32
+ * Chooses a new number, skipping numbers in use. A number is used again after 2^32
  * others. A gateway cannot mistake frames of the earlier stream for the new one's, because they
  * come before its SUBSCRIBED.
  */
-static Stream *
+Stream *
 stream_create(Link *link, View *view)
 {
 	Feed *feed = link->feed;
@@ -52,7 +52,7 @@ stream_create(Link *link, View *view)
 }
 
 Stream *
-stream_find_or_create(Link *link, View *view)
+stream_plain(Link *link, View *view)
 {
 	Stream **plain = &view->plain[link->gateway];
 
@@ -70,6 +70,7 @@ stream_remove(Feed *feed, Stream *stream)
 	Assert(dlist_is_empty(&stream->subs));
 	dlist_delete(&stream->in_idle);
 	dlist_delete(&stream->in_view);
+	set_remove_parts(stream);
 	if (view->plain[stream->link->gateway] == stream)
 		view->plain[stream->link->gateway] = NULL;
 	hash_search(feed->streams, &stream->number, HASH_REMOVE, NULL);

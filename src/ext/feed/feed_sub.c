@@ -28,6 +28,8 @@ sub_remove(Sub *sub)
 	Link *link = sub->link;
 
 	stream_take(sub);
+	if (sub->filter != NULL)
+		pfree(sub->filter);
 	if (sub->identity != NULL)
 		dlist_delete(&sub->in_identity);
 	if (sub->replaying)
@@ -36,6 +38,22 @@ sub_remove(Sub *sub)
 	if (--sub->session->nsubs == 0)
 		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
 	hash_search(link->subs, &sub->number, HASH_REMOVE, NULL);
+}
+
+void
+sub_end(Sub *sub, const AccessReason *reason)
+{
+	WireMessage message = {.type = WIRE_SUBSCRIPTION_ENDED};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	utf8_append(&text, reason->message, (int) strlen(reason->message));
+	message.u.subscription_ended.sub = sub->number;
+	message.u.subscription_ended.reason = reason->kind;
+	message.u.subscription_ended.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	frames_queue(&sub->link->socket, &message);
+	pfree(text.data);
+	sub_remove(sub);
 }
 
 /* End the events of a subscription. It keeps its raw notifications. */
@@ -92,14 +110,19 @@ sub_refuse(Link *link, uint32 number, const AccessReason *reason)
 {
 	WireMessage message = {.type = WIRE_REFUSED};
 	StringInfoData text;
+	StringInfoData name;
 
 	initStringInfo(&text);
+	initStringInfo(&name);
 	utf8_append(&text, reason->message, (int) strlen(reason->message));
+	utf8_append(&name, reason->name, (int) strlen(reason->name));
 	message.u.refused.sub = number;
 	message.u.refused.reason = reason->kind;
 	message.u.refused.text = (WireBytes){.data = text.data, .len = (uint32_t) text.len};
+	message.u.refused.name = (WireBytes){.data = name.data, .len = (uint32_t) name.len};
 	frames_queue(&link->socket, &message);
 	pfree(text.data);
+	pfree(name.data);
 }
 
 /*
@@ -144,7 +167,7 @@ sub_send_subscribed(Sub *sub, WirePosition position)
 	message.u.subscribed.sub = sub->number;
 	message.u.subscribed.stream = sub->stream->number;
 	message.u.subscribed.replay = sub->replaying;
-	message.u.subscribed.notifies = view_notifies(sub->stream->view);
+	message.u.subscribed.notifies = stream_notifies(sub->stream);
 	message.u.subscribed.position = position;
 	frames_queue(&sub->link->socket, &message);
 }
@@ -189,6 +212,12 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	sub->identity = identity;
 	if (identity != NULL)
 		dlist_push_tail(&identity->subs, &sub->in_identity);
+	if (request->filter.len > 0)
+	{
+		sub->filter = MemoryContextAlloc(link->feed->context, request->filter.len + 1);
+		memcpy(sub->filter, request->filter.data, request->filter.len);
+		sub->filter[request->filter.len] = '\0';
+	}
 	sub->kinds = request->kinds;
 	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
@@ -215,14 +244,9 @@ static Stream *
 sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, AccessReason *reason)
 {
 	View *view;
+	Stream *stream;
 
 	*identity = NULL;
-	if (request->filter.len > 0 || request->has_columns)
-	{
-		*reason = (AccessReason){.kind = WIRE_BAD_FILTER,
-								 .message = "filters and columns are not supported"};
-		return NULL;
-	}
 	if (request->identity != 0)
 	{
 		/* link_subscribe() has checked that the session was given this number. */
@@ -235,8 +259,17 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 		}
 	}
 	view = view_find_or_create(link->feed, *identity != NULL ? (*identity)->role : NULL,
-							   request->channel, reason);
-	return view != NULL ? stream_find_or_create(link, view) : NULL;
+							   request->channel,
+							   request->has_columns ? columns_get(request->columns) : NULL, reason);
+	if (view == NULL)
+		return NULL;
+	stream = set_stream(
+		link, view, *identity,
+		request->filter.len > 0 ? pnstrdup(request->filter.data, request->filter.len) : NULL,
+		reason);
+	if (stream == NULL && dlist_is_empty(&view->streams))
+		view_remove(link->feed, view);
+	return stream;
 }
 
 void
@@ -315,7 +348,7 @@ sub_reset_notifies(Link *link)
 	{
 		WireMessage message = {.type = WIRE_RESET};
 
-		if (!view_notifies(sub->stream->view) || (sub->kinds & WIRE_KIND_NOTIFICATIONS) == 0)
+		if (!stream_notifies(sub->stream) || (sub->kinds & WIRE_KIND_NOTIFICATIONS) == 0)
 			continue;
 		message.u.reset.sub = sub->number;
 		message.u.reset.kind = WIRE_KIND_NOTIFICATIONS;

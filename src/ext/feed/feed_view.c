@@ -14,6 +14,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
+#include "ext/base/operation.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/listen.h"
 
@@ -23,6 +24,7 @@ typedef struct ViewDecision
 	dlist_node node;
 	Oid relation;
 	bool allowed;
+	bool restricted; /* row security applies to the role */
 	int ncolumns;
 	int16 columns[FLEXIBLE_ARRAY_MEMBER];
 } ViewDecision;
@@ -107,6 +109,13 @@ view_copy_name(char *to, WireBytes name)
 
 /* ---------------- views ---------------- */
 
+/* Return the columns of a view, NULL: all. */
+static const AccessColumns *
+view_columns(const ViewKey *key)
+{
+	return key->columns != NULL ? &key->columns->access : NULL;
+}
+
 /*
  * Find the role of a view, and what its channel offers to that role. Returns false and sets the
  * reason if it may not subscribe.
@@ -115,7 +124,8 @@ static bool
 view_decide(const ViewKey *key, Oid *role, AccessChannel *access, AccessReason *reason)
 {
 	*role = access_role(key->role, reason);
-	return OidIsValid(*role) && access_channel(*role, key->channel, access, reason);
+	return OidIsValid(*role) &&
+		   access_channel(*role, key->channel, view_columns(key), access, reason);
 }
 
 static View *
@@ -125,23 +135,32 @@ view_enter(Feed *feed, const ViewKey *key)
 	View *view = hash_search(feed->views, key, HASH_ENTER, &found);
 
 	if (found)
+	{
+		columns_release(key->columns);
 		return view;
+	}
 	memset((char *) view + sizeof(ViewKey), 0, sizeof(View) - sizeof(ViewKey));
 	dlist_init(&view->decisions);
+	dlist_init(&view->filters);
 	dlist_init(&view->streams);
 	view->channel = hash_search(feed->channels, key->channel, HASH_ENTER, &found);
 	if (!found)
 	{
-		view->channel->listening = false;
+		memset(view->channel->name + NAMEDATALEN, 0, sizeof(FeedChannel) - NAMEDATALEN);
+		view->channel->feed = feed;
 		dlist_init(&view->channel->views);
 		slist_init(&view->channel->scanned);
+		dlist_init(&view->channel->refreshed);
 	}
+	if (key->columns != NULL)
+		view->channel->nspecial++;
 	dlist_push_tail(&view->channel->views, &view->in_channel);
 	return view;
 }
 
 View *
-view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReason *reason)
+view_find_or_create(Feed *feed, const char *role, WireBytes channel, FeedColumns *columns,
+					AccessReason *reason)
 {
 	ViewKey key;
 	View *view;
@@ -151,17 +170,25 @@ view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReaso
 	memset(&key, 0, sizeof(key));
 	if (role != NULL)
 		strlcpy(key.role, role, sizeof(key.role));
+	key.columns = columns;
+	*reason = (AccessReason){.kind = WIRE_NO_SUCH_CHANNEL, .message = "no such channel"};
 	if (!view_copy_name(key.channel, channel))
 	{
-		*reason = (AccessReason){.kind = WIRE_NO_SUCH_CHANNEL, .message = "no such channel"};
+		columns_release(columns);
 		return NULL;
 	}
 	view = hash_search(feed->views, &key, HASH_FIND, NULL);
 	if (view != NULL && !view->due && !change_due())
+	{
+		columns_release(columns);
 		return view;
+	}
 	if (!view_decide(&key, &oid, &access, reason) ||
-		!access_channel_captured(oid, key.channel, reason))
+		!access_channel_captured(oid, key.channel, view_columns(&key), reason))
+	{
+		columns_release(columns);
 		return NULL;
+	}
 	view = view_enter(feed, &key);
 	view->role = oid;
 	view->access = access;
@@ -170,18 +197,40 @@ view_find_or_create(Feed *feed, const char *role, WireBytes channel, AccessReaso
 	return view;
 }
 
+bool
+view_has_plain(const View *view)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (view->plain[i] != NULL && !dlist_is_empty(&view->plain[i]->subs))
+			return true;
+	}
+	return false;
+}
+
 void
 view_remove(Feed *feed, View *view)
 {
 	FeedChannel *channel = view->channel;
+	ViewKey key = view->key;
 
 	Assert(dlist_is_empty(&view->streams));
 	dlist_delete(&view->in_channel);
 	view_adjust_listen(channel);
+	if (key.columns != NULL)
+		channel->nspecial--;
 	if (dlist_is_empty(&channel->views))
+	{
+		for (int i = 0; i < channel->nsources; i++)
+			pfree(channel->sources[i]);
+		if (channel->sources != NULL)
+			pfree(channel->sources);
 		hash_search(feed->channels, channel->name, HASH_REMOVE, NULL);
+	}
 	view_forget_decisions(view);
-	hash_search(feed->views, &view->key, HASH_REMOVE, NULL);
+	set_forget_filters(view);
+	hash_search(feed->views, &key, HASH_REMOVE, NULL);
+	columns_release(key.columns);
 }
 
 /* ---------------- decisions ---------------- */
@@ -189,12 +238,16 @@ view_remove(Feed *feed, View *view)
 bool
 view_redecide(View *view, AccessReason *reason)
 {
+	bool restricted = view->access.restricted;
+
 	view_forget_decisions(view);
 	view->due = false;
 	if (!view_decide(&view->key, &view->role, &view->access, reason))
 		return false;
 	change_decided(view);
 	view_adjust_listen(view->channel);
+	view->channel->place |= view->access.restricted != restricted;
+	set_recheck_filters(view);
 	return true;
 }
 
@@ -218,22 +271,20 @@ view_forget_decisions(View *view)
 		pfree(dlist_container(ViewDecision, node, dlist_pop_head_node(&view->decisions)));
 }
 
-bool
-view_event_allowed(View *view, const LogEvent *event)
+static ViewDecision *
+view_decide_event(View *view, const LogEvent *event)
 {
 	ViewDecision *decision;
 	AccessReason reason;
 	dlist_iter iter;
 	Size size = event->ncolumns > 0 ? event->ncolumns * sizeof(int16) : 0;
 
-	if (!OidIsValid(event->relation))
-		return view->access.granted;
 	dlist_foreach (iter, &view->decisions)
 	{
 		decision = dlist_container(ViewDecision, node, iter.cur);
 		if (decision->relation == event->relation && decision->ncolumns == event->ncolumns &&
 			(size == 0 || memcmp(decision->columns, event->columns, size) == 0))
-			return decision->allowed;
+			return decision;
 	}
 	decision = MemoryContextAlloc(view_context, offsetof(ViewDecision, columns) + size);
 	decision->relation = event->relation;
@@ -242,7 +293,24 @@ view_event_allowed(View *view, const LogEvent *event)
 		memcpy(decision->columns, event->columns, size);
 	decision->allowed = access_relation_allowed(view->role, event->relation, event->ncolumns,
 												event->columns, &reason);
+	decision->restricted = decision->allowed && access_row_security(view->role, event->relation);
 	dlist_push_head(&view->decisions, &decision->node);
 	change_decided(view);
+	return decision;
+}
+
+bool
+view_event_allowed(View *view, const LogEvent *event, bool *restricted)
+{
+	const ViewDecision *decision;
+
+	*restricted = false;
+	if (!OidIsValid(event->relation))
+		return view->access.granted;
+	if (view->key.columns != NULL &&
+		(event->op == OPERATION_TRUNCATE || event->op == OPERATION_RESET))
+		return access_any_column(view->role, event->relation);
+	decision = view_decide_event(view, event);
+	*restricted = decision->restricted;
 	return decision->allowed;
 }

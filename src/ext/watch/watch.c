@@ -134,23 +134,6 @@ watch_warn_of_children(const Watch *watch)
 						 errhint("Watch each of these tables. They can share a channel.")));
 }
 
-void
-watch_warn_of_policies(const Watch *watch)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(watch->relation));
-	bool secured = HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relrowsecurity;
-
-	if (HeapTupleIsValid(tuple))
-		ReleaseSysCache(tuple);
-	if (secured)
-		ereport(NOTICE,
-				(errmsg("row-level security is enabled for table \"%s\"",
-						get_rel_name(watch->relation)),
-				 errdetail("Roles that it applies to cannot subscribe to channel \"%s\", because "
-						   "policies are not evaluated for subscriptions.",
-						   watch->channel)));
-}
-
 /*
  * Create the triggers of a watch, or change the triggers of the existing watch (NULL: none). If
  * these did not capture everything, the subscribers get a reset.
@@ -190,7 +173,6 @@ notify_watch(PG_FUNCTION_ARGS)
 	{
 		watch_insert(want);
 		watch_warn_of_children(want);
-		watch_warn_of_policies(want);
 	}
 	else
 		watch_update(want);

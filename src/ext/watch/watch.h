@@ -41,12 +41,6 @@ typedef struct Watch
 	bool notify_rows; /* or the whole event; only with notify */
 } Watch;
 
-/*
- * Raise a NOTICE if row-level security keeps clients from subscribing (watch.c), so that the
- * table's owner learns it before the clients do.
- */
-extern void watch_warn_of_policies(const Watch *watch);
-
 /* ---------------- rows (watch_catalog.c) ---------------- */
 
 /*

@@ -58,7 +58,6 @@ struct WatchDdl
 	bool enables;  /* ENABLE TRIGGER without ALWAYS or REPLICA */
 	bool rewrites; /* may change rows */
 	bool reshapes; /* changes columns */
-	bool secures;  /* ENABLE ROW LEVEL SECURITY */
 	List *tables;  /* WatchedTable, the state before */
 
 	/* RENAME TO, SET SCHEMA */
@@ -105,10 +104,6 @@ watch_ddl_concerns(const AlterTableStmt *statement, WatchDdl *ddl)
 			case AT_EnableTrigAll:
 			case AT_EnableTrigUser:
 				ddl->enables = true;
-				concerns = true;
-				break;
-			case AT_EnableRowSecurity:
-				ddl->secures = true;
 				concerns = true;
 				break;
 			case AT_AddConstraint:
@@ -475,15 +470,6 @@ watch_ddl_tell_moved(Oid relation)
 						 "and then notify_unwatch() for this one, in one transaction.")));
 }
 
-static void
-watch_ddl_tell_secured(Oid relation)
-{
-	ListCell *cell;
-
-	foreach (cell, watch_list(relation))
-		watch_warn_of_policies(lfirst(cell));
-}
-
 /*
  * Triggers contain column names, so update them. RENAME COLUMN renames the columns of child tables
  * too.
@@ -532,8 +518,6 @@ watch_ddl_after(WatchDdl *ddl)
 			continue;
 		watch_ddl_compare(ddl, before, after, &effects);
 		watch_ddl_compare_key(before, after, &effects);
-		if (ddl->secures)
-			watch_ddl_tell_secured(after->relation);
 	}
 	foreach (cell, effects)
 		watch_ddl_tell(lfirst(cell));

@@ -1,0 +1,629 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_set.c
+ *	  Which rows a subscription gets: binds row security and filters.
+ *
+ * A channel has sources: messages, and the tables whose events it has or had. A subscription with a
+ * filter, or of a role that row security of a source applies to, belongs to a stream that has a
+ * part for each source: a binding (ext/sets/), or nothing to limit it. Subscriptions of a view and
+ * link with the same bindings share a stream. All others share the view's plain stream, which has
+ * no parts.
+ *
+ * Subscriptions are placed again, which may move them to another stream: when policies, tables or
+ * functions have changed (set_stale()); when a channel gets a source; when the claims of a token
+ * change; and, before a round's first event of the channel is read, when values of their bindings
+ * may change with any commit. If other rows are visible then, the client gets a reset.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "ext/base/utf8.h"
+#include "ext/feed/feed.h"
+#include "ext/filter/filter.h"
+#include "ext/watch/watch.h"
+
+#define SET_RESET_REASON "the rows that the subscription may see have changed"
+
+/* Columns that filters of a view's subscriptions name, and that its role may read. */
+typedef struct ViewFilter
+{
+	dlist_node node;
+	Oid relation;
+	int n;
+	int16 columns[FLEXIBLE_ARRAY_MEMBER];
+} ViewFilter;
+
+/* ---------------- sources ---------------- */
+
+int
+set_source(const FeedChannel *channel, Oid relation)
+{
+	for (int i = 0; i < channel->nsources; i++)
+	{
+		if (channel->sources[i]->relation == relation)
+			return i;
+	}
+	return -1;
+}
+
+void
+set_add_source(FeedChannel *channel, Oid relation)
+{
+	ChannelSource *source;
+
+	if (set_source(channel, relation) >= 0)
+		return;
+	source = MemoryContextAlloc(channel->feed->context, sizeof(ChannelSource));
+	source->relation = relation;
+	dlist_init(&source->open);
+	channel->sources =
+		channel->sources == NULL
+			? MemoryContextAlloc(channel->feed->context, sizeof(ChannelSource *))
+			: repalloc(channel->sources, (channel->nsources + 1) * sizeof(ChannelSource *));
+	channel->sources[channel->nsources++] = source;
+	channel->place |= channel->nspecial > 0;
+}
+
+/* Make sure that the channel has messages and the tables that are watched on it as sources. */
+static void
+set_find_sources(FeedChannel *channel)
+{
+	ListCell *cell;
+
+	if (channel->nsources > 0)
+		return;
+	set_add_source(channel, InvalidOid);
+	foreach (cell, watch_list_channel(channel->name))
+		set_add_source(channel, ((const Watch *) lfirst(cell))->relation);
+}
+
+/* ---------------- privileges on columns of filters ---------------- */
+
+static bool
+set_columns_allowed(const View *view, const ViewFilter *filter, AccessReason *reason)
+{
+	return access_relation_allowed(view->role, filter->relation, filter->n, filter->columns,
+								   reason);
+}
+
+/* Return true if the role may read the columns that a filter names, and remember them. */
+static bool
+set_filter_allowed(View *view, Oid relation, const Bitmapset *columns, AccessReason *reason)
+{
+	ViewFilter *filter = palloc(offsetof(ViewFilter, columns) +
+								bms_num_members(columns) * sizeof(int16) + sizeof(int16));
+	Size size;
+	dlist_iter iter;
+	int column = -1;
+
+	filter->relation = relation;
+	filter->n = 0;
+	while ((column = bms_next_member(columns, column)) >= 0)
+	{
+		int attnum = column + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum > 0)
+			filter->columns[filter->n++] = (int16) attnum;
+	}
+	if (filter->n == 0)
+		return true;
+	size = offsetof(ViewFilter, columns) + filter->n * sizeof(int16);
+	dlist_foreach (iter, &view->filters)
+	{
+		const ViewFilter *known = dlist_container(ViewFilter, node, iter.cur);
+
+		if (known->relation == relation && known->n == filter->n &&
+			memcmp(known->columns, filter->columns, filter->n * sizeof(int16)) == 0)
+			return true;
+	}
+	if (!set_columns_allowed(view, filter, reason))
+		return false;
+	filter = memcpy(MemoryContextAlloc(view->channel->feed->context, size), filter, size);
+	dlist_push_head(&view->filters, &filter->node);
+	return true;
+}
+
+void
+set_recheck_filters(View *view)
+{
+	dlist_mutable_iter iter;
+	AccessReason reason;
+
+	dlist_foreach_modify (iter, &view->filters)
+	{
+		ViewFilter *filter = dlist_container(ViewFilter, node, iter.cur);
+
+		if (set_columns_allowed(view, filter, &reason))
+			continue;
+		view->channel->place = true;
+		dlist_delete(&filter->node);
+		pfree(filter);
+	}
+}
+
+void
+set_forget_filters(View *view)
+{
+	while (!dlist_is_empty(&view->filters))
+		pfree(dlist_container(ViewFilter, node, dlist_pop_head_node(&view->filters)));
+}
+
+/* ---------------- binding ---------------- */
+
+static bool
+set_refuse(AccessReason *reason, WireReason kind, const char *message)
+{
+	reason->kind = kind;
+	strlcpy(reason->message, message, sizeof(reason->message));
+	reason->name[0] = '\0';
+	return false;
+}
+
+/* Return the columns that events of a source have, as filter_expression() takes them. */
+static Bitmapset *
+set_captured(const View *view, Oid relation)
+{
+	const Watch *watch =
+		OidIsValid(relation) ? watch_find_channel(relation, view->key.channel) : NULL;
+	Bitmapset *captured = NULL;
+	int16 *columns = NULL;
+	int n = watch != NULL ? watch_event_columns(watch, &columns) : -1;
+
+	for (int i = 0; i < n; i++)
+		captured = bms_add_member(captured, columns[i] - FirstLowInvalidHeapAttributeNumber);
+	return captured;
+}
+
+/*
+ * Bind the part of a stream for a source. Sets *applies if the filter is about it. Returns false
+ * and sets *reason if the filter or a policy cannot be used.
+ */
+static bool
+set_bind_part(View *view, Oid relation, const SetIdentity *identity, const FilterNode *filter,
+			  StreamPart *part, bool *applies, AccessReason *reason)
+{
+	FilterExpression *expression = NULL;
+	SetError error;
+	char *problem;
+
+	memset(part, 0, sizeof(*part));
+	/* The role gets no event of a table of which it may read nothing. */
+	if (OidIsValid(relation) ? !access_any_column(view->role, relation) : !view->access.granted)
+	{
+		part->nothing = true;
+		return true;
+	}
+	if (filter != NULL)
+	{
+		switch (filter_expression(filter, relation, set_captured(view, relation), &expression,
+								  &problem))
+		{
+			case FILTER_TYPED:
+				*applies = true;
+				if (!set_filter_allowed(view, relation, expression->columns, reason))
+					return false;
+				break;
+			case FILTER_NO_COLUMN:
+				set_refuse(reason, WIRE_BAD_FILTER, problem);
+				/* Messages have no columns that a filter of rows could select. */
+				part->nothing = !OidIsValid(relation);
+				break;
+			case FILTER_REFUSED:
+				return set_refuse(reason, WIRE_BAD_FILTER, problem);
+		}
+	}
+	if (part->nothing || set_bind(relation, identity, expression, &part->binding, &error))
+		return true;
+	return set_refuse(reason, error.reason, error.message);
+}
+
+static void
+set_release_parts(StreamPart *parts, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (parts[i].binding != NULL)
+			set_release(parts[i].binding);
+	}
+}
+
+/*
+ * Bind all parts. *n is 0 if nothing limits what the role may see. The caller has to release the
+ * bindings.
+ */
+static bool
+set_bind_parts(View *view, const SetIdentity *identity, const FilterNode *filter, StreamPart *parts,
+			   int *n, AccessReason *reason)
+{
+	FeedChannel *channel = view->channel;
+	bool applies = filter == NULL;
+	bool limited = filter != NULL;
+
+	for (*n = 0; *n < channel->nsources; (*n)++)
+	{
+		if (!set_bind_part(view, channel->sources[*n]->relation, identity, filter, &parts[*n],
+						   &applies, reason))
+		{
+			set_release_parts(parts, *n);
+			return false;
+		}
+		limited |= parts[*n].binding != NULL;
+	}
+	/* The reason is that of the last source. */
+	if (!applies)
+		set_release_parts(parts, *n);
+	else if (!limited)
+		*n = 0;
+	return applies;
+}
+
+/* Return true if row security of a source applies to the view's role. */
+static bool
+set_is_restricted(const View *view)
+{
+	for (int i = 0; i < view->channel->nsources; i++)
+	{
+		Oid relation = view->channel->sources[i]->relation;
+
+		if (OidIsValid(relation) && access_row_security(view->role, relation))
+			return true;
+	}
+	return false;
+}
+
+/* ---------------- streams with parts ---------------- */
+
+static bool
+set_same_parts(const Stream *stream, const View *view, const Link *link, const StreamPart *parts,
+			   int n)
+{
+	if (stream->view != view || stream->link != link || stream->nparts != n)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		if (stream->parts[i].binding != parts[i].binding ||
+			stream->parts[i].nothing != parts[i].nothing)
+			return false;
+	}
+	return true;
+}
+
+/* Find the stream with these parts among the users of one of their bindings. */
+static Stream *
+set_find_stream(const View *view, const Link *link, const StreamPart *parts, int n)
+{
+	dlist_iter iter;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (parts[i].binding == NULL)
+			continue;
+		dlist_foreach (iter, set_users(parts[i].binding))
+		{
+			Stream *stream = dlist_container(StreamPart, node, iter.cur)->stream;
+
+			if (set_same_parts(stream, view, link, parts, n))
+				return stream;
+		}
+		break;
+	}
+	return NULL;
+}
+
+/* Give a new stream its parts, whose references it takes over. */
+static void
+set_add_parts(Stream *stream, const StreamPart *parts, int n)
+{
+	FeedChannel *channel = stream->view->channel;
+
+	stream->nparts = n;
+	stream->parts = MemoryContextAlloc(stream->link->feed->context, n * sizeof(StreamPart));
+	for (int i = 0; i < n; i++)
+	{
+		StreamPart *part = &stream->parts[i];
+
+		*part = parts[i];
+		part->stream = stream;
+		if (part->binding == NULL)
+		{
+			if (!part->nothing)
+				dlist_push_tail(&channel->sources[i]->open, &part->node);
+			continue;
+		}
+		if (!set_index_has(part->binding))
+			set_index_add(part->binding);
+		dlist_push_tail(set_users(part->binding), &part->node);
+		stream->refreshed |= set_needs_refresh(part->binding);
+	}
+	if (stream->refreshed)
+		dlist_push_tail(&channel->refreshed, &stream->in_refreshed);
+	channel->nspecial++;
+}
+
+void
+set_remove_parts(Stream *stream)
+{
+	if (stream->nparts == 0)
+		return;
+	for (int i = 0; i < stream->nparts; i++)
+	{
+		StreamPart *part = &stream->parts[i];
+
+		if (!part->nothing)
+			dlist_delete(&part->node);
+		if (part->binding == NULL)
+			continue;
+		if (dlist_is_empty(set_users(part->binding)))
+			set_index_remove(part->binding);
+		set_release(part->binding);
+	}
+	if (stream->refreshed)
+		dlist_delete(&stream->in_refreshed);
+	pfree(stream->parts);
+	stream->view->channel->nspecial--;
+}
+
+/* Return the claims of an identity in the server's encoding. */
+static const char *
+set_claims(const FeedIdentity *identity)
+{
+	return identity != NULL && identity->claims != NULL
+			   ? JsonbToCString(NULL, &identity->claims->root, VARSIZE(identity->claims))
+			   : NULL;
+}
+
+static Stream *
+set_bound_stream(Link *link, View *view, const FeedIdentity *identity, const char *filter,
+				 AccessReason *reason)
+{
+	SetIdentity who = {.role = view->role, .claims = set_claims(identity)};
+	StreamPart *parts = palloc(view->channel->nsources * sizeof(StreamPart));
+	FilterNode *parsed = NULL;
+	const char *problem;
+	Stream *stream;
+	int n;
+
+	if (!access_has_sets())
+	{
+		set_refuse(reason, WIRE_BAD_FILTER,
+				   "filters need ALTER EXTENSION pg_notifyd UPDATE in this database");
+		return NULL;
+	}
+	if (filter != NULL)
+	{
+		parsed = filter_parse(filter, strlen(filter), palloc, &problem);
+		if (parsed == NULL)
+		{
+			StringInfoData message;
+
+			initStringInfo(&message);
+			utf8_append_server(&message, problem, (int) strlen(problem));
+			set_refuse(reason, WIRE_BAD_FILTER, message.data);
+			return NULL;
+		}
+	}
+	if (!set_bind_parts(view, &who, parsed, parts, &n, reason))
+		return NULL;
+	if (n == 0)
+		return stream_plain(link, view);
+	stream = set_find_stream(view, link, parts, n);
+	if (stream != NULL)
+	{
+		set_release_parts(parts, n);
+		return stream;
+	}
+	stream = stream_create(link, view);
+	set_add_parts(stream, parts, n);
+	return stream;
+}
+
+Stream *
+set_stream(Link *link, View *view, const FeedIdentity *identity, const char *filter,
+		   AccessReason *reason)
+{
+	Stream *stream;
+
+	set_find_sources(view->channel);
+	if (filter == NULL && !set_is_restricted(view))
+		return stream_plain(link, view);
+	PushActiveSnapshot(GetLatestSnapshot());
+	stream = set_bound_stream(link, view, identity, filter, reason);
+	PopActiveSnapshot();
+	return stream;
+}
+
+/* ---------------- placing again ---------------- */
+
+/*
+ * Return true if two streams of a view get the same rows for certain. Messages, the first source,
+ * are no rows.
+ */
+static bool
+set_same_rows(const Stream *a, const Stream *b)
+{
+	for (int i = 1; i < Min(a->nparts, b->nparts); i++)
+	{
+		const StreamPart *x = &a->parts[i];
+		const StreamPart *y = &b->parts[i];
+
+		if (x->nothing != y->nothing || (x->binding == NULL) != (y->binding == NULL) ||
+			(x->binding != NULL && !set_same(x->binding, y->binding)))
+			return false;
+	}
+	return (a->nparts == 0) == (b->nparts == 0);
+}
+
+static void
+set_move(Sub *sub, Stream *stream)
+{
+	WireMessage message = {.type = WIRE_MOVED};
+	bool same = set_same_rows(sub->stream, stream);
+
+	stream_take(sub);
+	stream_add(stream, sub);
+	message.u.moved.sub = sub->number;
+	message.u.moved.stream = stream->number;
+	frames_queue(&sub->link->socket, &message);
+	if (!same && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+		sub_send_reset(
+			sub, sub->replaying ? Min(sub->reader.after, sub->link->position) : sub->link->position,
+			SET_RESET_REASON);
+}
+
+/* Subscriptions one after another often have the same identity and filter. */
+typedef struct SetPlaced
+{
+	View *view; /* NULL: none yet */
+	Link *link;
+	Stream *stream; /* NULL: it has ended, for this reason */
+	AccessReason reason;
+} SetPlaced;
+
+static bool
+set_placed_alike(const SetPlaced *last, const Sub *sub, const FeedIdentity *identity,
+				 const char *filter)
+{
+	return last->view == sub->stream->view && last->link == sub->link &&
+		   identity == sub->identity &&
+		   (filter == NULL ? sub->filter == NULL
+						   : sub->filter != NULL && strcmp(filter, sub->filter) == 0);
+}
+
+static void
+set_place_subs(List *subs)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext each = AllocSetContextCreate(outer, "pg_notifyd place", ALLOCSET_DEFAULT_SIZES);
+	SetPlaced last = {.view = NULL};
+	const FeedIdentity *identity = NULL;
+	char *filter = NULL;
+	ListCell *cell;
+
+	foreach (cell, subs)
+	{
+		Sub *sub = lfirst(cell);
+
+		if (last.view == NULL || !set_placed_alike(&last, sub, identity, filter))
+		{
+			MemoryContextReset(each);
+			MemoryContextSwitchTo(each);
+			last.view = sub->stream->view;
+			last.link = sub->link;
+			identity = sub->identity;
+			filter = sub->filter != NULL ? pstrdup(sub->filter) : NULL;
+			last.stream = set_stream(sub->link, last.view, identity, filter, &last.reason);
+			MemoryContextSwitchTo(outer);
+		}
+		if (last.stream == NULL)
+			sub_end(sub, &last.reason);
+		else if (last.stream != sub->stream)
+			set_move(sub, last.stream);
+	}
+	MemoryContextDelete(each);
+}
+
+/* Append the subscriptions of a stream to a list. */
+static List *
+set_list_subs(List *subs, Stream *stream)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &stream->subs)
+		subs = lappend(subs, dlist_container(Sub, in_stream, iter.cur));
+	return subs;
+}
+
+void
+set_place_identity(FeedIdentity *identity)
+{
+	List *subs = NIL;
+	dlist_iter iter;
+
+	dlist_foreach (iter, &identity->subs)
+		subs = lappend(subs, dlist_container(Sub, in_identity, iter.cur));
+	set_place_subs(subs);
+}
+
+/*
+ * Before a round's first event of a channel is read: place subscriptions again whose sets may have
+ * changed.
+ */
+static void
+set_look_refreshed(FeedChannel *channel)
+{
+	List *subs = NIL;
+	dlist_iter iter;
+
+	channel->round = channel->feed->round;
+	dlist_foreach (iter, &channel->refreshed)
+		subs = set_list_subs(subs, dlist_container(Stream, in_refreshed, iter.cur));
+	set_place_subs(subs);
+	list_free(subs);
+}
+
+static void
+set_place_channel(FeedChannel *channel)
+{
+	List *subs = NIL;
+	dlist_iter views;
+	dlist_iter streams;
+
+	channel->place = false;
+	channel->round = channel->feed->round;
+	channel->placed = channel->feed->round;
+	dlist_foreach (views, &channel->views)
+	{
+		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
+			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur));
+	}
+	set_place_subs(subs);
+	list_free(subs);
+}
+
+void
+set_look_channel(FeedChannel *channel)
+{
+	if (channel->place)
+		set_place_channel(channel);
+	else if (channel->round != channel->feed->round && !dlist_is_empty(&channel->refreshed))
+		set_look_refreshed(channel);
+}
+
+static bool
+set_stream_stale(const Stream *stream)
+{
+	for (int i = 0; i < stream->nparts; i++)
+	{
+		if (stream->parts[i].binding != NULL && set_stale(stream->parts[i].binding))
+			return true;
+	}
+	return false;
+}
+
+void
+set_look(Feed *feed)
+{
+	uint64 changes = set_changes();
+	HASH_SEQ_STATUS status;
+	Stream *stream;
+	List *subs = NIL;
+
+	feed->round++;
+	if (changes == feed->set_changes)
+		return;
+	feed->set_changes = changes;
+	hash_seq_init(&status, feed->streams);
+	while ((stream = hash_seq_search(&status)) != NULL)
+	{
+		if (stream->nparts > 0 && set_stream_stale(stream))
+			subs = set_list_subs(subs, stream);
+	}
+	set_place_subs(subs);
+	list_free(subs);
+}
