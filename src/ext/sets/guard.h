@@ -8,7 +8,9 @@
 #ifndef PG_NOTIFYD_GUARD_H
 #define PG_NOTIFYD_GUARD_H
 
-#include "ext/sets/sets.h"
+#include "postgres.h"
+
+#include "ext/sets/set_error.h"
 
 /* Whose code runs. */
 typedef struct GuardActor

@@ -31,19 +31,11 @@
 #include "nodes/bitmapset.h"
 
 #include "ext/filter/filter.h"
-#include "wire/wire.h"
+#include "ext/sets/set_error.h"
 
 struct EventRows; /* event_rows.h */
 
 typedef struct SetBinding SetBinding;
-
-/* Why a set cannot be known. The message names the relation, and contains no data of rows. */
-typedef struct SetError
-{
-	WireReason reason;
-	int sqlstate;      /* of the error that a policy or the filter raised; 0: it took too long */
-	char message[512]; /* in the server's encoding */
-} SetError;
 
 /* Who asks. */
 typedef struct SetIdentity
