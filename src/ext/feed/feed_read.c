@@ -211,6 +211,7 @@ static FeedProgress
 feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 {
 	FeedBatch batch;
+	LogVisitor visitor = {.event = feed_live_callback, .arg = &batch};
 	LogReader reader;
 
 	feed_collect_links(feed, watermark, &batch);
@@ -222,7 +223,7 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 			feed_reset_link(batch.links[i]);
 	}
 	reader = batch.links[0]->reader;
-	log_read(&reader, &feed->map, watermark, FEED_LIVE_ROWS, snapshot, feed_live_callback, &batch);
+	log_read(&reader, &feed->map, watermark, FEED_LIVE_ROWS, snapshot, &visitor);
 	for (int i = 0; i < batch.nlinks; i++)
 	{
 		batch.links[i]->reader = reader;

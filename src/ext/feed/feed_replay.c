@@ -296,6 +296,7 @@ static void
 replay_scan(Link *link, Sub *lead, Snapshot snapshot)
 {
 	ReplayScan scan = {.link = link, .reader = lead->reader};
+	LogVisitor visitor = {.event = replay_callback, .arg = &scan};
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext own = AllocSetContextCreate(context, "pg_notifyd replay", ALLOCSET_DEFAULT_SIZES);
 	TurnsReplay lead_turn = lead->turn;
@@ -310,8 +311,7 @@ replay_scan(Link *link, Sub *lead, Snapshot snapshot)
 			sub->reader.after - lead->reader.after <= REPLAY_NEAR)
 			replay_join(&scan, sub);
 	}
-	log_read(&scan.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot,
-			 replay_callback, &scan);
+	log_read(&scan.reader, &link->feed->map, link->reader.after, REPLAY_ROWS, snapshot, &visitor);
 	replay_end_scan(&scan, lead_turn);
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(own);

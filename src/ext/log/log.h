@@ -100,6 +100,17 @@ typedef struct LogBulk
 	int segment;
 } LogBulk;
 
+#define LOG_SUMMARY_CHANNELS 16
+
+/* What a marker says of the members of a bulk write. */
+typedef struct LogSummary
+{
+	uint64
+		bytes; /* about as many as clients get of them; 0: unknown, version 1.0 wrote the marker */
+	int nchannels; /* more than LOG_SUMMARY_CHANNELS: not all of them are here */
+	char channels[LOG_SUMMARY_CHANNELS][NAMEDATALEN];
+} LogSummary;
+
 /* A large transaction: its ids, and its members in a bulk table. */
 typedef struct LogMarker
 {
@@ -206,11 +217,14 @@ typedef struct LogBulkWriter LogBulkWriter;
 
 extern LogBulkWriter *log_open_bulk_writer(int segment);
 extern void log_write_member(LogBulkWriter *writer, const LogRow *row);
-extern void log_close_bulk_writer(LogBulkWriter *writer);
+
+/* Write what is left, and say in *summary what was written. */
+extern void log_close_bulk_writer(LogBulkWriter *writer, LogSummary *summary);
 
 /* As log_write(), for the n events of a bulk write, with the row that stands for all of them. */
-extern LogReservation log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n,
-									   uint64 tx, TimestampTz at);
+extern LogReservation
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogSummary *summary, int32 n,
+				 uint64 tx, TimestampTz at);
 
 /* ---------------- reading (log_read.c) ---------------- */
 
@@ -268,13 +282,33 @@ typedef struct LogReader
 /* Called for each event in order of id. Returns false to stop behind this one. */
 typedef bool (*LogCallback)(const LogEvent *event, void *arg);
 
+/* A large transaction, before its first event is read. */
+typedef struct LogLarge
+{
+	const LogReader *reader; /* stands right before it */
+	uint64 last;             /* its last id */
+	TimestampTz at;
+	const LogSummary *summary;
+} LogLarge;
+
+/* Called before the events of a large transaction. Returns true to leave them out. */
+typedef bool (*LogSkip)(const LogLarge *large, void *arg);
+
+/* What is called for what is read. */
+typedef struct LogVisitor
+{
+	LogCallback event;
+	LogSkip skip; /* NULL: nothing is left out */
+	void *arg;
+} LogVisitor;
+
 /*
  * Read events reader->after < id <= upto, at most max_rows of them. upto is a watermark that was
  * taken before the snapshot, or less. Afterwards reader->after is where reading stopped: upto if there
  * was nothing more. Needs a transaction. reader->after must not be below map->oldest.
  */
 extern void log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows,
-					 Snapshot snapshot, LogCallback callback, void *arg);
+					 Snapshot snapshot, const LogVisitor *visitor);
 
 /*
  * The last id in the log and its segment, the last watermark that a row records (0: none), and the

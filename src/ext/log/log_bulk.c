@@ -7,7 +7,7 @@
  * the watermark meanwhile (pending.c). They go to the segment's bulk table, notifyd.bulk_N, under
  * negative keys from a counter of their own, with an index on the key. When the ids are known, a
  * marker row in the log stands for all of them. It says which segment and which keys the members
- * have. A copy of the marker is in the bulk table of the marker's segment, where a reader that begins
+ * have, about how many bytes, and, unless they are many, which channels. A copy of the marker is in the bulk table of the marker's segment, where a reader that begins
  * inside of the transaction finds it by the index.
  *
  * Small members share a row, which costs a tenth of a row for each. Such a chunk has the key and seq
@@ -53,6 +53,9 @@
 
 /* Members in one chunk: with its own fields it fills a page, see toast_tuple_target. */
 #define BULK_CHUNK_BYTES 8000
+
+/* About how many bytes a client gets of an event besides its text. */
+#define BULK_EVENT_BYTES 128
 
 /* What a chunk has of each member in "columns". */
 typedef struct BulkMember
@@ -117,36 +120,51 @@ bulk_end_scan(BulkScan *scan)
 /* ---------------- markers ---------------- */
 
 /*
- * The text that a marker row has as its event: the segment and the key of the first member. Version
- * 1.0 wrote it like that, and the log may have markers of then.
+ * The text that a marker row has as its event: the segment, the key of the first member, and the
+ * bytes of a LogSummary. The channels are in "columns". Version 1.0 wrote neither these nor the
+ * bytes, and the log may have markers of then.
  */
-#define BULK_PLACE_FORMAT "%d " INT64_FORMAT
-
-static char *
-bulk_format_place(const LogBulk *members)
-{
-	return psprintf(BULK_PLACE_FORMAT, members->segment, members->first_key);
-}
+#define BULK_MARKER_FORMAT "%d " INT64_FORMAT " " UINT64_FORMAT
 
 static bool
-bulk_parse_place(const char *text, LogBulk *members)
+bulk_parse_marker(const char *text, LogBulk *members, uint64 *bytes)
 {
-	return sscanf(text, BULK_PLACE_FORMAT, &members->segment, &members->first_key) == 2 &&
+	*bytes = 0;
+	return sscanf(text, BULK_MARKER_FORMAT, &members->segment, &members->first_key, bytes) >= 2 &&
 		   members->segment >= 0 && members->segment < LOG_SEGMENTS;
 }
 
+static void
+bulk_read_channels(TupleTableSlot *slot, LogSummary *summary)
+{
+	struct varlena *channels = PG_DETOAST_DATUM_PACKED(slot->tts_values[LOG_COLUMNS - 1]);
+	Size size = VARSIZE_ANY_EXHDR(channels);
+
+	summary->nchannels = (int) (size / NAMEDATALEN);
+	if (size == 0 || size > sizeof(summary->channels))
+		summary->nchannels = LOG_SUMMARY_CHANNELS + 1;
+	else
+		memcpy(summary->channels, VARDATA_ANY(channels), size);
+}
+
 LogMarker
-log_read_marker(TupleTableSlot *slot)
+log_read_marker(TupleTableSlot *slot, LogSummary *summary)
 {
 	LogMarker marker;
-	char *place = TextDatumGetCString(slot->tts_values[LOG_EVENT - 1]);
+	uint64 bytes;
+	char *said = TextDatumGetCString(slot->tts_values[LOG_EVENT - 1]);
 
 	marker.first = (uint64) DatumGetInt64(slot->tts_values[LOG_ID - 1]);
 	marker.last = marker.first + DatumGetInt32(slot->tts_values[LOG_OF - 1]) - 1;
-	if (!bulk_parse_place(place, &marker.members))
+	if (!bulk_parse_marker(said, &marker.members, &bytes))
 		log_report_damage(slot->tts_tableOid, ItemPointerGetBlockNumber(&slot->tts_tid),
 						  "a marker of a large transaction that names no segment");
-	pfree(place);
+	pfree(said);
+	if (summary != NULL)
+	{
+		summary->bytes = bytes;
+		bulk_read_channels(slot, summary);
+	}
 	return marker;
 }
 
@@ -159,7 +177,7 @@ log_find_marker(int segment, uint64 first, uint64 last, Snapshot snapshot, LogMa
 	bulk_begin_scan(&scan, segment, (int64) first, (int64) last, BackwardScanDirection, snapshot);
 	found = bulk_next(&scan);
 	if (found)
-		*marker = log_read_marker(scan.slot);
+		*marker = log_read_marker(scan.slot, NULL);
 	bulk_end_scan(&scan);
 	return found;
 }
@@ -180,12 +198,12 @@ log_smallest_key(int segment)
 /* ---------------- reading ---------------- */
 
 /*
- * Call the callback for the members of a chunk with reader->after < id <= stop. event has the fields
- * that they share, and the id of the first. Returns false if reading is to stop.
+ * Visit the members of a chunk with reader->after < id <= stop. event has the fields that they
+ * share, and the id of the first. Returns false if reading is to stop.
  */
 static bool
 bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64 stop, int *rows,
-				LogCallback callback, void *arg)
+				const LogVisitor *visitor)
 {
 	struct varlena *headers = PG_DETOAST_DATUM_PACKED(slot->tts_values[LOG_COLUMNS - 1]);
 	struct varlena *texts = PG_DETOAST_DATUM_PACKED(slot->tts_values[LOG_EVENT - 1]);
@@ -228,7 +246,7 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 		if (event->id > reader->after)
 		{
 			reader->after = event->id;
-			if (!callback(event, arg) || --*rows <= 0)
+			if (!visitor->event(event, visitor->arg) || --*rows <= 0)
 				return false;
 		}
 		event->id++;
@@ -251,8 +269,8 @@ bulk_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
 }
 
 bool
-log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogCallback callback,
-			  void *arg)
+log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot,
+			  const LogVisitor *visitor)
 {
 	BulkScan scan;
 	uint64 stop = Min(reader->bulk.last, upto);
@@ -272,11 +290,11 @@ log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot, LogC
 		event.id =
 			reader->bulk.first + (uint64) ((int64) event.id - reader->bulk.members.first_key);
 		if (event.op == LOG_CHUNK_OP)
-			go_on = bulk_read_chunk(reader, &event, scan.slot, stop, rows, callback, arg);
+			go_on = bulk_read_chunk(reader, &event, scan.slot, stop, rows, visitor);
 		else
 		{
 			reader->after = event.id;
-			go_on = callback(&event, arg) && --*rows > 0;
+			go_on = visitor->event(&event, visitor->arg) && --*rows > 0;
 		}
 	}
 	bulk_end_scan(&scan);
@@ -304,6 +322,8 @@ struct LogBulkWriter
 	CommandId cid;
 	BulkInsertState state;
 	BulkChunk chunk;
+	LogSummary summary;
+	int channel;        /* of summary.channels, that of the last member */
 	MemoryContext rows; /* the rows of the batch; reset when they have been inserted */
 	HeapTuple tuples[BULK_BATCH_ROWS];
 	int waiting;
@@ -468,18 +488,51 @@ bulk_add_to_chunk(LogBulkWriter *writer, const LogRow *row)
 	return true;
 }
 
+static bool
+bulk_is_channel(const char *name, const LogRow *row)
+{
+	return memcmp(name, row->channel, row->channel_length) == 0 &&
+		   name[row->channel_length] == '\0';
+}
+
+/* Note the channel of a member that is not the last one's. */
+static void
+bulk_add_channel(LogBulkWriter *writer, const LogRow *row)
+{
+	LogSummary *summary = &writer->summary;
+
+	for (int i = 0; i < summary->nchannels; i++)
+	{
+		writer->channel = i;
+		if (bulk_is_channel(summary->channels[i], row))
+			return;
+	}
+	if (summary->nchannels < LOG_SUMMARY_CHANNELS)
+	{
+		writer->channel = summary->nchannels;
+		memcpy(summary->channels[writer->channel], row->channel, row->channel_length);
+	}
+	summary->nchannels++;
+}
+
 void
 log_write_member(LogBulkWriter *writer, const LogRow *row)
 {
+	writer->summary.bytes += row->event_length + BULK_EVENT_BYTES;
+	if (writer->summary.nchannels <= LOG_SUMMARY_CHANNELS &&
+		(writer->summary.nchannels == 0 ||
+		 !bulk_is_channel(writer->summary.channels[writer->channel], row)))
+		bulk_add_channel(writer, row);
 	if (!bulk_add_to_chunk(writer, row))
 		bulk_add_row(writer, row, bulk_columns_size(row));
 }
 
 void
-log_close_bulk_writer(LogBulkWriter *writer)
+log_close_bulk_writer(LogBulkWriter *writer, LogSummary *summary)
 {
 	bulk_flush_chunk(writer);
 	bulk_flush_rows(writer);
+	*summary = writer->summary;
 	pfree(writer->chunk.headers.data);
 	pfree(writer->chunk.texts.data);
 	pfree(writer->chunk.hidden.data);
@@ -509,25 +562,30 @@ bulk_write_pin(int segment, uint64 last)
 }
 
 LogReservation
-log_write_marker(NotifydDatabase *database, const LogBulk *bulk, int32 n, uint64 tx, TimestampTz at)
+log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogSummary *summary, int32 n,
+				 uint64 tx, TimestampTz at)
 {
-	char *place = bulk_format_place(bulk);
+	char *text = psprintf(BULK_MARKER_FORMAT, bulk->segment, bulk->first_key, summary->bytes);
+	Size channels_size =
+		summary->nchannels <= LOG_SUMMARY_CHANNELS ? (Size) summary->nchannels * NAMEDATALEN : 0;
+	LogSummary ignored;
 	LogRow row = {.tx = tx,
 				  .at = at,
 				  .seq = 1,
 				  .of = n,
 				  .op = LOG_BULK_OP,
 				  .ncolumns = -1,
+				  .columns = summary->channels[0],
 				  .channel = "",
-				  .event = place,
-				  .event_length = strlen(place)};
-	HeapTuple marker = bulk_form_tuple(&row, 0);
+				  .event = text,
+				  .event_length = strlen(text)};
+	HeapTuple marker = bulk_form_tuple(&row, channels_size);
 	LogReservation reservation = log_write(database, &marker, 1, n, tx, at);
 	LogBulkWriter *copy = log_open_bulk_writer(reservation.segment);
 
 	row.id = (int64) reservation.first;
-	bulk_add_row(copy, &row, 0);
-	log_close_bulk_writer(copy);
+	bulk_add_row(copy, &row, channels_size);
+	log_close_bulk_writer(copy, &ignored);
 	if (bulk->segment != reservation.segment)
 		bulk_write_pin(bulk->segment, reservation.first + n - 1);
 	return reservation;

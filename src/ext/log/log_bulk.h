@@ -16,10 +16,10 @@
 #include "ext/log/log.h"
 
 /*
- * What a marker row says, whose attributes have been read. Raises ERRCODE_DATA_CORRUPTED if that is
- * nothing.
+ * What a marker row says, whose attributes have been read, and of which members (summary, may be
+ * NULL). Raises ERRCODE_DATA_CORRUPTED if that is nothing.
  */
-extern LogMarker log_read_marker(TupleTableSlot *slot);
+extern LogMarker log_read_marker(TupleTableSlot *slot, LogSummary *summary);
 
 /* The last marker of a segment with an id from first to last. False: there is none. */
 extern bool
@@ -29,10 +29,10 @@ log_find_marker(int segment, uint64 first, uint64 last, Snapshot snapshot, LogMa
 extern int64 log_smallest_key(int segment);
 
 /*
- * Give the callback the members of reader->bulk from reader->after on, up to upto. Each takes one
- * of *rows. Returns false if the callback said to stop, or *rows are used up.
+ * Give the visitor the members of reader->bulk from reader->after on, up to upto. Each takes one
+ * of *rows. Returns false if the visitor said to stop, or *rows are used up.
  */
 extern bool log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot,
-						  LogCallback callback, void *arg);
+						  const LogVisitor *visitor);
 
 #endif /* PG_NOTIFYD_LOG_BULK_H */

@@ -5,7 +5,7 @@
  *
  * A reader remembers the block from which on it has to look, so that it need not search again. A
  * large transaction is one marker row in the order; its events come from the bulk table
- * (log_bulk.c). A reader may stop and go on anywhere inside of it.
+ * (log_bulk.c). A reader may stop and go on anywhere inside of it, or leave it out.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,10 +36,28 @@ log_begin_block(LogReader *reader, Relation table)
 	return reader->near_block;
 }
 
-/* Call the callback for the event, or the events, of a row. Returns false if reading is to stop. */
+/* Visit a large transaction by its marker. Returns false if reading is to stop. */
+static bool
+log_read_large(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Snapshot snapshot,
+			   const LogVisitor *visitor)
+{
+	LogSummary summary;
+	LogLarge large = {.reader = reader, .summary = &summary};
+
+	reader->bulk = log_read_marker(slot, &summary);
+	reader->after = reader->bulk.first - 1;
+	large.last = reader->bulk.last;
+	large.at = DatumGetTimestampTz(slot->tts_values[LOG_AT - 1]);
+	if (visitor->skip == NULL || !visitor->skip(&large, visitor->arg))
+		return log_read_bulk(reader, upto, rows, snapshot, visitor);
+	reader->after = large.last;
+	return --*rows > 0;
+}
+
+/* Visit the event, or the events, of a row. Returns false if reading is to stop. */
 static bool
 log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Snapshot snapshot,
-			 LogCallback callback, void *arg)
+			 const LogVisitor *visitor)
 {
 	LogEvent event;
 
@@ -48,20 +66,16 @@ log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Sn
 		reader->near_block = Max(
 			reader->near_block, (BlockNumber) DatumGetInt32(slot->tts_values[LOG_START_BLOCK - 1]));
 	if (DatumGetChar(slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
-	{
-		reader->bulk = log_read_marker(slot);
-		reader->after = reader->bulk.first - 1;
-		return log_read_bulk(reader, upto, rows, snapshot, callback, arg);
-	}
+		return log_read_large(reader, slot, upto, rows, snapshot, visitor);
 	log_event_from_slot(&event, slot);
 	reader->after = event.id;
-	return callback(&event, arg) && --*rows > 0;
+	return visitor->event(&event, visitor->arg) && --*rows > 0;
 }
 
 /* Read what one segment has of reader->after < id <= upto. Returns false if reading is to stop. */
 static bool
 log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapshot snapshot,
-				 LogCallback callback, void *arg)
+				 const LogVisitor *visitor)
 {
 	Relation table = log_open(segment, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
@@ -76,7 +90,7 @@ log_read_segment(LogReader *reader, int segment, uint64 upto, int *rows, Snapsho
 		for (int i = 0; go_on && i < places.n; i++)
 		{
 			if (table_tuple_fetch_row_version(table, &places.places[i].tid, snapshot, slot))
-				go_on = log_read_row(reader, slot, upto, rows, snapshot, callback, arg);
+				go_on = log_read_row(reader, slot, upto, rows, snapshot, visitor);
 		}
 		if (go_on)
 			reader->after = Max(reader->after, complete);
@@ -99,7 +113,7 @@ log_position_reader(LogReader *reader, int segment, uint64 first, Snapshot snaps
 
 void
 log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapshot snapshot,
-		 LogCallback callback, void *arg)
+		 const LogVisitor *visitor)
 {
 	int rows = max_rows;
 
@@ -113,10 +127,10 @@ log_read(LogReader *reader, const LogMap *map, uint64 upto, int max_rows, Snapsh
 		if (!reader->positioned)
 			log_position_reader(reader, map->segments[i].segment, first, snapshot);
 		if (reader->after < reader->bulk.last &&
-			!log_read_bulk(reader, upto, &rows, snapshot, callback, arg))
+			!log_read_bulk(reader, upto, &rows, snapshot, visitor))
 			return;
 		if (!log_read_segment(reader, map->segments[i].segment, Min(end, upto), &rows, snapshot,
-							  callback, arg))
+							  visitor))
 			return;
 		reader->after = Max(reader->after, Min(end, upto));
 	}
@@ -182,6 +196,7 @@ log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg)
 {
 	LogMap map;
 	LogReader reader = {.after = id - 1};
+	LogVisitor visitor = {.event = callback, .arg = arg};
 
 	if (id == 0 || id > PG_INT64_MAX)
 		return;
@@ -191,5 +206,5 @@ log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg)
 	if (map.n == 0)
 		map.segments[map.n++] = (LogSegment){.segment = 0, .first = 1};
 	if (id > map.oldest)
-		log_read(&reader, &map, id, 1, snapshot, callback, arg);
+		log_read(&reader, &map, id, 1, snapshot, &visitor);
 }

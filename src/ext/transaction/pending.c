@@ -581,13 +581,15 @@ pending_commit_bulk(uint64 tx, TimestampTz at)
 {
 	LogBulk bulk = log_begin_bulk(pending.database, pending.count);
 	LogBulkWriter *writer = log_open_bulk_writer(bulk.segment);
+	LogSummary summary;
 	LogReservation reservation;
 
 	pending_walk(writer, bulk.first_key, tx, at);
-	log_close_bulk_writer(writer);
+	log_close_bulk_writer(writer, &summary);
 
 	pending_wait_first();
-	reservation = log_write_marker(pending.database, &bulk, (int32) pending.count, tx, at);
+	reservation =
+		log_write_marker(pending.database, &bulk, &summary, (int32) pending.count, tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
