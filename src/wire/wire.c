@@ -362,6 +362,9 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_u32(c, &m->u.replay_done.sub);
 			wire_u64(c, &m->u.replay_done.id);
 			return true;
+		case WIRE_REPLAY_BEGIN:
+			wire_u32(c, &m->u.replay_begin.sub);
+			return true;
 		case WIRE_RESET:
 			wire_u32(c, &m->u.reset.sub);
 			wire_u8(c, &m->u.reset.kind);

@@ -86,6 +86,7 @@ typedef enum WireType
 	WIRE_AUTH_REFUSED = 61,
 	WIRE_IDENTITY_ENDED = 62,     /* with its subscriptions; the gateway closes the client */
 	WIRE_SUBSCRIPTION_ENDED = 63, /* this subscription ends; its client gets the reason */
+	WIRE_REPLAY_BEGIN = 64,       /* a subscription that was live gets a replay from here on */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
@@ -413,6 +414,15 @@ typedef struct WireReplayDone
 } WireReplayDone;
 
 /*
+ * A large transaction comes next on the subscription. It is sent as a replay, so that others need
+ * not wait for it. The replay begins where the link is, with as much credit as the SUBSCRIBE said.
+ */
+typedef struct WireReplayBegin
+{
+	uint32_t sub;
+} WireReplayBegin;
+
+/*
  * Events before position are not available any more, or raw notifications were lost; then position
  * means nothing.
  */
@@ -489,6 +499,7 @@ typedef struct WireMessage
 		WireEvent event;
 		WireReplayEvent replay_event;
 		WireReplayDone replay_done;
+		WireReplayBegin replay_begin;
 		WireReset reset;
 		WirePositionMsg position;
 		WireGoodbye goodbye;

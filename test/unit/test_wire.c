@@ -121,6 +121,7 @@ static const WireMessage messages[] = {
 	{.type = WIRE_MOVED, .u.moved = {.sub = 7, .stream = 10}},
 	{.type = WIRE_SUBSCRIPTION_ENDED,
 	 .u.subscription_ended = {.sub = 7, .reason = WIRE_POLICY_FAILED, .text = TEXT("failed")}},
+	{.type = WIRE_REPLAY_BEGIN, .u.replay_begin = {.sub = 7}},
 };
 
 static size_t

@@ -313,6 +313,22 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	return HUB_OK;
 }
 
+/* The feed has read up to a large transaction, and its position is the last that it sent. */
+static HubResult
+hub_replay_begin(Database *database, const WireReplayBegin *begin)
+{
+	Subscription *sub = hub_subscription(database, begin->sub);
+
+	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
+		return HUB_OK;
+	if (sub->state != SUBSCRIPTION_LIVE)
+		return HUB_BAD;
+	sub->position = hub_position(database, sub);
+	sub->state = SUBSCRIPTION_REPLAYING;
+	sub->credit = 0;
+	return HUB_OK;
+}
+
 static HubResult
 hub_replay_done(Database *database, const WireReplayDone *done)
 {
@@ -474,6 +490,8 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			return HUB_OK;
 		case WIRE_REPLAY_EVENT:
 			return hub_replay_event(hub, database, &message->u.replay_event);
+		case WIRE_REPLAY_BEGIN:
+			return hub_replay_begin(database, &message->u.replay_begin);
 		case WIRE_REPLAY_DONE:
 			return hub_replay_done(database, &message->u.replay_done);
 		case WIRE_RESET:

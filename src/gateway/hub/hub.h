@@ -10,6 +10,8 @@
  *
  *				  SUBSCRIBED			   REPLAY_DONE
  *	  WAITING ──────────────► REPLAYING ──────────────► LIVE
+ *		 │ ▲					   ▲	  REPLAY_BEGIN	 │ │
+ *		 │ │					   └─────────────────────┤ │
  *		 │ ▲   SUBSCRIBED without replay ──────────────► │ │
  *		 │ ├──────────── the link is lost ───────────────┤ │
  *		 │ └── queue empty ── LAGGING ◄──── no room ─────┘ │
@@ -21,7 +23,9 @@
  * A stream is the feed's number for subscriptions of one channel that get the same. An EVENT names
  * streams, and goes to their LIVE subscriptions. Its frame is built once for each protocol of these
  * clients, and shared. One event of the log may be several EVENTs, each for other streams. A
- * subscription that is MOVED belongs to another stream from then on.
+ * subscription that is MOVED belongs to another stream from then on. The events of a large
+ * transaction are sent as replays, so a LIVE subscription may be REPLAYING again: its position then
+ * stays behind the database's.
  *
  * If a client's session has no room for an event, live or replayed, the subscription lags: the hub
  * ends its events at the feed, and the subscription keeps the position of the last event that was
