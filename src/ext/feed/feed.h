@@ -534,6 +534,12 @@ extern void sub_end(Sub *sub, const AccessReason *reason);
 /* Drop all subscriptions of a link that is closed. */
 extern void sub_drop_link(Link *link);
 
+/*
+ * If a subscription is live, let it replay from a reader's position, where it is. The link's own
+ * reader goes on behind upto.
+ */
+extern void sub_replay(Sub *sub, const LogReader *reader, uint64 upto);
+
 /* The replay of a subscription has reached the live stream. */
 extern void sub_go_live(Sub *sub);
 

@@ -8,6 +8,11 @@
  * taken. Live events come first: a round ends after the turn of a replay during which some have
  * arrived.
  *
+ * The events of a large transaction are no live events. When the live reader comes to one, the live
+ * subscriptions to its channels become replays that begin right before it, and the reader goes on
+ * behind it. So events of other channels do not wait for it. Those that follow on its own channels
+ * come after it, because each of its replays reads on until it is live again.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -30,6 +35,9 @@
 #include "ext/base/settings.h"
 
 #define FEED_LIVE_ROWS 1000 /* rows read in one round, for all links at the same position */
+
+/* A transaction with more bytes of events than this is large. */
+#define FEED_LARGE_BYTES (1024 * 1024)
 
 /* ---------------- events ---------------- */
 
@@ -169,6 +177,68 @@ feed_live_callback(const LogEvent *event, void *arg)
 	return go_on;
 }
 
+/* Let the live subscriptions to a channel on a link replay from a reader's position. */
+static void
+feed_replay_channel(Link *link, FeedChannel *channel, const LogReader *reader, uint64 upto)
+{
+	dlist_iter views;
+	dlist_iter streams;
+	dlist_iter subs;
+
+	dlist_foreach (views, &channel->views)
+	{
+		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
+		{
+			Stream *stream = dlist_container(Stream, in_view, streams.cur);
+
+			if (stream->link != link || stream->live == 0)
+				continue;
+			dlist_foreach (subs, &stream->subs)
+				sub_replay(dlist_container(Sub, in_stream, subs.cur), reader, upto);
+		}
+	}
+}
+
+static void
+feed_replay_all(Link *link, const LogReader *reader, uint64 upto)
+{
+	HASH_SEQ_STATUS status;
+	Sub *sub;
+
+	hash_seq_init(&status, link->subs);
+	while ((sub = hash_seq_search(&status)) != NULL)
+		sub_replay(sub, reader, upto);
+}
+
+static bool
+feed_skip_large(const LogLarge *large, void *arg)
+{
+	FeedBatch *batch = arg;
+	const LogSummary *summary = large->summary;
+
+	if (summary->bytes <= FEED_LARGE_BYTES)
+		return false;
+	batch->feed->transactions++;
+	for (int i = 0; i < batch->nlinks; i++)
+	{
+		Link *link = batch->links[i];
+
+		if (summary->nchannels > LOG_SUMMARY_CHANNELS)
+			feed_replay_all(link, large->reader, large->last);
+		for (int j = 0; j < summary->nchannels && j < LOG_SUMMARY_CHANNELS; j++)
+		{
+			const char *name = summary->channels[j];
+			FeedChannel *channel = view_channel(batch->feed, name, (int) strlen(name));
+
+			if (channel != NULL)
+				feed_replay_channel(link, channel, large->reader, large->last);
+		}
+		link->last_event_at = large->at;
+		position_set(link, large->last);
+	}
+	return true;
+}
+
 /* Collect the links with the lowest position among those that can accept events. */
 static void
 feed_collect_links(Feed *feed, uint64 watermark, FeedBatch *batch)
@@ -211,7 +281,7 @@ static FeedProgress
 feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 {
 	FeedBatch batch;
-	LogVisitor visitor = {.event = feed_live_callback, .arg = &batch};
+	LogVisitor visitor = {.event = feed_live_callback, .skip = feed_skip_large, .arg = &batch};
 	LogReader reader;
 
 	feed_collect_links(feed, watermark, &batch);

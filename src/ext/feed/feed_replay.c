@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * feed_replay.c
- *	  Replays: read the log for subscriptions that resume from an earlier position.
+ *	  Replays: read the log for subscriptions that resume from an earlier position, or get a large
+ *	  transaction.
  *
  * A turn scans a part of the log, starting at the position of the replay that turns.c chooses. All
  * replays of the link whose positions are in that part take part in the scan: they are sent the

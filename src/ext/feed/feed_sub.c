@@ -199,6 +199,18 @@ sub_session(Link *link, uint32 number)
 	return session;
 }
 
+/* Let a subscription that is in no stream's counts replay. left: how many ids it has to read. */
+static void
+sub_begin_replay(Sub *sub, uint64 left)
+{
+	Link *link = sub->link;
+
+	sub->replaying = true;
+	sub->credit = sub->window;
+	turns_begin(&link->turns, &sub->turn, &sub->session->turns, left);
+	dlist_push_tail(&link->replays, &sub->in_replays);
+}
+
 static void
 sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request)
 {
@@ -221,16 +233,12 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	sub->kinds = request->kinds;
 	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
-	sub->credit = sub->window;
 	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		position = sub_resume(link, request->since, &reset);
-	sub->replaying = position.id != link->position;
-	if (sub->replaying)
+	if (position.id != link->position)
 	{
 		sub->reader.after = position.id;
-		turns_begin(&link->turns, &sub->turn, &sub->session->turns,
-					link->reader.after - Min(position.id, link->reader.after));
-		dlist_push_tail(&link->replays, &sub->in_replays);
+		sub_begin_replay(sub, link->reader.after - Min(position.id, link->reader.after));
 	}
 	stream_add(stream, sub);
 	sub_count(link->feed, 1);
@@ -322,6 +330,21 @@ sub_credit(Link *link, const WireReplayCredit *credit)
 
 	if (sub != NULL)
 		sub->credit = Min(sub->credit + credit->bytes, sub->window);
+}
+
+void
+sub_replay(Sub *sub, const LogReader *reader, uint64 upto)
+{
+	WireMessage message = {.type = WIRE_REPLAY_BEGIN};
+
+	if (sub->replaying || sub->ops == 0)
+		return;
+	stream_count(sub, -1);
+	sub->reader = *reader;
+	sub_begin_replay(sub, upto - reader->after);
+	stream_count(sub, 1);
+	message.u.replay_begin.sub = sub->number;
+	frames_queue(&sub->link->socket, &message);
 }
 
 void
