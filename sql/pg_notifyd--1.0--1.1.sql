@@ -211,7 +211,73 @@ COMMENT ON FUNCTION @extschema@.notify_disconnect(jsonb, timestamptz) IS
 
 /* ---------------- statistics ---------------- */
 
-COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; held: a command such as DROP DATABASE needs the database for itself';
+DROP VIEW notifyd.stats;
+DROP FUNCTION notifyd.stats_rows();
+CREATE FUNCTION notifyd.stats_rows() RETURNS TABLE (
+	kind text,
+	name text,
+	pid integer,
+	state text,
+	started_at timestamptz,
+	restarts integer,
+	"position" text,
+	lag interval,
+	oldest text,
+	newest text,
+	events_written bigint,
+	events_sent bigint,
+	notifies_sent bigint,
+	bytes_sent bigint,
+	log_bytes bigint,
+	segments integer,
+	in_flight integer,
+	oldest_in_flight_pid integer,
+	links integer,
+	subscriptions integer,
+	clients integer,
+	accepted bigint,
+	refused bigint,
+	closed_slow bigint,
+	events_received bigint,
+	messages bigint,
+	queued_bytes bigint,
+	refused_tokens bigint)
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'notifyd_stats_rows';
+COMMENT ON FUNCTION notifyd.stats_rows() IS 'rows of notifyd.stats';
+
+CREATE VIEW notifyd.stats AS SELECT * FROM notifyd.stats_rows();
+GRANT SELECT ON notifyd.stats TO PUBLIC;
+
+COMMENT ON VIEW notifyd.stats IS 'counters and lag per database and gateway; members of pg_read_all_stats see all of them, others the row of the current database without process ids; what does not apply is NULL';
+COMMENT ON COLUMN notifyd.stats.kind IS 'database or gateway';
+COMMENT ON COLUMN notifyd.stats.name IS 'name of the database, or number of the gateway';
+COMMENT ON COLUMN notifyd.stats.pid IS 'process id of the feed or the gateway';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; closed: the database allows no connections; held: a command such as DROP DATABASE needs the database for itself';
+COMMENT ON COLUMN notifyd.stats.started_at IS 'time when the feed or the gateway was started';
+COMMENT ON COLUMN notifyd.stats.restarts IS 'number of times that the gateway was started again';
+COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
+COMMENT ON COLUMN notifyd.stats.position IS 'events up to this position have been sent to every gateway';
+COMMENT ON COLUMN notifyd.stats.oldest IS 'events up to this position are no longer available';
+COMMENT ON COLUMN notifyd.stats.newest IS 'newest position that was assigned, possibly to a transaction that is rolled back';
+COMMENT ON COLUMN notifyd.stats.events_written IS 'events written to the log since the server''s start';
+COMMENT ON COLUMN notifyd.stats.events_sent IS 'events sent to gateways since the server''s start';
+COMMENT ON COLUMN notifyd.stats.notifies_sent IS 'raw notifications sent to gateways since the server''s start';
+COMMENT ON COLUMN notifyd.stats.bytes_sent IS 'bytes sent, by the feed to gateways since the server''s start, by the gateway to clients since its own';
+COMMENT ON COLUMN notifyd.stats.log_bytes IS 'size of the log, measured from time to time';
+COMMENT ON COLUMN notifyd.stats.segments IS 'number of tables of the log in use';
+COMMENT ON COLUMN notifyd.stats.in_flight IS 'number of transactions that are committing events now';
+COMMENT ON COLUMN notifyd.stats.oldest_in_flight_pid IS 'process id of the one that delays the events of the others';
+COMMENT ON COLUMN notifyd.stats.links IS 'number of gateways that the feed is connected to';
+COMMENT ON COLUMN notifyd.stats.subscriptions IS 'number of subscriptions of clients';
+COMMENT ON COLUMN notifyd.stats.clients IS 'number of connected clients';
+COMMENT ON COLUMN notifyd.stats.accepted IS 'WebSocket connections since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.refused IS 'handshakes refused since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.closed_slow IS 'clients closed because they read too slowly, since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.events_received IS 'events that the gateway has received from feeds since its start';
+COMMENT ON COLUMN notifyd.stats.messages IS 'messages queued to clients since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.queued_bytes IS 'bytes that are queued to clients now';
+COMMENT ON COLUMN notifyd.stats.refused_tokens IS 'tokens of clients that the feed has refused since the server''s start';
+
 DROP VIEW notifyd.clients;
 DROP FUNCTION notifyd.client_rows();
 CREATE FUNCTION notifyd.client_rows() RETURNS TABLE (
@@ -251,8 +317,6 @@ COMMENT ON COLUMN notifyd.clients.messages IS 'messages queued to it since it co
 COMMENT ON COLUMN notifyd.clients.bytes_sent IS 'bytes written to it since it connected';
 COMMENT ON COLUMN notifyd.clients.subject IS 'subject of its token (claim sub); NULL: none, or no token';
 COMMENT ON COLUMN notifyd.clients.expires_at IS 'time when its token expires; NULL: never, or no token';
-
-COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
 
 /* ---------------- unlogged tables ---------------- */
 

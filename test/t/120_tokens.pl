@@ -98,6 +98,12 @@ for my $bad (
 	like(text($client), $like, 'with the reason');
 }
 
+# an operator sees it
+my $refused = $node->safe_psql('postgres', q{SELECT refused_tokens FROM notifyd.stats WHERE name = 'postgres'});
+is($refused, 11, 'the tokens that PostgreSQL refused are counted');
+my @refusals = PostgreSQL::Test::Utils::slurp_file($node->logfile) =~ /LOG:  a client's token is refused in database "postgres": (.*)/g;
+is_deeply(\@refusals, ['JWT is of another subject or role than the connection; open another connection for it'], 'the log has a reason, once a minute');
+
 # an anonymous client that has subscriptions stays anonymous
 $node->safe_psql('postgres', 'GRANT SELECT ON orders TO guest');
 $client = client();

@@ -59,6 +59,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u32(&database->feed_asleep, 0);
 	pg_atomic_write_u64(&database->events_written, 0);
 	pg_atomic_write_u64(&database->events_sent, 0);
+	pg_atomic_write_u64(&database->refused_tokens, 0);
 	pg_atomic_write_u64(&database->bytes_sent, 0);
 	pg_atomic_write_u64(&database->notifies_sent, 0);
 	pg_atomic_write_u64(&database->position, 0);
@@ -87,6 +88,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u32(&database->feed_asleep, 0);
 	pg_atomic_init_u64(&database->events_written, 0);
 	pg_atomic_init_u64(&database->events_sent, 0);
+	pg_atomic_init_u64(&database->refused_tokens, 0);
 	pg_atomic_init_u64(&database->bytes_sent, 0);
 	pg_atomic_init_u64(&database->notifies_sent, 0);
 	pg_atomic_init_u64(&database->position, 0);

@@ -97,6 +97,7 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 events_sent;
 	pg_atomic_uint64 bytes_sent;
 	pg_atomic_uint64 notifies_sent;
+	pg_atomic_uint64 refused_tokens;
 	pg_atomic_uint64 position;      /* the slowest link has been sent everything up to this id */
 	pg_atomic_uint64 oldest;        /* events up to this id are not available any more */
 	pg_atomic_uint64 log_bytes;     /* of all segments, measured from time to time */

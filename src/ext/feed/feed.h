@@ -217,6 +217,7 @@ struct Feed
 	int nsubs;
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
+	TimestampTz refusal_logged_at;      /* when a refused token was last logged; 0: never */
 	int auth_turn;                      /* gateway whose token is verified next */
 	DisconnectedSet *disconnected;      /* rows of notifyd.disconnected; NULL: not read yet */
 	MemoryContext disconnected_context; /* of these */

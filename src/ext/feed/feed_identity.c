@@ -28,6 +28,9 @@
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_due.h"
+
+#define IDENTITY_LOG_MS 60000
 
 HTAB *
 identity_table(Feed *feed)
@@ -310,6 +313,28 @@ identity_same(const FeedIdentity *identity, const Identity *valid)
 	return same_subject && strcmp(identity->role, valid->role_name) == 0;
 }
 
+/* Count a refusal, and log it at most once a minute. A reason names at most a role or a key. */
+static void
+identity_note_refusal(Feed *feed, const char *reason)
+{
+	(void) pg_atomic_fetch_add_u64(&feed->database->refused_tokens, 1);
+	if (!due_since(feed->refusal_logged_at, feed->now, IDENTITY_LOG_MS))
+		return;
+	feed->refusal_logged_at = feed->now;
+	ereport(LOG, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				  errmsg("a client's token is refused in database \"%s\": %s", feed->database_name,
+						 reason),
+				  errhint("Other refusals are logged a minute later at the earliest. "
+						  "notifyd.stats.refused_tokens counts all of them.")));
+}
+
+static void
+identity_reject(Link *link, uint32 session, WireReason reason, const char *text)
+{
+	identity_note_refusal(link->feed, text);
+	identity_refuse(link, session, reason, text);
+}
+
 static void
 identity_decide(Link *link, uint32 session, const char *token, size_t len)
 {
@@ -323,18 +348,18 @@ identity_decide(Link *link, uint32 session, const char *token, size_t len)
 	if (feed->disconnected == NULL)
 		identity_read_disconnected(feed);
 	if (!token_verify(token, len, feed->now, &valid, &refusal))
-		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, refusal);
+		identity_reject(link, session, WIRE_NOT_AUTHENTICATED, refusal);
 	else if ((disconnected =
 				  disconnected_refusal(feed->disconnected, valid.claims, valid.issued_at)) != NULL)
-		identity_refuse(link, session, WIRE_DISCONNECTED, disconnected);
+		identity_reject(link, session, WIRE_DISCONNECTED, disconnected);
 	else if (!first && identity->context == NULL)
-		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
+		identity_reject(link, session, WIRE_NOT_AUTHENTICATED, "the identity has ended");
 	else if (!first && !identity_same(identity, &valid))
-		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED,
+		identity_reject(link, session, WIRE_NOT_AUTHENTICATED,
 						"JWT is of another subject or role than the connection; open another "
 						"connection for it");
 	else if (first && feed->nidentities >= notifyd_max_clients)
-		identity_refuse(link, session, WIRE_NOT_AUTHENTICATED, "too many clients");
+		identity_reject(link, session, WIRE_NOT_AUTHENTICATED, "too many clients");
 	else
 	{
 		if (first)

@@ -61,8 +61,9 @@ typedef enum StatsColumn
 	STATS_EVENTS_RECEIVED,
 	STATS_MESSAGES,
 	STATS_QUEUED_BYTES,
+	STATS_REFUSED_TOKENS, /* from here on not in version 1.0 */
 } StatsColumn;
-#define STATS_NCOLUMNS (STATS_QUEUED_BYTES + 1)
+#define STATS_NCOLUMNS (STATS_REFUSED_TOKENS + 1)
 
 typedef struct StatsRow
 {
@@ -262,6 +263,7 @@ stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool 
 	stats_set_count(row, STATS_EVENTS_SENT, pg_atomic_read_u64(&database->events_sent));
 	stats_set_count(row, STATS_NOTIFIES_SENT, pg_atomic_read_u64(&database->notifies_sent));
 	stats_set_count(row, STATS_BYTES_SENT, pg_atomic_read_u64(&database->bytes_sent));
+	stats_set_count(row, STATS_REFUSED_TOKENS, pg_atomic_read_u64(&database->refused_tokens));
 	stats_set_count(row, STATS_LOG_BYTES, pg_atomic_read_u64(&database->log_bytes));
 	stats_set(row, STATS_SEGMENTS, Int32GetDatum((int32) pg_atomic_read_u32(&database->segments)));
 	stats_set(row, STATS_IN_FLIGHT, Int32GetDatum(in_flight));
@@ -331,9 +333,8 @@ notifyd_stats_rows(PG_FUNCTION_ARGS)
 	compat_materialized_srf(fcinfo);
 	if (notifyd_shared == NULL)
 		return (Datum) 0;
-	if (rsinfo->setDesc->natts != STATS_NCOLUMNS)
-		extension_require_version();
-	if (rsinfo->setDesc->natts != STATS_NCOLUMNS)
+	/* tuplestore_putvalues() reads as many values as the function has columns. */
+	if (rsinfo->setDesc->natts != STATS_NCOLUMNS && rsinfo->setDesc->natts != STATS_REFUSED_TOKENS)
 		elog(ERROR, "unexpected number of columns: %d", rsinfo->setDesc->natts);
 
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)

@@ -63,11 +63,23 @@ credential_parameters(const HttpRequest *request, HttpSlice *token)
 	return wrong;
 }
 
+/* A subprotocol may be a token. "eyJ" is how every token begins: it is base64url of "{\"". */
+static const char *
+credential_subprotocol(const char *data, size_t len, HttpSlice *token)
+{
+	const size_t prefix = strlen(CREDENTIAL_SUBPROTOCOL);
+
+	if (len >= prefix && strncasecmp(data, CREDENTIAL_SUBPROTOCOL, prefix) == 0)
+		return credential_take(token, data + prefix, len - prefix);
+	if (len >= 3 && memcmp(data, "eyJ", 3) == 0)
+		return "a token is no subprotocol by itself; write \"bearer.<token>\"";
+	return NULL;
+}
+
 /* The tokens in a list of subprotocols, which is separated by commas. */
 static const char *
 credential_subprotocols(HttpSlice list, HttpSlice *token)
 {
-	const size_t prefix = strlen(CREDENTIAL_SUBPROTOCOL);
 	const char *end = list.data + list.len;
 	const char *wrong = NULL;
 
@@ -81,8 +93,7 @@ credential_subprotocols(HttpSlice list, HttpSlice *token)
 			p++;
 		while (last > p && (last[-1] == ' ' || last[-1] == '\t'))
 			last--;
-		if ((size_t) (last - p) >= prefix && memcmp(p, CREDENTIAL_SUBPROTOCOL, prefix) == 0)
-			wrong = credential_take(token, p + prefix, (size_t) (last - p) - prefix);
+		wrong = credential_subprotocol(p, (size_t) (last - p), token);
 		p = stop + 1;
 	}
 	return wrong;
