@@ -17,7 +17,7 @@ class Bearer(Client):
         # token: how long one is valid, in s; refresh: how likely the client renews one; doze: how likely
         # it reads nothing until its token has expired, when it is slow
         "refreshing": dict(like="steady", token=(0.8, 4), refresh=1, slow=0, doze=0),
-        "wandering": dict(like="returning", token=(0.5, 3), refresh=0.6, slow=0.002, doze=0),
+        "wandering": dict(like="returning", token=(0.5, 10), refresh=0.6, slow=0.002, doze=0),
         "expiring": dict(like="steady", token=(0.3, 1.5), refresh=0, slow=0.0003, doze=0.3),
     }
 
@@ -31,16 +31,19 @@ class Bearer(Client):
         self.login = None       # of the present connection
         self.began = 0.0        # when this connection did
         self.opened = 0.0       # when its handshake had ended
+        self.stubborn = 0.0     # until when it presents a token that was refused
 
     # ---------------- tokens ----------------
 
     def new_token(self):
+        self.stubborn = 0.0
         life = 60 if self.calm else self.random.uniform(*self.manner["token"])
         self.claims = self.issuer.issue(self.name, life, late=self.random.random() < 0.15)
 
     def choose_token(self):
         """Mostly go on with the last one while it is valid."""
-        if self.claims is None or self.claims["exp"] < self.clock.now() + 0.1 or self.random.random() < 0.2:
+        if (self.claims is None or self.claims["exp"] < self.clock.now() + 0.1
+                or self.stubborn == 0.0 and self.random.random() < 0.2):
             self.new_token()
 
     def use(self, sent):
@@ -160,8 +163,11 @@ class Bearer(Client):
             self.refused()
 
     def refused(self):
-        """Try the same token again at times, and always if only its role was refused."""
-        if self.random.random() < 0.7 and not self.issuer.may_be_expelled(self.began, time.monotonic()):
+        """Present the same token for a while at times, and always if only its role was refused."""
+        now = time.monotonic()
+        if self.stubborn == 0.0:
+            self.stubborn = now + max(0.0, self.random.uniform(-2, 3))
+        if now >= self.stubborn and not self.issuer.may_be_expelled(self.began, now):
             self.claims = None
 
     def has_expired(self, use, now):

@@ -363,7 +363,7 @@ def token_end(history, use):
 def was_revoked(history, use):
     """Whether the token was revoked before the connection presented it."""
     revoked = tokens.revoked_at(history.revocations, use.claims)
-    return revoked is not None and use.sent > revoked + GRACE
+    return revoked is not None and use.sent > revoked
 
 
 def check_token(history, subscription):

@@ -210,7 +210,7 @@ class Tests(unittest.TestCase):
         login = self.login(1000.0, sent=50.0, answered=51.0)
         revocations = [Revocation({"sub": "7"}, 100, 1.0, 45.0)]
         self.assertEqual(self.token_kinds(login, revocations=revocations), ["leaked"])
-        login.uses[0].sent = 45.5
+        login.uses[0].sent = 44.5
         self.assertEqual(self.token_kinds(login, revocations=revocations), [])
 
     def test_role_not_granted(self):
