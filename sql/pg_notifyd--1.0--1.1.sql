@@ -203,6 +203,15 @@ COMMENT ON COLUMN notifyd.disconnected.issued_before IS 'if they were issued bef
 SELECT pg_catalog.pg_extension_config_dump('notifyd.disconnected', '');
 GRANT SELECT ON notifyd.disconnected TO pg_database_owner;
 
+-- Dumps are often restored with session_replication_role = replica.
+CREATE FUNCTION notifyd.disconnected_changed() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_disconnected_changed';
+COMMENT ON FUNCTION notifyd.disconnected_changed() IS 'lets the feed read notifyd.disconnected again';
+CREATE TRIGGER disconnected_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.disconnected
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.disconnected_changed();
+ALTER TABLE notifyd.disconnected ENABLE ALWAYS TRIGGER disconnected_changed;
+COMMENT ON TRIGGER disconnected_changed ON notifyd.disconnected IS 'lets rows that are restored or deleted take effect';
+
 CREATE FUNCTION @extschema@.notify_disconnect(claims jsonb DEFAULT '{}', issued_before timestamptz DEFAULT pg_catalog.now())
 	RETURNS integer
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_disconnect';

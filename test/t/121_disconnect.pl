@@ -111,6 +111,25 @@ wait_for(sub { refused($old) ne $limit }, 'the reload');
 is(refused($old), '4401 JWT was issued before notify_disconnect() was called for it', 'a row that has gone counts without the limit, too');
 sql(q{DELETE FROM notifyd.disconnected});
 
+# rows that are inserted, updated and deleted by statements
+my $revoked = '4401 JWT was issued before notify_disconnect() was called for it';
+my $nine = client(token(sub => '9'));
+sql(q{INSERT INTO notifyd.disconnected VALUES ('{"sub": "9"}', now())});
+is_deeply([ $nine->wait_closed ], [ 4401, 'disconnected by notify_disconnect()' ], 'INSERT closes clients');
+is(refused(token(sub => '9')), $revoked, 'and makes their tokens invalid');
+sql(q{UPDATE notifyd.disconnected SET claims = '{"sub": "10"}'});
+is(refused(token(sub => '10')), $revoked, 'UPDATE');
+client(token(sub => '9'))->close;
+sql(q{DELETE FROM notifyd.disconnected});
+client(token(sub => '10'))->close;
+pass('DELETE makes tokens valid again');
+sql(qq{SET session_replication_role = replica;\nCOPY notifyd.disconnected FROM stdin;\n{"sub": "9"}\tinfinity\n\\.\n});
+is(refused(token(sub => '9')), $revoked, 'COPY as in a dump that is restored');
+sql(q{BEGIN; DELETE FROM notifyd.disconnected; ROLLBACK});
+is(refused(token(sub => '9')), $revoked, 'a DELETE that is rolled back');
+sql(q{TRUNCATE notifyd.disconnected});
+client(token(sub => '9'))->close;
+
 # many rows, and the claims that find them
 sql(q{INSERT INTO notifyd.disconnected SELECT jsonb_build_object('role', 'reader', 'sub', i::text), 'infinity' FROM generate_series(100, 1099) AS i});
 sql(qq{SELECT notify_disconnect('$_', 'infinity')}) for '{"n": 1.50, "role": "reader"}', '{"roles": ["b"]}', '{"deep": {"a": {"b": null}}}',

@@ -21,6 +21,8 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -35,6 +37,8 @@
 #include "ext/access/token_settings.h"
 #include "ext/base/extension.h"
 #include "ext/transaction/at_end.h"
+
+PG_FUNCTION_INFO_V1(notifyd_disconnected_changed);
 
 /* The columns of notifyd.disconnected, as in the extension's script. */
 enum DisconnectedAttribute
@@ -320,4 +324,17 @@ disconnected_end(TimestampTz now)
 	table = table_open(relation, NoLock);
 	disconnected_merge(table, now);
 	table_close(table, NoLock);
+}
+
+/* Statements that change the table, such as a restored dump, take effect as notify_disconnect() does. */
+Datum
+notifyd_disconnected_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function \"%s\" was not called by trigger manager",
+							   "disconnected_changed")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	at_end_wake(AT_END_WAKE_FEED);
+	return PointerGetDatum(NULL);
 }
