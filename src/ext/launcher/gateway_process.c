@@ -327,7 +327,8 @@ gateway_process_report_sandbox(uint8 missing)
 				   calls ? "filters of system calls (seccomp)" : "",
 				   calls && landlock ? " and " : "", landlock ? "Landlock" : ""),
 		 required ? errhint("Allow it, or set pg_notifyd.sandbox to \"on\". pg_notifyd will retry.")
-				  : errhint("Landlock needs Linux 5.13 or later. Containers may forbid either.")));
+		 : landlock ? errhint("Landlock needs Linux 5.13 or later, and containers may forbid it.")
+					: errhint("Containers may forbid it.")));
 }
 
 /* Process one frame. Returns false if a gateway must not send it. */

@@ -30,7 +30,8 @@ notifyd_created(PG_FUNCTION_ARGS)
 		ereport(WARNING,
 				(errmsg("pg_notifyd must be loaded via shared_preload_libraries"),
 				 errhint("Set shared_preload_libraries = 'pg_notifyd' in postgresql.conf and "
-						 "restart the server. Until then, changes are not captured.")));
+						 "restart the server. Until then, statements that change watched tables "
+						 "fail.")));
 	else
 	{
 		(void) shared_database(MyDatabaseId);

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "ext/base/compat.h"
+#include "ext/access/token_settings.h"
 #include "ext/base/settings.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/launcher_scan.h"
@@ -86,6 +87,39 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 	sleep_exclude(i, !connectable || !settings_serves_database(NameStr(row->datname)));
 }
 
+static void
+scan_check_anonymous_role(void)
+{
+	Oid role = InvalidOid;
+
+	if (notifyd_anonymous_role[0] != '\0')
+		role = get_role_oid(notifyd_anonymous_role, true);
+	if (notifyd_anonymous_role[0] != '\0' && !OidIsValid(role))
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						  errmsg("role \"%s\" does not exist", notifyd_anonymous_role),
+						  errdetail("Clients without a token cannot subscribe."),
+						  errhint("Create the role, or correct pg_notifyd.anonymous_role, which "
+								  "names a single role.")));
+	if (OidIsValid(role) && superuser_arg(role))
+		ereport(WARNING,
+				(errmsg("clients without a token have the role \"%s\", which is a superuser",
+						notifyd_anonymous_role),
+				 errdetail("They can read every watched table."),
+				 errhint("Correct pg_notifyd.anonymous_role.")));
+}
+
+static void
+scan_check_authenticator_role(void)
+{
+	if (notifyd_authenticator_role[0] != '\0' &&
+		!OidIsValid(get_role_oid(notifyd_authenticator_role, true)))
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						  errmsg("role \"%s\" does not exist", notifyd_authenticator_role),
+						  errdetail("Tokens that name a role are refused."),
+						  errhint("Create the role with LOGIN NOINHERIT, or correct "
+								  "pg_notifyd.authenticator_role.")));
+}
+
 /*
  * Log a setting that names something that does not exist, because otherwise only clients would get
  * errors. default_database: pg_notifyd.default_database was found.
@@ -99,13 +133,8 @@ scan_check_settings(bool default_database)
 						  errmsg("database \"%s\" does not exist", notifyd_default_database),
 						  errdetail("Clients that do not name a database are refused."),
 						  errhint("Correct pg_notifyd.default_database.")));
-	if (notifyd_anonymous_role[0] != '\0' &&
-		!OidIsValid(get_role_oid(notifyd_anonymous_role, true)))
-		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						  errmsg("role \"%s\" does not exist", notifyd_anonymous_role),
-						  errdetail("Clients without a token cannot subscribe."),
-						  errhint("Create the role, or correct pg_notifyd.anonymous_role, which "
-								  "names a single role.")));
+	scan_check_anonymous_role();
+	scan_check_authenticator_role();
 }
 
 /*
