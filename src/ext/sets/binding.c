@@ -304,12 +304,6 @@ binding_make(const SetRuleKey *key, const SetIdentity *identity, const FilterExp
 
 	if (rule == NULL)
 		return false;
-	if (rule->quals == NIL)
-	{
-		/* The rule stays in the table, for the next identity. */
-		*binding = NULL;
-		return true;
-	}
 	if (binding_evaluate(rule, identity, filter, &work, error))
 	{
 		*binding = binding_intern(&work, identity);
