@@ -247,7 +247,7 @@ class Planner:
         steps = []
         away = set()
         for _ in range(self.options.transactions):
-            steps.append(self.transaction())
+            steps.append(self.transaction(self.options.changes > (1 if away else 0)))
             if self.options.replays:
                 for i in sorted(away):
                     if rng.random() < 0.4:
@@ -265,10 +265,10 @@ class Planner:
             steps.append({"do": "return", "client": i, "back": 0, "quick": False})
         return steps
 
-    def transaction(self):
+    def transaction(self, changes):
         rng = self.rng
         statements = []
-        changes = self.options.changes and rng.random() < 0.15
+        changes = changes and rng.random() < 0.15
         alone = changes and rng.random() < 0.3
         depth = 0
         for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):

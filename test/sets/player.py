@@ -166,6 +166,7 @@ class Player:
         self.god.fence = self.passed
         self.violations = []
         self.changes = 0            # of policies and the like, committed
+        self.seen = {}              # client -> what it received before the comparison
         self.executed = {}          # id of an event -> operation
         self.comparisons = 0
         self.limited = 0            # of these, with a filter or fewer columns, or in a table with policies
@@ -403,7 +404,7 @@ class Player:
             for text in client.texts:
                 if pattern.search(text):
                     self.fail("leaked", "client %d received a hidden column: %s" % (client.number, text[:1000]))
-        client.texts.clear()
+        self.seen[client], client.texts = client.texts, []
 
     def describe(self, client, sub):
         spec = sub.spec
@@ -421,7 +422,9 @@ class Player:
         if error is None:
             hidden = sub.tags - versions - sub.versions
             if hidden:
-                sub.fail("leaked", "versions of rows that the client may not see: %s" % ", ".join(sorted(hidden)))
+                seen = [text for text in self.seen[client] if any('"%s"' % tag in text for tag in hidden)]
+                sub.fail("leaked", "versions of rows that the client may not see: %s, as in %s"
+                         % (", ".join(sorted(hidden)), "; ".join(seen[:3])))
             if sub.rows is not None and not sub.spec["blind"]:
                 sub.compare(rows)
             if sub.resets and not due and sub.resets != ["new"]:
