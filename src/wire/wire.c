@@ -260,6 +260,16 @@ wire_event(WireCursor *c, WireEvent *event)
 }
 
 static void
+wire_replay_event(WireCursor *c, WireReplayEvent *event)
+{
+	wire_u64(c, &event->id);
+	wire_u8(c, &event->op);
+	wire_u16(c, &event->nsubs);
+	wire_raw(c, &event->subs, (size_t) event->nsubs * 4);
+	wire_bytes(c, &event->body);
+}
+
+static void
 wire_client(WireCursor *c, WireClient *client)
 {
 	wire_u64(c, &client->connected_at);
@@ -353,10 +363,7 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_event(c, &m->u.event);
 			return true;
 		case WIRE_REPLAY_EVENT:
-			wire_u32(c, &m->u.replay_event.sub);
-			wire_u64(c, &m->u.replay_event.id);
-			wire_u8(c, &m->u.replay_event.op);
-			wire_bytes(c, &m->u.replay_event.body);
+			wire_replay_event(c, &m->u.replay_event);
 			return true;
 		case WIRE_REPLAY_DONE:
 			wire_u32(c, &m->u.replay_done.sub);
@@ -501,10 +508,14 @@ wire_decode(const void *buf, size_t len, WireMessage *msg, size_t *used)
 uint32_t
 wire_stream(const WireEvent *event, uint16_t i)
 {
-	const uint8_t *at = event->streams + (size_t) i * 4;
+	return wire_load_u32(event->streams + (size_t) i * 4);
+}
 
-	return (uint32_t) at[0] | (uint32_t) at[1] << 8 | (uint32_t) at[2] << 16 |
-		   (uint32_t) at[3] << 24;
+uint32_t
+wire_load_u32(const uint8_t *from)
+{
+	return (uint32_t) from[0] | (uint32_t) from[1] << 8 | (uint32_t) from[2] << 16 |
+		   (uint32_t) from[3] << 24;
 }
 
 void

@@ -35,6 +35,7 @@
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
 #define WIRE_MAX_STREAMS 65535 /* maximum number of streams in one EVENT frame */
+#define WIRE_MAX_SUBS    65535 /* and of subscriptions in one REPLAY_EVENT frame */
 
 /* Operations, as bits of a subscription's filter. */
 #define WIRE_OP_INSERT   0x01
@@ -399,11 +400,13 @@ typedef struct WireEvent
 	WireBytes body;
 } WireEvent;
 
+/* An event of the replays of these subscriptions, which belong to one stream. */
 typedef struct WireReplayEvent
 {
-	uint32_t sub;
 	uint64_t id;
 	uint8_t op; /* one WIRE_OP_ bit */
+	uint16_t nsubs;
+	const uint8_t *subs; /* nsubs u32, little-endian; read with wire_load_u32() */
 	WireBytes body;
 } WireReplayEvent;
 
@@ -512,8 +515,8 @@ typedef struct WireMessage
 
 /*
  * Write a message as one frame into buf. Returns the size of the frame in bytes. If that is larger
- * than cap, buf contains nothing usable, and the caller repeats the call with more space. For
- * WIRE_EVENT, streams must point to little-endian u32s.
+ * than cap, buf contains nothing usable, and the caller repeats the call with more space. The
+ * streams of WIRE_EVENT and the subs of WIRE_REPLAY_EVENT must point to little-endian u32s.
  */
 extern size_t wire_encode(const WireMessage *msg, void *buf, size_t cap);
 
@@ -535,8 +538,9 @@ extern WireResult wire_decode(const void *buf, size_t len, WireMessage *msg, siz
 /* Return the i-th stream of an EVENT. */
 extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
 
-/* Store v as a little-endian u32, for WireEvent.streams. */
+/* Store v as a little-endian u32, and read one, for WireEvent.streams and WireReplayEvent.subs. */
 extern void wire_store_u32(uint8_t *to, uint32_t v);
+extern uint32_t wire_load_u32(const uint8_t *from);
 
 /*
  * A list is a sequence of strings, each encoded like in a payload. wire_list_next() removes the

@@ -456,7 +456,7 @@ sub event_frame
 }
 
 sub event { my ($self, @event) = @_; $self->send_raw($self->event_frame(@event)); }
-sub replay_event { my ($self, $sub, $id, $text) = @_; $self->send(44, pack('VQ<CV/a*', $sub, $id, 0x01, $text)); }
+sub replay_event { my ($self, $sub, $id, $text) = @_; $self->send(44, pack('Q<CvVV/a*', $id, 0x01, 1, $sub, $text)); }
 sub replay_done { my ($self, $sub, $id) = @_; $self->send(45, pack('VQ<', $sub, $id)); }
 
 sub reset

@@ -166,11 +166,26 @@ play_notify(Database *database, uint32_t stream, const char *text)
 }
 
 void
+play_replay_events(Database *database, const uint32_t *subs, uint16_t n, uint64_t id,
+				   const char *text)
+{
+	uint8_t numbers[4 * 8];
+
+	assert_true(n <= 8);
+	for (uint16_t i = 0; i < n; i++)
+		wire_store_u32(numbers + i * 4, subs[i]);
+	play_frame(database, (WireMessage){.type = WIRE_REPLAY_EVENT,
+									   .u.replay_event = {.id = id,
+														  .op = WIRE_OP_INSERT,
+														  .nsubs = n,
+														  .subs = numbers,
+														  .body = play_bytes(text)}});
+}
+
+void
 play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text)
 {
-	play_frame(database,
-			   (WireMessage){.type = WIRE_REPLAY_EVENT,
-							 .u.replay_event = {sub, id, WIRE_OP_INSERT, play_bytes(text)}});
+	play_replay_events(database, &sub, 1, id, text);
 }
 
 void

@@ -56,6 +56,8 @@ extern void play_notify(Database *database, uint32_t stream, const char *text);
 extern void
 play_subscribed(Database *database, uint32_t sub, uint32_t stream, bool replay, uint64_t id);
 extern void play_replay_event(Database *database, uint32_t sub, uint64_t id, const char *text);
+extern void play_replay_events(Database *database, const uint32_t *subs, uint16_t n, uint64_t id,
+							   const char *text);
 extern void play_replay_done(Database *database, uint32_t sub, uint64_t id);
 extern void play_reset(Database *database, uint32_t sub, uint64_t id, const char *reason);
 extern void play_position(Database *database, uint64_t id);

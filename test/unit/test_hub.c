@@ -331,18 +331,21 @@ test_bad_feed(void **state)
 	uint32_t live = play_subscribe(session, PLAY_SUBSCRIBE_A, 1, false, 100);
 	uint32_t replaying = play_subscribe(session, PLAY_SUBSCRIBE_B_SINCE, 2, true, 50);
 	uint32_t waiting;
+	uint8_t numbers[8];
 	WireMessage bad[] = {
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.sub = live, .stream = 1}},
 		{.type = WIRE_REFUSED, .u.refused = {.sub = live}},
 		{.type = WIRE_REPLAY_DONE, .u.replay_done = {live, 100}},
-		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = live, .id = 101}},
-		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.sub = replaying, .id = 50}},
+		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.nsubs = 1, .subs = numbers, .id = 101}},
+		{.type = WIRE_REPLAY_EVENT, .u.replay_event = {.nsubs = 1, .subs = numbers + 4, .id = 50}},
 		{.type = WIRE_SUBSCRIBE},
 		{.type = WIRE_CONFIG},
 		{.type = WIRE_SUBSCRIBED, .u.subscribed = {.stream = 1}}, /* a stream of another channel */
 	};
 
 	(void) state;
+	wire_store_u32(numbers, live);
+	wire_store_u32(numbers + 4, replaying);
 	play_nsent = 0;
 	play_receive(session, "{\"id\":3,\"method\":\"subscribe\",\"channel\":\"c\"}");
 	waiting = play_sent[0].u.subscribe.sub;

@@ -180,6 +180,46 @@ test_credit(void **state)
 	assert_int_equal(play_sent[0].u.credit.bytes, 3);
 }
 
+/* One frame for several replays; each has its own place, and one that ends does not matter. */
+static void
+test_shared(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Both one;
+	Both two;
+	Both three;
+	uint32_t subs[4];
+
+	(void) state;
+	both_subscribe(&one, database);
+	both_subscribe(&two, database);
+	both_subscribe(&three, database);
+	begin(database, one.a);
+	begin(database, two.a);
+	begin(database, three.a);
+	subs[0] = one.a;
+	subs[1] = two.a;
+	subs[2] = 12345;
+	subs[3] = three.a;
+	play_built = 0;
+	play_replay_events(database, subs, 4, 120, "120");
+	assert_int_equal(play_built, 1);
+	play_expect(&one.pipe, 1, "120");
+	play_expect(&two.pipe, 1, "120");
+	play_expect(&three.pipe, 1, "120");
+	two.pipe.broken = true;
+	three.pipe.blocked = true;
+	play_replay_events(database, subs, 4, 121, play_text(600));
+	play_replay_events(database, subs, 4, 122, play_text(600));
+	play_expect(&one.pipe, 1, play_text(600));
+	play_expect(&one.pipe, 1, play_text(600));
+	assert_int_equal(two.session->state, SESSION_LEAVING);
+	play_nsent = 0;
+	play_unblock(&three.pipe);
+	play_expect(&three.pipe, 1, play_text(600));
+	play_expect_nothing(&three.pipe);
+}
+
 int
 main(void)
 {
@@ -189,6 +229,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_lost, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_lagging, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_credit, play_setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_shared, play_setup, play_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,7 +73,8 @@ static const WireMessage messages[] = {
 				 .streams = streams,
 				 .body = TEXT("{\"a\":1}")}},
 	{.type = WIRE_REPLAY_EVENT,
-	 .u.replay_event = {.sub = 7, .id = 41, .op = WIRE_OP_DELETE, .body = TEXT("{}")}},
+	 .u.replay_event =
+		 {.id = 41, .op = WIRE_OP_DELETE, .nsubs = 2, .subs = streams, .body = TEXT("{}")}},
 	{.type = WIRE_REPLAY_DONE, .u.replay_done = {.sub = 7, .id = 42}},
 	{.type = WIRE_RESET,
 	 .u.reset = {.sub = 7,

@@ -12,7 +12,7 @@
  *
  * An event's channel leads to its streams, and from there to groups of replays with the same
  * operations. So replays that want no event in a part of the log cost nothing for each of its rows.
- * The text of an event is built once.
+ * The text of an event is built once, and the replays of a stream get it in one frame.
  *
  * A replay becomes live when it has reached the position of the link's own reader. REPLAY_DONE is
  * then queued. Everything that the link reads later is queued after that frame, and everything
@@ -51,6 +51,8 @@ typedef struct ReplayScan
 	Sub *first;    /* all replays that joined the scan */
 	int remaining; /* number of replays that have not left the scan */
 	uint64 rows;
+	int nsubs; /* number of replays in the frame that is being made, and their subscriptions */
+	uint8_t *subs;
 } ReplayScan;
 
 static void
@@ -89,11 +91,30 @@ typedef struct ReplayEvent
 	const char *reset; /* the reason; NULL: none, or that of the event */
 } ReplayEvent;
 
+/* Queue an event for the replays that are to have it. */
+static void
+replay_queue(ReplayScan *scan, const ReplayEvent *what)
+{
+	WireMessage message = {.type = WIRE_REPLAY_EVENT};
+
+	if (scan->nsubs == 0)
+		return;
+	message.u.replay_event.id = what->event->id;
+	message.u.replay_event.op = what->op;
+	message.u.replay_event.nsubs = (uint16_t) scan->nsubs;
+	message.u.replay_event.subs = scan->subs;
+	message.u.replay_event.body =
+		(WireBytes){.data = what->text->data, .len = (uint32_t) what->text->len};
+	frames_queue(&scan->link->socket, &message);
+	event_count_sent(scan->link->feed, what->text);
+	scan->nsubs = 0;
+}
+
+/* Send a reset to a replay, or put it into the frame with the event, for replay_queue(). */
 static void
 replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
 {
 	const LogEvent *event = what->event;
-	WireMessage message = {.type = WIRE_REPLAY_EVENT};
 
 	/* The link is full. */
 	if (!link_ready(scan->link))
@@ -114,13 +135,9 @@ replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
 	}
 	if (what->text->len == 0)
 		event_build_text(what->text, event);
-	message.u.replay_event.sub = sub->number;
-	message.u.replay_event.id = event->id;
-	message.u.replay_event.op = what->op;
-	message.u.replay_event.body =
-		(WireBytes){.data = what->text->data, .len = (uint32_t) what->text->len};
-	frames_queue(&scan->link->socket, &message);
-	event_count_sent(scan->link->feed, what->text);
+	wire_store_u32(scan->subs + scan->nsubs * sizeof(uint32), sub->number);
+	if (++scan->nsubs == WIRE_MAX_SUBS)
+		replay_queue(scan, what);
 	sub->credit -= what->text->len;
 	if (sub->credit <= 0)
 		replay_leave(scan, sub, event->id);
@@ -142,6 +159,7 @@ replay_send_groups(ReplayScan *scan, const Stream *stream, ReplayEvent *what)
 				replay_send(scan, sub, what);
 		}
 	}
+	replay_queue(scan, what);
 }
 
 /* Its subscriptions must be placed again before they may have the event. */
@@ -296,7 +314,8 @@ replay_end_scan(ReplayScan *scan, const TurnsReplay lead)
 static void
 replay_scan(Link *link, Sub *lead, Snapshot snapshot)
 {
-	ReplayScan scan = {.link = link, .reader = lead->reader};
+	static uint8_t subs[WIRE_MAX_SUBS * sizeof(uint32)];
+	ReplayScan scan = {.link = link, .reader = lead->reader, .subs = subs};
 	LogVisitor visitor = {.event = replay_callback, .arg = &scan};
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext own = AllocSetContextCreate(context, "pg_notifyd replay", ALLOCSET_DEFAULT_SIZES);

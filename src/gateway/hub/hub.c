@@ -255,6 +255,14 @@ hub_fetch(const Subscription *sub)
 }
 
 static void
+hub_unref_all(Frame **frames)
+{
+	for (int i = 0; i < PROTOCOL_MAX; i++)
+		if (frames[i] != NULL)
+			frame_unref(frames[i]);
+}
+
+static void
 hub_event(Hub *hub, Database *database, const WireEvent *event)
 {
 	Frame *frames[PROTOCOL_MAX] = {NULL};
@@ -273,44 +281,66 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 			hub_deliver(hub, database, sub, event, frames);
 		}
 	}
-	for (int i = 0; i < PROTOCOL_MAX; i++)
-		if (frames[i] != NULL)
-			frame_unref(frames[i]);
+	hub_unref_all(frames);
 	if (!event->more && event->id > database->position.id)
 		database->position.id = event->id;
 }
 
-static HubResult
-hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
+/*
+ * Queue an event of a replay. Returns false if the feed may not send it. frames is as in
+ * hub_deliver().
+ */
+static bool
+hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireReplayEvent *event,
+				   Frame **frames)
 {
-	Subscription *sub = hub_subscription(database, event->sub);
-	FrameNote note = {.sub = event->sub, .credit = event->body.len};
+	Subscription *sub = hub_subscription(database, number);
+	FrameNote note = {.sub = number, .credit = event->body.len};
 	Session *session;
-	Frame *frame;
+	Frame *own = NULL;
+	Frame **frame;
 
-	hub->sessions->stats.events++;
 	/*
 	 * Sent before the feed received our UNSUBSCRIBE. The answer to the new SUBSCRIBE is still to
 	 * come.
 	 */
 	if (sub == NULL || sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
-		return HUB_OK;
+		return true;
 	if (sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
-		return HUB_BAD;
+		return false;
 	session = &sub->client->session;
-	frame = hub_build(database, sub, event->op, event->id, event->body);
-	if (session_has_room(session, frame))
+	frame = sub->tagged ? &own : &frames[sub->protocol];
+	if (*frame == NULL)
+		*frame = hub_build(database, sub, event->op, event->id, event->body);
+	if (session_has_room(session, *frame))
 	{
 		note.before = sub->position.id;
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
 		if (session->announced < event->id)
 			session->announced = event->id;
-		session_send_event(session, frame, note);
+		session_send_event(session, *frame, note);
 	}
 	else if (session->state == SESSION_OPEN)
 		hub_lag(hub, database, sub);
-	frame_unref(frame);
-	return HUB_OK;
+	if (own != NULL)
+		frame_unref(own);
+	return true;
+}
+
+static HubResult
+hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
+{
+	Frame *frames[PROTOCOL_MAX] = {NULL};
+	bool good = true;
+
+	hub->sessions->stats.events++;
+	/* Look up each by its number, because this may end a session with its subscriptions. */
+	for (uint16_t i = 0; good && i < event->nsubs; i++)
+		good = hub_deliver_replay(hub, database,
+								  wire_load_u32(event->subs + (size_t) i * sizeof(uint32_t)), event,
+								  frames);
+	hub_unref_all(frames);
+	return good ? HUB_OK : HUB_BAD;
 }
 
 /* The feed has read up to a large transaction, and its position is the last that it sent. */
