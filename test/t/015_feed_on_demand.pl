@@ -52,6 +52,23 @@ my $table = q{
 };
 sql($table);
 
+# Subscriptions that are shorter than the feed's look at them keep it, too.
+{
+	reload("pg_notifyd.idle_timeout = '2s'");
+	my $client = notifyd_client($node);
+	$client->subscribe('t');
+	my $started = sql(q{SELECT started_at FROM notifyd.stats WHERE kind = 'database'});
+	$client->unsubscribe('t');
+	for (my $until = time + 6; time < $until; select undef, undef, undef, 0.2)
+	{
+		$client->subscribe('t');
+		$client->unsubscribe('t');
+	}
+	is(sql(q{SELECT started_at FROM notifyd.stats WHERE kind = 'database'}), $started, 'short subscriptions keep the feed');
+	$client->close;
+	reload("pg_notifyd.idle_timeout = '300ms'");
+}
+
 # It leaves, and that is no fault.
 state_is('postgres', 'asleep', 'a feed that is not needed ends');
 is(sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}), 0, 'its slot is free');

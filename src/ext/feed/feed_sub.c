@@ -13,10 +13,13 @@
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
 
+/* A subscription may begin and end between two looks at the number of them. */
 static void
 sub_count(Feed *feed, int change)
 {
 	feed->nsubs += change;
+	feed->idle_since = feed->now;
+	feed->needed = true;
 	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
 }
 
