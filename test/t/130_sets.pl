@@ -264,5 +264,14 @@ for my $sub (3 .. 5)
 }
 gets('it goes on', [ "INSERT INTO orders VALUES (41, 10, 1, 'new', 5, 's')" ], $one, 'I41');
 
+# Changes that no event of the channel follows
+sql('DROP POLICY trap ON orders');
+my $quiet = user(2);
+$quiet->subscribe('orders');
+sql('INSERT INTO members VALUES (2, 30)');
+is($quiet->next_message('reset')->{channel}, 'orders', 'a membership alone resets');
+sql('ALTER POLICY members ON orders USING (tenant = 20)');
+is($quiet->next_message('reset')->{channel}, 'orders', 'and so does a policy');
+
 $_->close for @all;
 done_testing();

@@ -225,13 +225,15 @@ struct Feed
 	TimestampTz now;                    /* when this round began */
 	TimestampTz idle_since;             /* since when there are no subscriptions */
 	bool needed;                        /* there has been a subscription */
-	bool first;          /* the first feed of this database since the server started */
-	uint64 watermark;    /* as it was when this round began */
-	uint64 round;        /* number of the round */
-	uint64 set_changes;  /* set_changes() when bindings were last looked at */
-	uint32 held_ms;      /* how long the same commit has held up the watermark */
-	StringInfoData text; /* the event being built */
-	int transactions;    /* transactions with live events that this round has read */
+	bool first;                 /* the first feed of this database since the server started */
+	TimestampTz sets_looked_at; /* when set_look_all() last did */
+	uint64 sets_looked_count;   /* the number of transactions that had ended then */
+	uint64 watermark;           /* as it was when this round began */
+	uint64 round;               /* number of the round */
+	uint64 set_changes;         /* set_changes() when bindings were last looked at */
+	uint32 held_ms;             /* how long the same commit has held up the watermark */
+	StringInfoData text;        /* the event being built */
+	int transactions;           /* transactions with live events that this round has read */
 	int64 read_began;    /* µs: when the WAL of these was flushed, so that they could be read */
 	int64_t pause_until; /* µs: the feed pauses until then, see throttle.h */
 	MemoryContext context;
@@ -468,6 +470,14 @@ extern void set_look(Feed *feed);
  * subscriptions.
  */
 extern void set_look_channel(FeedChannel *channel);
+
+/*
+ * What the sets of quiet channels depend on may have changed, too: set_due() returns true once a
+ * second. set_look_all() then looks at every channel if a transaction has ended since; ended is the
+ * snapshot's snapXactCompletionCount, which a registered copy of it does not have (snapmgr.c).
+ */
+extern bool set_due(const Feed *feed);
+extern void set_look_all(Feed *feed, uint64 ended);
 
 /* Check again that the role may read what filters name, and forget what they name. */
 extern void set_recheck_filters(View *view);

@@ -378,17 +378,22 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	FeedProgress live;
 	FeedProgress replays;
 	Snapshot snapshot;
+	uint64 ended;
 
-	if (!position_has_live(feed, feed->watermark) && !feed_has_replays(feed))
+	if (!position_has_live(feed, feed->watermark) && !feed_has_replays(feed) && !set_due(feed))
 		return FEED_IDLE;
 	if (!feed_make_durable(lsn))
 		return FEED_STANDBY;
 	feed->read_began = feed_clock();
 
 	/* Take the snapshot after the watermark, see log_ids.c. */
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = GetLatestSnapshot();
+	ended = snapshot->snapXactCompletionCount;
+	snapshot = RegisterSnapshot(snapshot);
 	PushActiveSnapshot(snapshot);
 	set_look(feed);
+	if (set_due(feed))
+		set_look_all(feed, ended);
 	live = feed_read_live(feed, feed->watermark, snapshot);
 
 	/* Send the frames now, so that the gateways have them while the feed does its other work. */

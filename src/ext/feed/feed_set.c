@@ -11,8 +11,8 @@
  *
  * Subscriptions are placed again, which may move them to another stream: when policies, tables or
  * functions have changed (set_stale()); when a channel gets a source; when the claims of a token
- * change; and, before a round's first event of the channel is read, when values of their bindings
- * may change with any commit. If other rows are visible then, the client gets a reset.
+ * change; and, when values of their bindings may change with any commit, before a round's first event
+ * of the channel is read and once a second. If other rows are visible then, the client gets a reset.
  *
  *-------------------------------------------------------------------------
  */
@@ -25,9 +25,11 @@
 
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_due.h"
 #include "ext/filter/filter.h"
 #include "ext/watch/watch.h"
 
+#define SET_LOOK_MS      1000 /* sets of quiet channels are looked at this often */
 #define SET_RESET_REASON "the rows that the subscription may see have changed"
 
 /* Columns that filters of a view's subscriptions name, and that its role may read. */
@@ -593,6 +595,27 @@ set_look_channel(FeedChannel *channel)
 		set_place_channel(channel);
 	else if (channel->round != channel->feed->round && !dlist_is_empty(&channel->refreshed))
 		set_look_refreshed(channel);
+}
+
+bool
+set_due(const Feed *feed)
+{
+	return due_since(feed->sets_looked_at, feed->now, SET_LOOK_MS);
+}
+
+void
+set_look_all(Feed *feed, uint64 ended)
+{
+	HASH_SEQ_STATUS status;
+	FeedChannel *channel;
+
+	feed->sets_looked_at = feed->now;
+	if (ended == feed->sets_looked_count)
+		return;
+	feed->sets_looked_count = ended;
+	hash_seq_init(&status, feed->channels);
+	while ((channel = hash_seq_search(&status)) != NULL)
+		set_look_channel(channel);
 }
 
 static bool
