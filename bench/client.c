@@ -3,9 +3,13 @@
  * client.c
  *	  The load client: thousands of WebSocket connections that count the messages they receive.
  *
- *	  client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] [-e N] [-w WINDOW] [-d]
+ *	  client -p PORT [-P PATH] [-T FILE] [-n CLIENTS] [-s MESSAGE] [-S N] [-t at|sent] [-e N]
+ *			[-w WINDOW] [-d]
  *
- *	  -s	message that each client sends after connecting; the first message received is the answer
+ *	  -T	file of tokens, one a line. Client k, from 0, has the k-th one; after the last, the first is next
+ *	  -s	message that each client sends after connecting; the first message received is the answer. Each #
+ *			in it becomes the number of the message, counted over all clients from 0
+ *	  -S	how many such messages each client sends, each after the answer to the one before
  *	  -t	the member with the time of an event: "at", the time of its commit, or "sent", nanoseconds
  *			since 1970 in its row. Only every N-th client (-e) reads it
  *	  -w	number of connections started at the same time
@@ -50,8 +54,11 @@ static struct
 	/* command-line arguments */
 	int port;
 	const char *path;
+	char **tokens;
+	uint32_t ntokens;
 	uint32_t clients;
 	const char *subscribe;
+	uint32_t messages_each; /* of them from each client */
 	ClientStamp stamp;
 	uint32_t every;
 	uint32_t window;
@@ -182,6 +189,26 @@ client_take_latency(const Ws *ws, const char *text, size_t len)
 
 /* ---------------- messages ---------------- */
 
+/* Send a client's message with this number, of its own. */
+static void
+client_subscribe(Ws *ws, uint32_t number)
+{
+	char message[1024];
+	size_t used = 0;
+	unsigned long long n = (unsigned long long) ws->number * client.messages_each + number;
+
+	for (const char *at = client.subscribe; *at != '\0' && used < sizeof(message) - 32; at++)
+	{
+		if (*at == '#')
+			used += (size_t) snprintf(message + used, 32, "%llu", n);
+		else
+			message[used++] = *at;
+	}
+	message[used] = '\0';
+	if (!ws_send(ws, message))
+		client_fail("a subscription could not be sent");
+}
+
 static void
 client_on_answer(Ws *ws, const char *text, size_t len)
 {
@@ -190,7 +217,12 @@ client_on_answer(Ws *ws, const char *text, size_t len)
 		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
 		exit(1);
 	}
-	/* Count what comes after the answer, not the answer. */
+	if (++ws->answers < client.messages_each)
+	{
+		client_subscribe(ws, ws->answers);
+		return;
+	}
+	/* Count what comes after the answers, not the answers. */
 	ws->messages = 0;
 	ws->answered = true;
 	if (client.answered++ == 0)
@@ -201,15 +233,15 @@ static void
 client_on_message(Ws *ws, const char *text, size_t len, void *arg)
 {
 	(void) arg;
-	if (!ws->answered && client.subscribe != NULL)
-	{
-		client_on_answer(ws, text, len);
-		return;
-	}
 	if (len < 128 && memmem(text, len, "\"method\":\"position\"", 19) != NULL)
 	{
 		client.positions++;
 		ws->messages--;
+		return;
+	}
+	if (!ws->answered && client.subscribe != NULL)
+	{
+		client_on_answer(ws, text, len);
 		return;
 	}
 	client.messages++;
@@ -235,8 +267,21 @@ client_on_open(Ws *ws)
 		client.open_at = clock_monotonic();
 	if (client.subscribe == NULL)
 		client.answered++;
-	else if (!ws_send(ws, client.subscribe))
-		client_fail("a subscription could not be sent");
+	else
+		client_subscribe(ws, 0);
+}
+
+/* Return the path of the client's handshake, with its token if there are any. */
+static const char *
+client_path(const Ws *ws)
+{
+	static char path[1024];
+
+	if (client.ntokens == 0)
+		return client.path;
+	snprintf(path, sizeof(path), "%s?access_token=%s", client.path,
+			 client.tokens[ws->number % client.ntokens]);
+	return path;
 }
 
 static void
@@ -248,7 +293,7 @@ client_on_event(Ws *ws, uint32_t events)
 
 	if (ws->state == WS_CONNECTING)
 	{
-		if ((events & EPOLLOUT) == 0 || !ws_request(ws, client.port, client.path))
+		if ((events & EPOLLOUT) == 0 || !ws_request(ws, client.port, client_path(ws)))
 			client_fail("connect");
 		if (epoll_ctl(client.epoll, EPOLL_CTL_MOD, ws->fd, &readable) != 0)
 			client_fail("epoll_ctl");
@@ -449,15 +494,34 @@ client_timeout(void)
 }
 
 static void
+client_read_tokens(const char *name)
+{
+	FILE *file = fopen(name, "r");
+	char line[1024];
+
+	if (file == NULL)
+		client_fail(name);
+	while (fgets(line, sizeof(line), file) != NULL)
+	{
+		line[strcspn(line, "\n")] = '\0';
+		client.tokens = realloc(client.tokens, (client.ntokens + 1) * sizeof(char *));
+		if (client.tokens == NULL || (client.tokens[client.ntokens++] = strdup(line)) == NULL)
+			client_fail(name);
+	}
+	fclose(file);
+}
+
+static void
 client_options(int argc, char **argv)
 {
 	int option;
 
 	client.path = "/ws";
 	client.clients = 1;
+	client.messages_each = 1;
 	client.every = 1;
 	client.window = 512;
-	while ((option = getopt(argc, argv, "p:P:n:s:t:e:w:d")) != -1)
+	while ((option = getopt(argc, argv, "p:P:T:n:s:S:t:e:w:d")) != -1)
 	{
 		switch (option)
 		{
@@ -467,11 +531,17 @@ client_options(int argc, char **argv)
 			case 'P':
 				client.path = optarg;
 				break;
+			case 'T':
+				client_read_tokens(optarg);
+				break;
 			case 'n':
 				client.clients = (uint32_t) atoi(optarg);
 				break;
 			case 's':
 				client.subscribe = optarg;
+				break;
+			case 'S':
+				client.messages_each = (uint32_t) atoi(optarg);
 				break;
 			case 't':
 				client.stamp = strcmp(optarg, "at") == 0 ? STAMP_AT : STAMP_SENT;
@@ -489,11 +559,12 @@ client_options(int argc, char **argv)
 				exit(2);
 		}
 	}
-	if (client.port <= 0 || client.clients == 0 || client.every == 0 || client.window == 0)
+	if (client.port <= 0 || client.clients == 0 || client.messages_each == 0 || client.every == 0 ||
+		client.window == 0)
 	{
-		fprintf(stderr, "usage: client -p PORT [-P PATH] [-n CLIENTS] [-s MESSAGE] [-t at|sent] "
-						"[-e N] [-w WINDOW] "
-						"[-d]\n");
+		fprintf(stderr,
+				"usage: client -p PORT [-P PATH] [-T FILE] [-n CLIENTS] [-s MESSAGE] [-S N] "
+				"[-t at|sent] [-e N] [-w WINDOW] [-d]\n");
 		exit(2);
 	}
 }

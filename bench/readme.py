@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
 PROCESSOR = ": processor, gateway and feed"
 NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
+MINE = "32 writers, row security, 500 clients"
 REQUIREMENTS = [
     ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all events; to the unwatched table",
      "write", IN + CLIENTS, IN + UNWATCHED),
@@ -36,6 +37,8 @@ REQUIREMENTS = [
     ("bulk: p99 of other sessions' events during the transaction", "bulk", "watched, p99 of others' events meanwhile", None),
     ("bulk: the longest delay of another session's event, just after the commit of the transaction", "bulk",
      "watched, longest of others' events, with those just after its commit", None),
+    ("bulk: p99 of other sessions' events from the commit until a client has the last event of the transaction", "bulk",
+     "watched, p99 of others' events after its commit, until a client has its last event", None),
     ("latency, idle server, INSERT sent to event at the client, p50; to a libpq client that LISTENs",
      "latency", "pg_notifyd, idle, p50", "libpq LISTEN, idle, p50"),
     ("the same, p99", "latency", "pg_notifyd, idle, p99", "libpq LISTEN, idle, p99"),
@@ -102,6 +105,46 @@ REQUIREMENTS = [
     ("the same: processor time for a connection", "sandbox", "sandbox: connecting, processor",
      "no sandbox: connecting, processor"),
     ("replay of 1,000,000 events to one client", "replay", "pg_notifyd", None),
+    ("sets: 32 writers at full speed, 500 clients with claims of their own, a policy that gives each row to one of them: "
+     "delivered of committed", "sets", MINE + ", without a break: delivered of committed", None),
+    ("the same: INSERT sent to event, p99", "sets", MINE + ", without a break: INSERT sent to event, p99", None),
+    ("the same: transactions a second; to clients with a filter instead, without row security", "sets", MINE,
+     "32 writers, no row security, 500 clients with a filter"),
+    ("the same; to one client that gets all events, without row security", "sets", MINE,
+     "32 writers, no row security, 1 client that gets all"),
+    ("sets: a filtered subscription's cost to 32 writers, processor time of their sessions; to a channel without "
+     "subscriptions", "sets", "32 writers, 1 client with a filter that selects nothing: processor, writers' sessions",
+     "32 writers, nobody subscribed to the channel: processor, writers' sessions"),
+    ("sets: 100,000 subscriptions `id=eq.N` on 1,000 connections, throughput; to 100 subscriptions", "sets",
+     "100,000 subscriptions by filter", "100 subscriptions by filter"),
+    ("the same, with the events of 100 subscriptions at a time", "sets",
+     "100,000 subscriptions by filter, events of 100 of them at a time", "100 subscriptions by filter"),
+    ("sets: 10,000 identities with the policy `owner = (SELECT uid())`, throughput; to 100 identities", "sets",
+     "10,000 identities by policy", "100 identities by policy"),
+    ("the same, with the events of 100 identities at a time", "sets",
+     "10,000 identities by policy, events of 100 of them at a time", "100 identities by policy"),
+    ("sets: memory of a subscription with a filter, feed and gateway", "sets", "memory of a subscription", None),
+] + [
+    (what, "sets", "%s%s" % (label, suffix), None)
+    for name, label in (
+        ("100 identities, a policy that calls a plpgsql function of the row",
+         "100 identities, policy with a plpgsql function of the row"),
+        ("100 identities, a policy with a correlated EXISTS", "100 identities, policy with a correlated EXISTS"),
+        ("1,000 subscriptions, a `like` filter", "1,000 subscriptions, name=like.item-N-*"),
+        ("1,000 subscriptions, a filter of a range", "1,000 subscriptions, price.gte and price.lte"))
+    for what, suffix in (
+        ("sets: %s: throughput" % name, ""),
+        ("the same: one evaluation", ": one evaluation"))
+] + [
+    ("sets: one evaluation of a `like` filter; to a loop of PostgreSQL's executor over all filters", "sets",
+     "1,000 subscriptions, name=like.item-N-*: one evaluation",
+     "1,000 subscriptions, name=like.item-N-*: naive loop, one evaluation"),
+    ("sets: one evaluation of a filter of a range; to such a loop", "sets",
+     "1,000 subscriptions, price.gte and price.lte: one evaluation",
+     "1,000 subscriptions, price.gte and price.lte: naive loop, one evaluation"),
+    ("sets: after a transaction of 1,000,000 rows whose subscriber sees them by policy, until it has its last event: p99 of "
+     "another channel's events", "sets",
+     "after a large transaction, until its subscriber has its last event: p99 of others' events", None),
     ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
     ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
     ("no clients: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
@@ -109,7 +152,7 @@ REQUIREMENTS = [
 ]
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow"]
+         "replay", "slow", "sets"]
 
 HEAD = """# Benchmarks
 

@@ -44,6 +44,19 @@ def insert(bench, table, rows):
         connection.close()
 
 
+def after_commit(bench, probe, client, rows):
+    """Until the client has all events of the rows: p99 of others' events in ms, and how many of its own a second."""
+    # The TRUNCATE before the rows has an event, too.
+    work = bench.background(lambda: client.ask("wait %d 120" % (rows + 1)))
+    latency = probe.ask("pace 20 5000")["pg_notifyd"]
+    while not work.done():
+        latency = probe.ask("on 20 5000")["pg_notifyd"]
+    got = work.result()
+    if got["messages"] != rows + 1:
+        raise RuntimeError("%d of %d events have come" % (got["messages"], rows + 1))
+    return latency["p99"] / 1000, rows / got["last"]
+
+
 def run(bench, figures):
     rows = bench.scale(1000000, 20000)
     figures.title = TITLE % "{:,}".format(rows)
@@ -70,17 +83,9 @@ def run(bench, figures):
                 figures.add("%s, p99 of others' events meanwhile" % name, "ms", latency["p99"] / 1000)
                 figures.add("%s, longest of others' events, with those just after its commit" % name, "ms",
                             latest["max"] / 1000)
-            # The TRUNCATE before the rows has an event, too.
-            work = bench.background(lambda: client.ask("wait %d 120" % (rows + 1)))
-            latency = probe.ask("pace 20 5000")["pg_notifyd"]
-            while not work.done():
-                latency = probe.ask("on 20 5000")["pg_notifyd"]
-            figures.add("watched, p99 of others' events after its commit, until a client has its last event", "ms",
-                        latency["p99"] / 1000)
-            got = work.result()
-            if got["messages"] != rows + 1:
-                raise RuntimeError("%d of %d events have come" % (got["messages"], rows + 1))
-            figures.add("watched: events to a client", "events/s", rows / got["last"])
+            p99, speed = after_commit(bench, probe, client, rows)
+            figures.add("watched, p99 of others' events after its commit, until a client has its last event", "ms", p99)
+            figures.add("watched: events to a client", "events/s", speed)
             figures.add("watched, memory above unwatched", "MB",
                         figures.samples["watched, memory of the backend"][-1] -
                         figures.samples["unwatched, memory of the backend"][-1])

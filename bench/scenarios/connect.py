@@ -2,35 +2,17 @@
 usual algorithms. The feed verifies every token that a client presents, so it makes no difference that the clients of a
 run present the same one."""
 
-import json
-import os
-import subprocess
-import sys
-import time
-
 from cluster import cpu_seconds, wait_until
+from identities import make_tokens
 from programs import SUBSCRIBE, Program
 
 TITLE = "Connections: handshake to the answer to the first subscribe"
 
-TOKENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../test/lib/tokens.py")
+SUBJECT = "0f6e1b1c-7f0a-4c64-9a53-7f3f6f1f2f11"
 ALGORITHMS = ["HS256", "ES256", "EdDSA", "RS256"]
 NO_TOKEN = "no token"
 PROCESSOR = ": processor, gateway and feed"
 WINDOW = 64  # handshakes at the same time
-
-
-def make_tokens(bench):
-    """A token of each algorithm, whose keys the server knows."""
-    now = int(time.time())
-    claims = {"iss": "https://shop.example/auth", "sub": "0f6e1b1c-7f0a-4c64-9a53-7f3f6f1f2f11", "role": "customer",
-              "aud": "shop", "iat": now, "exp": now + 86400, "session_id": "a1c3d2f8-53e1-4c0f-8c1d-0a6f1c2d3e4f"}
-    requests = "".join(json.dumps({"alg": algorithm, "claims": claims}) + "\n" for algorithm in ALGORITHMS)
-    made = subprocess.run([sys.executable, TOKENS, bench.work], input=requests, stdout=subprocess.PIPE, text=True, check=True)
-    bench.cluster.sql("CREATE ROLE authenticator LOGIN NOINHERIT; CREATE ROLE customer; GRANT customer TO authenticator")
-    bench.cluster.set(authenticator_role="authenticator", jwt_audience="shop", jwt_secret="@%s/secret" % bench.work,
-                      jwt_keys="%s/keys.json" % bench.work)
-    return dict(zip(ALGORITHMS, made.stdout.split()))
 
 
 class Connect:
@@ -62,7 +44,7 @@ class Connect:
 
 def run(bench, figures):
     bench.cluster.sql("CREATE TABLE quiet (id bigint PRIMARY KEY); SELECT notify_watch('quiet')")
-    tokens = make_tokens(bench)
+    tokens = dict(zip(ALGORITHMS, make_tokens(bench, [(algorithm, SUBJECT) for algorithm in ALGORITHMS])))
     bench.cluster.sql("GRANT SELECT ON quiet TO reader, customer")
     connect = Connect(bench, figures, tokens)
     labels = [NO_TOKEN] + ALGORITHMS
