@@ -1,4 +1,5 @@
-# A feed that ends leaves no lock behind, however it ends.
+# A feed that ends leaves no lock behind, however it ends. A feed that cannot get its lock waits without
+# using the processor, and the log names the process that it waits for.
 use strict;
 use warnings;
 
@@ -79,7 +80,7 @@ sub serves
 	return;
 }
 
-foreach my $round (1 .. 5)
+foreach my $round (1, 2)
 {
 	my $old = feed_pid();
 	sql("INSERT INTO t SELECT FROM generate_series(1, 5000); SELECT pg_terminate_backend($old)");
@@ -99,6 +100,60 @@ no_lock_left('the gateway was killed');
 wait_asleep();
 no_lock_left('no subscribers any more');
 
+# A session that has read the log makes DROP EXTENSION wait, and so the feed.
+sql(q{SELECT notify_grant('news', 'guest')});
+$client = notifyd_client($node);
+$client->subscribe($_) foreach 't', 'news';
+my $reader = $node->background_psql('postgres');
+my $reader_pid = $reader->query_safe('SELECT pg_backend_pid()');
+$reader->query_safe('BEGIN; SELECT count(*) FROM notifyd.log_0');
+my $from = -s $node->logfile;
+my $drop = $node->background_psql('postgres', on_error_stop => 0);
+my $drop_pid = $drop->query_safe('SELECT pg_backend_pid()');
+
+sub drop_waits
+{
+	$node->poll_query_until('postgres', "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $drop_pid")
+	  or die 'DROP EXTENSION does not wait';
+	return;
+}
+
+$drop->query_until(qr/begun/, "\\echo begun\nDROP EXTENSION pg_notifyd;\n");
+drop_waits();
+my $old = feed_pid();
+my $waits = "LOG:  the feed of database \"postgres\" waits for a lock on table \"notifyd.log_0\"\n.*"
+  . "DETAIL:  Process $drop_pid requests a lock on the table and waits for process $reader_pid\\.\n.*HINT:  .*pg_terminate_backend";
+
+# The request of a client stays unread. A process that sleeps gives up the processor of its own accord;
+# one that finds something to read at once does not.
+my $late = notifyd_client($node);
+$late->send({ jsonrpc => '2.0', id => 1, method => 'subscribe', params => { channel => 'news' } });
+$late->ping;
+my $sleeps = process_status($old, 'voluntary_ctxt_switches');
+wait_for(sub { process_status($old, 'voluntary_ctxt_switches') > $sleeps + 50 }, 'the feed to sleep');
+pass('a feed that waits for its lock sleeps');
+wait_for(sub { slurp_file($node->logfile, $from) =~ /$waits/ }, 'the log to name the processes');
+pass('the log names the process that it waits for');
+
+# After that the feed empties the queue of notifications.
+my $read = q{SELECT notifies_sent FROM notifyd.stats WHERE name = 'postgres'};
+my $before = sql($read);
+sql('NOTIFY news');
+ok($node->poll_query_until('postgres', "SELECT ($read) > $before"), 'it reads notifications');
+sql("SELECT pg_cancel_backend($drop_pid)");
+my $reset = $client->next_message('reset');
+is_deeply([ @$reset{ 'channel', 'reason' } ], [ 'news', 'notifications were lost' ], 'their subscribers get a reset');
+$late->wait_for(sub { grep { ($_->{id} // 0) == 1 && $_->{result} } $late->received }, 'the answer');
+pass('the request is answered');
+is(feed_pid(), $old, 'by the same feed');
+serves('DROP EXTENSION was cancelled');
+is(scalar(() = slurp_file($node->logfile, $from) =~ /$waits/g), 1, 'it was logged once');
+
+$drop->query_until(qr/again/, "\\echo again\nDROP EXTENSION pg_notifyd;\n");
+$reader->query_safe('COMMIT');
+is(($client->wait_closed)[0], 1001, 'DROP EXTENSION goes on');
+$_->quit foreach $reader, $drop;
+no_lock_left('DROP EXTENSION');
 
 $node->stop;
 done_testing();

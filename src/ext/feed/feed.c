@@ -75,7 +75,6 @@
 
 #define FEED_TICK_MS    1000 /* the feed looks for work at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
-#define FEED_LOCKED_MS  20   /* and this often while a command has locked the extension's tables */
 #define FEED_VISIT_MS   2000 /* a feed started for retention waits this long for a subscription */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
@@ -407,8 +406,7 @@ pg_notifyd_feed_main(Datum main_arg)
 
 		if (!feed_enter(feed))
 		{
-			pg_atomic_write_u64(&feed->database->alive_at, (uint64) feed->now);
-			link_wait(feed, FEED_LOCKED_MS);
+			feed_wait_to_enter(feed);
 			continue;
 		}
 		tick = due_since(looked, feed->now, FEED_TICK_MS);

@@ -225,6 +225,8 @@ struct Feed
 	TimestampTz now;                    /* when this round began */
 	TimestampTz idle_since;             /* since when there are no subscriptions */
 	bool needed;                        /* there has been a subscription */
+	TimestampTz locked_since;           /* since when feed_enter() has failed; 0: it has not */
+	bool locked_long;                   /* for so long that notifications are discarded */
 	bool first;                 /* the first feed of this database since the server started */
 	TimestampTz sets_looked_at; /* when set_look_all() last did */
 	uint64 sets_looked_count;   /* the number of transactions that had ended then */
@@ -258,10 +260,12 @@ extern void feed_lock_init(void);
 /*
  * The feed uses the extension's tables only between feed_enter() and feed_exit(), which may be in
  * different transactions, or none. feed_enter() does not wait: it returns false, and the feed must
- * not use the tables, while a command has locked notifyd.log_0 or waits for that.
+ * not use the tables, while a command has locked notifyd.log_0 or waits for that. Then the caller
+ * begins another round after feed_wait_to_enter(), which waits a moment.
  */
 extern bool feed_enter(Feed *feed);
 extern void feed_exit(Feed *feed);
+extern void feed_wait_to_enter(Feed *feed);
 
 /* ---------------- where links are (feed_position.c) ---------------- */
 

@@ -463,7 +463,7 @@ feed_notify(void *arg, const char *name, const char *payload)
 
 		if (link == NULL || !link->greeted)
 			continue;
-		if (frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
+		if (feed->locked_long || frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
 			link->notifies_lost = true;
 		else
 			feed_queue_notification(link, channel);
