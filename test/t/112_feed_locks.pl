@@ -149,7 +149,13 @@ is(feed_pid(), $old, 'by the same feed');
 serves('DROP EXTENSION was cancelled');
 is(scalar(() = slurp_file($node->logfile, $from) =~ /$waits/g), 1, 'it was logged once');
 
+# A feed that is started meanwhile waits, too.
 $drop->query_until(qr/again/, "\\echo again\nDROP EXTENSION pg_notifyd;\n");
+drop_waits();
+$from = -s $node->logfile;
+sql("SELECT pg_terminate_backend($old)");
+wait_for(sub { slurp_file($node->logfile, $from) =~ /$waits/ }, 'the log to name the processes');
+isnt(feed_pid(), $old, 'the next feed waits as well');
 $reader->query_safe('COMMIT');
 is(($client->wait_closed)[0], 1001, 'DROP EXTENSION goes on');
 $_->quit foreach $reader, $drop;

@@ -91,17 +91,6 @@ feed_end(Feed *feed, FeedEvent why, const char *goodbye)
 	proc_exit(0);
 }
 
-static bool
-feed_extension_there(void)
-{
-	bool there;
-
-	StartTransactionCommand();
-	there = OidIsValid(extension_oid(true));
-	CommitTransactionCommand();
-	return there;
-}
-
 /*
  * End the feed if the extension was dropped, or dropped and created again; the next feed starts
  * with the new tables. Needs a transaction.
@@ -122,6 +111,56 @@ feed_check_extension(Feed *feed)
 	feed_end(feed, FEED_EVENT_NO_EXTENSION, "the extension has been dropped from this database");
 }
 
+static void
+feed_reload(void)
+{
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+
+	/* pg_notifyd.anonymous_role may have changed. */
+	change_all();
+}
+
+/* Begin a round: end the feed if it has to end now, and read changed settings. */
+static void
+feed_begin_round(Feed *feed)
+{
+	ResetLatch(MyLatch);
+	/* A shutdown or pg_terminate_backend() is not an error, and must not be logged as one. */
+	if (ProcDiePending)
+		proc_exit(0);
+	feed->now = GetCurrentTimestamp();
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+		feed_reload();
+	if (launcher_database_held(feed->database))
+		feed_end(feed, FEED_EVENT_ENDED, NULL);
+}
+
+/*
+ * Enter for the first time: wait until the tables may be used, and end the feed if there is no
+ * extension. Returns in a transaction.
+ */
+static void
+feed_enter_first(Feed *feed)
+{
+	for (;;)
+	{
+		feed_begin_round(feed);
+		StartTransactionCommand();
+		if (!OidIsValid(extension_oid(true)))
+		{
+			CommitTransactionCommand();
+			feed_end(feed, FEED_EVENT_NO_EXTENSION, NULL);
+		}
+		feed->incarnation = log_table(0);
+		if (feed_enter(feed))
+			return;
+		CommitTransactionCommand();
+		feed_wait_to_enter(feed);
+	}
+}
+
 static Feed *
 feed_begin(Oid database)
 {
@@ -138,20 +177,13 @@ feed_begin(Oid database)
 	feed->context = context;
 	feed->database = shared_database(database);
 	feed->first = launcher_feed_attached(feed->database);
-	if (!feed_extension_there())
-		feed_end(feed, FEED_EVENT_NO_EXTENSION, NULL);
-
-	feed_lock_init();
 	StartTransactionCommand();
-	feed->incarnation = log_table(0);
-	if (!feed_enter(feed))
-	{
-		CommitTransactionCommand();
-		feed_end(feed, FEED_EVENT_ENDED, NULL);
-	}
+	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
+	CommitTransactionCommand();
+	feed_lock_init();
+	feed_enter_first(feed);
 	log_attach();
 	extension_report_version();
-	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
 	CommitTransactionCommand();
 	log_begin(feed->database, &feed->map);
 	log_begin_timeline(feed->database, &feed->map);
@@ -247,16 +279,6 @@ feed_fall_asleep(Feed *feed)
 }
 
 /* ---------------- the loop ---------------- */
-
-static void
-feed_reload(void)
-{
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-
-	/* pg_notifyd.anonymous_role may have changed. */
-	change_all();
-}
 
 /*
  * Do the work of one round in one transaction. The transaction begins after the watermark was taken
@@ -393,17 +415,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		long timeout;
 		bool tick;
 
-		ResetLatch(MyLatch);
-		/* A shutdown or pg_terminate_backend() is not an error, and must not be logged as one. */
-		if (ProcDiePending)
-			proc_exit(0);
-		feed->now = GetCurrentTimestamp();
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-			feed_reload();
-		if (launcher_database_held(feed->database))
-			feed_end(feed, FEED_EVENT_ENDED, NULL);
-
+		feed_begin_round(feed);
 		if (!feed_enter(feed))
 		{
 			feed_wait_to_enter(feed);
