@@ -29,7 +29,6 @@
 
 char *notifyd_jwt_audience = NULL;
 char *notifyd_jwt_role_claim = NULL;
-char *notifyd_authenticator_role = NULL;
 int notifyd_jwt_max_lifetime = 0;
 
 static char *token_secret_variable = NULL; /* always empty */
@@ -323,17 +322,6 @@ token_check_role_claim(char **newval, void **extra pg_attribute_unused(),
 	return false;
 }
 
-/* Whether the role exists cannot be known here: the catalogs may not be readable yet. */
-static bool
-token_check_role(char **newval, void **extra pg_attribute_unused(),
-				 GucSource source pg_attribute_unused())
-{
-	if (strlen(*newval) < NAMEDATALEN)
-		return true;
-	GUC_check_errdetail("A role name must not be longer than %d bytes.", NAMEDATALEN - 1);
-	return false;
-}
-
 void
 token_settings_define(void)
 {
@@ -358,11 +346,6 @@ token_settings_define(void)
 							"Sets the longest time that tokens may be valid after they are issued.",
 							"0 accepts tokens without a limit.", &notifyd_jwt_max_lifetime, 0, 0,
 							INT_MAX, PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomStringVariable(
-		"pg_notifyd.authenticator_role",
-		"Sets the role whose memberships are the roles that tokens may choose.", NULL,
-		&notifyd_authenticator_role, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, token_check_role, NULL,
-		NULL);
 }
 
 /* Say that a file was read again, or that it could not be. */

@@ -10,10 +10,9 @@
 
 #include "ext/access/jws.h"
 
-extern char *notifyd_jwt_audience;       /* empty: any */
-extern char *notifyd_jwt_role_claim;     /* a path, see slice_path() */
-extern char *notifyd_authenticator_role; /* empty: tokens cannot choose a role */
-extern int notifyd_jwt_max_lifetime;     /* s; 0: no limit */
+extern char *notifyd_jwt_audience;   /* empty: any */
+extern char *notifyd_jwt_role_claim; /* a path, see slice_path() */
+extern int notifyd_jwt_max_lifetime; /* s; 0: no limit */
 
 /* Define the settings; called once, from _PG_init, before the prefix is reserved. */
 extern void token_settings_define(void);

@@ -20,6 +20,7 @@ char *notifyd_listen_addresses = NULL;
 int notifyd_port = 7432;
 char *notifyd_default_database = NULL;
 char *notifyd_anonymous_role = NULL;
+char *notifyd_authenticator_role = NULL;
 char *notifyd_allowed_origins = NULL;
 char *notifyd_databases = NULL;
 int notifyd_idle_timeout = 60 * 1000;
@@ -211,8 +212,8 @@ settings_serves_database(const char *name)
 
 /* Does not check that the role exists, because the catalogs may not be readable yet. */
 static bool
-settings_check_anonymous_role(char **newval, void **extra pg_attribute_unused(),
-							  GucSource source pg_attribute_unused())
+settings_check_role(char **newval, void **extra pg_attribute_unused(),
+					GucSource source pg_attribute_unused())
 {
 	if (strlen(*newval) < NAMEDATALEN)
 		return true;
@@ -249,7 +250,12 @@ settings_define_network(void)
 	DefineCustomStringVariable(
 		"pg_notifyd.anonymous_role", "Sets the role of clients without a token.",
 		"An empty string disables anonymous access.", &notifyd_anonymous_role, "", PGC_SIGHUP, 0,
-		settings_check_anonymous_role, NULL, NULL);
+		settings_check_role, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.authenticator_role",
+		"Sets the role whose memberships are the roles that tokens may choose.", NULL,
+		&notifyd_authenticator_role, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, settings_check_role, NULL,
+		NULL);
 	DefineCustomStringVariable(
 		"pg_notifyd.allowed_origins",
 		"Sets the origins whose web pages may connect, in addition to localhost.",

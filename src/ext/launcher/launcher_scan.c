@@ -13,7 +13,6 @@
 #include "access/xact.h"
 #include "catalog/pg_database.h"
 #include "ext/base/compat.h"
-#include "ext/access/token_settings.h"
 #include "ext/base/settings.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/launcher_scan.h"

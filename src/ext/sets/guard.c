@@ -46,7 +46,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "ext/access/token_settings.h"
+#include "ext/base/settings.h"
 #include "ext/base/compat.h"
 #include "ext/sets/guard.h"
 
