@@ -146,6 +146,18 @@ slice_digits_end(const char *p, const char *end)
 	return p > start ? p : NULL;
 }
 
+/* An exponent without its sign; returns its end, or NULL if it is beyond SLICE_MAX_EXPONENT. */
+static const char *
+slice_exponent_end(const char *p, const char *end)
+{
+	const char *stop = slice_digits_end(p, end);
+	int exponent = 0;
+
+	for (; stop != NULL && p < stop && exponent <= SLICE_MAX_EXPONENT; p++)
+		exponent = 10 * exponent + (*p - '0');
+	return exponent <= SLICE_MAX_EXPONENT ? stop : NULL;
+}
+
 static const char *
 slice_number_end(const char *p, const char *end)
 {
@@ -162,7 +174,7 @@ slice_number_end(const char *p, const char *end)
 		p++;
 		if (p < end && (*p == '+' || *p == '-'))
 			p++;
-		p = slice_digits_end(p, end);
+		p = slice_exponent_end(p, end);
 	}
 	return p;
 }

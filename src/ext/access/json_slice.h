@@ -19,6 +19,12 @@
 /* Arrays and objects may be nested this deep. */
 #define SLICE_MAX_DEPTH 32
 
+/*
+ * Larger exponents of numbers, and smaller than minus this, are refused (RFC 8259, section 6): in
+ * PostgreSQL, 1e131071 would have a text of 131072 digits.
+ */
+#define SLICE_MAX_EXPONENT 308
+
 /* The longest name of a member that can be looked up, in bytes. */
 #define SLICE_MAX_NAME 255
 
@@ -38,7 +44,8 @@ typedef enum SliceFound
 
 /*
  * Whether text is one JSON value (RFC 8259) in valid UTF-8, with strings that stand for characters
- * other than U+0000, and nested no deeper than SLICE_MAX_DEPTH. Then *value is the value. The other
+ * other than U+0000, numbers with exponents up to SLICE_MAX_EXPONENT, and nested no deeper than
+ * SLICE_MAX_DEPTH. Then *value is the value. The other
  * functions need a value that comes from here.
  */
 extern bool slice_parse(const char *text, size_t length, JsonSlice *value);

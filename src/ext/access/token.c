@@ -207,8 +207,6 @@ token_convert_or_error(JsonSlice claims, Identity *identity, char **role)
 	char *text = token_to_server(claims.text, claims.length);
 
 	identity->claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-	identity->claims_text =
-		JsonbToCString(NULL, &identity->claims->root, VARSIZE(identity->claims));
 	if (identity->subject != NULL)
 		identity->subject = token_to_server(identity->subject, strlen(identity->subject));
 	if (identity->session_id != NULL)

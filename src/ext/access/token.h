@@ -29,7 +29,6 @@ typedef struct Identity
 	TimestampTz expires_at;  /* claim "exp"; DT_NOEND: never */
 	TimestampTz valid_until; /* TOKEN_SKEW later: from then on the token is refused */
 	Jsonb *claims;
-	char *claims_text;           /* for the setting request.jwt.claims */
 	uint8 hash[TOKEN_HASH_SIZE]; /* SHA-256 of the token's text */
 } Identity;
 

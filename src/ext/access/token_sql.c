@@ -65,6 +65,8 @@ notify_verify(PG_FUNCTION_ARGS)
 	token_append_text(&json, "role", identity.role_name);
 	token_append_text(&json, "subject", identity.subject);
 	token_append_text(&json, "expires_at", identity.expires_at != DT_NOEND ? expires : NULL);
-	appendStringInfo(&json, "\"claims\": %s}", identity.claims_text);
+	appendStringInfoString(&json, "\"claims\": ");
+	JsonbToCString(&json, &identity.claims->root, VARSIZE(identity.claims));
+	appendStringInfoChar(&json, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
