@@ -118,7 +118,7 @@ typedef enum WireType
 #define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_FILTER + WIRE_MAX_COLUMNS + 1024)
 
 /* At most this many AUTH frames are on their way on a link without an answer. */
-#define WIRE_MAX_AUTHS 16
+#define WIRE_MAX_AUTHS 64
 
 /* The lifetime_ms of an identity that does not expire. */
 #define WIRE_NEVER UINT64_MAX

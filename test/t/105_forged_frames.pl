@@ -155,7 +155,7 @@ foreach my $case (
 	[ 'an empty token', 'The token of AUTH is empty or too long.', hello() . auth(1, '') ],
 	[ 'more tokens than clients', 'More sessions have tokens than the gateway may have clients.',
 		hello() . join('', map { auth($_, token($_)) } 1 .. 4) ],
-	[ 'more tokens at a time than a gateway sends', 'More tokens wait for an answer than a gateway sends.', hello() . auth(1, 'x') x 17 ],
+	[ 'more tokens at a time than a gateway sends', 'More tokens wait for an answer than a gateway sends.', hello() . auth(1, 'x') x 65 ],
 	[ 'more sessions than clients', 'More sessions have subscriptions than the gateway may have clients.',
 		hello() . join('', map { subscribe(sub => $_, session => $_) } 1 .. 4) ],
 	[ 'FORGET of a session without a token', 'FORGET names a session that has presented no token.', hello() . subscribe() . forget(1) ],

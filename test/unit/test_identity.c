@@ -375,7 +375,7 @@ test_unasked(void **state)
 
 /* ---------------- turns ---------------- */
 
-#define MANY 40
+#define MANY 200
 
 /* An address that sends many tokens delays its own clients, and others by one token each. */
 static void
