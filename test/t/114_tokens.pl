@@ -144,6 +144,7 @@ configure(jwt_audience => '');
 
 # Roles
 refused(token({ %claims, role => 'nobody' }), qr/^role "nobody" does not exist$/, 'no such role');
+refused(token({ %claims, role => "no\n\e[31m\x7fbody" }), qr/^role "no\?\?\[31m\?body" does not exist$/, 'control characters');
 refused(token({ %claims, role => '' }), qr/^role "" does not exist$/, 'an empty role');
 refused(token({ %claims, role => 'stranger' }), qr/^role "stranger" is not granted to "authenticator"$/, 'a role that is not granted');
 refused(token({ %claims, role => 'postgres' }), qr/^role "postgres" is not granted to "authenticator"$/, 'a superuser');

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include <openssl/sha.h>
@@ -44,6 +45,7 @@
 static bool
 token_refuse(char **refusal, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The name of a role may have any characters; a refusal is one line. */
 static bool
 token_refuse(char **refusal, const char *format, ...)
 {
@@ -53,6 +55,11 @@ token_refuse(char **refusal, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(buf, sizeof(buf), format, args);
 	va_end(args);
+	for (char *p = buf; *p != '\0'; p++)
+	{
+		if (iscntrl((unsigned char) *p) && !IS_HIGHBIT_SET(*p))
+			*p = '?';
+	}
 	*refusal = pstrdup(buf);
 	return false;
 }
