@@ -161,7 +161,7 @@ class Planner:
         clients = self.make_clients()
         steps = self.make_steps(clients)
         return {"seed": self.seed, "schema": self.schema, "ddl": ddl, "clients": clients, "steps": steps,
-                "now": "now" in self.uses}
+                "now": "now" in self.uses, "across": self.options.changes > 1}
 
     def both(self, table, sql, **names):
         """For a table and its shadow."""

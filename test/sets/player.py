@@ -165,6 +165,7 @@ class Player:
         self.god = self.clients[0]
         self.god.fence = self.passed
         self.violations = []
+        self.received = []          # what clients with violations got before the comparison
         self.changes = 0            # of policies and the like, committed
         self.seen = {}              # client -> what it received before the comparison
         self.executed = {}          # id of an event -> operation
@@ -200,6 +201,7 @@ class Player:
             for self.step, step in enumerate(self.plan["steps"]):
                 await getattr(self, step["do"])(step)
                 if self.violations:
+                    await self.look_again()
                     break
         except Stuck as stuck:
             self.fail("stuck", str(stuck))
@@ -220,6 +222,15 @@ class Player:
 
     def fail(self, kind, text):
         self.violations.append((kind, "step %d: %s" % (self.step, text)))
+
+    async def look_again(self):
+        """Whether what was missing comes without being waited for: then a ping was answered too early."""
+        await asyncio.sleep(0.5)
+        for client in self.clients:
+            for sub in client.subs:
+                if sub.ops:
+                    self.fail("late", "%s: %d events came after the answer to a ping"
+                              % (self.describe(client, sub), len(sub.ops)))
 
     # ---------------- steps ----------------
 
@@ -269,7 +280,8 @@ class Player:
             if sub.state != "away" or not sub.marks:
                 await self.join(client, sub)
                 continue
-            position, rows, sub.changes = sub.marks[-1 - min(step["back"], len(sub.marks) - 1)]
+            marks = [mark for mark in sub.marks if self.plan["across"] or mark[2] == sub.changes]
+            position, rows, sub.changes = marks[-1 - min(step["back"], len(marks) - 1)]
             del sub.marks[:]
             sub.rows = None if rows is None else dict(rows)
             sub.last = position_id(position)
@@ -436,6 +448,8 @@ class Player:
                 sub.fail("cause", "%s with the same cause" % op)
         for kind, text in wrong + sub.wrong:
             self.fail(kind, "%s: %s" % (self.describe(client, sub), text))
+        if wrong or sub.wrong:
+            self.received += ["client %d: %s" % (client.number, text) for text in self.seen[client]]
         sub.wrong = []
         sub.load(rows if error is None else None)
         sub.versions = versions if error is None else set()

@@ -149,6 +149,7 @@ def run_seed(seed, options, server, counts):
     else:
         made = plan.make_plan(seed, options)
     run = play(made, server, show if options.verbose else None)
+    first = run
     counts.update(runs=1, comparisons=run.comparisons, events=run.events, resets=run.resets, refused=run.refused)
     if not run.violations:
         return True
@@ -164,7 +165,7 @@ def run_seed(seed, options, server, counts):
         with open(os.path.join(options.keep, "seed.%d.json" % seed), "w", encoding="utf-8") as file:
             json.dump(made, file, indent=1)
         with open(os.path.join(options.keep, "seed.%d.txt" % seed), "w", encoding="utf-8") as file:
-            file.write(describe(made, run) + "\n")
+            file.write("\n".join([describe(made, run), "received, before the plan was made smaller:"] + first.received) + "\n")
     return False
 
 
@@ -178,7 +179,7 @@ def main():
     parser.add_argument("--bound", type=float, default=1e9, help="begin no run after so many seconds")
     parser.add_argument("--policies", type=int, default=3, help="0: none, 1: not now(), 2: not of other tables' rows")
     parser.add_argument("--filters", type=int, default=1)
-    parser.add_argument("--changes", type=int, default=2, help="of policies, 0: none, 1: not while a client is away")
+    parser.add_argument("--changes", type=int, default=1, help="of policies, 0: none, 2: also while a client is away")
     parser.add_argument("--replays", type=int, default=1)
     parser.add_argument("--until-bad", action="store_true")
     parser.add_argument("--shrink", type=int, default=1)
