@@ -3,11 +3,12 @@
  * at_end.c
  *	  What the end of the running transaction does for other processes.
  *
- * It wakes the feeds and the launcher, and ends the holds on databases. A feed reads the catalogs
- * again when it gets invalidation messages. The server sends these after the XACT_EVENT_COMMIT
- * callbacks, so this file uses a resource release callback, whose phase AFTER_LOCKS comes later
- * (CommitTransaction() in access/transam/xact.c). The server calls it at the end of every
- * transaction, also after an error or when the process exits.
+ * It wakes the feeds and the launcher, ends the holds on databases, and lets feeds read the events of
+ * a transaction that has changed catalogs. A feed reads the catalogs again when it gets invalidation
+ * messages. The server sends these after the XACT_EVENT_COMMIT callbacks, so this file uses a
+ * resource release callback, whose phase AFTER_LOCKS comes later (CommitTransaction() in
+ * access/transam/xact.c). The server calls it at the end of every transaction, also after an error
+ * or when the process exits.
  *
  * It also keeps a transaction from being prepared that holds a lock which others wait for.
  *
@@ -17,13 +18,16 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/sinval.h"
 #include "utils/resowner.h"
 
+#include "ext/log/log.h"
 #include "ext/transaction/at_end.h"
 
 static int at_end_pending = 0;
 static bool at_end_holding = false; /* this process is the hold_pid of some databases */
 static bool at_end_unpreparable = false;
+static NotifydDatabase *at_end_undecided = NULL; /* NULL: log_decided() was called */
 
 /*
  * End the holds of this nesting level of transactions and of deeper ones, so that feeds may return.
@@ -87,6 +91,9 @@ at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 
 	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !isTopLevel)
 		return;
+	if (at_end_undecided != NULL)
+		log_decided(at_end_undecided, true);
+	at_end_undecided = NULL;
 	at_end_pending = 0;
 	at_end_unpreparable = false;
 
@@ -147,6 +154,24 @@ at_end_wake(int what)
 		return;
 	at_end_register();
 	at_end_pending |= what;
+}
+
+bool
+at_end_invalidates(void)
+{
+	SharedInvalidationMessage *messages;
+	bool init_file;
+
+	if (xactGetCommittedInvalidationMessages(&messages, &init_file) == 0)
+		return false;
+	at_end_register();
+	return true;
+}
+
+void
+at_end_decide(NotifydDatabase *database)
+{
+	at_end_undecided = database;
 }
 
 void

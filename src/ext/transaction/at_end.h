@@ -26,6 +26,19 @@
 extern void at_end_wake(int what);
 
 /*
+ * Return true if the current transaction will send invalidation messages when it has committed. The
+ * feed needs them before it reads the transaction's events, because it decides by catalogs who may
+ * see them. For the end of the transaction, after the last change of catalogs.
+ */
+extern bool at_end_invalidates(void);
+
+/*
+ * Call log_decided() for the current transaction, which has committed, when its invalidation
+ * messages are sent. at_end_invalidates() has returned true for it. Does not raise an error.
+ */
+extern void at_end_decide(NotifydDatabase *database);
+
+/*
  * Hold a database until the end of the transaction, or until the savepoint in which this was called
  * is rolled back. Meanwhile the database's feed ends and none is started, because it would fail in
  * a database that is about to be dropped. Needs the shared memory. Takes NotifydShared.lock.

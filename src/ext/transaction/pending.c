@@ -21,6 +21,10 @@
  *								ids are no longer in flight, and the feed is woken. Must not fail.
  *	  XACT_EVENT_ABORT			The same, without waking the feed.
  *
+ * A transaction that has changed catalogs does the second step later, in the phase AFTER_LOCKS of
+ * releasing resources: the server sends its invalidation messages in between. Otherwise the feed
+ * could read its events before it knows of its policies and privileges.
+ *
  * Between the two, later events of all other transactions wait for this one (log_ids.c). So
  * everything that may wait or take long is done before the ids are taken, see pending_wait_first().
  * src/README.md lists what cannot be done earlier.
@@ -44,6 +48,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/log/log_row.h"
+#include "ext/transaction/at_end.h"
 #include "ext/transaction/output.h"
 #include "ext/transaction/pending.h"
 
@@ -88,9 +93,10 @@ typedef struct PendingState
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
-	bool begun;   /* an entry is being written: */
-	int entry_at; /* its offset in the tail, */
-	int text_at;  /* and the offset of its text */
+	bool invalidates; /* the commit sends invalidation messages */
+	bool begun;       /* an entry is being written: */
+	int entry_at;     /* its offset in the tail, */
+	int text_at;      /* and the offset of its text */
 } PendingState;
 
 static PendingState pending;
@@ -623,6 +629,7 @@ pending_pre_commit(void)
 	 * there.
 	 */
 	context = MemoryContextSwitchTo(TopTransactionContext);
+	pending.invalidates = at_end_invalidates();
 	tx = U64FromFullTransactionId(GetCurrentFullTransactionId());
 	if (pending.count <= PENDING_BULK && pending.file == NULL)
 		pending_commit_small(tx, at);
@@ -695,6 +702,11 @@ pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
 	{
 		FAIL_POINT("commit-after");
 		pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
+		if (pending.invalidates)
+		{
+			at_end_decide(pending.database);
+			return;
+		}
 	}
 	log_decided(pending.database, event == XACT_EVENT_COMMIT);
 }
