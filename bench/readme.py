@@ -123,6 +123,8 @@ REQUIREMENTS = [
      "10,000 identities by policy", "100 identities by policy"),
     ("the same, with the events of 100 identities at a time", "sets",
      "10,000 identities by policy, events of 100 of them at a time", "100 identities by policy"),
+    ("the same, events spread over all 10,000; to 10,000 clients with a filter, without row security", "sets",
+     "10,000 identities by policy", "10,000 clients, a filter each"),
     ("sets: memory of a subscription with a filter, feed and gateway", "sets", "memory of a subscription", None),
 ] + [
     (what, "sets", "%s%s" % (label, suffix), None)

@@ -135,8 +135,10 @@ def scale(sets):
     base = Match(sets, "mine_indexed", "100 identities by policy", 100)
     runs = [Match(sets, "mine_indexed", what, identities),
             Match(sets, "mine_indexed", what + BLOCKS, identities, blocks=True)]
-    measure(sets, "identities", [base] + runs, 0.75)
+    filtered = Match(sets, "item", "{:,} clients, a filter each".format(identities), identities, condition="id=eq.#")
+    measure(sets, "identities", [base, filtered] + runs, 0.75)
     compare(sets, runs[:1], base, at_least=0.8)
+    compare(sets, runs[:1], filtered)
     compare(sets, runs[1:], base)
 
 
