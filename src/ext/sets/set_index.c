@@ -222,7 +222,9 @@ index_path(SetIndex *index, Expr *expression, Oid function, Oid collation)
 	path->expression = copyObject(expression);
 	path->function = function;
 	path->collation = collation;
-	path->state = ExecInitExpr(rule_row_expression((Node *) expression, index->params, 0), NULL);
+	/* Not of the rule's own: expression_tree_mutator() does not copy what constants point to. */
+	path->state =
+		ExecInitExpr(rule_row_expression((Node *) path->expression, index->params, 0), NULL);
 	fmgr_info_cxt(function, &path->hash, path->context);
 	index_set_columns(path);
 	MemoryContextSwitchTo(old);
