@@ -113,7 +113,7 @@ class Maker:
         if of_type.text:
             operators += ["like", "ilike", "match", "imatch"]
         op = "is" if rng.random() < 0.1 else rng.choice(operators)
-        return self.finish(name, (), False, left, op, of_type.values, kind == "boolean")
+        return self.finish(name, (), False, left, op, of_type.values, kind == "boolean", kind.endswith("[]"))
 
     def compare_path(self, name, left, kind):
         rng = self.rng
@@ -131,7 +131,7 @@ class Maker:
             op = rng.choice(("eq", "neq", "cs", "is"))
         return self.finish(name, path, as_text, sql, op, values, False)
 
-    def finish(self, name, path, as_text, left, op, values, boolean):
+    def finish(self, name, path, as_text, left, op, values, boolean, array_typed=False):
         rng = self.rng
         many = ""
         if op == "is":
@@ -147,7 +147,7 @@ class Maker:
             pool = PATTERNS if "like" in op else EXPRESSIONS if "match" in op else values
             value = rng.choice(pool)
             right = literal(value)
-            if op in MANY and rng.random() < 0.15:
+            if op in MANY and not array_typed and rng.random() < 0.15:
                 word = rng.choice(("any", "all"))
                 value = array(rng.choice(pool) for _ in range(rng.randint(0, 3)))
                 many = "(%s)" % word

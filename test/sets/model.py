@@ -46,7 +46,7 @@ class Subscription:
         self.ops = []           # (id, op, cause), since the last comparison
         self.error = None       # why it was refused or has ended
         self.changes = 0        # number of changes of policies that had happened at the last comparison
-        self.marks = []         # (position, rows, changes) of some comparisons, to resume from
+        self.marks = []         # (position, rows, changes that were told, all changes) of comparisons, to resume from
 
     def load(self, rows):
         self.rows = None if rows is None else dict(rows)

@@ -139,6 +139,7 @@ class Planner:
         self.tables = [Table(self.rng, i, seed) for i in range(self.rng.choice((1, 1, 2)))]
         self.policies = {}      # table -> [name], those that there may be
         self.uses = set()       # what policies depend on
+        self.memberships = self.rng.random() < 0.35     # a run that is about these
 
     def make(self):
         rng = self.rng
@@ -175,7 +176,7 @@ class Planner:
 
     def policy(self, table, name):
         while True:
-            uses, sql = make_policy(self.rng, self.maker(table), name)
+            uses, sql = make_policy(self.rng, self.maker(table), name, self.memberships)
             if self.options.policies >= 3 or "rows" not in uses and (self.options.policies >= 2 or "now" not in uses):
                 self.uses.update(uses.split())
                 return sql
@@ -268,7 +269,7 @@ class Planner:
     def transaction(self, changes):
         rng = self.rng
         statements = []
-        changes = changes and rng.random() < 0.15
+        changes = changes and rng.random() < (0.4 if self.memberships else 0.15)
         alone = changes and rng.random() < 0.3
         depth = 0
         for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
@@ -292,7 +293,7 @@ class Planner:
         kind = rng.choice(("member", "member", "member", "policy", "policy", "drop", "alter", "enable", "force", "function",
                            "bypass", "role"))
         known = self.policies.get(table.name, [])
-        if kind == "member" or (kind in ("drop", "alter") and not known):
+        if kind == "member" or (self.memberships and rng.random() < 0.7) or (kind in ("drop", "alter") and not known):
             return [member_change(rng).format(s=self.schema)]
         if kind == "function":
             return [function_change(rng).replace("{s}", self.schema)]

@@ -167,6 +167,7 @@ class Player:
         self.violations = []
         self.received = []          # what clients with violations got before the comparison
         self.changes = 0            # of policies and the like, committed
+        self.untold = set()         # tables without an event since the last change
         self.seen = {}              # client -> what it received before the comparison
         self.executed = {}          # id of an event -> operation
         self.comparisons = 0
@@ -280,8 +281,8 @@ class Player:
             if sub.state != "away" or not sub.marks:
                 await self.join(client, sub)
                 continue
-            marks = [mark for mark in sub.marks if self.plan["across"] or mark[2] == sub.changes]
-            position, rows, sub.changes = marks[-1 - min(step["back"], len(marks) - 1)]
+            marks = [mark for mark in sub.marks if self.plan["across"] or mark[3] == sub.marks[-1][3]]
+            position, rows, sub.changes, _ = marks[-1 - min(step["back"], len(marks) - 1)]
             del sub.marks[:]
             sub.rows = None if rows is None else dict(rows)
             sub.last = position_id(position)
@@ -372,6 +373,8 @@ class Player:
                 keys = ", ".join(map(identifier, key))
                 cursor.execute("UPDATE {0}.{1} SET level = level WHERE ({2}) = (SELECT {2} FROM {0}.{1} ORDER BY {2} LIMIT 1)"
                                .format(self.plan["schema"], table, keys))
+                if cursor.rowcount == 0:
+                    self.untold.add(table)
 
     async def pass_fence(self):
         """Wait until the feed has sent everything that is committed."""
@@ -393,6 +396,8 @@ class Player:
         positions = await asyncio.gather(*(client.ping(self.fence_id) for client in here))
         for sub in self.god.subs:
             self.executed.update((number, op) for number, op, _ in sub.ops)
+            if sub.ops:
+                self.untold.discard(sub.spec["table"])
         for client, position in zip(here, positions):
             self.check_texts(client)
             for sub in client.subs:
@@ -456,8 +461,10 @@ class Player:
         self.events += len(sub.ops)
         sub.ops.clear()
         sub.tags.clear()
-        sub.changes = self.changes
-        sub.marks = (sub.marks + [(position, rows if error is None else None, self.changes)])[-ROUNDS - 1:]
+        if sub.spec["table"] not in self.untold:
+            sub.changes = self.changes
+        mark = position, rows if error is None else None, sub.changes, self.changes
+        sub.marks = (sub.marks + [mark])[-ROUNDS - 1:]
 
     def select(self, client, sub):
         """Returns key -> row and the tags of all visible versions, or an error."""

@@ -78,8 +78,10 @@ CONDITIONS = [
 ]
 
 
-def make_condition(rng, maker):
+def make_condition(rng, maker, memberships):
     """Returns (what it depends on, condition with {s} and {t})."""
+    if memberships and rng.random() < 0.7:
+        return rng.choice([each for each in CONDITIONS if each[0] in ("members", "rows")])
     if rng.random() < 0.15:
         return "", maker.condition().replace("{", "{{").replace("}", "}}")
     uses, condition = rng.choice(CONDITIONS)
@@ -90,9 +92,9 @@ def make_condition(rng, maker):
     return uses, condition
 
 
-def make_policy(rng, maker, name):
-    """Returns (what it depends on, CREATE POLICY with {s}, {t} and {table})."""
-    uses, condition = make_condition(rng, maker)
+def make_policy(rng, maker, name, memberships):
+    """memberships: mostly by these. Returns (what it depends on, CREATE POLICY with {s}, {t} and {table})."""
+    uses, condition = make_condition(rng, maker, memberships)
     return uses, "CREATE POLICY %s ON {table} AS %s FOR %s TO %s USING (%s)" % (
         name, "RESTRICTIVE" if rng.random() < 0.2 else "PERMISSIVE", rng.choice(("SELECT", "SELECT", "ALL", "UPDATE")),
         rng.choice(("PUBLIC", "PUBLIC", "PUBLIC", "app", "staff", "app, narrow", "owner")), condition)

@@ -11,7 +11,10 @@ import copy
 import json
 import os
 import sys
+import threading
 import time
+
+import psycopg2
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "faults"))
 
@@ -32,6 +35,31 @@ def play(made, server, log=None):
     run = player.Player(made, server, log)
     asyncio.run(run.play())
     return run
+
+
+class Noise(threading.Thread):
+    """Analyzes the tables all the time, as autovacuum does now and then: others then read the catalogs again."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server = server
+        self.stopping = False
+
+    def run(self):
+        while not self.stopping:
+            try:
+                connection = self.server.connect(options="-c lock_timeout=100 -c client_min_messages=error")
+                with connection.cursor() as cursor:
+                    while not self.stopping:
+                        cursor.execute("SELECT format('ANALYZE %I.%I', relnamespace::regnamespace, relname) FROM pg_class"
+                                       " WHERE relnamespace::regnamespace::text ~ '^s[0-9]' AND relkind IN ('r', 'p')")
+                        for sql, in cursor.fetchall():
+                            time.sleep(0.01)
+                            cursor.execute(sql)
+                        time.sleep(0.01)
+                connection.close()
+            except psycopg2.Error:
+                time.sleep(0.01)    # dropped meanwhile, or the server restarts
 
 
 # ---------------- a smaller plan that fails alike ----------------
@@ -177,7 +205,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--transactions", type=int, default=20)
     parser.add_argument("--bound", type=float, default=1e9, help="begin no run after so many seconds")
-    parser.add_argument("--policies", type=int, default=3, help="0: none, 1: not now(), 2: not of other tables' rows")
+    parser.add_argument("--policies", type=int, default=2, help="0: none, 1: not now(), 2: not of other tables' rows")
     parser.add_argument("--filters", type=int, default=1)
     parser.add_argument("--changes", type=int, default=1, help="of policies, 0: none, 2: also while a client is away")
     parser.add_argument("--replays", type=int, default=1)
@@ -192,6 +220,8 @@ def main():
     counts = collections.Counter()
     bad = []
     server = make_server(options)
+    noise = Noise(server)
+    noise.start()
     try:
         started = time.monotonic()
         for seed in range(options.seed, options.seed + options.seeds):
@@ -200,6 +230,8 @@ def main():
             if not run_seed(seed, options, server, counts):
                 bad.append(seed)
     finally:
+        noise.stopping = True
+        noise.join()
         server.stop()
     show("%d runs with %d comparisons of sets, %d events received, %d resets, %d refusals in %d s" % (
         counts["runs"], counts["comparisons"], counts["events"], counts["resets"], counts["refused"], time.monotonic() - started))
