@@ -17,7 +17,6 @@
 #include <openssl/sha.h>
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -25,10 +24,10 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "ext/base/subtransaction.h"
 #include "ext/access/access.h"
 #include "ext/access/jws.h"
 #include "ext/access/token.h"
@@ -207,11 +206,21 @@ token_to_server(const char *text, int length)
 	return pg_any_to_server(copy, length, PG_UTF8);
 }
 
+typedef struct TokenConversion
+{
+	JsonSlice claims;
+	Identity *identity;
+	char **role;
+} TokenConversion;
+
 /* Texts into the encoding of the database, claims into jsonb. Raises errors where that fails. */
 static void
-token_convert_or_error(JsonSlice claims, Identity *identity, char **role)
+token_convert_or_error(void *arg)
 {
-	char *text = token_to_server(claims.text, claims.length);
+	TokenConversion *conversion = arg;
+	Identity *identity = conversion->identity;
+	char **role = conversion->role;
+	char *text = token_to_server(conversion->claims.text, conversion->claims.length);
 
 	identity->claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	if (identity->subject != NULL)
@@ -242,27 +251,9 @@ token_is_about_data(int sqlerrcode)
 static bool
 token_convert(JsonSlice claims, Identity *identity, char **role, char **refusal)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	TokenConversion conversion = {.claims = claims, .identity = identity, .role = role};
+	ErrorData *error = subtransaction_try(token_convert_or_error, &conversion);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		token_convert_or_error(claims, identity, role);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error == NULL)
 		return true;
 	if (!token_is_about_data(error->sqlerrcode))

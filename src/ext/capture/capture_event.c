@@ -16,13 +16,12 @@
 
 #include "access/detoast.h"
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "ext/base/operation.h"
 #include "ext/base/buffer.h"
+#include "ext/base/subtransaction.h"
 #include "ext/capture/capture.h"
 #include "ext/capture/context.h"
 #include "ext/base/failpoint.h"
@@ -320,6 +319,25 @@ capture_free_text(CaptureText *text)
 	pfree(text->hidden.data);
 }
 
+typedef struct CaptureAttempt
+{
+	CaptureText *text;
+	char op;
+	CaptureRow *old;
+	CaptureRow *new;
+	CaptureDetail detail;
+} CaptureAttempt;
+
+static void
+capture_write_text(void *arg)
+{
+	CaptureAttempt *attempt = arg;
+	CaptureText *text = attempt->text;
+
+	text->head_length = capture_write(&text->buf, &text->hidden, attempt->op, attempt->old,
+									  attempt->new, attempt->detail);
+}
+
 /*
  * Write the text in a subtransaction. Returns false if that raised an error. Errors that must not
  * be caught are raised again: a cancelled statement, a shutdown, and a serialization failure or
@@ -329,27 +347,8 @@ static bool
 capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 				  CaptureDetail detail)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, detail);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	CaptureAttempt attempt = {.text = text, .op = op, .old = old, .new = new, .detail = detail};
+	ErrorData *error = subtransaction_try(capture_write_text, &attempt);
 
 	if (error != NULL)
 	{

@@ -13,7 +13,6 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_operator.h"
@@ -28,9 +27,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
+#include "ext/base/subtransaction.h"
 #include "ext/filter/filter.h"
 
 /* Marks the constants that are values. coerce_type() keeps a constant's location (parse_coerce.c). */
@@ -39,6 +38,7 @@
 typedef struct FilterTyping
 {
 	ParseState *pstate;
+	const FilterNode *filter;
 	Oid relation;
 	const Bitmapset *columns; /* that exist; NULL: all */
 	FilterExpression *result;
@@ -357,10 +357,11 @@ filter_replace_values(Node *node, void *context)
 }
 
 static void
-filter_type(FilterTyping *typing, const FilterNode *filter)
+filter_type(void *arg)
 {
+	FilterTyping *typing = arg;
 	FilterExpression *result = typing->result;
-	Node *condition = filter_type_node(typing, filter);
+	Node *condition = filter_type_node(typing, typing->filter);
 
 	assign_expr_collations(typing->pstate, condition);
 	result->expression = filter_replace_values(condition, result);
@@ -380,32 +381,14 @@ FilterResult
 filter_expression(const FilterNode *filter, Oid relation, const Bitmapset *columns,
 				  FilterExpression **result, char **error)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	FilterTyping typing = {.relation = relation, .columns = columns};
-	ErrorData *volatile caught = NULL;
+	FilterTyping typing = {.filter = filter, .relation = relation, .columns = columns};
+	ErrorData *caught;
 
 	typing.pstate = make_parsestate(NULL);
 	typing.result = palloc0(sizeof(FilterExpression));
 
 	/* Functions of types raise errors for wrong values. */
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		filter_type(&typing, filter);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		caught = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	caught = subtransaction_try(filter_type, &typing);
 
 	if (caught == NULL)
 	{

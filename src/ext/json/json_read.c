@@ -18,7 +18,6 @@
 
 #include "access/htup_details.h"
 #include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -27,10 +26,10 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "ext/base/subtransaction.h"
 #include "ext/json/json_read.h"
 
 /* ---------------- preparing ---------------- */
@@ -118,30 +117,28 @@ json_prepare_reader(JsonReader *reader, Oid type, List **relations)
 
 /* ---------------- input functions ---------------- */
 
+typedef struct JsonInput
+{
+	JsonReader *reader;
+	char *text;
+	Datum *value;
+} JsonInput;
+
+static void
+json_call_input(void *arg)
+{
+	JsonInput *input = arg;
+	JsonReader *reader = input->reader;
+
+	*input->value = InputFunctionCall(&reader->input, input->text, reader->input_argument, -1);
+}
+
 static bool
 json_input_in_subtransaction(JsonReader *reader, char *text, Datum *value)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	JsonInput input = {.reader = reader, .text = text, .value = value};
+	ErrorData *error = subtransaction_try(json_call_input, &input);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		*value = InputFunctionCall(&reader->input, text, reader->input_argument, -1);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error == NULL)
 		return true;
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION ||
