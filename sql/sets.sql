@@ -261,6 +261,71 @@ SELECT * FROM both_ways();
 RESET pg_notifyd.context;
 SELECT remove_all();
 
+-- Ranges. Events are judged with and without the index, while filters come and go.
+CREATE TABLE sets.r (id serial PRIMARY KEY, i int, n numeric, f float8, s text COLLATE "C", d date, z timestamptz, b bit(3));
+GRANT SELECT ON sets.r TO PUBLIC;
+SELECT notify_watch('sets.r');
+-- Numbers below n that look random, and are the same in every run.
+CREATE FUNCTION pick(n int, what text, VARIADIC seed int[]) RETURNS int LANGUAGE sql AS
+	$$SELECT abs(hashtext(what || seed::text) % n)$$;
+CREATE FUNCTION pick_value(name text, VARIADIC seed int[]) RETURNS text LANGUAGE sql AS $$
+	SELECT v[1 + pick(8, name, VARIADIC seed)] FROM (SELECT (CASE name
+		WHEN 'i' THEN '{-2147483648,-3,0,1,2,3,5,8}' WHEN 'n' THEN '{-1.50,0,0.0,1.0,1.00,2.5,1e20,NaN}'
+		WHEN 'f' THEN '{-Infinity,-1.5,-0,0,1.5,2,Infinity,NaN}' WHEN 's' THEN '{"",a,A,b,ab,Z,z,"a b"}'
+		WHEN 'd' THEN '{-infinity,1999-12-31,2024-02-28,2024-02-29,2024-03-01,infinity,NULL,2024-03-02}'
+		WHEN 'z' THEN '{2024-01-01 00:00Z,2024-01-01 01:00+01,2024-02-29 12:00Z,infinity,-infinity,2024-01-02 00:00Z,2024-01-03 00:00Z,NULL}'
+		ELSE '{000,001,010,011,100,101,110,111}' END)::text[] AS v) AS v$$;
+CREATE FUNCTION pick_filter(k int) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(format('%s=%s%s.%s', c, CASE WHEN pick(8, 'not', k, j) = 0 THEN 'not.' END,
+		(ARRAY['gt', 'gte', 'lt', 'lte', 'gte', 'lte', CASE WHEN c = 'b' THEN 'eq' ELSE 'gt' END])[1 + pick(7, 'op', k, j)],
+		coalesce(pick_value(c, k, j), 'infinity')), '&' ORDER BY j)
+	FROM generate_series(0, pick(4, 'n', k)) AS j, substr('infsdzb', 1 + pick(7, 'column', k, j / 3), 1) AS c$$;
+CREATE FUNCTION add_ranges(low int, high int) RETURNS TABLE (filters bigint, errors bigint) LANGUAGE sql AS $$
+	SELECT count(*), count(error) FROM generate_series(low, high) AS k,
+		set_add('r' || k, 'sets_user', NULL, 'sets.r'::regclass,
+			CASE WHEN k % 20 = 0 THEN format('or=(i.lt.%s,n.gt.%s,s.eq.a)', k % 7, k % 4) ELSE pick_filter(k) END) AS s$$;
+CREATE FUNCTION compare_ranges(first bigint, low int, high int) RETURNS TABLE (events bigint, changes bigint) LANGUAGE plpgsql AS $$
+DECLARE
+	names text[] := (SELECT array_agg('r' || k) FROM generate_series(low, high) AS k);
+	each bigint;
+BEGIN
+	events := 0;
+	changes := 0;
+	FOR each IN SELECT id FROM notifyd.log_0 WHERE id > first UNION SELECT id FROM notifyd.log_1 WHERE id > first ORDER BY id LOOP
+		IF (SELECT string_agg(j::text, ' ' ORDER BY j) FROM set_judge(each) AS j) IS DISTINCT FROM
+			(SELECT string_agg(j::text, ' ' ORDER BY j) FROM set_judge(each, names) AS j WHERE j.change <> 'nothing') THEN
+			RAISE EXCEPTION 'the index finds other sets for event %', each;
+		END IF;
+		events := events + 1;
+		changes := changes + (SELECT count(*) FROM set_judge(each));
+	END LOOP;
+	RETURN NEXT;
+END
+$$;
+SELECT pick_filter(k) FROM generate_series(1, 3) AS k;
+SELECT last_event() AS before \gset
+INSERT INTO sets.r (i, n, f, s, d, z, b) SELECT pick_value('i', k)::int, pick_value('n', k)::numeric, pick_value('f', k)::float8,
+	pick_value('s', k), pick_value('d', k)::date, pick_value('z', k)::timestamptz, pick_value('b', k)::bit(3) FROM generate_series(1, 60) AS k;
+UPDATE sets.r SET i = pick_value('i', id + 1)::int, n = pick_value('n', id + 1)::numeric, s = pick_value('s', id + 1),
+	d = pick_value('d', id + 1)::date WHERE id % 3 = 0;
+UPDATE sets.r SET i = NULL, f = pick_value('f', id + 1)::float8, b = NULL WHERE id % 3 = 1;
+DELETE FROM sets.r WHERE id % 2 = 0;
+SELECT * FROM add_ranges(1, 300);
+SELECT * FROM compare_ranges(:before, 1, 300);
+SELECT count(set_remove('r' || k)) FROM generate_series(1, 150) AS k;
+SELECT * FROM compare_ranges(:before, 151, 300);
+SELECT * FROM add_ranges(301, 400);
+SELECT * FROM compare_ranges(:before, 151, 400);
+SELECT count(set_remove('r' || k)) FROM generate_series(151, 400) AS k;
+-- Values of another type than the column's, and functions that might fail.
+ALTER TABLE sets.r ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON sets.r USING (auth.uid()::bigint <= i AND i < (auth.uid() + 3)::smallint AND d >= '2024-02-28 12:00'::timestamp);
+SELECT s.condition FROM generate_series(1, 2) AS k, set_add('r' || k, 'sets_user', format('{"sub": %s}', k), 'sets.r'::regclass, NULL) AS s;
+SELECT count(s.condition) FROM generate_series(3, 10) AS k, set_add('r' || k, 'sets_user', format('{"sub": %s}', k - 5), 'sets.r'::regclass, NULL) AS s;
+SELECT * FROM compare_ranges(:before, 1, 10);
+SELECT count(set_remove('r' || k)) FROM generate_series(1, 10) AS k;
+DROP TABLE sets.r;
+
 -- A binding is not used for a table that has changed under it.
 SELECT name, condition FROM add_all('owner = auth.uid() OR tenant_id = 1');
 ALTER POLICY p ON sets.t USING (true);

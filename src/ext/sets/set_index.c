@@ -3,46 +3,23 @@
  * set_index.c
  *	  Finds the bindings that an event may concern.
  *
- * Each relation has an index of its bindings. A key of a binding is a path, an expression of the row
- * such as a column, and the hash of a value: only rows whose path has that value can be in the set. A
- * binding whose rule is
- *
- *	  path = value			has one key,
- *	  path = ANY (array)	a key for each element,
- *	  a OR b				the keys of both,
- *	  a AND b				the keys of one of them: of the one with fewer keys and fewer other
- *							bindings that have the same keys.
- *
- * A binding without such a limit is in a list, and is found for each event. An event looks up the
- * values of each path in its old and its new row. What is found has the right hash only, so it is
- * always evaluated.
- *
- * A path is evaluated for rows that a policy may hide, and without a guard. So it consists of columns,
- * and of functions of PostgreSQL's own that cannot fail; and so do the hash functions.
+ * Each relation has an index of its bindings, by their keys (set_keys.c). A binding without keys is in
+ * a list, and is found for each event. An event looks up the values of each path in its old and its
+ * new row: in a hash table, or in the path's tree of ranges. What is found has the right hash only, or
+ * is at the bound of a range, so it is always evaluated.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
-#include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "utils/array.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "ext/sets/event_rows.h"
-#include "ext/sets/sets_internal.h"
-
-/* A binding with more keys goes into the list. */
-#define INDEX_MOST_KEYS 4096
-
-#define INDEX_NO_PATH (-1)
+#include "ext/sets/set_keys.h"
 
 /* Bindings with the same key. */
 typedef struct IndexEntry
@@ -64,21 +41,7 @@ typedef struct IndexEntry
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* An expression of the row that bindings have keys for. */
-typedef struct IndexPath
-{
-	Expr *expression; /* NULL: not in use */
-	Oid function;     /* that hashes it */
-	Oid collation;
-	int nkeys;
-	MemoryContext context;
-	ExprState *state;
-	FmgrInfo hash;
-	List *vars;
-	Bitmapset *columns; /* of these; NULL: context or payload */
-} IndexPath;
-
-typedef struct SetIndex
+struct SetIndex
 {
 	Oid relation; /* the key */
 	int npaths;
@@ -94,85 +57,11 @@ typedef struct SetIndex
 	SetBinding **found;
 	int nfound;
 	int allocated;
-} SetIndex;
+};
 
 static HTAB *index_all = NULL;
 
-/* ---------------- the keys that a binding could have ---------------- */
-
-/* Keys in the current memory context. They only limit the rows if limited is set. */
-typedef struct IndexKeys
-{
-	bool limited;
-	int n;
-	double cost;
-	SetKey *keys;
-} IndexKeys;
-
-typedef struct IndexWalk
-{
-	SetIndex *index;
-	const SetBinding *binding;
-} IndexWalk;
-
-static const IndexKeys index_unlimited = {.limited = false};
-static const IndexKeys index_nothing = {.limited = true};
-
-static Node *
-index_strip(Node *node)
-{
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return node;
-}
-
-/* Whether an expression can be a path: columns, and members of JSON values. */
-static bool
-index_is_path(Node *node)
-{
-	Oid function;
-	List *args;
-
-	node = index_strip(node);
-	if (IsA(node, Var))
-		return ((Var *) node)->varattno != 0;
-	if (IsA(node, OpExpr))
-	{
-		function = ((OpExpr *) node)->opfuncid;
-		args = ((OpExpr *) node)->args;
-	}
-	else if (IsA(node, FuncExpr))
-	{
-		function = ((FuncExpr *) node)->funcid;
-		args = ((FuncExpr *) node)->args;
-	}
-	else
-		return false;
-	if (function != F_JSONB_OBJECT_FIELD && function != F_JSONB_OBJECT_FIELD_TEXT &&
-		function != F_JSONB_ARRAY_ELEMENT && function != F_JSONB_ARRAY_ELEMENT_TEXT)
-		return false;
-	return index_is_path(linitial(args)) && IsA(lsecond(args), Const);
-}
-
-/* A constant, or a parameter with the binding's value. */
-static bool
-index_value(const SetBinding *binding, Node *node, Datum *value, bool *isnull)
-{
-	node = index_strip(node);
-	if (IsA(node, Const))
-	{
-		*value = ((Const *) node)->constvalue;
-		*isnull = ((Const *) node)->constisnull;
-		return true;
-	}
-	if (IsA(node, Param) && ((Param *) node)->paramid <= binding->rule->nparams)
-	{
-		*value = binding->values[((Param *) node)->paramid - 1];
-		*isnull = BINDING_NULLS(binding)[((Param *) node)->paramid - 1];
-		return true;
-	}
-	return false;
-}
+/* ---------------- paths ---------------- */
 
 static void
 index_set_columns(IndexPath *path)
@@ -191,9 +80,8 @@ index_set_columns(IndexPath *path)
 	}
 }
 
-/* The path with this expression and hash function, a new one if need be. */
-static int
-index_path(SetIndex *index, Expr *expression, Oid function, Oid collation)
+int
+index_path(SetIndex *index, Expr *expression, Oid function, Oid bounds, Oid collation)
 {
 	IndexPath *path = NULL;
 	MemoryContext old;
@@ -225,200 +113,35 @@ index_path(SetIndex *index, Expr *expression, Oid function, Oid collation)
 	/* Not of the rule's own: expression_tree_mutator() does not copy what constants point to. */
 	path->state =
 		ExecInitExpr(rule_row_expression((Node *) path->expression, index->params, 0), NULL);
-	fmgr_info_cxt(function, &path->hash, path->context);
+	path->has_ranges = OidIsValid(bounds);
+	if (path->has_ranges)
+		range_tree_init(&path->ranges, bounds, function, collation);
+	else
+		fmgr_info_cxt(function, &path->hash, path->context);
 	index_set_columns(path);
 	MemoryContextSwitchTo(old);
 	return path - index->paths;
 }
 
-/* A path that changes has to look its values up again, so paths are part of the hash. */
-static uint32
+uint32
 index_hash(int path, FmgrInfo *function, Oid collation, Datum value)
 {
 	return hash_combine(murmurhash32(path + 1),
 						DatumGetUInt32(FunctionCall1Coll(function, collation, value)));
 }
 
-static IndexKeys
-index_one_key(const IndexWalk *walk, int path, FmgrInfo *function, Datum value, bool constant)
+IndexPath *
+index_path_at(SetIndex *index, int path)
 {
-	IndexKeys keys = {.limited = true, .n = 1, .keys = palloc0(sizeof(SetKey))};
-	IndexEntry *entry;
-
-	keys.keys->path = path;
-	keys.keys->hash = index_hash(path, function, walk->index->paths[path].collation, value);
-	entry = index_table_lookup(walk->index->keys, keys.keys->hash);
-
-	/* Other bindings will have a constant of the rule, too. */
-	keys.cost = 1 + (entry != NULL ? entry->n : 0) + (constant ? 1000000 : 0);
-	return keys;
+	return &index->paths[path];
 }
 
-/* What hashes the two sides of an equality operator, if that cannot fail. */
-static bool
-index_hash_functions(Oid operator, Oid * left, Oid *right)
+int
+index_count(const SetIndex *index, uint32 hash)
 {
-	return get_op_hash_functions(operator, left, right) && *left < FirstNormalObjectId &&
-		   *right < FirstNormalObjectId && op_strict(operator);
-}
+	IndexEntry *entry = index_table_lookup(index->keys, hash);
 
-static IndexKeys
-index_equality(const IndexWalk *walk, OpExpr *operator)
-{
-	Node *left = linitial(operator->args);
-	Node *right = lsecond(operator->args);
-	Oid left_hash;
-	Oid right_hash;
-	FmgrInfo function;
-	Datum value;
-	bool isnull;
-	int path;
-
-	if (!index_hash_functions(operator->opno, &left_hash, &right_hash))
-		return index_unlimited;
-	if (!index_is_path(left))
-	{
-		Node *node = left;
-		Oid hash = left_hash;
-
-		left = right;
-		right = node;
-		left_hash = right_hash;
-		right_hash = hash;
-	}
-	if (!index_is_path(left) || !index_value(walk->binding, right, &value, &isnull))
-		return index_unlimited;
-	if (isnull)
-		return index_nothing;
-	path = index_path(walk->index, (Expr *) left, left_hash, operator->inputcollid);
-	fmgr_info(right_hash, &function);
-	return index_one_key(walk, path, &function, value, IsA(index_strip(right), Const));
-}
-
-static IndexKeys
-index_any(const IndexWalk *walk, ScalarArrayOpExpr *any)
-{
-	Node *left = linitial(any->args);
-	Oid left_hash;
-	Oid right_hash;
-	FmgrInfo function;
-	IndexKeys keys = index_nothing;
-	ArrayType *array;
-	Datum *elements;
-	bool *nulls;
-	int16 typlen;
-	bool typbyval;
-	char typalign;
-	Datum value;
-	bool isnull;
-	int path;
-	int n;
-
-	if (!any->useOr || !index_is_path(left) ||
-		!index_hash_functions(any->opno, &left_hash, &right_hash) ||
-		!index_value(walk->binding, lsecond(any->args), &value, &isnull))
-		return index_unlimited;
-	if (isnull)
-		return index_nothing;
-	array = DatumGetArrayTypeP(value);
-	get_typlenbyvalalign(ARR_ELEMTYPE(array), &typlen, &typbyval, &typalign);
-	deconstruct_array(array, ARR_ELEMTYPE(array), typlen, typbyval, typalign, &elements, &nulls,
-					  &n);
-	if (n > INDEX_MOST_KEYS)
-		return index_unlimited;
-	path = index_path(walk->index, (Expr *) left, left_hash, any->inputcollid);
-	fmgr_info(right_hash, &function);
-	keys.keys = palloc0(Max(n, 1) * sizeof(SetKey));
-	for (int i = 0; i < n; i++)
-	{
-		IndexKeys one;
-
-		if (nulls[i])
-			continue;
-		one = index_one_key(walk, path, &function, elements[i], IsA(lsecond(any->args), Const));
-		keys.keys[keys.n++] = *one.keys;
-		keys.cost += one.cost;
-	}
-	return keys;
-}
-
-static IndexKeys
-index_boolean(const IndexWalk *walk, Node *column, bool value)
-{
-	int path = index_path(walk->index, (Expr *) column, F_HASHCHAR, InvalidOid);
-
-	return index_one_key(walk, path, &walk->index->paths[path].hash, BoolGetDatum(value), true);
-}
-
-static IndexKeys index_walk(const IndexWalk *walk, Node *node);
-
-static IndexKeys
-index_and(const IndexWalk *walk, List *args)
-{
-	IndexKeys best = index_unlimited;
-	ListCell *cell;
-
-	foreach (cell, args)
-	{
-		IndexKeys keys = index_walk(walk, lfirst(cell));
-
-		if (keys.limited && (!best.limited || keys.cost < best.cost))
-			best = keys;
-	}
-	return best;
-}
-
-static IndexKeys
-index_or(const IndexWalk *walk, List *args)
-{
-	IndexKeys all = index_nothing;
-	ListCell *cell;
-
-	foreach (cell, args)
-	{
-		IndexKeys keys = index_walk(walk, lfirst(cell));
-		SetKey *both;
-
-		if (!keys.limited || all.n + keys.n > INDEX_MOST_KEYS)
-			return index_unlimited;
-		both = palloc0((all.n + keys.n + 1) * sizeof(SetKey));
-		if (all.n > 0)
-			memcpy(both, all.keys, all.n * sizeof(SetKey));
-		if (keys.n > 0)
-			memcpy(both + all.n, keys.keys, keys.n * sizeof(SetKey));
-		all.keys = both;
-		all.n += keys.n;
-		all.cost += keys.cost;
-	}
-	return all;
-}
-
-static IndexKeys
-index_walk(const IndexWalk *walk, Node *node)
-{
-	Datum value;
-	bool isnull;
-
-	if (index_value(walk->binding, node, &value, &isnull))
-		return isnull || !DatumGetBool(value) ? index_nothing : index_unlimited;
-	if (IsA(node, BoolExpr))
-	{
-		BoolExpr *expression = (BoolExpr *) node;
-
-		if (expression->boolop == AND_EXPR)
-			return index_and(walk, expression->args);
-		if (expression->boolop == OR_EXPR)
-			return index_or(walk, expression->args);
-		if (IsA(linitial(expression->args), Var))
-			return index_boolean(walk, linitial(expression->args), false);
-	}
-	if (IsA(node, Var))
-		return index_boolean(walk, node, true);
-	if (IsA(node, OpExpr) && list_length(((OpExpr *) node)->args) == 2)
-		return index_equality(walk, (OpExpr *) node);
-	if (IsA(node, ScalarArrayOpExpr))
-		return index_any(walk, (ScalarArrayOpExpr *) node);
-	return index_unlimited;
+	return entry != NULL ? entry->n : 0;
 }
 
 /* ---------------- adding and removing ---------------- */
@@ -467,10 +190,27 @@ index_find(Oid relation)
 }
 
 static void
+index_link_range(IndexPath *path, SetKey *key)
+{
+	IndexRange *range = MemoryContextAlloc(path->context, sizeof(IndexRange));
+
+	*range = *key->range;
+	range->key = key;
+	key->range = range;
+	range_tree_insert(&path->ranges, &range->node);
+	path->nkeys++;
+}
+
+static void
 index_link(SetIndex *index, SetKey *key)
 {
 	SetKey **first = &index->unlimited;
 
+	if (key->range != NULL)
+	{
+		index_link_range(&index->paths[key->path], key);
+		return;
+	}
 	if (key->path != INDEX_NO_PATH)
 	{
 		bool found;
@@ -501,10 +241,24 @@ index_drop_path(IndexPath *path)
 }
 
 static void
+index_unlink_range(IndexPath *path, SetKey *key)
+{
+	range_tree_remove(&path->ranges, &key->range->node);
+	pfree(key->range);
+	if (--path->nkeys == 0)
+		index_drop_path(path);
+}
+
+static void
 index_unlink(SetIndex *index, SetKey *key)
 {
 	IndexEntry *entry = NULL;
 
+	if (key->range != NULL)
+	{
+		index_unlink_range(&index->paths[key->path], key);
+		return;
+	}
 	if (key->path != INDEX_NO_PATH)
 	{
 		entry = index_table_lookup(index->keys, key->hash);
@@ -544,8 +298,7 @@ set_index_add(SetBinding *binding)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd keys", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	IndexWalk walk = {.index = index, .binding = binding};
-	IndexKeys keys = index_and(&walk, binding->rule->quals);
+	IndexKeys keys = index_keys(index, binding);
 	SetKey none = {.path = INDEX_NO_PATH};
 
 	Assert(binding->keys == NULL);
@@ -616,6 +369,12 @@ index_note(SetIndex *index, SetBinding *binding, uint32 mark)
 	binding->marks |= mark;
 }
 
+static void
+index_note_range(RangeNode *node, void *index)
+{
+	index_note(index, ((IndexRange *) node)->key->binding, 0);
+}
+
 /* Look up the value that a path has in a row, unless it is the value with the hash *last. */
 static void
 index_look_up(SetIndex *index, int number, TupleTableSlot *slot, bool *looked, uint32 *last)
@@ -630,6 +389,11 @@ index_look_up(SetIndex *index, int number, TupleTableSlot *slot, bool *looked, u
 	value = ExecEvalExprSwitchContext(path->state, index->econtext, &isnull);
 	if (isnull)
 		return;
+	if (path->has_ranges)
+	{
+		range_tree_search(&path->ranges, &value, index_note_range, index);
+		return;
+	}
 	hash = index_hash(number, &path->hash, path->collation, value);
 	if (*looked && hash == *last)
 		return;
@@ -640,6 +404,12 @@ index_look_up(SetIndex *index, int number, TupleTableSlot *slot, bool *looked, u
 		index_note(index, key->binding, 0);
 }
 
+static void
+index_note_unknown_range(RangeNode *node, void *index)
+{
+	index_note(index, ((IndexRange *) node)->key->binding, SET_MARK_UNKNOWN);
+}
+
 /* The event lacks a value of a path: what has keys for it cannot be found. */
 static void
 index_note_unknown(SetIndex *index, int number)
@@ -647,6 +417,11 @@ index_note_unknown(SetIndex *index, int number)
 	index_table_iterator iterator;
 	IndexEntry *entry;
 
+	if (index->paths[number].has_ranges)
+	{
+		range_tree_search(&index->paths[number].ranges, NULL, index_note_unknown_range, index);
+		return;
+	}
 	index_table_start_iterate(index->keys, &iterator);
 	while ((entry = index_table_iterate(index->keys, &iterator)) != NULL)
 	{

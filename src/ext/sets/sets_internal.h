@@ -177,6 +177,7 @@ typedef struct SetKey
 	struct SetKey *prev;
 	uint32 hash; /* of path and value */
 	int path;
+	struct IndexRange *range; /* instead of the hash and the list; NULL: none */
 } SetKey;
 
 /* What has been found out about a binding and an event. */
