@@ -326,6 +326,17 @@ SELECT * FROM compare_ranges(:before, 1, 10);
 SELECT count(set_remove('r' || k)) FROM generate_series(1, 10) AS k;
 DROP TABLE sets.r;
 
+-- Arrays whose elements have no hash function.
+CREATE TABLE sets.h (id int PRIMARY KEY, b bit(3)[], m money[], n int[]);
+GRANT SELECT ON sets.h TO PUBLIC;
+SELECT notify_watch('sets.h');
+SELECT name, s.* FROM (VALUES ('seven', 'b=eq.{101}'), ('eight', 'm=eq.{1}'), ('none', 'n=eq.{1}')) AS f (name, filter),
+	set_add(name, 'sets_user', NULL, 'sets.h'::regclass, filter) AS s;
+INSERT INTO sets.h VALUES (1, '{101}', '{2}', '{1}');
+SELECT * FROM both_ways();
+SELECT remove_all();
+DROP TABLE sets.h;
+
 -- A binding is not used for a table that has changed under it.
 SELECT name, condition FROM add_all('owner = auth.uid() OR tenant_id = 1');
 ALTER POLICY p ON sets.t USING (true);

@@ -121,12 +121,28 @@ index_one_key(const IndexWalk *walk, int path, FmgrInfo *function, Datum value, 
 	return keys;
 }
 
-/* What hashes the two sides of an equality operator, if that cannot fail. */
+/*
+ * Whether values of a type can be hashed, by functions of PostgreSQL's own alone. Arrays, ranges and
+ * composites are hashed by the functions of what they consist of.
+ */
 static bool
-index_hash_functions(Oid opno, Oid *left, Oid *right)
+index_can_hash(Oid type)
+{
+	Oid element = get_base_element_type(type);
+
+	if (OidIsValid(element) && !index_can_hash(element))
+		return false;
+	type = getBaseType(type);
+	return OidIsValid(lookup_type_cache(type, TYPECACHE_HASH_PROC)->hash_proc) &&
+		   (type < FirstNormalObjectId || OidIsValid(element) || type_is_enum(type));
+}
+
+/* What hashes a path and the other side of an equality operator, if that cannot fail. */
+static bool
+index_hash_functions(Oid opno, Node *path, Oid *left, Oid *right)
 {
 	return get_op_hash_functions(opno, left, right) && *left < FirstNormalObjectId &&
-		   *right < FirstNormalObjectId && op_strict(opno);
+		   *right < FirstNormalObjectId && op_strict(opno) && index_can_hash(exprType(path));
 }
 
 /*
@@ -172,7 +188,7 @@ index_equality(const IndexWalk *walk, OpExpr *test)
 	int path;
 	Oid opno = index_split(walk, test, &expression, &value, &isnull);
 
-	if (!OidIsValid(opno) || !index_hash_functions(opno, &left_hash, &right_hash))
+	if (!OidIsValid(opno) || !index_hash_functions(opno, expression, &left_hash, &right_hash))
 		return index_unlimited;
 	if (isnull)
 		return index_nothing;
@@ -201,7 +217,7 @@ index_any(const IndexWalk *walk, ScalarArrayOpExpr *any)
 	int n;
 
 	if (!any->useOr || !index_is_path(left) ||
-		!index_hash_functions(any->opno, &left_hash, &right_hash) ||
+		!index_hash_functions(any->opno, left, &left_hash, &right_hash) ||
 		!index_value(walk->binding, lsecond(any->args), &value, &isnull))
 		return index_unlimited;
 	if (isnull)
