@@ -97,6 +97,12 @@ fake_take(Fake *fake, size_t room)
 }
 
 void
+fake_end(Fake *fake)
+{
+	fake->base.events->ended(fake->base.owner);
+}
+
+void
 fake_lose(Fake *fake)
 {
 	void *owner = fake->base.owner;

@@ -9,7 +9,7 @@
 typedef struct Fake
 {
 	Transport base;
-	char sent[4096]; /* a C string */
+	char sent[16384]; /* a C string */
 	size_t sent_len;
 	size_t room;
 	bool broken; /* writing and keep() fail */
@@ -24,10 +24,12 @@ typedef struct Fake
 extern void fake_init(Fake *fake, uint8_t address);
 
 /*
- * Deliver these bytes to the owner; let it write room more bytes; report the end of the connection.
+ * Deliver these bytes to the owner; let it write room more bytes; report that the peer sends nothing
+ * more; report the end of the connection.
  */
 extern void fake_receive(Fake *fake, const char *data, size_t len);
 extern void fake_take(Fake *fake, size_t room);
+extern void fake_end(Fake *fake);
 extern void fake_lose(Fake *fake);
 
 #endif /* FAKE_H */

@@ -98,9 +98,22 @@ address_add_pending(Addresses *addresses, Pending *pending, const struct sockadd
 		RB_INSERT(AddressTree, &addresses->all, address);
 		TAILQ_INSERT_TAIL(&addresses->levels[0], address, in_level);
 	}
+	address_pend(addresses, pending, address);
+}
+
+void
+address_pend(Addresses *addresses, Pending *pending, Address *address)
+{
 	pending->address = address;
 	TAILQ_INSERT_TAIL(&address->pending, pending, in_address);
 	address_move(addresses, address, 1);
+}
+
+void
+address_renew_pending(Pending *pending)
+{
+	TAILQ_REMOVE(&pending->address->pending, pending, in_address);
+	TAILQ_INSERT_TAIL(&pending->address->pending, pending, in_address);
 }
 
 void

@@ -6,9 +6,10 @@
  * An IPv4 address counts as one. Of an IPv6 address only the first 64 bits count: that is the
  * smallest network, and its user has all of its addresses.
  *
- * A pending connection is not a client yet. If there are too many, the address with most of them
- * loses its oldest one. So a client that opens thousands keeps out only others with the same
- * address.
+ * A pending connection is not a client: it sends a request, or its last one was answered and it is
+ * kept alive for the next. If there are too many, the address with most of them loses the one that
+ * has begun no request for longest, so idle ones go first. A client that opens thousands therefore
+ * keeps out only others with the same address.
  *
  * This module has no socket, loop or clock.
  *
@@ -32,10 +33,11 @@ typedef struct Address
 {
 	RB_ENTRY(Address) in_all;
 	TAILQ_ENTRY(Address) in_level;
-	TAILQ_HEAD(, Pending) pending; /* oldest first */
+	TAILQ_HEAD(, Pending) pending; /* in the order of their last requests */
 	uint8_t key[ADDRESS_SIZE];
 	uint32_t npending;
 	uint32_t nclients;
+	size_t memory; /* bytes that the HTTP server holds for its connections */
 } Address;
 
 /* The part of a pending connection that is used here. */
@@ -62,11 +64,17 @@ extern void addresses_init(Addresses *addresses);
 extern void
 address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from);
 
+/* The same for a connection of an address that has clients or pending connections. */
+extern void address_pend(Addresses *addresses, Pending *pending, Address *address);
+
+/* The pending connection begins another request, as if it had just been added. */
+extern void address_renew_pending(Pending *pending);
+
 /* The connection is not pending any more. */
 extern void address_remove_pending(Addresses *addresses, Pending *pending);
 
 /*
- * Return the oldest pending connection of the address with most of them; among several, of the one
+ * Return the first pending connection of the address with most of them; among several, of the one
  * that has had that many for longest. Returns NULL if there are none.
  */
 extern Pending *address_first_to_lose(const Addresses *addresses);

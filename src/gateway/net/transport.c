@@ -26,20 +26,29 @@ transport_abandon(Transport *transport)
 	transport->functions->drop(transport);
 }
 
+/* Keep data that the transport has not accepted. */
+static void
+transport_rest_add(TransportRest *rest, const uint8_t *data, size_t len)
+{
+	if (rest->data == NULL)
+		rest->len = rest->done = 0;
+	rest->data = memory_resize(rest->data, rest->len + len);
+	memcpy(rest->data + rest->len, data, len);
+	rest->len += len;
+}
+
 bool
 transport_send(Transport *transport, TransportRest *rest, const uint8_t *data, size_t len)
 {
-	size_t taken;
+	size_t taken = 0;
 
-	if (!transport->functions->write(transport, data, len, &taken))
+	if (rest->data == NULL && !transport->functions->write(transport, data, len, &taken))
 		return false;
 	if (taken == len)
 		return true;
-	rest->len = len - taken;
-	rest->done = 0;
-	rest->data = memory_new(rest->len);
-	memcpy(rest->data, data + taken, rest->len);
-	transport->functions->wake(transport);
+	if (rest->data == NULL)
+		transport->functions->wake(transport);
+	transport_rest_add(rest, data + taken, len - taken);
 	return true;
 }
 

@@ -31,6 +31,11 @@ typedef struct TransportEvents
 	/* The transport accepts more data, after wake(). */
 	void (*writable)(void *owner);
 	/*
+	 * The peer will send nothing more. It may have closed the connection, or only its own side of
+	 * it and still read what is written. NULL: closed() is called instead.
+	 */
+	void (*ended)(void *owner);
+	/*
 	 * The peer has closed the connection, it is broken, or drop() was called. The transport becomes
 	 * invalid.
 	 */
@@ -85,7 +90,7 @@ typedef struct TransportRest
 } TransportRest;
 
 /*
- * transport_send() sends data, and keeps what is not accepted in rest, which must be empty. When
+ * transport_send() sends data, after what is in rest, and keeps what is not accepted there. When
  * writable() is called, the owner calls transport_flush(). Both return false if the connection is
  * broken.
  */

@@ -23,7 +23,8 @@ typedef struct PollTransport
 	Transport base;
 	uv_poll_t poll;
 	int fd;     /* -1: closed or passed on */
-	int wanted; /* UV_READABLE, UV_WRITABLE */
+	int wanted; /* UV_READABLE, UV_WRITABLE; UV_PRIORITIZED after the end: only errors */
+	bool ended; /* the peer has sent its end */
 	struct sockaddr_storage peer;
 } PollTransport;
 
@@ -95,6 +96,8 @@ transport_poll_pause(Transport *transport, bool pause)
 {
 	PollTransport *poll = (PollTransport *) transport;
 
+	if (poll->ended)
+		return;
 	transport_poll_watch(poll, pause ? poll->wanted & ~UV_READABLE : poll->wanted | UV_READABLE);
 }
 
@@ -131,6 +134,37 @@ transport_poll_keep(Transport *transport)
 	return fd >= 0 ? transport_lws_adopt(fd) : NULL;
 }
 
+/*
+ * The peer has sent its end. Whether it still reads is only known after writing to it: then a peer
+ * that has closed the connection resets it. epoll reports that always, but libuv only if it watches
+ * something. Urgent data is what can't come any more.
+ */
+static void
+transport_poll_end(PollTransport *poll)
+{
+	if (poll->base.owner == NULL || poll->base.events->ended == NULL)
+	{
+		transport_poll_drop(&poll->base);
+		return;
+	}
+	poll->ended = true;
+	transport_poll_watch(poll, (poll->wanted & ~UV_READABLE) | UV_PRIORITIZED);
+	if (poll->fd >= 0)
+		poll->base.events->ended(poll->base.owner);
+}
+
+/* The socket is ready for nothing that is watched: it is broken, or not worth watching. */
+static void
+transport_poll_check(PollTransport *transport)
+{
+	struct pollfd socket = {.fd = transport->fd};
+
+	if (poll(&socket, 1, 0) > 0)
+		transport_poll_drop(&transport->base);
+	else
+		transport_poll_watch(transport, transport->wanted & ~UV_PRIORITIZED);
+}
+
 static void
 transport_poll_read(PollTransport *poll)
 {
@@ -139,8 +173,10 @@ transport_poll_read(PollTransport *poll)
 
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;
-	if (n <= 0)
+	if (n < 0)
 		transport_poll_drop(&poll->base);
+	else if (n == 0)
+		transport_poll_end(poll);
 	else if (poll->base.owner != NULL)
 		poll->base.events->received(poll->base.owner, buf, (size_t) n);
 }
@@ -163,6 +199,8 @@ transport_poll_on_event(uv_poll_t *handle, int status, int events)
 	}
 	if ((events & UV_READABLE) != 0 && poll->fd >= 0 && (poll->wanted & UV_READABLE) != 0)
 		transport_poll_read(poll);
+	if ((events & UV_PRIORITIZED) != 0 && poll->fd >= 0)
+		transport_poll_check(poll);
 }
 
 static const TransportFunctions transport_poll_functions = {
