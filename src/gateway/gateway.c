@@ -279,6 +279,7 @@ gateway_divide_descriptors(void)
 	left = limit.rlim_cur > 2 * GATEWAY_OWN_DESCRIPTORS ? limit.rlim_cur - GATEWAY_OWN_DESCRIPTORS
 														: GATEWAY_OWN_DESCRIPTORS;
 	links = left / 4 < GATEWAY_LINKS ? left / 4 : GATEWAY_LINKS;
+	gateway.http.max_memory = HTTP_MAX_MEMORY;
 	gateway.http.max_pending =
 		(uint32_t) (left / 4 < HTTP_MAX_PENDING ? left / 4 : HTTP_MAX_PENDING);
 	gateway.room = (uint32_t) (left - links) - gateway.http.max_pending;

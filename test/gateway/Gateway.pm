@@ -267,7 +267,8 @@ sub request
 	return $self->answer($socket);
 }
 
-# All that comes until the end of the connection, or of the head of an accepted handshake.
+# All that comes until the end of the connection, of an answer that keeps it alive, or of the head of an
+# accepted handshake.
 sub answer
 {
 	my ($self, $socket) = @_;
@@ -278,6 +279,7 @@ sub answer
 	{
 		my $n = sysread $socket, $answer, 65536, length $answer;
 		return $answer if !$n || $answer =~ m{^HTTP/1\.1 101 .*\r\n\r\n}s;
+		return $answer if $answer =~ m{^HTTP/1\.1 .*\r\nContent-Length: (\d+)\r\nConnection: keep-alive\r\n.*?\r\n\r\n(.*)}s && length $2 >= $1;
 	}
 	die "the connection was not ended in time; got: $answer";
 }

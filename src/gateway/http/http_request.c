@@ -20,11 +20,18 @@ const char *const http_method_names[HTTP_METHODS] = {
 
 /* Headers that may be given only once. */
 static const char *const http_single[] = {
-	"host", "origin", "upgrade", "sec-websocket-key", "sec-websocket-version", "content-length",
+	"host",
+	"origin",
+	"upgrade",
+	"sec-websocket-key",
+	"sec-websocket-version",
+	"content-length",
+	"transfer-encoding",
+	"content-type",
+	"expect",
 };
 
-/* Return true for a character of a token (RFC 9110, 5.6.2). */
-static bool
+bool
 http_token_char(char c)
 {
 	if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
@@ -195,7 +202,11 @@ http_header_value(const HttpHeader *header, HttpRequest *request)
 			http_request_header(request, http_single[i]).data != NULL)
 			return "repeated header";
 	if (text_equal_nocase(header->name.data, header->name.len, "transfer-encoding"))
+	{
 		request->chunked = true;
+		if (!text_equal_nocase(header->value.data, header->value.len, "chunked"))
+			return "Transfer-Encoding must be \"chunked\"";
+	}
 	else if (text_equal_nocase(header->name.data, header->name.len, "content-length") &&
 			 !http_content_length(header->value, &request->content_length))
 		return "malformed Content-Length";
@@ -239,6 +250,20 @@ http_request_parse(char *buf, size_t size, HttpRequest *request)
 		(!request->http11 || http_request_header(request, "content-length").data != NULL))
 		return "Transfer-Encoding is not possible here";
 	return error;
+}
+
+bool
+http_request_has_body(const HttpRequest *request)
+{
+	return request->chunked || request->content_length > 0;
+}
+
+bool
+http_request_keep_alive(const HttpRequest *request)
+{
+	if (http_request_header_has(request, "connection", "close", true))
+		return false;
+	return request->http11 || http_request_header_has(request, "connection", "keep-alive", true);
 }
 
 bool

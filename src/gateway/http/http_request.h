@@ -66,7 +66,7 @@ typedef struct HttpRequest
 	unsigned method; /* HttpMethod; 0: another method */
 	bool http11;     /* HTTP/1.1; otherwise 1.0 */
 	bool chunked;    /* has a Transfer-Encoding, so the length of the body is unknown */
-	HttpSlice path;  /* not decoded, with the leading slash */
+	HttpSlice path;  /* the whole path, not decoded, with the leading slash */
 	HttpSlice captures
 		[HTTP_MAX_CAPTURES]; /* decoded: the segments that match the *s of the route's path */
 	uint64_t content_length;
@@ -97,6 +97,18 @@ extern HttpScan http_request_scan(const char *buf, size_t len, size_t *scanned, 
  */
 extern const char *http_request_parse(char *buf, size_t size, HttpRequest *request)
 	__attribute__((warn_unused_result));
+
+/* Return true if a body follows the head. */
+extern bool http_request_has_body(const HttpRequest *request);
+
+/*
+ * Return true if the client wants to use the connection for further requests (RFC 9112, 9.3): by
+ * default with HTTP/1.1, and with "Connection: keep-alive" with HTTP/1.0.
+ */
+extern bool http_request_keep_alive(const HttpRequest *request);
+
+/* Return true for a character of a token (RFC 9110, 5.6.2). */
+extern bool http_token_char(char c);
 
 /* Return true if the slice equals the text. */
 extern bool http_slice_is(HttpSlice slice, const char *text);

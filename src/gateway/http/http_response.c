@@ -14,33 +14,41 @@
 
 #include "gateway/base/memory.h"
 
-/*
- * Size of everything except the added headers and the body, with the longest phrase, type and
- * length.
- */
-#define HTTP_RESPONSE_FIXED 512
-
 static const struct
 {
 	int status;
 	const char *phrase;
 } http_phrases[] = {
 	{200, "OK"},
+	{201, "Created"},
 	{202, "Accepted"},
 	{204, "No Content"},
+	{206, "Partial Content"},
 	{304, "Not Modified"},
+	{307, "Temporary Redirect"},
 	{400, "Bad Request"},
 	{401, "Unauthorized"},
+	{402, "Payment Required"},
 	{403, "Forbidden"},
 	{404, "Not Found"},
 	{405, "Method Not Allowed"},
+	{406, "Not Acceptable"},
 	{408, "Request Timeout"},
-	{411, "Length Required"},
+	{409, "Conflict"},
+	{412, "Precondition Failed"},
 	{413, "Content Too Large"},
+	{414, "URI Too Long"},
 	{415, "Unsupported Media Type"},
+	{416, "Range Not Satisfiable"},
+	{417, "Expectation Failed"},
+	{422, "Unprocessable Content"},
 	{426, "Upgrade Required"},
+	{428, "Precondition Required"},
+	{429, "Too Many Requests"},
 	{431, "Request Header Fields Too Large"},
 	{500, "Internal Server Error"},
+	{501, "Not Implemented"},
+	{502, "Bad Gateway"},
 	{503, "Service Unavailable"},
 	{504, "Gateway Timeout"},
 };
@@ -89,6 +97,7 @@ http_response_text(HttpResponse *response, int status, const char *format, ...)
 	text[len++] = '\n';
 	http_response_bytes(response, status, "text/plain; charset=utf-8", NULL, (size_t) len);
 	response->body = response->owned = memory_string(text, (size_t) len);
+	response->text = true;
 }
 
 void
@@ -104,6 +113,23 @@ http_response_json(HttpResponse *response, int status, json_t *json)
 	}
 	http_response_bytes(response, status, "application/json", text, strlen(text));
 	response->owned = text;
+}
+
+void
+http_response_message(HttpResponse *response)
+{
+	HttpResponse json;
+
+	if (!response->text)
+		return;
+	http_response_json(&json, response->status,
+					   json_pack("{s:s%}", "message", response->body, response->body_len - 1));
+	free(response->owned);
+	response->status = json.status;
+	response->content_type = json.content_type;
+	response->body = response->owned = json.owned;
+	response->body_len = json.body_len;
+	response->text = json.text;
 }
 
 bool
@@ -122,43 +148,58 @@ http_response_header(HttpResponse *response, const char *name, const char *value
 	return true;
 }
 
-/*
- * Write the head and return its length. buf has HTTP_RESPONSE_FIXED + HTTP_RESPONSE_HEADERS bytes.
- */
-static size_t
-http_response_head(const HttpResponse *response, char *buf, size_t size)
+static bool
+http_response_has_body(const HttpResponse *response)
 {
-	char length[64] = "";
+	return response->status != 204 && response->status != 304;
+}
 
-	if (!response->stream && response->status != 204 && response->status != 304)
-		snprintf(length, sizeof(length), "Content-Length: %zu\r\n", response->body_len);
-	return (size_t) snprintf(buf, size,
-							 "HTTP/1.1 %d %s\r\n"
-							 "Content-Type: %s\r\n"
-							 "%s"
-							 "Cache-Control: %s\r\n"
-							 "X-Content-Type-Options: nosniff\r\n"
-							 "%.*s"
-							 "Connection: close\r\n"
-							 "\r\n",
-							 response->status, http_phrase(response->status),
-							 response->content_type, length, response->cache_control,
-							 (int) response->headers_len, response->headers);
+/* Write one header, if it has a value, and return its length. */
+static size_t
+http_response_line(char *buf, size_t size, const char *name, const char *value)
+{
+	if (value == NULL)
+		return 0;
+	return (size_t) snprintf(buf, size, "%s: %.*s\r\n", name, HTTP_RESPONSE_VALUE, value);
+}
+
+/* Write the headers that tell how long the body is and whether the connection stays. */
+static size_t
+http_response_framing(const HttpResponse *response, HttpFraming framing, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	if (!http_response_has_body(response))
+		;
+	else if (!response->stream)
+		len = (size_t) snprintf(buf, size, "Content-Length: %zu\r\n", response->body_len);
+	else if (framing.chunked)
+		len = (size_t) snprintf(buf, size, "Transfer-Encoding: chunked\r\n");
+	if (framing.keep_alive)
+		return len + (size_t) snprintf(buf + len, size - len,
+									   "Connection: keep-alive\r\nKeep-Alive: timeout=%d\r\n",
+									   HTTP_IDLE_MS / 1000);
+	return len + (size_t) snprintf(buf + len, size - len, "Connection: close\r\n");
 }
 
 size_t
-http_response_write(const HttpResponse *response, bool head_only, char *buf, size_t size)
+http_response_head(const HttpResponse *response, HttpFraming framing, char *buf, size_t *body_len)
 {
-	char head[HTTP_RESPONSE_FIXED + HTTP_RESPONSE_HEADERS];
-	size_t head_len = http_response_head(response, head, sizeof(head));
-	size_t body_len = head_only ? 0 : response->body_len;
+	const size_t size = HTTP_RESPONSE_HEAD;
+	bool has_body = http_response_has_body(response);
+	size_t len = (size_t) snprintf(buf, size, "HTTP/1.1 %d %s\r\n", response->status,
+								   http_phrase(response->status));
 
-	if (size < head_len + body_len)
-		return head_len + body_len;
-	memcpy(buf, head, head_len);
-	if (body_len > 0)
-		memcpy(buf + head_len, response->body, body_len);
-	return head_len + body_len;
+	len += http_response_line(buf + len, size - len, "Content-Type",
+							  has_body ? response->content_type : NULL);
+	len += http_response_framing(response, framing, buf + len, size - len);
+	len += http_response_line(buf + len, size - len, "Cache-Control", response->cache_control);
+	len += http_response_line(buf + len, size - len, "X-Content-Type-Options", "nosniff");
+	memcpy(buf + len, response->headers, response->headers_len);
+	len += response->headers_len;
+	memcpy(buf + len, "\r\n", 2);
+	*body_len = has_body && !framing.head_only ? response->body_len : 0;
+	return len + 2;
 }
 
 void

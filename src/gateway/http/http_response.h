@@ -3,8 +3,8 @@
  * http_response.h
  *	  An HTTP response: status, headers, and a body of text, JSON or bytes.
  *
- * Each response tells the client that the connection will be closed after it. A response without a
- * known length, as for server-sent events, ends with the connection (RFC 9112, 6.3).
+ * A response to HTTP/1.1 whose length is unknown is sent in chunks (RFC 9112, 7.1); one to HTTP/1.0
+ * ends with the connection. A response with status 204 or 304 has no body.
  *
  * This module has no socket and no clock.
  *
@@ -18,14 +18,17 @@
 
 #include <jansson.h>
 
-#define HTTP_RESPONSE_HEADERS 512 /* maximum bytes of all added headers */
+#define HTTP_RESPONSE_VALUE   128
+#define HTTP_RESPONSE_HEADERS 4096 /* maximum bytes of all added headers */
+#define HTTP_RESPONSE_HEAD    (HTTP_RESPONSE_HEADERS + 2 * HTTP_RESPONSE_VALUE + 512)
 
 typedef struct HttpResponse
 {
 	int status;
-	const char *content_type;
-	const char *cache_control;
-	bool stream; /* the body is sent in parts, and its length is unknown */
+	const char *content_type;  /* at most HTTP_RESPONSE_VALUE bytes; NULL: none */
+	const char *cache_control; /* the same; "no-store" unless the caller changes it */
+	bool text;                 /* the body is a line of text */
+	bool stream;               /* the body is sent in parts, and its length is unknown */
 	const char *body;
 	size_t body_len;
 	char *owned; /* the body, if the response must free it */
@@ -50,12 +53,25 @@ extern void http_response_stream(HttpResponse *response, int status, const char 
  */
 extern bool http_response_header(HttpResponse *response, const char *name, const char *value);
 
+/* If the body is a line of text, replace it by JSON: {"message": the text}. */
+extern void http_response_message(HttpResponse *response);
+
+/* How a response is sent on its connection. */
+typedef struct HttpFraming
+{
+	bool head_only;  /* it answers a HEAD */
+	bool keep_alive; /* the connection is used for further requests */
+	bool chunked;    /* a stream is sent in chunks */
+} HttpFraming;
+
+#define HTTP_IDLE_MS 60000 /* that a connection may be kept alive without a request */
+
 /*
- * Write the head, and also the body unless the request was a HEAD. Returns the length; if size is
- * smaller, nothing is written.
+ * Write the head to buf, which has HTTP_RESPONSE_HEAD bytes, and return its length. *body_len is the
+ * number of bytes of response->body that follow it.
  */
 extern size_t
-http_response_write(const HttpResponse *response, bool head_only, char *buf, size_t size);
+http_response_head(const HttpResponse *response, HttpFraming framing, char *buf, size_t *body_len);
 
 /* Free the body if the response owns it. */
 extern void http_response_release(HttpResponse *response);

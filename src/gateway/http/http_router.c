@@ -12,6 +12,8 @@
 
 #include "gateway/base/text.h"
 
+#define HTTP_ROUTER_ANY "**"
+
 /* Return the path segment after the slash at *p, and advance *p to its end. */
 static HttpSlice
 http_router_segment(const char **p, const char *end)
@@ -59,28 +61,34 @@ http_router_decode(HttpSlice *captures)
 	return true;
 }
 
-const HttpRoute *
-http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, unsigned *allowed)
+HttpMatch
+http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request)
 {
-	*allowed = 0;
+	HttpMatch match = {0};
+	bool known = false; /* a route without "**" has the path */
+
 	for (size_t i = 0; i < count; i++)
 	{
 		HttpSlice captures[HTTP_MAX_CAPTURES] = {{0}};
 
-		if (!http_router_matches(routes[i].path, request->path, captures))
+		bool any = strcmp(routes[i].path, HTTP_ROUTER_ANY) == 0;
+
+		if (any ? known : !http_router_matches(routes[i].path, request->path, captures))
 			continue;
-		*allowed |= routes[i].methods;
+		known |= !any;
+		match.allowed |= routes[i].methods;
+		match.api = routes[i].api;
 		if ((routes[i].methods & request->method) == 0)
 			continue;
 		if (!http_router_decode(captures))
-		{
-			*allowed = 0;
-			return NULL;
-		}
+			return (HttpMatch){0};
 		memcpy(request->captures, captures, sizeof(captures));
-		return &routes[i];
+		match.route = &routes[i];
+		break;
 	}
-	return NULL;
+	if (match.api)
+		match.allowed |= HTTP_OPTIONS;
+	return match;
 }
 
 void

@@ -21,19 +21,35 @@ typedef void (*HttpHandler)(struct HttpConnection *connection, HttpRequest *requ
 typedef struct HttpRoute
 {
 	unsigned methods; /* HttpMethod, one or more */
-	const char *path; /* a segment "*" matches any non-empty segment, and is captured */
+	/*
+	 * A segment "*" matches any non-empty segment, and is captured. The path "**" matches every
+	 * path that no other route has, and its handler reads request->path.
+	 */
+	const char *path;
 	HttpHandler handler;
 	size_t max_body; /* bytes; 0: requests with a body are refused */
+	/*
+	 * The route belongs to the API: errors are JSON, the server answers OPTIONS, and pages of other
+	 * origins are admitted by CORS. The same for all routes with this path.
+	 */
+	bool api;
 } HttpRoute;
+
+/* What the table has for a request. */
+typedef struct HttpMatch
+{
+	const HttpRoute *route; /* NULL: none for this path and method */
+	unsigned allowed;       /* the methods for its path; 0: the path does not exist */
+	bool api;               /* the path belongs to the API */
+} HttpMatch;
 
 #define HTTP_ROUTER_METHODS 64 /* bytes for the names of all methods */
 
 /*
- * Return the route of a request, and decode its captures in place. Returns NULL if there is none;
- * *allowed is then the set of methods for its path, or 0 if the path does not exist.
+ * Find the route of a request, and decode its captures in place. A path whose captures are malformed
+ * does not exist.
  */
-extern const HttpRoute *
-http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, unsigned *allowed);
+extern HttpMatch http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request);
 
 /*
  * Write the names of the methods, as in the header Allow, to text, which has HTTP_ROUTER_METHODS

@@ -1,19 +1,35 @@
 /*-------------------------------------------------------------------------
  *
  * http_server.h
- *	  Connections from accept() to an answer, to a WebSocket, or to a response in parts.
+ *	  HTTP/1 connections: requests, their answers, and what becomes a WebSocket or a stream.
  *
- * The server reads one request from each connection, with limits on size, time and number. The
- * router finds its handler, which answers with exactly one of
+ * The server reads requests from each connection, with limits on size, time and number. The router
+ * finds a request's handler, which answers with exactly one of
  *
  *	- http_respond(): a complete response;
  *	- http_take_over(): the connection uses another protocol from then on;
- *	- http_keep(), and later http_respond();
+ *	- http_keep(), and later one of these;
  *	- http_keep() and http_begin(), then http_write() and http_finish(): a response in parts, without a
  *	  time limit.
  *
- * A connection is pending until it is taken over or kept. The number of pending ones is limited;
- * address.h describes which one is closed. A kept connection counts as a client of its address.
+ * Then the connection is kept alive for the next request, if the client wants that and the server
+ * has read all of the request. Requests that arrive meanwhile wait: they are answered one after the
+ * other, and the server reads no more than HTTP_MAX_AHEAD bytes ahead.
+ *
+ * A connection is pending until it is taken over or kept, and again when a kept one has been
+ * answered. The number of pending ones is limited; address.h describes which one is closed. A kept
+ * connection counts as a client of its address, and its owner limits the number.
+ *
+ * The bodies of requests and the responses that clients have not taken yet share HttpServer's
+ * max_memory. An address may use as much of it as is free, so one address never uses more than
+ * half, and leaves others something. A body for which there is no room is refused with 503; a
+ * client that does not take a response for which there is no room is disconnected.
+ *
+ * A client may close its side of the connection after its last request, and is answered
+ * nevertheless, if the owner of a kept one agrees. That looks as if the client had closed the
+ * connection. If it is not answered within HTTP_PROBE_MS, the server sends it "100 Continue", which
+ * clients ignore. A closed connection answers that with a reset, and the owner learns that the
+ * client is gone. HTTP/1.0 has no such response, so there the owner learns it when it answers.
  *
  * This module has no socket and no loop. The clock is passed through HttpServer.
  *
@@ -32,12 +48,16 @@
 #include "gateway/http/http_router.h"
 #include "gateway/net/transport.h"
 
-#define HTTP_READ_MS   10000 /* for the whole head, and again for the whole body */
+#define HTTP_READ_MS   10000 /* for the whole head, from its first byte */
+#define HTTP_BODY_MS   30000 /* for the whole body */
 #define HTTP_SEND_MS   10000 /* for the client to accept a part of a response */
 #define HTTP_LINGER_MS 2000  /* for the client to close the connection after it */
+#define HTTP_PROBE_MS  1000  /* after the client's end of the connection */
 #define HTTP_MAX_PENDING                                                                           \
 	4096 /* for one more, a connection of the address with most pending ones is closed */
-#define HTTP_ADDRESS 64 /* bytes of "[address]:port" including the NUL */
+#define HTTP_MAX_MEMORY (256u * 1024 * 1024) /* bytes of bodies and responses */
+#define HTTP_MAX_AHEAD  16384                /* then the next piece is the last one */
+#define HTTP_ADDRESS    64                   /* bytes of "[address]:port" including the NUL */
 
 typedef struct HttpConnection HttpConnection;
 
@@ -46,7 +66,9 @@ typedef enum HttpState
 	HTTP_READING_HEAD,
 	HTTP_READING_BODY,
 	HTTP_KEPT,
+	HTTP_KEPT_ENDED, /* kept, and the client has closed its side of the connection */
 	HTTP_SENDING,
+	HTTP_IDLE, /* between two requests */
 	HTTP_LINGERING,
 	HTTP_STATES
 } HttpState;
@@ -59,26 +81,42 @@ typedef struct HttpServer
 	size_t nroutes;
 	const char *unknown_path; /* the text of 404 */
 	/*
-	 * Decide whether a request, whose route is known, goes to its handler. If it returns false, the
-	 * response contains the reason.
+	 * Decide whether a request goes to its handler. There is a route for it, or it is an OPTIONS
+	 * that the server answers. If it returns false, the response contains the reason.
 	 */
-	bool (*admit)(const HttpRequest *request, void *arg, HttpResponse *response);
-	void *arg;         /* of admit and the handlers */
+	bool (*admit)(const HttpRequest *request, const HttpMatch *match, void *arg,
+				  HttpResponse *response);
+	/* Add headers to any response to a request whose path exists. */
+	void (*complete)(const HttpRequest *request, const HttpMatch *match, void *arg,
+					 HttpResponse *response);
+	void *arg;         /* of admit, complete and the handlers */
 	uint64_t *refused; /* number of requests answered with a status of 400 or more */
 	uint32_t max_pending;
+	size_t max_memory; /* bytes of the bodies of requests and of responses */
 	/* Set by the server. */
 	TAILQ_HEAD(, HttpConnection) states[HTTP_STATES]; /* in the order of their time limits */
 	uint32_t count_pending;
+	uint32_t count_kept;
+	size_t memory; /* used of max_memory */
+	bool stopping; /* no connection is kept alive any more */
 	Addresses addresses;
 } HttpServer;
 
 /* The functions of the owner of a kept connection. */
 typedef struct HttpOwner
 {
-	/* Everything written was sent, or http_wake() was called. */
+	/* Everything written was sent, or http_wake() was called. May also be called without a reason. */
 	void (*writable)(void *owner);
-	/* The client has closed the connection. Not called after http_respond() and http_finish(). */
+	/*
+	 * The client is gone, or the connection was closed for lack of memory. The request is invalid.
+	 * Not called after http_respond(), http_finish() and http_drop().
+	 */
 	void (*closed)(void *owner);
+	/*
+	 * The client may close its side of the connection and still read the answer. Otherwise it is
+	 * then gone.
+	 */
+	bool half_closed;
 } HttpOwner;
 
 /* A connection that uses another protocol from now on. */
@@ -87,14 +125,14 @@ typedef struct HttpTaken
 	Transport *transport; /* without owner */
 	Address *from;        /* the address that counts it as a client until http_server_left() */
 	char address[HTTP_ADDRESS];
-	char *rest; /* data after the request, valid until the handler returns */
+	char *rest; /* data after the request, which the caller frees; NULL: none */
 	size_t rest_len;
 } HttpTaken;
 
 /* Initialise the server's own members. */
 extern void http_server_init(HttpServer *server);
 
-/* Read a request from this transport, whose ownership passes to the server. */
+/* Read requests from this transport, whose ownership passes to the server. */
 extern void http_server_accept(HttpServer *server, Transport *transport);
 
 /*
@@ -107,23 +145,30 @@ extern bool http_server_waits(const HttpServer *server);
 /* A connection that was taken over is closed: its address has one client less. */
 extern void http_server_left(HttpServer *server, Address *from);
 
-/* Close all connections that are neither taken over nor kept. */
+/* Close all connections that are neither taken over nor kept; these are no longer kept alive. */
 extern void http_server_stop(HttpServer *server);
 
 /* Return the address that would count the connection as a client. */
 extern const Address *http_from(const HttpConnection *connection);
 
-/* Answer, and end the connection. Releases the response; the request becomes invalid. */
+/*
+ * Answer, in the handler or later. Releases the response; request and connection become invalid for
+ * the caller. No handler is called before it returns. On routes of the API, a line of text with a
+ * status of 400 or more is sent as {"message": ...}.
+ */
 extern void http_respond(HttpConnection *connection, HttpResponse *response);
 
 /*
- * Pass the connection to the caller; it is no HttpConnection any more. Returns false if it is
- * broken, and closes it.
+ * Pass the connection to the caller; it is no HttpConnection any more, and the request becomes
+ * invalid. Returns false if it is broken, and closes it.
  */
 extern bool
 http_take_over(HttpConnection *connection, HttpTaken *taken) __attribute__((warn_unused_result));
 
-/* Keep the connection after the handler has returned. */
+/*
+ * Keep the connection after the handler has returned. The request stays valid until it is answered
+ * or the connection is closed.
+ */
 extern void http_keep(HttpConnection *connection, const HttpOwner *events, void *owner);
 
 /*
@@ -142,12 +187,15 @@ extern bool http_write(void *connection, const uint8_t *data, size_t len);
 extern void http_wake(void *connection);
 
 /*
- * The response is complete: end the connection when the client has taken it. The owner must not use
- * it any more.
+ * The response is complete. The owner must not use the connection any more. No handler is called
+ * before it returns.
  */
 extern void http_finish(HttpConnection *connection);
 
-/* Close the connection at once. The owner must not use it any more. */
+/*
+ * Close the connection at once, for example because the rest of a response is not available. The
+ * owner must not use it any more.
+ */
 extern void http_drop(HttpConnection *connection);
 
 #endif /* GATEWAY_HTTP_SERVER_H */

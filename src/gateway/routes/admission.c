@@ -34,7 +34,17 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 	return true;
 }
 
-/* The same, for what a WebSocket client learns by a close code. */
+bool
+admission_origin(const HttpRequest *request, const Config *config, HttpResponse *response)
+{
+	HttpSlice origin = http_request_header(request, "origin");
+
+	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
+		return admission_refuse(response, 403, "pages of this origin are not allowed");
+	return true;
+}
+
+/* Refuse what a WebSocket client learns by a close code. */
 static bool
 admission_close(HttpResponse *response, int status, Admission *admission, uint16_t code,
 				const char *reason)
@@ -78,12 +88,11 @@ bool
 admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,
 				 const Sessions *sessions, Admission *admission, HttpResponse *response)
 {
-	HttpSlice origin = http_request_header(request, "origin");
 	HttpSlice name;
 
 	*admission = (Admission){0};
-	if (origin.data != NULL && !origin_allowed(origin.data, origin.len, config->origins))
-		return admission_refuse(response, 403, "pages of this origin are not allowed");
+	if (!admission_origin(request, config, response))
+		return false;
 	if (!admission_database(request, &name, response))
 		return false;
 	if (sessions->count >= config->max_clients)

@@ -40,6 +40,10 @@ typedef struct Admission
 extern bool
 admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
 
+/* Check that a request of a web page comes from an allowed origin. */
+extern bool
+admission_origin(const HttpRequest *request, const Config *config, HttpResponse *response);
+
 /* Get the parameter "database". name->data is NULL if there is none. */
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 

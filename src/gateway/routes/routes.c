@@ -7,6 +7,7 @@
  */
 #include "gateway/routes/routes.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/protocol/jsonrpc.h"
@@ -15,11 +16,22 @@
 #include "gateway/ws/websocket_upgrade.h"
 
 static bool
-routes_admit(const HttpRequest *request, void *arg, HttpResponse *response)
+routes_admit(const HttpRequest *request, const HttpMatch *match, void *arg, HttpResponse *response)
 {
 	const Routes *routes = arg;
 
-	return admission_host(request, routes->config, response);
+	return admission_host(request, routes->config, response) &&
+		   (!match->api || admission_origin(request, routes->config, response));
+}
+
+static void
+routes_complete(const HttpRequest *request, const HttpMatch *match, void *arg,
+				HttpResponse *response)
+{
+	(void) request;
+	(void) match;
+	(void) arg;
+	(void) response;
 }
 
 /* GET /healthz */
@@ -75,6 +87,7 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	else if (token_len > 0)
 		hub_offer(routes->hub, client, token, token_len, false, NULL);
 	websocket_start(websocket, &client->session, answer, answer_len, taken.rest, taken.rest_len);
+	free(taken.rest);
 }
 
 /* Refuse a client. The HTTP server counts responses; what is closed by a code is counted here. */
@@ -165,6 +178,7 @@ routes_init(HttpServer *server, Routes *routes)
 	server->nroutes = sizeof(routes_table) / sizeof(routes_table[0]);
 	server->unknown_path = "there are /ws and /healthz";
 	server->admit = routes_admit;
+	server->complete = routes_complete;
 	server->arg = routes;
 	server->refused = &routes->sessions->stats.refused;
 }
