@@ -12,6 +12,7 @@
 
 #include "gateway/protocol/jsonrpc.h"
 #include "gateway/routes/admission.h"
+#include "gateway/routes/cors.h"
 #include "gateway/routes/health.h"
 #include "gateway/ws/websocket_upgrade.h"
 
@@ -28,10 +29,10 @@ static void
 routes_complete(const HttpRequest *request, const HttpMatch *match, void *arg,
 				HttpResponse *response)
 {
-	(void) request;
-	(void) match;
-	(void) arg;
-	(void) response;
+	const Routes *routes = arg;
+
+	if (match->api)
+		cors_complete(request, match->allowed, routes->config->origins, response);
 }
 
 /* GET /healthz */
