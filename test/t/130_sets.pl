@@ -241,6 +241,17 @@ gets('a policy of constants', [ "INSERT INTO orders VALUES (35, 10, 1, 'new', 5,
 sql('ALTER POLICY partial ON orders USING (tenant = 20)');
 gets('is altered', [ 'UPDATE orders SET price = 7 WHERE id IN (35, 36)' ], $static, 'reset U36', $one, 'U35');
 
+sql('ALTER POLICY partial ON orders USING (true)');
+gets('is no limit', [ 'UPDATE orders SET price = 8 WHERE id = 35' ], $static, 'reset U35', $one, 'U35');
+sql('ALTER TABLE orders DISABLE ROW LEVEL SECURITY');
+gets('and not used', [ 'UPDATE orders SET price = 9 WHERE id = 35' ], $static, 'U35', $one, 'reset U35');
+sql('ALTER TABLE orders ENABLE ROW LEVEL SECURITY');
+gets('and used again', [ 'UPDATE orders SET price = 10 WHERE id = 35' ], $static, 'U35', $one, 'reset U35');
+my $filtered = subscribed(user(1), filter => 'price=eq.11');
+sql('ALTER TABLE orders ADD COLUMN note text');
+gets('columns are added', [ 'UPDATE orders SET price = 11 WHERE id = 35' ], $static, 'U35', $one, 'U35', $filtered, 'I35<U');
+push @all, $filtered;
+
 # A policy that fails for one user, in the row's evaluation or when it is bound
 sql(q{
 	CREATE FUNCTION trap(t int) RETURNS boolean LANGUAGE plpgsql STABLE AS $$

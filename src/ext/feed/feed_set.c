@@ -442,6 +442,23 @@ set_stream(Link *link, View *view, const FeedIdentity *identity, const char *fil
 
 /* ---------------- placing again ---------------- */
 
+/* Return true if a part gets all rows of its source. */
+static bool
+set_is_open(const StreamPart *part)
+{
+	return !part->nothing && (part->binding == NULL || set_is_all(part->binding));
+}
+
+/* Return true if two parts for a source get the same rows for certain. */
+static bool
+set_same_part(const StreamPart *a, const StreamPart *b)
+{
+	if (set_is_open(a) && set_is_open(b))
+		return true;
+	return a->nothing == b->nothing && (a->binding == NULL) == (b->binding == NULL) &&
+		   (a->binding == NULL || set_same(a->binding, b->binding));
+}
+
 /*
  * Return true if two streams of a view get the same rows for certain. Messages, the first source,
  * are no rows.
@@ -451,14 +468,21 @@ set_same_rows(const Stream *a, const Stream *b)
 {
 	for (int i = 1; i < Min(a->nparts, b->nparts); i++)
 	{
-		const StreamPart *x = &a->parts[i];
-		const StreamPart *y = &b->parts[i];
-
-		if (x->nothing != y->nothing || (x->binding == NULL) != (y->binding == NULL) ||
-			(x->binding != NULL && !set_same(x->binding, y->binding)))
+		if (!set_same_part(&a->parts[i], &b->parts[i]))
 			return false;
 	}
-	return (a->nparts == 0) == (b->nparts == 0);
+	if (a->nparts > 0 && b->nparts > 0)
+		return true;
+
+	/* Privileges alone limit what a plain stream gets. */
+	for (int i = 1; i < Max(a->nparts, b->nparts); i++)
+	{
+		const StreamPart *part = a->nparts > 0 ? &a->parts[i] : &b->parts[i];
+
+		if (!part->nothing && !set_is_open(part))
+			return false;
+	}
+	return true;
 }
 
 static void

@@ -380,6 +380,21 @@ set_same(const SetBinding *a, const SetBinding *b)
 	return a == b || (rule_same(a->rule, b->rule) && binding_equal_values(a, b));
 }
 
+bool
+set_is_all(const SetBinding *binding)
+{
+	ListCell *cell;
+
+	foreach (cell, binding->rule->quals)
+	{
+		const Const *qual = lfirst(cell);
+
+		if (!IsA(qual, Const) || qual->constisnull || !DatumGetBool(qual->constvalue))
+			return false;
+	}
+	return true;
+}
+
 Oid
 set_relation(const SetBinding *binding)
 {

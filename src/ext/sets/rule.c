@@ -299,7 +299,7 @@ bool
 rule_same(const SetRule *a, const SetRule *b)
 {
 	if (a->key.relation != b->key.relation || strcmp(a->role_name, b->role_name) != 0 ||
-		a->nparams != b->nparams || a->ncolumns != b->ncolumns ||
+		a->nparams != b->nparams || (a->uses_row && a->ncolumns != b->ncolumns) ||
 		!bms_equal(a->columns, b->columns) || !equal(a->quals, b->quals))
 		return false;
 	for (int i = 0; i < a->nparams; i++)
@@ -321,7 +321,8 @@ rule_valid(SetRule *rule)
 	if (rule->stale || !rule->suspect)
 		return !rule->stale;
 	fresh = rule->changed ? NULL : rule_make(&rule->key, rule->filter, &error);
-	same = fresh != NULL && rule_same(rule, fresh);
+	/* What is compiled depends on the number of columns. */
+	same = fresh != NULL && rule->ncolumns == fresh->ncolumns && rule_same(rule, fresh);
 	if (same)
 		rule->suspect = fresh->suspect;
 	else

@@ -87,6 +87,9 @@ extern uint64 set_changes(void);
  */
 extern bool set_same(const SetBinding *a, const SetBinding *b);
 
+/* Return true if the condition is just true, as of a policy USING (true). Needs no transaction. */
+extern bool set_is_all(const SetBinding *binding);
+
 /* Needs no transaction. */
 extern Oid set_relation(const SetBinding *binding);
 
