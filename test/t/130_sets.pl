@@ -252,6 +252,24 @@ sql('ALTER TABLE orders ADD COLUMN note text');
 gets('columns are added', [ 'UPDATE orders SET price = 11 WHERE id = 35' ], $static, 'U35', $one, 'U35', $filtered, 'I35<U');
 push @all, $filtered;
 
+# Conditions on the present time: the feed is older than the rows.
+sql(q{CREATE TABLE posts (id int PRIMARY KEY, since timestamptz, until timestamptz)}, q{GRANT SELECT ON posts TO reader},
+	q{ALTER TABLE posts ENABLE ROW LEVEL SECURITY}, q{SELECT notify_watch('posts', channel => 'posts')},
+	q{CREATE POLICY present ON posts TO reader USING (since <= now() AND (until IS NULL OR until > statement_timestamp()))});
+my $present = user(1);
+$present->subscribe('posts');
+$present->subscribe('marks');
+gets('the time in a policy is that of the event', [
+		'INSERT INTO posts VALUES (1, clock_timestamp(), NULL)',
+		"INSERT INTO posts VALUES (2, '-infinity', clock_timestamp())",
+		"INSERT INTO posts VALUES (3, clock_timestamp() + interval '1 hour', NULL)" ],
+	$present, 'I1');
+sql('ALTER POLICY present ON posts USING (since >= (SELECT current_timestamp))');
+gets('and in a sub-select', [
+		'INSERT INTO posts VALUES (4, clock_timestamp(), NULL)',
+		"INSERT INTO posts VALUES (5, clock_timestamp() + interval '1 hour', NULL)" ],
+	$present, 'reset I5');
+
 # A policy that fails for one user, in the row's evaluation or when it is bound
 sql(q{
 	CREATE FUNCTION trap(t int) RETURNS boolean LANGUAGE plpgsql STABLE AS $$

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -75,4 +76,11 @@ worker_connect(Oid database)
 	else
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
+}
+
+void
+worker_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
 }

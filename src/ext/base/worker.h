@@ -18,4 +18,11 @@
  */
 extern void worker_connect(Oid database);
 
+/*
+ * Begin a transaction, like StartTransactionCommand(), whose now() is the present time. PostgreSQL
+ * sets the time that now() returns when a client's statement arrives, so in a background worker it
+ * would stand still (xactStartTimestamp in access/transam/xact.c, in 14 to 18).
+ */
+extern void worker_begin_transaction(void);
+
 #endif /* PG_NOTIFYD_WORKER_H */

@@ -147,7 +147,7 @@ feed_enter_first(Feed *feed)
 	for (;;)
 	{
 		feed_begin_round(feed);
-		StartTransactionCommand();
+		worker_begin_transaction();
 		if (!OidIsValid(extension_oid(true)))
 		{
 			CommitTransactionCommand();
@@ -177,7 +177,7 @@ feed_begin(Oid database)
 	feed->context = context;
 	feed->database = shared_database(database);
 	feed->first = launcher_feed_attached(feed->database);
-	StartTransactionCommand();
+	worker_begin_transaction();
 	feed->database_name = MemoryContextStrdup(context, get_database_name(database));
 	CommitTransactionCommand();
 	feed_lock_init();
@@ -263,7 +263,7 @@ feed_fall_asleep(Feed *feed)
 	uint64 watermark;
 	uint64 position;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	position = position_last(feed, &watermark);
 	CommitTransactionCommand();
 	pg_atomic_write_u64(&database->position, position);
@@ -292,7 +292,7 @@ feed_look(Feed *feed)
 
 	lag_begin_round(feed->database);
 	feed->watermark = log_watermark(feed->database, &lsn);
-	StartTransactionCommand();
+	worker_begin_transaction();
 	if (change_due())
 	{
 		feed_check_extension(feed);

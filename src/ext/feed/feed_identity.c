@@ -27,6 +27,7 @@
 #include "ext/access/token.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
+#include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_due.h"
 
@@ -169,7 +170,7 @@ identity_end_disconnected(Feed *feed)
 {
 	if (feed->disconnected == NULL || !disconnected_over(feed->disconnected, feed->now))
 		return;
-	StartTransactionCommand();
+	worker_begin_transaction();
 	disconnected_end(feed->now);
 	CommitTransactionCommand();
 }

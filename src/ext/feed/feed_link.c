@@ -21,6 +21,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_due.h"
 #include "ext/base/settings.h"
+#include "ext/base/worker.h"
 
 #define LINK_READS 4 /* maximum reads from a link in one round */
 
@@ -113,7 +114,7 @@ link_connect(Link *link)
 	}
 	link_wait_set_stale = true;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	position_jump(link);
 	CommitTransactionCommand();
 	link_send_hello(link);

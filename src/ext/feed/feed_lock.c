@@ -33,6 +33,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/listen.h"
 
@@ -146,7 +147,7 @@ feed_wait_to_enter(Feed *feed)
 	if (!feed->locked_long &&
 		TimestampDifferenceExceeds(feed->locked_since, feed->now, FEED_LOCKED_LONG_MS))
 	{
-		StartTransactionCommand();
+		worker_begin_transaction();
 		feed->locked_long = feed_report_locked(feed);
 		CommitTransactionCommand();
 	}

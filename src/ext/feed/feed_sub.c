@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 
 #include "ext/base/utf8.h"
+#include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 
 /* A subscription may begin and end between two looks at the number of them. */
@@ -91,7 +92,7 @@ void
 sub_begin(void)
 {
 	if (!IsTransactionState())
-		StartTransactionCommand();
+		worker_begin_transaction();
 }
 
 void

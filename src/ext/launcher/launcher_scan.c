@@ -14,6 +14,7 @@
 #include "catalog/pg_database.h"
 #include "ext/base/compat.h"
 #include "ext/base/settings.h"
+#include "ext/base/worker.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/launcher_scan.h"
 #include "ext/launcher/launcher_sleep.h"
@@ -158,9 +159,8 @@ scan_catalog(TimestampTz now)
 		before[i] = notifyd_shared->databases[i].oid;
 	LWLockRelease(&notifyd_shared->lock);
 
-	SetCurrentStatementStartTimestamp();
+	worker_begin_transaction();
 	pgstat_report_activity(STATE_RUNNING, NULL);
-	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	relation = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(relation, 0, NULL);

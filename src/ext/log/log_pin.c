@@ -21,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/worker.h"
 #include "ext/log/log.h"
 
 /* A process with a lock on a relation that conflicts with truncating it; 0: there is none. */
@@ -94,7 +95,7 @@ log_report_pinned(NotifydDatabase *database, const LogMap *map, int64 total, int
 		reported = 0;
 		return;
 	}
-	StartTransactionCommand();
+	worker_begin_transaction();
 	pid = log_segment_writer(database, segment, map->segments[1].first);
 	if (pid == 0)
 	{

@@ -39,6 +39,7 @@
 #include "ext/log/log_check.h"
 #include "ext/log/log_tail.h"
 #include "ext/base/settings.h"
+#include "ext/base/worker.h"
 
 /*
  * How far ahead of the counter a new segment begins. Writers may take so many ids while its row is
@@ -183,7 +184,7 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 	if (!locked)
 		return false;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	log_load_map(map);
 	CommitTransactionCommand();
 	pg_atomic_write_u64(&database->oldest, map->oldest);
@@ -228,7 +229,7 @@ log_rotate(NotifydDatabase *database, LogMap *map)
 		log_end_work();
 	} while (!log_switch(database, segment, first));
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	log_load_map(map);
 	CommitTransactionCommand();
 }
@@ -249,7 +250,7 @@ log_finish_rotation(NotifydDatabase *database, LogMap *map)
 	log_begin_work();
 	log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", newest->segment, 0);
 	log_end_work();
-	StartTransactionCommand();
+	worker_begin_transaction();
 	log_load_map(map);
 	CommitTransactionCommand();
 }
@@ -261,7 +262,7 @@ log_finish_rotation(NotifydDatabase *database, LogMap *map)
 void
 log_begin(NotifydDatabase *database, LogMap *map)
 {
-	StartTransactionCommand();
+	worker_begin_transaction();
 	log_check_tables();
 	log_load_map(map);
 	CommitTransactionCommand();
@@ -297,7 +298,7 @@ log_measure(LogMap *map, int64 *bytes)
 {
 	int64 total = 0;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	for (int i = 0; i < map->n; i++)
 	{
 		bytes[i] = log_measure_table(log_table(map->segments[i].segment)) +
@@ -336,7 +337,7 @@ log_is_being_read(LogMap *map, int64 oldest_bytes, int64 total, int64 size_limit
 		asked_first = oldest->first;
 		asked_since = now;
 	}
-	StartTransactionCommand();
+	worker_begin_transaction();
 	log_load_map(map);
 	CommitTransactionCommand();
 	last = Max(map->segments[1].first - 1, oldest->pinned);

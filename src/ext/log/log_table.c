@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "ext/base/extension.h"
+#include "ext/base/worker.h"
 #include "ext/log/log.h"
 
 /*
@@ -130,7 +131,7 @@ log_execute(const char *sql, int64 first, int64 second)
 void
 log_begin_work(void)
 {
-	StartTransactionCommand();
+	worker_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 }

@@ -58,6 +58,7 @@
 
 #include "ext/base/extension.h"
 #include "ext/base/compat.h"
+#include "ext/base/worker.h"
 #include "ext/log/log_check.h"
 #include "ext/log/log_tail.h"
 
@@ -325,7 +326,7 @@ log_begin_timeline(NotifydDatabase *database, const LogMap *map)
 
 	for (;;)
 	{
-		StartTransactionCommand();
+		worker_begin_transaction();
 		context = MemoryContextSwitchTo(TopMemoryContext);
 		log_load_timelines(&log_timelines);
 		MemoryContextSwitchTo(context);

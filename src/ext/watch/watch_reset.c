@@ -27,6 +27,7 @@
 #include "ext/base/operation.h"
 #include "ext/base/extension.h"
 #include "ext/base/buffer.h"
+#include "ext/base/worker.h"
 #include "ext/json/json.h"
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
@@ -95,7 +96,7 @@ watch_reset_unlogged(void)
 {
 	ListCell *cell;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 
 	/* Version 1.0 has no such table. */
