@@ -36,7 +36,7 @@ static HttpMatch match;
 static int
 find_in(const HttpRoute *table, size_t count, unsigned method, const char *path)
 {
-	static char copy[256];
+	static char copy[600];
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	request = (HttpRequest){.method = method, .path = {.data = copy, .len = strlen(copy)}};
@@ -67,6 +67,7 @@ test_found(void **state)
 	assert_int_equal(find(HTTP_POST, "/send/a%2fb%20c"), 2);
 	assert_true(http_slice_is(request.captures[0], "a/b c"));
 	assert_null(request.captures[1].data);
+	assert_true(http_slice_is(request.path, "/send/a%2fb%20c"));
 	assert_int_equal(find(HTTP_GET, "/rpc/f"), 3);
 	assert_int_equal(find(HTTP_POST, "/rpc/f"), 4);
 	assert_int_equal(find(HTTP_DELETE, "/a/x/b/yy"), 5);
@@ -77,6 +78,7 @@ test_found(void **state)
 static void
 test_not_found(void **state)
 {
+	char large[600];
 	static const char *const none[] = {
 		"//",      "/client.js/", "/Client.js", "/client%2ejs", "/send",    "/send/",
 		"/send//", "/send/a/",    "/send/a/b",  "/sendx/a",     "/send/%",  "/send/%2",
@@ -91,6 +93,15 @@ test_not_found(void **state)
 		(void) find(HTTP_POST, none[i]);
 		assert_int_equal(match.allowed, 0);
 	}
+	snprintf(large, sizeof(large), "/send/%0512d", 1);
+	assert_int_equal(find(HTTP_POST, large), 2);
+	snprintf(large, sizeof(large), "/send/%0513d", 1);
+	assert_int_equal(find(HTTP_POST, large), -1);
+	assert_int_equal(match.allowed, 0);
+	snprintf(large, sizeof(large), "/a/%0256d/b/%0256d", 1, 2);
+	assert_int_equal(find(HTTP_DELETE, large), 5);
+	snprintf(large, sizeof(large), "/a/%0256d/b/%0257d", 1, 2);
+	assert_int_equal(find(HTTP_DELETE, large), -1);
 }
 
 static void

@@ -22,6 +22,7 @@
 #define HTTP_MAX_HEADERS    100
 #define HTTP_MAX_PARAMETERS 100
 #define HTTP_MAX_CAPTURES   2
+#define HTTP_MAX_CAPTURED   512 /* bytes of all captures before they are decoded */
 
 /* A part of a buffer. data is NULL if there is none. */
 typedef struct HttpSlice
@@ -67,14 +68,14 @@ typedef struct HttpRequest
 	bool http11;     /* HTTP/1.1; otherwise 1.0 */
 	bool chunked;    /* has a Transfer-Encoding, so the length of the body is unknown */
 	HttpSlice path;  /* the whole path, not decoded, with the leading slash */
-	HttpSlice captures
-		[HTTP_MAX_CAPTURES]; /* decoded: the segments that match the *s of the route's path */
+	HttpSlice captures[HTTP_MAX_CAPTURES]; /* the segments that match the *s of the route's path */
 	uint64_t content_length;
 	HttpSlice body; /* set when it is complete */
 	size_t nparameters;
 	size_t nheaders;
 	HttpParameter parameters[HTTP_MAX_PARAMETERS];
 	HttpHeader headers[HTTP_MAX_HEADERS];
+	char captured[HTTP_MAX_CAPTURED]; /* the captures, decoded */
 } HttpRequest;
 
 typedef enum HttpScan

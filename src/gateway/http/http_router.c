@@ -50,14 +50,24 @@ http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
 	return pattern == pattern_end && p == end;
 }
 
-/* Decode the captures. Returns false if one is malformed. */
+/* Decode the captures. Returns false if one is malformed, or if they are too long. */
 static bool
-http_router_decode(HttpSlice *captures)
+http_router_decode(const HttpSlice *captures, HttpRequest *request)
 {
+	size_t used = 0;
+
 	for (size_t i = 0; i < HTTP_MAX_CAPTURES && captures[i].data != NULL; i++)
-		if (!text_percent_decode(captures[i].data, captures[i].len, (char *) captures[i].data,
-								 &captures[i].len))
+	{
+		HttpSlice *decoded = &request->captures[i];
+
+		if (captures[i].len > sizeof(request->captured) - used)
 			return false;
+		decoded->data = request->captured + used;
+		if (!text_percent_decode(captures[i].data, captures[i].len, request->captured + used,
+								 &decoded->len))
+			return false;
+		used += decoded->len;
+	}
 	return true;
 }
 
@@ -80,9 +90,8 @@ http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request)
 		match.api = routes[i].api;
 		if ((routes[i].methods & request->method) == 0)
 			continue;
-		if (!http_router_decode(captures))
+		if (!http_router_decode(captures, request))
 			return (HttpMatch){0};
-		memcpy(request->captures, captures, sizeof(captures));
 		match.route = &routes[i];
 		break;
 	}

@@ -46,8 +46,8 @@ typedef struct HttpMatch
 #define HTTP_ROUTER_METHODS 64 /* bytes for the names of all methods */
 
 /*
- * Find the route of a request, and decode its captures in place. A path whose captures are malformed
- * does not exist.
+ * Find the route of a request, and decode its captures. A path whose captures are malformed or too
+ * long does not exist.
  */
 extern HttpMatch http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request);
 
