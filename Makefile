@@ -117,7 +117,15 @@ UNIT_HELPERS = $(patsubst test/unit/%.c,$(BUILD)/unit/%.o,\
 	$(filter-out test/unit/test_%,$(sort $(wildcard test/unit/*.c))))
 UNIT_TESTS = $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard test/unit/test_*.c)))
 
-unit-tests: $(UNIT_TESTS)
+unit-tests: $(UNIT_TESTS) $(BUILD)/http-echo
+
+# The HTTP server for test/gateway/014_http.t
+$(BUILD)/http-echo: $(BUILD)/test/echo.o $(BUILD)/libgateway.a
+	$(NET_LINK) -o $@ $^ $(NET_LDLIBS)
+
+$(BUILD)/test/%.o: test/gateway/%.c
+	@mkdir -p $(@D)
+	$(NET_COMPILE) -c -o $@ $<
 
 $(BUILD)/unit/%.o: test/unit/%.c
 	@mkdir -p $(@D)
@@ -134,7 +142,7 @@ UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,access/json_slice access/jws access/jws
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka -lcrypto
 
-.SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS)
+.SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS) $(BUILD)/test/echo.o
 
 # Random input for what reads tokens, key files and filters, with libFuzzer. New inputs are kept in build/corpus.
 FUZZ_CC = clang-14
