@@ -246,6 +246,39 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_bytes(c, &subscribe->filter);
 	wire_u8(c, &subscribe->has_columns);
 	wire_list(c, &subscribe->columns);
+	wire_u8(c, &subscribe->hold);
+}
+
+static void
+wire_snapshot_ids(WireCursor *c, WireSnapshotIds *seen)
+{
+	wire_u64(c, &seen->until);
+	wire_u64(c, &seen->xmin);
+	wire_u64(c, &seen->xmax);
+	wire_bytes(c, &seen->xip);
+	if (seen->xip.len % sizeof(uint64_t) != 0)
+		c->bad = true;
+}
+
+static void
+wire_query(WireCursor *c, WireQuery *query)
+{
+	wire_u32(c, &query->request);
+	wire_u8(c, &query->kind);
+	wire_u8(c, &query->read_only);
+	wire_u32(c, &query->window);
+	wire_bytes(c, &query->token);
+	wire_bytes(c, &query->method);
+	wire_bytes(c, &query->path);
+	wire_bytes(c, &query->query);
+	wire_list(c, &query->headers);
+	wire_bytes(c, &query->name);
+	wire_bytes(c, &query->filter);
+	wire_u8(c, &query->has_columns);
+	wire_list(c, &query->columns);
+	wire_bytes(c, &query->order);
+	wire_u64(c, &query->limit);
+	wire_bytes(c, &query->body);
 }
 
 static void
@@ -289,6 +322,65 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_list(c, &client->channels);
 }
 
+/* The fields of the messages that concern workers. */
+static bool
+wire_fields_query(WireCursor *c, WireMessage *m)
+{
+	switch (m->type)
+	{
+		case WIRE_NO_WORKER:
+			wire_bytes(c, &m->u.no_worker.database);
+			wire_bytes(c, &m->u.no_worker.reason);
+			return true;
+		case WIRE_WANT_WORKER:
+			wire_bytes(c, &m->u.want_worker.database);
+			return true;
+		case WIRE_JOIN:
+			wire_u32(c, &m->u.join.sub);
+			wire_u32(c, &m->u.join.window);
+			wire_snapshot_ids(c, &m->u.join.seen);
+			return true;
+		case WIRE_QUERY:
+			wire_query(c, &m->u.query);
+			return true;
+		case WIRE_QUERY_CREDIT:
+			wire_u32(c, &m->u.query_credit.request);
+			wire_u32(c, &m->u.query_credit.bytes);
+			return true;
+		case WIRE_QUERY_CANCEL:
+			wire_u32(c, &m->u.query_cancel.request);
+			return true;
+		case WIRE_ROWS:
+			wire_u32(c, &m->u.rows.request);
+			wire_bytes(c, &m->u.rows.schema);
+			wire_bytes(c, &m->u.rows.table);
+			wire_list(c, &m->u.rows.key);
+			wire_bytes(c, &m->u.rows.rows);
+			return true;
+		case WIRE_SNAPSHOT_DONE:
+			wire_u32(c, &m->u.snapshot_done.request);
+			wire_snapshot_ids(c, &m->u.snapshot_done.seen);
+			return true;
+		case WIRE_RESULT:
+			wire_u32(c, &m->u.result.request);
+			wire_u16(c, &m->u.result.status);
+			wire_list(c, &m->u.result.headers);
+			wire_bytes(c, &m->u.result.body);
+			return true;
+		case WIRE_FAILED:
+			wire_u32(c, &m->u.failed.request);
+			wire_u8(c, &m->u.failed.reason);
+			wire_bytes(c, &m->u.failed.sqlstate);
+			wire_bytes(c, &m->u.failed.message);
+			wire_bytes(c, &m->u.failed.detail);
+			wire_bytes(c, &m->u.failed.hint);
+			wire_bytes(c, &m->u.failed.name);
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* The fields of the messages between feed and gateway that concern identities. */
 static bool
 wire_fields_identity(WireCursor *c, WireMessage *m)
@@ -322,7 +414,7 @@ wire_fields_identity(WireCursor *c, WireMessage *m)
 			wire_bytes(c, &m->u.identity_ended.text);
 			return true;
 		default:
-			return false;
+			return wire_fields_query(c, m);
 	}
 }
 
@@ -432,6 +524,7 @@ wire_fields(WireCursor *c, WireMessage *m)
 			wire_stats(c, &m->u.stats);
 			return true;
 		case WIRE_HELLO:
+		case WIRE_HELLO_WORKER:
 			wire_hello(c, &m->u.hello);
 			return true;
 		case WIRE_SUBSCRIBE:
@@ -523,6 +616,19 @@ wire_store_u32(uint8_t *to, uint32_t v)
 {
 	for (int i = 0; i < 4; i++)
 		to[i] = (uint8_t) (v >> (8 * i));
+}
+
+uint64_t
+wire_load_u64(const uint8_t *from)
+{
+	return (uint64_t) wire_load_u32(from) | (uint64_t) wire_load_u32(from + 4) << 32;
+}
+
+void
+wire_store_u64(uint8_t *to, uint64_t v)
+{
+	wire_store_u32(to, (uint32_t) v);
+	wire_store_u32(to + 4, (uint32_t) (v >> 32));
 }
 
 /*

@@ -8,7 +8,7 @@
  *
  *	  control pipe	launcher <-> gateway, an inherited socket pair (file descriptor 3
  *				of the gateway). End-of-file on it ends the gateway.
- *	  link		feed <-> gateway, a Unix socket in the data directory that the launcher
+ *	  link		feed or worker <-> gateway, a Unix socket in the data directory that the launcher
  *				binds, the gateway accepts on and every feed connects to.
  *
  * A backend that asks for the connected clients uses the same socket: its HELLO names no database,
@@ -55,6 +55,7 @@ typedef enum WireType
 	WIRE_HEALTH =
 		4, /* sent every few seconds, with the state that /healthz reports; the gateway answers with ALIVE */
 	WIRE_ASLEEP = 5, /* this database has no feed, because it has no subscribers; WAKE starts one */
+	WIRE_NO_WORKER = 6, /* no worker can be started for the database with this name at present */
 	/* control pipe, gateway to launcher */
 	WIRE_READY = 10, /* the gateway accepts clients */
 	WIRE_LOG = 11,
@@ -63,8 +64,11 @@ typedef enum WireType
 	WIRE_WAKE =
 		14, /* a client needs the database with this name; may be repeated, and the name may be unknown */
 	WIRE_SANDBOX = 15, /* at the start, before READY, if a part of the sandbox is missing */
+	WIRE_WANT_WORKER =
+		16, /* queries wait for a worker of the database with this name; may be repeated */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
+	WIRE_HELLO_WORKER = 21, /* the same from a worker */
 	/* link, gateway to feed */
 	WIRE_SUBSCRIBE = 30,   /* answered by SUBSCRIBED or REFUSED, in the order of the requests */
 	WIRE_UNSUBSCRIBE = 31, /* not answered */
@@ -72,6 +76,7 @@ typedef enum WireType
 		32, /* the gateway has written this many bytes of the replay's events to the client */
 	WIRE_AUTH = 33,   /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
 	WIRE_FORGET = 34, /* a session that has sent AUTH on this link has ended; not answered */
+	WIRE_JOIN = 35,   /* a subscription on hold goes on after a snapshot; not answered */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -88,6 +93,17 @@ typedef enum WireType
 	WIRE_IDENTITY_ENDED = 62,     /* with its subscriptions; the gateway closes the client */
 	WIRE_SUBSCRIPTION_ENDED = 63, /* this subscription ends; its client gets the reason */
 	WIRE_REPLAY_BEGIN = 64,       /* a subscription that was live gets a replay from here on */
+	/* gateway to worker */
+	WIRE_QUERY = 70, /* answered by RESULT, SNAPSHOT_DONE or FAILED, in any order */
+	WIRE_QUERY_CREDIT =
+		71, /* the gateway has written this many bytes of a snapshot's rows to the client */
+	WIRE_QUERY_CANCEL =
+		72, /* the client does not want the answer any more; answered all the same */
+	/* worker to gateway */
+	WIRE_ROWS = 80, /* a part of a snapshot */
+	WIRE_SNAPSHOT_DONE = 81,
+	WIRE_RESULT = 82,
+	WIRE_FAILED = 83,
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
@@ -116,6 +132,9 @@ typedef enum WireType
 #define WIRE_MAX_FILTER  8192
 #define WIRE_MAX_COLUMNS 8192
 #define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_FILTER + WIRE_MAX_COLUMNS + 1024)
+
+/* Bytes of the longest frame that a gateway sends to a worker. */
+#define WIRE_MAX_QUERY (32u * 1024 * 1024)
 
 /* At most this many AUTH frames are on their way on a link without an answer. */
 #define WIRE_MAX_AUTHS 64
@@ -197,6 +216,17 @@ typedef struct WireWake
 	WireBytes database;
 } WireWake;
 
+typedef struct WireNoWorker
+{
+	WireBytes database;
+	WireBytes reason;
+} WireNoWorker;
+
+typedef struct WireWantWorker
+{
+	WireBytes database;
+} WireWantWorker;
+
 typedef struct WireSandbox
 {
 	uint8_t missing; /* WIRE_SANDBOX_ bits */
@@ -230,8 +260,8 @@ typedef struct WireStats
 } WireStats;
 
 /*
- * The gateway leaves database and position empty; the feed sets gateway to 0. A backend that asks
- * for the clients sets only version.
+ * The gateway leaves database and position empty; the feed sets gateway to 0, and the worker also
+ * position. A backend that asks for the clients sets only version.
  */
 typedef struct WireHello
 {
@@ -270,7 +300,28 @@ typedef struct WireSubscribe
 	WireBytes filter;    /* which rows; empty: all */
 	uint8_t has_columns; /* 0: all columns */
 	WireBytes columns;   /* their names, a list: see wire_list_next() */
+	uint8_t hold; /* 1: no events before JOIN, as the client gets a snapshot first; without since */
 } WireSubscribe;
+
+/* What a snapshot has seen. Transaction ids are those of WireSnapshotDone. */
+typedef struct WireSnapshotIds
+{
+	uint64_t until; /* events with later ids are of transactions that it has not seen */
+	uint64_t xmin;  /* it has seen all earlier transactions, */
+	uint64_t xmax;  /* and none from here on */
+	WireBytes xip;  /* nor these in between: u64 each, little-endian, ascending */
+} WireSnapshotIds;
+
+/*
+ * The subscription was on hold, and its client has the rows of this snapshot. Its replay begins, with
+ * window bytes of credit and without the events that the snapshot has seen.
+ */
+typedef struct WireJoin
+{
+	uint32_t sub;
+	uint32_t window;
+	WireSnapshotIds seen;
+} WireJoin;
 
 typedef struct WireUnsubscribe
 {
@@ -454,6 +505,99 @@ typedef struct WireGoodbye
 	WireBytes reason;
 } WireGoodbye;
 
+typedef enum WireQueryKind
+{
+	WIRE_QUERY_SNAPSHOT = 1, /* the rows of a channel that a subscription may see */
+	WIRE_QUERY_CALL = 2,     /* an exposed function */
+	WIRE_QUERY_SEND = 3,     /* a message */
+	WIRE_QUERY_REST = 4,     /* a path of an exposed table */
+	WIRE_QUERY_OPENAPI = 5,  /* the description of what the role may use */
+} WireQueryKind;
+
+/*
+ * A request of a client, for which the worker verifies the client's token. Fields that a kind does
+ * not use are empty.
+ */
+typedef struct WireQuery
+{
+	uint32_t request; /* assigned by the gateway, unique on this link while in use */
+	uint8_t kind;     /* WireQueryKind */
+	uint8_t read_only;
+	uint32_t window;   /* initial credit in bytes, for ROWS */
+	WireBytes token;   /* empty: the client is anonymous */
+	WireBytes method;  /* of the HTTP request; empty: the client uses a WebSocket */
+	WireBytes path;    /* not decoded */
+	WireBytes query;   /* the query string, without the question mark, not decoded */
+	WireBytes headers; /* a list: names in lower case, each followed by its value */
+	WireBytes name;    /* of the channel or function */
+	WireBytes filter;
+	uint8_t has_columns; /* 0: all columns */
+	WireBytes columns;   /* a list */
+	WireBytes order;     /* as in PostgREST's parameter */
+	uint64_t limit;      /* rows; 0: all */
+	WireBytes body;      /* CALL: arguments, a JSON object or array; SEND: payload; REST: body */
+} WireQuery;
+
+typedef struct WireQueryCredit
+{
+	uint32_t request;
+	uint32_t bytes;
+} WireQueryCredit;
+
+typedef struct WireQueryCancel
+{
+	uint32_t request;
+} WireQueryCancel;
+
+/* Rows of one table. They take as many bytes of credit as rows has. */
+typedef struct WireRows
+{
+	uint32_t request;
+	WireBytes schema;
+	WireBytes table;
+	WireBytes key;  /* names of the columns, a list */
+	WireBytes rows; /* JSON objects, separated by commas */
+} WireRows;
+
+typedef struct WireSnapshotDone
+{
+	uint32_t request;
+	WireSnapshotIds seen;
+} WireSnapshotDone;
+
+typedef struct WireResultMsg
+{
+	uint32_t request;
+	uint16_t status;   /* of the HTTP response; 0: the usual one */
+	WireBytes headers; /* of the HTTP response, a list as in WireQuery */
+	WireBytes body;    /* JSON; empty: none */
+} WireResultMsg;
+
+typedef enum WireQueryReason
+{
+	WIRE_QUERY_NOT_AUTHENTICATED = 1, /* the token is not valid, or the role may not be used */
+	WIRE_QUERY_NOT_PERMITTED = 2,     /* the role does not have a privilege */
+	WIRE_QUERY_UNKNOWN = 3,           /* there is no such function, channel or path */
+	WIRE_QUERY_BAD_PARAMETER = 4,     /* name is the parameter */
+	WIRE_QUERY_SQL_ERROR = 5,
+	WIRE_QUERY_TIMEOUT = 6,   /* statement_timeout or snapshot_timeout */
+	WIRE_QUERY_TOO_LARGE = 7, /* the result is larger than max_response_size */
+	WIRE_QUERY_CANCELLED = 8,
+	WIRE_QUERY_INTERNAL = 9, /* the server's log has the error */
+	WIRE_QUERY_BUSY = 10,
+} WireQueryReason;
+
+typedef struct WireFailed
+{
+	uint32_t request;
+	uint8_t reason;     /* WireQueryReason */
+	WireBytes sqlstate; /* five characters; empty: none */
+	WireBytes message;
+	WireBytes detail;
+	WireBytes hint;
+	WireBytes name; /* of the parameter, function, channel or table; may be empty */
+} WireFailed;
+
 /* A connected client. */
 typedef struct WireClient
 {
@@ -510,6 +654,16 @@ typedef struct WireMessage
 		WireAuthRefused auth_refused;
 		WireIdentityEnded identity_ended;
 		WireClient client;
+		WireNoWorker no_worker;
+		WireWantWorker want_worker;
+		WireJoin join;
+		WireQuery query;
+		WireQueryCredit query_credit;
+		WireQueryCancel query_cancel;
+		WireRows rows;
+		WireSnapshotDone snapshot_done;
+		WireResultMsg result;
+		WireFailed failed;
 	} u;
 } WireMessage;
 
@@ -541,6 +695,10 @@ extern uint32_t wire_stream(const WireEvent *event, uint16_t i);
 /* Store v as a little-endian u32, and read one, for WireEvent.streams and WireReplayEvent.subs. */
 extern void wire_store_u32(uint8_t *to, uint32_t v);
 extern uint32_t wire_load_u32(const uint8_t *from);
+
+/* The same for u64, for WireSnapshotIds.xip. */
+extern void wire_store_u64(uint8_t *to, uint64_t v);
+extern uint64_t wire_load_u64(const uint8_t *from);
 
 /*
  * A list is a sequence of strings, each encoded like in a payload. wire_list_next() removes the

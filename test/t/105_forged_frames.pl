@@ -69,8 +69,8 @@ sub hello
 sub subscribe
 {
 	my (%s) = (sub => 1, kinds => 1, ops => 1, session => 1, identity => 0, channel => 't', filter => '', columns => '', @_);
-	return frame(30, pack('VCCCVQ<VVVV/a*V/a*CV/a*', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel filter)},
-		length $s{columns} > 0, $s{columns}));
+	return frame(30, pack('VCCCVQ<VVVV/a*V/a*CV/a*C', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel filter)},
+		length $s{columns} > 0, $s{columns}, 0));
 }
 
 sub auth { my ($session, $token) = @_; return frame(33, pack('VV/a*', $session, $token)); }

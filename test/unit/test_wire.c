@@ -55,7 +55,8 @@ static const WireMessage messages[] = {
 					 .channel = TEXT("orders"),
 					 .filter = TEXT("id=eq.7"),
 					 .has_columns = 1,
-					 .columns = TEXT("\2\0\0\0id\6\0\0\0status")}},
+					 .columns = TEXT("\2\0\0\0id\6\0\0\0status"),
+					 .hold = 1}},
 	{.type = WIRE_UNSUBSCRIBE, .u.unsubscribe = {.sub = 7, .kinds = WIRE_KIND_EVENTS}},
 	{.type = WIRE_REPLAY_CREDIT, .u.credit = {.sub = 7, .bytes = 32768}},
 	{.type = WIRE_SUBSCRIBED,
@@ -123,6 +124,58 @@ static const WireMessage messages[] = {
 	{.type = WIRE_SUBSCRIPTION_ENDED,
 	 .u.subscription_ended = {.sub = 7, .reason = WIRE_POLICY_FAILED, .text = TEXT("failed")}},
 	{.type = WIRE_REPLAY_BEGIN, .u.replay_begin = {.sub = 7}},
+	{.type = WIRE_NO_WORKER, .u.no_worker = {.database = TEXT("shop"), .reason = TEXT("no slot")}},
+	{.type = WIRE_WANT_WORKER, .u.want_worker = {.database = TEXT("shop")}},
+	{.type = WIRE_HELLO_WORKER,
+	 .u.hello =
+		 {.version = WIRE_VERSION, .gateway = 3, .database_oid = 16384, .database = TEXT("shop")}},
+	{.type = WIRE_JOIN,
+	 .u.join = {.sub = 7,
+				.window = 24576,
+				.seen = {.until = 44,
+						 .xmin = 700,
+						 .xmax = UINT64_MAX,
+						 .xip = TEXT("\1\2\3\4\5\6\7\10")}}},
+	{.type = WIRE_QUERY,
+	 .u.query = {.request = 3,
+				 .kind = WIRE_QUERY_REST,
+				 .read_only = 1,
+				 .window = 24576,
+				 .token = TEXT("e30.e30.c2ln"),
+				 .method = TEXT("GET"),
+				 .path = TEXT("/notes/"),
+				 .query = TEXT("take=2"),
+				 .headers = TEXT("\6\0\0\0prefer\0\0\0\0"),
+				 .name = TEXT("orders"),
+				 .filter = TEXT("id=eq.7"),
+				 .has_columns = 1,
+				 .columns = TEXT("\2\0\0\0id"),
+				 .order = TEXT("id.desc"),
+				 .limit = 100,
+				 .body = TEXT("{}")}},
+	{.type = WIRE_QUERY_CREDIT, .u.query_credit = {.request = 3, .bytes = 32768}},
+	{.type = WIRE_QUERY_CANCEL, .u.query_cancel = {.request = 3}},
+	{.type = WIRE_ROWS,
+	 .u.rows = {.request = 3,
+				.schema = TEXT("public"),
+				.table = TEXT("orders"),
+				.key = TEXT("\2\0\0\0id"),
+				.rows = TEXT("{\"id\":1},{\"id\":2}")}},
+	{.type = WIRE_SNAPSHOT_DONE,
+	 .u.snapshot_done = {.request = 3, .seen = {.until = 44, .xmin = 700, .xmax = 701}}},
+	{.type = WIRE_RESULT,
+	 .u.result = {.request = 3,
+				  .status = 201,
+				  .headers = TEXT("\10\0\0\0location\0\0\0\0"),
+				  .body = TEXT("[]")}},
+	{.type = WIRE_FAILED,
+	 .u.failed = {.request = 3,
+				  .reason = WIRE_QUERY_BAD_PARAMETER,
+				  .sqlstate = TEXT("22P02"),
+				  .message = TEXT("invalid"),
+				  .detail = TEXT("detail"),
+				  .hint = TEXT("hint"),
+				  .name = TEXT("id")}},
 };
 
 static size_t
@@ -280,7 +333,7 @@ test_garbage(void **state)
 		for (size_t i = 0; i < len + WIRE_HEADER_SIZE; i++)
 			buf[i] = (uint8_t) (rand_r(&seed) % 8 ? rand_r(&seed) % 4 : rand_r(&seed));
 		wire_store_u32(buf, (uint32_t) len);
-		buf[4] = (uint8_t) (rand_r(&seed) % 70);
+		buf[4] = (uint8_t) (rand_r(&seed) % 90);
 		memset(buf + 5, 0, 3);
 		if (wire_decode(buf, len + WIRE_HEADER_SIZE, &m, &used) == WIRE_OK)
 			assert_int_equal(wire_encode(&m, NULL, 0), used);
