@@ -331,12 +331,36 @@ settings_define_limits(void)
 		&notifyd_retention_size, 1024, 1, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 }
 
+static void
+settings_define_queries(void)
+{
+	DefineCustomIntVariable(
+		"pg_notifyd.query_workers",
+		"Sets the maximum number of workers that run clients' queries, for each database.",
+		"Workers are started on demand, and end after a minute without queries. 0 disables "
+		"snapshots, calls and everything else that needs a query.",
+		&notifyd_query_workers, 2, 0, NOTIFYD_MAX_WORKERS, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.statement_timeout",
+							"Sets the maximum duration of a client's query.", NULL,
+							&notifyd_statement_timeout, 10 * 1000, 10, 60 * 60 * 1000, PGC_SIGHUP,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.snapshot_timeout",
+							"Sets the maximum duration of the transaction that reads a snapshot.",
+							NULL, &notifyd_snapshot_timeout, 60 * 1000, 10, 60 * 60 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.max_response_size",
+							"Sets the maximum size of the result of a client's query.",
+							"Snapshots have no limit.", &notifyd_max_response_size, 8 * 1024 * 1024,
+							1024, 128 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
+}
+
 void
 settings_define(void)
 {
 	settings_define_network();
 	settings_define_databases();
 	settings_define_limits();
+	settings_define_queries();
 	failpoint_define();
 	COMPAT_RESERVE_PREFIX("pg_notifyd");
 }

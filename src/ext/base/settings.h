@@ -26,6 +26,10 @@ extern int notifyd_keepalive;               /* ms; 0: no pings */
 extern int notifyd_sandbox;                 /* WireSandboxMode */
 extern double notifyd_retention;            /* s */
 extern int notifyd_retention_size;          /* MB */
+extern int notifyd_query_workers;           /* per database; 0: none */
+extern int notifyd_statement_timeout;       /* ms */
+extern int notifyd_snapshot_timeout;        /* ms */
+extern int notifyd_max_response_size;       /* bytes */
 
 /* Return true if pg_notifyd.databases contains this database, or "*". */
 extern bool settings_serves_database(const char *name);

@@ -72,6 +72,8 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u64(&database->alive_at, 0);
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
+	pg_atomic_write_u64(&database->queries, 0);
+	pg_atomic_write_u64(&database->failed_queries, 0);
 
 	/* Set this last, because stats_database_name() reads it without the lock, and then the rest. */
 	pg_write_barrier();
@@ -102,6 +104,8 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->alive_at, 0);
 	pg_atomic_init_u32(&database->subscriptions, 0);
 	pg_atomic_init_u32(&database->links, 0);
+	pg_atomic_init_u64(&database->queries, 0);
+	pg_atomic_init_u64(&database->failed_queries, 0);
 	shared_reset_database(database, InvalidOid);
 }
 
@@ -136,6 +140,8 @@ shared_startup(void)
 		pg_atomic_init_u32(&notifyd_shared->slots_short, 0);
 		pg_atomic_init_u32(&notifyd_shared->gateway_clients, 0);
 		pg_atomic_init_u32(&notifyd_shared->gateway_anonymous, 0);
+		for (int i = 0; i < NOTIFYD_MAX_WORKERS; i++)
+			pg_atomic_init_u64(&notifyd_shared->workers[i].busy_since, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
 		notifyd_shared->nbackends = compat_proc_count();

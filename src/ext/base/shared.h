@@ -38,6 +38,7 @@
 #define NOTIFYD_MAX_DATABASES 1024
 #define NOTIFYD_LOG_SEGMENTS  8
 #define NOTIFYD_MAX_GATEWAYS  64
+#define NOTIFYD_MAX_WORKERS   64 /* of all databases together */
 
 /*
  * A feed that has not completed a round for this long, in ms, is reported as not responding. It
@@ -108,6 +109,8 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 alive_at; /* when the feed last completed a round; 0: not yet */
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
+	pg_atomic_uint64 queries;        /* of clients, that workers have run */
+	pg_atomic_uint64 failed_queries; /* those that were refused or ended with an error */
 } NotifydDatabase;
 
 /* One for each PGPROC. Only its own backend writes it. */
@@ -138,6 +141,15 @@ typedef struct NotifydGateway
 	uint64 queued;
 } NotifydGateway;
 
+/* A worker that runs clients' queries. The launcher assigns the entry, the worker fills it in. */
+typedef struct NotifydWorker
+{
+	Oid database;                /* InvalidOid: unused. Under NotifydShared.lock, like pid */
+	pid_t pid;                   /* 0: it has not started, or has ended */
+	bool ready;                  /* it was connected to its database */
+	pg_atomic_uint64 busy_since; /* a TimestampTz; 0: it runs no query */
+} NotifydWorker;
+
 typedef struct NotifydShared
 {
 	LWLock lock;
@@ -153,6 +165,7 @@ typedef struct NotifydShared
 	pg_atomic_uint32 gateway_anonymous; /* 1: gateways were told to accept anonymous clients */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
+	NotifydWorker workers[NOTIFYD_MAX_WORKERS];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
 	NotifydBackend backends[FLEXIBLE_ARRAY_MEMBER];
 } NotifydShared;

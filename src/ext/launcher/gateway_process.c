@@ -353,6 +353,10 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 			gateway->callbacks->database_needed(message->u.wake.database.data,
 												message->u.wake.database.len);
 			return true;
+		case WIRE_WANT_WORKER:
+			gateway->callbacks->worker_wanted(message->u.want_worker.database.data,
+											  message->u.want_worker.database.len);
+			return true;
 		case WIRE_SANDBOX:
 			gateway_process_report_sandbox(message->u.sandbox.missing);
 			return true;

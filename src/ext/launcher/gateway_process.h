@@ -29,6 +29,8 @@ typedef struct GatewayCallbacks
 	void (*ready)(void);
 	/* A gateway needs the feed of the database of this name. */
 	void (*database_needed)(const char *name, size_t length);
+	/* Queries of a gateway wait for a worker of the database of this name. */
+	void (*worker_wanted)(const char *name, size_t length);
 } GatewayCallbacks;
 
 typedef struct GatewayProcess

@@ -23,6 +23,7 @@
  *	  launcher_scan.c		reads pg_database
  *	  launcher_sleep.c		databases without a feed, and what gateways know about them
  *	  launcher_slots.c		too few worker slots
+ *	  launcher_workers.c	starts the workers that run clients' queries
  *	  supervisor.c			all gateways; gateway_process.c: one; gateway_life.c: its states
  *	  sockets.c				the listening sockets over time; bind.c: binding them
  *	  databases.c			the launcher's table of databases
@@ -42,6 +43,7 @@
 #include "ext/launcher/launcher_scan.h"
 #include "ext/launcher/launcher_sleep.h"
 #include "ext/launcher/launcher_slots.h"
+#include "ext/launcher/launcher_workers.h"
 #include "ext/launcher/supervisor.h"
 #include "ext/launcher/watchdog.h"
 #include "miscadmin.h"
@@ -258,6 +260,7 @@ launcher_tend_feeds(TimestampTz now)
 	scan_tend(now);
 	next = sleep_tend(now);
 	next = Min(next, launcher_start_feeds(now));
+	workers_tend(now);
 	return Min(next, DATABASES_SCAN_MS);
 }
 
@@ -308,6 +311,7 @@ launcher_gateway_ready(void)
 static const GatewayCallbacks launcher_callbacks = {
 	.ready = launcher_gateway_ready,
 	.database_needed = sleep_database_needed,
+	.worker_wanted = workers_wanted,
 };
 
 /*
@@ -329,6 +333,7 @@ pg_notifyd_launcher_main(Datum main_arg)
 
 	server_version_check();
 	launcher_attach(GetCurrentTimestamp());
+	workers_take_over();
 	supervisor_start(&launcher_callbacks, supervisor_clock());
 	context =
 		AllocSetContextCreate(TopMemoryContext, "pg_notifyd launcher", ALLOCSET_DEFAULT_SIZES);
