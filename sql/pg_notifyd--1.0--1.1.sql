@@ -371,6 +371,71 @@ COMMENT ON COLUMN notifyd.timeline.last_id IS 'positions of the timeline up to t
 COMMENT ON COLUMN notifyd.timeline.at IS 'time when the timeline began';
 COMMENT ON COLUMN notifyd.timeline.first_id IS 'first id that could be assigned in the timeline';
 
+/* ---------------- what clients may call, and tables that have HTTP routes ---------------- */
+
+CREATE TABLE notifyd.exposed_function (name text PRIMARY KEY, function regprocedure NOT NULL UNIQUE);
+COMMENT ON TABLE notifyd.exposed_function IS 'functions that clients may call, maintained by notify_expose()';
+COMMENT ON COLUMN notifyd.exposed_function.name IS 'name by which clients call it';
+COMMENT ON COLUMN notifyd.exposed_function.function IS 'the function';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.exposed_function', '');
+
+CREATE TABLE notifyd.exposed_relation (path text PRIMARY KEY, relation regclass NOT NULL UNIQUE, label text NOT NULL);
+COMMENT ON TABLE notifyd.exposed_relation IS 'tables and views that have HTTP routes, maintained by notify_expose()';
+COMMENT ON COLUMN notifyd.exposed_relation.path IS 'first segment of the path';
+COMMENT ON COLUMN notifyd.exposed_relation.relation IS 'the table or view';
+COMMENT ON COLUMN notifyd.exposed_relation.label IS 'what a row is called in messages';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.exposed_relation', '');
+GRANT SELECT ON notifyd.exposed_function, notifyd.exposed_relation TO pg_database_owner;
+
+-- Dumps are often restored with session_replication_role = replica.
+CREATE FUNCTION notifyd.exposure_changed() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_exposure_changed';
+COMMENT ON FUNCTION notifyd.exposure_changed() IS 'lets workers read again what is exposed';
+CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.exposed_function
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
+ALTER TABLE notifyd.exposed_function ENABLE ALWAYS TRIGGER exposure_changed;
+COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_function IS 'lets rows that are restored or deleted take effect';
+CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.exposed_relation
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
+ALTER TABLE notifyd.exposed_relation ENABLE ALWAYS TRIGGER exposure_changed;
+COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_relation IS 'lets rows that are restored or deleted take effect';
+
+CREATE FUNCTION @extschema@.notify_expose(function regprocedure, name text DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_expose_function';
+COMMENT ON FUNCTION @extschema@.notify_expose(regprocedure, text) IS
+	'let clients call a function by this name; by default its own';
+CREATE FUNCTION @extschema@.notify_expose(relation regclass, path text DEFAULT NULL, label text DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_expose_relation';
+COMMENT ON FUNCTION @extschema@.notify_expose(regclass, text, text) IS
+	'give a table or view HTTP routes below this path; by default its name';
+-- A string without a type could be a function or a relation; PostgreSQL prefers a parameter of type text.
+CREATE FUNCTION @extschema@.notify_expose(object text, name text DEFAULT NULL, label text DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_expose_object';
+COMMENT ON FUNCTION @extschema@.notify_expose(text, text, text) IS
+	'expose a function, named with its arguments in parentheses, or a table or view';
+CREATE FUNCTION @extschema@.notify_conceal(object text) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_conceal_object';
+COMMENT ON FUNCTION @extschema@.notify_conceal(text) IS 'conceal a function, table or view that was exposed';
+CREATE FUNCTION @extschema@.notify_conceal(function regprocedure) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_conceal_function';
+COMMENT ON FUNCTION @extschema@.notify_conceal(regprocedure) IS 'let clients no longer call a function';
+CREATE FUNCTION @extschema@.notify_conceal(relation regclass) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_conceal_relation';
+COMMENT ON FUNCTION @extschema@.notify_conceal(regclass) IS 'take the HTTP routes of a table or view away';
+
+CREATE VIEW notifyd.exposed AS
+	SELECT e.name, e.function, NULL::regclass AS relation, NULL::text AS label
+	FROM notifyd.exposed_function AS e JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) e.function
+	UNION ALL
+	SELECT e.path, NULL, e.relation, e.label
+	FROM notifyd.exposed_relation AS e JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.relation;
+COMMENT ON VIEW notifyd.exposed IS 'functions that clients may call, and tables and views that have HTTP routes';
+COMMENT ON COLUMN notifyd.exposed.name IS 'name by which clients call the function, or path of the relation';
+COMMENT ON COLUMN notifyd.exposed.function IS 'the function, if it is one';
+COMMENT ON COLUMN notifyd.exposed.relation IS 'the table or view, if it is one';
+COMMENT ON COLUMN notifyd.exposed.label IS 'what a row of the relation is called in messages';
+GRANT SELECT ON notifyd.exposed TO PUBLIC;
+
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 
 -- Logical replication. A publication FOR ALL TABLES has the tables of this schema, too. PostgreSQL refuses UPDATE and DELETE

@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
 #include "access/attnum.h"
 #include "access/htup.h"
 #include "access/tupdesc.h"
@@ -183,5 +185,10 @@ extern void capture_flush_other(HeapTuple tuple, bool inserted);
  * event. Runs no user-defined code. pending.c calls it in all other cases.
  */
 extern void capture_flush_moved(void);
+
+/* ---------------- messages (send.c) ---------------- */
+
+/* notify_send(channel text, payload json) returns bigint, for callers in C. */
+extern Datum notify_send(PG_FUNCTION_ARGS);
 
 #endif /* PG_NOTIFYD_CAPTURE_H */

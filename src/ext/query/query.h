@@ -1,0 +1,138 @@
+/*-------------------------------------------------------------------------
+ *
+ * query.h
+ *	  Declarations shared by the files of the worker: the process that runs clients' queries.
+ *
+ *	  query_worker.c	the process: start, loop, end
+ *	  query_link.c		sockets to the gateways; queries that wait, and their answers
+ *	  query_run.c		one query: its transaction, and the error that ends it
+ *	  query_caller.c	the client: its token, its role, what it may read as settings
+ *	  query_cancel.c	ends queries whose client has left or that run too long
+ *	  query_rows.c		rows of a result as JSON
+ *	  query_call.c		calls of exposed functions
+ *	  query_send.c		messages
+ *
+ * Each file uses only those below it, and query_link.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_NOTIFYD_QUERY_H
+#define PG_NOTIFYD_QUERY_H
+
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "tcop/dest.h"
+
+#include "ext/base/frames.h"
+#include "ext/base/shared.h"
+#include "wire/wire.h"
+
+typedef struct QueryLink QueryLink;
+
+/* A query of a client. It belongs to its own memory context. */
+typedef struct ClientQuery
+{
+	dlist_node node; /* among those that wait */
+	QueryLink *link;
+	WireQuery wire; /* its texts are in the query's context */
+	MemoryContext context;
+	StringInfoData body; /* of the answer, as UTF-8 */
+	uint16 status;       /* of the HTTP response; 0: the usual one */
+	StringInfoData headers;
+	bool answered; /* the answer was sent by its function itself */
+} ClientQuery;
+
+/* ---------------- links (query_link.c) ---------------- */
+
+extern void query_link_init(const char *database);
+
+/* Connect to the gateways that are running. retry: also to those that could not be reached. */
+extern void query_link_connect_all(bool retry);
+
+/* Read what has arrived, without waiting. Returns true if there was anything. */
+extern bool query_link_receive_all(void);
+
+/* Send as much as possible without waiting. */
+extern void query_link_send_all(void);
+
+/* Wait for the latch or a socket, at most timeout ms. */
+extern void query_link_wait(long timeout);
+
+/* Tell the gateways that this worker ends, and has executed no query that it has not answered. */
+extern void query_link_goodbye_all(const char *reason);
+
+/* Remove and return the query that has waited longest, or NULL. */
+extern ClientQuery *query_link_next_query(void);
+
+/* Return true if the query's client still wants the answer: its link exists. */
+extern bool query_link_wants(const ClientQuery *query);
+
+/* Queue a frame for the query's gateway. */
+extern void query_link_answer(const ClientQuery *query, const WireMessage *message);
+
+/* The socket of the query's link, and how many bytes of an incomplete frame were read from it. */
+extern FrameSocket *query_link_socket(const ClientQuery *query);
+
+/* ---------------- running (query_run.c) ---------------- */
+
+/* Run a query, send the answer, and free the query. */
+extern void query_run(ClientQuery *query);
+
+/*
+ * Raise an error that becomes this answer. name is the function, channel or parameter, in the server's
+ * encoding, or NULL.
+ */
+extern void query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char *format,
+						 ...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
+
+/* Append a text of the query as a string in the server's encoding. */
+extern char *query_text(WireBytes bytes);
+
+/* Append a header to the query's answer. Name and value are UTF-8. */
+extern void query_header(ClientQuery *query, const char *name, const char *value);
+
+/* ---------------- the client (query_caller.c) ---------------- */
+
+/* Start to collect what makes known tokens invalid. */
+extern void caller_init(void);
+
+/*
+ * Verify the query's token, and become the client for the rest of the transaction: role, claims and
+ * settings of the request. Raises an error by query_refuse().
+ */
+extern void caller_become(const ClientQuery *query);
+
+/* The settings may have changed: forget the tokens that are known. */
+extern void caller_forget(void);
+
+/* Undo what a client may have left in this session. Outside of a transaction. */
+extern void caller_clean(void);
+
+/* ---------------- ending queries early (query_cancel.c) ---------------- */
+
+/* Watch a query that runs for at most ms. cancel_end() returns true if the time was over. */
+extern void cancel_begin(const ClientQuery *query, int ms);
+extern bool cancel_end(void);
+
+/* ---------------- rows as JSON (query_rows.c) ---------------- */
+
+typedef enum RowsForm
+{
+	ROWS_OBJECTS, /* an object for each row, separated by commas */
+	ROWS_VALUES,  /* the first column of each row, separated by commas */
+} RowsForm;
+
+/*
+ * A receiver that appends rows to *out as UTF-8. limit: an error is raised when *out is longer, in bytes.
+ * The caller reads *count, the number of rows.
+ */
+extern DestReceiver *rows_receiver(RowsForm form, StringInfo out, Size limit, uint64 *count);
+
+/* ---------------- kinds of queries ---------------- */
+
+extern void query_call(ClientQuery *query);
+extern void query_send(ClientQuery *query);
+
+#endif /* PG_NOTIFYD_QUERY_H */

@@ -1,0 +1,431 @@
+/*-------------------------------------------------------------------------
+ *
+ * query_call.c
+ *	  Calls of the functions that notify_expose() has exposed.
+ *
+ * PostgreSQL itself turns the arguments, which are JSON, into values: json_to_record() in the query
+ *
+ *	  SELECT f.* FROM json_to_record($1) AS a(a1 integer, a3 text), LATERAL s.f(x => a.a1, z => a.a3) AS f
+ *
+ * in which the arguments are those that the client gives, so that the others have their defaults. A function
+ * whose only parameter is json or jsonb and has no name gets all of what the client sends, as in PostgREST.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "ext/base/settings.h"
+#include "ext/expose/expose.h"
+#include "ext/query/query.h"
+
+#define CALL_MAX_ARGUMENTS FUNC_MAX_ARGS
+
+/* How to call a function with some of its arguments. */
+typedef struct CallPlan
+{
+	Bitmapset *given; /* numbers of the arguments, from 0 on */
+	SPIPlanPtr plan;
+} CallPlan;
+
+/* A function that clients may call. */
+typedef struct CallFunction
+{
+	char name[NAMEDATALEN * 4]; /* for clients; the key */
+	Oid oid;
+	int narguments;
+	char **names; /* NULL, or "" for one without a name */
+	Oid *types;
+	int nrequired; /* the others have defaults */
+	bool variadic;
+	bool whole; /* its only argument gets all of what the client sends */
+	bool set;
+	bool scalar;
+	bool is_void;
+	bool is_volatile;
+	List *plans; /* CallPlans */
+} CallFunction;
+
+static HTAB *call_functions; /* NULL: none is known */
+static MemoryContext call_context;
+static bool call_stale;
+static Oid call_table;
+
+/* ---------------- functions ---------------- */
+
+static void
+call_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
+{
+	call_stale |= !OidIsValid(relation) || relation == call_table;
+}
+
+static void
+call_object_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+					uint32 hash pg_attribute_unused())
+{
+	call_stale = true;
+}
+
+static void
+call_forget_all(void)
+{
+	HASH_SEQ_STATUS status;
+	CallFunction *function;
+
+	if (call_functions == NULL)
+		return;
+	hash_seq_init(&status, call_functions);
+	while ((function = hash_seq_search(&status)) != NULL)
+	{
+		ListCell *cell;
+
+		foreach (cell, function->plans)
+			SPI_freeplan(((CallPlan *) lfirst(cell))->plan);
+	}
+	call_functions = NULL;
+	MemoryContextReset(call_context);
+}
+
+static void
+call_refresh(void)
+{
+	HASHCTL functions = {.keysize = sizeof(((CallFunction *) NULL)->name),
+						 .entrysize = sizeof(CallFunction)};
+
+	if (call_context == NULL)
+	{
+		call_context =
+			AllocSetContextCreate(TopMemoryContext, "pg_notifyd calls", ALLOCSET_DEFAULT_SIZES);
+		CacheRegisterRelcacheCallback(call_relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, call_object_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(TYPEOID, call_object_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACEOID, call_object_changed, (Datum) 0);
+	}
+	if (call_functions != NULL && !call_stale)
+		return;
+	call_forget_all();
+	call_table = expose_function_table();
+	call_stale = false;
+	functions.hcxt = call_context;
+	call_functions =
+		hash_create("pg_notifyd calls", 64, &functions, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/* Fill in what pg_proc says about the function. */
+static void
+call_describe(CallFunction *function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function->oid));
+	Form_pg_proc proc;
+	char *modes;
+	Oid *all_types;
+	char **all_names;
+	int nall;
+	int n = 0;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function->oid);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	nall = get_func_arg_info(tuple, &all_types, &all_names, &modes);
+	function->names = palloc0(sizeof(char *) * Max(nall, 1));
+	function->types = palloc0(sizeof(Oid) * Max(nall, 1));
+	for (int i = 0; i < nall; i++)
+	{
+		if (modes != NULL && (modes[i] == PROARGMODE_OUT || modes[i] == PROARGMODE_TABLE))
+			continue;
+		function->names[n] = all_names != NULL ? all_names[i] : "";
+		function->types[n++] = all_types[i];
+	}
+	function->narguments = n;
+	function->nrequired = n - proc->pronargdefaults;
+	function->variadic = OidIsValid(proc->provariadic);
+	function->whole = n == 1 && function->names[0][0] == '\0' &&
+					  (function->types[0] == JSONOID || function->types[0] == JSONBOID);
+	function->set = proc->proretset;
+	function->is_void = proc->prorettype == VOIDOID;
+	function->scalar = get_func_result_type(function->oid, NULL, NULL) == TYPEFUNC_SCALAR;
+	function->is_volatile = proc->provolatile == PROVOLATILE_VOLATILE;
+	ReleaseSysCache(tuple);
+}
+
+static CallFunction *
+call_find(const char *name)
+{
+	CallFunction described = {0};
+	CallFunction *function;
+	Exposure *exposure;
+	MemoryContext before;
+
+	call_refresh();
+	if (strlen(name) < sizeof(described.name))
+	{
+		function = hash_search(call_functions, name, HASH_FIND, NULL);
+		if (function != NULL)
+			return function;
+	}
+	exposure = strlen(name) < sizeof(described.name) ? expose_find_function(name) : NULL;
+	if (exposure == NULL)
+		query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_UNDEFINED_FUNCTION, name,
+					 "there is no function \"%s\"", name);
+	described.oid = exposure->object;
+	before = MemoryContextSwitchTo(call_context);
+	call_describe(&described);
+	MemoryContextSwitchTo(before);
+	strlcpy(described.name, name, sizeof(described.name));
+	function = hash_search(call_functions, name, HASH_ENTER, NULL);
+	*function = described;
+	return function;
+}
+
+/* ---------------- arguments ---------------- */
+
+typedef struct CallArguments
+{
+	Bitmapset *given;
+	StringInfoData record; /* a JSON object with the members a1, a2, ... */
+} CallArguments;
+
+static void
+call_add_argument(CallArguments *arguments, int i, JsonbValue *value)
+{
+	Jsonb *json = JsonbValueToJsonb(value);
+
+	appendStringInfo(&arguments->record, "%s\"a%d\":", arguments->record.len > 1 ? "," : "", i + 1);
+	(void) JsonbToCString(&arguments->record, &json->root, VARSIZE(json));
+	arguments->given = bms_add_member(arguments->given, i);
+}
+
+static int
+call_argument_number(const CallFunction *function, const char *name, int length)
+{
+	for (int i = 0; i < function->narguments; i++)
+	{
+		if ((int) strlen(function->names[i]) == length &&
+			memcmp(function->names[i], name, (size_t) length) == 0 && length > 0)
+			return i;
+	}
+	return -1;
+}
+
+static void
+call_read_arguments(const CallFunction *function, Jsonb *json, CallArguments *arguments)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int place = 0;
+	int number = -1;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			char *name = pnstrdup(value.val.string.val, value.val.string.len);
+
+			number = call_argument_number(function, name, value.val.string.len);
+			if (number < 0)
+				query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER, name,
+							 "function \"%s\" has no parameter \"%s\"", function->name, name);
+		}
+		else if (token == WJB_VALUE)
+			call_add_argument(arguments, number, &value);
+		else if (token == WJB_ELEM)
+		{
+			if (place == function->narguments)
+				query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER, "args",
+							 "function \"%s\" has only %d parameters", function->name,
+							 function->narguments);
+			call_add_argument(arguments, place++, &value);
+		}
+	}
+}
+
+/* Check that every argument without a default is there. */
+static void
+call_check_arguments(const CallFunction *function, const CallArguments *arguments)
+{
+	for (int i = 0; i < function->nrequired; i++)
+	{
+		char number[16];
+
+		if (bms_is_member(i, arguments->given))
+			continue;
+		/* The parameter of VARIADIC may have no values. */
+		if (function->variadic && i == function->narguments - 1)
+			continue;
+		snprintf(number, sizeof(number), "%d", i + 1);
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER,
+					 function->names[i][0] != '\0' ? function->names[i] : number,
+					 "function \"%s\" needs the parameter \"%s\"", function->name,
+					 function->names[i][0] != '\0' ? function->names[i] : number);
+	}
+}
+
+static void
+call_parse_arguments(ClientQuery *query, const CallFunction *function, CallArguments *arguments)
+{
+	char *text = query_text(query->wire.body);
+	Jsonb *json = DatumGetJsonbP(
+		DirectFunctionCall1(jsonb_in, CStringGetDatum(text[0] != '\0' ? text : "{}")));
+
+	if (JB_ROOT_IS_SCALAR(json) || (!JB_ROOT_IS_OBJECT(json) && !JB_ROOT_IS_ARRAY(json)))
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "args",
+					 "args must be an object or an array");
+	initStringInfo(&arguments->record);
+	arguments->given = NULL;
+	appendStringInfoChar(&arguments->record, '{');
+	call_read_arguments(function, json, arguments);
+	appendStringInfoChar(&arguments->record, '}');
+	call_check_arguments(function, arguments);
+}
+
+/* ---------------- plans ---------------- */
+
+static void
+call_append_name(StringInfo sql, Oid function)
+{
+	appendStringInfo(sql, "%s.%s",
+					 quote_identifier(get_namespace_name(get_func_namespace(function))),
+					 quote_identifier(get_func_name(function)));
+}
+
+/* The query for these arguments. */
+static char *
+call_sql(const CallFunction *function, const Bitmapset *given)
+{
+	StringInfoData sql;
+	const char *separator = "";
+	int i = -1;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT f.* FROM ");
+	if (function->whole || bms_is_empty(given))
+	{
+		call_append_name(&sql, function->oid);
+		appendStringInfo(&sql, "(%s) AS f",
+						 !function->whole                ? ""
+						 : function->types[0] == JSONOID ? "$1"
+														 : "$1::pg_catalog.jsonb");
+		return sql.data;
+	}
+	appendStringInfoString(&sql, "pg_catalog.json_to_record($1) AS a(");
+	while ((i = bms_next_member(given, i)) >= 0)
+	{
+		appendStringInfo(&sql, "%sa%d %s", separator, i + 1,
+						 format_type_be_qualified(function->types[i]));
+		separator = ", ";
+	}
+	appendStringInfoString(&sql, "), LATERAL ");
+	call_append_name(&sql, function->oid);
+	separator = "(";
+	while ((i = bms_next_member(given, i)) >= 0)
+	{
+		appendStringInfo(&sql, "%s%s", separator,
+						 function->variadic && i == function->narguments - 1 ? "VARIADIC " : "");
+		if (function->names[i][0] != '\0')
+			appendStringInfo(&sql, "%s => ", quote_identifier(function->names[i]));
+		appendStringInfo(&sql, "a.a%d", i + 1);
+		separator = ", ";
+	}
+	appendStringInfoString(&sql, ") AS f");
+	return sql.data;
+}
+
+/* Return the plan for these arguments. Between SPI_connect() and SPI_finish(). */
+static SPIPlanPtr
+call_plan(CallFunction *function, const Bitmapset *given)
+{
+	Oid type = JSONOID;
+	MemoryContext before;
+	CallPlan *made;
+	ListCell *cell;
+	SPIPlanPtr plan;
+
+	foreach (cell, function->plans)
+	{
+		CallPlan *known = lfirst(cell);
+
+		if (bms_equal(known->given, given))
+			return known->plan;
+	}
+	plan = SPI_prepare(call_sql(function, given), 1, &type);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	/* What was just described may have changed while the plan was made; then it is not kept. */
+	if (call_stale || SPI_keepplan(plan) != 0)
+		return plan;
+	before = MemoryContextSwitchTo(call_context);
+	made = palloc(sizeof(CallPlan));
+	made->given = bms_copy(given);
+	made->plan = plan;
+	function->plans = lappend(function->plans, made);
+	MemoryContextSwitchTo(before);
+	return plan;
+}
+
+/* ---------------- calls ---------------- */
+
+static void
+call_execute(ClientQuery *query, CallFunction *function, const Bitmapset *given,
+			 const char *argument)
+{
+	SPIExecuteOptions options = {0};
+	ParamListInfo params = makeParamList(1);
+	uint64 count;
+	int result;
+
+	params->params[0] = (ParamExternData){.ptype = JSONOID, .value = CStringGetTextDatum(argument)};
+	if (function->set)
+		appendStringInfoChar(&query->body, '[');
+	options.params = params;
+	options.dest = rows_receiver(function->scalar || function->is_void ? ROWS_VALUES : ROWS_OBJECTS,
+								 &query->body, (Size) notifyd_max_response_size, &count);
+	SPI_connect();
+	result = SPI_execute_plan_extended(call_plan(function, given), &options);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
+	SPI_finish();
+	if (function->set)
+		appendStringInfoChar(&query->body, ']');
+	else if (function->is_void || count == 0)
+	{
+		resetStringInfo(&query->body);
+		appendStringInfoString(&query->body, "null");
+	}
+}
+
+void
+query_call(ClientQuery *query)
+{
+	CallFunction *function = call_find(query_text(query->wire.name));
+	CallArguments arguments = {.given = NULL};
+
+	if (query->wire.read_only && function->is_volatile)
+		query_refuse(WIRE_QUERY_NOT_PERMITTED, ERRCODE_READ_ONLY_SQL_TRANSACTION, function->name,
+					 "function \"%s\" is volatile, and GET must not change anything; use POST",
+					 function->name);
+	if (function->whole)
+	{
+		char *text = query_text(query->wire.body);
+
+		if (text[0] == '\0')
+			text = "null";
+		(void) DirectFunctionCall1(json_in, CStringGetDatum(text));
+		call_execute(query, function, NULL, text);
+		return;
+	}
+	call_parse_arguments(query, function, &arguments);
+	call_execute(query, function, arguments.given, arguments.record.data);
+}

@@ -1,0 +1,241 @@
+/*-------------------------------------------------------------------------
+ *
+ * query_caller.c
+ *	  The client that a query belongs to.
+ *
+ * Each query comes with its client's token, and the worker verifies it. Verifying a signature may take longer
+ * than the query, so tokens that were accepted are kept by the hash of their text until something
+ * changes that may make them invalid: a role, a membership, notifyd.disconnected, a setting.
+ *
+ * Roles and settings are set as PostgREST does it: for the transaction. What a function sets for the session
+ * must not reach the next client, so caller_clean() resets the session after each query.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <openssl/sha.h>
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "ext/access/disconnected.h"
+#include "ext/access/token.h"
+#include "ext/base/extension.h"
+#include "ext/base/settings.h"
+#include "ext/json/json.h"
+#include "ext/query/query.h"
+
+/* Tokens that are kept; with one more, all are forgotten. */
+#define CALLER_MAX_TOKENS 10000
+
+typedef struct KnownToken
+{
+	uint8 hash[TOKEN_HASH_SIZE]; /* of its text */
+	NameData role;
+	TimestampTz valid_until;
+	char *claims; /* JSON, in the server's encoding */
+} KnownToken;
+
+static MemoryContext caller_context; /* of the table, its texts, and what it depends on */
+static HTAB *caller_tokens;          /* NULL: none is known */
+static DisconnectedSet *caller_disconnected;
+static bool caller_stale;
+static Oid caller_disconnected_table;
+
+/* ---------------- what makes tokens invalid ---------------- */
+
+static void
+caller_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
+{
+	caller_stale |= !OidIsValid(relation) || relation == caller_disconnected_table;
+}
+
+static void
+caller_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
+					uint32 hash pg_attribute_unused())
+{
+	caller_stale = true;
+}
+
+void
+caller_init(void)
+{
+	caller_context =
+		AllocSetContextCreate(TopMemoryContext, "pg_notifyd tokens", ALLOCSET_DEFAULT_SIZES);
+	CacheRegisterRelcacheCallback(caller_relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, caller_role_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, caller_role_changed, (Datum) 0);
+}
+
+/* Forget all tokens if they may be invalid now. Needs a transaction. */
+static void
+caller_refresh(void)
+{
+	HASHCTL tokens = {.keysize = TOKEN_HASH_SIZE, .entrysize = sizeof(KnownToken)};
+	MemoryContext before;
+
+	if (caller_tokens != NULL && !caller_stale &&
+		hash_get_num_entries(caller_tokens) < CALLER_MAX_TOKENS)
+		return;
+	caller_tokens = NULL;
+	MemoryContextReset(caller_context);
+	caller_disconnected_table = extension_relation("disconnected");
+	caller_stale = false;
+	before = MemoryContextSwitchTo(caller_context);
+	caller_disconnected = disconnected_read();
+	tokens.hcxt = caller_context;
+	caller_tokens =
+		hash_create("pg_notifyd tokens", 64, &tokens, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	MemoryContextSwitchTo(before);
+}
+
+/* ---------------- tokens ---------------- */
+
+static KnownToken *
+caller_verify(const ClientQuery *query, const uint8 *hash, TimestampTz now)
+{
+	KnownToken *known;
+	Identity identity;
+	StringInfoData claims;
+	char *refusal;
+	const char *disconnected;
+
+	if (!token_verify(query->wire.token.data, query->wire.token.len, now, &identity, &refusal))
+		query_refuse(WIRE_QUERY_NOT_AUTHENTICATED, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+					 NULL, "%s", refusal);
+	disconnected = disconnected_refusal(caller_disconnected, identity.claims, identity.issued_at);
+	if (disconnected != NULL)
+		query_refuse(WIRE_QUERY_NOT_AUTHENTICATED, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+					 NULL, "%s", disconnected);
+	initStringInfo(&claims);
+	(void) JsonbToCString(&claims, &identity.claims->root, VARSIZE(identity.claims));
+
+	/* Nothing may fail between the entry and its contents. */
+	claims.data = MemoryContextStrdup(caller_context, claims.data);
+	known = hash_search(caller_tokens, hash, HASH_ENTER, NULL);
+	namestrcpy(&known->role, identity.role_name);
+	known->valid_until = identity.valid_until;
+	known->claims = claims.data;
+	return known;
+}
+
+static const KnownToken *
+caller_find(const ClientQuery *query)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint8 hash[TOKEN_HASH_SIZE];
+	KnownToken *known;
+
+	SHA256((const unsigned char *) query->wire.token.data, query->wire.token.len, hash);
+	known = hash_search(caller_tokens, hash, HASH_FIND, NULL);
+	if (known != NULL && now >= known->valid_until)
+	{
+		(void) hash_search(caller_tokens, hash, HASH_REMOVE, NULL);
+		known = NULL;
+	}
+	return known != NULL ? known : caller_verify(query, hash, now);
+}
+
+/* ---------------- becoming the client ---------------- */
+
+static void
+caller_set(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
+							 false);
+}
+
+static void
+caller_set_headers(WireBytes headers)
+{
+	StringInfoData json;
+	WireBytes name;
+	WireBytes value;
+	bool first = true;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	while (wire_list_next(&headers, &name) && wire_list_next(&headers, &value))
+	{
+		char *text = query_text(name);
+
+		appendStringInfoString(&json, first ? "" : ",");
+		json_append_string(&json, text, strlen(text));
+		appendStringInfoChar(&json, ':');
+		text = query_text(value);
+		json_append_string(&json, text, strlen(text));
+		first = false;
+	}
+	appendStringInfoChar(&json, '}');
+	caller_set("request.headers", json.data);
+}
+
+void
+caller_become(const ClientQuery *query)
+{
+	const char *role = notifyd_anonymous_role;
+	const char *claims = "";
+
+	caller_refresh();
+	if (query->wire.token.len > 0)
+	{
+		const KnownToken *known = caller_find(query);
+
+		role = NameStr(known->role);
+		claims = known->claims;
+	}
+	else if (role[0] == '\0')
+		query_refuse(WIRE_QUERY_NOT_AUTHENTICATED, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+					 NULL, "authentication is required");
+	caller_set("request.jwt.claims", claims);
+	if (query->wire.method.len > 0)
+	{
+		caller_set("request.method", query_text(query->wire.method));
+		caller_set("request.path", query_text(query->wire.path));
+		caller_set_headers(query->wire.headers);
+	}
+	caller_set("role", role);
+}
+
+/* ---------------- after the query ---------------- */
+
+/*
+ * What DISCARD ALL does, but for plans, which contain nothing of a client. A function may have created
+ * temporary tables, prepared statements, or set something for the session.
+ */
+static void
+caller_discard(void *arg pg_attribute_unused())
+{
+	PortalHashTableDeleteAll();
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+}
+
+void
+caller_clean(void)
+{
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+	StartTransactionCommand();
+	caller_discard(NULL);
+	CommitTransactionCommand();
+}

@@ -1,0 +1,238 @@
+/*-------------------------------------------------------------------------
+ *
+ * query_run.c
+ *	  One query of a client: its transaction, and its answer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/elog.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timeout.h"
+
+#include "ext/base/settings.h"
+#include "ext/base/utf8.h"
+#include "ext/query/query.h"
+
+/* What query_refuse() has said about the error that it raised. */
+static struct
+{
+	WireQueryReason reason; /* 0: nothing */
+	char *name;             /* in ErrorContext's lifetime: MessageContext of the query */
+} run_refusal;
+
+void
+query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char *format, ...)
+{
+	StringInfoData message;
+
+	initStringInfo(&message);
+	for (;;)
+	{
+		va_list args;
+		int needed;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(&message, format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&message, needed);
+	}
+	run_refusal.reason = reason;
+	run_refusal.name = name != NULL ? pstrdup(name) : NULL;
+	ereport(ERROR, (errcode(sqlstate), errmsg_internal("%s", message.data)));
+	pg_unreachable();
+}
+
+char *
+query_text(WireBytes bytes)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	utf8_append_server(&text, bytes.data, (int) bytes.len);
+	return text.data;
+}
+
+void
+query_header(ClientQuery *query, const char *name, const char *value)
+{
+	const char *parts[] = {name, value};
+
+	for (int i = 0; i < 2; i++)
+	{
+		size_t used = query->headers.len;
+		WireBytes part = frames_bytes(parts[i]);
+
+		enlargeStringInfo(&query->headers, (int) (part.len + sizeof(uint32)));
+		if (!wire_list_append(query->headers.data, query->headers.maxlen, &used, part))
+			elog(ERROR, "could not add a header");
+		query->headers.len = (int) used;
+	}
+}
+
+/* ---------------- answers ---------------- */
+
+static void
+run_answer(const ClientQuery *query)
+{
+	WireMessage message = {.type = WIRE_RESULT};
+
+	message.u.result.request = query->wire.request;
+	message.u.result.status = query->status;
+	message.u.result.headers =
+		(WireBytes){.data = query->headers.data, .len = (uint32_t) query->headers.len};
+	message.u.result.body =
+		(WireBytes){.data = query->body.data, .len = (uint32_t) query->body.len};
+	query_link_answer(query, &message);
+}
+
+/* Which answer an error is. */
+static WireQueryReason
+run_reason(const ErrorData *error, bool timeout)
+{
+	if (run_refusal.reason != 0)
+		return run_refusal.reason;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return timeout ? WIRE_QUERY_TIMEOUT : WIRE_QUERY_CANCELLED;
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return WIRE_QUERY_NOT_PERMITTED;
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'):
+			return WIRE_QUERY_INTERNAL;
+		default:
+			return WIRE_QUERY_SQL_ERROR;
+	}
+}
+
+static WireBytes
+run_utf8(const char *text)
+{
+	StringInfoData utf8;
+
+	if (text == NULL)
+		return (WireBytes){.data = "", .len = 0};
+	initStringInfo(&utf8);
+	utf8_append(&utf8, text, (int) strlen(text));
+	return (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len};
+}
+
+/*
+ * Answer with an error. Clients do not learn what an internal error says, as it may be about anything in the
+ * server.
+ */
+static void
+run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
+{
+	WireMessage message = {.type = WIRE_FAILED};
+	WireQueryReason reason = run_reason(error, timeout);
+	bool internal = reason == WIRE_QUERY_INTERNAL;
+
+	message.u.failed.request = query->wire.request;
+	message.u.failed.reason = reason;
+	message.u.failed.sqlstate =
+		frames_bytes(pstrdup(internal ? "XX000" : unpack_sql_state(error->sqlerrcode)));
+	message.u.failed.message = run_utf8(internal ? "internal error" : error->message);
+	message.u.failed.detail = run_utf8(internal ? NULL : error->detail);
+	message.u.failed.hint = run_utf8(internal ? NULL : error->hint);
+	message.u.failed.name = run_utf8(run_refusal.name);
+	query_link_answer(query, &message);
+}
+
+/* ---------------- the transaction ---------------- */
+
+static void
+run_kind(ClientQuery *query)
+{
+	switch ((WireQueryKind) query->wire.kind)
+	{
+		case WIRE_QUERY_CALL:
+			query_call(query);
+			break;
+		case WIRE_QUERY_SEND:
+			query_send(query);
+			break;
+		default:
+			query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "not supported");
+	}
+}
+
+static void
+run_transaction(ClientQuery *query)
+{
+	StartTransactionCommand();
+	MemoryContextSwitchTo(query->context);
+	XactReadOnly = query->wire.read_only || XactReadOnly;
+	caller_become(query);
+	run_kind(query);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(query->context);
+}
+
+/* The error has left the transaction open. This is what PostgresMain() does after an error. */
+static ErrorData *
+run_recover(ClientQuery *query)
+{
+	ErrorData *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(query->context);
+	error = CopyErrorData();
+	if (run_refusal.reason == 0)
+		EmitErrorReport();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(query->context);
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+	return error;
+}
+
+void
+query_run(ClientQuery *query)
+{
+	MemoryContext before = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+	bool timeout;
+
+	MemoryContextSwitchTo(query->context);
+	run_refusal.reason = 0;
+	run_refusal.name = NULL;
+	pgstat_report_activity(STATE_RUNNING, query->wire.name.data);
+	cancel_begin(query, query->wire.kind == WIRE_QUERY_SNAPSHOT ? notifyd_snapshot_timeout
+																: notifyd_statement_timeout);
+	PG_TRY();
+	{
+		run_transaction(query);
+	}
+	PG_CATCH();
+	{
+		error = run_recover(query);
+	}
+	PG_END_TRY();
+	timeout = cancel_end();
+	if (error != NULL)
+	{
+		run_fail(query, error, timeout);
+		(void) pg_atomic_fetch_add_u64(&shared_database(MyDatabaseId)->failed_queries, 1);
+	}
+	else if (!query->answered)
+		run_answer(query);
+	query_link_send_all();
+	caller_clean();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(query->context);
+}
