@@ -229,6 +229,14 @@ gateway_wake(WireBytes database)
 }
 
 static void
+gateway_want_worker(WireBytes database)
+{
+	WireMessage message = {.type = WIRE_WANT_WORKER, .u.want_worker.database = database};
+
+	peer_send(gateway.pipe, &message);
+}
+
+static void
 gateway_on_tick(uv_timer_t *timer)
 {
 	hub_tick(&gateway.hub);
@@ -401,6 +409,11 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 		hub_asleep(&gateway.hub, &message->u.asleep);
 		return true;
 	}
+	if (message->type == WIRE_NO_WORKER)
+	{
+		hub_no_worker(&gateway.hub, &message->u.no_worker);
+		return true;
+	}
 	if (message->type == WIRE_GONE)
 	{
 		link_database_gone(message->u.gone.database);
@@ -436,6 +449,8 @@ gateway_run(void)
 				  &gateway.hub);
 	hub_init(&gateway.hub, link_send, &gateway.sessions);
 	gateway.hub.wake = gateway_wake;
+	gateway.hub.pools = (Pools){
+		.now = gateway_now, .send = link_send, .want = gateway_want_worker, .drop = link_drop};
 	gateway.http.now = gateway_now;
 	gateway.routes = (Routes){
 		.config = &gateway.config,

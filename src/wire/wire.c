@@ -357,6 +357,9 @@ wire_fields_query(WireCursor *c, WireMessage *m)
 			wire_list(c, &m->u.rows.key);
 			wire_bytes(c, &m->u.rows.rows);
 			return true;
+		case WIRE_SPOOLED:
+			wire_u32(c, &m->u.spooled.request);
+			return true;
 		case WIRE_SNAPSHOT_DONE:
 			wire_u32(c, &m->u.snapshot_done.request);
 			wire_snapshot_ids(c, &m->u.snapshot_done.seen);

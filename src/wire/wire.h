@@ -104,6 +104,7 @@ typedef enum WireType
 	WIRE_SNAPSHOT_DONE = 81,
 	WIRE_RESULT = 82,
 	WIRE_FAILED = 83,
+	WIRE_SPOOLED = 84, /* the rest of a snapshot waits for credit; the worker takes other queries */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */
@@ -559,6 +560,11 @@ typedef struct WireRows
 	WireBytes rows; /* JSON objects, separated by commas */
 } WireRows;
 
+typedef struct WireSpooled
+{
+	uint32_t request;
+} WireSpooled;
+
 typedef struct WireSnapshotDone
 {
 	uint32_t request;
@@ -661,6 +667,7 @@ typedef struct WireMessage
 		WireQueryCredit query_credit;
 		WireQueryCancel query_cancel;
 		WireRows rows;
+		WireSpooled spooled;
 		WireSnapshotDone snapshot_done;
 		WireResultMsg result;
 		WireFailed failed;

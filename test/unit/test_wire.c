@@ -161,6 +161,7 @@ static const WireMessage messages[] = {
 				.table = TEXT("orders"),
 				.key = TEXT("\2\0\0\0id"),
 				.rows = TEXT("{\"id\":1},{\"id\":2}")}},
+	{.type = WIRE_SPOOLED, .u.spooled = {.request = 3}},
 	{.type = WIRE_SNAPSHOT_DONE,
 	 .u.snapshot_done = {.request = 3, .seen = {.until = 44, .xmin = 700, .xmax = 701}}},
 	{.type = WIRE_RESULT,

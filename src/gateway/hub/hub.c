@@ -414,6 +414,7 @@ hub_goodbye(Database *database, WireBytes reason)
 	hub_forget_tokens(database);
 	while ((client = LIST_FIRST(&database->clients)) != NULL)
 		session_close(&client->session, SESSION_CLOSE_GOING_AWAY, text);
+	pool_end(&database->pool);
 	LIST_REMOVE(database, in_hub);
 	free(database);
 	free(text);
@@ -485,6 +486,7 @@ hub_tick(Hub *hub)
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
 		hub_check_bookmarks(database);
+		pool_tick(&database->pool);
 		if (database->link != NULL || !database->asleep ||
 			(RB_EMPTY(&database->subscriptions) && database->nheld == 0))
 			continue;
@@ -559,7 +561,25 @@ hub_free(Hub *hub)
 	{
 		hub_forget_asked(database);
 		hub_forget_tokens(database);
+		pool_end(&database->pool);
 		LIST_REMOVE(database, in_hub);
 		free(database);
 	}
+}
+
+PoolWorker *
+hub_worker(Hub *hub, const WireHello *hello, void *link)
+{
+	Database *database = hub_find(hub, hello->database.data, hello->database.len);
+
+	return database != NULL ? pool_worker(&database->pool, link) : NULL;
+}
+
+void
+hub_no_worker(Hub *hub, const WireNoWorker *message)
+{
+	Database *database = hub_find(hub, message->database.data, message->database.len);
+
+	if (database != NULL)
+		pool_no_worker(&database->pool, message->reason);
 }

@@ -50,6 +50,7 @@
 
 #include "gateway/net/address.h"
 #include "gateway/protocol/protocol.h"
+#include "gateway/query/pool.h"
 #include "gateway/session/identity.h"
 #include "gateway/session/session.h"
 #include "wire/wire.h"
@@ -154,6 +155,9 @@ typedef struct HubClient
 	uint64_t connected_at; /* microseconds since 1970 */
 	bool subprotocol;      /* pg_notifyd.v1 was selected */
 	Address *from;         /* counts this client; owned by the caller of hub_open() */
+	PoolClient queries;    /* calls and messages */
+	LIST_HEAD(, HubQuery) asked_queries;
+	Frame *waiting_answer; /* for which the session had no room; NULL: none */
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
@@ -213,6 +217,7 @@ typedef struct Database
 	AskedToken asked[WIRE_MAX_AUTHS];    /* a ring */
 	uint32_t first_asked;
 	uint32_t nasked;
+	Pool pool;
 	size_t name_len;
 	char name[];
 } Database;
@@ -227,6 +232,7 @@ typedef struct Hub
 {
 	HubSend send;
 	HubWake wake; /* NULL: there is no launcher */
+	Pools pools;
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
 	/* The launcher's last report, see WIRE_HEALTH. */
@@ -329,6 +335,15 @@ extern bool hub_looking(const Hub *hub);
  * (if not NULL) is set to the problem.
  */
 extern bool hub_database_current(const Database *database, uint64_t now, const char **why);
+
+/*
+ * Process a worker's HELLO on link. Returns NULL if the database is not known; the caller then closes the link, and
+ * the worker connects again. Otherwise frames from the worker go to pool_message().
+ */
+extern PoolWorker *hub_worker(Hub *hub, const WireHello *hello, void *link);
+
+/* The launcher cannot start a worker. */
+extern void hub_no_worker(Hub *hub, const WireNoWorker *message);
 
 /* Free all databases at the end. They have no clients any more. */
 extern void hub_free(Hub *hub);

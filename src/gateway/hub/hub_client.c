@@ -236,6 +236,10 @@ hub_on_message(Session *session, const char *text, size_t len)
 		case REQUEST_AUTH:
 			hub_auth(hub, client, &request);
 			break;
+		case REQUEST_CALL:
+		case REQUEST_SEND:
+			hub_query(client, &request);
+			break;
 	}
 	request_free(&request);
 }
@@ -253,6 +257,8 @@ hub_open(Hub *hub, Database *database, const Protocol *protocol, const char *add
 	LIST_INIT(&client->subscriptions);
 	LIST_INIT(&client->ended);
 	TAILQ_INIT(&client->asking);
+	pool_client_init(&client->queries);
+	LIST_INIT(&client->asked_queries);
 	if (database != NULL)
 		LIST_INSERT_HEAD(&database->clients, client, in_database);
 	return client;
@@ -272,6 +278,7 @@ hub_on_left(Session *session)
 		hub_free_subscription(hub, sub);
 	}
 	hub_leave_ended(client);
+	hub_leave_queries(client);
 	hub_leave_identity(hub, client);
 	if (client->database != NULL)
 		LIST_REMOVE(client, in_database);
@@ -381,6 +388,9 @@ hub_on_drained(Session *session)
 	if (session->state != SESSION_OPEN)
 		return;
 	hub_flush_credit(hub, (HubClient *) session);
+	hub_flush_answer((HubClient *) session);
+	if (session->state != SESSION_OPEN)
+		return;
 	hub_catch_up(hub, (HubClient *) session);
 }
 

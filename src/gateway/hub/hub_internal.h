@@ -7,6 +7,7 @@
  *
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
+ *	  hub_query.c			calls and messages, which workers execute
  *	  hub_identity.c		tokens, and the identities that the feed gives for them
  *	  hub_token.c			AUTH frames, in turns of the clients' addresses
  *	  hub_subscription.c	a subscription: stream, position, lag, end
@@ -100,6 +101,17 @@ extern void hub_identity_due(HubClient *client);
 
 /* The client leaves: so does its identity. */
 extern void hub_leave_identity(Hub *hub, HubClient *client);
+
+/* ---------------- queries (hub_query.c) ---------------- */
+
+/* Pass a request on to the workers. Takes over its id. */
+extern void hub_query(HubClient *client, Request *request);
+
+/* Send an answer for which there was no room, if there is now. May close the session. */
+extern void hub_flush_answer(HubClient *client);
+
+/* The client leaves: cancel its queries. */
+extern void hub_leave_queries(HubClient *client);
 
 /* ---------------- subscriptions (hub_subscription.c) ---------------- */
 

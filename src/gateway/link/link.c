@@ -24,6 +24,7 @@ typedef struct Link
 	Peer *peer;
 	Database *database; /* NULL before HELLO, and after another link has replaced this one */
 	Clients *clients;   /* of a backend: the rest of its list */
+	PoolWorker *worker; /* of a worker */
 	uint64_t opened_at;
 } Link;
 
@@ -39,11 +40,11 @@ link_send(void *link, const WireMessage *message)
 	peer_send(((Link *) link)->peer, message);
 }
 
+/* Answer HELLO. The frames of the hub come after it. */
 static bool
-link_hello(Link *link, const WireHello *hello)
+link_greet(Link *link, const WireHello *hello)
 {
 	WireMessage answer = {.type = WIRE_HELLO};
-	void *replaced;
 
 	if (hello->version != WIRE_VERSION)
 	{
@@ -57,8 +58,17 @@ link_hello(Link *link, const WireHello *hello)
 		.gateway = link_gateway,
 		.database = {.data = "", .len = 0},
 	};
-	/* Before any frames of the hub. */
 	peer_send(link->peer, &answer);
+	return true;
+}
+
+static bool
+link_hello(Link *link, const WireHello *hello)
+{
+	void *replaced;
+
+	if (!link_greet(link, hello))
+		return false;
 	if (hello->database.len == 0)
 	{
 		/* Not a feed: a backend asks for the clients. link_on_drained() continues. */
@@ -76,12 +86,49 @@ link_hello(Link *link, const WireHello *hello)
 }
 
 static bool
+link_hello_worker(Link *link, const WireHello *hello)
+{
+	if (!link_greet(link, hello))
+		return false;
+	link->worker = hub_worker(link_hub, hello, link);
+	return link->worker != NULL;
+}
+
+/* A frame of a worker. */
+static bool
+link_worker_message(Link *link, const WireMessage *message)
+{
+	if (message->type == WIRE_GOODBYE)
+	{
+		pool_worker_lost(link->worker, true);
+		link->worker = NULL;
+		peer_close(link->peer, "the worker has said goodbye");
+		return true;
+	}
+	if (pool_message(link->worker, message))
+		return true;
+	log_write(WIRE_LOG_ERROR, "unexpected frame of type %d from a worker", (int) message->type);
+	return false;
+}
+
+void
+link_drop(void *link)
+{
+	((Link *) link)->worker = NULL;
+	peer_close(((Link *) link)->peer, "the database is gone");
+}
+
+static bool
 link_on_message(void *arg, const WireMessage *message, const WireMessage *next)
 {
 	Link *link = arg;
 
 	if (link->clients != NULL)
 		return false;
+	if (link->worker != NULL)
+		return link_worker_message(link, message);
+	if (link->database == NULL && message->type == WIRE_HELLO_WORKER)
+		return link_hello_worker(link, &message->u.hello);
 	if (link->database == NULL)
 		return message->type == WIRE_HELLO && link_hello(link, &message->u.hello);
 	/* A POSITION causes no writes to clients. */
@@ -135,6 +182,8 @@ link_on_closed(void *arg, const char *why)
 
 	if (link->clients != NULL)
 		clients_end(link->clients);
+	if (link->worker != NULL)
+		pool_worker_lost(link->worker, false);
 	if (link->database != NULL)
 	{
 		log_write(WIRE_LOG_DEBUG, "the feed of database \"%s\" is gone: %s", link->database->name,
@@ -210,7 +259,8 @@ link_tick(void)
 	LIST_FOREACH(link, &link_all, in_all)
 	{
 		/* It has sent no HELLO, or is a backend that does not close the connection. */
-		if (link->database == NULL && uv_now(link_loop) - link->opened_at > LINK_HELLO_MS)
+		if (link->database == NULL && link->worker == NULL &&
+			uv_now(link_loop) - link->opened_at > LINK_HELLO_MS)
 			peer_close(link->peer, "it has not become a feed in time");
 	}
 }
@@ -222,7 +272,7 @@ link_waits(void)
 
 	LIST_FOREACH(link, &link_all, in_all)
 	{
-		if (link->database == NULL)
+		if (link->database == NULL && link->worker == NULL)
 			return true;
 	}
 	return false;

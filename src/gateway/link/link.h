@@ -34,7 +34,10 @@ extern void link_database_gone(WireBytes name);
 extern void link_tick(void);
 extern bool link_waits(void);
 
-/* Send a frame to a feed. link is the argument of hub_hello(). */
+/* Close the link of a worker, which the pool does not know any more, see pool.h. */
+extern void link_drop(void *link);
+
+/* Send a frame to a feed or worker. link is the argument of hub_hello() or hub_worker(). */
 extern void link_send(void *link, const WireMessage *message);
 
 #endif /* GATEWAY_LINK_H */

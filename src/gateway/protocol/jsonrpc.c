@@ -27,6 +27,9 @@
 #define PARAM_FILTER  0x10
 #define PARAM_COLUMNS 0x20
 #define PARAM_TAG     0x40
+#define PARAM_NAME    0x80
+#define PARAM_ARGS    0x100
+#define PARAM_PAYLOAD 0x200
 
 /* Those that say which of a channel's subscriptions a request is about. */
 #define PARAM_SELECTION (PARAM_FILTER | PARAM_COLUMNS | PARAM_TAG)
@@ -41,6 +44,8 @@ static const struct
 	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL | PARAM_SELECTION},
 	{"ping", REQUEST_PING, 0},
 	{"auth", REQUEST_AUTH, PARAM_TOKEN},
+	{"call", REQUEST_CALL, PARAM_NAME | PARAM_ARGS},
+	{"send", REQUEST_SEND, PARAM_CHANNEL | PARAM_PAYLOAD},
 };
 
 static const struct
@@ -50,7 +55,8 @@ static const struct
 } jsonrpc_params[] = {
 	{"channel", PARAM_CHANNEL}, {"ops", PARAM_OPS},       {"since", PARAM_SINCE},
 	{"token", PARAM_TOKEN},     {"filter", PARAM_FILTER}, {"columns", PARAM_COLUMNS},
-	{"tag", PARAM_TAG},
+	{"tag", PARAM_TAG},         {"name", PARAM_NAME},     {"args", PARAM_ARGS},
+	{"payload", PARAM_PAYLOAD},
 };
 
 #define JSONRPC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -67,6 +73,9 @@ typedef enum JsonrpcCode
 	JSONRPC_NOT_PERMITTED = -32003,
 	JSONRPC_NO_SUCH_CHANNEL = -32004,
 	JSONRPC_LIMIT_EXCEEDED = -32010,
+	JSONRPC_BUSY = -32011,
+	JSONRPC_SQL_ERROR = -32012,
+	JSONRPC_TIMEOUT = -32013,
 } JsonrpcCode;
 
 /*
@@ -356,6 +365,27 @@ jsonrpc_check_tag(const json_t *value, JsonrpcError *error)
 	return jsonrpc_bad_param(error, "tag must be a string of 1 to 63 bytes", "tag");
 }
 
+static bool
+jsonrpc_parse_name(const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (!json_is_string(value) || json_string_length(value) == 0 ||
+		json_string_length(value) > PROTOCOL_MAX_NAME)
+		return jsonrpc_bad_param(error, "name must be a string of 1 to 255 bytes", "name");
+	free(request->name);
+	request->name = memory_string(json_string_value(value), json_string_length(value));
+	return true;
+}
+
+static bool
+jsonrpc_parse_body(const char *name, const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (strcmp(name, "args") == 0 && !json_is_object(value) && !json_is_array(value))
+		return jsonrpc_bad_param(error, "args must be an object or an array", "args");
+	free(request->body);
+	request->body = jsonrpc_dump(value);
+	return true;
+}
+
 static WireBytes
 jsonrpc_string(const json_t *value)
 {
@@ -411,6 +441,11 @@ jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed,
 				return jsonrpc_check_columns(value, error);
 			case PARAM_TAG:
 				return jsonrpc_check_tag(value, error);
+			case PARAM_NAME:
+				return jsonrpc_parse_name(value, request, error);
+			case PARAM_ARGS:
+			case PARAM_PAYLOAD:
+				return jsonrpc_parse_body(name, value, request, error);
 			default:
 				return jsonrpc_parse_since(value, request, error);
 		}
@@ -453,6 +488,12 @@ jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, Jsonr
 		return jsonrpc_bad_param(error, "channel is missing", "channel");
 	if ((allowed & PARAM_TOKEN) != 0 && request->token == NULL)
 		return jsonrpc_bad_param(error, "token is missing", "token");
+	if ((allowed & PARAM_NAME) != 0 && request->name == NULL)
+		return jsonrpc_bad_param(error, "name is missing", "name");
+	if ((allowed & PARAM_PAYLOAD) != 0 && request->body == NULL)
+		return jsonrpc_bad_param(error, "payload is missing", "payload");
+	if ((allowed & PARAM_ARGS) != 0 && request->body == NULL)
+		request->body = memory_string("{}", strlen("{}"));
 	if ((allowed & PARAM_SELECTION) != 0)
 		request->selection = jsonrpc_selection(params != NULL ? params : json);
 	return true;
@@ -647,6 +688,73 @@ jsonrpc_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolN
 }
 
 static Frame *
+jsonrpc_query_result(const char *id, WireBytes body)
+{
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\"id\":"),
+		jsonrpc_bytes(id),
+		jsonrpc_bytes(",\"result\":"),
+		body.len > 0 ? body : jsonrpc_bytes("null"),
+		jsonrpc_bytes("}"),
+	};
+
+	return frame_text(parts, JSONRPC_COUNT(parts));
+}
+
+/* The code of a failed query, and which member of "data" has the name of what was wrong. */
+static int
+jsonrpc_query_code(const WireFailed *failed, const char **key)
+{
+	*key = "name";
+	switch ((WireQueryReason) failed->reason)
+	{
+		case WIRE_QUERY_NOT_AUTHENTICATED:
+			return JSONRPC_NOT_AUTHENTICATED;
+		case WIRE_QUERY_NOT_PERMITTED:
+			return JSONRPC_NOT_PERMITTED;
+		case WIRE_QUERY_UNKNOWN:
+			return JSONRPC_NO_SUCH_CHANNEL;
+		case WIRE_QUERY_BAD_PARAMETER:
+			*key = "parameter";
+			return JSONRPC_INVALID_PARAMS;
+		case WIRE_QUERY_SQL_ERROR:
+		case WIRE_QUERY_TOO_LARGE:
+			return JSONRPC_SQL_ERROR;
+		case WIRE_QUERY_TIMEOUT:
+			return JSONRPC_TIMEOUT;
+		case WIRE_QUERY_BUSY:
+			return JSONRPC_BUSY;
+		case WIRE_QUERY_CANCELLED:
+		case WIRE_QUERY_INTERNAL:
+			break;
+	}
+	return JSONRPC_INTERNAL_ERROR;
+}
+
+static Frame *
+jsonrpc_query_failure(const char *id, const WireFailed *failed)
+{
+	json_t *body = json_object();
+	json_t *data = json_object();
+	const char *key;
+
+	json_object_set_new(body, "code", json_integer(jsonrpc_query_code(failed, &key)));
+	jsonrpc_put_bytes(body, "message", failed->message);
+	if (failed->name.len > 0)
+		jsonrpc_put_bytes(data, key, failed->name);
+	if (failed->sqlstate.len > 0)
+		jsonrpc_put_bytes(data, "sqlstate", failed->sqlstate);
+	if (failed->detail.len > 0)
+		jsonrpc_put_bytes(data, "detail", failed->detail);
+	if (failed->hint.len > 0)
+		jsonrpc_put_bytes(data, "hint", failed->hint);
+	if (json_object_size(data) > 0)
+		json_object_set(body, "data", data);
+	json_decref(data);
+	return id != NULL ? jsonrpc_answer(id, "error", body) : jsonrpc_notification("error", body);
+}
+
+static Frame *
 jsonrpc_reset(ProtocolName name, WireBytes reason, WirePosition position)
 {
 	json_t *params = json_object();
@@ -673,6 +781,8 @@ const Protocol jsonrpc_protocol = {
 	.result = jsonrpc_result,
 	.identity = jsonrpc_identity,
 	.refusal = jsonrpc_refusal,
+	.query_result = jsonrpc_query_result,
+	.query_failure = jsonrpc_query_failure,
 	.reset = jsonrpc_reset,
 	.position = jsonrpc_position,
 };

@@ -21,8 +21,9 @@
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
-#define PROTOCOL_MAX         4  /* maximum number of protocols */
-#define PROTOCOL_MAX_CHANNEL 63 /* maximum length of a channel's name, in bytes */
+#define PROTOCOL_MAX         4   /* maximum number of protocols */
+#define PROTOCOL_MAX_CHANNEL 63  /* maximum length of a channel's name, in bytes */
+#define PROTOCOL_MAX_NAME    255 /* and of a function's */
 
 typedef enum RequestMethod
 {
@@ -30,6 +31,8 @@ typedef enum RequestMethod
 	REQUEST_UNSUBSCRIBE,
 	REQUEST_PING,
 	REQUEST_AUTH,
+	REQUEST_CALL,
+	REQUEST_SEND,
 } RequestMethod;
 
 /* Its owner calls request_free(). */
@@ -47,6 +50,8 @@ typedef struct Request
 	WirePosition since;
 	Selection *selection; /* of SUBSCRIBE and UNSUBSCRIBE; NULL: everything */
 	char *token;          /* of AUTH */
+	char *name;           /* of CALL */
+	char *body;           /* JSON: the arguments of CALL, the payload of SEND */
 } Request;
 
 /* Free what a request owns. */
@@ -56,9 +61,13 @@ request_free(Request *request)
 	free(request->id);
 	free(request->selection);
 	free(request->token);
+	free(request->name);
+	free(request->body);
 	request->id = NULL;
 	request->selection = NULL;
 	request->token = NULL;
+	request->name = NULL;
+	request->body = NULL;
 }
 
 /* Which of a client's subscriptions a message is about. */
@@ -123,6 +132,10 @@ typedef struct Protocol
 	 * Build the refusal of a request about this subscription, or about none. Without an id, the client wanted no answer, or a subscription has ended later.
 	 */
 	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name);
+
+	/* The answer to a query: the worker's result, a JSON value, or why it has failed. */
+	Frame *(*query_result)(const char *id, WireBytes body);
+	Frame *(*query_failure)(const char *id, const WireFailed *failed);
 
 	/* Build a reset: events of the channel before the position are missing. */
 	Frame *(*reset)(ProtocolName name, WireBytes reason, WirePosition position);
