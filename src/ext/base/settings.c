@@ -34,6 +34,10 @@ int notifyd_keepalive = 30 * 1000;
 int notifyd_sandbox = WIRE_SANDBOX_ON;
 double notifyd_retention = 60 * 60;
 int notifyd_retention_size = 1024;
+int notifyd_query_workers = 2;
+int notifyd_statement_timeout = 10 * 1000;
+int notifyd_snapshot_timeout = 60 * 1000;
+int notifyd_max_response_size = 8 * 1024 * 1024;
 
 /* The shortest interval between pings, in ms. */
 #define SETTINGS_MIN_KEEPALIVE 100

@@ -80,6 +80,9 @@ extern FrameSocket *query_link_socket(const ClientQuery *query);
 /* Run a query, send the answer, and free the query. */
 extern void query_run(ClientQuery *query);
 
+/* The process ends: answer the query that it runs, if it does. */
+extern void query_abandon(void);
+
 /*
  * Raise an error that becomes this answer. name is the function, channel or parameter, in the server's
  * encoding, or NULL.
@@ -115,6 +118,9 @@ extern void caller_clean(void);
 /* Watch a query that runs for at most ms. cancel_end() returns true if the time was over. */
 extern void cancel_begin(const ClientQuery *query, int ms);
 extern bool cancel_end(void);
+
+/* Return true if the time of the query that is watched is over. */
+extern bool cancel_is_over(void);
 
 /* ---------------- rows as JSON (query_rows.c) ---------------- */
 

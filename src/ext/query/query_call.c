@@ -252,18 +252,23 @@ call_read_arguments(const CallFunction *function, Jsonb *json, CallArguments *ar
 	}
 }
 
-/* Check that every argument without a default is there. */
+/* Check that every argument without a default is there. Those of VARIADIC may be none. */
 static void
-call_check_arguments(const CallFunction *function, const CallArguments *arguments)
+call_check_arguments(const CallFunction *function, CallArguments *arguments)
 {
+	int last = function->narguments - 1;
+
+	if (function->variadic && !bms_is_member(last, arguments->given))
+	{
+		appendStringInfo(&arguments->record, "%s\"a%d\":[]", arguments->record.len > 1 ? "," : "",
+						 last + 1);
+		arguments->given = bms_add_member(arguments->given, last);
+	}
 	for (int i = 0; i < function->nrequired; i++)
 	{
 		char number[16];
 
 		if (bms_is_member(i, arguments->given))
-			continue;
-		/* The parameter of VARIADIC may have no values. */
-		if (function->variadic && i == function->narguments - 1)
 			continue;
 		snprintf(number, sizeof(number), "%d", i + 1);
 		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER,
@@ -287,8 +292,8 @@ call_parse_arguments(ClientQuery *query, const CallFunction *function, CallArgum
 	arguments->given = NULL;
 	appendStringInfoChar(&arguments->record, '{');
 	call_read_arguments(function, json, arguments);
-	appendStringInfoChar(&arguments->record, '}');
 	call_check_arguments(function, arguments);
+	appendStringInfoChar(&arguments->record, '}');
 }
 
 /* ---------------- plans ---------------- */
@@ -330,6 +335,7 @@ call_sql(const CallFunction *function, const Bitmapset *given)
 	appendStringInfoString(&sql, "), LATERAL ");
 	call_append_name(&sql, function->oid);
 	separator = "(";
+	i = -1;
 	while ((i = bms_next_member(given, i)) >= 0)
 	{
 		appendStringInfo(&sql, "%s%s", separator,

@@ -110,6 +110,12 @@ cancel_begin(const ClientQuery *query, int ms)
 }
 
 bool
+cancel_is_over(void)
+{
+	return cancel_over;
+}
+
+bool
 cancel_end(void)
 {
 	disable_timeout(cancel_timeout, false);

@@ -14,11 +14,15 @@
 #include "utils/elog.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/query/query.h"
+
+/* The query that is being executed; NULL: none. */
+static const ClientQuery *run_query;
 
 /* What query_refuse() has said about the error that it raised. */
 static struct
@@ -142,7 +146,9 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	message.u.failed.reason = reason;
 	message.u.failed.sqlstate =
 		frames_bytes(pstrdup(internal ? "XX000" : unpack_sql_state(error->sqlerrcode)));
-	message.u.failed.message = run_utf8(internal ? "internal error" : error->message);
+	message.u.failed.message = run_utf8(internal                       ? "internal error"
+										: reason == WIRE_QUERY_TIMEOUT ? "the query took too long"
+																	   : error->message);
 	message.u.failed.detail = run_utf8(internal ? NULL : error->detail);
 	message.u.failed.hint = run_utf8(internal ? NULL : error->hint);
 	message.u.failed.name = run_utf8(run_refusal.name);
@@ -150,6 +156,22 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 }
 
 /* ---------------- the transaction ---------------- */
+
+void
+query_abandon(void)
+{
+	WireMessage message = {.type = WIRE_FAILED};
+	bool timeout = cancel_is_over();
+
+	if (run_query == NULL)
+		return;
+	message.u.failed.request = run_query->wire.request;
+	message.u.failed.reason = timeout ? WIRE_QUERY_TIMEOUT : WIRE_QUERY_INTERNAL;
+	message.u.failed.message =
+		frames_bytes(timeout ? "the query took too long" : "the worker was terminated");
+	query_link_answer(run_query, &message);
+	query_link_send_all();
+}
 
 static void
 run_kind(ClientQuery *query)
@@ -174,7 +196,9 @@ run_transaction(ClientQuery *query)
 	MemoryContextSwitchTo(query->context);
 	XactReadOnly = query->wire.read_only || XactReadOnly;
 	caller_become(query);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	run_kind(query);
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(query->context);
 }
@@ -209,6 +233,7 @@ query_run(ClientQuery *query)
 	MemoryContextSwitchTo(query->context);
 	run_refusal.reason = 0;
 	run_refusal.name = NULL;
+	run_query = query;
 	pgstat_report_activity(STATE_RUNNING, query->wire.name.data);
 	cancel_begin(query, query->wire.kind == WIRE_QUERY_SNAPSHOT ? notifyd_snapshot_timeout
 																: notifyd_statement_timeout);
@@ -222,6 +247,7 @@ query_run(ClientQuery *query)
 	}
 	PG_END_TRY();
 	timeout = cancel_end();
+	run_query = NULL;
 	if (error != NULL)
 	{
 		run_fail(query, error, timeout);

@@ -9,7 +9,6 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/snapmgr.h"
 
 #include "ext/capture/capture.h"
 #include "ext/query/query.h"
@@ -21,9 +20,7 @@ query_send(ClientQuery *query)
 	char *payload = query_text(query->wire.body);
 	Datum json;
 
-	PushActiveSnapshot(GetTransactionSnapshot());
 	json = DirectFunctionCall1(json_in, CStringGetDatum(payload));
 	(void) DirectFunctionCall2(notify_send, CStringGetTextDatum(channel), json);
-	PopActiveSnapshot();
 	appendStringInfoString(&query->body, "{}");
 }

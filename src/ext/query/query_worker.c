@@ -45,6 +45,7 @@ worker_detach(int code, Datum arg)
 {
 	(void) code;
 	(void) arg;
+	query_abandon();
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	if (worker_entry->pid == MyProcPid)
 		worker_entry->pid = 0;
