@@ -500,8 +500,11 @@ pool_unblock(PoolClient *client)
 void
 pool_tick(Pool *pool)
 {
-	uint64_t now = pool->pools->now();
+	uint64_t now;
 
+	if (pool->nwaiting == 0)
+		return;
+	now = pool->pools->now();
 	if (now >= POOL_WAIT_MS)
 		pool_fail_waiting(pool, now - POOL_WAIT_MS, pool_bytes("no worker was free for too long"));
 	if (!TAILQ_EMPTY(&pool->turns))
