@@ -218,6 +218,26 @@ CREATE FUNCTION @extschema@.notify_disconnect(claims jsonb DEFAULT '{}', issued_
 COMMENT ON FUNCTION @extschema@.notify_disconnect(jsonb, timestamptz) IS
 	'close the connections whose tokens have these claims and were issued before, and refuse these tokens; returns their number';
 
+/* ---------------- row-level security: what applied to clients, see src/ext/feed/feed_applied.c ---------------- */
+
+-- The C code relies on the order of the columns.
+CREATE TABLE notifyd.applied_policies (
+	channel name NOT NULL,
+	identity bigint NOT NULL,
+	policies bigint NOT NULL,
+	since bigint NOT NULL,
+	seen bigint NOT NULL,
+	CONSTRAINT applied_policies_pkey PRIMARY KEY (channel, identity)
+);
+COMMENT ON TABLE notifyd.applied_policies IS
+	'the row-level security that applied to the subscriptions of clients, to notice that it has changed while they were away';
+COMMENT ON COLUMN notifyd.applied_policies.channel IS 'the channel that they subscribed to';
+COMMENT ON COLUMN notifyd.applied_policies.identity IS 'a hash of the role and the subject of their tokens';
+COMMENT ON COLUMN notifyd.applied_policies.policies IS
+	'a hash of the policies and of the values that they had; 0: they let all rows pass';
+COMMENT ON COLUMN notifyd.applied_policies.since IS 'these applied after this id; the largest bigint: not all had the same';
+COMMENT ON COLUMN notifyd.applied_policies.seen IS 'there was such a subscription at this id or later';
+
 /* ---------------- statistics ---------------- */
 
 DROP VIEW notifyd.stats;

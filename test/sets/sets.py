@@ -207,7 +207,7 @@ def main():
     parser.add_argument("--bound", type=float, default=1e9, help="begin no run after so many seconds")
     parser.add_argument("--policies", type=int, default=2, help="0: none, 1: not now(), 2: not of other tables' rows")
     parser.add_argument("--filters", type=int, default=1)
-    parser.add_argument("--changes", type=int, default=1, help="of policies, 0: none, 2: also while a client is away")
+    parser.add_argument("--changes", type=int, default=2, help="of policies, 0: none, 1: not while a client is away")
     parser.add_argument("--replays", type=int, default=1)
     parser.add_argument("--until-bad", action="store_true")
     parser.add_argument("--shrink", type=int, default=1)

@@ -15,6 +15,7 @@
  *	  feed_stream.c		streams: subscriptions that get the same
  *	  feed_view.c		what a role may see of a channel; feed_columns.c: lists of columns
  *	  feed_set.c		which rows a subscription gets: binds policies and filters
+ *	  feed_applied.c	whether clients that resume have the right rows
  *	  feed_match.c		which streams get what of an event; feed_body.c writes it
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated
@@ -196,6 +197,7 @@ feed_begin(Oid database)
 	columns_init(feed);
 	view_init(feed);
 	stream_init(feed);
+	applied_init(feed);
 	match_init(feed);
 	recheck_init(feed);
 	listen_init(feed_notify, feed);
@@ -302,7 +304,7 @@ feed_look(Feed *feed)
 		progress = feed_read(feed, lsn);
 	else
 		position_jump_all(feed);
-	CommitTransactionCommand();
+	applied_commit(feed);
 	return progress;
 }
 
@@ -444,6 +446,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		{
 			feed->held_ms = log_report_in_flight(feed->database, feed->now);
 			identity_end_disconnected(feed);
+			applied_retain(feed);
 			looked = feed->now;
 		}
 		if ((tick || feed_yields_slot(feed)) && feed_may_end(feed))

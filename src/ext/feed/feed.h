@@ -31,6 +31,7 @@ typedef struct Link Link;
 typedef struct View View;
 typedef struct Stream Stream;
 typedef struct FeedAuth FeedAuth;
+typedef struct Applied Applied;
 
 /*
  * A connection that has presented a token, and its identity if a token was valid. In
@@ -69,6 +70,7 @@ typedef struct Sub
 	Stream *stream;
 	Session *session;
 	FeedIdentity *identity; /* NULL: the connection has no token */
+	Applied *applied;       /* see feed_applied.c; NULL: policies have let all rows pass */
 	char *filter;           /* UTF-8; NULL: none */
 	uint8 kinds;            /* WIRE_KIND_ bits */
 	uint8 ops;              /* WIRE_OP_ bits of the events */
@@ -133,6 +135,14 @@ typedef struct ChannelSource
 	dlist_head open;
 } ChannelSource;
 
+/* Whether notifyd.applied_policies has rows of a channel. */
+typedef enum AppliedChannel
+{
+	APPLIED_NOT_LOOKED,
+	APPLIED_NOWHERE,
+	APPLIED_SOMEWHERE
+} AppliedChannel;
+
 /* A channel with at least one view. */
 typedef struct FeedChannel
 {
@@ -148,6 +158,7 @@ typedef struct FeedChannel
 	dlist_head refreshed; /* streams whose sets may change with any commit */
 	uint64 round;         /* the last round in which these were looked at */
 	uint64 placed;        /* the last round in which all subscriptions were placed again */
+	AppliedChannel applied;
 } FeedChannel;
 
 typedef struct ViewKey
@@ -189,7 +200,8 @@ struct Stream
 	int notified; /* number of subscriptions that get raw notifications */
 	View *view;
 	Link *link;
-	int nparts; /* 0: it gets everything that the role may see */
+	uint64 policies; /* a hash of the policies of its parts; 0: they let all rows pass */
+	int nparts;      /* 0: it gets everything that the role may see */
 	StreamPart *parts;
 	dlist_head subs;
 	struct ReplayGroup *groups; /* NULL except during a scan for replays, see feed_replay.c */
@@ -214,6 +226,10 @@ struct Feed
 	HTAB *streams;             /* number -> Stream */
 	uint32 next_stream;        /* the last number assigned */
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
+	HTAB *applied;             /* see feed_applied.c */
+	dlist_head applied_changed;
+	bool applied_unsaved;  /* nothing may be sent before applied_commit() */
+	uint64 applied_oldest; /* map.oldest when applied_retain() was last done */
 	int nsubs;
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
@@ -314,7 +330,7 @@ extern bool link_all_greeted(const Feed *feed);
 /* Read and process what has arrived. Returns true if there was anything. */
 extern bool link_receive_all(Feed *feed);
 
-/* Send as much as possible without waiting. */
+/* Send as much as possible without waiting, unless applied_commit() has to come first. */
 extern void link_send_all(Feed *feed);
 
 /* Set link->delivered from the bytes that the socket has accepted. */
@@ -483,9 +499,44 @@ extern void set_look_channel(FeedChannel *channel);
 extern bool set_due(const Feed *feed);
 extern void set_look_all(Feed *feed, uint64 ended);
 
+/*
+ * Before a subscription to a channel begins: let the others have the policies and filters as they are now.
+ * Needs a transaction.
+ */
+extern void set_look_subscribe(FeedChannel *channel);
+
 /* Check again that the role may read what filters name, and forget what they name. */
 extern void set_recheck_filters(View *view);
 extern void set_forget_filters(View *view);
+
+/* ---------------- whether clients that resume have the right rows (feed_applied.c) ---------------- */
+
+#define APPLIED_RESET_CHANGED "the rows that the subscription may see have changed"
+#define APPLIED_RESET_UNKNOWN                                                                      \
+	"the rows that the subscription may see may have changed since the position"
+
+extern void applied_init(Feed *feed);
+
+/*
+ * A subscription to events has begun in a stream; since: from this id, NULL: from now on, or with a
+ * reset. Returns the reason for a reset if its client may have rows that it should not have, or lack
+ * some; otherwise NULL. Needs a transaction.
+ */
+extern const char *applied_begin(Sub *sub, const uint64 *since);
+
+/*
+ * It has moved from a stream with other policies, and gets a reset; it ends; its identity has other
+ * claims. Only the last one needs a transaction.
+ */
+extern void applied_move(Sub *sub, const Stream *from);
+extern void applied_end(Sub *sub);
+extern void applied_renew(Sub *sub);
+
+/* Commit the transaction, with what has changed. */
+extern void applied_commit(Feed *feed);
+
+/* Called from time to time, without a transaction: remove what is not needed any more. */
+extern void applied_retain(Feed *feed);
 
 /* ---------------- which streams get what (feed_match.c) ---------------- */
 

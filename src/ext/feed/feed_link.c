@@ -367,6 +367,8 @@ link_flush(Link *link)
 void
 link_send_all(Feed *feed)
 {
+	if (feed->applied_unsaved)
+		return;
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (feed->links[i] != NULL)

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -29,8 +30,7 @@
 #include "ext/filter/filter.h"
 #include "ext/watch/watch.h"
 
-#define SET_LOOK_MS      1000 /* sets of quiet channels are looked at this often */
-#define SET_RESET_REASON "the rows that the subscription may see have changed"
+#define SET_LOOK_MS 1000 /* sets of quiet channels are looked at this often */
 
 /* Columns that filters of a view's subscriptions name, and that its role may read. */
 typedef struct ViewFilter
@@ -342,6 +342,10 @@ set_add_parts(Stream *stream, const StreamPart *parts, int n)
 			set_index_add(part->binding);
 		dlist_push_tail(set_users(part->binding), &part->node);
 		stream->refreshed |= set_needs_refresh(part->binding);
+		/* The order of sources does not matter. */
+		if (set_policies(part->binding) != 0)
+			stream->policies +=
+				hash_combine64(set_policies(part->binding), channel->sources[i]->relation);
 	}
 	if (stream->refreshed)
 		dlist_push_tail(&channel->refreshed, &stream->in_refreshed);
@@ -489,17 +493,20 @@ static void
 set_move(Sub *sub, Stream *stream)
 {
 	WireMessage message = {.type = WIRE_MOVED};
-	bool same = set_same_rows(sub->stream, stream);
+	const Stream *from = sub->stream;
+	bool same = from->policies == stream->policies && set_same_rows(from, stream);
 
 	stream_take(sub);
 	stream_add(stream, sub);
+	if (from->policies != stream->policies && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+		applied_move(sub, from);
 	message.u.moved.sub = sub->number;
 	message.u.moved.stream = stream->number;
 	frames_queue(&sub->link->socket, &message);
 	if (!same && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		sub_send_reset(
 			sub, sub->replaying ? Min(sub->reader.after, sub->link->position) : sub->link->position,
-			SET_RESET_REASON);
+			APPLIED_RESET_CHANGED);
 }
 
 /* Subscriptions one after another often have the same identity and filter. */
@@ -574,6 +581,8 @@ set_place_identity(FeedIdentity *identity)
 	dlist_foreach (iter, &identity->subs)
 		subs = lappend(subs, dlist_container(Sub, in_identity, iter.cur));
 	set_place_subs(subs);
+	dlist_foreach (iter, &identity->subs)
+		applied_renew(dlist_container(Sub, in_identity, iter.cur));
 }
 
 /*
@@ -653,15 +662,15 @@ set_stream_stale(const Stream *stream)
 	return false;
 }
 
-void
-set_look(Feed *feed)
+/* Place subscriptions again whose bindings are stale. */
+static void
+set_look_stale(Feed *feed)
 {
 	uint64 changes = set_changes();
 	HASH_SEQ_STATUS status;
 	Stream *stream;
 	List *subs = NIL;
 
-	feed->round++;
 	if (changes == feed->set_changes)
 		return;
 	feed->set_changes = changes;
@@ -673,4 +682,23 @@ set_look(Feed *feed)
 	}
 	set_place_subs(subs);
 	list_free(subs);
+}
+
+void
+set_look(Feed *feed)
+{
+	feed->round++;
+	set_look_stale(feed);
+}
+
+void
+set_look_subscribe(FeedChannel *channel)
+{
+	if (set_changes() == channel->feed->set_changes && !channel->place)
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	set_look_stale(channel->feed);
+	if (channel->place)
+		set_place_channel(channel);
+	PopActiveSnapshot();
 }

@@ -31,6 +31,7 @@ sub_remove(Sub *sub)
 {
 	Link *link = sub->link;
 
+	applied_end(sub);
 	stream_take(sub);
 	if (sub->filter != NULL)
 		pfree(sub->filter);
@@ -67,6 +68,7 @@ sub_end_events(Sub *sub)
 	stream_count(sub, -1);
 	if (sub->replaying)
 		dlist_delete(&sub->in_replays);
+	applied_end(sub);
 	sub->replaying = false;
 	sub->kinds = WIRE_KIND_NOTIFICATIONS;
 	sub->ops = 0;
@@ -98,13 +100,13 @@ sub_begin(void)
 void
 sub_commit(Feed *feed)
 {
-	if (!dlist_is_empty(&feed->idle))
+	if (!dlist_is_empty(&feed->idle) || feed->applied_unsaved)
 	{
 		sub_begin();
 		stream_remove_idle(feed);
 	}
 	if (IsTransactionState())
-		CommitTransactionCommand();
+		applied_commit(feed);
 }
 
 /* ---------------- beginnings ---------------- */
@@ -246,6 +248,13 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	}
 	stream_add(stream, sub);
 	sub_count(link->feed, 1);
+	if ((sub->kinds & WIRE_KIND_EVENTS) != 0)
+	{
+		const char *changed =
+			applied_begin(sub, request->has_since && reset == NULL ? &position.id : NULL);
+
+		reset = reset != NULL ? reset : changed;
+	}
 	sub_send_subscribed(sub, position);
 	if (reset != NULL)
 		sub_send_reset(sub, position.id, reset);
@@ -275,6 +284,7 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 							   request->has_columns ? columns_get(request->columns) : NULL, reason);
 	if (view == NULL)
 		return NULL;
+	set_look_subscribe(view->channel);
 	stream = set_stream(
 		link, view, *identity,
 		request->filter.len > 0 ? pnstrdup(request->filter.data, request->filter.len) : NULL,

@@ -387,12 +387,49 @@ set_is_all(const SetBinding *binding)
 
 	foreach (cell, binding->rule->quals)
 	{
-		const Const *qual = lfirst(cell);
-
-		if (!IsA(qual, Const) || qual->constisnull || !DatumGetBool(qual->constvalue))
+		if (!rule_is_true(lfirst(cell)))
 			return false;
 	}
 	return true;
+}
+
+/* Add a value to a hash that is the same in all processes. */
+static uint64
+binding_hash_value(const SetParam *param, Datum value, bool isnull, uint64 hash)
+{
+	const unsigned char *bytes = (const unsigned char *) DatumGetPointer(value);
+	int length = param->typlen;
+
+	if (isnull)
+		return hash_combine64(hash, 0);
+	if (param->typbyval)
+		return hash_combine64(hash, (uint64) value);
+	if (length == -1)
+	{
+		bytes = (const unsigned char *) VARDATA_ANY(bytes);
+		length = (int) VARSIZE_ANY_EXHDR(DatumGetPointer(value));
+	}
+	else if (length == -2)
+		length = (int) strlen(DatumGetCString(value));
+	return hash_bytes_extended(bytes, length, hash);
+}
+
+uint64
+set_policies(const SetBinding *binding)
+{
+	const SetRule *rule = binding->rule;
+	uint64 hash = rule->policies;
+
+	if (hash == 0)
+		return 0;
+	for (int i = 0; i < rule->policy_params; i++)
+	{
+		const SetParam *param = &rule->params[i];
+
+		if (param->kind != SET_PARAM_FILTER)
+			hash = binding_hash_value(param, binding->values[i], BINDING_NULLS(binding)[i], hash);
+	}
+	return Max(hash, 1);
 }
 
 Oid

@@ -27,6 +27,7 @@
 #include "access/transam.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -35,6 +36,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "ext/base/compat.h"
 #include "ext/sets/sets_internal.h"
@@ -602,6 +604,56 @@ rule_is_conditional(Node *node, void *context)
 	return expression_tree_walker(node, rule_is_conditional, context);
 }
 
+/* ---------------- the policies' hash ---------------- */
+
+/* A check_function_callback: add the definition of a function of users to the hash. */
+static bool
+rule_hash_function(Oid function, void *context)
+{
+	uint64 *hash = context;
+	HeapTuple tuple;
+
+	if (function < FirstNormalObjectId)
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (HeapTupleIsValid(tuple))
+	{
+		*hash = hash_bytes_extended((const unsigned char *) tuple->t_data + tuple->t_data->t_hoff,
+									(int) tuple->t_len - tuple->t_data->t_hoff, *hash);
+		ReleaseSysCache(tuple);
+	}
+	return false;
+}
+
+static bool
+rule_hash_functions(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	(void) check_functions_in_node(node, rule_hash_function, context);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, rule_hash_functions, context, 0);
+	return expression_tree_walker(node, rule_hash_functions, context);
+}
+
+bool
+rule_is_true(const Node *condition)
+{
+	const Const *constant = (const Const *) condition;
+
+	return IsA(condition, Const) && !constant->constisnull && DatumGetBool(constant->constvalue);
+}
+
+static uint64
+rule_hash_policy(uint64 hash, Node *policy)
+{
+	char *text = nodeToString(policy);
+
+	hash = hash_bytes_extended((const unsigned char *) text, (int) strlen(text), hash);
+	pfree(text);
+	return hash;
+}
+
 /* ---------------- the whole ---------------- */
 
 /* Add a condition's conjuncts to the rule, those with sub-selects last. */
@@ -646,10 +698,17 @@ rule_set_expression(SetRule *rule, List *policies, Relation relation)
 	{
 		Node *policy = rule_simplify(rule, copyObject((Node *) lfirst(cell)));
 
+		/* Without parameters, whose numbers depend on the filter. Their values count by themselves. */
+		if (!rule_is_true(policy))
+			rule->policies = rule_hash_policy(rule->policies, policy);
 		if (!rule->key.literal)
 			policy = rule_extract(rule_decorrelate(policy), rule);
+		(void) rule_hash_functions(policy, &rule->policies);
 		rule_add_quals(rule, policy);
 	}
+	if (rule->policies != 0)
+		rule->policies = Max(hash_combine64(rule->policies, rule->key.literal), 1);
+	rule->policy_params = rule->nparams;
 	rule->conditional =
 		list_length(rule->quals) > 1 || rule_is_conditional((Node *) rule->quals, NULL);
 	if (filter != NULL)

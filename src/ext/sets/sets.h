@@ -90,6 +90,14 @@ extern bool set_same(const SetBinding *a, const SetBinding *b);
 /* Return true if the condition is just true, as of a policy USING (true). Needs no transaction. */
 extern bool set_is_all(const SetBinding *binding);
 
+/*
+ * A hash of the policies of a binding and of their values, without the filter; 0: they let all rows
+ * pass. Two bindings of a relation and role with the same hash let the same rows pass. It is
+ * the same in other processes. Functions of the row count by their definitions. Needs no
+ * transaction.
+ */
+extern uint64 set_policies(const SetBinding *binding);
+
 /* Needs no transaction. */
 extern Oid set_relation(const SetBinding *binding);
 

@@ -109,9 +109,11 @@ typedef struct SetRule
 	bool stale;       /* no longer in the table of rules */
 
 	FilterExpression *filter; /* without values; NULL: none */
-	List *quals; /* conditions on the row, all have to be true; Vars of the row have varno 1 */
+	List *quals;     /* conditions on the row, all have to be true; Vars of the row have varno 1 */
+	uint64 policies; /* a hash of the policies; 0: they let all rows pass */
 	int nparams;
 	SetParam *params;
+	int policy_params; /* after the filter's values, those of policies come up to this number */
 	bool has_snapshot_params;
 	bool computes_params; /* not all of them are values of the filter */
 	int ncolumns;
@@ -151,6 +153,8 @@ extern void rule_free(SetRule *rule);
  * parameters. relation is NULL for messages. As the rule's role, in the rule's memory context.
  */
 extern void rule_set_expression(SetRule *rule, List *policies, Relation relation);
+
+extern bool rule_is_true(const Node *condition);
 
 /* Set what the evaluation of a rule needs. As the rule's role, in the rule's memory context. */
 extern void rule_compile(SetRule *rule);
