@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Mojo::JSON;
 use NotifydTest;
 use Test::More;
 
@@ -99,6 +100,11 @@ is_deeply($truncated->{key}, { id => 3 }, 'it has its key');
 ok(!exists $truncated->{new}, 'but not the row');
 is($node->safe_psql('postgres', "SELECT length(notify_fetch($truncated->{id})->'new'->>'name')"), 20000, 'notify_fetch');
 is($node->safe_psql('postgres', 'SELECT notify_fetch(1) IS NULL'), 't', 'notify_fetch of an event that is not kept');
+$node->safe_psql('postgres', q{UPDATE orders SET id = 4 WHERE id = 3; UPDATE orders SET name = repeat('y', 20000) WHERE id = 4});
+is_deeply([ @{ $client->next_event }{qw(key old truncated)} ], [ { id => 4 }, { id => 3 }, Mojo::JSON->true ],
+	'an UPDATE of the key has the old key, too');
+$truncated = $client->next_event;
+ok($truncated->{truncated} && !exists $truncated->{old}, 'another UPDATE has not');
 
 # Limits
 my $greedy = notifyd_client($node);

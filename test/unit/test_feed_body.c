@@ -123,7 +123,15 @@ test_reduced(void **state)
 									 "\"key\":{\"id\":1},\"truncated\":true}");
 	assert_true(write_body(truncated, BODY_UNCHANGED, NULL, true));
 	assert_string_equal(result, truncated);
-	/* Nobody knows whether the key has changed. */
+	assert_true(write_body(UPDATE, BODY_UNCHANGED, NULL, true));
+	assert_string_equal(result,
+						HEAD "\"op\":\"UPDATE\"," TABLE "\"key\":{\"id\":1},\"truncated\":true}");
+	assert_true(write_body("{\"op\":\"UPDATE\",\"key\":{\"id\":2},\"new\":{\"id\":2,\"a\":1},"
+						   "\"old\":{\"a\":1,\"id\":1}}",
+						   BODY_UNCHANGED, NULL, true));
+	assert_string_equal(
+		result, "{\"op\":\"UPDATE\",\"key\":{\"id\":2},\"old\":{\"id\":1},\"truncated\":true}");
+	/* The rows are not known. */
 	assert_true(write_body(truncated, BODY_ENTERS, NULL, false));
 	assert_false(write_body(truncated, BODY_LEAVES, NULL, false));
 }

@@ -25,6 +25,7 @@
 #include "ext/capture/capture.h"
 #include "ext/capture/context.h"
 #include "ext/base/failpoint.h"
+#include "ext/log/log_hidden.h"
 #include "ext/transaction/pending.h"
 #include "ext/watch/watch.h"
 
@@ -73,6 +74,7 @@ typedef struct CaptureWriting
 {
 	StringInfo buf;
 	bool as_text; /* without casts to json */
+	bool key_changed;
 
 	/*
 	 * A number of its own for each text, because a user-defined cast may start another text of the
@@ -142,7 +144,7 @@ capture_close_object(StringInfo buf)
 static void
 capture_append_key(CaptureWriting *writing, const CaptureRow *row)
 {
-	buffer_put_literal(writing->buf, ",\"key\":{");
+	buffer_put_literal(writing->buf, "{");
 	for (int i = 0; i < row->plan->nkey; i++)
 		capture_append_column(writing, &row->plan->columns[i], row);
 	capture_close_object(writing->buf);
@@ -162,6 +164,8 @@ capture_append_new(CaptureWriting *writing, const CaptureRow *new)
 static bool
 capture_key_changed(const CaptureRow *old, const CaptureRow *new)
 {
+	if (old == NULL || new == NULL)
+		return false;
 	for (int i = 0; i < new->plan->nkey; i++)
 	{
 		if (!capture_same(&old->plan->columns[i], old, &new->plan->columns[i], new))
@@ -179,7 +183,7 @@ capture_append_old(CaptureWriting *writing, const CaptureRow *old, const Capture
 {
 	CapturePlan *plan = old->plan;
 	bool cols = plan->old_values && plan->norder > 0;
-	bool key = new != NULL &&capture_key_changed(old, new);
+	bool key = writing->key_changed;
 
 	if (!cols && !key)
 		return;
@@ -220,10 +224,17 @@ capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 	StringInfo buf = writing->buf;
 	int head_end;
 
+	writing->key_changed = capture_key_changed(old, new);
+	buffer_put_literal(buf, ",\"key\":");
 	if (detail == CAPTURE_NOTHING)
-		buffer_put_literal(buf, ",\"key\":{}");
+		buffer_put_literal(buf, "{}");
 	else
 		capture_append_key(writing, new ? new : old);
+	if (detail == CAPTURE_KEY_ONLY && writing->key_changed)
+	{
+		buffer_put_literal(buf, ",\"old\":");
+		capture_append_key(writing, old);
+	}
 	if (detail >= CAPTURE_KEY_ONLY)
 	{
 		buffer_put_literal(buf, ",\"truncated\":true");
@@ -235,6 +246,20 @@ capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 	if (old != NULL)
 		capture_append_old(writing, old, new);
 	return head_end;
+}
+
+/* Append the old key to the hidden values. */
+static void
+capture_hide_old_key(CaptureWriting *writing, const CaptureRow *old)
+{
+	LogHidden entry = {.row = LOG_HIDDEN_OLD_KEY, .form = LOG_HIDDEN_JSON};
+	StringInfo buf = writing->buf;
+	int at = buf->len;
+
+	buffer_put(buf, &entry, sizeof(entry));
+	capture_append_key(writing, old);
+	entry.length = (uint32) (buf->len - at - sizeof(entry));
+	memcpy(buf->data + at, &entry, sizeof(entry));
 }
 
 /*
@@ -260,6 +285,12 @@ capture_write(StringInfo buf, StringInfo hidden, char op, CaptureRow *old, Captu
 	head_end = capture_write_members(&writing, old, new, detail);
 	if (detail < CAPTURE_KEY_ONLY)
 		capture_write_hidden(hidden, op, old, new);
+	if (writing.key_changed && hidden->len > 0)
+	{
+		writing.buf = hidden;
+		writing.number = ++writings;
+		capture_hide_old_key(&writing, old);
+	}
 	json_unpin(pinned);
 	return head_end;
 }

@@ -333,6 +333,7 @@ body_write(const Body *body, BodyChange change, const BodyColumns *columns, bool
 {
 	BodyWriter writer = {.put = put, .arg = arg};
 	WireBytes no_key = {.data = NULL};
+	BodyColumns no_columns = {.n = 0};
 	BodyReader reader;
 	WireBytes name;
 	WireBytes value;
@@ -353,11 +354,10 @@ body_write(const Body *body, BodyChange change, const BodyColumns *columns, bool
 		}
 		else if (value.data == body->old_row.data)
 		{
-			if (!reduced && change != BODY_ENTERS)
-				body_put_row(&writer, "\"old\":", value, columns,
-							 change == BODY_UNCHANGED && columns != NULL && body_key_changed(body)
-								 ? body->key
-								 : no_key);
+			if (change != BODY_ENTERS)
+				body_put_row(&writer, "\"old\":", value, reduced ? &no_columns : columns,
+							 change == BODY_UNCHANGED && body_key_changed(body) ? body->key
+																				: no_key);
 		}
 		else
 			body_put_member(&writer, name, value);

@@ -64,7 +64,7 @@ typedef void (*BodyPut)(void *arg, const char *data, size_t len);
 
 /*
  * Write an object for clients. The rows contain only these columns (NULL: all), besides the old key
- * if the key has changed. With reduced set, the rows are left out, and "truncated":true is added.
+ * if the key has changed. With reduced set, the rows are left out except for such a key, and "truncated":true is added.
  * Returns false if the key of a leaving row is not known, because the rows had been left out
  * before; what was put is incomplete then.
  */

@@ -22,37 +22,57 @@ event_build_least(StringInfo text, const LogEvent *event, const char *op)
 	appendStringInfoString(text, ",\"truncated\":true}");
 }
 
-/* Build the first length bytes of the event, and the end. */
-static void
-event_build(StringInfo text, const LogEvent *event, Size length, const char *end)
+void
+event_build_whole(StringInfo text, const LogEvent *event)
 {
 	int begin;
 
 	resetStringInfo(text);
 	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
 	begin = text->len;
-	log_append_text(text, event, length);
+	log_append_text(text, event, event->event_length);
 	utf8_make(text, begin);
-	appendStringInfoString(text, end);
+	appendStringInfoString(text, "}");
 }
 
-void
-event_build_whole(StringInfo text, const LogEvent *event)
+/* Build the event without its rows. old_key may be NULL. */
+static void
+event_build_head(StringInfo text, const LogEvent *event, const char *old_key, Size old_key_length)
 {
-	event_build(text, event, event->event_length, "}");
+	int begin;
+
+	resetStringInfo(text);
+	log_render_prefix(text, event->id, event->tx, event->seq, event->of, event->at);
+	begin = text->len;
+	log_append_text(text, event, event->head_length);
+	if (old_key != NULL)
+	{
+		appendStringInfoString(text, ",\"old\":");
+		appendBinaryStringInfo(text, old_key, (int) old_key_length);
+	}
+	utf8_make(text, begin);
+	appendStringInfoString(text, ",\"truncated\":true}");
 }
 
 /*
- * An event that is too large is reduced to its head and, if that is too large too, to its operation
- * and channel.
+ * An event that is too large is reduced to its head, with the old key of an UPDATE that has changed it,
+ * and if that is too large too, to its operation and channel.
  */
 void
 event_build_text(StringInfo text, const LogEvent *event)
 {
+	const char *old_key = NULL;
+	Size old_key_length = 0;
+
 	if (event->event_length <= (Size) notifyd_max_event_size)
+	{
 		event_build_whole(text, event);
-	else if (event->head_length <= notifyd_max_event_size)
-		event_build(text, event, event->head_length, ",\"truncated\":true}");
+		return;
+	}
+	if (event->op == OPERATION_UPDATE)
+		old_key = log_old_key(event, &old_key_length);
+	if (event->head_length + old_key_length <= (Size) notifyd_max_event_size)
+		event_build_head(text, event, old_key, old_key_length);
 	else
 		event_build_least(text, event, operation_name(event->op));
 }

@@ -341,6 +341,12 @@ extern const char *log_text(const LogEvent *event);
  */
 extern const char *log_hidden(const LogEvent *event);
 
+/*
+ * The old key of an UPDATE that has changed it, as a JSON object of *length bytes in the server's
+ * encoding, among the hidden values. NULL if the event has none.
+ */
+extern const char *log_old_key(const LogEvent *event, Size *length);
+
 /* ---------------- rendering (log_render.c) ---------------- */
 
 /*

@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/log/log_event.h"
+#include "ext/log/log_hidden.h"
 
 void
 log_event_columns(LogEvent *event, const char *data, int ncolumns)
@@ -72,6 +73,31 @@ log_hidden(const LogEvent *event)
 	if (event->hidden_length == 0)
 		return NULL;
 	return VARDATA_ANY(PG_DETOAST_DATUM_PACKED(event->hidden)) + event->hidden_offset;
+}
+
+const char *
+log_old_key(const LogEvent *event, Size *length)
+{
+	const char *at = log_hidden(event);
+	const char *end = at + event->hidden_length;
+
+	if (at == NULL)
+		return NULL;
+	at += sizeof(uint32);
+	while (end - at >= (ptrdiff_t) sizeof(LogHidden))
+	{
+		LogHidden entry;
+
+		memcpy(&entry, at, sizeof(entry));
+		at += sizeof(entry);
+		if (entry.row == LOG_HIDDEN_OLD_KEY)
+		{
+			*length = entry.length;
+			return at;
+		}
+		at += entry.length;
+	}
+	return NULL;
 }
 
 void
