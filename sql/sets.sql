@@ -6,6 +6,7 @@ CREATE FUNCTION set_add(name text, role regrole, claims text, relation oid, filt
 	LANGUAGE c AS 'pg_notifyd', 'notifyd_set_add';
 CREATE FUNCTION set_remove(name text) RETURNS void LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_remove';
 CREATE FUNCTION set_look(name text) RETURNS text LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_look';
+CREATE FUNCTION set_unchanged(name text) RETURNS boolean LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_unchanged';
 CREATE FUNCTION set_judge(id bigint, names text[] DEFAULT NULL, OUT name text, OUT change text, OUT error text) RETURNS SETOF record
 	LANGUAGE c AS 'pg_notifyd', 'notifyd_set_judge';
 
@@ -260,6 +261,76 @@ UPDATE sets.t SET pub = false WHERE id = 2;
 SELECT * FROM both_ways();
 RESET pg_notifyd.context;
 SELECT remove_all();
+
+-- Whether what sub-selects read has changed. That is decided when the transactions that wrote before have ended.
+CREATE FUNCTION settles(seconds float8 DEFAULT 10) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	until timestamptz := clock_timestamp() + seconds * interval '1 second';
+BEGIN
+	WHILE clock_timestamp() < until LOOP
+		IF set_unchanged('seven') THEN
+			RETURN true;
+		END IF;
+		PERFORM pg_sleep(0.01);
+	END LOOP;
+	RETURN false;
+END
+$$;
+CREATE TABLE sets.lookup (u int, tenant int, until timestamptz DEFAULT 'infinity');
+INSERT INTO sets.lookup VALUES (7, 1);
+CREATE VIEW sets.lookup_view AS SELECT * FROM sets.lookup WHERE u > 0;
+CREATE TABLE sets.parted (u int, tenant int) PARTITION BY LIST (u);
+GRANT SELECT ON sets.lookup, sets.lookup_view, sets.parted TO PUBLIC;
+CREATE FUNCTION auth.deep(n int) RETURNS int LANGUAGE sql STABLE AS $$SELECT CASE WHEN n > 0 THEN auth.deep(n - 1) ELSE 7 END$$;
+CREATE FUNCTION add_one(policy text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('ALTER POLICY p ON sets.t USING (%s)', policy);
+	RETURN (SELECT condition FROM set_add('seven', 'sets_user', '{"sub": 7}', 'sets.t'::regclass, NULL));
+END
+$$;
+SELECT add_one('tenant_id IN (SELECT tenant FROM sets.lookup_view WHERE u = auth.uid()) AND (SELECT count(*) FROM sets.members) > 0');
+SELECT settles();
+SELECT set_unchanged('seven');
+INSERT INTO sets.lookup VALUES (8, 8);
+SELECT set_unchanged('seven');
+SELECT settles();
+INSERT INTO sets.members VALUES (9, 9);
+SELECT set_unchanged('seven');
+SELECT settles();
+BEGIN;
+DELETE FROM sets.members WHERE user_id = 9;
+SELECT set_unchanged('seven');
+SELECT settles(0.1);
+ROLLBACK;
+SELECT settles();
+TRUNCATE sets.lookup;
+SELECT set_unchanged('seven');
+SELECT settles();
+CREATE INDEX ON sets.lookup (u);
+SELECT set_unchanged('seven');
+SELECT settles();
+CREATE TABLE sets.lookup_child () INHERITS (sets.lookup);
+SELECT settles(0.1);
+DROP TABLE sets.lookup_child;
+ALTER TABLE sets.lookup SET UNLOGGED;
+SELECT settles(0.1);
+SELECT set_remove('seven');
+-- What cannot be told.
+SELECT add_one('tenant_id IN (SELECT tenant FROM sets.parted WHERE u = auth.uid())');
+SELECT settles(0.1), set_remove('seven');
+SELECT add_one('owner = auth.plpgsql_uid() AND tenant_id IN (SELECT tenant_id FROM sets.members)');
+SELECT settles(0.1), set_remove('seven');
+SELECT add_one('tenant_id IN (SELECT tenant_id FROM sets.members WHERE user_id = auth.deep(3))');
+SELECT settles(0.1), set_remove('seven');
+SELECT add_one('tenant_id IN (SELECT tenant_id FROM sets.members TABLESAMPLE SYSTEM (100))');
+SELECT settles(0.1), set_remove('seven');
+SELECT add_one('tenant_id IN (SELECT tenant FROM sets.lookup WHERE until > now())');
+SELECT settles(0.1), set_remove('seven');
+SELECT add_one('owner IN (SELECT oid::int FROM pg_catalog.pg_class WHERE relname = ''none'')');
+SELECT settles(0.1), set_remove('seven');
+DELETE FROM sets.members WHERE user_id = 9;
+DROP VIEW sets.lookup_view;
+DROP TABLE sets.lookup, sets.parted;
 
 -- Ranges. Events are judged with and without the index, while filters come and go.
 CREATE TABLE sets.r (id serial PRIMARY KEY, i int, n numeric, f float8, s text COLLATE "C", d date, z timestamptz, b bit(3));

@@ -110,6 +110,26 @@ gets('the end of the membership, then a row', ['DELETE FROM members WHERE u = 2'
 gets('a membership comes back', ['INSERT INTO members VALUES (2, 20)', 'UPDATE orders SET price = 4 WHERE id = 5'],
 	$one, '', $two, 'reset U5');
 
+# The feed reads events while another session has written a membership, and computes memberships again
+# only if their table has changed.
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; INSERT INTO members VALUES (1, 20)');
+gets("a membership that is not committed ($_)", ['UPDATE orders SET price = price + 1 WHERE id = 5'], $one, '', $two, 'U5') for 1 .. 3;
+$session->query_safe('COMMIT');
+gets('and is committed', ['UPDATE orders SET price = 4 WHERE id = 5'], $one, 'reset U5', $two, 'U5');
+$session->query_safe('BEGIN; DELETE FROM members WHERE u = 1 AND tenant = 20');
+gets("one that is deleted ($_)", ['UPDATE orders SET price = price + 1 WHERE id = 5'], $one, 'U5', $two, 'U5') for 1 .. 3;
+$session->query_safe('COMMIT');
+gets('and the deletion is committed', ['UPDATE orders SET price = 4 WHERE id = 5'], $one, 'reset', $two, 'U5');
+$session->query_safe('BEGIN; INSERT INTO members VALUES (1, 20)');
+gets('one that is never committed', ['UPDATE orders SET price = 4 WHERE id = 5'], $one, '', $two, 'U5');
+$session->query_safe('ROLLBACK');
+$session->quit;
+gets('not even later', ['UPDATE orders SET price = 4 WHERE id = 5'], $one, '', $two, 'U5');
+gets('no memberships', ['TRUNCATE members', 'UPDATE orders SET price = 4 WHERE id = 5'], $one, 'reset', $two, 'reset');
+gets('the same memberships in a new file', ['INSERT INTO members VALUES (1, 10), (2, 20)', 'UPDATE orders SET price = 4 WHERE id = 5'],
+	$one, 'reset', $two, 'reset U5');
+
 # Filters
 my $cheap = subscribed(user(2), filter => 'price=lt.10&status=in.(new,x)');
 my $key = subscribed(user(2), filter => 'id=eq.6');

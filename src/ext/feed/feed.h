@@ -157,6 +157,7 @@ typedef struct FeedChannel
 	ChannelSource **sources;
 	dlist_head refreshed; /* streams whose sets may change with any commit */
 	uint64 round;         /* the last round in which these were looked at */
+	SetMoment looked_at;  /* when that was */
 	uint64 placed;        /* the last round in which all subscriptions were placed again */
 	AppliedChannel applied;
 } FeedChannel;

@@ -585,6 +585,18 @@ set_place_identity(FeedIdentity *identity)
 		applied_renew(dlist_container(Sub, in_identity, iter.cur));
 }
 
+/* Return true if the sets of a stream's subscriptions certainly are what they were. */
+static bool
+set_stream_unchanged(const Stream *stream, const SetMoment *since)
+{
+	for (int i = 0; i < stream->nparts; i++)
+	{
+		if (stream->parts[i].binding != NULL && !set_unchanged(stream->parts[i].binding, since))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Before a round's first event of a channel is read: place subscriptions again whose sets may have
  * changed.
@@ -593,12 +605,20 @@ static void
 set_look_refreshed(FeedChannel *channel)
 {
 	List *subs = NIL;
+	SetMoment now;
 	dlist_iter iter;
 
 	channel->round = channel->feed->round;
+	set_moment(&now);
 	dlist_foreach (iter, &channel->refreshed)
-		subs = set_list_subs(subs, dlist_container(Stream, in_refreshed, iter.cur));
+	{
+		Stream *stream = dlist_container(Stream, in_refreshed, iter.cur);
+
+		if (!set_stream_unchanged(stream, &channel->looked_at))
+			subs = set_list_subs(subs, stream);
+	}
 	set_place_subs(subs);
+	channel->looked_at = now;
 	list_free(subs);
 }
 
@@ -606,18 +626,21 @@ static void
 set_place_channel(FeedChannel *channel)
 {
 	List *subs = NIL;
+	SetMoment now;
 	dlist_iter views;
 	dlist_iter streams;
 
 	channel->place = false;
 	channel->round = channel->feed->round;
 	channel->placed = channel->feed->round;
+	set_moment(&now);
 	dlist_foreach (views, &channel->views)
 	{
 		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
 			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur));
 	}
 	set_place_subs(subs);
+	channel->looked_at = now;
 	list_free(subs);
 }
 

@@ -65,6 +65,13 @@ set_context(void)
 
 /* ---------------- invalidations ---------------- */
 
+static void
+rule_suspect(SetRule *rule)
+{
+	rule->suspect = true;
+	rule->suspected = rule_invalidations;
+}
+
 /* relation is InvalidOid if any relation may have changed. */
 static void
 rule_relation_changed(Datum arg, Oid relation)
@@ -81,7 +88,7 @@ rule_relation_changed(Datum arg, Oid relation)
 
 		if (!OidIsValid(relation) || relation == rule->key.relation ||
 			list_member_oid(rule->relations, relation))
-			rule->suspect = true;
+			rule_suspect(rule);
 	}
 }
 
@@ -105,7 +112,10 @@ rule_function_changed(Datum arg, int cache, uint32 hash)
 			PlanInvalItem *item = lfirst_node(PlanInvalItem, cell);
 
 			if (item->cacheId == cache && (hash == 0 || item->hashValue == hash))
-				rule->suspect = rule->changed = true;
+			{
+				rule_suspect(rule);
+				rule->changed = true;
+			}
 		}
 	}
 }
@@ -249,7 +259,8 @@ rule_make(const SetRuleKey *key, const FilterExpression *filter, SetError *error
 		MemoryContextDelete(context);
 		return NULL;
 	}
-	rule->suspect = invalidations != rule_invalidations;
+	if (invalidations != rule_invalidations)
+		rule_suspect(rule);
 	return rule;
 }
 

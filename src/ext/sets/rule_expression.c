@@ -25,6 +25,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -89,16 +90,59 @@ rule_is_mutable_function(Oid function, void *context)
 	return function >= FirstNormalObjectId || func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
-/* Whether an expression may depend on more than the role, the claims, and values of the filter. */
+/* A call of a user's function with all functions in SQL replaced that the planner can inline. */
+static Node *
+rule_inline(SetRule *rule, FuncExpr *call)
+{
+	List *relations;
+	List *items;
+	Node *inlined;
+
+	inlined = (Node *) expression_planner_with_deps((Expr *) copyObject(call), &relations, &items);
+	rule->inval_items = list_concat(rule->inval_items, items);
+	return inlined;
+}
+
+/*
+ * Whether what a sub-select reads is something else than the rows of a table of users. Adds the table
+ * to the rule's tables. The rewriter has replaced views, and left entries for them that read nothing.
+ */
+static bool
+rule_add_table(SetRule *rule, const RangeTblEntry *entry)
+{
+	char kind;
+
+	if (entry->rtekind != RTE_RELATION)
+		return false;
+	kind = get_rel_relkind(entry->relid);
+	if (kind == RELKIND_VIEW)
+		return false;
+	rule->tables = list_append_unique_oid(rule->tables, entry->relid);
+	return (kind != RELKIND_RELATION && kind != RELKIND_MATVIEW) ||
+		   entry->relid < FirstNormalObjectId || entry->tablesample != NULL;
+}
+
+/*
+ * Whether an expression may depend on more than the role, the claims, and values of the filter. With
+ * a rule as context: and more than the rows of tables, which are added to rule->tables.
+ */
 static bool
 rule_needs_snapshot(Node *node, void *context)
 {
+	SetRule *rule = context;
 	const char *setting;
 
 	if (node == NULL)
 		return false;
-	if (IsA(node, SubLink))
+	if (IsA(node, SubLink) && rule == NULL)
 		return true;
+	if (IsA(node, FuncExpr) && rule != NULL && ((FuncExpr *) node)->funcid >= FirstNormalObjectId)
+		return rule_needs_snapshot(rule_inline(rule, (FuncExpr *) node), NULL);
+	if (IsA(node, RangeTblEntry))
+		return rule_add_table(rule, (RangeTblEntry *) node);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, rule_needs_snapshot, context,
+								 QTW_EXAMINE_RTES_BEFORE);
 	if (IsA(node, SQLValueFunction))
 	{
 		SQLValueFunctionOp op = ((SQLValueFunction *) node)->op;
@@ -715,4 +759,7 @@ rule_set_expression(SetRule *rule, List *policies, Relation relation)
 		rule_add_quals(rule,
 					   rule_extract(rule_simplify(rule, copyObject(filter->expression)), rule));
 	(void) rule_find_columns((Node *) rule->quals, &columns);
+	rule->traced = true;
+	for (int i = 0; i < rule->nparams && rule->traced; i++)
+		rule->traced = !rule_needs_snapshot((Node *) rule->params[i].expression, rule);
 }

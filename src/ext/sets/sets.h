@@ -12,7 +12,8 @@
  *	  guard.c		runs code of users as a role, restricted, and for a bounded time
  *	  rule.c		finds the policies and makes the rule; rule_expression.c: its parameters
  *	  binding.c		evaluates parameters, shares bindings
- *	  set_index.c	finds the bindings that an event may concern
+ *	  rule_tables.c	finds out whether parameters have to be evaluated again
+ *	  set_index.c	finds the bindings that an event may concern; set_keys.c: by which values
  *	  judge.c		evaluates bindings for the rows of an event
  *
  * All of this belongs to one process, and needs a transaction with an active snapshot, except where
@@ -27,6 +28,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "lib/ilist.h"
 #include "nodes/bitmapset.h"
 
@@ -67,6 +69,26 @@ extern void set_release(SetBinding *binding);
  * right: the same one, if nothing has changed. Needs no transaction.
  */
 extern bool set_needs_refresh(const SetBinding *binding);
+
+/*
+ * What had happened when values were computed: decided is a position in the WAL up to which all
+ * transactions that wrote had ended, changes is set_changes(). {0} is before everything.
+ */
+typedef struct SetMoment
+{
+	XLogRecPtr decided;
+	uint64 changes;
+} SetMoment;
+
+/* Set *moment to now. To be called before values are computed. */
+extern void set_moment(SetMoment *moment);
+
+/*
+ * Return true if the values that the latest snapshot decides for this binding's identities are
+ * certainly those that they were at a moment. Nothing is computed: the tables that sub-selects read
+ * have not been written to. The answer is that of the time of the last set_moment().
+ */
+extern bool set_unchanged(const SetBinding *binding, const SetMoment *since);
 
 /*
  * Return true if relations, roles, policies or functions have changed so that the binding must be

@@ -105,6 +105,7 @@ typedef struct SetRule
 	int nbindings;
 	bool conditional; /* a SELECT might not compute each parameter */
 	bool suspect;     /* something that it depends on may have changed */
+	uint64 suspected; /* set_changes() when that was last found out */
 	bool changed;     /* a function that it depends on has changed, so values may be different */
 	bool stale;       /* no longer in the table of rules */
 
@@ -115,6 +116,8 @@ typedef struct SetRule
 	SetParam *params;
 	int policy_params; /* after the filter's values, those of policies come up to this number */
 	bool has_snapshot_params;
+	bool traced;          /* these depend on nothing but the rows of tables */
+	List *tables;         /* OIDs of these, without their children */
 	bool computes_params; /* not all of them are values of the filter */
 	int ncolumns;
 	Bitmapset *columns; /* attribute numbers minus FirstLowInvalidHeapAttributeNumber */
@@ -131,6 +134,10 @@ typedef struct SetRule
 	bool opaque; /* evaluation may read the claims or settings */
 	ExprContext *econtext;
 	ParamListInfo values; /* see above */
+
+	/* For rule_tables.c: when it last looked at the tables, and the position of their last change. */
+	uint64 looked;
+	XLogRecPtr newest;
 
 	List *relations;   /* OIDs that it depends on, without key.relation */
 	List *inval_items; /* PlanInvalItems of the functions that it depends on */

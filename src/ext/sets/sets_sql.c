@@ -10,6 +10,7 @@
  *		LANGUAGE c AS 'pg_notifyd', 'notifyd_set_add';
  *	  CREATE FUNCTION set_remove(name text) RETURNS void LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_remove';
  *	  CREATE FUNCTION set_look(name text) RETURNS text LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_look';
+ *	  CREATE FUNCTION set_unchanged(name text) RETURNS boolean LANGUAGE c STRICT AS 'pg_notifyd', 'notifyd_set_unchanged';
  *	  CREATE FUNCTION set_judge(id bigint, names text[] DEFAULT NULL, OUT name text, OUT change text, OUT error text)
  *		RETURNS SETOF record LANGUAGE c AS 'pg_notifyd', 'notifyd_set_judge';
  *	  CREATE FUNCTION set_time(id bigint, name text, n integer, OUT judge_ns float8, OUT index_ns float8,
@@ -17,8 +18,10 @@
  *
  * set_add() binds for an identity, and puts the binding into the index under a name. relation is 0
  * for messages. set_look() says whether the binding is stale, and whether binding again returns the
- * same one, an equal one or another one, which then takes its place. set_judge() judges an event of
- * the log for the bindings in the index, or for named ones without the index. set_time() measures.
+ * same one, an equal one or another one, which then takes its place. set_unchanged() says whether
+ * the tables that a set's sub-selects read are certainly what they were in the last call for this set.
+ * set_judge() judges an event of the log for the bindings in the index, or for named ones without the
+ * index. set_time() measures.
  *
  *-------------------------------------------------------------------------
  */
@@ -43,6 +46,7 @@
 PG_FUNCTION_INFO_V1(notifyd_set_add);
 PG_FUNCTION_INFO_V1(notifyd_set_remove);
 PG_FUNCTION_INFO_V1(notifyd_set_look);
+PG_FUNCTION_INFO_V1(notifyd_set_unchanged);
 PG_FUNCTION_INFO_V1(notifyd_set_judge);
 PG_FUNCTION_INFO_V1(notifyd_set_time);
 
@@ -54,6 +58,7 @@ typedef struct TestSet
 	Oid role;
 	Oid relation;
 	SetBinding *binding; /* NULL: every row */
+	SetMoment looked_at;
 	dlist_node in_users;
 } TestSet;
 
@@ -188,6 +193,16 @@ notifyd_set_look(PG_FUNCTION_ARGS)
 	test_displace(set);
 	test_place(set, binding);
 	PG_RETURN_TEXT_P(cstring_to_text(psprintf("%s%s", stale ? "stale, " : "", what)));
+}
+
+Datum
+notifyd_set_unchanged(PG_FUNCTION_ARGS)
+{
+	TestSet *set = test_find(PG_GETARG_TEXT_PP(0));
+	SetMoment since = set->looked_at;
+
+	set_moment(&set->looked_at);
+	PG_RETURN_BOOL(set->binding == NULL || set_unchanged(set->binding, &since));
 }
 
 /* ---------------- judging ---------------- */
