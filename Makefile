@@ -7,7 +7,7 @@
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
 #	make sets								compares random clients' rows with SELECT, see test/sets/run
-#	make fuzz								random tokens, key files and filters, SECONDS=60; needs clang
+#	make fuzz								random tokens, key files, filters and HTTP, SECONDS=60; needs clang
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
 #	make deb								Debian packages into build-deb/, see debian/build
@@ -144,15 +144,16 @@ $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS) $(BUILD)/test/echo.o
 
-# Random input for what reads tokens, key files and filters, with libFuzzer. New inputs are kept in build/corpus.
+# Random input for what reads tokens, key files, filters and HTTP, with libFuzzer. New inputs are kept in build/corpus.
 FUZZ_CC = clang-14
 SECONDS = 60
 
 fuzz:
 	@mkdir -p $(BUILD)/corpus
 	$(FUZZ_CC) -std=gnu11 -g -O1 -D_GNU_SOURCE -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $(BUILD)/fuzz_jws test/unit/fuzz_jws.c test/unit/fuzz_filter.c $(wildcard src/ext/access/j*.c) \
-		src/ext/filter/filter_parse.c -lcrypto
+		-o $(BUILD)/fuzz_jws $(addprefix test/unit/fuzz_,jws.c filter.c http.c) $(wildcard src/ext/access/j*.c) \
+		src/ext/filter/filter_parse.c $(wildcard src/gateway/http/*.c) \
+		$(addprefix src/gateway/,base/memory.c base/text.c net/address.c net/transport.c) -lcrypto -ljansson
 	$(BUILD)/fuzz_jws -max_total_time=$(SECONDS) -max_len=16384 $(BUILD)/corpus test/fixtures/tokens
 
 # The benchmarks' programs

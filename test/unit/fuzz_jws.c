@@ -1,5 +1,5 @@
 /*
- * Fuzz target for tokens, key sets, paths and filters, for `make fuzz` with libFuzzer and for
+ * Fuzz target for tokens, key sets, paths, filters and HTTP, for `make fuzz` with libFuzzer and for
  * test_jws_fuzz.c. The first byte chooses the kind of the rest.
  */
 #include <assert.h>
@@ -105,6 +105,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 'f':
 			fuzz_filter(text, size - 1);
+			break;
+		case 'h':
+			fuzz_http(text, size - 1);
 			break;
 		default:
 			fuzz_token(text, size - 1);

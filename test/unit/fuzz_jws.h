@@ -1,4 +1,4 @@
-/* Fuzz target for tokens, key sets and paths. */
+/* Fuzz target for tokens, key sets, paths, filters and HTTP. */
 #ifndef FUZZ_JWS_H
 #define FUZZ_JWS_H
 
@@ -13,5 +13,11 @@ extern void fuzz_json(const char *text, size_t length);
 
 /* The part for filters: aborts if a contract of filter_parse.h does not hold. */
 extern void fuzz_filter(const char *text, size_t length);
+
+/*
+ * The part for HTTP: aborts if requests are answered differently in pieces, whose size the first
+ * byte gives.
+ */
+extern void fuzz_http(const char *text, size_t length);
 
 #endif /* FUZZ_JWS_H */

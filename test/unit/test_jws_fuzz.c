@@ -1,11 +1,11 @@
 /*
- * A short run of the fuzz target for tokens: seeds with random changes. `make fuzz` runs longer.
+ * A short run of the fuzz target for tokens and HTTP: seeds with random changes. `make fuzz` runs longer.
  */
 #include "unit.h"
 
 #include "fuzz_jws.h"
 
-static const char *const seeds[] = {"hs256", "none", "keys", "json", "path"};
+static const char *const seeds[] = {"hs256", "none", "keys", "json", "path", "http", "chunks"};
 
 /* The text of a seed, from test/fixtures/tokens. */
 static size_t
