@@ -54,6 +54,24 @@ sub let_in
 	let_in($_, 'a client of the same address that sends everything at once is accepted') for map { syswrite $_, $handshake; $_ } $gateway->connect;
 }
 
+# Those that are kept alive after a request keep out none of another address either.
+{
+	my $healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	my $slow = $gateway->connect('127.0.0.2');
+	syswrite $slow, substr $handshake, 0, 20;
+	my @crowd = map { my $socket = $gateway->connect; syswrite $socket, $healthz; $gateway->answer($socket); $socket } 1 .. $crowd;
+	my $another = $gateway->connect('127.0.0.5');
+	syswrite $another, $handshake;
+	let_in($another, 'thousands of idle connections keep out none of another address');
+	syswrite $slow, substr $handshake, 20;
+	let_in($slow, 'nor one that had begun before');
+	my $ended = grep { IO::Select->new($_)->can_read(0) } @crowd;
+	cmp_ok($ended, '>=', $crowd - 4096, 'some of them had to go');
+	my $last = pop @crowd;
+	syswrite $last, $healthz;
+	like($gateway->answer($last), qr/^HTTP\/1\.1 /, 'which were the oldest');
+}
+
 # Answers that nobody fetches are held no longer either.
 {
 	my $slow = $gateway->connect('127.0.0.2');

@@ -66,6 +66,14 @@ handle_keep(HttpConnection *connection, HttpRequest *request, void *arg)
 }
 
 static void
+handle_release(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	serve_respond(200, "ok");
+	assert_true(http_slice_is(request->path, "/release"));
+	handle_text(connection, request, arg);
+}
+
+static void
 handle_take(HttpConnection *connection, HttpRequest *request, void *arg)
 {
 	(void) request;
@@ -92,6 +100,7 @@ static const HttpRoute routes[] = {
 	{.methods = HTTP_POST, .path = "/send", .handler = handle_text, .max_body = 10},
 	{.methods = HTTP_GET | HTTP_HEAD, .path = "/keep", .handler = handle_keep},
 	{.methods = HTTP_GET, .path = "/stream", .handler = handle_keep},
+	{.methods = HTTP_GET, .path = "/release", .handler = handle_release},
 	{.methods = HTTP_GET, .path = "/ws", .handler = handle_take},
 	{.methods = HTTP_GET, .path = "/large", .handler = handle_large},
 	{.methods = HTTP_GET | HTTP_HEAD | HTTP_POST,

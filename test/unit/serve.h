@@ -11,6 +11,7 @@
  *	POST /send			the same; a body of at most 10 bytes
  *	GET, HEAD /keep		is kept, also if the client closes its side of the connection
  *	GET /stream			is kept until then
+ *	GET /release		"ok", after an answer to serve_kept
  *	GET /ws				is taken over
  *	GET, POST, HEAD /api, /api/...	of the API: "ok"; a body of at most 100,000 bytes
  *	DELETE /api/...		of the API: is kept

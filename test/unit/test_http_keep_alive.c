@@ -432,6 +432,26 @@ test_chunks(void **state)
 	assert_int_equal(serve_closed, 0);
 }
 
+/* With HTTP/1.0, only the end of the connection can be the end of a response in parts. */
+static void
+test_parts_until_end(void **state)
+{
+	static Fake fake;
+	HttpResponse response;
+
+	(void) state;
+	serve_begin(&fake, 1);
+	serve_receive(&fake, "GET /keep HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+	http_response_stream(&response, 200, "text/plain");
+	http_begin(serve_kept, &response);
+	assert_int_equal(serve_count(&fake, CLOSE), 1);
+	assert_true(http_write(serve_kept, (const uint8_t *) "abc", 3));
+	http_finish(serve_kept);
+	assert_string_equal(fake.sent + fake.sent_len - 7, "\r\n\r\nabc");
+	assert_true(fake.finished);
+	fake_lose(&fake);
+}
+
 /* Connections that are stopped are not kept alive. */
 static void
 test_stop(void **state)
@@ -490,6 +510,7 @@ main(void)
 		SERVE_TEST(test_half_closed),
 		SERVE_TEST(test_half_closed_stream),
 		SERVE_TEST(test_chunks),
+		SERVE_TEST(test_parts_until_end),
 		SERVE_TEST(test_idle_counts),
 		SERVE_TEST(test_stop),
 		SERVE_TEST(test_memory),

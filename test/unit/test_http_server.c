@@ -191,6 +191,25 @@ test_evict_idle(void **state)
 	assert_false(fakes[0].dropped || fakes[1].dropped || fakes[3].dropped);
 }
 
+/* It does not lose the one whose handler runs. */
+static void
+test_evict_running(void **state)
+{
+	static Fake keeps;
+	static Fake fakes[3];
+
+	(void) state;
+	serve_begin(&keeps, 1);
+	serve_receive(&keeps, "GET /keep HTTP/1.1\r\n\r\n");
+	for (int i = 0; i < 3; i++)
+		serve_begin(&fakes[i], 2);
+	serve_receive(&fakes[0], "GET /release HTTP/1.1\r\n\r\n");
+	assert_int_equal(serve_count(&keeps, "HTTP/1.1 200 "), 1);
+	assert_int_equal(serve_count(&fakes[0], "HTTP/1.1 200 "), 1);
+	assert_false(fakes[0].dropped || keeps.dropped);
+	assert_int_equal(serve_server.count_pending, 4);
+}
+
 static void
 test_take_over(void **state)
 {
@@ -316,10 +335,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SERVE_TEST(test_answers), SERVE_TEST(test_large),      SERVE_TEST(test_time),
-		SERVE_TEST(test_babble),  SERVE_TEST(test_slow),       SERVE_TEST(test_broken),
-		SERVE_TEST(test_evict),   SERVE_TEST(test_evict_idle), SERVE_TEST(test_take_over),
-		SERVE_TEST(test_stream),  SERVE_TEST(test_kept),
+		SERVE_TEST(test_answers),   SERVE_TEST(test_large),      SERVE_TEST(test_time),
+		SERVE_TEST(test_babble),    SERVE_TEST(test_slow),       SERVE_TEST(test_broken),
+		SERVE_TEST(test_evict),     SERVE_TEST(test_evict_idle), SERVE_TEST(test_evict_running),
+		SERVE_TEST(test_take_over), SERVE_TEST(test_stream),     SERVE_TEST(test_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
