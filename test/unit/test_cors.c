@@ -12,9 +12,9 @@ static const char *
 headers(const char *method, const char *lines)
 {
 	static char text[HTTP_RESPONSE_HEADERS + 1];
-	static char buffer[HTTP_HEAD_MAX];
+	static char buffer[2 * HTTP_HEAD_MAX];
 	size_t size =
-		(size_t) snprintf(buffer, sizeof(buffer), "%s /x HTTP/1.1\r\n%s\r\n", method, lines);
+		(size_t) snprintf(buffer, HTTP_HEAD_MAX, "%s /x HTTP/1.1\r\n%s\r\n", method, lines);
 	HttpRequest request;
 	HttpResponse response;
 

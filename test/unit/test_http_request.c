@@ -8,7 +8,7 @@
 
 #define REQUEST "GET /ws?a=b&database=x%20y&c HTTP/1.1\r\n"
 
-static char buffer[HTTP_HEAD_MAX + 1];
+static char buffer[2 * HTTP_HEAD_MAX];
 
 /* Parse a complete head; returns NULL or what is wrong. */
 static const char *
@@ -78,6 +78,7 @@ test_parameters(void **state)
 	(void) state;
 	assert_null(
 		parse("GET /?a=1&%61=%e2%82%ac+&b&=c&a=x%3Dy=&bad=%zz&d=%00 HTTP/1.1\r\n\r\n", &request));
+	assert_true(http_slice_is(request.query, "a=1&%61=%e2%82%ac+&b&=c&a=x%3Dy=&bad=%zz&d=%00"));
 	parameter = http_request_parameter(&request, "a", NULL);
 	assert_true(http_slice_is(parameter->value, "1"));
 	parameter = http_request_parameter(&request, "a", parameter);
@@ -93,6 +94,9 @@ test_parameters(void **state)
 	assert_null(http_request_parameter(&request, "x", NULL));
 	assert_null(parse("GET /? HTTP/1.1\r\n\r\n", &request));
 	assert_int_equal(request.nparameters, 0);
+	assert_true(http_slice_is(request.query, ""));
+	assert_null(parse("GET / HTTP/1.1\r\n\r\n", &request));
+	assert_null(request.query.data);
 
 	for (int i = 0; i < HTTP_MAX_PARAMETERS; i++)
 		strcat(many, "a&");
@@ -193,7 +197,7 @@ test_garbage(void **state)
 	for (int round = 0; round < 200000; round++)
 	{
 		size_t len = (size_t) rand_r(&seed) % 80;
-		char *text = malloc(len + 22);
+		char *text = malloc((len + 20) * 2);
 		size_t scanned = 0;
 		size_t size;
 		HttpRequest request;

@@ -521,12 +521,13 @@ test_accepted_first(void **state)
 static const char *
 credential_of(const char *target, const char *headers)
 {
-	static char text[HTTP_HEAD_MAX];
+	static char text[2 * HTTP_HEAD_MAX];
 	static HttpRequest request;
 	static char token[HTTP_HEAD_MAX];
 	const char *wrong;
 	HttpSlice found;
-	int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n", target, headers);
+	int len =
+		snprintf(text, HTTP_HEAD_MAX, "GET %s HTTP/1.1\r\nHost: a\r\n%s\r\n", target, headers);
 
 	assert_null(http_request_parse(text, (size_t) len, &request));
 	wrong = credential_find(&request, &found);

@@ -214,6 +214,14 @@ http_begin_request(HttpConnection *connection)
 	address_renew_pending(&connection->pending);
 }
 
+/* Copy len bytes of a head that begins in the input to memory of its own. */
+static void
+http_copy_head(HttpConnection *connection, size_t size, size_t len)
+{
+	connection->head = memory_new(size);
+	memcpy(connection->head, connection->in, len);
+}
+
 /* Read a part of the head. It is copied only if it ends here, or to wait for the rest. */
 static void
 http_read_head(HttpConnection *connection)
@@ -230,18 +238,20 @@ http_read_head(HttpConnection *connection)
 		memcpy(connection->head + before, connection->in, len);
 	scan = http_request_scan(before == 0 ? connection->in : connection->head, before + len,
 							 &connection->scanned, &size);
-	if (before == 0 && (scan == HTTP_SCAN_MORE || scan == HTTP_SCAN_DONE))
-	{
-		connection->head = memory_new(scan == HTTP_SCAN_MORE ? HTTP_HEAD_MAX : size);
-		memcpy(connection->head, connection->in, scan == HTTP_SCAN_MORE ? len : size);
-	}
 	switch (scan)
 	{
 		case HTTP_SCAN_MORE:
+			if (before == 0)
+				http_copy_head(connection, HTTP_HEAD_MAX, len);
 			connection->head_len += len;
 			http_consume(connection, len);
 			break;
 		case HTTP_SCAN_DONE:
+			/* With room for http_request_parse(). */
+			if (before == 0)
+				http_copy_head(connection, size * 2, size);
+			else
+				connection->head = memory_resize(connection->head, size * 2);
 			http_consume(connection, size - before);
 			http_decide(connection, size);
 			break;

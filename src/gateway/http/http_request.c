@@ -106,18 +106,32 @@ http_list_has(HttpSlice value, const char *token, bool nocase)
 	return false;
 }
 
-/*
- * Split the query into parameters, and decode them in place. Returns false if there are too many.
- */
+/* Decode a part of the query to *room, and advance that. */
 static bool
-http_query(char *p, char *end, HttpRequest *request)
+http_decode(HttpSlice *part, char **room)
 {
+	size_t len;
+
+	if (!text_percent_decode(part->data, part->len, *room, &len))
+		return false;
+	*part = (HttpSlice){.data = *room, .len = len};
+	*room += len;
+	return true;
+}
+
+/* Split the query into parameters, decoded at room. Returns false if there are too many. */
+static bool
+http_query(HttpRequest *request, char *room)
+{
+	const char *p = request->query.data;
+	const char *end = p + request->query.len;
+
 	while (p < end)
 	{
-		char *next = memchr(p, '&', (size_t) (end - p));
-		char *stop = next != NULL ? next : end;
-		char *equals = memchr(p, '=', (size_t) (stop - p));
-		char *value = equals != NULL ? equals + 1 : stop;
+		const char *next = memchr(p, '&', (size_t) (end - p));
+		const char *stop = next != NULL ? next : end;
+		const char *equals = memchr(p, '=', (size_t) (stop - p));
+		const char *value = equals != NULL ? equals + 1 : stop;
 		HttpParameter *parameter = &request->parameters[request->nparameters];
 
 		if (request->nparameters++ == HTTP_MAX_PARAMETERS)
@@ -125,8 +139,7 @@ http_query(char *p, char *end, HttpRequest *request)
 		parameter->name = (HttpSlice){.data = p, .len = (size_t) ((equals ? equals : stop) - p)};
 		parameter->value = (HttpSlice){.data = value, .len = (size_t) (stop - value)};
 		parameter->malformed =
-			!text_percent_decode(p, parameter->name.len, p, &parameter->name.len) ||
-			!text_percent_decode(value, parameter->value.len, value, &parameter->value.len);
+			!http_decode(&parameter->name, &room) || !http_decode(&parameter->value, &room);
 		if (next == NULL)
 			break;
 		p = next + 1;
@@ -145,12 +158,12 @@ http_method(HttpSlice name)
 
 /* METHOD SP origin-form SP HTTP/1.x */
 static const char *
-http_request_line(char *p, const char *end, HttpRequest *request)
+http_request_line(const char *p, const char *end, HttpRequest *request)
 {
 	HttpSlice method = {.data = p, .len = http_token_length(p, end)};
-	char *target;
-	char *question;
-	char *target_end;
+	const char *target;
+	const char *question;
+	const char *target_end;
 
 	request->method = http_method(method);
 	p += method.len;
@@ -170,8 +183,9 @@ http_request_line(char *p, const char *end, HttpRequest *request)
 	question = memchr(target, '?', (size_t) (target_end - target));
 	request->path =
 		(HttpSlice){.data = target, .len = (size_t) ((question ? question : target_end) - target)};
-	if (question != NULL && !http_query(question + 1, target_end, request))
-		return "too many parameters";
+	if (question != NULL)
+		request->query =
+			(HttpSlice){.data = question + 1, .len = (size_t) (target_end - (question + 1))};
 	return NULL;
 }
 
@@ -241,6 +255,8 @@ http_request_parse(char *buf, size_t size, HttpRequest *request)
 
 	memset(request, 0, offsetof(HttpRequest, parameters));
 	error = http_request_line(buf, eol, request);
+	if (error == NULL && !http_query(request, buf + size))
+		return "too many parameters";
 	for (const char *p = eol + 2; error == NULL && p < end; p = eol + 2)
 	{
 		eol = memchr(p, '\r', (size_t) (end - p));

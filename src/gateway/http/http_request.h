@@ -68,6 +68,7 @@ typedef struct HttpRequest
 	bool http11;     /* HTTP/1.1; otherwise 1.0 */
 	bool chunked;    /* has a Transfer-Encoding, so the length of the body is unknown */
 	HttpSlice path;  /* the whole path, not decoded, with the leading slash */
+	HttpSlice query; /* not decoded, without the question mark; data is NULL if there is none */
 	HttpSlice captures[HTTP_MAX_CAPTURES]; /* the segments that match the *s of the route's path */
 	uint64_t content_length;
 	HttpSlice body; /* set when it is complete */
@@ -93,8 +94,8 @@ typedef enum HttpScan
 extern HttpScan http_request_scan(const char *buf, size_t len, size_t *scanned, size_t *size);
 
 /*
- * Parse a complete head of size bytes. Decodes the query in place. Returns NULL, or what is wrong
- * with the head.
+ * Parse a complete head of size bytes. After it buf has room for as many bytes again, where the
+ * query is decoded. Returns NULL, or what is wrong with the head.
  */
 extern const char *http_request_parse(char *buf, size_t size, HttpRequest *request)
 	__attribute__((warn_unused_result));
