@@ -45,6 +45,7 @@ class Subscription:
         self.events = 0
         self.ops = []           # (id, op, cause), since the last comparison
         self.error = None       # why it was refused or has ended
+        self.doubtful = False   # resumed, and the server cannot tell whether this client had the same rows
         self.changes = 0        # number of changes of policies that had happened at the last comparison
         self.marks = []         # (position, rows, changes that were told, all changes) of comparisons, to resume from
 

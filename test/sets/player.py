@@ -47,6 +47,7 @@ class Client:
         self.other = []         # violations that concern no subscription
         self.token = tokens.sign(spec["claims"])
         self.away = False
+        self.shared = False     # another client has the same role and subject, and other claims
         self.fence = None       # called with the id of an event of the channel fence
 
     async def connect(self):
@@ -162,6 +163,8 @@ class Player:
         self.plan = plan
         self.server = server
         self.clients = [Client(i, spec, server.port) for i, spec in enumerate(plan["clients"])]
+        for client in self.clients:
+            client.shared = any(self.alike(client, other) for other in self.clients)
         self.god = self.clients[0]
         self.god.fence = self.passed
         self.violations = []
@@ -181,6 +184,11 @@ class Player:
         self.log = log
         self.writer = None
         self.oracle = None
+
+    @staticmethod
+    def alike(client, other):
+        mine, its = client.spec["claims"], other.spec["claims"]
+        return (mine["role"], mine["sub"]) == (its["role"], its["sub"]) and mine != its
 
     def passed(self, number):
         self.fences.append(number)
@@ -287,6 +295,7 @@ class Player:
             sub.rows = None if rows is None else dict(rows)
             sub.last = position_id(position)
             sub.versions = self.select(client, sub)[1] or set()
+            sub.doubtful = client.shared
             await client.subscribe(sub, since=position)
         if not step["quick"]:
             await self.compare()
@@ -432,7 +441,8 @@ class Player:
         self.comparisons += 1
         self.resets += len(sub.resets)
         rows, versions, error = self.select(client, sub)
-        due = self.changes > sub.changes or self.plan["now"]
+        due = self.changes > sub.changes or self.plan["now"] or sub.doubtful
+        sub.doubtful = False
         wrong = sub.wrong if sub.rows is not None or not due else \
             [each for each in sub.wrong if each[0] == "leaked"]
         sub.wrong = []
