@@ -290,6 +290,17 @@ gets('and in a sub-select', [
 		"INSERT INTO posts VALUES (5, clock_timestamp() + interval '1 hour', NULL)" ],
 	$present, 'reset I5');
 
+# A membership that begins by itself: its table does not change.
+sql('CREATE TABLE grants (post int, start timestamptz)', 'GRANT SELECT ON grants TO reader',
+	"INSERT INTO grants VALUES (6, clock_timestamp() + interval '300 ms')",
+	'ALTER POLICY present ON posts USING (id IN (SELECT post FROM grants WHERE start <= now()))');
+drain($present);
+$node->poll_query_until('postgres', 'SELECT clock_timestamp() > start FROM grants');
+sql('INSERT INTO posts VALUES (6, NULL, NULL)');
+$mark++;
+sql("INSERT INTO marks VALUES ($mark)");
+like(seen($present, $mark), qr/^(reset )?I6$/, 'time passes for a sub-select, too');
+
 # A policy that fails for one user, in the row's evaluation or when it is bound
 sql(q{
 	CREATE FUNCTION trap(t int) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
