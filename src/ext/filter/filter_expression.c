@@ -356,12 +356,29 @@ filter_replace_values(Node *node, void *context)
 	return expression_tree_mutator(node, filter_replace_values, context);
 }
 
+/* Look up all columns, before anything can be wrong with their values. */
+static void
+filter_find_columns(FilterTyping *typing, const FilterNode *node)
+{
+	if (node->kind == FILTER_CONDITION)
+	{
+		typing->column = filter_server(node->column);
+		(void) filter_type_column(typing);
+		return;
+	}
+	for (const FilterNode *member = node->first; member != NULL; member = member->next)
+		filter_find_columns(typing, member);
+}
+
 static void
 filter_type(void *arg)
 {
 	FilterTyping *typing = arg;
 	FilterExpression *result = typing->result;
-	Node *condition = filter_type_node(typing, typing->filter);
+	Node *condition;
+
+	filter_find_columns(typing, typing->filter);
+	condition = filter_type_node(typing, typing->filter);
 
 	assign_expr_collations(typing->pstate, condition);
 	result->expression = filter_replace_values(condition, result);
