@@ -35,6 +35,7 @@
 
 #include "ext/base/compat.h"
 #include "ext/sets/sets_internal.h"
+#include "ext/watch/watch_shape.h"
 
 /* An entry of the table of rules. */
 typedef struct RuleEntry
@@ -206,6 +207,8 @@ rule_do_make(void *arg)
 		rule->ncolumns = RelationGetDescr(relation)->natts;
 	}
 	rule_set_expression(rule, relation != NULL ? rule_policies(relation) : NIL, relation);
+	if (rule->uses_row)
+		rule->shape = watch_shape_of(RelationGetDescr(relation))->id;
 	rule_compile(rule);
 	if (relation != NULL)
 		table_close(relation, NoLock);
@@ -310,7 +313,8 @@ bool
 rule_same(const SetRule *a, const SetRule *b)
 {
 	if (a->key.relation != b->key.relation || strcmp(a->role_name, b->role_name) != 0 ||
-		a->nparams != b->nparams || (a->uses_row && a->ncolumns != b->ncolumns) ||
+		a->nparams != b->nparams ||
+		(a->uses_row && (a->ncolumns != b->ncolumns || a->shape != b->shape)) ||
 		!bms_equal(a->columns, b->columns) || !equal(a->quals, b->quals))
 		return false;
 	for (int i = 0; i < a->nparams; i++)

@@ -124,6 +124,7 @@ typedef struct SetRule
 	bool uses_context;
 	bool uses_payload;
 	bool uses_row; /* as a whole */
+	uint32 shape;  /* of the relation, if uses_row */
 	List *vars;    /* of the row, for judge_fits() */
 
 	/* For the evaluation. */
