@@ -131,7 +131,8 @@ typedef struct FeedColumns
 /* A source of a channel's events, and the streams that get all of them that their role may see. */
 typedef struct ChannelSource
 {
-	Oid relation; /* InvalidOid: messages */
+	Oid relation;   /* InvalidOid: messages */
+	uint32 columns; /* a hash of the columns that filters can name */
 	dlist_head open;
 } ChannelSource;
 

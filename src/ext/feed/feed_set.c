@@ -10,8 +10,8 @@
  * no parts.
  *
  * Subscriptions are placed again, which may move them to another stream: when policies, tables or
- * functions have changed (set_stale()); when a channel gets a source; when the claims of a token
- * change; and, when values of their bindings may change with any commit, before a round's first event
+ * functions have changed (set_stale()); when a channel gets a source, or other columns that filters
+ * can name; when the claims of a token change; and, when values of their bindings may change with any commit, before a round's first event
  * of the channel is read and once a second. If other rows are visible then, the client gets a reset.
  *
  *-------------------------------------------------------------------------
@@ -22,6 +22,7 @@
 #include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "ext/base/utf8.h"
@@ -29,6 +30,7 @@
 #include "ext/feed/feed_due.h"
 #include "ext/filter/filter.h"
 #include "ext/watch/watch.h"
+#include "ext/watch/watch_shape.h"
 
 #define SET_LOOK_MS 1000 /* sets of quiet channels are looked at this often */
 
@@ -42,6 +44,34 @@ typedef struct ViewFilter
 } ViewFilter;
 
 /* ---------------- sources ---------------- */
+
+/* Return the columns that events of a source have, as filter_expression() takes them. */
+static Bitmapset *
+set_captured(const FeedChannel *channel, Oid relation)
+{
+	const Watch *watch = OidIsValid(relation) ? watch_find_channel(relation, channel->name) : NULL;
+	Bitmapset *captured = NULL;
+	int16 *columns = NULL;
+	int n = watch != NULL ? watch_event_columns(watch, &columns) : -1;
+
+	for (int i = 0; i < n; i++)
+		captured = bms_add_member(captured, columns[i] - FirstLowInvalidHeapAttributeNumber);
+	return captured;
+}
+
+/* Return a hash of the names and types of a source's columns, and of which are in its events. */
+static uint32
+set_hash_columns(const FeedChannel *channel, Oid relation)
+{
+	Relation rel = OidIsValid(relation) ? RelationIdGetRelation(relation) : NULL;
+	uint32 shape;
+
+	if (rel == NULL)
+		return 0;
+	shape = watch_shape_of(RelationGetDescr(rel))->id;
+	RelationClose(rel);
+	return hash_combine(shape, bms_hash_value(set_captured(channel, relation)));
+}
 
 int
 set_source(const FeedChannel *channel, Oid relation)
@@ -63,6 +93,7 @@ set_add_source(FeedChannel *channel, Oid relation)
 		return;
 	source = MemoryContextAlloc(channel->feed->context, sizeof(ChannelSource));
 	source->relation = relation;
+	source->columns = set_hash_columns(channel, relation);
 	dlist_init(&source->open);
 	channel->sources =
 		channel->sources == NULL
@@ -167,21 +198,6 @@ set_refuse(AccessReason *reason, WireReason kind, const char *message)
 	return false;
 }
 
-/* Return the columns that events of a source have, as filter_expression() takes them. */
-static Bitmapset *
-set_captured(const View *view, Oid relation)
-{
-	const Watch *watch =
-		OidIsValid(relation) ? watch_find_channel(relation, view->key.channel) : NULL;
-	Bitmapset *captured = NULL;
-	int16 *columns = NULL;
-	int n = watch != NULL ? watch_event_columns(watch, &columns) : -1;
-
-	for (int i = 0; i < n; i++)
-		captured = bms_add_member(captured, columns[i] - FirstLowInvalidHeapAttributeNumber);
-	return captured;
-}
-
 /*
  * Bind the part of a stream for a source. Sets *applies if the filter is about it. Returns false
  * and sets *reason if the filter or a policy cannot be used.
@@ -203,8 +219,8 @@ set_bind_part(View *view, Oid relation, const SetIdentity *identity, const Filte
 	}
 	if (filter != NULL)
 	{
-		switch (filter_expression(filter, relation, set_captured(view, relation), &expression,
-								  &problem))
+		switch (filter_expression(filter, relation, set_captured(view->channel, relation),
+								  &expression, &problem))
 		{
 			case FILTER_TYPED:
 				*applies = true;
@@ -674,6 +690,23 @@ set_look_all(Feed *feed, uint64 ended)
 		set_look_channel(channel);
 }
 
+/*
+ * Let subscriptions be placed again if a source's columns have other names or types, or others of
+ * them are in the events: their filters may mean something else.
+ */
+static void
+set_look_columns(FeedChannel *channel)
+{
+	for (int i = 0; i < channel->nsources; i++)
+	{
+		ChannelSource *source = channel->sources[i];
+		uint32 columns = set_hash_columns(channel, source->relation);
+
+		channel->place |= columns != source->columns;
+		source->columns = columns;
+	}
+}
+
 static bool
 set_stream_stale(const Stream *stream)
 {
@@ -691,12 +724,19 @@ set_look_stale(Feed *feed)
 {
 	uint64 changes = set_changes();
 	HASH_SEQ_STATUS status;
+	FeedChannel *channel;
 	Stream *stream;
 	List *subs = NIL;
 
 	if (changes == feed->set_changes)
 		return;
 	feed->set_changes = changes;
+	hash_seq_init(&status, feed->channels);
+	while ((channel = hash_seq_search(&status)) != NULL)
+	{
+		if (channel->nspecial > 0)
+			set_look_columns(channel);
+	}
 	hash_seq_init(&status, feed->streams);
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{
