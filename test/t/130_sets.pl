@@ -247,6 +247,19 @@ gets('filters, messages and other tables', [
 		q{INSERT INTO notes VALUES (1, 'n')}, q{INSERT INTO orders VALUES (70, 10, 1, 'x', 77, 's'), (71, 10, 1, 'x', 7, 's')} ],
 	$both, 'I1 I70', $payload, 'M', $one, 'M M I1 I70 I71');
 
+# Old events of tables that are no longer watched on the channel
+$since = $one->ping->{position};
+for my $table (qw(first second third))
+{
+	sql("CREATE TABLE $table (id int PRIMARY KEY, price int)", "GRANT SELECT ON $table TO reader",
+		"SELECT notify_watch('$table', channel => 'three')", "INSERT INTO $table VALUES (1, 77), (2, 7)");
+}
+sql(q{SELECT notify_unwatch('first'), notify_unwatch('second')});
+my $three = user(1);
+$three->subscribe('three', filter => 'price=eq.77', since => $since);
+is(join(' ', map { $_->{table} // 'reset' } map { $three->next_message } 1 .. 5), 'first second third reset reset',
+	'old events of tables that are no longer watched');
+
 # Policies
 sql('CREATE POLICY cheap ON orders AS RESTRICTIVE TO reader USING (price < 10)');
 gets('a policy is added', [ "INSERT INTO orders VALUES (30, 10, 1, 'new', 5, 's'), (31, 10, 1, 'new', 50, 's')" ], $one, 'reset I30');

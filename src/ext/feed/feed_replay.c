@@ -33,7 +33,8 @@
 #define REPLAY_NEAR                                                                                \
 	(8 *                                                                                           \
 	 REPLAY_ROWS) /* in ids: replays further ahead than this do not join a scan; ids have gaps */
-#define REPLAY_TURNS 4 /* in a round, unless live events wait; credit arrives between rounds */
+#define REPLAY_RESET_SECURITY "row security has changed"
+#define REPLAY_TURNS          4 /* in a round, unless live events wait; credit arrives between rounds */
 
 /* The replays of a stream that want the same operations. */
 typedef struct ReplayGroup
@@ -211,9 +212,14 @@ replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
 	}
 	if (replay_needs_place(stream, event, restricted))
 	{
-		/* Row security applies, but did not when its subscriptions were placed just now. */
-		if (channel->placed == scan->link->feed->round)
+		if (channel->placed == scan->link->feed->round && !channel->place &&
+			set_source(channel, event->relation) >= 0)
+		{
+			/* Row security applies, but did not when its subscriptions were placed just now. */
+			what.reset = REPLAY_RESET_SECURITY;
+			replay_send_groups(scan, stream, &what);
 			return;
+		}
 		set_add_source(channel, event->relation);
 		channel->place = true;
 		replay_leave_stream(scan, stream, event);
