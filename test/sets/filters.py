@@ -6,7 +6,7 @@ from the product: the grammar is that of PostgREST's documentation.
 import re
 import urllib.parse
 
-from values import EXPRESSIONS, PATHS, PATTERNS, TEXTS, TYPES, identifier, literal
+from values import EXPRESSIONS, PATHS, PATTERNS, TYPES, identifier, literal
 
 OPERATORS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "like": "~~", "ilike": "~~*",
              "match": "~", "imatch": "~*", "cs": "@>", "cd": "<@", "ov": "&&", "sl": "<<", "sr": ">>", "nxr": "&<",
@@ -54,6 +54,11 @@ class Maker:
             texts.append(self.encode(text))
             conditions.append(sql)
         return "&".join(texts), " AND ".join("(%s)" % each for each in conditions), sorted(self.used)
+
+    def pseudo(self, name):
+        """A condition on context or payload. Returns (the client's text, SQL)."""
+        text, sql = self.render(self.compare_path(name, identifier(name), "jsonb"), True)
+        return self.encode(text), sql
 
     def condition(self):
         """Only SQL, for policies."""
@@ -158,6 +163,3 @@ class Maker:
         result = Condition(name, path, rng.random() < 0.2, op, many, value, sql)
         result.path_text = as_text
         return result
-
-
-assert TEXTS

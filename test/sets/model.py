@@ -2,7 +2,11 @@
 A subscription as its client has it: the set of rows that events have built, and everything that was wrong with them.
 """
 
+import collections
 import json
+
+# position, rows, number of changes that were told, of all changes, of renewed tokens, of alterations, of the comparison
+Mark = collections.namedtuple("Mark", "position rows told changes renewals altered number")
 
 
 class Number(str):
@@ -24,17 +28,37 @@ def freeze(value):
     return value
 
 
+class Part:
+    """What a subscription gets of a table. spec: what the plan says about that."""
+
+    def __init__(self, spec, columns):
+        self.spec = spec
+        self.only = columns
+        self.exposed = False    # events had canaries once
+        self.describe(spec["captured"], spec["key"], spec["old_values"])
+        self.before = None      # while events of before an alteration may come: columns that were called otherwise
+
+    def describe(self, captured, key, old_values):
+        """What the watch captures."""
+        self.captured = set(captured)
+        self.exposed |= "secret" in captured
+        self.columns = self.captured if self.only is None else self.captured & set(self.only)
+        self.key = list(key)
+        self.old_values = old_values
+
+    def key_of(self, values):
+        return freeze({name: values.get(name) for name in self.key})
+
+
 class Subscription:
     """
-    spec: what the plan says about it. rows: key -> row, or None while the client would have to load the set. wrong:
-    what was wrong since the last comparison; counts only if no reset that was due came in between.
+    spec: what the plan says about it. rows: table -> key -> row, or None while the client would have to load the set.
+    wrong: what was wrong since the last comparison; counts only if no reset that was due came in between.
     """
 
     def __init__(self, spec, state="new"):
         self.spec = spec
-        self.columns = set(spec["captured"])
-        if spec["columns"] is not None:
-            self.columns &= set(spec["columns"])
+        self.parts = {each["table"]: Part(each, spec["columns"]) for each in spec["parts"]}
         self.state = state      # new, asked, live, ended, away
         self.rows = None
         self.resets = []        # reasons, since the last comparison
@@ -44,15 +68,28 @@ class Subscription:
         self.last = 0           # id of the last event
         self.events = 0
         self.ops = []           # (id, op, cause), since the last comparison
+        self.log = []           # (id, op, the event without its tag), since then
+        self.messages = []      # ids, since then
+        self.begin = None       # the number of the last comparison
+        self.start = 0          # its position
         self.error = None       # why it was refused or has ended
         self.doubtful = False   # resumed, and the server cannot tell whether this client had the same rows
         self.changes = 0        # number of changes of policies that had happened at the last comparison
-        self.marks = []         # (position, rows, changes that were told, all changes) of comparisons, to resume from
+        self.altered = 0        # number of alterations
+        self.unclear = False    # an alteration has made it unclear what it gets
+        self.excused = False    # it may end
+        self.marks = []         # Mark of comparisons, to resume from
 
     def load(self, rows):
-        self.rows = None if rows is None else dict(rows)
+        self.rows = None if rows is None else {table: dict(rows[table]) for table in rows}
         self.resets.clear()
         self.wrong.clear()
+
+    def next(self):
+        """Begin with what the next comparison is about."""
+        self.events += len(self.ops)
+        for each in (self.ops, self.log, self.messages, self.tags):
+            each.clear()
 
     def fail(self, kind, text):
         self.wrong.append((kind, text))
@@ -66,91 +103,110 @@ class Subscription:
     def event(self, params):
         op = params["op"]
         number = int(params["id"])
-        self.events += 1
         if number <= self.last:
             self.fail("order", "event %d after %d" % (number, self.last))
         self.last = number
-        self.ops.append((number, op, params.get("cause")))
-        if self.spec["blind"] and op != "TRUNCATE":
-            self.fail("leaked", "an event without privileges on its columns: %s" % op)
+        self.log.append((number, op, {name: value for name, value in params.items() if name != "tag"}))
+        if self.spec["ops"] is not None and op not in self.spec["ops"]:
+            self.fail("ops", "%s was not asked for" % op)
         if params.get("truncated"):
             self.fail("shape", "truncated")
-        self.check_shape(op, params)
+        if op == "MESSAGE":
+            self.messages.append(number)
+            return
+        self.ops.append((number, op, params.get("cause")))
+        part = self.parts.get(params["table"])
+        if part is None:
+            self.fail("leaked", "an event of the table %s" % params["table"])
+            return
+        if part.spec["blind"] and op != "TRUNCATE":
+            self.fail("leaked", "an event without privileges on its columns: %s" % op)
+        self.check_shape(part, op, params)
         if self.rows is not None:
-            getattr(self, op.lower())(params)
+            getattr(self, op.lower())(part, self.rows[part.spec["table"]], params)
 
-    def check_shape(self, op, params):
-        key = set(self.spec["key"])
+    def check_shape(self, part, op, params):
+        key = set(part.key)
         for name in ("key", "new", "old"):
             row = params.get(name)
-            if name == "old" and op in ("UPDATE", "DELETE") and self.spec["old_values"] and row is None \
-                    and self.columns:
+            if name == "old" and op in ("UPDATE", "DELETE") and part.old_values and row is None \
+                    and part.columns and part.before is None:
                 self.fail("shape", "%s without old" % op)
             if row is None:
                 continue
             if isinstance(row.get("tag"), str):
                 self.tags.add(row["tag"])
-            allowed = self.columns
-            if name == "key" or name == "old" and not self.spec["old_values"]:
-                allowed = key
-            elif name == "old":
-                allowed = key | self.columns
-            if set(row) - allowed:
+            wanted = key if name == "key" else part.columns
+            allowed = wanted
+            if name == "old":
+                allowed = key | part.columns if part.old_values or part.before is not None else key
+            if set(row) - allowed - (part.before or set()):
                 self.fail("leaked", "%s of %s has the columns %s" % (name, op, sorted(set(row) - allowed)))
-            if name in ("key", "new") and allowed - set(row):
-                self.fail("shape", "%s of %s lacks the columns %s" % (name, op, sorted(allowed - set(row))))
+            if name in ("key", "new") and wanted - set(row) and part.before is None:
+                self.fail("shape", "%s of %s lacks the columns %s" % (name, op, sorted(wanted - set(row))))
         wanted = {"INSERT": (True, True, None), "UPDATE": (True, True, None), "DELETE": (True, False, None),
                   "TRUNCATE": (False, False, False)}[op]
         for name, want in zip(("key", "new", "old"), wanted):
+            if name == "new" and want and not part.columns:
+                continue
             if want is not None and (name in params) != want:
                 self.fail("shape", "%s %s %s" % (op, "without" if want else "with", name))
         if op == "INSERT" and "old" in params:
             self.fail("leaked", "INSERT with old")
 
-    def check_old(self, params, row):
+    def check_old(self, part, params, row):
         """What the event says of the old row must be what the client has."""
         for name, value in params.get("old", {}).items():
-            if name in row and freeze(row[name]) != freeze(value):
+            if name in row and name not in (part.before or ()) and freeze(row[name]) != freeze(value):
                 self.fail("old", "old has %s = %r instead of %r" % (name, value, row[name]))
 
-    def key(self, values):
-        return freeze({name: values[name] for name in self.spec["key"]})
-
-    def insert(self, params):
-        key = self.key(params["key"])
-        if key in self.rows:
+    def insert(self, part, rows, params):
+        key = part.key_of(params["key"])
+        if key in rows:
             self.fail("set", "INSERT of a row that is there: %s" % json.dumps(params["key"]))
-        self.rows[key] = params["new"]
+        rows[key] = params.get("new", {})
 
-    def update(self, params):
-        key = self.key(params["key"])
-        old = self.key({**params["key"], **params.get("old", {})})
-        if old not in self.rows:
+    def update(self, part, rows, params):
+        key = part.key_of(params["key"])
+        old = part.key_of({**params["key"], **params.get("old", {})})
+        if old not in rows:
             self.fail("set", "UPDATE of a row that is not there: %s" % json.dumps(params["key"]))
         else:
-            self.check_old(params, self.rows.pop(old))
-        if key in self.rows:
+            self.check_old(part, params, rows.pop(old))
+        if key in rows:
             self.fail("set", "UPDATE to a key that is there: %s" % json.dumps(params["key"]))
-        self.rows[key] = params["new"]
+        rows[key] = params.get("new", {})
 
-    def delete(self, params):
-        key = self.key(params["key"])
-        if key not in self.rows:
+    def delete(self, part, rows, params):
+        key = part.key_of(params["key"])
+        if key not in rows:
             self.fail("set", "DELETE of a row that is not there: %s" % json.dumps(params["key"]))
         else:
-            self.check_old(params, self.rows.pop(key))
+            self.check_old(part, params, rows.pop(key))
 
-    def truncate(self, _):
-        self.rows.clear()
+    def truncate(self, _, rows, __):
+        rows.clear()
 
     # ---------------- comparison ----------------
 
-    def compare(self, rows):
-        """Compare with what SELECT returns: key -> row."""
-        for key in rows.keys() - self.rows.keys():
-            self.fail("set", "missing: %s" % json.dumps(rows[key]))
-        for key in self.rows.keys() - rows.keys():
-            self.fail("set", "too much: %s" % json.dumps(self.rows[key]))
-        for key in rows.keys() & self.rows.keys():
-            if freeze(rows[key]) != freeze(self.rows[key]):
-                self.fail("set", "has %s instead of %s" % (json.dumps(self.rows[key]), json.dumps(rows[key])))
+    def compare(self, found):
+        """Compare with what SELECT returns: table -> key -> row."""
+        for table, rows in found.items():
+            part = self.parts[table]
+            mine = self.rows[table]
+            if part.spec["blind"]:
+                continue
+            for key in rows.keys() - mine.keys():
+                self.fail("set", "missing: %s" % json.dumps(rows[key]))
+            for key in mine.keys() - rows.keys():
+                self.fail("set", "too much: %s" % json.dumps(mine[key]))
+            for key in rows.keys() & mine.keys():
+                if self.differ(part, mine[key], rows[key]):
+                    self.fail("set", "has %s instead of %s" % (json.dumps(mine[key]), json.dumps(rows[key])))
+
+    @staticmethod
+    def differ(part, mine, row):
+        names = mine.keys() | row.keys()
+        if part.before is not None:
+            names = (mine.keys() & row.keys()) - part.before
+        return any(name not in mine or name not in row or freeze(mine[name]) != freeze(row[name]) for name in names)

@@ -9,8 +9,9 @@ secret and withheld that begin with SECRET and WITHHELD.
 
 import random
 
+from alters import alteration
 from filters import Maker, array
-from policies import FUNCTIONS, function_change, make_policy, member_change
+from policies import FUNCTIONS, HOSTILE, function_change, make_policy, member_change
 from values import KEY_TYPES, TYPES, USERS, identifier, literal
 
 # Roles of the cluster. narrow has privileges on some columns only.
@@ -49,7 +50,7 @@ BEGIN
 	RETURN NEW;
 END $$;
 CREATE FUNCTION {s}.{t}_keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN INSERT INTO {s}.{t}_all SELECT (NEW).*; RETURN NULL; END $$;
+BEGIN EXECUTE 'INSERT INTO {s}.{t}_all SELECT ($1).*' USING NEW; RETURN NULL; END $$;
 CREATE TRIGGER mark BEFORE INSERT OR UPDATE ON {s}.{t} FOR EACH ROW EXECUTE FUNCTION {s}.{t}_mark();
 CREATE TRIGGER keep AFTER INSERT OR UPDATE ON {s}.{t} FOR EACH ROW EXECUTE FUNCTION {s}.{t}_keep();
 """
@@ -64,8 +65,12 @@ POOLS = {"owner": USERS + [None], "hid_owner": USERS, "tenant": ["1", "2", "3", 
          "doc": ["{}", '{"owner": "u1"}', '{"owner": "u2", "a": 1}', '{"owner": "u3"}', "null", None, "[1]"]}
 
 
+DOCUMENTS = TYPES["jsonb"].values
+ODD_CLAIMS = ["2", "x", "", 2.5, 1e2, None, True, [1], {"a": [{"b": "\u0001\"\\"}]}, -1, 2**40, "\u00fc"]
+
+
 class Table:
-    """columns: (name, type). captured: names of columns in events. watches: (channel, captured, old_values)."""
+    """columns: (name, type). captured: names of columns in events, None: all. watches: channel -> (captured, old_values)."""
 
     def __init__(self, rng, number, seed):
         self.rng = rng
@@ -83,12 +88,20 @@ class Table:
         names = [name for name, _ in self.columns]
         self.granted = sorted(set(rng.sample(names, rng.randint(3, len(names) - 1)) +
                                   [name for name, _ in self.key] + ["tag"]) - {"withheld", "secret"})
-        self.watches = []
-        for i in range(rng.choice((1, 1, 2))):
-            captured = None
-            if rng.random() < 0.6:
-                captured = sorted(set(rng.sample(names, rng.randint(3, len(names) - 2))) - {"secret"} | {"tag"})
-            self.watches.append((self.channel + "." * i, captured, rng.random() < 0.6))
+        self.watches = {self.channel + "." * i: self.make_watch() for i in range(rng.choice((1, 1, 2)))}
+
+    def make_watch(self):
+        rng = self.rng
+        names = [name for name, _ in self.columns]
+        captured = None
+        if rng.random() < 0.6:
+            captured = sorted(set(rng.sample(names, rng.randint(3, len(names) - 2))) - {"secret"} | {"tag"})
+        return captured, rng.random() < 0.6
+
+    def captured(self, channel):
+        """Names of columns in events."""
+        names = self.watches[channel][0]
+        return [name for name, _ in self.columns] if names is None else names
 
     def kind(self, name):
         return dict(self.columns)[name]
@@ -102,6 +115,7 @@ class Table:
         if self.partitioned:
             for i in range(2):
                 yield "CREATE TABLE %s_p%d PARTITION OF %s FOR VALUES WITH (MODULUS 2, REMAINDER %d)" % (full, i, full, i)
+            yield "ALTER TABLE %s_p0 ENABLE ROW LEVEL SECURITY" % full      # means nothing for the whole
         yield "CREATE TABLE %s_all (%s)" % (full, columns)
         yield TRIGGERS.format(s=schema, t=self.name)
         for name in (full, full + "_all"):
@@ -109,9 +123,14 @@ class Table:
         yield "GRANT SELECT ON %s TO app, staff, apart, bypass" % full
         yield "GRANT SELECT (%s) ON %s TO narrow" % (", ".join(identifier(name) for name in self.granted), full)
         yield "GRANT SELECT ON %s_all TO PUBLIC" % full
-        for channel, captured, old_values in self.watches:
-            yield "SELECT notify_watch(%s, channel => %s, cols => %s, old_values => %s)" % (
-                literal(full), literal(channel), "NULL" if captured is None else literal(array(captured)), old_values)
+        for channel in self.watches:
+            yield self.watch(schema, channel)
+
+    def watch(self, schema, channel):
+        captured, old_values = self.watches[channel]
+        return "SELECT notify_watch(%s, channel => %s, cols => %s, old_values => %s)" % (
+            literal("%s.%s" % (schema, self.name)), literal(channel),
+            "NULL" if captured is None else literal(array(captured)), old_values)
 
     # ---------------- rows ----------------
 
@@ -137,13 +156,20 @@ class Planner:
         self.options = options
         self.schema = "s%d" % seed
         self.tables = [Table(self.rng, i, seed) for i in range(self.rng.choice((1, 1, 2)))]
+        if len(self.tables) > 1 and self.rng.random() < 0.7:
+            for table in self.tables:
+                table.watches[self.schema + ".both"] = table.make_watch()
+        self.channels = sorted({channel for table in self.tables for channel in table.watches})
+        self.talk = {channel: self.rng.choice((ROLES, ROLES, ("boss", "owner", "app", "staff"))) for channel in self.channels}
         self.policies = {}      # table -> [name], those that there may be
         self.uses = set()       # what policies depend on
         self.memberships = self.rng.random() < 0.35     # a run that is about these
+        self.altering = self.rng.random() < options.alters
+        self.hostile = options.policies and self.rng.random() < 0.15
 
     def make(self):
         rng = self.rng
-        ddl = [SCHEMA, FUNCTIONS]
+        ddl = [SCHEMA, FUNCTIONS, HOSTILE]
         for i in range(rng.randint(0, 8)):
             ddl.append("INSERT INTO {s}.members VALUES (%s, %d, %d)"
                        % (literal(rng.choice(USERS)), rng.randint(1, 4), rng.randint(1, 4)))
@@ -157,9 +183,13 @@ class Planner:
                 for name in rng.sample("abcdef", rng.choice((1, 1, 2, 2, 3))):
                     ddl.extend(self.create_policy(table, name))
                 ddl.extend(self.both(table, "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
+        for channel in self.channels:
+            ddl.extend("SELECT notify_grant(%s, %s)" % (literal(channel), literal(role)) for role in self.talk[channel])
         for table in self.tables:
             ddl.extend(self.insert(table)["sql"] for _ in range(rng.randint(0, 5)))
         clients = self.make_clients()
+        self.used = {(part["table"], name) for client in clients for sub in client["subs"] for part in sub["parts"]
+                     for name in part["uses"]}   # by filters
         steps = self.make_steps(clients)
         return {"seed": self.seed, "schema": self.schema, "ddl": ddl, "clients": clients, "steps": steps,
                 "now": "now" in self.uses, "across": self.options.changes > 1}
@@ -176,7 +206,7 @@ class Planner:
 
     def policy(self, table, name):
         while True:
-            uses, sql = make_policy(self.rng, self.maker(table), name, self.memberships)
+            uses, sql = make_policy(self.rng, self.maker(table), name, self.memberships, self.hostile)
             if self.options.policies >= 3 or "rows" not in uses and (self.options.policies >= 2 or "now" not in uses):
                 self.uses.update(uses.split())
                 return sql
@@ -191,55 +221,106 @@ class Planner:
     def make_clients(self):
         rng = self.rng
         clients = [{"role": "boss", "claims": {"role": "boss", "sub": "god"},
-                    "subs": [self.plain(table, watch) for table in self.tables for watch in table.watches]}]
-        for sub in clients[0]["subs"]:
-            sub["tag"] = None
+                    "subs": [self.plain(channel, "boss") for channel in self.channels]}]
         for _ in range(rng.randint(3, 7)):
             role = rng.choice(("app", "app", "app", "app", "staff", "apart", "owner", "bypass", "boss", "narrow", "narrow"))
-            claims = {"role": role, "sub": rng.choice(USERS)}
-            if rng.random() < 0.8:
-                claims["level"] = rng.randint(0, 4)
-            if rng.random() < 0.8:
-                claims["tenant"] = rng.randint(1, 4)
             subs = []
             for i in range(rng.choice((1, 1, 2, 3))):
                 sub = self.subscription(role)
                 sub["tag"] = "tag%d" % i if i or rng.random() < 0.3 else None
                 subs.append(sub)
-            clients.append({"role": role, "claims": claims, "subs": subs})
+                if self.options.filters and rng.random() < 0.3:
+                    subs.append(self.echo(sub, len(subs) - 1))
+            clients.append({"role": role, "claims": self.claims(role), "subs": subs})
         return clients
 
-    def plain(self, table, watch):
-        channel, captured, old_values = watch
-        names = [name for name, _ in table.columns]
-        return {"channel": channel, "table": table.name, "key": [name for name, _ in table.key],
-                "captured": names if captured is None else captured, "old_values": old_values, "columns": None,
-                "filter": None, "sql": None, "may": True, "blind": False}
+    def claims(self, role, subject=None):
+        rng = self.rng
+        claims = {"role": role, "sub": subject or rng.choice(USERS + ["mad"] * (2 * bool(self.hostile)))}
+        if subject is None and rng.random() < 0.04:
+            del claims["sub"]
+        for name, most in (("level", 0), ("tenant", 1)):
+            if rng.random() < 0.8:
+                claims[name] = rng.randint(most, 4)
+            if rng.random() < 0.05:
+                claims[name] = rng.choice(ODD_CLAIMS)
+        return claims
+
+    def plain(self, channel, role):
+        """A subscription without limits."""
+        parts = [{"table": table.name, "key": [name for name, _ in table.key], "captured": table.captured(channel),
+                  "old_values": table.watches[channel][1], "sql": None, "uses": [], "blind": False}
+                 for table in self.tables if channel in table.watches]
+        return {"channel": channel, "tag": None, "columns": None, "filter": None, "ops": None, "parts": parts, "may": True,
+                "must_not": False, "messages": "true" if role in self.talk[channel] else None, "echo": None}
 
     def subscription(self, role):
+        """may: the server has to accept it; must_not: it has to refuse it."""
         rng = self.rng
-        table = rng.choice(self.tables)
-        sub = self.plain(table, rng.choice(table.watches))
-        readable = set(table.granted) if role == "narrow" else {name for name, _ in table.columns}
+        sub = self.plain(rng.choice(self.channels), role)
+        tables = {table.name: table for table in self.tables}
+        readable = {name: {column for column, _ in table.columns} if role != "narrow" else set(table.granted)
+                    for name, table in tables.items()}
+        first = rng.choice(sub["parts"])
         if self.options.filters:
             if rng.random() < (0.9 if role == "narrow" else 0.3):
-                choice = [name for name in sub["captured"] if name in readable or rng.random() < 0.02]
+                choice = [name for name in first["captured"] if name in readable[first["table"]] or rng.random() < 0.02]
                 if choice:
                     sub["columns"] = sorted(rng.sample(choice, rng.randint(1, len(choice))))
                     if rng.random() < 0.7 and "tag" not in sub["columns"]:
                         sub["columns"].append("tag")
             if rng.random() < 0.6:
-                usable = [name for name in sub["captured"] if name in readable or rng.random() < 0.05]
-                maker = self.maker(table, usable)
-                if maker.columns:
-                    sub["filter"], sub["sql"], used = maker.make()
-                    sub["may"] = set(used) <= readable
-        seen = sub["columns"] if sub["columns"] is not None else sub["captured"]
-        # Without privileges on all of its columns a client gets no event.
-        sub["blind"] = not set(seen) | set(sub["key"]) <= readable
-        if sub["columns"] is not None and sub["blind"]:
+                usable = [name for name in first["captured"] if name in readable[first["table"]] or rng.random() < 0.05]
+                self.filter(sub, self.maker(tables[first["table"]], usable), readable)
+        for part in sub["parts"]:
+            # A client gets the events of which it may read all columns, or all that it has asked for.
+            seen = {name for name, _ in tables[part["table"]].columns} & set(sub["columns"] or part["captured"])
+            part["blind"] = not any(each | set(part["key"]) <= readable[part["table"]]
+                                    for each in (seen, set(part["captured"])))
+            if sub["columns"] is not None and part["blind"]:
+                sub["may"] = False
+        if all(part["blind"] for part in sub["parts"]):
             sub["may"] = False
         return sub
+
+    def filter(self, sub, maker, readable):
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.1 and sub["messages"]:
+            sub["filter"], sub["messages"] = maker.pseudo("payload")
+            used = []
+            if kind < 0.01 and maker.columns:
+                text, _, used = maker.make()
+                sub["filter"] += "&" + text
+                sub["must_not"] = True      # nothing has all of the columns
+                sub["may"] = False
+            return
+        if not maker.columns:
+            return
+        sub["filter"], sql, used = maker.make()
+        if used:
+            sub["messages"] = None
+        for part in sub["parts"]:
+            if set(used) <= set(part["captured"]) | set(part["key"]):
+                part["sql"], part["uses"] = sql, used
+                if not set(used) <= readable[part["table"]]:
+                    sub["may"] = False
+                    sub["must_not"] = True
+
+    def echo(self, sub, number):
+        """
+        The same subscription with other limits, which an event by itself meets or not. So its events are some of those
+        of the other one. echo: (the other one's number, condition on the context).
+        """
+        rng = self.rng
+        sql = "true"
+        echo = {**sub, "tag": "echo%d" % number, "echo": [number, sql]}
+        if rng.random() < 0.7:
+            text, echo["echo"][1] = self.maker(self.tables[0]).pseudo("context")
+            echo["filter"] = "&".join(rng.sample([each for each in (sub["filter"], text) if each], 2 if sub["filter"] else 1))
+        if rng.random() < 0.5 or echo["echo"][1] == sql:
+            echo["ops"] = sorted(rng.sample(("INSERT", "UPDATE", "DELETE", "TRUNCATE", "MESSAGE"), rng.randint(1, 4)))
+        return echo
 
     # ---------------- what happens ----------------
 
@@ -249,6 +330,8 @@ class Planner:
         away = set()
         for _ in range(self.options.transactions):
             steps.append(self.transaction(self.options.changes > (1 if away else 0)))
+            if self.altering and rng.random() < (0.4 if away else 0.15):
+                steps.append(alteration(self, rng.choice(self.tables), bool(away) and self.options.changes < 2))
             if self.options.replays:
                 for i in sorted(away):
                     if rng.random() < 0.4:
@@ -262,6 +345,11 @@ class Planner:
                         steps.append({"do": "leave", "client": i})
             if rng.random() < 0.15:
                 steps.append({"do": "resubscribe", "client": rng.randrange(1, len(clients)), "sub": rng.randrange(3)})
+            if rng.random() < 0.1:
+                i = rng.randrange(1, len(clients))
+                claims = clients[i]["claims"]
+                if "sub" in claims:
+                    steps.append({"do": "renew", "client": i, "claims": self.claims(claims["role"], claims["sub"])})
         for i in sorted(away):
             steps.append({"do": "return", "client": i, "back": 0, "quick": False})
         return steps
@@ -272,6 +360,8 @@ class Planner:
         changes = changes and rng.random() < (0.4 if self.memberships else 0.15)
         alone = changes and rng.random() < 0.3
         depth = 0
+        if rng.random() < 0.4:
+            statements.append(self.context())
         for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
             if changes and (alone or rng.random() < 0.5):
                 statements.extend({"do": "change", "sql": sql} for sql in self.change())
@@ -280,12 +370,20 @@ class Planner:
             if rng.random() < 0.1:
                 depth += 1
                 statements.append({"do": "row", "sql": "SAVEPOINT p%d" % depth})
+            if rng.random() < 0.2:
+                statements.append({"do": "row", "sql": "SELECT notify_send(%s, %s)"
+                                   % (literal(rng.choice(self.channels)), literal(rng.choice(DOCUMENTS)))})
+            if rng.random() < 0.05:
+                statements.append(self.context())
             statements.append(self.row_statement(rng.choice(self.tables)))
             if depth and rng.random() < 0.3:
                 statements.append({"do": "row", "sql": "%s SAVEPOINT p%d"
                                    % (rng.choice(("ROLLBACK TO", "RELEASE")), depth)})
                 depth -= 1
         return {"do": "transaction", "statements": statements, "commit": rng.random() < 0.92}
+
+    def context(self):
+        return {"do": "row", "sql": "SET LOCAL pg_notifyd.context = %s" % literal(self.rng.choice(DOCUMENTS + [""]))}
 
     def change(self):
         rng = self.rng

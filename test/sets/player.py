@@ -8,8 +8,8 @@ import time
 import psycopg2
 import websockets
 
-from model import Subscription, freeze, parse
-from values import identifier
+from model import Mark, Number, Subscription, freeze, parse
+from values import identifier, literal
 
 import cluster
 import tokens
@@ -17,10 +17,21 @@ import tokens
 SECONDS = 20        # for anything that the server has to do
 ROUNDS = 3          # of marks to go back to
 FENCE = "fence"
-REFUSED = (-32003, -32602)
+ABSENT = object()
 
 SETTINGS = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';" \
     " SET extra_float_digits = 1"
+
+
+def show(value):
+    """A value of JSON as text, with numbers as they were written."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{%s}" % ", ".join("%s: %s" % (json.dumps(name), show(each)) for name, each in value.items())
+    if isinstance(value, list):
+        return "[%s]" % ", ".join(map(show, value))
+    return json.dumps(value)
 
 
 class Stuck(Exception):
@@ -39,21 +50,21 @@ class Client:
         self.spec = spec
         self.port = port
         self.subs = [Subscription(each) for each in spec["subs"]]
+        self.claims = spec["claims"]
+        self.renewals = 0
         self.websocket = None
         self.reader = None
         self.requests = {}
         self.last_id = 0
         self.texts = []         # everything received since the last comparison
         self.other = []         # violations that concern no subscription
-        self.token = tokens.sign(spec["claims"])
         self.away = False
-        self.shared = False     # another client has the same role and subject, and other claims
         self.fence = None       # called with the id of an event of the channel fence
 
     async def connect(self):
         self.websocket = await websockets.connect(
             "ws://127.0.0.1:%d/ws" % self.port, max_size=None, max_queue=None, ping_interval=None, compression=None,
-            open_timeout=SECONDS, extra_headers={"Authorization": "Bearer " + self.token})
+            open_timeout=SECONDS, extra_headers={"Authorization": "Bearer " + tokens.sign(self.claims)})
         self.reader = asyncio.ensure_future(self.read())
 
     async def close(self):
@@ -87,7 +98,7 @@ class Client:
         try:
             return await asyncio.wait_for(future, SECONDS)
         except asyncio.TimeoutError:
-            raise Stuck("no answer to %s %s" % (method, params)) from None
+            raise Stuck("no answer to %s %s of client %d %s" % (method, params, self.number, self.other or "")) from None
 
     def receive(self, text):
         self.texts.append(text)
@@ -132,8 +143,8 @@ class Client:
     async def subscribe(self, sub, since=None):
         """Returns whether there is a subscription now."""
         spec = sub.spec
-        params = {"channel": spec["channel"], "filter": spec["filter"], "columns": spec["columns"], "tag": spec["tag"],
-                  "since": since}
+        params = {name: spec[name] for name in ("channel", "filter", "columns", "ops", "tag")}
+        params["since"] = since
         sub.state = "asked"
         sub.error = None
         reply = await self.request("subscribe", **{name: value for name, value in params.items() if value is not None})
@@ -142,6 +153,7 @@ class Client:
             sub.error = reply["error"]
             return False
         sub.state = "live"
+        sub.start = position_id(reply["result"]["position"])
         return True
 
     async def ping(self, until):
@@ -163,8 +175,6 @@ class Player:
         self.plan = plan
         self.server = server
         self.clients = [Client(i, spec, server.port) for i, spec in enumerate(plan["clients"])]
-        for client in self.clients:
-            client.shared = any(self.alike(client, other) for other in self.clients)
         self.god = self.clients[0]
         self.god.fence = self.passed
         self.violations = []
@@ -173,12 +183,19 @@ class Player:
         self.untold = set()         # tables without an event since the last change
         self.seen = {}              # client -> what it received before the comparison
         self.executed = {}          # id of an event -> operation
+        self.altered = 0            # number of alterations
+        self.alterations = []       # (number, table, names of columns)
+        self.remade = set()         # tables: a channel may learn only from their first event who sees what
+        self.born = {}              # (table, column) -> id of the last event that does not have it as it is
+        self.said = []              # (id, channel, payload) of messages
         self.comparisons = 0
         self.limited = 0            # of these, with a filter or fewer columns, or in a table with policies
         self.refused = 0
         self.resets = 0
         self.events = 0
+        self.echoes = 0
         self.step = -1
+        self.number = 0             # of the comparison
         self.fence_id = 0
         self.fences = []
         self.log = log
@@ -187,8 +204,9 @@ class Player:
 
     @staticmethod
     def alike(client, other):
-        mine, its = client.spec["claims"], other.spec["claims"]
-        return (mine["role"], mine["sub"]) == (its["role"], its["sub"]) and mine != its
+        """Whether they have, or had, the same role and subject and other claims."""
+        mine, its = client.claims, other.claims
+        return (mine["role"], mine.get("sub")) == (its["role"], its.get("sub")) and (mine != its or other.renewals > 0)
 
     def passed(self, number):
         self.fences.append(number)
@@ -204,8 +222,8 @@ class Player:
                 for sql in self.plan["ddl"]:
                     cursor.execute(sql)
             with self.oracle.cursor() as cursor:
-                cursor.execute(SETTINGS)
-            self.oracle.autocommit = False
+                cursor.execute(SETTINGS + "; SET statement_timeout = 2000; SET SESSION AUTHORIZATION authenticator")
+            self.oracle.set_session(readonly=True, autocommit=False)
             await self.begin()
             for self.step, step in enumerate(self.plan["steps"]):
                 await getattr(self, step["do"])(step)
@@ -258,7 +276,10 @@ class Player:
         if await client.subscribe(sub):
             sub.rows = None
             sub.resets[:] = ["new"]
-            sub.changes = self.changes
+            sub.changes, sub.altered = self.changes, self.altered
+            sub.begin = object()
+            self.remember(sub)
+            sub.next()
 
     async def transaction(self, step):
         changed = self.run_safely(step)
@@ -289,14 +310,19 @@ class Player:
             if sub.state != "away" or not sub.marks:
                 await self.join(client, sub)
                 continue
-            marks = [mark for mark in sub.marks if self.plan["across"] or mark[3] == sub.marks[-1][3]]
-            position, rows, sub.changes, _ = marks[-1 - min(step["back"], len(marks) - 1)]
+            last = sub.marks[-1]
+            marks = [mark for mark in sub.marks if mark.renewals == last.renewals
+                     and (self.plan["across"] or mark.changes == last.changes)]
+            mark = marks[-1 - min(step["back"], len(marks) - 1)]
             del sub.marks[:]
-            sub.rows = None if rows is None else dict(rows)
-            sub.last = position_id(position)
+            sub.load(mark.rows)
+            sub.next()
+            sub.last = position_id(mark.position)
+            sub.changes, sub.altered, sub.begin = mark.told, mark.altered, mark.number
+            self.remember(sub)
             sub.versions = self.select(client, sub)[1] or set()
-            sub.doubtful = client.shared
-            await client.subscribe(sub, since=position)
+            sub.doubtful = any(self.alike(client, other) for other in self.clients)
+            await client.subscribe(sub, since=mark.position)
         if not step["quick"]:
             await self.compare()
 
@@ -312,6 +338,8 @@ class Player:
             if sub.spec["tag"] is not None:
                 params["tag"] = sub.spec["tag"]
             reply = await client.request("unsubscribe", **params)
+            if "error" in reply and client.claims.get("sub") == "mad":
+                return      # a policy has failed just now
             if "error" in reply:
                 self.fail("unsubscribe", "%s: %s" % (params, reply["error"]))
                 return
@@ -325,6 +353,94 @@ class Player:
         for sub in ended:
             await self.join(client, sub)
         await self.compare()
+
+    async def renew(self, step):
+        """Another token of the same subject and role."""
+        client = self.clients[step["client"]]
+        if client.away:
+            return
+        reply = await client.request("auth", token=tokens.sign(step["claims"]))
+        if "error" in reply:
+            self.fail("refused", "auth with %s: %s" % (json.dumps(step["claims"]), reply["error"]))
+            return
+        client.claims = step["claims"]
+        client.renewals += 1
+        for sub in client.subs:
+            sub.changes = -1
+        await self.compare()
+
+    # ---------------- alterations ----------------
+
+    async def alter(self, step):
+        last = self.fence_id
+        statements = [{"do": "row", "sql": sql} for sql in step["statements"]]
+        try:
+            self.run({"statements": statements, "commit": True}, False)
+        except psycopg2.Error as error:
+            if self.writer.closed:
+                raise
+            self.writer.cursor().execute("ROLLBACK")
+            if self.log:
+                self.log("    the alteration failed: %s" % str(error).strip())
+            return
+        table = step["table"]
+        self.altered += 1
+        if step["forget"]:
+            self.remade.add(table)
+        self.alterations.append((self.altered, table, step["names"]))
+        moved = {(table, new): self.born.pop((table, old)) for old, new in step["renamed"].items()
+                 if (table, old) in self.born}
+        self.born.update(moved)
+        self.born.update({(table, name): last for name in step["born"]})
+        self.describe_watches()
+        for client in self.clients:
+            for sub in client.subs:
+                if table not in sub.parts:
+                    continue
+                self.remember(sub)
+                self.doubt(client, sub, set(step["names"]))
+                if len(step["renamed"]) > 1 and any(step["renamed"].keys() & set(part.spec["uses"])
+                                                    for part in sub.parts.values()):
+                    del sub.marks[:]    # its filter is about other columns now
+                if step["forget"]:
+                    sub.excused = True
+                    sub.rows = None
+                    sub.versions = set()
+                    del sub.marks[:]
+        await self.pass_fence()
+        self.touch()
+        await self.compare()
+
+    def describe_watches(self):
+        with self.writer.cursor() as cursor:
+            cursor.execute("SELECT relname, channel, coalesce(cols::text[], ARRAY(SELECT attname::text FROM pg_attribute WHERE"
+                           " attrelid = c.oid AND attnum > 0 AND NOT attisdropped)), old_values"
+                           " FROM notifyd.watches JOIN pg_class c ON c.oid = relation"
+                           " WHERE relnamespace::regnamespace::text = %s", (self.plan["schema"],))
+            watches = {(table, channel): (captured, old_values)
+                       for table, channel, captured, old_values in cursor.fetchall()}
+        for client in self.clients:
+            for sub in client.subs:
+                for table, part in sub.parts.items():
+                    found = watches.get((table, sub.spec["channel"]))
+                    if found is not None:
+                        part.describe(found[0], part.key, found[1])
+
+    def remember(self, sub):
+        """Events of before the alterations that the subscription has not heard of are not as the watch says now."""
+        for table, part in sub.parts.items():
+            news = [names for number, altered, names in self.alterations if number > sub.altered and altered == table]
+            part.before = {name for names in news for name in names} if news else None
+
+    @staticmethod
+    def doubt(client, sub, names):
+        """After this nobody can say what the subscription means."""
+        spec = sub.spec
+        uses = {name for part in sub.parts.values() for name in part.spec["uses"]}
+        sub.unclear |= client.spec["role"] == "narrow" or bool(names & set(spec["columns"] or ()))
+        if spec["filter"] is not None:
+            sub.unclear |= any((part.spec["sql"] is not None) != (uses <= part.captured | set(part.key))
+                                 for part in sub.parts.values())
 
     # ---------------- the writer ----------------
 
@@ -377,13 +493,15 @@ class Player:
     def touch(self):
         """An event in each channel."""
         with self.writer.cursor() as cursor:
-            for name in sorted({(sub["table"], tuple(sub["key"])) for sub in self.plan["clients"][0]["subs"]}):
-                table, key = name
-                keys = ", ".join(map(identifier, key))
+            for table, part in sorted(self.god_parts().items()):
+                keys = ", ".join(map(identifier, part.key))
                 cursor.execute("UPDATE {0}.{1} SET level = level WHERE ({2}) = (SELECT {2} FROM {0}.{1} ORDER BY {2} LIMIT 1)"
                                .format(self.plan["schema"], table, keys))
                 if cursor.rowcount == 0:
                     self.untold.add(table)
+
+    def god_parts(self):
+        return {table: part for sub in self.god.subs for table, part in sub.parts.items()}
 
     async def pass_fence(self):
         """Wait until the feed has sent everything that is committed."""
@@ -403,12 +521,17 @@ class Player:
         await self.pass_fence()
         here = [client for client in self.clients if not client.away]
         positions = await asyncio.gather(*(client.ping(self.fence_id) for client in here))
+        self.number += 1
         for sub in self.god.subs:
             self.executed.update((number, op) for number, op, _ in sub.ops)
-            if sub.ops:
-                self.untold.discard(sub.spec["table"])
+            self.said += [(number, sub.spec["channel"], event["payload"])
+                          for number, op, event in sub.log if op == "MESSAGE"]
+            self.untold -= {event["table"] for _, _, event in sub.log if "table" in event}
         for client, position in zip(here, positions):
             self.check_texts(client)
+            for sub in client.subs:
+                if sub.state == "live":
+                    self.check_echo(client, sub)
             for sub in client.subs:
                 if sub.state == "live":
                     self.check(client, sub, position)
@@ -420,10 +543,11 @@ class Player:
 
     def check_texts(self, client):
         """Canaries in columns that the client must not see, in whatever it received."""
-        hidden = ["SECRET"]
+        hidden = ["SECRET", "HOSTILE"]
         if client.spec["role"] == "narrow":
             hidden.append("WITHHELD")
-        if any("secret" in sub["captured"] for sub in client.spec["subs"]) and client.spec["role"] != "narrow":
+        if client.spec["role"] != "narrow" and any(part.exposed for sub in client.subs
+                                                   for part in sub.parts.values()):
             hidden.remove("SECRET")
         if hidden:
             pattern = re.compile("|".join(hidden))
@@ -434,28 +558,36 @@ class Player:
 
     def describe(self, client, sub):
         spec = sub.spec
-        return "client %d (%s), subscription %s" % (client.number, json.dumps(client.spec["claims"]), json.dumps(
-            {name: spec[name] for name in ("channel", "filter", "columns", "tag") if spec[name] is not None}))
+        return "client %d (%s), subscription %s" % (client.number, json.dumps(client.claims), json.dumps(
+            {name: spec[name] for name in ("channel", "filter", "columns", "ops", "tag") if spec[name] is not None}))
 
     def check(self, client, sub, position):
         self.comparisons += 1
         self.resets += len(sub.resets)
         rows, versions, error = self.select(client, sub)
-        due = self.changes > sub.changes or self.plan["now"] or sub.doubtful
+        known = None if sub.spec["echo"] else rows      # an echo has no rows of its own
+        due = self.changes > sub.changes or self.altered > sub.altered or self.plan["now"] or sub.doubtful
         sub.doubtful = False
         wrong = sub.wrong if sub.rows is not None or not due else \
             [each for each in sub.wrong if each[0] == "leaked"]
         sub.wrong = []
+        if sub.unclear:
+            known = None
+            sub.rows = None
+        elif sub.spec["must_not"]:
+            sub.fail("accepted", "a subscription that has to be refused")
         if error is None:
             hidden = sub.tags - versions - sub.versions
             if hidden:
                 seen = [text for text in self.seen[client] if any('"%s"' % tag in text for tag in hidden)]
                 sub.fail("leaked", "versions of rows that the client may not see: %s, as in %s"
                          % (", ".join(sorted(hidden)), "; ".join(seen[:3])))
-            if sub.rows is not None and not sub.spec["blind"]:
+            if sub.rows is not None:
                 sub.compare(rows)
-            if sub.resets and not due and sub.resets != ["new"]:
+            if sub.resets and sub.resets != ["new"] and not (due or sub.unclear or self.remade & sub.parts.keys()):
                 sub.fail("reset", "a reset without a cause: %s" % "; ".join(sub.resets))
+        self.check_messages(sub)
+        self.check_guesses(client, sub)
         for number, op, cause in sub.ops:
             if number in self.executed and (cause or op) != self.executed[number]:
                 sub.fail("cause", "%s with cause %s, executed was %s" % (op, cause, self.executed[number]))
@@ -466,42 +598,122 @@ class Player:
         if wrong or sub.wrong:
             self.received += ["client %d: %s" % (client.number, text) for text in self.seen[client]]
         sub.wrong = []
-        sub.load(rows if error is None else None)
+        sub.load(known)
         sub.versions = versions if error is None else set()
         self.events += len(sub.ops)
-        sub.ops.clear()
-        sub.tags.clear()
-        if sub.spec["table"] not in self.untold:
-            sub.changes = self.changes
-        mark = position, rows if error is None else None, sub.changes, self.changes
+        sub.next()
+        sub.excused = False
+        sub.begin, sub.start = self.number, position_id(position)
+        if not self.untold & sub.parts.keys():
+            sub.changes, sub.altered = self.changes, self.altered
+            self.remember(sub)
+        mark = Mark(position, known, sub.changes, self.changes, client.renewals, sub.altered, self.number)
         sub.marks = (sub.marks + [mark])[-ROUNDS - 1:]
 
+    def check_guesses(self, client, sub):
+        """No event of before columns that policies or filter need had their types."""
+        if not self.born or sub.unclear:
+            return
+        for table, part in sub.parts.items():
+            needs = set(part.spec["uses"]) if part.spec["sql"] is not None else set()
+            born = max((self.born.get((table, name), 0) for name in needs | self.policy_columns(client, table)), default=0)
+            early = [(number, op) for number, op, event in sub.log
+                     if number <= born and op != "TRUNCATE" and event.get("table") == table]
+            if early:
+                sub.fail("guessed", "events that cannot be judged: %s" % early)
+
+    def policy_columns(self, client, table):
+        """The columns that the policies of a table name, if they apply to the client."""
+        with self.oracle.cursor() as cursor:
+            cursor.execute("SELECT set_config('role', %s, true)", (client.spec["role"],))
+            cursor.execute(
+                "SELECT attname FROM pg_policy p JOIN pg_depend ON classid = 'pg_policy'::regclass AND objid = p.oid"
+                " AND refobjid = polrelid JOIN pg_attribute ON attrelid = polrelid AND attnum = refobjsubid"
+                " WHERE polrelid = %s::regclass AND row_security_active(polrelid) AND polcmd IN ('r', '*')"
+                " AND EXISTS (SELECT FROM unnest(polroles) r WHERE r = 0 OR pg_has_role(r, 'usage'))",
+                ("%s.%s" % (self.plan["schema"], table),))
+            found = {name for name, in cursor.fetchall()}
+        self.oracle.rollback()
+        return found
+
+    def check_messages(self, sub):
+        """Exactly the messages that the filter selects."""
+        said = [each for each in self.said if each[1] == sub.spec["channel"] and each[0] > sub.start]
+        if sub.spec["messages"] is None:
+            said = []
+        elif sub.spec["echo"]:
+            return
+        elif said and sub.spec["messages"] != "true":
+            fits = self.ask(sub.spec["messages"], "payload", [each[2] for each in said])
+            said = [each for each, fit in zip(said, fits) if fit]
+        wanted = [each[0] for each in said]
+        if sub.messages != wanted:
+            kind = "leaked" if set(sub.messages) - set(wanted) else "messages"
+            sub.fail(kind, "the messages %s instead of %s" % (sub.messages, wanted))
+
+    def check_echo(self, client, sub):
+        """Exactly those events of the other subscription that fit."""
+        if not sub.spec["echo"]:
+            return
+        other, condition = sub.spec["echo"]
+        other = client.subs[other]
+        if sub.unclear or other.unclear:
+            return
+        if other.state != "live" or other.begin != sub.begin or sub.resets or other.resets:
+            return
+        fits = [True] * len(other.log)
+        if condition != "true" and other.log:
+            fits = self.ask(condition, "context", [event.get("context", ABSENT) for _, _, event in other.log])
+        ops = sub.spec["ops"]
+        # The context does not matter where the filter names columns that are not there.
+        unlimited = {table for table, part in other.parts.items()
+                     if other.spec["filter"] is not None and part.spec["sql"] is None}
+        wanted = [each for each, fit in zip(other.log, fits)
+                  if (fit or each[1] == "TRUNCATE" or each[2].get("table") in unlimited) and (ops is None or each[1] in ops)]
+        if freeze([list(each) for each in wanted]) != freeze([list(each) for each in sub.log]):
+            self.fail("echo", "%s: the events %s instead of %s" % (
+                self.describe(client, sub), [each[:2] for each in sub.log], [each[:2] for each in wanted]))
+        self.echoes += len(wanted)
+
+    def ask(self, condition, name, documents):
+        """The truth of a condition for each of some JSON values, which it calls so."""
+        values = ", ".join("(%d, %s::jsonb)" % (n, "NULL" if each is ABSENT else literal(show(each)))
+                           for n, each in enumerate(documents))
+        with self.oracle.cursor() as cursor:
+            cursor.execute("SELECT (%s) IS TRUE FROM (VALUES %s) AS v (n, %s) ORDER BY n" % (condition, values, name))
+            found = [each for each, in cursor.fetchall()]
+        self.oracle.rollback()
+        return found
+
     def select(self, client, sub):
-        """Returns key -> row and the tags of all visible versions, or an error."""
-        spec = sub.spec
-        where = "" if spec["sql"] is None else " WHERE " + spec["sql"]
-        columns = ", ".join("x." + identifier(name) for name in sorted(sub.columns))
-        key = ", ".join("x." + identifier(name) for name in spec["key"])
-        table = "%s.%s" % (self.plan["schema"], spec["table"])
+        """Returns table -> key -> row and the tags of all visible versions, or an error."""
+        rows, versions = {}, set()
         with self.oracle.cursor() as cursor:
             try:
-                cursor.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps(client.spec["claims"]),))
+                cursor.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps(client.claims),))
+                if client.claims.get("sub") == "mad":
+                    cursor.execute("SET LOCAL statement_timeout = 100")
                 cursor.execute("SET LOCAL ROLE " + client.spec["role"])
-                found = []
-                if not sub.spec["blind"]:
-                    cursor.execute("SELECT (SELECT row_to_json(k) FROM (SELECT %s) AS k)::text,"
-                                   " (SELECT row_to_json(c) FROM (SELECT %s) AS c)::text FROM %s AS x%s"
-                                   % (key, columns, table, where))
-                    found = cursor.fetchall()
-                cursor.execute("SELECT tag FROM %s_all%s" % (table, where))
-                versions = {tag for tag, in cursor.fetchall()}
+                for name, part in sub.parts.items():
+                    table = "%s.%s" % (self.plan["schema"], name)
+                    where = "" if part.spec["sql"] is None or sub.unclear else " WHERE " + part.spec["sql"]
+                    rows[name] = {}
+                    if not part.spec["blind"]:
+                        cursor.execute("SELECT (SELECT row_to_json(k) FROM (SELECT %s) AS k)::text,"
+                                       " (SELECT row_to_json(c) FROM (SELECT %s) AS c)::text FROM %s AS x%s" % (
+                                           ", ".join("x." + identifier(column) for column in part.key),
+                                           ", ".join("x." + identifier(column) for column in sorted(part.columns)),
+                                           table, where))
+                        rows[name] = {freeze(parse(key)): parse(row) if row else {} for key, row in cursor.fetchall()}
+                    cursor.execute("SELECT tag FROM %s_all%s" % (table, where))
+                    versions |= {tag for tag, in cursor.fetchall()}
                 self.oracle.rollback()
             except psycopg2.Error as error:
                 if self.oracle.closed:
                     raise
                 self.oracle.rollback()
                 return None, None, str(error).strip()
-        return {freeze(parse(key)): parse(row) if row else {} for key, row in found}, versions, None
+        return rows, versions, None
 
     async def check_ended(self, client, sub):
         """Refused, or ended with an error: right only if SELECT fails too, or the role lacks a privilege."""
@@ -510,13 +722,13 @@ class Player:
         self.refused += 1
         _, _, error = self.select(client, sub)
         text = json.dumps(sub.error)
-        if re.search(r"T\d+\.|SECRET|WITHHELD", text):
+        if re.search(r"T\d+\.|SECRET|WITHHELD|HOSTILE", text):
             self.fail("leaked", "%s: the error tells data: %s" % (self.describe(client, sub), text))
-        if error is None and sub.spec["may"] and not sub.spec["blind"]:
+        if error is None and sub.spec["may"] and not sub.unclear and not sub.excused and client.claims.get("sub") != "mad":
             self.fail("refused", "%s: %s" % (self.describe(client, sub), text))
         sub.error = None
-        sub.ops.clear()
-        sub.tags.clear()
+        sub.excused = False
+        sub.next()
 
 
 setattr(Player, "return", Player.return_)

@@ -5,8 +5,8 @@ import unittest
 
 from model import Subscription, freeze, parse
 
-SPEC = {"channel": "t", "key": ["id"], "captured": ["id", "v", "tag"], "old_values": True, "columns": None,
-        "filter": None, "sql": None, "tag": None, "blind": False}
+PART = {"table": "t", "key": ["id"], "captured": ["id", "v", "tag"], "old_values": True, "blind": False}
+SPEC = {"channel": "t", "columns": None, "ops": None, "parts": [PART, {**PART, "table": "other"}]}
 
 
 def row(number, value, tag="T1."):
@@ -20,18 +20,18 @@ def by_key(*rows):
 class Sets(unittest.TestCase):
     def setUp(self):
         self.sub = Subscription(SPEC)
-        self.sub.load(by_key(row(1, "a"), row(2, "b")))
+        self.sub.load({"t": by_key(row(1, "a"), row(2, "b")), "other": {}})
         self.id = 0
 
     def event(self, op, key, **members):
         self.id += 1
-        self.sub.event({"op": op, "id": str(self.id), **({"key": {"id": key}} if key else {}), **members})
+        self.sub.event({"op": op, "id": str(self.id), "table": "t", **({"key": {"id": key}} if key else {}), **members})
 
     def kinds(self):
         return sorted(kind for kind, _ in self.sub.wrong)
 
     def wrong(self, *rows):
-        self.sub.compare(by_key(*rows))
+        self.sub.compare({"t": by_key(*rows), "other": {}})
         return self.kinds()
 
     def test_right(self):
@@ -99,6 +99,24 @@ class Sets(unittest.TestCase):
         self.event("DELETE", 7, old=row(7, "a"))
         self.assertEqual(self.kinds(), [])
         self.assertIsNone(self.sub.rows)
+
+    def test_table_of_no_subscription(self):
+        self.event("DELETE", 1, old=row(1, "a"), table="third")
+        self.assertEqual(self.kinds(), ["leaked"])
+
+    def test_row_of_another_table(self):
+        self.event("INSERT", 1, new=row(1, "a"), table="other")
+        self.assertEqual(self.wrong(row(1, "a"), row(2, "b")), ["set"])
+
+    def test_operation_that_was_not_asked_for(self):
+        self.sub.spec = {**SPEC, "ops": ["INSERT"]}
+        self.event("DELETE", 1, old=row(1, "a"))
+        self.assertEqual(self.kinds(), ["ops"])
+
+    def test_columns_of_before(self):
+        self.sub.parts["t"].before = {"v"}
+        self.event("UPDATE", 1, new=row(1, 7), old=row(1, "z"))
+        self.assertEqual(self.wrong(row(1, "7"), row(2, 8)), [])
 
 
 if __name__ == "__main__":
