@@ -39,7 +39,9 @@ my $feed = $gateway->feed('d2');
 like($gateway->answer($sockets{d2}), qr/^HTTP\/1\.1 101 /, 'a client is accepted as soon as its feed has connected');
 ok(!IO::Select->new($sockets{d1}, $sockets{d3})->can_read(0), 'the others wait');
 $gateway->health('still starting', 1);
+my $descriptors = $gateway->descriptors;
 close $sockets{d3};
+ok($gateway->until(sub { $gateway->descriptors < $descriptors }), 'one that leaves is gone');
 
 # Asleep
 my $socket = ask('d5');

@@ -206,16 +206,16 @@ http_keep(HttpConnection *connection, const HttpOwner *events, void *owner)
 	connection->owner = owner;
 	http_count_kept(connection);
 	http_enter(connection, HTTP_KEPT);
-	if (connection->ended)
+	if (connection->ended && events->half_closed)
 		http_kept_ended(connection);
+	else if (connection->ended)
+		http_broken(connection);
 }
 
 void
 http_kept_ended(HttpConnection *connection)
 {
-	if (!connection->events->half_closed)
-		http_broken(connection);
-	else if (connection->request != NULL && connection->request->http11)
+	if (connection->request != NULL && connection->request->http11)
 		http_enter(connection, HTTP_KEPT_ENDED);
 }
 

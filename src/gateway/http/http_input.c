@@ -346,8 +346,9 @@ http_on_ended(void *owner)
 
 	connection->ended = true;
 	if (connection->state == HTTP_LINGERING ||
-		(http_is_reading(connection) && connection->in_len == 0))
-		http_free(connection);
+		(http_is_reading(connection) && connection->in_len == 0) ||
+		(connection->events != NULL && !connection->events->half_closed))
+		http_lost(connection);
 	else if (connection->events != NULL)
 		http_kept_ended(connection);
 }

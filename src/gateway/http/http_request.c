@@ -123,7 +123,7 @@ http_decode(HttpSlice *part, char **room)
 static bool
 http_query(HttpRequest *request, char *room)
 {
-	const char *p = request->query.data;
+	const char *p = request->query.len > 0 ? request->query.data : "";
 	const char *end = p + request->query.len;
 
 	while (p < end)

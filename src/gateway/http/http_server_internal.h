@@ -120,7 +120,7 @@ extern bool http_continue(HttpConnection *connection) __attribute__((warn_unused
 /* The response is complete. When all of it is sent, wait for the next request, or end. */
 extern void http_end(HttpConnection *connection);
 
-/* The client of a kept connection has closed its side of it. */
+/* The client of a kept connection has closed its side of it, and may wait for its answer. */
 extern void http_kept_ended(HttpConnection *connection);
 
 /* A kept connection is broken: its owner is informed, but not by this function. */
