@@ -25,6 +25,7 @@ class Seen:
 
     def __init__(self):
         self.texts = {}
+        self.bodies = {}    # of events of subscriptions with tags: what follows the tag -> params
 
     def event(self, text):
         event = self.texts.get(text)
@@ -34,11 +35,17 @@ class Seen:
             self.texts[text] = event
         return event
 
+    def body(self, text):
+        params = self.bodies.get(text)
+        if params is None:
+            params = self.bodies[text] = json.loads('{"params":{' + text)["params"]
+        return params
+
 
 class Client:
     """
     manner: steady (stays, all channels), or how likely it does what: see MANNERS. urls: where it may connect to; the
-    choice is made for each connection.
+    choice is made for each connection. The client knows its subscriptions by the names of their channels.
     """
 
     MANNERS = {
@@ -65,7 +72,7 @@ class Client:
         self.requests = {}          # id -> what was asked
         self.last_id = 0
         self.closes = {}            # why connections ended -> how often
-        self.fences = set()         # tags of fences received
+        self.fences = {}            # tags of fences received -> their ids
         self.unexpected = []        # what no client should ever get
         self.messages = 0
         self.renewals = 0           # of tokens of open connections
@@ -194,8 +201,22 @@ class Client:
         except (websockets.ConnectionClosed, OSError):
             pass
 
+    def request(self, name):
+        """Which subscription is meant, as parameters of subscribe."""
+        return {"channel": name}
+
+    @staticmethod
+    def name_in(params):
+        """The name of the subscription that a message is about, or None."""
+        return params.get("channel")
+
+    def new_subscription(self, name, *arguments):
+        made = Subscription(self.name, self.connections, name, self.ops, *arguments, self.login)
+        self.subscriptions.append(made)
+        return made
+
     def subscribe(self, channel):
-        params = {"channel": channel}
+        params = self.request(channel)
         if self.ops:
             params["ops"] = self.ops
         since = self.positions.get(channel)
@@ -208,12 +229,12 @@ class Client:
 
     def resubscribe(self, channel):
         if channel not in self.active and not any(
-                method == "subscribe" and params["channel"] == channel for method, params, _ in self.requests.values()):
+                method == "subscribe" and self.name_in(params) == channel for method, params, _ in self.requests.values()):
             self.subscribe(channel)
 
     def unsubscribe(self, channel):
         if channel in self.active and not self.calm:
-            self.send("unsubscribe", channel=channel)
+            self.send("unsubscribe", **self.request(channel))
 
     def ping(self):
         self.send("ping")
@@ -229,7 +250,7 @@ class Client:
             self.notice(json.loads(text)["params"])
             return
         if text.startswith('{"jsonrpc":"2.0","method":"event"'):
-            self.event(self.seen.event(text), now)
+            self.event(self.parse(text), now)
             return
         message = json.loads(text)
         method = message.get("method")
@@ -244,17 +265,20 @@ class Client:
         else:
             self.unexpected.append(text)
 
+    def parse(self, text):
+        return self.seen.event(text)
+
     def event(self, event, now):
-        subscription = self.active.get(event.channel)
+        subscription = self.active.get(event.name)
         if subscription is None:
             self.unexpected.append("connection %d: event %d of %s, to which we are not subscribed"
-                                   % (self.connections, event.id, event.channel))
+                                   % (self.connections, event.id, event.name))
             return
         subscription.receive(event, now)
         if event.tag.startswith("fence"):
-            self.fences.add(event.tag)
+            self.fences[event.tag] = event.id
         self.texts[event.id] = event.position
-        self.advance(event.channel, event.id)
+        self.advance(event.name, event.id)
 
     def notice(self, params):
         subscription = self.active.get(params["channel"])
@@ -285,7 +309,7 @@ class Client:
             self.advance(channel, number)
 
     def reset(self, params):
-        channel = params["channel"]
+        channel = self.name_in(params)
         subscription = self.active.get(channel)
         number = self.note(params["position"])
         if subscription is None:
@@ -302,7 +326,7 @@ class Client:
         self.past[channel] = []
 
     def ended(self, params):
-        channel = params.get("data", {}).get("channel")
+        channel = self.name_in(params.get("data", {}))
         if params["code"] not in RETRY or channel not in self.active:
             self.unexpected.append("error %s" % params)
             return
@@ -311,7 +335,7 @@ class Client:
 
     def reply(self, message, now):
         method, params, sent = self.requests.pop(message["id"], (None, None, None))
-        channel = params.get("channel") if params else None
+        channel = self.name_in(params) if params else None
         error = message.get("error")
         if method == "subscribe" and error is not None and error["code"] in RETRY:
             self.later(self.random.uniform(0.05, 0.3), self.resubscribe, channel)
@@ -322,9 +346,7 @@ class Client:
         elif method == "subscribe":
             since = position_id(params["since"]) if "since" in params else None
             start = self.note(message["result"]["position"])
-            subscription = Subscription(self.name, self.connections, channel, self.ops, since, start, sent, now,
-                                        self.login)
-            self.subscriptions.append(subscription)
+            subscription = self.new_subscription(channel, since, start, sent, now)
             self.active[channel] = subscription
             self.positions[channel] = since if since is not None else start
         elif method == "unsubscribe":

@@ -25,19 +25,25 @@ import bearer
 import client
 import cluster
 import history
+import member
 import nemesis
 import proxy
+import ruler
+import set_history
 import tokens
 import workload
 
 STEADY, RESTLESS, SLOW, RETURNING = 2, 2, 1, 1
 BEARERS = ["refreshing", "wandering", "expiring", "expiring"]
+MEMBERS = ["steady", "restless", "slow", "returning"]
 WRITERS = 5
 FAULTS = 8                  # of a run
 FAULT_SECONDS = 4.0         # within which they begin, but for what they take themselves
 STUCK_SECONDS = 60          # from the last fault's end to everybody's having everything
 SEED_SECONDS = 240          # for a whole run
 SHOWN = 5                   # violations of a kind that are shown of a run
+SUMS = ("events", "deliveries", "notices", "connections", "subscriptions", "resets", "renewals", "sets", "set events",
+        "set resets", "rulings", "comparisons")
 
 WRAPPER = """
 /* The gateway, with a clock that gateway.clock in the data directory sets. No script: the launcher executes a descriptor. */
@@ -112,12 +118,15 @@ class Run:
         self.seen = client.Seen()
         self.issuer = tokens.Issuer(self.server)
         self.clients = []
+        self.members = []       # those of the clients that may see only some rows
         self.loop = None
         self.proxy = None
         self.nemesis = None
         self.second = None
         self.writers = []
         self.sleeper = None
+        self.past = None
+        self.sets = None
         self.violations = []
         self.recovery = 0.0
         self.latency = 0.0
@@ -200,11 +209,17 @@ class Run:
             arguments = (i, self.seed, manner, channels, ops, urls, self.seen)
             self.clients.append(client.Client(*arguments) if i < len(manners)
                                 else bearer.Bearer(*arguments, self.issuer))
+        for manner in MEMBERS:
+            self.members.append(member.Member(len(self.clients), self.seed, manner,
+                                              rng.choice((None, None, None, ["INSERT", "DELETE", "MESSAGE"])),
+                                              rng.choice(([direct], [proxied], [direct, proxied])), self.seen))
+            self.clients.append(self.members[-1])
 
     def start_threads(self):
         goal = self.options.events
         self.writers = [workload.Writer(i + 1, self.seed, self.server, self.transactions, goal, self.plan.async_share)
                         for i in range(WRITERS)]
+        self.writers.append(ruler.Ruler(WRITERS + 1, self.seed, self.server, self.transactions, goal))
         self.sleeper = workload.Sleeper(self.server)
         common = (self.seed, self.server, self.proxy, self.issuer, self.loop.call_soon_threadsafe)
         self.nemesis = nemesis.Nemesis(*common, self.plan.faults, FAULT_SECONDS, self.plan.jitter)
@@ -279,7 +294,20 @@ class Run:
             workload.read_tables(self.server), workload.read_notices(self.server), self.issuer.revocations,
             self.issuer.expulsions)
         self.past = past
-        self.violations += history.check(past)
+        self.sets = set_history.Past(past, workload.read_rulings(self.server), [
+            subscription for each in self.members for subscription in each.sets], list(self.select()))
+        self.sets.learn_ids()
+        history.check(past)
+        set_history.check_sets(self.sets)
+        self.violations += past.violations
+
+    def select(self):
+        """What SELECT returns to each member now, if its subscription has come to the end."""
+        for each in self.members:
+            for want in each.wants.values():
+                last = next((subscription for subscription in reversed(each.sets) if subscription.want is want), None)
+                if last is not None and last.end() >= max(each.fences.values(), default=history.INFINITE):
+                    yield last, want.select(self.server)
 
     def read_log(self):
         """What no fault of ours explains."""
@@ -291,16 +319,22 @@ class Run:
                     self.violations.append(("crashed", line.strip()[:300]))
 
     def result(self, seconds):
-        ledger = getattr(self, "past", None)
-        deliveries = sum(len(sub.events) for each in self.clients for sub in each.subscriptions)
+        ledger = self.past
+        subscriptions = [sub for each in self.clients for sub in each.subscriptions]
+        sets = [sub for each in self.members for sub in each.sets]
         return {
             "seed": self.seed, "seconds": seconds, "recovery": self.recovery, "latency": self.latency,
             "events": len(ledger.changes) if ledger else self.transactions.events,
-            "deliveries": deliveries,
+            "deliveries": sum(len(sub.events) for sub in subscriptions + sets),
             "connections": sum(each.connections for each in self.clients),
-            "subscriptions": sum(len(each.subscriptions) for each in self.clients),
-            "notices": sum(len(sub.notices) for each in self.clients for sub in each.subscriptions),
-            "resets": sum(len(sub.resets()) for each in self.clients for sub in each.subscriptions),
+            "subscriptions": len(subscriptions),
+            "sets": len(sets),
+            "notices": sum(len(sub.notices) for sub in subscriptions),
+            "resets": sum(len(sub.resets()) for sub in subscriptions),
+            "set events": sum(len(sub.events) for sub in sets),
+            "set resets": sum(len(sub.resets()) for sub in sets),
+            "rulings": len(self.sets.rulings.states) if self.sets else 0,
+            "comparisons": self.sets.judged if self.sets else 0,
             "faults": total(each.done for each in (self.nemesis, self.second) if each),
             "closes": total(each.closes for each in self.clients),
             "renewals": sum(each.renewals for each in self.clients),
@@ -345,7 +379,7 @@ class Report:
 
     def add(self, result):
         self.runs += 1
-        for name in ("events", "deliveries", "notices", "connections", "subscriptions", "resets", "renewals"):
+        for name in SUMS:
             self.sums[name] += result[name]
         self.faults.update(result["faults"])
         self.closes.update(result["closes"])
@@ -425,10 +459,8 @@ def read_result(options, seed, output):
         with open(output, encoding="utf-8") as file:
             result = json.load(file)
     except (OSError, ValueError):
-        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, "events": 0, "deliveries": 0, "notices": 0,
-                  "connections": 0,
-                  "subscriptions": 0, "resets": 0, "renewals": 0, "faults": {}, "closes": {}, "plan": {},
-                  "violations": [("stuck", "the run gave no result")]}
+        result = {"seed": seed, "seconds": SEED_SECONDS, "recovery": 0, "latency": 0, **dict.fromkeys(SUMS, 0),
+                  "faults": {}, "closes": {}, "plan": {}, "violations": [("stuck", "the run gave no result")]}
         server = cluster.Cluster(options.build, os.path.join(options.work, "seed.%d" % seed))
         for pid in server.pids(""):
             server.kill(pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ Everything here is pure: check() gets a History and returns violations by Jepsen
 import bisect
 import collections
 
+import rules
 import tokens
 
 INFINITE = float("inf")
@@ -52,6 +53,10 @@ class Event:
             self.tag = str(self.tx)
         else:
             self.tag = (self.old if self.op == "DELETE" else self.new)["tag"]
+
+    @property
+    def name(self):
+        return self.channel
 
     def ident(self):
         return (self.channel, self.op, self.tag)
@@ -195,6 +200,7 @@ def check(history):
     known = ids_by_channel(history)
     for subscription in history.subscriptions:
         check_order(history, subscription)
+        check_resets(history, subscription)
         check_complete(history, subscription, known)
         check_private(history, subscription)
         check_token(history, subscription)
@@ -209,9 +215,8 @@ def check(history):
 
 def visible(channel, row):
     """Of a row of the ledger, what the watch carries."""
-    if row is None or channel != "b":
-        return row
-    return {"id": row["id"], "tag": row["tag"]}
+    names = rules.CARRIED.get(channel)
+    return row if row is None or names is None else {name: row[name] for name in names}
 
 
 def check_events(history):
@@ -316,6 +321,9 @@ def check_order(history, subscription):
             history.violation("lost", "%s: id %d comes after position %d was told", subscription, event.id, passed)
         seen.add(event.id)
         last = max(last, event.id)
+
+
+def check_resets(history, subscription):
     for number, reason in subscription.resets():
         if not history.resets:
             history.violation("needless reset", "%s: to %d: %s", subscription, number, reason)

@@ -251,7 +251,7 @@ class Nemesis(threading.Thread):
             time.sleep(0.05)
 
     def alter(self):
-        table = self.random.choice(("a", "p", "d", "secret", "b"))
+        table = self.random.choice(("a", "p", "d", "secret", "b", "t", "h"))
         kind = self.random.random()
         if kind < 0.5 or not self.columns:
             self.columns += 1

@@ -12,9 +12,12 @@ import time
 
 import psycopg2
 
-TABLES = ("a", "b", "p", "d", "secret")
+import rules
+
+TABLES = ("a", "b", "p", "d", "secret") + rules.TABLES
 NOTICES = "news"        # the channel of messages and raw notifications
 CHANNELS = TABLES + (NOTICES,)
+TRUNCATED = ("b", "h")
 HOT_KEYS = 60
 
 SCHEMA = """
@@ -73,16 +76,22 @@ LEDGER_TRIGGER = """
 CREATE TRIGGER ledger AFTER INSERT OR UPDATE OR DELETE ON {0} FOR EACH ROW EXECUTE FUNCTION note('{0}');
 """
 
+TRUNCATE_TRIGGER = """
+CREATE TRIGGER ledger_truncate AFTER TRUNCATE ON {0} FOR EACH STATEMENT EXECUTE FUNCTION note_truncate('{0}');
+"""
+
 
 def make_schema(cluster):
     """In a running server: databases shop and other, and what the writers need."""
     cluster.query("CREATE DATABASE shop", "postgres")
     cluster.query("CREATE DATABASE other", "postgres")
-    cluster.query(SCHEMA)
+    cluster.query(SCHEMA + rules.SCHEMA)
+    for sql in rules.first_state():
+        cluster.query(sql)
     for table in TABLES:
         cluster.query(LEDGER_TRIGGER.format(table))
-    cluster.query("CREATE TRIGGER ledger_truncate AFTER TRUNCATE ON b FOR EACH STATEMENT"
-                  " EXECUTE FUNCTION note_truncate('b')")
+    for table in TRUNCATED:
+        cluster.query(TRUNCATE_TRIGGER.format(table))
     cluster.query("CREATE TABLE elsewhere (n int)", "other")
 
 
@@ -110,6 +119,8 @@ class Undo(Exception):
 
 class Writer(threading.Thread):
     """One connection that writes at random until stop is set."""
+
+    LEVELS = ("READ COMMITTED",) * 6 + ("REPEATABLE READ", "SERIALIZABLE")
 
     def __init__(self, number, seed, cluster, transactions, goal, async_share):
         super().__init__(name="writer %d" % number, daemon=True)
@@ -169,11 +180,21 @@ class Writer(threading.Thread):
     def delete(self, table, keys):
         return self.do("DELETE FROM " + table + " WHERE id = ANY (%s)", keys)
 
+    def move(self, table, keys):
+        """Give rows of a table with row security to others."""
+        return self.do("UPDATE " + table + " SET tenant = %s, owner = %s, v = %s, tag = %s || id WHERE id = ANY (%s)",
+                       self.random.randrange(rules.TENANTS), "u%d" % self.random.randrange(rules.USERS),
+                       self.random.randrange(3), self.next_tag(), keys)
+
     def change(self):
-        table = self.random.choice(TABLES)
+        return self.change_in(self.random.choice(TABLES))
+
+    def change_in(self, table):
         kind = self.random.random()
         if kind < 0.5:
             return self.insert(table)
+        if table in rules.TABLES and kind < 0.7:
+            return self.move(table, self.some_keys(self.random.randint(1, 3)))
         if kind < 0.85:
             return self.update(table, self.some_keys(self.random.randint(1, 3)))
         return self.delete(table, self.some_keys(1))
@@ -184,10 +205,11 @@ class Writer(threading.Thread):
         return sum(self.change() for _ in range(self.random.randint(1, 4)))
 
     def multi(self):
-        table = self.random.choice(("a", "b", "p", "secret"))
+        table = self.random.choice(("a", "b", "p", "secret") + rules.TABLES)
         n = self.random.randint(5, 60)
         if self.random.random() < 0.5:
-            return self.update(table, self.some_keys(n))
+            change = self.move if table in rules.TABLES and self.random.random() < 0.5 else self.update
+            return change(table, self.some_keys(n))
         first = self.fresh + 1
         self.fresh += n
         return self.do("INSERT INTO " + table + " (id, v, tag) SELECT i, 0, %s || i FROM generate_series(%s, %s) i",
@@ -238,7 +260,7 @@ class Writer(threading.Thread):
 
     def bulk(self):
         n = self.random.choice((257, 300, 600, 1500, 4000))
-        table = self.random.choice(("a", "a", "b", "p", "secret"))
+        table = self.random.choice(("a", "a", "b", "p", "secret") + rules.TABLES)
         events = 0
         if table == "a" and self.mine and self.random.random() < 0.5:
             first, last = self.mine[0]
@@ -288,13 +310,13 @@ class Writer(threading.Thread):
         return self.insert("d") + self.delete("a", self.some_keys(3))
 
     def truncate(self):
-        self.do("TRUNCATE b")
+        self.do("TRUNCATE " + self.random.choice(TRUNCATED))
         return 1 + self.change()
 
     def rewrite(self):
         """The same row more than once."""
         key = self.key()
-        table = self.random.choice(("a", "p", "b"))
+        table = self.random.choice(("a", "p", "b", "t"))
         return sum(self.update(table, [key]) for _ in range(3)) + self.delete(table, [key]) + self.insert(table)
 
     # ---------------- the loop ----------------
@@ -337,7 +359,7 @@ class Writer(threading.Thread):
         self.count += 1
         self.statement = 0
         self.name_now = "%d.%d" % (self.number, self.count)
-        level = self.random.choice(("READ COMMITTED",) * 6 + ("REPEATABLE READ", "SERIALIZABLE"))
+        level = self.random.choice(self.LEVELS)
         off = self.random.random() < self.async_share
         kind = self.random.choices([k for _, k in self.kinds], [w for w, _ in self.kinds])[0]
         self.do("BEGIN ISOLATION LEVEL %s; SET LOCAL synchronous_commit = %s; SET LOCAL faults.tx = '%s'"
@@ -413,6 +435,11 @@ def feed_is_idle(cluster):
 def read_ledger(cluster):
     """(ord, tx, xid, channel, op, key, tag, new, old) of every change that is committed, in order of ord."""
     return cluster.query("SELECT ord, tx, xid, channel, op, key, tag, new, old FROM ledger ORDER BY ord")
+
+
+def read_rulings(cluster):
+    """(tx, state) of each transaction that has changed policies or memberships, in their order."""
+    return cluster.query("SELECT tx, state FROM rulings ORDER BY n")
 
 
 def read_notices(cluster):
