@@ -292,7 +292,7 @@ class Run:
             [subscription for each in self.clients for subscription in each.subscriptions],
             list(self.seen.texts.values()), self.nemesis.revoked, self.plan.resets(),
             workload.read_tables(self.server), workload.read_notices(self.server), self.issuer.revocations,
-            self.issuer.expulsions)
+            self.issuer.expulsions, self.recovery)
         self.past = past
         self.sets = set_history.Past(past, workload.read_rulings(self.server), [
             subscription for each in self.members for subscription in each.sets], list(self.select()))

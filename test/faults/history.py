@@ -155,11 +155,11 @@ class History:
     ledger: rows as workload.read_ledger() returns them. begin, end: transaction -> when; one that has no end had ended by
     quiet. revoked: (from when on, until when) the role could not read secret. resets: whether there may be any.
     notices: the transactions that sent a raw notification, which is their name, in the order of each session.
-    revocations, expulsions: those of tokens.Issuer.
+    revocations, expulsions: those of tokens.Issuer. backlog: for so many s clients that read may be behind.
     """
 
     def __init__(self, ledger, begin, end, quiet, subscriptions, events, revoked=(), resets=False, tables=None,
-                 notices=(), revocations=(), expulsions=()):
+                 notices=(), revocations=(), expulsions=(), backlog=0):
         self.begin = begin
         self.end = end
         self.quiet = quiet
@@ -168,6 +168,7 @@ class History:
         self.revoked = revoked
         self.resets = resets
         self.tables = tables or {}
+        self.backlog = backlog
         self.revocations = revocations
         self.expulsions = expulsions
         self.notices = {name: place for place, name in enumerate(notices)}
@@ -393,7 +394,7 @@ def check_token(history, subscription):
         if begun > last + GRACE:
             history.violation("leaked", "%s: id %d was written %.3f s after the end of the token: %s", subscription,
                               event.id, begun - last, login.possible(begun, when))
-        elif login.reads and when > last + ARRIVAL:
+        elif login.reads and when > last + ARRIVAL + history.backlog:
             history.violation("leaked", "%s: id %d came %.3f s after the end of the token: %s", subscription, event.id,
                               when - last, login.possible(begun, when))
         if any(each.revoked < begun and when < each.granted for each in history.expulsions):

@@ -351,8 +351,10 @@ def check_reset(past, part, changes):
     """changes: how many resets may come because policies or memberships have changed, beside those that have come."""
     if part.after in (None, "since"):
         fine = True
-    elif part.after in (CHANGED, MAY_HAVE_CHANGED):
+    elif part.after == CHANGED:
         fine = changes > 0
+    elif part.after == MAY_HAVE_CHANGED:
+        fine = part.subscription.channel in rules.TABLES
     elif part.after == NOT_KNOWN:
         fine = part.subscription.channel == "h"
     else:
