@@ -19,7 +19,8 @@ class Member(Client):
     def __init__(self, number, seed, manner, ops, urls, seen):
         super().__init__(number, seed, manner, [NOTICES], ops, urls, seen)
         self.name = "member %d, %s" % (number, manner)
-        self.claims = {"role": rules.ROLE, "sub": "u%d" % self.random.randrange(rules.USERS),
+        # No two members have the same subject: a client that comes back is recognized by it.
+        self.claims = {"role": rules.ROLE, "sub": "u%d" % (number % rules.USERS),
                        "tenant": self.random.randrange(rules.TENANTS)}
         self.token = tokens.sign(self.claims)
         self.wants = {want.name: want for want in rules.make_wants(self.random, self.claims)}

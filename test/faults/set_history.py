@@ -347,14 +347,14 @@ def check_resumed(past, reader, part, before):
         past.history.violation("wrong set", "%s: resumed without a reset; the member had the rows of %s", part, had.keys)
 
 
-def check_reset(past, part, changes):
+def check_reset(past, reader, part, changes):
     """changes: how many resets may come because policies or memberships have changed, beside those that have come."""
     if part.after in (None, "since"):
         fine = True
     elif part.after == CHANGED:
         fine = changes > 0
     elif part.after == MAY_HAVE_CHANGED:
-        fine = part.subscription.channel in rules.TABLES
+        fine = reader.changed(0, past.rulings.last(part.opened)) > 0
     elif part.after == NOT_KNOWN:
         fine = part.subscription.channel == "h"
     else:
@@ -393,7 +393,7 @@ def check_subscription(past, reader, subscription, before):
     resets = 0
     for part in parts:
         check_part(past, reader, part)
-        check_reset(past, part, reader.changed(first, past.rulings.last(part.opened)) - resets)
+        check_reset(past, reader, part, reader.changed(first, past.rulings.last(part.opened)) - resets)
         resets += part.after == CHANGED
     if subscription.since is not None and (len(parts) == 1 or parts[0].events):
         check_resumed(past, reader, parts[0], before)
