@@ -125,6 +125,10 @@ REQUIREMENTS = [
      "10,000 identities by policy, events of 100 of them at a time", "100 identities by policy"),
     ("the same, events spread over all 10,000; to 10,000 clients with a filter, without row security", "sets",
      "10,000 identities by policy", "10,000 clients, a filter each"),
+    ("the same; to a loop that writes each frame to another of 10,000 connections", "sets",
+     "10,000 identities by policy", "a loop that writes each frame to another of 10,000 connections"),
+    ("such a loop; to one with 100 connections", "sets", "a loop that writes each frame to another of 10,000 connections",
+     "a loop that writes each frame to another of 100 connections"),
     ("sets: memory of a subscription with a filter, feed and gateway", "sets", "memory of a subscription", None),
 ] + [
     (what, "sets", "%s%s" % (label, suffix), None)
@@ -132,8 +136,7 @@ REQUIREMENTS = [
         ("100 identities, a policy that calls a plpgsql function of the row",
          "100 identities, policy with a plpgsql function of the row"),
         ("100 identities, a policy with a correlated EXISTS", "100 identities, policy with a correlated EXISTS"),
-        ("1,000 subscriptions, a `like` filter", "1,000 subscriptions, name=like.item-N-*"),
-        ("1,000 subscriptions, a filter of a range", "1,000 subscriptions, price.gte and price.lte"))
+        ("1,000 subscriptions, a `like` filter", "1,000 subscriptions, name=like.item-N-*"))
     for what, suffix in (
         ("sets: %s: throughput" % name, ""),
         ("the same: one evaluation", ": one evaluation"))
@@ -141,9 +144,11 @@ REQUIREMENTS = [
     ("sets: one evaluation of a `like` filter; to a loop of PostgreSQL's executor over all filters", "sets",
      "1,000 subscriptions, name=like.item-N-*: one evaluation",
      "1,000 subscriptions, name=like.item-N-*: naive loop, one evaluation"),
-    ("sets: one evaluation of a filter of a range; to such a loop", "sets",
-     "1,000 subscriptions, price.gte and price.lte: one evaluation",
-     "1,000 subscriptions, price.gte and price.lte: naive loop, one evaluation"),
+    ("sets: 1,000 subscriptions, a filter of a range: throughput", "sets", "1,000 subscriptions, price.gte and price.lte",
+     None),
+    ("the same: processor time of the feed for an event; to such a loop over all filters", "sets",
+     "1,000 subscriptions, price.gte and price.lte: processor, feed",
+     "1,000 subscriptions, price.gte and price.lte: naive loop"),
     ("sets: after a transaction of 1,000,000 rows whose subscriber sees them by policy, until it has its last event: p99 of "
      "another channel's events", "sets",
      "after a large transaction, until its subscriber has its last event: p99 of others' events", None),

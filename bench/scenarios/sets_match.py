@@ -4,7 +4,9 @@ Each event is for one subscription, in all of these runs. A socket gets more eve
 them, so the large runs are also made with the events of 100 subscriptions at a time."""
 
 from cluster import cpu_seconds, process_status, wait_until
+from fanout import frame_size
 from idle import fresh_gateway
+from programs import Program
 
 COLUMNS = "(n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id bigint NOT NULL, owner text NOT NULL, " \
           "name text NOT NULL, price integer NOT NULL)"
@@ -90,6 +92,8 @@ class Match:
         wait_until(lambda: cluster.sql("SELECT count(*) FROM notifyd.clients")[0][0] == 0, 60, "the clients to go")
         figures.add(self.label, "events/s", self.events / got["last"])
         figures.add(self.label + ": written", "events/s", written)
+        spent["clients"] = got["cpu"] * 1e6 / self.events
+        self.size = frame_size(got["bytes"] // self.events)
         for name, value in spent.items():
             figures.add("%s: processor, %s" % (self.label, name), PER_EVENT, value)
 
@@ -104,6 +108,28 @@ class Match:
                 return events / (self.sets.bench.now() - begun)
         finally:
             connection.close()
+
+
+class Loop:
+    """The limit: a loop that writes one frame after the other, each to another connection. run: with frames of its size."""
+
+    def __init__(self, run, clients):
+        self.run = run
+        self.label = "a loop that writes each frame to another of {:,} connections".format(clients)
+        self.clients = clients
+
+    def measure(self, _):
+        bench, figures = self.run.sets.bench, self.run.sets.figures
+        port = bench.free_port()
+        each = self.run.events // self.clients
+        with Program([bench.program("loop"), str(port), str(self.clients)]) as loop, \
+                Program([bench.program("client"), "-p", str(port), "-n", str(self.clients), "-w", "64"]) as client:
+            client.ask("mark")
+            spent = loop.ask("burst %d %d 1" % (each, self.run.size))["cpu"]
+            got = client.ask("wait %d 120" % (each * self.clients))
+        figures.add(self.label, "events/s", each * self.clients / got["last"])
+        figures.add(self.label + ": processor, loop", PER_EVENT, spent * 1e6 / (each * self.clients))
+        figures.add(self.label + ": processor, clients", PER_EVENT, got["cpu"] * 1e6 / (each * self.clients))
 
 
 def measure(sets, what, runs, share):
@@ -136,7 +162,10 @@ def scale(sets):
     runs = [Match(sets, "mine_indexed", what, identities),
             Match(sets, "mine_indexed", what + BLOCKS, identities, blocks=True)]
     filtered = Match(sets, "item", "{:,} clients, a filter each".format(identities), identities, condition="id=eq.#")
-    measure(sets, "identities", [base, filtered] + runs, 0.75)
+    loops = [Loop(base, 100), Loop(base, identities)]
+    measure(sets, "identities", [base, filtered] + runs + loops, 0.75)
+    sets.figures.compare(loops[1].label, loops[0].label)
+    sets.figures.compare(runs[0].label, loops[1].label)
     compare(sets, runs[:1], base, at_least=0.8)
     compare(sets, runs[:1], filtered)
     compare(sets, runs[1:], base)
@@ -151,7 +180,7 @@ def evaluation(sets, run, base):
 
 
 def conditions(sets):
-    """Policies and filters that the index cannot find."""
+    """Policies and filters that the index cannot find, and ranges, which it can."""
     events = sets.bench.scale(5000, 300)
     base = Match(sets, "mine_indexed", "100 identities, indexed policy", 100, events=events)
     runs = [Match(sets, "opaque", "100 identities, policy with a plpgsql function of the row", 100, events=events),
@@ -165,14 +194,16 @@ def conditions(sets):
             Match(sets, "item", "1,000 subscriptions, price.gte and price.lte", clients, 10,
                   "and=(price.gte.#0,price.lte.#9)", events=events)]
     measure(sets, "like and range", [base] + runs, 0.75)
-    for run, query in zip(runs, (LIKE, RANGE)):
-        evaluation(sets, run, base)
-        naive(sets, run, query)
+    like, range_ = runs
+    evaluation(sets, like, base)
+    naive(sets, like, LIKE, ": naive loop, one evaluation", "ns", 1e9 / 1e6)
+    sets.figures.compare(like.label + EVALUATION, like.label + ": naive loop, one evaluation")
+    naive(sets, range_, RANGE, ": naive loop", PER_EVENT, 1e6 / 1e3)
+    sets.figures.compare(range_.label + ": processor, feed", range_.label + ": naive loop")
 
 
-def naive(sets, run, query):
-    """A loop of PostgreSQL's executor over all conditions, for each row."""
-    label = run.label + ": naive loop, one evaluation"
+def naive(sets, run, query, suffix, unit, factor):
+    """A loop of PostgreSQL's executor over all 1,000 conditions, for each of 1,000 rows."""
     connection = sets.cluster.connect()
     with connection.cursor() as cursor:
         cursor.execute("SET max_parallel_workers_per_gather = 0; SET jit = off")
@@ -180,9 +211,8 @@ def naive(sets, run, query):
         for _ in sets.figures.samples[run.label]:
             begun = sets.bench.now()
             cursor.execute(query)
-            sets.figures.add(label, "ns", (sets.bench.now() - begun) * 1e9 / 1e6)
+            sets.figures.add(run.label + suffix, unit, (sets.bench.now() - begun) * factor)
     connection.close()
-    sets.figures.compare(run.label + EVALUATION, label)
 
 
 def run(sets):
