@@ -21,6 +21,7 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -86,12 +87,44 @@ json_input_may_fail(Oid type, const FmgrInfo *input)
 	return type >= FirstNormalObjectId && input->fn_addr != textin;
 }
 
-void
+/*
+ * Lock the composite types that a type consists of, so that nothing else waits for these locks.
+ * Returns false if a lock is not free.
+ */
+static bool
+json_lock_rows(Oid type)
+{
+	Oid inner;
+	TupleDesc tupdesc;
+	bool locked = true;
+
+	check_stack_depth();
+	type = getBaseType(type);
+	if (OidIsValid(inner = get_element_type(type)))
+		return json_lock_rows(inner);
+	if (type_is_multirange(type))
+		return json_lock_rows(get_multirange_range(type));
+	if (OidIsValid(inner = get_range_subtype(type)))
+		return json_lock_rows(inner);
+	if (!OidIsValid(inner = get_typ_typrelid(type)))
+		return true;
+	if (!ConditionalLockRelationOid(inner, AccessShareLock))
+		return false;
+	tupdesc = lookup_rowtype_tupdesc_copy(type, -1);
+	for (int i = 0; i < tupdesc->natts && locked; i++)
+		locked = TupleDescAttr(tupdesc, i)->attisdropped ||
+				 json_lock_rows(TupleDescAttr(tupdesc, i)->atttypid);
+	return locked;
+}
+
+bool
 json_prepare_reader(JsonReader *reader, Oid type, List **relations)
 {
 	Oid input;
 	Oid element;
 
+	if (!json_lock_rows(type))
+		return false;
 	memset(reader, 0, sizeof(*reader));
 	json_prepare(&reader->json, type, relations);
 	type = reader->json.type;
@@ -108,11 +141,13 @@ json_prepare_reader(JsonReader *reader, Oid type, List **relations)
 	{
 		element = get_element_type(type);
 		reader->element = palloc(sizeof(JsonReader));
-		json_prepare_reader(reader->element, element, relations);
+		if (!json_prepare_reader(reader->element, element, relations))
+			return false;
 		reader->element_type = element;
 		get_typlenbyvalalign(element, &reader->element_length, &reader->element_by_value,
 							 &reader->element_align);
 	}
+	return true;
 }
 
 /* ---------------- input functions ---------------- */

@@ -36,9 +36,10 @@ typedef struct JsonReader
 
 /*
  * Find out how to read a type. What the reader needs is allocated in the current context. Composite types
- * that the answer depends on are added to *relations, as json_prepare() does it.
+ * that the answer depends on are added to *relations, as json_prepare() does it. Returns false, at
+ * once, if another session has locked such a type: only now it cannot be found out.
  */
-extern void json_prepare_reader(JsonReader *reader, Oid type, List **relations);
+extern bool json_prepare_reader(JsonReader *reader, Oid type, List **relations);
 
 /*
  * Read a value from what json_append() has written, or json_append_exact(). The result is allocated in

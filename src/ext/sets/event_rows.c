@@ -268,6 +268,7 @@ rows_find_layout(RowsForm *form, uint32 id)
 	return layout;
 }
 
+/* NULL: another session has locked the column's type. */
 static JsonReader *
 rows_reader(RowsForm *form, AttrNumber attnum)
 {
@@ -276,10 +277,14 @@ rows_reader(RowsForm *form, AttrNumber attnum)
 	if (form->readers[attnum - 1] == NULL)
 	{
 		JsonReader *reader = MemoryContextAlloc(form->context, sizeof(JsonReader));
+		Oid type = TupleDescAttr(form->desc, attnum - 1)->atttypid;
+		bool prepared;
 
 		caller = MemoryContextSwitchTo(form->context);
-		json_prepare_reader(reader, TupleDescAttr(form->desc, attnum - 1)->atttypid, &form->types);
+		prepared = json_prepare_reader(reader, type, &form->types);
 		MemoryContextSwitchTo(caller);
+		if (!prepared)
+			return NULL;
 		form->readers[attnum - 1] = reader;
 	}
 	return form->readers[attnum - 1];
@@ -460,6 +465,8 @@ rows_read_value(EventRows *rows, TupleTableSlot *slot, AttrNumber attnum, const 
 	JsonReader *reader = rows_reader(rows->form, attnum);
 	Datum *datum = &slot->tts_values[attnum - 1];
 
+	if (reader == NULL)
+		return false;
 	switch (value->form)
 	{
 		case LOG_HIDDEN_NULL:
