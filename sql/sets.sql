@@ -485,11 +485,11 @@ SELECT * FROM both_ways();
 -- What these leave is undone.
 INSERT INTO sets.t (id, name) VALUES (23, 'LOCK TABLE sets.target IN ACCESS EXCLUSIVE MODE');
 SELECT * FROM both_ways();
-INSERT INTO sets.t (id, name) VALUES (24, 'SELECT pg_advisory_lock(1), set_config(''work_mem'', ''99kB'', false)');
+INSERT INTO sets.t (id, name) VALUES (24, 'SELECT set_config(''work_mem'', ''99kB'', false)');
 SELECT * FROM both_ways();
 INSERT INTO sets.t (id, name) VALUES (25, 'LISTEN leftover');
 SELECT * FROM both_ways();
-SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' OR relation = 'sets.target'::regclass;
+SELECT count(*) FROM pg_locks WHERE relation = 'sets.target'::regclass;
 SELECT current_setting('work_mem') = '99kB', current_user, session_user, current_setting('transaction_read_only'), current_setting('request.jwt.claims', true);
 SELECT pg_listening_channels();
 SELECT remove_all();

@@ -206,6 +206,7 @@ static bool
 set_bind_part(View *view, Oid relation, const SetIdentity *identity, const FilterNode *filter,
 			  StreamPart *part, bool *applies, AccessReason *reason)
 {
+	GuardActor actor = {.role = identity->role, .claims = identity->claims, .opaque = true};
 	FilterExpression *expression = NULL;
 	SetError error;
 	char *problem;
@@ -219,7 +220,7 @@ set_bind_part(View *view, Oid relation, const SetIdentity *identity, const Filte
 	}
 	if (filter != NULL)
 	{
-		switch (filter_expression(filter, relation, set_captured(view->channel, relation),
+		switch (filter_expression(filter, relation, set_captured(view->channel, relation), &actor,
 								  &expression, &problem))
 		{
 			case FILTER_TYPED:
@@ -334,7 +335,32 @@ set_find_stream(const View *view, const Link *link, const StreamPart *parts, int
 	return NULL;
 }
 
-/* Give a new stream its parts, whose references it takes over. */
+/*
+ * Put the bindings of parts into the index. Returns false and sets *reason if that fails. They must
+ * not stay there without users.
+ */
+static bool
+set_index_parts(const StreamPart *parts, int n, AccessReason *reason)
+{
+	SetError error;
+
+	for (int i = 0; i < n; i++)
+	{
+		SetBinding *binding = parts[i].binding;
+
+		if (binding == NULL || set_index_has(binding) || set_index_add(binding, &error))
+			continue;
+		while (i-- > 0)
+		{
+			if (parts[i].binding != NULL && dlist_is_empty(set_users(parts[i].binding)))
+				set_index_remove(parts[i].binding);
+		}
+		return set_refuse(reason, error.reason, error.message);
+	}
+	return true;
+}
+
+/* Give a new stream its parts, which are in the index, and whose references it takes over. */
 static void
 set_add_parts(Stream *stream, const StreamPart *parts, int n)
 {
@@ -354,8 +380,6 @@ set_add_parts(Stream *stream, const StreamPart *parts, int n)
 				dlist_push_tail(&channel->sources[i]->open, &part->node);
 			continue;
 		}
-		if (!set_index_has(part->binding))
-			set_index_add(part->binding);
 		dlist_push_tail(set_users(part->binding), &part->node);
 		stream->refreshed |= set_needs_refresh(part->binding);
 		/* The order of sources does not matter. */
@@ -439,6 +463,11 @@ set_bound_stream(Link *link, View *view, const FeedIdentity *identity, const cha
 	{
 		set_release_parts(parts, n);
 		return stream;
+	}
+	if (!set_index_parts(parts, n, reason))
+	{
+		set_release_parts(parts, n);
+		return NULL;
 	}
 	stream = stream_create(link, view);
 	set_add_parts(stream, parts, n);

@@ -14,6 +14,7 @@
 #include "nodes/nodes.h"
 
 #include "ext/filter/filter_parse.h"
+#include "ext/guard/guard.h"
 
 /*
  * The event's context and a message's payload, as attribute numbers of Vars of type jsonb that are
@@ -53,14 +54,18 @@ typedef enum FilterResult
  * Resolve a filter's columns, operators and values for a relation; for InvalidOid, for messages,
  * whose only column is "payload". "context" is the context of the event, unless the relation has a
  * column of that name. Columns outside of this set (NULL: all), numbered as in
- * FilterExpression.columns, count as absent. Operators are those of the column's type, whatever the
- * search_path.
+ * FilterExpression.columns, count as absent.
+ *
+ * The input of a value may run code of users, so this is done in the guard as the actor, who should be
+ * the client. Operators are those that a superuser has created in the schema of the column's type, as
+ * extensions do, or else those of pg_catalog, whatever the search_path. If the actor may execute
+ * programs of the server, types of other owners than superusers are refused, too.
  *
  * The result is in the current memory context. Without one, sets *error to a message that names the
- * column, in the server's encoding. Needs a transaction. Takes no lock on the relation.
+ * column, in the server's encoding. Needs a transaction. Keeps no lock.
  */
 extern FilterResult
 filter_expression(const FilterNode *filter, Oid relation, const Bitmapset *columns,
-				  FilterExpression **result, char **error);
+				  const GuardActor *actor, FilterExpression **result, char **error);
 
 #endif /* PG_NOTIFYD_FILTER_H */

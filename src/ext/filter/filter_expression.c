@@ -7,29 +7,36 @@
  * the type that the column's operator needs. Afterwards each constant that is a value is replaced
  * by a parameter. Filters that differ only in values so have the same expression.
  *
+ * A literal becomes a constant by the input function of its type, which checks the constraints of
+ * domains: these may be code of anybody who owns a type. All of this therefore runs in the guard.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_operator.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_coerce.h"
 #include "parser/parse_collate.h"
 #include "parser/parse_node.h"
 #include "parser/parse_oper.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "ext/base/subtransaction.h"
 #include "ext/filter/filter.h"
 
 /* Marks the constants that are values. coerce_type() keeps a constant's location (parse_coerce.c). */
@@ -60,6 +67,32 @@ static Node *
 filter_pseudo_column(AttrNumber attnum)
 {
 	return (Node *) makeVar(1, attnum, JSONBOID, -1, InvalidOid, 0);
+}
+
+/*
+ * Constraints of domains, and casts, are code of a type's owner. In a read-only transaction it can
+ * still execute programs of the server, if the role may.
+ */
+static void
+filter_check_type(const FilterTyping *typing, Oid type)
+{
+	HeapTuple tuple;
+	Oid owner = InvalidOid;
+
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_EXECUTE_SERVER_PROGRAM))
+		return;
+	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
+		ReleaseSysCache(tuple);
+	}
+	if (!superuser_arg(owner))
+		ereport(
+			ERROR, errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			errmsg("column \"%s\" has a type that does not belong to a superuser, so roles that "
+				   "may execute programs of the server cannot filter by it",
+				   typing->column));
 }
 
 static Node *
@@ -99,15 +132,32 @@ filter_type_column(FilterTyping *typing)
 				  attribute->attcollation, 0);
 	typing->result->columns = bms_add_member(typing->result->columns, member);
 	ReleaseSysCache(tuple);
+	filter_check_type(typing, var->vartype);
 	return (Node *) var;
 }
 
 /* ---------------- operators ---------------- */
 
+/* Whether superusers have made an operator and its function. */
+static bool
+filter_is_trusted(Operator operator)
+{
+	Form_pg_operator form = (Form_pg_operator) GETSTRUCT(operator);
+	HeapTuple function = SearchSysCache1(PROCOID, ObjectIdGetDatum(form->oprcode));
+	bool trusted;
+
+	if (!HeapTupleIsValid(function))
+		return false;
+	trusted = superuser_arg(form->oprowner) &&
+			  superuser_arg(((Form_pg_proc) GETSTRUCT(function))->proowner);
+	ReleaseSysCache(function);
+	return trusted;
+}
+
 /*
  * The qualified name of an operator with this left operand and a literal: in the schema of the
- * operand's type if there is one for just this type, as extensions have them, and otherwise in
- * pg_catalog.
+ * operand's type if a superuser has made one there for just this type, as extensions have them, and
+ * otherwise in pg_catalog. An operator of another owner would run his code as whoever filters.
  */
 static List *
 filter_find_operator(FilterTyping *typing, FilterOperator op, const char *name, Oid left)
@@ -129,7 +179,8 @@ filter_find_operator(FilterTyping *typing, FilterOperator op, const char *name, 
 
 		qualified = list_make2(makeString(get_namespace_name(schema)), makeString(pstrdup(name)));
 		found = oper(typing->pstate, qualified, base, UNKNOWNOID, true, -1);
-		own = found != NULL && ((Form_pg_operator) GETSTRUCT(found))->oprleft == base;
+		own = found != NULL && ((Form_pg_operator) GETSTRUCT(found))->oprleft == base &&
+			  filter_is_trusted(found);
 		if (found != NULL)
 			ReleaseSysCache(found);
 		if (own)
@@ -263,6 +314,31 @@ filter_type_is(FilterTyping *typing, Node *left, const char *value)
 	return NULL;
 }
 
+/* Compile regular expressions, because a wrong one raises an error. */
+static void
+filter_check_patterns(const FilterNode *node, List *operands)
+{
+	PGFunction match = node->op == FILTER_MATCH ? textregexeq : texticregexeq;
+	Const *value = lsecond(operands);
+	Datum *patterns = &value->constvalue;
+	bool *nulls = &value->constisnull;
+	int n = 1;
+
+	if (node->op != FILTER_MATCH && node->op != FILTER_IMATCH)
+		return;
+	if (!IsA(value, Const) || (value->consttype != TEXTOID && value->consttype != TEXTARRAYOID))
+		return;
+	if (value->consttype == TEXTARRAYOID)
+		deconstruct_array(DatumGetArrayTypeP(value->constvalue), TEXTOID, -1, false, TYPALIGN_INT,
+						  &patterns, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+			(void) DirectFunctionCall2Coll(match, DEFAULT_COLLATION_OID, CStringGetTextDatum(""),
+										   patterns[i]);
+	}
+}
+
 static Node *
 filter_type_condition(FilterTyping *typing, const FilterNode *node)
 {
@@ -287,9 +363,14 @@ filter_type_condition(FilterTyping *typing, const FilterNode *node)
 	else
 		value = filter_server(node->value);
 	if (node->op == FILTER_IN || node->quantifier != FILTER_ONE)
-		return (Node *) make_scalar_array_op(pstate, name, node->quantifier != FILTER_ALL, left,
-											 filter_literal(value), -1);
+	{
+		condition = (Node *) make_scalar_array_op(pstate, name, node->quantifier != FILTER_ALL,
+												  left, filter_literal(value), -1);
+		filter_check_patterns(node, ((ScalarArrayOpExpr *) condition)->args);
+		return condition;
+	}
 	condition = (Node *) make_op(pstate, name, left, filter_literal(value), NULL, -1);
+	filter_check_patterns(node, ((OpExpr *) condition)->args);
 	if (node->op == FILTER_ISDISTINCT)
 		NodeSetTag(condition, T_DistinctExpr);
 	return condition;
@@ -385,35 +466,34 @@ filter_type(void *arg)
 	result->form = nodeToString(result->expression);
 }
 
-/* A message for the error that was caught. Values in it are the filter's own. */
+/* A message for the error that was caught; NULL: it took too long. */
 static char *
 filter_message(const FilterTyping *typing, const ErrorData *error)
 {
-	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_DATA_EXCEPTION && typing->column != NULL)
+	if (error == NULL)
+		return psprintf("column \"%s\": the value takes too long",
+						typing->column != NULL ? typing->column : "");
+	/* Errors of the parser, and of this file, name what they are about. */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
+		typing->column != NULL)
 		return psprintf("column \"%s\": %s", typing->column, error->message);
 	return pstrdup(error->message);
 }
 
 FilterResult
 filter_expression(const FilterNode *filter, Oid relation, const Bitmapset *columns,
-				  FilterExpression **result, char **error)
+				  const GuardActor *actor, FilterExpression **result, char **error)
 {
 	FilterTyping typing = {.filter = filter, .relation = relation, .columns = columns};
 	ErrorData *caught;
 
 	typing.pstate = make_parsestate(NULL);
 	typing.result = palloc0(sizeof(FilterExpression));
-
-	/* Functions of types raise errors for wrong values. */
-	caught = subtransaction_try(filter_type, &typing);
-
-	if (caught == NULL)
+	if (guard_run(actor, filter_type, &typing, &caught))
 	{
 		*result = typing.result;
 		return FILTER_TYPED;
 	}
-	if (ERRCODE_TO_CATEGORY(caught->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-		ReThrowError(caught);
 	*error = filter_message(&typing, caught);
 	return typing.no_column ? FILTER_NO_COLUMN : FILTER_REFUSED;
 }

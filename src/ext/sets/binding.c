@@ -130,6 +130,7 @@ binding_compute(void *arg)
 	bool *planned_nulls = palloc(Max(rule->nparams, 1) * sizeof(bool));
 	int n = 0;
 
+	rule->what = rule->policies_what;
 	if (rule->params_plan != NULL)
 		plan_run(rule, rule->params_plan, planned, planned_nulls);
 	for (int i = 0; i < rule->nparams; i++)
@@ -178,7 +179,7 @@ binding_evaluate(SetRule *rule, const SetIdentity *identity, const FilterExpress
 	}
 	if (!rule->computes_params)
 		return true;
-	return guard_run(&actor, binding_compute, work, rule->what, error);
+	return set_run(&actor, binding_compute, work, &rule, error);
 }
 
 /* ---------------- one binding for equal values ---------------- */

@@ -3,10 +3,10 @@
  * judge.c
  *	  Evaluates bindings for the rows of an event.
  *
- * Most conditions cannot fail, and are evaluated at once. The others run in the guard, all those of
- * an event in one batch. If something fails there, the batch ends, and the next batch begins with
- * the binding where it failed. What fails as the first of a batch fails by itself, and had the whole
- * time limit for itself.
+ * Most conditions cannot fail, and are evaluated at once. The others run in the guard. Those that
+ * call nothing but PostgreSQL's own functions without side effects are one batch, which goes on
+ * behind the binding where it failed. All others run alone: what a function sets, opens or locks for one
+ * identity must be gone before the next one's runs.
  *
  *-------------------------------------------------------------------------
  */
@@ -152,6 +152,7 @@ judge_row(SetRule *rule, TupleTableSlot *slot)
 	{
 		SetStep *step = &rule->steps[i];
 
+		rule->what = step->filter ? rule->filter_what : rule->policies_what;
 		in = step->state != NULL ? ExecQual(step->state, rule->econtext)
 								 : judge_plan(rule, step->plan, slot);
 	}
@@ -180,39 +181,22 @@ typedef struct JudgeBatch
 	SetBinding **bindings;
 	int n;
 	volatile int next; /* the first one without a result */
+	SetRule *rule;     /* of that one */
 } JudgeBatch;
 
-static GuardActor
-judge_actor(const SetBinding *binding)
-{
-	GuardActor actor = {.role = binding->rule->key.role,
-						.claims = binding->claims,
-						.opaque = binding->rule->opaque};
-
-	return actor;
-}
-
-/* Evaluate bindings from batch->next on. Called by guard_run(), as the actor of the first one. */
+/* Evaluate the next binding, and those behind it that need not be alone. Called by guard_run(). */
 static void
 judge_run(void *arg)
 {
 	JudgeBatch *batch = arg;
-	SetBinding *last = batch->bindings[batch->next];
+	bool alone = batch->bindings[batch->next]->rule->opaque;
 
-	while (batch->next < batch->n)
+	do
 	{
-		SetBinding *binding = batch->bindings[batch->next];
-
-		if (binding->rule->key.role != last->rule->key.role || binding->rule->opaque)
-		{
-			GuardActor actor = judge_actor(binding);
-
-			guard_become(&actor);
-		}
-		judge_binding(binding, batch->event);
-		last = binding;
+		batch->rule = batch->bindings[batch->next]->rule;
+		judge_binding(batch->bindings[batch->next], batch->event);
 		batch->next++;
-	}
+	} while (!alone && batch->next < batch->n && !batch->bindings[batch->next]->rule->opaque);
 }
 
 /* Evaluate the bindings that need the guard, and call back for those that fail. */
@@ -223,18 +207,23 @@ judge_guarded(JudgeBatch *batch, SetCallback callback, void *arg)
 	{
 		int first = batch->next;
 		SetBinding *binding = batch->bindings[first];
-		GuardActor actor = judge_actor(binding);
+		GuardActor actor = {.role = binding->rule->key.role,
+							.claims = binding->claims,
+							.opaque = binding->rule->opaque};
+		int failed;
 		SetError error;
 
-		for (int i = first; i < batch->n; i++)
-			actor.opaque |= batch->bindings[i]->rule->opaque;
-		if (!guard_run(&actor, judge_run, batch, binding->rule->what, &error) &&
-			batch->next == first)
-		{
-			binding->marks = SET_MARK_FAILED;
-			callback(binding, SET_FAILED, &error, arg);
-			batch->next++;
-		}
+		batch->rule = binding->rule;
+		if (set_run(&actor, judge_run, batch, &batch->rule, &error))
+			continue;
+		failed = actor.opaque ? first : batch->next;
+		/* The time was over because of those before it: it gets the whole time for itself. */
+		if (error.sqlstate == 0 && failed > first)
+			continue;
+		binding = batch->bindings[failed];
+		binding->marks = SET_MARK_FAILED;
+		callback(binding, SET_FAILED, &error, arg);
+		batch->next = failed + 1;
 	}
 }
 

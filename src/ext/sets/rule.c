@@ -253,11 +253,14 @@ rule_make(const SetRuleKey *key, const FilterExpression *filter, SetError *error
 	if (filter != NULL)
 		rule->filter = rule_copy_filter(context, filter);
 	strlcpy(rule->role_name, name != NULL ? name : "", NAMEDATALEN);
+	snprintf(rule->policies_what, sizeof(rule->policies_what), "row security of table \"%s\"",
+			 table != NULL ? table : "");
 	if (table != NULL)
-		snprintf(rule->what, sizeof(rule->what), "row security of table \"%s\"", table);
+		snprintf(rule->filter_what, sizeof(rule->filter_what), "the filter of table \"%s\"", table);
 	else
-		strlcpy(rule->what, "the filter", sizeof(rule->what));
-	if (!guard_run(&actor, rule_do_make, rule, rule->what, error))
+		strlcpy(rule->filter_what, "the filter", sizeof(rule->filter_what));
+	rule->what = rule->policies_what;
+	if (!set_run(&actor, rule_do_make, rule, &rule, error))
 	{
 		MemoryContextDelete(context);
 		return NULL;

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
@@ -21,18 +23,132 @@
 
 #include "ext/sets/sets_internal.h"
 
-/* ---------------- whether evaluation can fail ---------------- */
+/* ---------------- what evaluation can do ---------------- */
+
+static bool
+rule_is_date_or_time(Oid type)
+{
+	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID ||
+		   type == TIMESTAMPTZOID || type == INTERVALOID;
+}
+
+/* Whether a function computes with times, and may therefore depend on the time zone. */
+static bool
+rule_takes_time(Oid function)
+{
+	Oid *types;
+	int n;
+
+	(void) get_func_signature(function, &types, &n);
+	for (int i = 0; i < n; i++)
+	{
+		if (rule_is_date_or_time(types[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Whether a function is not one of PostgreSQL's own that only compute a result. */
+static bool
+rule_is_opaque_function(Oid function, void *context)
+{
+	char volatility;
+
+	(void) context;
+	if (function >= FirstNormalObjectId)
+		return true;
+	volatility = func_volatile(function);
+	return volatility != PROVOLATILE_IMMUTABLE && function != F_NOW &&
+		   !get_func_leakproof(function) &&
+		   (volatility != PROVOLATILE_STABLE || !rule_takes_time(function));
+}
+
+/* Whether the input and output functions of a type only compute a result. */
+static bool
+rule_is_plain_type(Oid type)
+{
+	return type < FirstNormalObjectId && get_typtype(type) == TYPTYPE_BASE &&
+		   !OidIsValid(get_element_type(type));
+}
+
+/*
+ * An expression walker: return true unless the evaluation certainly reads no settings, and has no
+ * effects but its result or an error. Nodes that are not listed may run code of users, such as
+ * constraints of domains, or wait for locks on types.
+ */
+static bool
+rule_is_opaque(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+			return ((Var *) node)->varattno == 0;
+		case T_NullTest:
+			if (((NullTest *) node)->argisrow)
+				return true;
+			break;
+		case T_CoerceViaIO:
+			if (!rule_is_plain_type(((CoerceViaIO *) node)->resulttype) ||
+				!rule_is_plain_type(exprType((Node *) ((CoerceViaIO *) node)->arg)))
+				return true;
+			break;
+		case T_List:
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+		case T_ScalarArrayOpExpr:
+		case T_BoolExpr:
+		case T_BooleanTest:
+		case T_RelabelType:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_CaseTestExpr:
+		case T_CoalesceExpr:
+		case T_ArrayExpr:
+		case T_SubscriptingRef:
+			if (check_functions_in_node(node, rule_is_opaque_function, NULL))
+				return true;
+			break;
+		default:
+			return true;
+	}
+	return expression_tree_walker(node, rule_is_opaque, context);
+}
 
 static bool
 rule_may_fail_function(Oid function, void *context)
 {
 	(void) context;
-	return function != F_NOW && !get_func_leakproof(function);
+	return function >= FirstNormalObjectId || (function != F_NOW && !get_func_leakproof(function));
+}
+
+/* Whether a function or operator does not know by which collation to compare, which is an error. */
+static bool
+rule_lacks_collation(Node *node)
+{
+	ListCell *cell;
+	List *args = IsA(node, FuncExpr)            ? ((FuncExpr *) node)->args
+				 : IsA(node, ScalarArrayOpExpr) ? ((ScalarArrayOpExpr *) node)->args
+												: ((OpExpr *) node)->args;
+
+	if (OidIsValid(exprInputCollation(node)))
+		return false;
+	foreach (cell, args)
+	{
+		if (type_is_collatable(exprType(lfirst(cell))))
+			return true;
+	}
+	return false;
 }
 
 /*
- * An expression walker: return true if the evaluation may raise an error. Leakproof functions raise
- * none that depends on their arguments.
+ * An expression walker: return true if the evaluation may raise an error or wait. Leakproof functions
+ * raise no error that depends on their arguments.
  */
 static bool
 rule_may_fail(Node *node, void *context)
@@ -41,23 +157,31 @@ rule_may_fail(Node *node, void *context)
 		return false;
 	switch (nodeTag(node))
 	{
-		case T_List:
 		case T_Var:
-		case T_Const:
-		case T_Param:
+			return ((Var *) node)->varattno == 0;
+		case T_NullTest:
+			if (((NullTest *) node)->argisrow)
+				return true;
+			break;
 		case T_FuncExpr:
 		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_ScalarArrayOpExpr:
+			if (rule_lacks_collation(node) ||
+				check_functions_in_node(node, rule_may_fail_function, NULL))
+				return true;
+			break;
+		case T_List:
+		case T_Const:
+		case T_Param:
 		case T_BoolExpr:
-		case T_NullTest:
 		case T_BooleanTest:
 		case T_RelabelType:
-			return check_functions_in_node(node, rule_may_fail_function, NULL) ||
-				   expression_tree_walker(node, rule_may_fail, context);
+			break;
 		default:
 			return true;
 	}
+	return expression_tree_walker(node, rule_may_fail, context);
 }
 
 /* ---------------- the condition ---------------- */
@@ -132,43 +256,49 @@ rule_row_expression(Node *expression, ParamListInfo values, int first)
 	return (Expr *) rule_use_params(expression, &params);
 }
 
+/* Add the steps of some of the rule's conditions. */
 static void
-rule_add_step(SetRule *rule, ExprState *state, SetPlan *plan)
-{
-	rule->steps[rule->nsteps].state = state;
-	rule->steps[rule->nsteps++].plan = plan;
-}
-
-static void
-rule_compile_condition(SetRule *rule)
+rule_add_steps(SetRule *rule, int from, int to, bool filter)
 {
 	RuleParams params = {.values = rule->values,
 						 .first = rule->nparams,
 						 .columns = true,
 						 .ncolumns = rule->ncolumns};
 	List *conjuncts = NIL;
+
+	for (int i = from; i < to; i++)
+	{
+		Node *qual = list_nth(rule->quals, i);
+
+		if (!checkExprHasSubLink(qual))
+			conjuncts = lappend(conjuncts, rule_row_expression(qual, rule->values, rule->nparams));
+		if (conjuncts != NIL && (i == to - 1 || checkExprHasSubLink(list_nth(rule->quals, i + 1))))
+		{
+			rule->steps[rule->nsteps++] =
+				(SetStep){.state = ExecInitQual(conjuncts, NULL), .filter = filter};
+			conjuncts = NIL;
+		}
+		if (checkExprHasSubLink(qual))
+			rule->steps[rule->nsteps++] = (SetStep){
+				.plan = plan_make(list_make1(rule_use_params(qual, &params))), .filter = filter};
+	}
+}
+
+static void
+rule_compile_condition(SetRule *rule)
+{
 	ListCell *cell;
 
-	rule->steps = palloc0((2 * list_length(rule->quals) + 1) * sizeof(SetStep));
 	rule->safe = true;
 	foreach (cell, rule->quals)
 	{
-		Node *qual = lfirst(cell);
-
-		rule->safe &= !rule_may_fail(qual, NULL);
-		rule->opaque |= rule_is_opaque(qual, NULL);
-		if (!checkExprHasSubLink(qual))
-		{
-			conjuncts = lappend(conjuncts, rule_row_expression(qual, rule->values, rule->nparams));
-			continue;
-		}
-		if (conjuncts != NIL)
-			rule_add_step(rule, ExecInitQual(conjuncts, NULL), NULL);
-		conjuncts = NIL;
-		rule_add_step(rule, NULL, plan_make(list_make1(rule_use_params(qual, &params))));
+		rule->safe &= !rule_may_fail(lfirst(cell), NULL);
+		rule->opaque |= rule_is_opaque(lfirst(cell), NULL);
 	}
-	if (conjuncts != NIL)
-		rule_add_step(rule, ExecInitQual(conjuncts, NULL), NULL);
+	/* The policies decide first. */
+	rule->steps = palloc0(list_length(rule->quals) * sizeof(SetStep));
+	rule_add_steps(rule, 0, rule->npolicies, false);
+	rule_add_steps(rule, rule->npolicies, list_length(rule->quals), true);
 }
 
 /* ---------------- the whole ---------------- */

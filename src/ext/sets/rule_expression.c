@@ -62,28 +62,6 @@ rule_setting_name(Node *node)
 }
 
 static bool
-rule_is_opaque_function(Oid function, void *context)
-{
-	(void) context;
-	return function >= FirstNormalObjectId || function == F_CURRENT_SETTING_TEXT ||
-		   function == F_CURRENT_SETTING_TEXT_BOOL;
-}
-
-bool
-rule_is_opaque(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SQLValueFunction) && ((SQLValueFunction *) node)->op == SVFOP_SESSION_USER)
-		return true;
-	if (check_functions_in_node(node, rule_is_opaque_function, NULL))
-		return true;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, rule_is_opaque, context, 0);
-	return expression_tree_walker(node, rule_is_opaque, context);
-}
-
-static bool
 rule_is_mutable_function(Oid function, void *context)
 {
 	(void) context;
@@ -755,9 +733,13 @@ rule_set_expression(SetRule *rule, List *policies, Relation relation)
 	rule->policy_params = rule->nparams;
 	rule->conditional =
 		list_length(rule->quals) > 1 || rule_is_conditional((Node *) rule->quals, NULL);
+	rule->npolicies = list_length(rule->quals);
 	if (filter != NULL)
+	{
+		rule->what = rule->filter_what;
 		rule_add_quals(rule,
 					   rule_extract(rule_simplify(rule, copyObject(filter->expression)), rule));
+	}
 	(void) rule_find_columns((Node *) rule->quals, &columns);
 	rule->traced = true;
 	for (int i = 0; i < rule->nparams && rule->traced; i++)

@@ -291,14 +291,34 @@ index_sweep_paths(SetIndex *index)
 	}
 }
 
-void
-set_index_add(SetBinding *binding)
+static void
+index_drop_if_empty(SetIndex *index)
 {
-	SetIndex *index = index_make(binding->rule->key.relation);
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd keys", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	IndexKeys keys = index_keys(index, binding);
+	if (index->nbindings > 0)
+		return;
+	MemoryContextDelete(index->context);
+	(void) hash_search(index_all, &index->relation, HASH_REMOVE, NULL);
+}
+
+typedef struct IndexAdding
+{
+	SetIndex *index;
+	SetBinding *binding;
+	IndexKeys keys;
+} IndexAdding;
+
+/* Called by guard_run(). */
+static void
+index_find_keys(void *arg)
+{
+	IndexAdding *adding = arg;
+
+	adding->keys = index_keys(adding->index, adding->binding);
+}
+
+static void
+index_add_keys(SetIndex *index, SetBinding *binding, IndexKeys keys)
+{
 	SetKey none = {.path = INDEX_NO_PATH};
 
 	Assert(binding->keys == NULL);
@@ -318,9 +338,26 @@ set_index_add(SetBinding *binding)
 		index_link(index, &binding->keys[i]);
 	}
 	index->nbindings++;
-	index_sweep_paths(index);
+}
+
+/* Finding keys looks at types, which another session may have locked, and hashes values. */
+bool
+set_index_add(SetBinding *binding, SetError *error)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd keys", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	GuardActor actor = {.role = binding->rule->key.role};
+	IndexAdding adding = {.index = index_make(binding->rule->key.relation), .binding = binding};
+	bool added = set_run(&actor, index_find_keys, &adding, &binding->rule, error);
+
+	if (added)
+		index_add_keys(adding.index, binding, adding.keys);
+	index_sweep_paths(adding.index);
+	index_drop_if_empty(adding.index);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	return added;
 }
 
 void
@@ -334,10 +371,8 @@ set_index_remove(SetBinding *binding)
 	if (binding->keys != &binding->key)
 		pfree(binding->keys);
 	binding->keys = NULL;
-	if (--index->nbindings > 0)
-		return;
-	MemoryContextDelete(index->context);
-	(void) hash_search(index_all, &index->relation, HASH_REMOVE, NULL);
+	index->nbindings--;
+	index_drop_if_empty(index);
 }
 
 bool

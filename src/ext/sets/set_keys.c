@@ -137,12 +137,20 @@ index_can_hash(Oid type)
 		   (type < FirstNormalObjectId || OidIsValid(element) || type_is_enum(type));
 }
 
+/* Without a collation, comparing and hashing texts is an error. */
+static bool
+index_has_collation(Node *path, Oid collation)
+{
+	return OidIsValid(collation) || !type_is_collatable(exprType(path));
+}
+
 /* What hashes a path and the other side of an equality operator, if that cannot fail. */
 static bool
-index_hash_functions(Oid opno, Node *path, Oid *left, Oid *right)
+index_hash_functions(Oid opno, Oid collation, Node *path, Oid *left, Oid *right)
 {
 	return get_op_hash_functions(opno, left, right) && *left < FirstNormalObjectId &&
-		   *right < FirstNormalObjectId && op_strict(opno) && index_can_hash(exprType(path));
+		   *right < FirstNormalObjectId && op_strict(opno) && index_can_hash(exprType(path)) &&
+		   index_has_collation(path, collation);
 }
 
 /*
@@ -188,7 +196,8 @@ index_equality(const IndexWalk *walk, OpExpr *test)
 	int path;
 	Oid opno = index_split(walk, test, &expression, &value, &isnull);
 
-	if (!OidIsValid(opno) || !index_hash_functions(opno, expression, &left_hash, &right_hash))
+	if (!OidIsValid(opno) ||
+		!index_hash_functions(opno, test->inputcollid, expression, &left_hash, &right_hash))
 		return index_unlimited;
 	if (isnull)
 		return index_nothing;
@@ -217,7 +226,7 @@ index_any(const IndexWalk *walk, ScalarArrayOpExpr *any)
 	int n;
 
 	if (!any->useOr || !index_is_path(left) ||
-		!index_hash_functions(any->opno, left, &left_hash, &right_hash) ||
+		!index_hash_functions(any->opno, any->inputcollid, left, &left_hash, &right_hash) ||
 		!index_value(walk->binding, lsecond(any->args), &value, &isnull))
 		return index_unlimited;
 	if (isnull)
@@ -316,7 +325,8 @@ index_comparison(const IndexWalk *walk, OpExpr *test)
 	int path;
 	Oid opno = index_split(walk, test, &expression, &bound.value, &isnull);
 
-	if (!OidIsValid(opno) || !index_order(opno, &order))
+	if (!OidIsValid(opno) || !index_order(opno, &order) ||
+		!index_has_collation(expression, test->inputcollid))
 		return index_unlimited;
 	if (isnull)
 		return index_nothing;

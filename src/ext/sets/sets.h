@@ -9,7 +9,6 @@
  * has. Bindings with the same rule and equal values are one, so subscriptions can be compared and
  * grouped by their bindings.
  *
- *	  guard.c		runs code of users as a role, restricted, and for a bounded time
  *	  rule.c		finds the policies and makes the rule; rule_expression.c: its parameters
  *	  binding.c		evaluates parameters, shares bindings
  *	  rule_tables.c	finds out whether parameters have to be evaluated again
@@ -139,9 +138,10 @@ extern char *set_describe(const SetBinding *binding);
 
 /*
  * Let set_judge_all() consider a binding, or no longer. A binding is there once or not at all. Only
- * set_index_add() needs a transaction.
+ * set_index_add() needs a transaction. It returns false and sets *error if values of the binding
+ * cannot be looked up.
  */
-extern void set_index_add(SetBinding *binding);
+extern bool set_index_add(SetBinding *binding, SetError *error);
 extern void set_index_remove(SetBinding *binding);
 extern bool set_index_has(const SetBinding *binding);
 

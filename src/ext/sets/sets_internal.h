@@ -15,7 +15,7 @@
 #include "nodes/plannodes.h"
 #include "utils/relcache.h"
 
-#include "ext/sets/guard.h"
+#include "ext/guard/guard.h"
 #include "ext/sets/sets.h"
 
 /* ---------------- plans (rule_plan.c) ---------------- */
@@ -42,7 +42,7 @@ extern SetPlan *plan_make(List *expressions);
  */
 extern void plan_run(struct SetRule *rule, SetPlan *plan, Datum *values, bool *nulls);
 
-/* ---------------- rules (rule.c, rule_expression.c) ---------------- */
+/* ---------------- rules (rule.c, rule_expression.c, set_run.c) ---------------- */
 
 /* When a parameter's value is computed. */
 typedef enum SetParamKind
@@ -76,6 +76,7 @@ typedef struct SetStep
 {
 	ExprState *state; /* NULL: a plan */
 	SetPlan *plan;
+	bool filter; /* it belongs to the filter, and not to the policies */
 } SetStep;
 
 typedef struct SetRuleKey
@@ -101,7 +102,10 @@ typedef struct SetRule
 	SetRuleKey key;
 	MemoryContext context;
 	char role_name[NAMEDATALEN];
-	char what[NAMEDATALEN + 32]; /* for errors */
+	/* For errors. */
+	char policies_what[NAMEDATALEN + 32];
+	char filter_what[NAMEDATALEN + 32];
+	const char *what; /* one of them: what is evaluated or made */
 	int nbindings;
 	bool conditional; /* a SELECT might not compute each parameter */
 	bool suspect;     /* something that it depends on may have changed */
@@ -112,6 +116,7 @@ typedef struct SetRule
 	FilterExpression *filter; /* without values; NULL: none */
 	List *quals;     /* conditions on the row, all have to be true; Vars of the row have varno 1 */
 	uint64 policies; /* a hash of the policies; 0: they let all rows pass */
+	int npolicies;   /* the first ones of them are those of the policies */
 	int nparams;
 	SetParam *params;
 	int policy_params; /* after the filter's values, those of policies come up to this number */
@@ -132,7 +137,7 @@ typedef struct SetRule
 	int nsteps;
 	SetStep *steps;
 	bool safe;   /* evaluation cannot fail and needs no guard */
-	bool opaque; /* evaluation may read the claims or settings */
+	bool opaque; /* evaluation may read the claims or settings, or have effects */
 	ExprContext *econtext;
 	ParamListInfo values; /* see above */
 
@@ -143,6 +148,13 @@ typedef struct SetRule
 	List *relations;   /* OIDs that it depends on, without key.relation */
 	List *inval_items; /* PlanInvalItems of the functions that it depends on */
 } SetRule;
+
+/*
+ * Call function(arg) by guard_run(). If it fails, sets *error, and writes that to the server's log. The
+ * text begins with (*rule)->what, which the function may set, as it may set *rule (set_run.c).
+ */
+extern bool set_run(const GuardActor *actor, void (*function)(void *arg), void *arg,
+					SetRule *const *rule, SetError *error);
 
 /*
  * The rule for a role, relation and filter. Returns NULL and sets *error if a policy or the filter
@@ -172,9 +184,6 @@ extern void rule_compile(SetRule *rule);
  * payload the next one.
  */
 extern Expr *rule_row_expression(Node *expression, ParamListInfo values, int first);
-
-/* An expression walker: return true if functions are not PostgreSQL's own, or read settings. */
-extern bool rule_is_opaque(Node *node, void *context);
 
 /* Return true if two rules of a relation have the same condition, but for values. */
 extern bool rule_same(const SetRule *a, const SetRule *b);

@@ -88,12 +88,13 @@ test_bind(TestSet *set, SetBinding **binding, SetError *error)
 	if (set->filter != NULL)
 	{
 		char *message = "";
+		GuardActor actor = {.role = set->role, .claims = set->claims, .opaque = true};
 		const char *parse_error;
 		FilterNode *node = filter_parse(set->filter, strlen(set->filter), palloc, &parse_error);
 
 		if (node == NULL)
 			elog(ERROR, "%s", parse_error);
-		if (filter_expression(node, set->relation, NULL, &filter, &message) != FILTER_TYPED)
+		if (filter_expression(node, set->relation, NULL, &actor, &filter, &message) != FILTER_TYPED)
 			elog(ERROR, "%s", message);
 	}
 	return set_bind(set->relation, &identity, filter, binding, error);
@@ -102,11 +103,13 @@ test_bind(TestSet *set, SetBinding **binding, SetError *error)
 static void
 test_place(TestSet *set, SetBinding *binding)
 {
+	SetError error;
+
 	set->binding = binding;
 	if (binding == NULL)
 		return;
-	if (!set_index_has(binding))
-		set_index_add(binding);
+	if (!set_index_has(binding) && !set_index_add(binding, &error))
+		elog(ERROR, "%s", error.message);
 	dlist_push_tail(set_users(binding), &set->in_users);
 }
 

@@ -3,12 +3,13 @@
  * guard.c
  *	  Runs the code of users in the feed: as a role, restricted, and for a bounded time.
  *
- * Policies call functions, and anybody who owns a table can write them. Here they run
+ * Policies call functions, and anybody who owns a table can write them. So do the constraints of
+ * domains, which the input of a filter's value checks. Here they run
  *
  *	  as the subscription's role, in a security-restricted operation: no SET ROLE, no temporary
  *	  tables, no cursors or triggers that would run later with the feed's privileges;
  *	  in a read-only subtransaction that is always rolled back: what they lock, set or LISTEN to
- *	  ends with it. Advisory locks of the session are released, too;
+ *	  ends with it. Functions with other effects, such as advisory locks, are refused;
  *	  for at most guard_patience ms.
  *
  * A timer cancels what runs too long, as statement_timeout does. PL/pgSQL can catch that, because a
@@ -28,7 +29,9 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_db_role_setting.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -40,7 +43,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
@@ -48,7 +53,7 @@
 
 #include "ext/base/settings.h"
 #include "ext/base/compat.h"
-#include "ext/sets/guard.h"
+#include "ext/guard/guard.h"
 
 #define GUARD_PATIENCE_MS     250
 #define GUARD_MIN_PATIENCE_MS 50
@@ -197,6 +202,48 @@ guard_session_user(Oid role)
 	return OidIsValid(authenticator) ? authenticator : role;
 }
 
+/* ---------------- functions that are refused ---------------- */
+
+static object_access_hook_type guard_hook_before;
+
+/*
+ * What has effects that the end of the subtransaction does not undo at once: each advisory lock takes
+ * space of all sessions' locks, others need a transaction id or write WAL.
+ */
+static bool
+guard_is_refused(Oid function)
+{
+	static const char *const names[] = {
+		"pg_advisory_%",           "pg_try_advisory_%", "pg_current_xact_id", "txid_current",
+		"pg_logical_emit_message", "lo_creat",          "lo_create",          "lo_from_bytea"};
+	const char *name = function < FirstNormalObjectId ? get_func_name(function) : NULL;
+
+	for (int i = 0; name != NULL && i < (int) lengthof(names); i++)
+	{
+		Size length = strcspn(names[i], "%");
+
+		if (strncmp(name, names[i], length) == 0 &&
+			(names[i][length] == '%' || name[length] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* An object_access_hook, which is called when an expression with a function is prepared. */
+static void
+guard_look_at_object(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)
+{
+	if (access == OAT_FUNCTION_EXECUTE && guard_is_refused(object))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("function %s cannot be used by row security and filters of "
+							   "subscriptions",
+							   format_procedure(object))));
+	if (guard_hook_before != NULL)
+		guard_hook_before(access, class, object, subobject, arg);
+}
+
+/* ---------------- running ---------------- */
+
 /* Go back to the session's user after guard_run(). */
 static void
 guard_leave(Oid user, Oid session_user, int security)
@@ -206,36 +253,8 @@ guard_leave(Oid user, Oid session_user, int security)
 	SetUserIdAndSecContext(user, security);
 }
 
-void
-guard_become(const GuardActor *actor)
-{
-	SetUserIdAndSecContext(actor->role,
-						   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	if (!actor->opaque)
-		return;
-	guard_set("request.jwt.claims", actor->claims != NULL ? actor->claims : "");
-}
-
-/* ---------------- running ---------------- */
-
-/* Fill *error, and write the error that was caught to the server's log. */
-static void
-guard_report(const ErrorData *data, bool timeout, const char *what, SetError *error)
-{
-	error->reason = WIRE_POLICY_FAILED;
-	error->sqlstate = timeout ? 0 : data->sqlerrcode;
-	if (timeout)
-		snprintf(error->message, sizeof(error->message), "%s took too long", what);
-	else
-		snprintf(error->message, sizeof(error->message), "%s raised an error (SQLSTATE %s)", what,
-				 unpack_sql_state(data->sqlerrcode));
-	ereport(LOG, (errmsg("pg_notifyd: %s", error->message),
-				  data != NULL ? errdetail_internal("%s", data->message) : 0));
-}
-
 bool
-guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, const char *what,
-		  SetError *error)
+guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -251,15 +270,19 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, const
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	XactReadOnly = true;
+	guard_hook_before = object_access_hook;
 	guard_start_timer();
 	PG_TRY();
 	{
 		if (actor->opaque)
 		{
+			object_access_hook = guard_look_at_object;
 			SetSessionAuthorization(guard_session_user(actor->role), false);
 			guard_set("search_path", path);
+			guard_set("request.jwt.claims", actor->claims != NULL ? actor->claims : "");
 		}
-		guard_become(actor);
+		SetUserIdAndSecContext(actor->role,
+							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 		function(arg);
 	}
 	PG_CATCH();
@@ -269,6 +292,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, const
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	object_access_hook = guard_hook_before;
 	expired = guard_stop_timer();
 
 	if (data != NULL && data->sqlerrcode == ERRCODE_QUERY_CANCELED && !expired)
@@ -286,10 +310,6 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, const
 		LockReleaseSession(USER_LOCKMETHOD);
 
 	/* A function may have caught the cancellation and returned something else. */
-	if (data == NULL && !expired)
-		return true;
-	guard_report(data, expired, what, error);
-	if (data != NULL)
-		FreeErrorData(data);
-	return false;
+	*error = expired ? NULL : data;
+	return data == NULL && !expired;
 }

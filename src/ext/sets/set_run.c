@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * set_run.c
+ *	  Runs parts of rules in the guard, and tells what is wrong with a policy or a filter.
+ *
+ * Clients and the owners of tables can repeat a failure with each event. So the log has one line a
+ * minute for the same message, with the number of those that were left out before.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "utils/timestamp.h"
+
+#include "ext/sets/sets_internal.h"
+
+#define SET_ERROR_LOG_MS     60000
+#define SET_ERROR_LOG_CAUSES 64
+
+/* A message of the log. */
+typedef struct SetErrorCause
+{
+	uint32 hash;
+	TimestampTz logged;
+	int omitted; /* since then */
+} SetErrorCause;
+
+/* The cause with this hash, or else the one that was logged the longest time ago. */
+static SetErrorCause *
+set_error_cause(uint32 hash)
+{
+	static SetErrorCause causes[SET_ERROR_LOG_CAUSES];
+	SetErrorCause *oldest = &causes[0];
+
+	for (int i = 0; i < SET_ERROR_LOG_CAUSES; i++)
+	{
+		if (causes[i].hash == hash)
+			return &causes[i];
+		if (causes[i].logged < oldest->logged)
+			oldest = &causes[i];
+	}
+	memset(oldest, 0, sizeof(*oldest));
+	oldest->hash = hash;
+	return oldest;
+}
+
+static void
+set_error_log(const SetError *error, const ErrorData *data)
+{
+	SetErrorCause *cause = set_error_cause(string_hash(error->message, sizeof(error->message)));
+	TimestampTz now = GetCurrentTimestamp();
+	int omitted = cause->omitted;
+
+	if (!TimestampDifferenceExceeds(cause->logged, now, SET_ERROR_LOG_MS))
+	{
+		cause->omitted++;
+		return;
+	}
+	cause->logged = now;
+	cause->omitted = 0;
+	ereport(LOG, (omitted == 0
+					  ? errmsg("pg_notifyd: %s", error->message)
+					  : errmsg("pg_notifyd: %s, and did so %d more times", error->message, omitted),
+				  data != NULL ? errdetail_internal("%s", data->message) : 0));
+}
+
+bool
+set_run(const GuardActor *actor, void (*function)(void *arg), void *arg, SetRule *const *rule,
+		SetError *error)
+{
+	ErrorData *data;
+
+	if (guard_run(actor, function, arg, &data))
+		return true;
+	error->reason = WIRE_POLICY_FAILED;
+	error->sqlstate = data != NULL ? data->sqlerrcode : 0;
+	if (data == NULL)
+		snprintf(error->message, sizeof(error->message), "%s took too long", (*rule)->what);
+	else
+		snprintf(error->message, sizeof(error->message), "%s raised an error (SQLSTATE %s)",
+				 (*rule)->what, unpack_sql_state(data->sqlerrcode));
+	set_error_log(error, data);
+	if (data != NULL)
+		FreeErrorData(data);
+	return false;
+}
