@@ -39,6 +39,9 @@ BEGIN
 		WHEN 'sleep' THEN PERFORM pg_sleep(100);
 		WHEN 'loop' THEN LOOP END LOOP;
 		WHEN 'catch' THEN
+			IF current_setting('application_name') = 'oracle' THEN
+				RAISE EXCEPTION 'nothing would end this';
+			END IF;
 			LOOP
 				BEGIN
 					PERFORM pg_sleep(100);
