@@ -237,10 +237,10 @@ sql('ALTER TABLE orders RENAME COLUMN status TO owner', 'ALTER TABLE orders RENA
 drain($one);
 
 # Messages and other tables of the channel
-sql(q{CREATE TABLE notes (id int PRIMARY KEY, note text, price date)}, q{GRANT SELECT ON notes TO reader},
+sql(q{CREATE TABLE notes (id int PRIMARY KEY, note text, owner date)}, q{GRANT SELECT ON notes TO reader},
 	q{SELECT notify_grant('orders', 'reader')}, q{SELECT notify_watch('notes', channel => 'orders')});
-# The filter is not about notes, which have no tenant; so its value need not fit their price.
-my $both = subscribed(user(1), filter => 'price=eq.77&tenant=eq.10');
+# The filter is not about notes, which have no price; so its value need not fit their owner.
+my $both = subscribed(user(1), filter => 'owner=eq.1&price=eq.77');
 my $payload = subscribed(user(1), filter => 'payload->>kind=eq.news', ops => ['MESSAGE']);
 gets('filters, messages and other tables', [
 		q{SELECT notify_send('orders', '{"kind": "news"}')}, q{SELECT notify_send('orders', '{"kind": "other"}')},
