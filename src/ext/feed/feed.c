@@ -197,6 +197,7 @@ feed_begin(Oid database)
 	columns_init(feed);
 	view_init(feed);
 	stream_init(feed);
+	dlist_init(&feed->waiting);
 	applied_init(feed);
 	match_init(feed);
 	recheck_init(feed);

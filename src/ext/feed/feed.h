@@ -75,6 +75,7 @@ typedef struct Sub
 	uint8 kinds;            /* WIRE_KIND_ bits */
 	uint8 ops;              /* WIRE_OP_ bits of the events */
 	bool replaying;         /* reads the log itself, has not reached the live stream yet */
+	bool waiting;           /* until it is placed again; in feed->waiting */
 	LogReader reader;       /* the position of its replay */
 	int64 credit;           /* bytes of replay that may still be sent to the client */
 	int64 window;           /* the maximum of credit */
@@ -82,6 +83,7 @@ typedef struct Sub
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
+	dlist_node in_waiting;
 
 	/* Valid only during a scan for several replays, see feed_replay.c. */
 	bool in_scan;
@@ -228,6 +230,7 @@ struct Feed
 	HTAB *streams;             /* number -> Stream */
 	uint32 next_stream;        /* the last number assigned */
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
+	dlist_head waiting;        /* subscriptions that are to be placed again, see feed_set.c */
 	HTAB *applied;             /* see feed_applied.c */
 	dlist_head applied_changed;
 	bool applied_unsaved;  /* nothing may be sent before applied_commit() */
@@ -430,7 +433,7 @@ extern bool view_redecide(View *view, AccessReason *reason);
 extern bool view_has_decision(const View *view, Oid relation);
 extern void view_forget_decisions(View *view);
 
-/* Return true if the view has a plain stream with subscriptions. */
+/* Return true if the view has a plain stream with live subscriptions. */
 extern bool view_has_plain(const View *view);
 
 /* ---------------- streams (feed_stream.c) ---------------- */
@@ -486,6 +489,12 @@ extern void set_place_identity(FeedIdentity *identity);
  * Needs a transaction, as set_look_channel() does.
  */
 extern void set_look(Feed *feed);
+
+/* Place some of the subscriptions that wait for it. Returns true if more are left. */
+extern bool set_place_some(Feed *feed);
+
+/* A subscription ends, or is placed: it does not wait any more. */
+extern void set_stop_waiting(Sub *sub);
 
 /*
  * Before events of a channel are read: place subscriptions again, if that is due. May move and end

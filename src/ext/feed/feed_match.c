@@ -453,9 +453,9 @@ match_needs_place(const ChannelSource *source)
 	}
 	dlist_foreach (iter, (dlist_head *) &source->open)
 	{
-		View *view = dlist_container(StreamPart, node, iter.cur)->stream->view;
+		const Stream *stream = dlist_container(StreamPart, node, iter.cur)->stream;
 
-		if (match_allowed(view, &restricted) && restricted)
+		if (stream->live > 0 && match_allowed(stream->view, &restricted) && restricted)
 			return true;
 	}
 	return false;

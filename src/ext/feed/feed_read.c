@@ -379,6 +379,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	FeedProgress replays;
 	Snapshot snapshot;
 	uint64 ended;
+	bool more;
 
 	if (!position_has_live(feed, feed->watermark) && !feed_has_replays(feed) && !set_due(feed))
 		return FEED_IDLE;
@@ -392,6 +393,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	snapshot = RegisterSnapshot(snapshot);
 	PushActiveSnapshot(snapshot);
 	set_look(feed);
+	more = set_place_some(feed);
 	if (set_due(feed))
 		set_look_all(feed, ended);
 	live = feed_read_live(feed, feed->watermark, snapshot);
@@ -401,7 +403,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 	replays = feed_read_replays(feed, snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);
-	return live == FEED_MORE ? live : replays;
+	return live == FEED_MORE || more ? FEED_MORE : replays;
 }
 
 /* ---------------- raw notifications ---------------- */

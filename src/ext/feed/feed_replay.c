@@ -256,13 +256,13 @@ replay_callback(const LogEvent *event, void *arg)
 /* ---------------- a turn ---------------- */
 
 /*
- * Return true if a replay can continue: it has credit, and the live stream has reached its
- * position.
+ * Return true if a replay can continue: it has credit, does not wait to be placed, and the live
+ * stream has reached its position.
  */
 static bool
 replay_can_continue(const Sub *sub)
 {
-	return sub->credit > 0 && sub->reader.after <= sub->link->reader.after;
+	return sub->credit > 0 && !sub->waiting && sub->reader.after <= sub->link->reader.after;
 }
 
 static void

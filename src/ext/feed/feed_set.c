@@ -14,6 +14,9 @@
  * can name; when the claims of a token change; and, when values of their bindings may change with any commit, before a round's first event
  * of the channel is read and once a second. If other rows are visible then, the client gets a reset.
  *
+ * Many subscriptions are not placed again at once, because others' events would wait for that. They
+ * become replays that wait where they are, and each round places some of them.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -33,6 +36,7 @@
 #include "ext/watch/watch_shape.h"
 
 #define SET_LOOK_MS 1000 /* sets of quiet channels are looked at this often */
+#define SET_SLICE   100  /* more subscriptions than this are not placed again at once */
 
 /* Columns that filters of a view's subscriptions name, and that its role may read. */
 typedef struct ViewFilter
@@ -587,6 +591,7 @@ set_place_subs(List *subs)
 	{
 		Sub *sub = lfirst(cell);
 
+		set_stop_waiting(sub);
 		if (last.view == NULL || !set_placed_alike(&last, sub, identity, filter))
 		{
 			MemoryContextReset(each);
@@ -606,14 +611,67 @@ set_place_subs(List *subs)
 	MemoryContextDelete(each);
 }
 
-/* Append the subscriptions of a stream to a list. */
+void
+set_stop_waiting(Sub *sub)
+{
+	if (sub->waiting)
+		dlist_delete(&sub->in_waiting);
+	sub->waiting = false;
+}
+
+/* Place subscriptions that must not get events as they are, now or in later rounds. */
+static void
+set_place_soon(List *subs)
+{
+	ListCell *cell;
+
+	if (list_length(subs) <= SET_SLICE)
+	{
+		set_place_subs(subs);
+		return;
+	}
+	foreach (cell, subs)
+	{
+		Sub *sub = lfirst(cell);
+		/* In the middle of a round, the link's own reader is where the round began. */
+		LogReader reader = {.after = sub->link->position};
+
+		sub_replay(sub, &reader, reader.after);
+		sub->waiting = true;
+		dlist_push_tail(&sub->link->feed->waiting, &sub->in_waiting);
+	}
+}
+
+bool
+set_place_some(Feed *feed)
+{
+	List *subs = NIL;
+	dlist_iter iter;
+
+	dlist_foreach (iter, &feed->waiting)
+	{
+		if (list_length(subs) == SET_SLICE)
+			break;
+		subs = lappend(subs, dlist_container(Sub, in_waiting, iter.cur));
+	}
+	set_place_subs(subs);
+	list_free(subs);
+	return !dlist_is_empty(&feed->waiting);
+}
+
+/* Append the subscriptions of a stream to a list, without those that wait to be placed. */
 static List *
 set_list_subs(List *subs, Stream *stream)
 {
 	dlist_iter iter;
 
 	dlist_foreach (iter, &stream->subs)
-		subs = lappend(subs, dlist_container(Sub, in_stream, iter.cur));
+	{
+		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
+
+		if (!sub->waiting)
+			subs = lappend(subs, sub);
+	}
 	return subs;
 }
 
@@ -684,7 +742,7 @@ set_place_channel(FeedChannel *channel)
 		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
 			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur));
 	}
-	set_place_subs(subs);
+	set_place_soon(subs);
 	channel->looked_at = now;
 	list_free(subs);
 }
@@ -772,7 +830,7 @@ set_look_stale(Feed *feed)
 		if (stream->nparts > 0 && set_stream_stale(stream))
 			subs = set_list_subs(subs, stream);
 	}
-	set_place_subs(subs);
+	set_place_soon(subs);
 	list_free(subs);
 }
 

@@ -32,6 +32,7 @@ sub_remove(Sub *sub)
 	Link *link = sub->link;
 
 	applied_end(sub);
+	set_stop_waiting(sub);
 	stream_take(sub);
 	if (sub->filter != NULL)
 		pfree(sub->filter);

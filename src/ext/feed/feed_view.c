@@ -202,7 +202,7 @@ view_has_plain(const View *view)
 {
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
-		if (view->plain[i] != NULL && !dlist_is_empty(&view->plain[i]->subs))
+		if (view->plain[i] != NULL && view->plain[i]->live > 0)
 			return true;
 	}
 	return false;
