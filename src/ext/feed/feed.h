@@ -181,7 +181,7 @@ struct View
 	AccessChannel access;
 	bool due;             /* its decision must be repeated, see feed_recheck.c */
 	dlist_head decisions; /* decisions about events, see feed_view.c */
-	dlist_head filters;   /* columns of filters, see feed_set.c */
+	dlist_head filters;   /* columns of filters, see feed_filter.c */
 	dlist_head streams;
 	Stream *plain[NOTIFYD_MAX_GATEWAYS]; /* by gateway; NULL: none */
 	dlist_node in_channel;               /* FeedChannel.views */
@@ -515,6 +515,12 @@ extern void set_look_all(Feed *feed, uint64 ended);
  * Needs a transaction.
  */
 extern void set_look_subscribe(FeedChannel *channel);
+
+/* ---------------- columns of filters (feed_filter.c) ---------------- */
+
+/* Return true if the role may read the columns of a filter, and remember them; otherwise set *reason. */
+extern bool
+set_filter_allowed(View *view, Oid relation, const Bitmapset *columns, AccessReason *reason);
 
 /* Check again that the role may read what filters name, and forget what they name. */
 extern void set_recheck_filters(View *view);
