@@ -354,7 +354,8 @@ def check_reset(past, reader, part, changes):
     elif part.after == CHANGED:
         fine = changes > 0
     elif part.after == MAY_HAVE_CHANGED:
-        fine = reader.changed(0, past.rulings.last(part.opened)) > 0
+        # The server notes what applied to a member for as long as it retains events.
+        fine = past.history.resets or reader.changed(0, past.rulings.last(part.opened)) > 0
     elif part.after == NOT_KNOWN:
         fine = part.subscription.channel == "h"
     else:
