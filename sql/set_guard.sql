@@ -135,6 +135,15 @@ SELECT count(*) FROM pg_locks WHERE locktype = 'advisory';
 ALTER POLICY p ON guard.t USING (pg_current_xact_id() IS NOT NULL);
 SELECT add_tenants();
 
+CREATE FUNCTION execute(code text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN EXECUTE code; RETURN true; END$$;
+ALTER POLICY other ON guard.t TO guard_operator USING (execute(name));
+SELECT error FROM set_add('operator', 'guard_operator', NULL, 'guard.t'::regclass, NULL);
+INSERT INTO guard.t (id, name) VALUES (11, 'COPY (SELECT 1) TO PROGRAM ''cat >/dev/null''');
+SELECT * FROM judged();
+INSERT INTO guard.t (id, name) VALUES (12, 'SET LOCAL work_mem = 64');
+SELECT * FROM judged();
+SELECT set_remove('operator');
+
 -- A function that catches its cancellation and returns.
 CREATE FUNCTION caught(int, OUT result boolean) LANGUAGE plpgsql AS
 	$$BEGIN result := true; PERFORM pg_sleep($1); EXCEPTION WHEN query_canceled THEN END$$;
@@ -163,6 +172,6 @@ ALTER TABLE guard.t DISABLE ROW LEVEL SECURITY;
 DROP FUNCTION set_add, set_remove, set_judge, judged, try, add_tenants, remove_tenants;
 DROP SCHEMA guard CASCADE;
 DROP DOMAIN my_tenant;
-DROP FUNCTION can_see, my_tenant, locked, caught;
+DROP FUNCTION can_see, my_tenant, locked, caught, execute;
 DROP EXTENSION pg_notifyd CASCADE;
 DROP ROLE guard_user, guard_other, guard_operator, guard_owner;

@@ -3,7 +3,9 @@
  * hooks.c
  *	  The hook for utility commands, which handles DDL that concerns the workers and watches.
  *
- * It does four things:
+ * It does five things:
+ *
+ * It refuses what the code of users may not do in the feed (guard.c).
  *
  * It refuses commands that would move rows of the log (log_guard.c).
  *
@@ -32,6 +34,7 @@
 
 #include "ext/base/compat.h"
 #include "ext/base/shared.h"
+#include "ext/guard/guard.h"
 #include "ext/hooks.h"
 #include "ext/log/log.h"
 #include "ext/transaction/at_end.h"
@@ -159,6 +162,7 @@ hooks_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 	WatchDdl *ddl = NULL;
 	int after = 0;
 
+	guard_check_statement(pstmt->utilityStmt);
 	if (notifyd_shared != NULL)
 	{
 		NotifydDatabase *database;

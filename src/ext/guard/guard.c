@@ -9,7 +9,7 @@
  *	  as the subscription's role, in a security-restricted operation: no SET ROLE, no temporary
  *	  tables, no cursors or triggers that would run later with the feed's privileges;
  *	  in a read-only subtransaction that is always rolled back: what they lock, set or LISTEN to
- *	  ends with it. Functions with other effects, such as advisory locks, are refused;
+ *	  ends with it. Functions and commands with other effects, such as advisory locks, are refused;
  *	  for at most guard_patience ms.
  *
  * A timer cancels what runs too long, as statement_timeout does. PL/pgSQL can catch that, because a
@@ -38,6 +38,7 @@
 #include "plpgsql.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -202,7 +203,21 @@ guard_session_user(Oid role)
 	return OidIsValid(authenticator) ? authenticator : role;
 }
 
-/* ---------------- functions that are refused ---------------- */
+/* ---------------- what is refused ---------------- */
+
+static bool guard_running = false; /* the code may be anything */
+
+void
+guard_check_statement(const Node *statement)
+{
+	/* PostgreSQL itself refuses PREPARE, LISTEN and others in a security-restricted operation. */
+	if (guard_running &&
+		(IsA(statement, LoadStmt) ||
+		 (IsA(statement, CopyStmt) && ((const CopyStmt *) statement)->filename != NULL)))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("row security and filters of subscriptions cannot execute %s",
+							   GetCommandTagName(CreateCommandTag((Node *) statement)))));
+}
 
 static object_access_hook_type guard_hook_before;
 
@@ -276,6 +291,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	{
 		if (actor->opaque)
 		{
+			guard_running = true;
 			object_access_hook = guard_look_at_object;
 			SetSessionAuthorization(guard_session_user(actor->role), false);
 			guard_set("search_path", path);
@@ -292,6 +308,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 		FlushErrorState();
 	}
 	PG_END_TRY();
+	guard_running = false;
 	object_access_hook = guard_hook_before;
 	expired = guard_stop_timer();
 

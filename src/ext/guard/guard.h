@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "nodes/nodes.h"
+
 /* Whose code runs. */
 typedef struct GuardActor
 {
@@ -26,5 +28,11 @@ typedef struct GuardActor
  */
 extern bool
 guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, ErrorData **error);
+
+/*
+ * For the hook of utility commands: within guard_run(), raise an error for a command that reads or
+ * writes files, loads libraries or runs programs of the server.
+ */
+extern void guard_check_statement(const Node *statement);
 
 #endif /* PG_NOTIFYD_GUARD_H */
