@@ -132,7 +132,10 @@ typedef enum WireType
 #define WIRE_MAX_TOKEN   8192
 #define WIRE_MAX_FILTER  8192
 #define WIRE_MAX_COLUMNS 8192
-#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_FILTER + WIRE_MAX_COLUMNS + 1024)
+#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_XIP * 8u + 1024)
+
+/* Transactions in progress that a snapshot may have. */
+#define WIRE_MAX_XIP 65536
 
 /* Bytes of the longest frame that a gateway sends to a worker. */
 #define WIRE_MAX_QUERY (32u * 1024 * 1024)

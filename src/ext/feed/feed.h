@@ -62,6 +62,19 @@ typedef struct Session
 	TurnsSession turns;
 } Session;
 
+/*
+ * What a subscription's client has seen in a snapshot: events with ids up to until whose transaction the snapshot
+ * has seen.
+ */
+typedef struct SubSeen
+{
+	uint64 until;
+	uint64 xmin;
+	uint64 xmax;
+	uint32 nxip;
+	uint64 xip[FLEXIBLE_ARRAY_MEMBER]; /* ascending */
+} SubSeen;
+
 /* A subscription, with the gateway's number. In link->subs, by its number. */
 typedef struct Sub
 {
@@ -80,6 +93,8 @@ typedef struct Sub
 	int64 credit;           /* bytes of replay that may still be sent to the client */
 	int64 window;           /* the maximum of credit */
 	TurnsReplay turn;       /* when it is read for next */
+	bool held;              /* it waits for JOIN */
+	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
@@ -624,6 +639,14 @@ extern void sub_drop_link(Link *link);
 extern void sub_replay(Sub *sub, const LogReader *reader, uint64 upto);
 
 /* The replay of a subscription has reached the live stream. */
+/*
+ * The client has a snapshot: the subscription, which was held, goes on. Returns false if it was not held.
+ */
+extern bool sub_join(Link *link, const WireJoin *request);
+
+/* Return true if the client has seen the event's change in its snapshot. */
+extern bool sub_has_seen(const Sub *sub, const LogEvent *event);
+
 extern void sub_go_live(Sub *sub);
 
 /* Tell a subscription that events up to id are not available any more. */

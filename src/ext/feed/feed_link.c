@@ -234,6 +234,8 @@ link_subscribe_problem(const Link *link, const WireSubscribe *request)
 	if (request->kinds == 0 || (request->kinds & ~WIRE_KIND_ALL) != 0 ||
 		(request->ops & ~(WIRE_OP_ALL & ~WIRE_OP_NOTIFY)) != 0)
 		return "SUBSCRIBE has unknown kinds or operations.";
+	if (request->hold && (request->has_since || (request->kinds & WIRE_KIND_EVENTS) == 0))
+		return "SUBSCRIBE is to be held, but has since or no events.";
 	if (request->channel.len == 0 || request->channel.len >= NAMEDATALEN)
 		return "The channel of SUBSCRIBE is empty or too long.";
 	if (!pg_verify_mbstr(PG_UTF8, request->channel.data, (int) request->channel.len, true))
@@ -291,6 +293,10 @@ link_handle(Link *link, const WireMessage *message)
 			break;
 		case WIRE_UNSUBSCRIBE:
 			link_unsubscribe(link, &message->u.unsubscribe);
+			break;
+		case WIRE_JOIN:
+			if (!sub_join(link, &message->u.join))
+				link_reject(link, "JOIN names a subscription that is not held.");
 			break;
 		case WIRE_REPLAY_CREDIT:
 			sub_credit(link, &message->u.credit);

@@ -21,9 +21,6 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "replication/syncrep.h"
-#include "replication/walsender.h"
-#include "replication/walsender_private.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -305,26 +302,6 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 
 /* ---------------- rounds ---------------- */
 
-/*
- * Make sure that a crash, or the loss of this server if there is a synchronous standby, cannot undo
- * what is sent. Returns false if the standby has not confirmed it yet; a writer with
- * synchronous_commit = off does not wait for the standby.
- */
-static bool
-feed_make_durable(XLogRecPtr lsn)
-{
-	XLogRecPtr confirmed;
-
-	if (lsn > COMPAT_FLUSHED())
-		XLogFlush(lsn);
-	if (max_wal_senders == 0 || SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
-		return true;
-	LWLockAcquire(SyncRepLock, LW_SHARED);
-	confirmed = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH];
-	LWLockRelease(SyncRepLock);
-	return lsn <= confirmed;
-}
-
 static bool
 feed_has_replays(Feed *feed)
 {
@@ -383,7 +360,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 
 	if (!position_has_live(feed, feed->watermark) && !feed_has_replays(feed) && !set_due(feed))
 		return FEED_IDLE;
-	if (!feed_make_durable(lsn))
+	if (!log_make_durable(lsn))
 		return FEED_STANDBY;
 	feed->read_began = feed_clock();
 

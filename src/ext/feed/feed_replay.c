@@ -56,6 +56,14 @@ typedef struct ReplayScan
 	uint8_t *subs;
 } ReplayScan;
 
+/* Return true if the replay has reached the live stream, and that is beyond its client's snapshot. */
+static bool
+replay_is_over(const Sub *sub)
+{
+	return sub->reader.after == sub->link->reader.after &&
+		   (sub->seen == NULL || sub->reader.after >= sub->seen->until);
+}
+
 static void
 replay_finish(Sub *sub)
 {
@@ -156,7 +164,8 @@ replay_send_groups(ReplayScan *scan, const Stream *stream, ReplayEvent *what)
 			continue;
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
-			if (sub->in_scan && sub->reader.after < what->event->id)
+			if (sub->in_scan && sub->reader.after < what->event->id &&
+				!sub_has_seen(sub, what->event))
 				replay_send(scan, sub, what);
 		}
 	}
@@ -312,7 +321,7 @@ replay_end_scan(ReplayScan *scan, const TurnsReplay lead)
 		}
 		turns_served(&link->turns, &sub->turn, &lead, link->reader.after - sub->reader.after,
 					 scan->rows, sub->sent, sub->credit <= 0);
-		if (sub->reader.after == link->reader.after)
+		if (replay_is_over(sub))
 			replay_finish(sub);
 	}
 }
@@ -373,7 +382,7 @@ replay_turn(Link *link, Snapshot snapshot)
 			continue;
 		if (sub->reader.after < link->feed->map.oldest)
 			replay_reset(sub);
-		if (sub->reader.after == link->reader.after)
+		if (replay_is_over(sub))
 			replay_finish(sub);
 		else if (sub->reader.after < link->reader.after)
 			turns_enter(&link->turns, &choice, &sub->turn, sub->reader.after);

@@ -24,6 +24,15 @@ sub_count(Feed *feed, int change)
 	pg_atomic_write_u32(&feed->database->subscriptions, feed->nsubs);
 }
 
+static void
+sub_forget_seen(Sub *sub)
+{
+	if (sub->seen != NULL)
+		pfree(sub->seen);
+	sub->seen = NULL;
+	sub->held = false;
+}
+
 /* ---------------- ends ---------------- */
 
 void
@@ -40,6 +49,7 @@ sub_remove(Sub *sub)
 		dlist_delete(&sub->in_identity);
 	if (sub->replaying)
 		dlist_delete(&sub->in_replays);
+	sub_forget_seen(sub);
 	sub_count(link->feed, -1);
 	if (--sub->session->nsubs == 0)
 		hash_search(link->sessions, &sub->session->number, HASH_REMOVE, NULL);
@@ -71,6 +81,7 @@ sub_end_events(Sub *sub)
 		dlist_delete(&sub->in_replays);
 	applied_end(sub);
 	sub->replaying = false;
+	sub_forget_seen(sub);
 	sub->kinds = WIRE_KIND_NOTIFICATIONS;
 	sub->ops = 0;
 	stream_count(sub, 1);
@@ -242,7 +253,14 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
 	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		position = sub_resume(link, request->since, &reset);
-	if (position.id != link->position)
+	if (request->hold)
+	{
+		sub->reader = link->reader;
+		sub_begin_replay(sub, 0);
+		sub->held = true;
+		sub->credit = 0;
+	}
+	else if (position.id != link->position)
 	{
 		sub->reader.after = position.id;
 		sub_begin_replay(sub, link->reader.after - Min(position.id, link->reader.after));
@@ -343,7 +361,7 @@ sub_credit(Link *link, const WireReplayCredit *credit)
 {
 	Sub *sub = hash_search(link->subs, &credit->sub, HASH_FIND, NULL);
 
-	if (sub != NULL)
+	if (sub != NULL && !sub->held)
 		sub->credit = Min(sub->credit + credit->bytes, sub->window);
 }
 
@@ -362,10 +380,62 @@ sub_replay(Sub *sub, const LogReader *reader, uint64 upto)
 	frames_queue(&sub->link->socket, &message);
 }
 
+bool
+sub_join(Link *link, const WireJoin *request)
+{
+	Sub *sub = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
+	uint32 nxip = request->seen.xip.len / sizeof(uint64);
+
+	/* The feed may have ended the subscription while the frame was on its way. */
+	if (sub == NULL)
+		return true;
+	if (!sub->held)
+		return false;
+	sub->seen = MemoryContextAlloc(link->feed->context,
+								   offsetof(SubSeen, xip) + sizeof(uint64) * (Size) nxip);
+	sub->seen->until = request->seen.until;
+	sub->seen->xmin = request->seen.xmin;
+	sub->seen->xmax = request->seen.xmax;
+	sub->seen->nxip = nxip;
+	for (uint32 i = 0; i < nxip; i++)
+		sub->seen->xip[i] = wire_load_u64((const uint8_t *) request->seen.xip.data + i * 8);
+	sub->held = false;
+	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
+	sub->credit = sub->window;
+	return true;
+}
+
+bool
+sub_has_seen(const Sub *sub, const LogEvent *event)
+{
+	const SubSeen *seen = sub->seen;
+	uint64 tx = (uint64) event->tx;
+	uint32 low = 0;
+	uint32 high;
+
+	if (seen == NULL || event->id > seen->until || tx >= seen->xmax)
+		return false;
+	if (tx < seen->xmin)
+		return true;
+	for (high = seen->nxip; low < high;)
+	{
+		uint32 middle = low + (high - low) / 2;
+
+		if (seen->xip[middle] == tx)
+			return false;
+		if (seen->xip[middle] < tx)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return true;
+}
+
 void
 sub_go_live(Sub *sub)
 {
 	Assert(sub->replaying);
+	sub_forget_seen(sub);
 	dlist_delete(&sub->in_replays);
 	stream_count(sub, -1);
 	sub->replaying = false;

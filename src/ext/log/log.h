@@ -142,6 +142,16 @@ extern void log_decided(NotifydDatabase *database, bool committed);
  */
 extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 
+/* The newest id that has been assigned. Later transactions, and those that have not taken ids yet, get later ones. */
+extern uint64 log_last_assigned(NotifydDatabase *database);
+
+/*
+ * Make sure that a crash, or the loss of this server if there is a synchronous standby, cannot undo
+ * what is sent. Returns false if the standby has not confirmed it yet; a writer with
+ * synchronous_commit = off does not wait for the standby.
+ */
+extern bool log_make_durable(XLogRecPtr lsn);
+
 /*
  * The process id of a backend that may still write rows to a segment whose ids end before first; 0:
  * no backend does.

@@ -196,6 +196,17 @@ log_watermark(NotifydDatabase *database, XLogRecPtr *lsn)
 	return next_id - 1;
 }
 
+uint64
+log_last_assigned(NotifydDatabase *database)
+{
+	uint64 id;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	id = database->next_id - 1;
+	LWLockRelease(&database->lock);
+	return id;
+}
+
 uint32
 log_report_in_flight(NotifydDatabase *database, TimestampTz now)
 {

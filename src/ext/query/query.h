@@ -10,6 +10,8 @@
  *	  query_cancel.c	ends queries whose client has left or that run too long
  *	  query_rows.c		rows of a result as JSON
  *	  query_call.c		calls of exposed functions
+ *	  query_snapshot.c	snapshots: the first rows of a subscription; query_order.c: their order
+ *	  query_spool.c		rows for which the client has no room yet
  *	  query_send.c		messages
  *
  * Each file uses only those below it, and query_link.c.
@@ -23,6 +25,7 @@
 
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
+#include "nodes/bitmapset.h"
 #include "tcop/dest.h"
 
 #include "ext/base/frames.h"
@@ -41,7 +44,8 @@ typedef struct ClientQuery
 	StringInfoData body; /* of the answer, as UTF-8 */
 	uint16 status;       /* of the HTTP response; 0: the usual one */
 	StringInfoData headers;
-	bool answered; /* the answer was sent by its function itself */
+	bool answered;       /* the answer was sent by its function itself */
+	struct Spool *spool; /* of a snapshot; NULL: none */
 } ClientQuery;
 
 /* ---------------- links (query_link.c) ---------------- */
@@ -68,6 +72,9 @@ extern ClientQuery *query_link_next_query(void);
 
 /* Return true if the query's client still wants the answer: its link exists. */
 extern bool query_link_wants(const ClientQuery *query);
+
+/* Return true if there is room for rows on the link. */
+extern bool query_link_has_room(const ClientQuery *query);
 
 /* Queue a frame for the query's gateway. */
 extern void query_link_answer(const ClientQuery *query, const WireMessage *message);
@@ -119,6 +126,9 @@ extern void caller_clean(void);
 extern void cancel_begin(const ClientQuery *query, int ms);
 extern bool cancel_end(void);
 
+/* A QUERY_CANCEL has arrived on this socket: if it is for the query that is watched, cancel that. */
+extern void cancel_received(const FrameSocket *socket, uint32 request);
+
 /* Return true if the time of the query that is watched is over. */
 extern bool cancel_is_over(void);
 
@@ -130,15 +140,60 @@ typedef enum RowsForm
 	ROWS_VALUES,  /* the first column of each row, separated by commas */
 } RowsForm;
 
+/* Rows are passed on in pieces of about this many bytes. */
+#define ROWS_PIECE (32 * 1024)
+
 /*
  * A receiver that appends rows to *out as UTF-8. limit: an error is raised when *out is longer, in bytes.
- * The caller reads *count, the number of rows.
+ * The caller reads *count, the number of rows. With a function, it is called when *out has a piece, and *out is then
+ * empty again; the caller passes the last piece on itself.
  */
 extern DestReceiver *rows_receiver(RowsForm form, StringInfo out, Size limit, uint64 *count);
+extern DestReceiver *
+rows_receiver_pieces(StringInfo out, uint64 *count, void (*piece)(void *arg), void *arg);
+
+/* ---------------- rows that wait for credit (query_spool.c) ---------------- */
+
+/* Begin to send rows with as much credit as the query has. */
+extern void spool_begin(ClientQuery *query);
+
+/* Send a frame that takes so many bytes of credit, now or later. Raises errors about temporary files. */
+extern void spool_send(ClientQuery *query, const WireMessage *message, uint32 bytes);
+
+/*
+ * There are no more frames. Returns true if all of them were sent. Otherwise the query lives on until they are, and
+ * belongs to the spool.
+ */
+extern bool spool_end(ClientQuery *query);
+
+/* Drop what was not sent. */
+extern void spool_drop(ClientQuery *query);
+
+/* The client has taken so many bytes, or does not want the rest. Return false if there is no such spool. */
+extern bool spool_credit(const QueryLink *link, uint32 request, uint32 bytes);
+extern bool spool_cancel(const QueryLink *link, uint32 request);
+
+/* A link was lost: drop its spools. */
+extern void spool_drop_link(const QueryLink *link);
+
+/* Send what may be sent. */
+extern void spool_serve(void);
+
+/* Return true if there are any. */
+extern bool spool_any(void);
+
+/* ---------------- the order of rows (query_order.c) ---------------- */
+
+/*
+ * Translate an order as in PostgREST, such as "price.desc.nullslast,name", to a list for ORDER BY. columns
+ * has the numbers of the columns that it may use. Raises an error by query_refuse().
+ */
+extern char *order_sql(const char *order, Oid relation, const Bitmapset *columns);
 
 /* ---------------- kinds of queries ---------------- */
 
 extern void query_call(ClientQuery *query);
+extern void query_snapshot(ClientQuery *query);
 extern void query_send(ClientQuery *query);
 
 #endif /* PG_NOTIFYD_QUERY_H */

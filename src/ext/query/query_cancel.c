@@ -33,6 +33,7 @@ static const FrameSocket *cancel_socket;
 static uint32 cancel_request;
 static TimestampTz cancel_deadline;
 static volatile sig_atomic_t cancel_over = false;
+static bool cancel_watching = false;
 
 /* Return true if the bytes, which begin with a frame, contain the cancellation of the query. */
 static bool
@@ -105,8 +106,19 @@ cancel_begin(const ClientQuery *query, int ms)
 	cancel_request = query->wire.request;
 	cancel_deadline = TimestampTzPlusMilliseconds(now, ms);
 	cancel_over = false;
+	cancel_watching = true;
 	enable_timeout_every(cancel_timeout, TimestampTzPlusMilliseconds(now, Min(ms, CANCEL_LOOK_MS)),
 						 Min(ms, CANCEL_LOOK_MS));
+}
+
+void
+cancel_received(const FrameSocket *socket, uint32 request)
+{
+	if (cancel_watching && socket == cancel_socket && request == cancel_request)
+	{
+		QueryCancelPending = true;
+		InterruptPending = true;
+	}
 }
 
 bool
@@ -119,6 +131,7 @@ bool
 cancel_end(void)
 {
 	disable_timeout(cancel_timeout, false);
+	cancel_watching = false;
 	QueryCancelPending = false;
 	return cancel_over;
 }

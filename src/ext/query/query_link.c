@@ -22,6 +22,9 @@
 
 #define LINK_READS 16 /* maximum reads from a link in one round */
 
+/* A link with more unsent bytes than this gets no more rows for now. */
+#define LINK_HIGH_WATER (1024 * 1024)
+
 struct QueryLink
 {
 	int gateway;
@@ -63,6 +66,7 @@ link_close(QueryLink *link, const char *why)
 	frames_close(&link->socket);
 	link->greeted = false;
 	link_wait_set_stale = true;
+	spool_drop_link(link);
 	dlist_foreach_modify (iter, &link_queries)
 	{
 		ClientQuery *query = dlist_container(ClientQuery, node, iter.cur);
@@ -238,8 +242,12 @@ link_handle(QueryLink *link, const WireMessage *message)
 			break;
 		case WIRE_QUERY_CANCEL:
 			link_cancel_query(link, message->u.query_cancel.request);
+			if (!spool_cancel(link, message->u.query_cancel.request))
+				cancel_received(&link->socket, message->u.query_cancel.request);
 			break;
 		case WIRE_QUERY_CREDIT:
+			(void) spool_credit(link, message->u.query_credit.request,
+								message->u.query_credit.bytes);
 			break;
 		default:
 			link_reject(link, "A gateway does not send frames of this type to a worker.");
@@ -314,6 +322,12 @@ bool
 query_link_wants(const ClientQuery *query)
 {
 	return query->link->socket.fd != PGINVALID_SOCKET;
+}
+
+bool
+query_link_has_room(const ClientQuery *query)
+{
+	return query_link_wants(query) && frames_unsent(&query->link->socket) < LINK_HIGH_WATER;
 }
 
 void

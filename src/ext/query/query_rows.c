@@ -22,6 +22,8 @@ typedef struct RowsReceiver
 	StringInfo out;
 	Size limit;
 	uint64 *count;
+	void (*piece)(void *arg); /* NULL: none */
+	void *arg;
 	int ncolumns;
 	JsonType *types;
 	StringInfoData *names; /* as members of an object: "name": */
@@ -86,7 +88,7 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	int pinned;
 
 	slot_getallattrs(slot);
-	if (*receiver->count > 0)
+	if (receiver->piece == NULL ? *receiver->count > 0 : begin > 0)
 		appendStringInfoChar(receiver->out, ',');
 	pinned = json_pin(receiver->pins);
 	if (receiver->form == ROWS_OBJECTS)
@@ -98,6 +100,8 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	++*receiver->count;
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(receiver->row);
+	if (receiver->piece != NULL && receiver->out->len >= ROWS_PIECE)
+		receiver->piece(receiver->arg);
 	if ((Size) receiver->out->len > receiver->limit)
 		query_refuse(WIRE_QUERY_TOO_LARGE, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL,
 					 "the result is larger than pg_notifyd.max_response_size");
@@ -136,4 +140,15 @@ rows_receiver(RowsForm form, StringInfo out, Size limit, uint64 *count)
 	receiver->count = count;
 	*count = 0;
 	return &receiver->pub;
+}
+
+DestReceiver *
+rows_receiver_pieces(StringInfo out, uint64 *count, void (*piece)(void *arg), void *arg)
+{
+	DestReceiver *pub = rows_receiver(ROWS_OBJECTS, out, SIZE_MAX, count);
+	RowsReceiver *receiver = (RowsReceiver *) pub;
+
+	receiver->piece = piece;
+	receiver->arg = arg;
+	return pub;
 }

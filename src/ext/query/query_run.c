@@ -184,6 +184,9 @@ run_kind(ClientQuery *query)
 		case WIRE_QUERY_SEND:
 			query_send(query);
 			break;
+		case WIRE_QUERY_SNAPSHOT:
+			query_snapshot(query);
+			break;
 		default:
 			query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "not supported");
 	}
@@ -194,13 +197,28 @@ run_transaction(ClientQuery *query)
 {
 	StartTransactionCommand();
 	MemoryContextSwitchTo(query->context);
-	XactReadOnly = query->wire.read_only || XactReadOnly;
+	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
+		XactIsoLevel = XACT_REPEATABLE_READ;
+	XactReadOnly = query->wire.read_only || query->wire.kind == WIRE_QUERY_SNAPSHOT || XactReadOnly;
 	caller_become(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	run_kind(query);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(query->context);
+}
+
+/* The rest of a snapshot is sent while other queries are executed. Returns true if there is a rest. */
+static bool
+run_leave_to_spool(ClientQuery *query)
+{
+	WireMessage message = {.type = WIRE_SPOOLED};
+
+	if (query->spool == NULL || spool_end(query))
+		return false;
+	message.u.spooled.request = query->wire.request;
+	query_link_answer(query, &message);
+	return true;
 }
 
 /* The error has left the transaction open. This is what PostgresMain() does after an error. */
@@ -217,6 +235,7 @@ run_recover(ClientQuery *query)
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
 	AbortOutOfAnyTransaction();
+	spool_drop(query);
 	MemoryContextSwitchTo(query->context);
 	FlushErrorState();
 	RESUME_INTERRUPTS();
@@ -229,6 +248,7 @@ query_run(ClientQuery *query)
 	MemoryContext before = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
 	bool timeout;
+	bool rest;
 
 	MemoryContextSwitchTo(query->context);
 	run_refusal.reason = 0;
@@ -255,10 +275,12 @@ query_run(ClientQuery *query)
 	}
 	else if (!query->answered)
 		run_answer(query);
+	rest = run_leave_to_spool(query);
 	query_link_send_all();
 	caller_clean();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(before);
-	MemoryContextDelete(query->context);
+	if (!rest)
+		MemoryContextDelete(query->context);
 }

@@ -195,8 +195,9 @@ pg_notifyd_worker_main(Datum main_arg)
 			query_link_send_all();
 			continue;
 		}
+		spool_serve();
 		query_link_send_all();
-		if (TimestampDifferenceExceeds(idle_since, now, WORKER_IDLE_MS))
+		if (!spool_any() && TimestampDifferenceExceeds(idle_since, now, WORKER_IDLE_MS))
 			worker_end("there were no queries");
 		query_link_wait(WORKER_TICK_MS);
 	}

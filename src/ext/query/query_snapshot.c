@@ -1,0 +1,433 @@
+/*-------------------------------------------------------------------------
+ *
+ * query_snapshot.c
+ *	  Snapshots: the rows of a channel that a subscription may see, as they are at one moment.
+ *
+ * The moment is that of the transaction's snapshot. The gateway passes its transaction ids on to the feed, which
+ * leaves out the events of the transactions that the snapshot has seen. So the time at which the rows are read does
+ * not matter. Only events with ids that were assigned before the snapshot was taken can be among them
+ * (WireSnapshotIds.until).
+ *
+ * The rows are read by a SELECT as the client's role, so PostgreSQL applies privileges and row security itself. The
+ * filter is the expression that the feed uses for events, as text.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "ext/access/access.h"
+#include "ext/base/utf8.h"
+#include "ext/filter/filter.h"
+#include "ext/log/log.h"
+#include "ext/query/query.h"
+#include "ext/watch/watch.h"
+
+#define SNAPSHOT_STANDBY_MS 10 /* how often to look whether the standby has confirmed */
+
+/* A table of the channel. */
+typedef struct SnapshotTable
+{
+	ClientQuery *query;
+	Oid relation;
+	Bitmapset *columns; /* that clients get, minus FirstLowInvalidHeapAttributeNumber */
+	List *key;          /* numbers of columns */
+	StringInfoData schema;
+	StringInfoData name;
+	StringInfoData key_names; /* a list as in WireRows */
+	StringInfoData rows;
+} SnapshotTable;
+
+/* ---------------- the transaction's snapshot ---------------- */
+
+/* A transaction id of a snapshot as 64 bits, like widen_snapshot_xid() in utils/adt/xid8funcs.c. */
+static uint64
+snapshot_widen(TransactionId xid, FullTransactionId next)
+{
+	uint32 epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+static int
+snapshot_compare(const void *a, const void *b)
+{
+	uint64 left = *(const uint64 *) a;
+	uint64 right = *(const uint64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+static void
+snapshot_describe(Snapshot snapshot, NotifydDatabase *database, WireSnapshotIds *seen)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint64 *xip = palloc(sizeof(uint64) * (snapshot->xcnt + 1));
+	uint8_t *bytes = palloc(sizeof(uint64) * (snapshot->xcnt + 1));
+
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		xip[i] = snapshot_widen(snapshot->xip[i], next);
+	qsort(xip, snapshot->xcnt, sizeof(uint64), snapshot_compare);
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		wire_store_u64(bytes + i * sizeof(uint64), xip[i]);
+	seen->until = log_last_assigned(database);
+	seen->xmin = snapshot_widen(snapshot->xmin, next);
+	seen->xmax = snapshot_widen(snapshot->xmax, next);
+	seen->xip = (WireBytes){.data = (const char *) bytes,
+							.len = (uint32_t) (snapshot->xcnt * sizeof(uint64))};
+}
+
+/* What the snapshot has seen must be as safe as an event before it is sent. */
+static void
+snapshot_make_durable(NotifydDatabase *database)
+{
+	XLogRecPtr lsn = pg_atomic_read_u64(&database->commit_lsn);
+
+	while (!log_make_durable(lsn))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 SNAPSHOT_STANDBY_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---------------- tables and columns ---------------- */
+
+static Bitmapset *
+snapshot_add_column(Bitmapset *columns, AttrNumber attnum)
+{
+	return bms_add_member(columns, attnum - FirstLowInvalidHeapAttributeNumber);
+}
+
+/* The columns that the watch's events have. */
+static Bitmapset *
+snapshot_captured(const Watch *watch)
+{
+	Bitmapset *columns = NULL;
+	int16 *attnums;
+	int n = watch_event_columns(watch, &attnums);
+	Relation table;
+
+	if (n >= 0)
+	{
+		for (int i = 0; i < n; i++)
+			columns = snapshot_add_column(columns, attnums[i]);
+		return columns;
+	}
+	table = table_open(watch->relation, AccessShareLock);
+	for (int i = 0; i < RelationGetNumberOfAttributes(table); i++)
+	{
+		if (!TupleDescAttr(RelationGetDescr(table), i)->attisdropped)
+			columns = snapshot_add_column(columns, (AttrNumber) (i + 1));
+	}
+	table_close(table, AccessShareLock);
+	return columns;
+}
+
+static List *
+snapshot_key(const Watch *watch)
+{
+	List *key = NIL;
+
+	if (!watch->key.given)
+		return watch_table_key(watch->relation, false);
+	for (int i = 0; i < watch->key.n; i++)
+		key = lappend_int(key, watch->key.attnums[i]);
+	return key;
+}
+
+/* The columns that the client has asked for, with the key. */
+static Bitmapset *
+snapshot_wanted(const ClientQuery *query, Oid relation, const Bitmapset *captured, const List *key)
+{
+	WireBytes list = query->wire.columns;
+	Bitmapset *wanted = NULL;
+	const ListCell *cell;
+	WireBytes name;
+
+	if (!query->wire.has_columns)
+		return bms_copy(captured);
+	while (wire_list_next(&list, &name))
+	{
+		AttrNumber attnum = get_attnum(relation, query_text(name));
+
+		if (attnum > 0)
+			wanted = snapshot_add_column(wanted, attnum);
+	}
+	foreach (cell, key)
+		wanted = snapshot_add_column(wanted, (AttrNumber) lfirst_int(cell));
+	return bms_int_members(wanted, captured);
+}
+
+static void
+snapshot_append_utf8(StringInfo to, const char *text)
+{
+	initStringInfo(to);
+	utf8_append(to, text, (int) strlen(text));
+}
+
+static void
+snapshot_name_key(SnapshotTable *table)
+{
+	ListCell *cell;
+
+	initStringInfo(&table->key_names);
+	foreach (cell, table->key)
+	{
+		char *name = get_attname(table->relation, (AttrNumber) lfirst_int(cell), false);
+		StringInfoData utf8;
+		size_t used = (size_t) table->key_names.len;
+
+		snapshot_append_utf8(&utf8, name);
+		enlargeStringInfo(&table->key_names, utf8.len + (int) sizeof(uint32));
+		if (!wire_list_append(table->key_names.data, (size_t) table->key_names.maxlen, &used,
+							  (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len}))
+			elog(ERROR, "could not name the key");
+		table->key_names.len = (int) used;
+	}
+}
+
+/* As for events: clients get nothing of a table of which their role may not read all that they would get. */
+static bool
+snapshot_may_read(Oid relation, const Bitmapset *columns)
+{
+	int16 *attnums = palloc(sizeof(int16) * bms_num_members(columns));
+	AccessReason reason;
+	int column = -1;
+	int n = 0;
+
+	while ((column = bms_next_member(columns, column)) >= 0)
+		attnums[n++] = (int16) (column + FirstLowInvalidHeapAttributeNumber);
+	return access_relation_allowed(GetUserId(), relation, n, attnums, &reason);
+}
+
+/* ---------------- the query ---------------- */
+
+/* The filter has its values as parameters: put them in. */
+static Node *
+snapshot_put_values(Node *node, void *arg)
+{
+	const FilterExpression *filter = arg;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
+	{
+		const FilterValue *value = &filter->values[((Param *) node)->paramid - 1];
+		int16 typlen;
+		bool typbyval;
+
+		get_typlenbyval(value->type, &typlen, &typbyval);
+		return (Node *) makeConst(value->type, value->typmod, value->collation, typlen,
+								  value->isnull ? (Datum) 0 : value->value, value->isnull,
+								  typbyval);
+	}
+	return expression_tree_mutator(node, snapshot_put_values, arg);
+}
+
+/* An expression of the table's columns as SQL, with all names qualified. */
+static char *
+snapshot_deparse(Node *expression, Oid relation)
+{
+	int level = NewGUCNestLevel();
+	char *text;
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	text = deparse_expression(expression, deparse_context_for("t", relation), true, false);
+	AtEOXact_GUC(true, level);
+	return text;
+}
+
+static void *
+snapshot_allocate(size_t size)
+{
+	return palloc(size);
+}
+
+/* Return the filter as SQL, or NULL if it is not about this table. */
+static char *
+snapshot_filter(const ClientQuery *query, Oid relation, const Bitmapset *captured)
+{
+	FilterExpression *expression;
+	FilterNode *filter;
+	const char *problem;
+	char *error;
+
+	if (query->wire.filter.len == 0)
+		return NULL;
+	filter =
+		filter_parse(query->wire.filter.data, query->wire.filter.len, snapshot_allocate, &problem);
+	if (filter == NULL)
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "filter", "%s",
+					 problem);
+	switch (filter_expression(filter, relation, captured, &expression, &error))
+	{
+		case FILTER_NO_COLUMN:
+			return NULL;
+		case FILTER_REFUSED:
+			query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "filter", "%s",
+						 error);
+		case FILTER_TYPED:
+			break;
+	}
+	if (expression->uses_context)
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_FEATURE_NOT_SUPPORTED, "filter",
+					 "a filter on the context selects events, and cannot select the rows of a "
+					 "snapshot");
+	return snapshot_deparse(snapshot_put_values(expression->expression, expression), relation);
+}
+
+static void
+snapshot_append_order(StringInfo sql, const SnapshotTable *table, const Bitmapset *captured)
+{
+	const ClientQuery *query = table->query;
+	const char *separator = "";
+	ListCell *cell;
+
+	if (query->wire.order.len > 0)
+		appendStringInfo(sql, " ORDER BY %s",
+						 order_sql(query_text(query->wire.order), table->relation, captured));
+	else if (table->key != NIL)
+	{
+		appendStringInfoString(sql, " ORDER BY ");
+		foreach (cell, table->key)
+		{
+			appendStringInfo(sql, "%st.%s", separator,
+							 quote_identifier(get_attname(table->relation,
+														  (AttrNumber) lfirst_int(cell), false)));
+			separator = ", ";
+		}
+	}
+	if (query->wire.limit > 0)
+		appendStringInfo(sql, " LIMIT " UINT64_FORMAT, query->wire.limit);
+}
+
+static char *
+snapshot_sql(const SnapshotTable *table, const Bitmapset *captured)
+{
+	char *filter = snapshot_filter(table->query, table->relation, captured);
+	const char *separator = "SELECT ";
+	StringInfoData sql;
+	int column = -1;
+
+	initStringInfo(&sql);
+	while ((column = bms_next_member(table->columns, column)) >= 0)
+	{
+		appendStringInfo(&sql, "%st.%s", separator,
+						 quote_identifier(get_attname(
+							 table->relation,
+							 (AttrNumber) (column + FirstLowInvalidHeapAttributeNumber), false)));
+		separator = ", ";
+	}
+	/* A watch of a table with children has no events of these, unless they are partitions. */
+	appendStringInfo(&sql, " FROM %s%s.%s AS t",
+					 get_rel_relkind(table->relation) == RELKIND_RELATION ? "ONLY " : "",
+					 quote_identifier(get_namespace_name(get_rel_namespace(table->relation))),
+					 quote_identifier(get_rel_name(table->relation)));
+	if (filter != NULL)
+		appendStringInfo(&sql, " WHERE %s", filter);
+	snapshot_append_order(&sql, table, captured);
+	return sql.data;
+}
+
+/* ---------------- running it ---------------- */
+
+static void
+snapshot_send_rows(void *arg)
+{
+	SnapshotTable *table = arg;
+	ClientQuery *query = table->query;
+	WireMessage message = {.type = WIRE_ROWS};
+	StringInfo key = &table->key_names;
+
+	message.u.rows.request = query->wire.request;
+	message.u.rows.schema =
+		(WireBytes){.data = table->schema.data, .len = (uint32_t) table->schema.len};
+	message.u.rows.table = (WireBytes){.data = table->name.data, .len = (uint32_t) table->name.len};
+	message.u.rows.key = (WireBytes){.data = key->data, .len = (uint32_t) key->len};
+	message.u.rows.rows = (WireBytes){.data = table->rows.data, .len = (uint32_t) table->rows.len};
+	spool_send(query, &message, (uint32) table->rows.len);
+	resetStringInfo(&table->rows);
+	/* Credit and cancellations may have arrived, and what was queued can be sent. */
+	query_link_send_all();
+	(void) query_link_receive_all();
+	if (!query_link_wants(query))
+		query_refuse(WIRE_QUERY_CANCELLED, ERRCODE_QUERY_CANCELED, NULL, "the client has left");
+}
+
+static void
+snapshot_read_table(ClientQuery *query, const Watch *watch)
+{
+	SnapshotTable table = {.query = query, .relation = watch->relation, .key = snapshot_key(watch)};
+	Bitmapset *captured = snapshot_captured(watch);
+	SPIExecuteOptions options = {0};
+	SPIPlanPtr plan;
+	uint64 count;
+
+	table.columns = snapshot_wanted(query, watch->relation, captured, table.key);
+	if (bms_is_empty(table.columns) || !snapshot_may_read(watch->relation, table.columns))
+		return;
+	snapshot_append_utf8(&table.schema, get_namespace_name(get_rel_namespace(watch->relation)));
+	snapshot_append_utf8(&table.name, get_rel_name(watch->relation));
+	snapshot_name_key(&table);
+	initStringInfo(&table.rows);
+	SPI_connect();
+	plan = SPI_prepare(snapshot_sql(&table, captured), 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	options.read_only = true;
+	options.dest = rows_receiver_pieces(&table.rows, &count, snapshot_send_rows, &table);
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(SPI_result));
+	SPI_finish();
+	if (table.rows.len > 0)
+		snapshot_send_rows(&table);
+}
+
+void
+query_snapshot(ClientQuery *query)
+{
+	WireMessage done = {.type = WIRE_SNAPSHOT_DONE};
+	NotifydDatabase *database = log_attach();
+	List *watches;
+	List *seen = NIL;
+	ListCell *cell;
+
+	done.u.snapshot_done.request = query->wire.request;
+	snapshot_describe(GetActiveSnapshot(), database, &done.u.snapshot_done.seen);
+	spool_begin(query);
+	snapshot_make_durable(database);
+	watches = watch_list_channel(query_text(query->wire.name));
+	foreach (cell, watches)
+	{
+		const Watch *watch = lfirst(cell);
+
+		if (list_member_oid(seen, watch->relation))
+			continue;
+		seen = lappend_oid(seen, watch->relation);
+		snapshot_read_table(query, watch);
+	}
+	spool_send(query, &done, 0);
+	query->answered = true;
+}

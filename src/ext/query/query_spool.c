@@ -1,0 +1,258 @@
+/*-------------------------------------------------------------------------
+ *
+ * query_spool.c
+ *	  Rows of snapshots for which the client has no room yet.
+ *
+ * A snapshot's transaction does not wait for the client. While the client has credit, rows are sent; those
+ * beyond it are written to a temporary file, and are sent as credit arrives, while the worker executes
+ * other queries. So the transaction lasts as long as reading the rows takes, however slow the client is, and
+ * memory is bounded. temp_file_limit bounds the file.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "storage/buffile.h"
+#include "utils/memutils.h"
+
+#include "ext/base/compat.h"
+#include "ext/query/query.h"
+
+/* A frame in the file: this, and then the frame. */
+typedef struct SpoolEntry
+{
+	uint32 size;  /* of the frame */
+	uint32 bytes; /* of credit that it takes */
+} SpoolEntry;
+
+typedef struct Spool
+{
+	dlist_node node; /* spools */
+	ClientQuery *query;
+	int64 credit;
+	BufFile *file; /* NULL: everything was sent */
+	int read_file; /* where the next frame to be sent is, as in BufFileTell() */
+	off_t read_offset;
+	int write_file;
+	off_t write_offset;
+	uint64 entries; /* frames in the file that were not sent */
+	bool ended;     /* there will be no more; the query belongs to the spool */
+} Spool;
+
+static dlist_head spools = DLIST_STATIC_INIT(spools);
+
+void
+spool_begin(ClientQuery *query)
+{
+	Spool *spool = MemoryContextAllocZero(query->context, sizeof(Spool));
+
+	spool->query = query;
+	spool->credit = query->wire.window;
+	query->spool = spool;
+	dlist_push_tail(&spools, &spool->node);
+}
+
+static Spool *
+spool_find(const QueryLink *link, uint32 request)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &spools)
+	{
+		Spool *spool = dlist_container(Spool, node, iter.cur);
+
+		if (spool->query->link == link && spool->query->wire.request == request)
+			return spool;
+	}
+	return NULL;
+}
+
+void
+spool_drop(ClientQuery *query)
+{
+	Spool *spool = query->spool;
+
+	if (spool == NULL)
+		return;
+	dlist_delete(&spool->node);
+	if (spool->file != NULL)
+		BufFileClose(spool->file);
+	query->spool = NULL;
+}
+
+/* Drop a spool, with its query if that has ended. */
+static void
+spool_free(Spool *spool)
+{
+	ClientQuery *query = spool->query;
+	bool ended = spool->ended;
+
+	spool_drop(query);
+	if (ended)
+		MemoryContextDelete(query->context);
+}
+
+/* ---------------- the file ---------------- */
+
+static void
+spool_write(Spool *spool, const WireMessage *message, uint32 bytes)
+{
+	SpoolEntry entry = {.size = (uint32) wire_encode(message, NULL, 0), .bytes = bytes};
+	char *frame = palloc(entry.size);
+
+	(void) wire_encode(message, frame, entry.size);
+	if (spool->file == NULL)
+	{
+		MemoryContext before = MemoryContextSwitchTo(spool->query->context);
+
+		/* It outlives the transaction. */
+		spool->file = BufFileCreateTemp(true);
+		MemoryContextSwitchTo(before);
+		spool->read_file = spool->write_file = 0;
+		spool->read_offset = spool->write_offset = 0;
+	}
+	if (BufFileSeek(spool->file, spool->write_file, spool->write_offset, SEEK_SET) != 0)
+		elog(ERROR, "could not seek in a temporary file");
+	BufFileWrite(spool->file, &entry, sizeof(entry));
+	BufFileWrite(spool->file, frame, entry.size);
+	BufFileTell(spool->file, &spool->write_file, &spool->write_offset);
+	spool->entries++;
+	pfree(frame);
+}
+
+/* Send the next frame of the file. */
+static void
+spool_read(Spool *spool)
+{
+	SpoolEntry entry;
+	WireMessage message;
+	size_t used;
+	char *frame;
+
+	if (BufFileSeek(spool->file, spool->read_file, spool->read_offset, SEEK_SET) != 0)
+		elog(ERROR, "could not seek in a temporary file");
+	compat_buffile_read(spool->file, &entry, sizeof(entry));
+	frame = palloc(entry.size);
+	compat_buffile_read(spool->file, frame, entry.size);
+	BufFileTell(spool->file, &spool->read_file, &spool->read_offset);
+	spool->entries--;
+	if (wire_decode(frame, entry.size, &message, &used) != WIRE_OK)
+		elog(ERROR, "a temporary file has no valid frame");
+	query_link_answer(spool->query, &message);
+	spool->credit -= entry.bytes;
+	pfree(frame);
+	if (spool->entries == 0)
+	{
+		BufFileClose(spool->file);
+		spool->file = NULL;
+	}
+}
+
+/* ---------------- sending ---------------- */
+
+static bool
+spool_may_send(const Spool *spool)
+{
+	return spool->credit > 0 && query_link_has_room(spool->query);
+}
+
+/* Send frames of the file while that is possible. */
+static void
+spool_drain(Spool *spool)
+{
+	while (spool->entries > 0 && spool_may_send(spool))
+		spool_read(spool);
+}
+
+void
+spool_send(ClientQuery *query, const WireMessage *message, uint32 bytes)
+{
+	Spool *spool = query->spool;
+
+	spool_drain(spool);
+	if (spool->entries > 0 || !spool_may_send(spool))
+	{
+		spool_write(spool, message, bytes);
+		return;
+	}
+	query_link_answer(query, message);
+	spool->credit -= bytes;
+}
+
+bool
+spool_end(ClientQuery *query)
+{
+	Spool *spool = query->spool;
+
+	spool_drain(spool);
+	if (spool->entries == 0)
+	{
+		spool_drop(query);
+		return true;
+	}
+	spool->ended = true;
+	return false;
+}
+
+bool
+spool_credit(const QueryLink *link, uint32 request, uint32 bytes)
+{
+	Spool *spool = spool_find(link, request);
+
+	if (spool != NULL)
+		spool->credit = Min(spool->credit + bytes, (int64) spool->query->wire.window);
+	return spool != NULL;
+}
+
+bool
+spool_cancel(const QueryLink *link, uint32 request)
+{
+	WireMessage failed = {.type = WIRE_FAILED};
+	Spool *spool = spool_find(link, request);
+
+	if (spool == NULL || !spool->ended)
+		return false;
+	failed.u.failed.request = request;
+	failed.u.failed.reason = WIRE_QUERY_CANCELLED;
+	query_link_answer(spool->query, &failed);
+	spool_free(spool);
+	return true;
+}
+
+void
+spool_drop_link(const QueryLink *link)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &spools)
+	{
+		Spool *spool = dlist_container(Spool, node, iter.cur);
+
+		/* That of a query which is being executed goes with it. */
+		if (spool->query->link == link && spool->ended)
+			spool_free(spool);
+	}
+}
+
+void
+spool_serve(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &spools)
+	{
+		Spool *spool = dlist_container(Spool, node, iter.cur);
+
+		if (!spool->ended)
+			continue;
+		spool_drain(spool);
+		if (spool->entries == 0)
+			spool_free(spool);
+	}
+}
+
+bool
+spool_any(void)
+{
+	return !dlist_is_empty(&spools);
+}
