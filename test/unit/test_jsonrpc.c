@@ -123,13 +123,13 @@ test_messages(void **state)
 	expect_text(jsonrpc_protocol.event(&event),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"id\":42}}");
 	expect_text(
-		jsonrpc_protocol.result(REQUEST_SUBSCRIBE, "1", NAME("c"), position),
+		jsonrpc_protocol.result(REQUEST_SUBSCRIBE, "1", NAME("c"), position, false),
 		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"channel\":\"c\",\"position\":\"3-42\"}}");
-	expect_text(jsonrpc_protocol.result(REQUEST_UNSUBSCRIBE, "\"x\"", NAME("c"), position),
+	expect_text(jsonrpc_protocol.result(REQUEST_UNSUBSCRIBE, "\"x\"", NAME("c"), position, false),
 				"{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":{\"channel\":\"c\"}}");
-	expect_text(jsonrpc_protocol.result(REQUEST_PING, "null", NAME(""), position),
+	expect_text(jsonrpc_protocol.result(REQUEST_PING, "null", NAME(""), position, false),
 				"{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":{\"position\":\"3-42\"}}");
-	expect_text(jsonrpc_protocol.reset(NAME("c"), BYTES("too old"), position),
+	expect_text(jsonrpc_protocol.reset(NAME("c"), BYTES("too old"), position, false),
 				"{\"jsonrpc\":\"2.0\",\"method\":\"reset\",\"params\":{\"channel\":\"c\","
 				"\"reason\":\"too old\",\"position\":\"3-42\"}}");
 	expect_text(jsonrpc_protocol.position(position),

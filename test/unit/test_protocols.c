@@ -44,9 +44,11 @@ tiny_event(const ProtocolEvent *event)
 }
 
 static Frame *
-tiny_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position)
+tiny_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position,
+			bool inside)
 {
 	(void) position;
+	(void) inside;
 	assert_string_equal(id, "1");
 	return tiny_frame(method == REQUEST_SUBSCRIBE ? "S" : "U", name.channel);
 }
@@ -60,10 +62,11 @@ tiny_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolName
 }
 
 static Frame *
-tiny_reset(ProtocolName name, WireBytes reason, WirePosition position)
+tiny_reset(ProtocolName name, WireBytes reason, WirePosition position, bool inside)
 {
 	(void) name;
 	(void) position;
+	(void) inside;
 	return tiny_frame("R", reason);
 }
 

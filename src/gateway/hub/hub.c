@@ -102,7 +102,23 @@ hub_lost(Database *database)
 		sub->credit = 0;
 		sub->missed = !sub->asked;
 		hub_part(database, sub);
+		if (hub_snapshot_is_unfinished(sub))
+			hub_snapshot_lost(sub);
 	}
+}
+
+/* The client has lost its connection inside of a snapshot. Returns false if the session is closed. */
+static bool
+hub_tell_inside(Subscription *sub)
+{
+	static const char reason[] = "the connection ended before the snapshot was complete";
+
+	sub->resumes_inside = false;
+	if (sub->asked)
+		hub_answer(sub);
+	if (sub->client->session.state == SESSION_OPEN)
+		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1}, 0);
+	return sub->client->session.state == SESSION_OPEN;
 }
 
 static HubResult
@@ -127,6 +143,15 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 	sub->state = SUBSCRIPTION_REPLAYING;
 	sub->position = message->position;
 	sub->has_position = true;
+	if (sub->resumes_inside && !hub_tell_inside(sub))
+		return HUB_OK;
+	if (hub_snapshot_holds(sub))
+	{
+		if (!message->replay)
+			return HUB_BAD;
+		hub_snapshot_subscribed(sub);
+		return HUB_OK;
+	}
 	if (!message->replay)
 		hub_go_live(sub);
 	if (sub->asked)
@@ -309,6 +334,15 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 	if (sub->state != SUBSCRIPTION_REPLAYING || event->id <= sub->position.id)
 		return false;
 	session = &sub->client->session;
+	switch (hub_snapshot_event(
+		sub, (WirePosition){.timeline = database->position.timeline, .id = event->id}, event))
+	{
+		case HUB_SNAPSHOT_PASSED:
+			break;
+		case HUB_SNAPSHOT_HELD:
+		case HUB_SNAPSHOT_CLOSED:
+			return true;
+	}
 	frame = sub->tagged ? &own : &frames[sub->protocol];
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
@@ -368,6 +402,9 @@ hub_replay_done(Database *database, const WireReplayDone *done)
 		return HUB_OK;
 	if (sub->state != SUBSCRIPTION_REPLAYING)
 		return HUB_BAD;
+	if (!hub_snapshot_replayed(
+			sub, (WirePosition){.timeline = database->position.timeline, .id = done->id}))
+		return HUB_OK;
 	if (done->id > sub->position.id)
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = done->id};
 	hub_go_live(sub);
@@ -392,6 +429,12 @@ hub_reset(Database *database, const WireReset *reset)
 	 */
 	if (sub->state == SUBSCRIPTION_LAGGING || sub->state == SUBSCRIPTION_WAITING)
 		return;
+	if (sub->snapshot != NULL)
+	{
+		sub->position = reset->position;
+		hub_restart_snapshot(sub, reset->reason);
+		return;
+	}
 	/*
 	 * A client that is closed before it has taken this reset resumes where it was, and gets the
 	 * reset again.
@@ -487,6 +530,7 @@ hub_tick(Hub *hub)
 	{
 		hub_check_bookmarks(database);
 		pool_tick(&database->pool);
+		hub_snapshot_tick(database, now);
 		if (database->link != NULL || !database->asleep ||
 			(RB_EMPTY(&database->subscriptions) && database->nheld == 0))
 			continue;

@@ -98,6 +98,8 @@ typedef enum Asking
  */
 #define HUB_UNANSWERED 128
 
+typedef struct Snapshot Snapshot;
+
 typedef struct Subscription
 {
 	/* First, in one cache line, what each event needs: up to position. */
@@ -111,7 +113,8 @@ typedef struct Subscription
 	bool lost;         /* raw notifications were lost, and the client does not know yet */
 	bool missed;       /* the link was lost, so raw notifications may be, if the channel has any */
 	bool has_position; /* position is valid: not in the first WAITING without "since" */
-	bool tagged;       /* its events have its tag, so it has frames of its own */
+	bool resumes_inside; /* its client resumes inside of a snapshot, and gets a reset */
+	bool tagged;         /* its events have its tag, so it has frames of its own */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
@@ -121,6 +124,7 @@ typedef struct Subscription
 	uint32_t credit;      /* bytes of its replay that were written, not yet returned to the feed */
 	char *id;             /* of the request, while asked; see Request */
 	Selection *selection; /* NULL: everything */
+	struct Snapshot *snapshot; /* NULL: it does not begin with its rows */
 	uint8_t channel_len;
 	char channel[];
 } Subscription;
@@ -218,6 +222,7 @@ typedef struct Database
 	uint32_t first_asked;
 	uint32_t nasked;
 	Pool pool;
+	TAILQ_HEAD(, Snapshot) snapshots; /* that begin again soon */
 	size_t name_len;
 	char name[];
 } Database;

@@ -48,7 +48,7 @@ hub_file(Database *database, Subscription *sub)
  * Return the replay credit for the client's subscriptions: two replays never fill its session's
  * room.
  */
-static uint32_t
+uint32_t
 hub_window(const HubClient *client)
 {
 	size_t room = session_room(&client->session) / 2;
@@ -72,6 +72,7 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.window = hub_window(sub->client),
 		.identity = sub->client->identity.number,
 		.channel = {.data = sub->channel, .len = sub->channel_len},
+		.hold = hub_snapshot_holds(sub),
 	};
 	if (sub->selection != NULL)
 	{
@@ -162,6 +163,7 @@ static void
 hub_release(Database *database, Subscription *sub)
 {
 	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
+	hub_snapshot_free(sub);
 	free(sub->selection);
 	free(sub);
 }

@@ -70,7 +70,7 @@ hub_send_result(HubClient *client, const Request *request, WirePosition position
 	if (request->id != NULL)
 		session_send_own(&client->session,
 						 client->protocol->result(request->method, request->id,
-												  hub_requested(request), position),
+												  hub_requested(request), position, false),
 						 FRAME_NO_POSITION);
 }
 
@@ -101,7 +101,10 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	sub->selection = request->selection;
 	sub->tagged = sub->selection != NULL && sub->selection->tag.len > 0;
 	request->selection = NULL;
-	sub->has_position = request->has_since;
+	if (request->snapshot)
+		hub_snapshot_new(hub, sub, request);
+	sub->resumes_inside = request->has_since && request->since_inside;
+	sub->has_position = request->has_since && !request->since_inside;
 	sub->position = request->since;
 	sub->channel_len = request->channel_len;
 	memcpy(sub->channel, request->channel, request->channel_len);
@@ -356,6 +359,8 @@ hub_on_written(Session *session, uint32_t number, uint32_t bytes)
 	Subscription *sub =
 		client->database != NULL ? hub_subscription(client->database, number) : NULL;
 
+	if (sub != NULL && sub->client == client && hub_snapshot_credit(sub, bytes))
+		return;
 	/* The credit is useless if the replay is over or its link was lost. */
 	if (sub == NULL || sub->client != client || sub->state != SUBSCRIPTION_REPLAYING)
 		return;
@@ -380,6 +385,22 @@ hub_flush_credit(Hub *hub, HubClient *client)
 	}
 }
 
+/* Flushing one may close the session, which frees all of them. */
+static void
+hub_flush_snapshots(HubClient *client)
+{
+	Subscription *sub;
+
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (sub->snapshot == NULL)
+			continue;
+		hub_flush_snapshot(sub);
+		if (client->session.state != SESSION_OPEN)
+			return;
+	}
+}
+
 static void
 hub_on_drained(Session *session)
 {
@@ -389,15 +410,27 @@ hub_on_drained(Session *session)
 		return;
 	hub_flush_credit(hub, (HubClient *) session);
 	hub_flush_answer((HubClient *) session);
+	if (session->state == SESSION_OPEN)
+		hub_flush_snapshots((HubClient *) session);
 	if (session->state != SESSION_OPEN)
 		return;
 	hub_catch_up(hub, (HubClient *) session);
 }
 
+/* A client whose snapshot is not complete can resume from no position: 0 is before all that are kept. */
 static WirePosition
 hub_position_of(const Session *session)
 {
-	return hub_client_position((const HubClient *) session);
+	const HubClient *client = (const HubClient *) session;
+	WirePosition position = hub_client_position(client);
+	const Subscription *sub;
+
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (hub_snapshot_is_unfinished(sub))
+			position.id = 0;
+	}
+	return position;
 }
 
 /* Return true if it is time for a bookmark, in case there is a newer position. */

@@ -37,6 +37,7 @@ hub_new_database(Hub *hub, WireBytes name)
 	TAILQ_INIT(&database->asking);
 	RB_INIT(&database->token_sources);
 	TAILQ_INIT(&database->token_turns);
+	TAILQ_INIT(&database->snapshots);
 	pool_init(&database->pool, &hub->pools,
 			  (WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);

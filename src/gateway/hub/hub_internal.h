@@ -7,6 +7,7 @@
  *
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
+ *	  hub_snapshot.c		subscriptions that begin with the rows of their set
  *	  hub_query.c			calls and messages, which workers execute
  *	  hub_identity.c		tokens, and the identities that the feed gives for them
  *	  hub_token.c			AUTH frames, in turns of the clients' addresses
@@ -112,6 +113,52 @@ extern void hub_flush_answer(HubClient *client);
 
 /* The client leaves: cancel its queries. */
 extern void hub_leave_queries(HubClient *client);
+
+/* ---------------- snapshots (hub_snapshot.c) ---------------- */
+
+/* Return the replay credit for a client's subscriptions (hub_ask.c). */
+extern uint32_t hub_window(const HubClient *client);
+
+/* A subscription asks for a snapshot: give it one. Takes over request->order. */
+extern void hub_snapshot_new(Hub *hub, Subscription *sub, Request *request);
+extern void hub_snapshot_free(Subscription *sub);
+
+/* Return true if its next SUBSCRIBE is to be held; if its snapshot is not done yet. */
+extern bool hub_snapshot_holds(const Subscription *sub);
+extern bool hub_snapshot_is_unfinished(const Subscription *sub);
+
+/* The feed has answered the SUBSCRIBE that is held: have the rows read. May end the subscription. */
+extern void hub_snapshot_subscribed(Subscription *sub);
+
+/*
+ * A part of the session's room was given back. Returns true if it belongs to the snapshot's rows, and not to the
+ * events of a replay.
+ */
+extern bool hub_snapshot_credit(const Subscription *sub, uint32_t bytes);
+
+/* An event of the replay has come, or its end. */
+typedef enum SnapshotResult
+{
+	HUB_SNAPSHOT_PASSED, /* send the event like any other */
+	HUB_SNAPSHOT_HELD,   /* it was taken */
+	HUB_SNAPSHOT_CLOSED, /* the session is closed */
+} SnapshotResult;
+
+extern SnapshotResult
+hub_snapshot_event(Subscription *sub, WirePosition position, const WireReplayEvent *event);
+extern bool hub_snapshot_replayed(Subscription *sub, WirePosition position);
+
+/* Send frames that wait for room. May close the session. */
+extern void hub_flush_snapshot(Subscription *sub);
+
+/* The link was lost while the snapshot was not done: it begins again on the next one. */
+extern void hub_snapshot_lost(Subscription *sub);
+
+/* Tell the client that it has to load the rows again, and do that. May close the session. */
+extern void hub_restart_snapshot(Subscription *sub, WireBytes reason);
+
+/* Called once a second: begin the snapshots that are due. */
+extern void hub_snapshot_tick(Database *database, uint64_t now);
 
 /* ---------------- subscriptions (hub_subscription.c) ---------------- */
 

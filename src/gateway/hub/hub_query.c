@@ -73,7 +73,7 @@ hub_query_answered(void *owner, const WireMessage *answer)
 
 	client->session.unanswered--;
 	if (answer->type == WIRE_FAILED)
-		frame = protocol->query_failure(query->id, &answer->u.failed);
+		frame = protocol->query_failure(query->id, &answer->u.failed, (ProtocolName){0});
 	else if (query->id != NULL && answer->type == WIRE_RESULT)
 		frame = protocol->query_result(query->id, answer->u.result.body);
 	LIST_REMOVE(query, in_client);

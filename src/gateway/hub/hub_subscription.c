@@ -152,10 +152,11 @@ hub_answer(Subscription *sub)
 	if (session->announced < sub->position.id)
 		session->announced = sub->position.id;
 	if (id != NULL)
-		session_send_own(
-			session,
-			sub->client->protocol->result(REQUEST_SUBSCRIBE, id, hub_name(sub), sub->position),
-			FRAME_NO_POSITION);
+		session_send_own(session,
+						 sub->client->protocol->result(REQUEST_SUBSCRIBE, id, hub_name(sub),
+													   sub->position,
+													   hub_snapshot_is_unfinished(sub)),
+						 FRAME_NO_POSITION);
 	free(id);
 }
 
@@ -163,5 +164,7 @@ void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
 	session_send_own(&sub->client->session,
-					 sub->client->protocol->reset(hub_name(sub), reason, sub->position), before);
+					 sub->client->protocol->reset(hub_name(sub), reason, sub->position,
+												  hub_snapshot_is_unfinished(sub)),
+					 before);
 }

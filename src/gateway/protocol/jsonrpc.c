@@ -20,16 +20,17 @@
 #define JSONRPC_MAX_INTEGER ((json_int_t) 1 << 53)
 
 /* The parameters that a method accepts, as bits. */
-#define PARAM_CHANNEL 0x1
-#define PARAM_OPS     0x2
-#define PARAM_SINCE   0x4
-#define PARAM_TOKEN   0x8
-#define PARAM_FILTER  0x10
-#define PARAM_COLUMNS 0x20
-#define PARAM_TAG     0x40
-#define PARAM_NAME    0x80
-#define PARAM_ARGS    0x100
-#define PARAM_PAYLOAD 0x200
+#define PARAM_CHANNEL  0x1
+#define PARAM_OPS      0x2
+#define PARAM_SINCE    0x4
+#define PARAM_TOKEN    0x8
+#define PARAM_FILTER   0x10
+#define PARAM_COLUMNS  0x20
+#define PARAM_TAG      0x40
+#define PARAM_NAME     0x80
+#define PARAM_ARGS     0x100
+#define PARAM_PAYLOAD  0x200
+#define PARAM_SNAPSHOT 0x400
 
 /* Those that say which of a channel's subscriptions a request is about. */
 #define PARAM_SELECTION (PARAM_FILTER | PARAM_COLUMNS | PARAM_TAG)
@@ -40,7 +41,8 @@ static const struct
 	RequestMethod method;
 	unsigned int params;
 } jsonrpc_methods[] = {
-	{"subscribe", REQUEST_SUBSCRIBE, PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE | PARAM_SELECTION},
+	{"subscribe", REQUEST_SUBSCRIBE,
+	 PARAM_CHANNEL | PARAM_OPS | PARAM_SINCE | PARAM_SELECTION | PARAM_SNAPSHOT},
 	{"unsubscribe", REQUEST_UNSUBSCRIBE, PARAM_CHANNEL | PARAM_SELECTION},
 	{"ping", REQUEST_PING, 0},
 	{"auth", REQUEST_AUTH, PARAM_TOKEN},
@@ -53,11 +55,14 @@ static const struct
 	const char *name;
 	unsigned int bit;
 } jsonrpc_params[] = {
-	{"channel", PARAM_CHANNEL}, {"ops", PARAM_OPS},       {"since", PARAM_SINCE},
-	{"token", PARAM_TOKEN},     {"filter", PARAM_FILTER}, {"columns", PARAM_COLUMNS},
-	{"tag", PARAM_TAG},         {"name", PARAM_NAME},     {"args", PARAM_ARGS},
-	{"payload", PARAM_PAYLOAD},
+	{"channel", PARAM_CHANNEL}, {"ops", PARAM_OPS},           {"since", PARAM_SINCE},
+	{"token", PARAM_TOKEN},     {"filter", PARAM_FILTER},     {"columns", PARAM_COLUMNS},
+	{"tag", PARAM_TAG},         {"name", PARAM_NAME},         {"args", PARAM_ARGS},
+	{"payload", PARAM_PAYLOAD}, {"snapshot", PARAM_SNAPSHOT},
 };
+
+/* Behind a position inside a snapshot. */
+#define JSONRPC_INSIDE 's'
 
 #define JSONRPC_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -306,13 +311,47 @@ static bool
 jsonrpc_parse_since(const json_t *value, Request *request, JsonrpcError *error)
 {
 	/* null means that the member is missing. */
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
 	request->has_since = !json_is_null(value);
 	if (!request->has_since)
 		return true;
-	if (json_is_string(value) &&
-		wire_position_parse(json_string_value(value), json_string_length(value), &request->since))
+	request->since_inside = text != NULL && len > 0 && text[len - 1] == JSONRPC_INSIDE;
+	if (request->since_inside)
+		len--;
+	if (text != NULL && wire_position_parse(text, len, &request->since))
 		return true;
 	return jsonrpc_bad_param(error, "since must be a position as the server sent it", "since");
+}
+
+/* true, or {"order": "name.desc", "limit": 100}. */
+static bool
+jsonrpc_parse_snapshot(const json_t *value, Request *request, JsonrpcError *error)
+{
+	const char *name;
+	json_t *member;
+
+	request->snapshot = json_is_true(value) || json_is_object(value);
+	if (!request->snapshot && !json_is_false(value) && !json_is_null(value))
+		return jsonrpc_bad_param(error, "snapshot must be true, false or an object", "snapshot");
+	json_object_foreach((json_t *) value, name, member)
+	{
+		if (strcmp(name, "order") == 0 && json_is_string(member) &&
+			json_string_length(member) > 0 && json_string_length(member) <= WIRE_MAX_FILTER)
+		{
+			free(request->order);
+			request->order = memory_string(json_string_value(member), json_string_length(member));
+		}
+		else if (strcmp(name, "limit") == 0 && json_is_integer(member) &&
+				 json_integer_value(member) > 0)
+			request->limit = (uint64_t) json_integer_value(member);
+		else if (!json_is_null(member) ||
+				 (strcmp(name, "order") != 0 && strcmp(name, "limit") != 0))
+			return jsonrpc_bad_param(
+				error, "snapshot may have order, a string, and limit, a positive integer", name);
+	}
+	return true;
 }
 
 static bool
@@ -441,6 +480,8 @@ jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed,
 				return jsonrpc_check_columns(value, error);
 			case PARAM_TAG:
 				return jsonrpc_check_tag(value, error);
+			case PARAM_SNAPSHOT:
+				return jsonrpc_parse_snapshot(value, request, error);
 			case PARAM_NAME:
 				return jsonrpc_parse_name(value, request, error);
 			case PARAM_ARGS:
@@ -562,6 +603,46 @@ jsonrpc_parse(const char *text, size_t len, Request *request, Frame **answer)
 	return false;
 }
 
+/*
+ * The text of a position. Inside of a snapshot it has a mark. Returns its length.
+ */
+static size_t
+jsonrpc_format_position(WirePosition position, bool inside, char *text)
+{
+	size_t len = wire_position_format(position, text);
+
+	if (inside)
+		text[len++] = JSONRPC_INSIDE;
+	text[len] = '\0';
+	return len;
+}
+
+/* An event whose body has another position than the client is to get. */
+static Frame *
+jsonrpc_moved_event(const ProtocolEvent *event)
+{
+	json_t *tag = json_stringn(event->name.tag.data, event->name.tag.len);
+	char *tag_text = event->name.tag.len > 0 ? jsonrpc_dump(tag) : NULL;
+	char own[WIRE_POSITION_SIZE];
+	char position[WIRE_POSITION_SIZE];
+	size_t skip = strlen("{\"position\":\"") + wire_position_format(event->own_position, own);
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{"),
+		jsonrpc_bytes(tag_text != NULL ? "\"tag\":" : ""),
+		jsonrpc_bytes(tag_text != NULL ? tag_text : ""),
+		jsonrpc_bytes(tag_text != NULL ? ",\"position\":\"" : "\"position\":\""),
+		{.data = position,
+		 .len = (uint32_t) jsonrpc_format_position(event->position, event->inside, position)},
+		{.data = event->body.data + skip, .len = event->body.len - (uint32_t) skip},
+		jsonrpc_bytes("}"),
+	};
+	Frame *frame = frame_text(parts, JSONRPC_COUNT(parts));
+
+	free(tag_text);
+	json_decref(tag);
+	return frame;
+}
+
 /* An event of a subscription with a tag, which becomes the first member of its params. */
 static Frame *
 jsonrpc_tagged_event(const ProtocolEvent *event)
@@ -591,6 +672,8 @@ jsonrpc_event(const ProtocolEvent *event)
 		jsonrpc_bytes("}"),
 	};
 
+	if (event->own_position.id != 0)
+		return jsonrpc_moved_event(event);
 	if (event->name.tag.len > 0)
 		return jsonrpc_tagged_event(event);
 	return frame_text(parts, JSONRPC_COUNT(parts));
@@ -612,23 +695,24 @@ jsonrpc_put_name(json_t *object, ProtocolName name)
 }
 
 static void
-jsonrpc_put_position(json_t *object, WirePosition position)
+jsonrpc_put_position(json_t *object, WirePosition position, bool inside)
 {
 	char text[WIRE_POSITION_SIZE];
 
-	wire_position_format(position, text);
+	(void) jsonrpc_format_position(position, inside, text);
 	json_object_set_new(object, "position", json_string(text));
 }
 
 static Frame *
-jsonrpc_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position)
+jsonrpc_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position,
+			   bool inside)
 {
 	json_t *result = json_object();
 
 	if (method != REQUEST_PING)
 		jsonrpc_put_name(result, name);
 	if (method != REQUEST_UNSUBSCRIBE)
-		jsonrpc_put_position(result, position);
+		jsonrpc_put_position(result, position, inside);
 	return jsonrpc_answer(id, "result", result);
 }
 
@@ -732,7 +816,7 @@ jsonrpc_query_code(const WireFailed *failed, const char **key)
 }
 
 static Frame *
-jsonrpc_query_failure(const char *id, const WireFailed *failed)
+jsonrpc_query_failure(const char *id, const WireFailed *failed, ProtocolName name)
 {
 	json_t *body = json_object();
 	json_t *data = json_object();
@@ -740,6 +824,8 @@ jsonrpc_query_failure(const char *id, const WireFailed *failed)
 
 	json_object_set_new(body, "code", json_integer(jsonrpc_query_code(failed, &key)));
 	jsonrpc_put_bytes(body, "message", failed->message);
+	if (name.channel.data != NULL)
+		jsonrpc_put_name(data, name);
 	if (failed->name.len > 0)
 		jsonrpc_put_bytes(data, key, failed->name);
 	if (failed->sqlstate.len > 0)
@@ -754,14 +840,56 @@ jsonrpc_query_failure(const char *id, const WireFailed *failed)
 	return id != NULL ? jsonrpc_answer(id, "error", body) : jsonrpc_notification("error", body);
 }
 
+/* The rows are JSON already, so the message is put together from pieces. */
 static Frame *
-jsonrpc_reset(ProtocolName name, WireBytes reason, WirePosition position)
+jsonrpc_rows(ProtocolName name, const WireRows *rows, WirePosition position, bool inside)
+{
+	json_t *params = json_object();
+	json_t *key = json_array();
+	WireBytes list = rows != NULL ? rows->key : (WireBytes){0};
+	WireBytes column;
+	char *text;
+	Frame *frame;
+
+	jsonrpc_put_name(params, name);
+	if (rows != NULL)
+	{
+		jsonrpc_put_bytes(params, "schema", rows->schema);
+		jsonrpc_put_bytes(params, "table", rows->table);
+		while (wire_list_next(&list, &column))
+			json_array_append_new(key, json_stringn(column.data, column.len));
+		json_object_set(params, "key", key);
+	}
+	else
+	{
+		json_object_set_new(params, "done", json_true());
+		jsonrpc_put_position(params, position, inside);
+	}
+	text = jsonrpc_dump(params);
+	/* Without its last brace. */
+	WireBytes parts[] = {
+		jsonrpc_bytes("{\"jsonrpc\":\"2.0\",\"method\":\"rows\",\"params\":"),
+		{.data = text, .len = (uint32_t) strlen(text) - 1},
+		jsonrpc_bytes(",\"rows\":["),
+		rows != NULL ? rows->rows : jsonrpc_bytes(""),
+		jsonrpc_bytes("]}}"),
+	};
+
+	frame = frame_text(parts, JSONRPC_COUNT(parts));
+	free(text);
+	json_decref(key);
+	json_decref(params);
+	return frame;
+}
+
+static Frame *
+jsonrpc_reset(ProtocolName name, WireBytes reason, WirePosition position, bool inside)
 {
 	json_t *params = json_object();
 
 	jsonrpc_put_name(params, name);
 	jsonrpc_put_bytes(params, "reason", reason);
-	jsonrpc_put_position(params, position);
+	jsonrpc_put_position(params, position, inside);
 	return jsonrpc_notification("reset", params);
 }
 
@@ -770,7 +898,7 @@ jsonrpc_position(WirePosition position)
 {
 	json_t *params = json_object();
 
-	jsonrpc_put_position(params, position);
+	jsonrpc_put_position(params, position, false);
 	return jsonrpc_notification("position", params);
 }
 
@@ -783,6 +911,7 @@ const Protocol jsonrpc_protocol = {
 	.refusal = jsonrpc_refusal,
 	.query_result = jsonrpc_query_result,
 	.query_failure = jsonrpc_query_failure,
+	.rows = jsonrpc_rows,
 	.reset = jsonrpc_reset,
 	.position = jsonrpc_position,
 };

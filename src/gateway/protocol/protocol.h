@@ -48,6 +48,10 @@ typedef struct Request
 	uint8_t ops; /* WIRE_OP_ bits */
 	bool has_since;
 	WirePosition since;
+	bool since_inside;    /* since is a position inside a snapshot, see hub_snapshot.c */
+	bool snapshot;        /* of SUBSCRIBE: begin with the rows, */
+	char *order;          /* in this order (NULL: by key), */
+	uint64_t limit;       /* at most so many (0: all) */
 	Selection *selection; /* of SUBSCRIBE and UNSUBSCRIBE; NULL: everything */
 	char *token;          /* of AUTH */
 	char *name;           /* of CALL */
@@ -62,11 +66,13 @@ request_free(Request *request)
 	free(request->selection);
 	free(request->token);
 	free(request->name);
+	free(request->order);
 	free(request->body);
 	request->id = NULL;
 	request->selection = NULL;
 	request->token = NULL;
 	request->name = NULL;
+	request->order = NULL;
 	request->body = NULL;
 }
 
@@ -79,10 +85,12 @@ typedef struct ProtocolName
 
 typedef struct ProtocolEvent
 {
-	uint8_t op;            /* one WIRE_OP_ bit */
-	WirePosition position; /* not set for a raw notification */
-	ProtocolName name;     /* without a tag, the frame is for all subscriptions without one */
-	WireBytes body;        /* a JSON object */
+	uint8_t op;                /* one WIRE_OP_ bit */
+	WirePosition position;     /* not set for a raw notification */
+	bool inside;               /* position is inside a snapshot */
+	WirePosition own_position; /* that body has, if position is to replace it; id 0: no */
+	ProtocolName name;         /* without a tag, the frame is for all subscriptions without one */
+	WireBytes body;            /* a JSON object */
 } ProtocolEvent;
 
 /* Why a subscription is refused or has ended: the feed's reasons, and the hub's. */
@@ -122,8 +130,8 @@ typedef struct Protocol
 	 * Build the answer to a successful request. The position is the one at which a new subscription
 	 * begins or, for ping, the one up to which everything was sent before the answer.
 	 */
-	Frame *(*result)(RequestMethod method, const char *id, ProtocolName name,
-					 WirePosition position);
+	Frame *(*result)(RequestMethod method, const char *id, ProtocolName name, WirePosition position,
+					 bool inside);
 
 	/* The answer to an AUTH that has succeeded; expires_at in microseconds since 1970, 0: never. */
 	Frame *(*identity)(const char *id, const char *role, uint64_t expires_at);
@@ -135,10 +143,16 @@ typedef struct Protocol
 
 	/* The answer to a query: the worker's result, a JSON value, or why it has failed. */
 	Frame *(*query_result)(const char *id, WireBytes body);
-	Frame *(*query_failure)(const char *id, const WireFailed *failed);
+	Frame *(*query_failure)(const char *id, const WireFailed *failed, ProtocolName name);
+
+	/*
+	 * A part of the rows of a subscription's set; NULL: the end, with the position from which the
+	 * stream goes on.
+	 */
+	Frame *(*rows)(ProtocolName name, const WireRows *rows, WirePosition position, bool inside);
 
 	/* Build a reset: events of the channel before the position are missing. */
-	Frame *(*reset)(ProtocolName name, WireBytes reason, WirePosition position);
+	Frame *(*reset)(ProtocolName name, WireBytes reason, WirePosition position, bool inside);
 
 	/* Build a bookmark: everything up to the position was sent. */
 	Frame *(*position)(WirePosition position);
