@@ -57,6 +57,7 @@ sql(q{
 		SELECT jsonb_build_object('setting', nullif(current_setting('app.left', true), ''), 'table', to_regclass('left_behind'),
 			'prepared', (SELECT count(*) FROM pg_prepared_statements), 'locks', (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')) $$;
 	CREATE FUNCTION app.do_it() RETURNS void LANGUAGE sql AS $$INSERT INTO app.done VALUES (current_user, 'it')$$;
+	CREATE FUNCTION app.setting() RETURNS text LANGUAGE sql AS $$SELECT current_setting('pg_notifyd.statement_timeout')$$;
 	CREATE FUNCTION app.hidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	CREATE FUNCTION app.forbidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	REVOKE EXECUTE ON FUNCTION app.forbidden() FROM PUBLIC;
@@ -115,8 +116,10 @@ is(calls('stubborn'), '-32013: the query took too long', 'one that catches its c
 is(calls('com.example.add', { a => 1 }), 11, 'another worker goes on');
 
 # A client that leaves ends its query.
+sql(q{ALTER SYSTEM SET pg_notifyd.statement_timeout = '5min'}, q{SELECT pg_reload_conf()});
+wait_for(sub { calls('setting') eq '5min' }, 'another timeout');
 my $other = user('8');
-$other->send({ id => 1, method => 'call', params => { name => 'sleep', args => { s => 0.9 } } });
+$other->send({ id => 1, method => 'call', params => { name => 'sleep', args => { s => 250 } } });
 $node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND state = 'active'});
 $other->close;
 is(calls('com.example.add', { a => 1 }), 11, 'a call beside it');

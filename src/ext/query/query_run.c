@@ -170,7 +170,8 @@ query_abandon(void)
 	message.u.failed.message =
 		frames_bytes(timeout ? "the query took too long" : "the worker was terminated");
 	query_link_answer(run_query, &message);
-	query_link_send_all();
+	/* The gateway may send another query when it has this answer. */
+	query_link_goodbye_all("the worker ends");
 }
 
 static void

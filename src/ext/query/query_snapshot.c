@@ -269,6 +269,9 @@ snapshot_allocate(size_t size)
 static char *
 snapshot_filter(const ClientQuery *query, Oid relation, const Bitmapset *captured)
 {
+	GuardActor actor = {.role = GetUserId(),
+						.claims = GetConfigOption("request.jwt.claims", true, false),
+						.opaque = true};
 	FilterExpression *expression;
 	FilterNode *filter;
 	const char *problem;
@@ -281,7 +284,7 @@ snapshot_filter(const ClientQuery *query, Oid relation, const Bitmapset *capture
 	if (filter == NULL)
 		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "filter", "%s",
 					 problem);
-	switch (filter_expression(filter, relation, captured, &expression, &error))
+	switch (filter_expression(filter, relation, captured, &actor, &expression, &error))
 	{
 		case FILTER_NO_COLUMN:
 			return NULL;
