@@ -286,6 +286,16 @@ CREATE TABLE child () INHERITS (nokey);
 SELECT notify_watch('nokey', cols => '{a}') IS NOT NULL AS watched;
 SELECT notify_watch('child', cols => '{a}', channel => 'nokey') IS NOT NULL AS watched;
 
+-- row security
+CREATE TABLE secured (id int PRIMARY KEY, tenant int);
+CREATE POLICY p ON secured USING (tenant = 1);
+SELECT notify_watch('secured') IS NOT NULL AS watched;
+SELECT notify_watch('secured') IS NOT NULL AS watched;
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+SELECT notify_watch('secured', notify => true) IS NOT NULL AS watched;
+SELECT notify_watch('secured', notify => true, notify_rows => true) IS NOT NULL AS watched;
+DROP TABLE secured;
+
 DROP VIEW w;
 DROP EXTENSION pg_notifyd;
 SELECT * FROM triggers;

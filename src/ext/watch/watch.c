@@ -25,13 +25,16 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "commands/policy.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "ext/base/operation.h"
@@ -134,6 +137,28 @@ watch_warn_of_children(const Watch *watch)
 						 errhint("Watch each of these tables. They can share a channel.")));
 }
 
+/* Report what the owner of a table with policies may not expect. */
+static void
+watch_warn_of_policies(const Watch *watch)
+{
+	Relation relation = table_open(watch->relation, AccessShareLock);
+
+	if (!relation->rd_rel->relrowsecurity && relation_has_policies(relation))
+		ereport(NOTICE,
+				(errmsg("table \"%s\" has policies, but row-level security is not enabled",
+						RelationGetRelationName(relation)),
+				 errhint("Subscribers get all rows until you use ALTER TABLE ... ENABLE ROW "
+						 "LEVEL SECURITY.")));
+	if (relation->rd_rel->relrowsecurity && watch->notify_rows)
+		ereport(
+			WARNING,
+			(errmsg("row-level security of table \"%s\" does not apply to NOTIFY",
+					RelationGetRelationName(relation)),
+			 errdetail("With notify_rows, every role that can connect to the database can LISTEN "
+					   "to all rows.")));
+	table_close(relation, AccessShareLock);
+}
+
 /*
  * Create the triggers of a watch, or change the triggers of the existing watch (NULL: none). If
  * these did not capture everything, the subscribers get a reset.
@@ -176,6 +201,7 @@ notify_watch(PG_FUNCTION_ARGS)
 	}
 	else
 		watch_update(want);
+	watch_warn_of_policies(want);
 	if (needed > ShareUpdateExclusiveLock)
 		watch_make_triggers(want, have);
 	watch_carry(want);
