@@ -46,7 +46,7 @@ sub becomes
 
 my $client = notifyd_client($node);
 is(refused($client, 'public_menu'), -32003, 'no privilege, no events');
-is($client->call('subscribe', { channel => 'public_menu' })->{error}{message}, 'permission denied for a watched table',
+is($client->call('subscribe', { channel => 'public_menu' })->{error}{message}, 'permission denied for a watched table: role "guest" needs SELECT',
 	'and no name of the table');
 is(refused($client, 'marker'), 0, 'with SELECT it is allowed');
 
@@ -74,14 +74,17 @@ is($client->next_message('error')->{code}, -32003, 'until it is one no more');
 sql('CREATE SCHEMA kitchen; CREATE TABLE kitchen.plan (id int PRIMARY KEY); GRANT SELECT ON kitchen.plan TO guest');
 sql(q{SELECT notify_watch('kitchen.plan')});
 is(refused($client, 'kitchen.plan'), -32003, 'without USAGE on the schema');
-is($client->call('subscribe', { channel => 'kitchen.plan' })->{error}{message}, 'permission denied for the schema of a watched table',
+is($client->call('subscribe', { channel => 'kitchen.plan' })->{error}{message}, 'permission denied for the schema of a watched table: role "guest" needs USAGE',
 	'and no name of it');
 sql('GRANT USAGE ON SCHEMA kitchen TO guest');
 becomes($client, 'kitchen.plan', 0, 'with it');
 
 # Columns: a watch that carries more than the role may read is refused, one that does not is not.
 sql('GRANT SELECT (id, name) ON public_menu TO guest');
-is(refused($client, 'public_menu'), -32003, 'not with privileges on some columns');
+is($client->call('subscribe', { channel => 'public_menu' })->{error}{message},
+	'permission denied for some columns of table "public_menu"; "columns" can leave them out', 'not with privileges on some columns');
+is($client->call('subscribe', { channel => 'public_menu', columns => ['id'], filter => 'purchase_price=gt.1' })->{error}{message},
+	'permission denied for column "purchase_price" of table "public_menu"', 'nor with a filter on another one');
 sql(q{SELECT notify_watch('public_menu', cols => '{id,name}', channel => 'names')});
 is(refused($client, 'names'), 0, 'but on a channel with these columns alone');
 sql(q{UPDATE public_menu SET name = 'Limonade', purchase_price = 8.15004711 WHERE id = 1});

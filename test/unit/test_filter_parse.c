@@ -133,6 +133,10 @@ test_valid(void **state)
 		{"or=(a.in.(1,2),b.cs.{x,y},c.eq.\"z,)\",d.eq.{p)",
 		 "and(or(<a> in <1><2>, <b> cs <{x,y}>, <c> eq <z,)>, <d> eq <{p>))"},
 		{"or=(a.eq.1)", "and(or(<a> eq <1>))"},
+		/* Space after commas and around parentheses. */
+		{"or=( a.eq.1, b.in.( 1,2) ,and( c.eq.x y, d.is.null ) ) ",
+		 "and(or(<a> eq <1>, <b> in <1><2>, and(<c> eq <x y>, <d> is <null >)))"},
+		{"id=in.( 1, 2 ) ", "and(<id> in <1>< 2 >)"},
 		{"data->key->>0=eq.x", "and(<data>-><key>->>0 eq <x>)"},
 		{"data->-1=eq.1", "and(<data>->-1 eq <1>)"},
 		{"data->>\"0\"=eq.1", "and(<data>->><0> eq <1>)"},
@@ -177,7 +181,8 @@ test_invalid(void **state)
 		{"a=1", "unknown operator \"1\" for column \"a\""},
 		{"a=", "unknown operator \"\" for column \"a\""},
 		{"a=equals.1", "unknown operator \"equals\" for column \"a\""},
-		{"a=fts.x", "unknown operator \"fts\" for column \"a\""},
+		{"a=fts.x", "full-text search is not supported: \"fts\" for column \"a\""},
+		{"or=(a.wfts(english).x)", "full-text search is not supported: \"wfts\" for column \"a\""},
 		{"a=eq", "operator \"eq\" of column \"a\" needs a dot and a value"},
 		{"a=eq(any)", "operator \"eq\" of column \"a\" needs a dot and a value"},
 		{"a=is(any).{null}", "operator \"is\" cannot have (any) or (all)"},
@@ -185,10 +190,12 @@ test_invalid(void **state)
 		{"a=in.(1", "a closing parenthesis is missing in the list of column \"a\""},
 		{"a=in.(\"1)", "a closing double quote is missing: \"1)"},
 		{"a=in.(\"1\"2)", "a comma or parenthesis is missing before \"2)\""},
-		{"a=in.(1)x", "there is text behind the condition: \"x\""},
+		{"a=in.(1)x", "there is text behind the condition: \"x\"; a value with a comma or "
+					  "parenthesis must be quoted"},
 		{"or=(a.eq.1", "a comma or closing parenthesis is missing before \"\""},
 		{"or=()", "a column is missing before \")\""},
-		{"or=(a.eq.1)b", "there is text behind the condition: \"b\""},
+		{"or=(a.eq.1)b", "there is text behind the condition: \"b\"; a value with a comma or "
+						 "parenthesis must be quoted"},
 		{"or=(a=eq.1)", "\".\" is missing behind column \"a\""},
 		{"data->=eq.1", "a key or index is missing behind the arrow"},
 		{"data->1234567890=eq.1", "index \"1234567890\" is out of range"},
@@ -201,7 +208,8 @@ test_invalid(void **state)
 		/* The error does not end within a character. */
 		{"or=(a.eq.1)-----------------------------------------------------------\xC3\xA9",
 		 "there is text behind the condition: "
-		 "\"-----------------------------------------------------------?\""},
+		 "\"-----------------------------------------------------------?\"; a value with a comma "
+		 "or parenthesis must be quoted"},
 	};
 
 	(void) state;

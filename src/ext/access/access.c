@@ -123,10 +123,15 @@ access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, Acc
 	ReleaseSysCache(tuple);
 
 	if (!COMPAT_SCHEMA_USABLE(schema, role))
-		return access_refuse(reason, WIRE_NOT_PERMITTED,
-							 "permission denied for the schema of a watched table");
+		return access_refuse(
+			reason, WIRE_NOT_PERMITTED,
+			"permission denied for the schema of a watched table: role \"%s\" needs "
+			"USAGE",
+			GetUserNameFromId(role, true));
 	if (!access_columns_allowed(role, relation, n, columns))
-		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for a watched table");
+		return access_refuse(reason, WIRE_NOT_PERMITTED,
+							 "permission denied for a watched table: role \"%s\" needs SELECT",
+							 GetUserNameFromId(role, true));
 	if (!access_has_sets() && access_row_security(role, relation))
 		return access_refuse(
 			reason, WIRE_NOT_PERMITTED,
@@ -223,34 +228,50 @@ access_wanted_columns(const Watch *watch, const AccessColumns *wanted, bool *kno
 	return n;
 }
 
+bool
+access_named_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason)
+{
+	bool missing = false;
+
+	if (access_relation_allowed(role, relation, n, columns, reason))
+		return true;
+	/* Clients do not learn the names of tables that they may not read. */
+	if (!access_any_column(role, relation))
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		char *name = get_attname(relation, columns[i], true);
+
+		if (name == NULL || pg_attribute_aclcheck_ext(relation, columns[i], role, ACL_SELECT,
+													  &missing) == ACLCHECK_OK)
+			continue;
+		access_refuse(reason, WIRE_NOT_PERMITTED,
+					  "permission denied for column \"%s\" of table \"%s\"", name,
+					  get_rel_name(relation));
+		strlcpy(reason->name, name, sizeof(reason->name));
+		break;
+	}
+	return false;
+}
+
 /* Return true if the role may read a watch's events as they are now, or these columns of them. */
 static bool
 access_watch_allowed(Oid role, const Watch *watch, const AccessColumns *wanted, bool *known,
 					 AccessReason *reason)
 {
-	bool missing = false;
 	int16 *columns = NULL;
 	int n = wanted == NULL ? watch_event_columns(watch, &columns)
 						   : access_wanted_columns(watch, wanted, known, &columns);
 
+	if (wanted != NULL)
+		return access_named_allowed(role, watch->relation, n, columns, reason);
 	if (access_relation_allowed(role, watch->relation, n, columns, reason))
 		return true;
-	/* Clients do not learn the names of tables that they may not read. */
-	if (wanted == NULL || !access_any_column(role, watch->relation))
-		return false;
-	for (int i = 0; i < n; i++)
-	{
-		char *name = get_attname(watch->relation, columns[i], true);
-
-		if (name == NULL || pg_attribute_aclcheck_ext(watch->relation, columns[i], role, ACL_SELECT,
-													  &missing) == ACLCHECK_OK)
-			continue;
+	if (access_any_column(role, watch->relation))
 		access_refuse(reason, WIRE_NOT_PERMITTED,
-					  "permission denied for column \"%s\" of table \"%s\"", name,
+					  "permission denied for some columns of table \"%s\"; \"columns\" can leave "
+					  "them out",
 					  get_rel_name(watch->relation));
-		strlcpy(reason->name, name, sizeof(reason->name));
-		break;
-	}
 	return false;
 }
 

@@ -30,6 +30,13 @@ extern bool
 access_relation_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
 
 /*
+ * The same for columns that the client has named. If the role has privileges on other columns of the
+ * table, the reason names the column that it lacks.
+ */
+extern bool
+access_named_allowed(Oid role, Oid relation, int n, const int16 *columns, AccessReason *reason);
+
+/*
  * Return true if this database has what row security and filters need: not with the objects of
  * version 1.0.
  */

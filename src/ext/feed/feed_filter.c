@@ -23,8 +23,7 @@ typedef struct ViewFilter
 static bool
 set_columns_allowed(const View *view, const ViewFilter *filter, AccessReason *reason)
 {
-	return access_relation_allowed(view->role, filter->relation, filter->n, filter->columns,
-								   reason);
+	return access_named_allowed(view->role, filter->relation, filter->n, filter->columns, reason);
 }
 
 bool

@@ -24,6 +24,7 @@
 #include "access/sysattr.h"
 #include "common/hashfn.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -153,6 +154,10 @@ set_bind_part(View *view, Oid relation, const SetIdentity *identity, const Filte
 					return false;
 				break;
 			case FILTER_NO_COLUMN:
+				if (OidIsValid(relation) && view->channel->nsources > 2)
+					problem = psprintf("no table of the channel has all columns of the filter; in "
+									   "table \"%s\", %s",
+									   get_rel_name(relation), problem);
 				set_refuse(reason, WIRE_BAD_FILTER, problem);
 				/* Messages have no columns that a filter of rows could select. */
 				part->nothing = !OidIsValid(relation);

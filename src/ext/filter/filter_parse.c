@@ -153,6 +153,13 @@ filter_accept(Parser *parser, const char *word)
 	return true;
 }
 
+/* Skip what PostgREST skips around the elements of a list. */
+static void
+filter_skip_space(Parser *parser)
+{
+	parser->at += strspn(parser->at, " \t\n\v\f\r");
+}
+
 /* A text in double quotes, whose first one is next. */
 static const char *
 filter_parse_quoted(Parser *parser)
@@ -251,6 +258,9 @@ filter_parse_operator(Parser *parser, FilterNode *node)
 	while (op < FILTER_NOPERATORS && (strlen(filter_operators[op].name) != length ||
 									  strncmp(parser->at, filter_operators[op].name, length) != 0))
 		op++;
+	if (length >= 3 && strncmp(parser->at + length - 3, "fts", 3) == 0)
+		return filter_fail(parser, "full-text search is not supported: \"%.*s\" for column \"%s\"",
+						   (int) length, parser->at, node->column) != NULL;
 	if (op == FILTER_NOPERATORS)
 		return filter_fail(parser, "unknown operator \"%.*s\" for column \"%s\"",
 						   length > 0 ? (int) length : (int) strcspn(parser->at, ".,()&"),
@@ -308,6 +318,7 @@ filter_parse_items(Parser *parser, FilterNode *node)
 	if (!filter_accept(parser, "("))
 		return filter_fail(parser, "operator \"in\" of column \"%s\" needs a list in parentheses",
 						   node->column) != NULL;
+	filter_skip_space(parser);
 	if (filter_accept(parser, ")"))
 		return true;
 	do
@@ -323,6 +334,7 @@ filter_parse_items(Parser *parser, FilterNode *node)
 	if (!filter_accept(parser, ")"))
 		return filter_fail(parser, "a closing parenthesis is missing in the list of column \"%s\"",
 						   node->column) != NULL;
+	filter_skip_space(parser);
 	return true;
 }
 
@@ -396,6 +408,7 @@ filter_parse_list(Parser *parser, FilterKind kind, bool negated)
 						   FILTER_MAX_DEPTH);
 	do
 	{
+		filter_skip_space(parser);
 		*end = filter_parse_member(parser, "and(", "or(", ".");
 		if (*end == NULL)
 			return NULL;
@@ -405,6 +418,7 @@ filter_parse_list(Parser *parser, FilterKind kind, bool negated)
 	if (!filter_accept(parser, ")"))
 		return filter_fail(parser, "a comma or closing parenthesis is missing before \"%.60s\"",
 						   parser->at);
+	filter_skip_space(parser);
 	return list;
 }
 
@@ -474,7 +488,11 @@ filter_parse(const char *text, size_t length, FilterAllocate allocate, const cha
 		if (*end == NULL)
 			return NULL;
 		if (*parser.at != '\0')
-			return filter_fail(&parser, "there is text behind the condition: \"%.60s\"", parser.at);
+			return filter_fail(
+				&parser,
+				"there is text behind the condition: \"%.60s\"; a value with a comma or "
+				"parenthesis must be quoted",
+				parser.at);
 		end = &(*end)->next;
 		from = to + 1;
 	} while (from <= length);
