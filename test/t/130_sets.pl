@@ -5,6 +5,7 @@ use warnings;
 
 use Mojo::JSON qw(encode_json);
 use NotifydTest;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $secret = 'a secret of at least thirty-two bytes';
@@ -153,8 +154,8 @@ for my $case (
 my $partial = notifyd_client($node, headers => { Authorization => 'Bearer ' . token(9, role => 'partial') });
 is($partial->call('subscribe', { channel => 'orders' })->{error}{code}, -32003, 'columns without privilege');
 is($partial->call('subscribe', { channel => 'orders', columns => ['secret'] })->{error}{code}, -32003, 'a column without privilege');
-like($partial->call('subscribe', { channel => 'orders', columns => ['id'], filter => 'secret=eq.s' })->{error}{message},
-	qr/permission denied/, 'a filter on a column without privilege');
+is($partial->call('subscribe', { channel => 'orders', columns => ['id'], filter => 'secret=eq.s' })->{error}{message},
+	'permission denied for column "secret" of table "orders"', 'a filter on a column without privilege');
 is($partial->call('subscribe', { channel => 'orders', columns => ['none'] })->{error}{code}, -32602, 'a column that does not exist');
 
 # Columns
@@ -246,6 +247,8 @@ gets('filters, messages and other tables', [
 		q{SELECT notify_send('orders', '{"kind": "news"}')}, q{SELECT notify_send('orders', '{"kind": "other"}')},
 		q{INSERT INTO notes VALUES (1, 'n')}, q{INSERT INTO orders VALUES (70, 10, 1, 'x', 77, 's'), (71, 10, 1, 'x', 7, 's')} ],
 	$both, 'I1 I70', $payload, 'M', $one, 'M M I1 I70 I71');
+like(user(1)->call('subscribe', { channel => 'orders', filter => 'tenant=eq.1&note=eq.n' })->{error}{message},
+	qr/^no table of the channel has all columns of the filter; in table "\w+", column "\w+" does not exist$/, 'columns of two tables');
 
 # Old events of tables that are no longer watched on the channel
 $since = $one->ping->{position};
@@ -336,6 +339,9 @@ for my $sub (3 .. 5)
 	like($error->{message}, qr/"orders"/, "user $sub: the error names the table");
 	unlike(encode_json([ $bad{$sub}->received ]), qr/CANARY|"id":40/, "user $sub: and nothing else");
 }
+my $log = slurp_file($node->logfile);
+like($log, qr/LOG:  pg_notifyd: row security of table "orders" raised an error \(SQLSTATE P0001\)\n.*DETAIL:  CANARY-TRAP 10\n.*CONTEXT:  role "reader", subject "3"\n/, 'the log says more');
+like($log, qr/took too long\n.*DETAIL:  It is canceled after 250 ms, .*\n.*CONTEXT:  role "reader", subject "[45]"\n/, 'also of what took too long');
 gets('it goes on', [ "INSERT INTO orders VALUES (41, 10, 1, 'new', 5, 's')" ], $one, 'I41');
 
 # Changes that no event of the channel follows

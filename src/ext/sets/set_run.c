@@ -11,6 +11,8 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "ext/sets/sets_internal.h"
@@ -45,12 +47,30 @@ set_error_cause(uint32 hash)
 	return oldest;
 }
 
+/* Return the subject that claims name, or NULL. */
+static char *
+set_error_subject(const char *claims)
+{
+	JsonbValue value;
+	Datum all;
+
+	if (claims == NULL)
+		return NULL;
+	all = DirectFunctionCall1(jsonb_in, CStringGetDatum(claims));
+	if (getKeyJsonValueFromContainer(&DatumGetJsonbP(all)->root, "sub", 3, &value) == NULL ||
+		value.type != jbvString)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/* data is the error that was raised; NULL: it took too long. */
 static void
-set_error_log(const SetError *error, const ErrorData *data)
+set_error_log(const SetError *error, const ErrorData *data, const char *role, const char *claims)
 {
 	SetErrorCause *cause = set_error_cause(string_hash(error->message, sizeof(error->message)));
 	TimestampTz now = GetCurrentTimestamp();
 	int omitted = cause->omitted;
+	char *subject;
 
 	if (!TimestampDifferenceExceeds(cause->logged, now, SET_ERROR_LOG_MS))
 	{
@@ -59,10 +79,16 @@ set_error_log(const SetError *error, const ErrorData *data)
 	}
 	cause->logged = now;
 	cause->omitted = 0;
-	ereport(LOG, (omitted == 0
-					  ? errmsg("pg_notifyd: %s", error->message)
-					  : errmsg("pg_notifyd: %s, and did so %d more times", error->message, omitted),
-				  data != NULL ? errdetail_internal("%s", data->message) : 0));
+	subject = set_error_subject(claims);
+	ereport(LOG,
+			(omitted == 0
+				 ? errmsg("pg_notifyd: %s", error->message)
+				 : errmsg("pg_notifyd: %s, and did so %d more times", error->message, omitted),
+			 data != NULL
+				 ? errdetail_internal("%s", data->message)
+				 : errdetail("It is canceled after 250 ms, and earlier if that happens often."),
+			 subject != NULL ? errcontext("role \"%s\", subject \"%s\"", role, subject)
+							 : errcontext("role \"%s\"", role)));
 }
 
 bool
@@ -80,7 +106,7 @@ set_run(const GuardActor *actor, void (*function)(void *arg), void *arg, SetRule
 	else
 		snprintf(error->message, sizeof(error->message), "%s raised an error (SQLSTATE %s)",
 				 (*rule)->what, unpack_sql_state(data->sqlerrcode));
-	set_error_log(error, data);
+	set_error_log(error, data, (*rule)->role_name, actor->claims);
 	if (data != NULL)
 		FreeErrorData(data);
 	return false;
