@@ -242,11 +242,12 @@ sql(q{CREATE TABLE notes (id int PRIMARY KEY, note text, owner date)}, q{GRANT S
 	q{SELECT notify_grant('orders', 'reader')}, q{SELECT notify_watch('notes', channel => 'orders')});
 # The filter is not about notes, which have no price; so its value need not fit their owner.
 my $both = subscribed(user(1), filter => 'owner=eq.1&price=eq.77');
+my $noted = subscribed(user(1), filter => 'note=eq.n');
 my $payload = subscribed(user(1), filter => 'payload->>kind=eq.news', ops => ['MESSAGE']);
 gets('filters, messages and other tables', [
 		q{SELECT notify_send('orders', '{"kind": "news"}')}, q{SELECT notify_send('orders', '{"kind": "other"}')},
 		q{INSERT INTO notes VALUES (1, 'n')}, q{INSERT INTO orders VALUES (70, 10, 1, 'x', 77, 's'), (71, 10, 1, 'x', 7, 's')} ],
-	$both, 'I1 I70', $payload, 'M', $one, 'M M I1 I70 I71');
+	$both, 'I1 I70', $noted, 'I1 I70 I71', $payload, 'M', $one, 'M M I1 I70 I71');
 like(user(1)->call('subscribe', { channel => 'orders', filter => 'tenant=eq.1&note=eq.n' })->{error}{message},
 	qr/^no table of the channel has all columns of the filter; in table "\w+", column "\w+" does not exist$/, 'columns of two tables');
 

@@ -486,6 +486,9 @@ stream_notifies(const Stream *stream)
 extern int set_source(const FeedChannel *channel, Oid relation);
 extern void set_add_source(FeedChannel *channel, Oid relation);
 
+/* Add messages, and the tables that are watched on the channel now. */
+extern void set_find_sources(FeedChannel *channel);
+
 /*
  * Return the stream for a subscription with this identity (NULL: no token) and filter (NULL: none).
  * Returns NULL and sets *reason if a policy or the filter cannot be used. Needs a transaction.

@@ -99,14 +99,11 @@ set_add_source(FeedChannel *channel, Oid relation)
 	channel->place |= channel->nspecial > 0;
 }
 
-/* Make sure that the channel has messages and the tables that are watched on it as sources. */
-static void
+void
 set_find_sources(FeedChannel *channel)
 {
 	ListCell *cell;
 
-	if (channel->nsources > 0)
-		return;
 	set_add_source(channel, InvalidOid);
 	foreach (cell, watch_list_channel(channel->name))
 		set_add_source(channel, ((const Watch *) lfirst(cell))->relation);
@@ -409,7 +406,8 @@ set_stream(Link *link, View *view, const FeedIdentity *identity, const char *fil
 {
 	Stream *stream;
 
-	set_find_sources(view->channel);
+	if (view->channel->nsources == 0)
+		set_find_sources(view->channel);
 	if (filter == NULL && !set_is_restricted(view))
 		return stream_plain(link, view);
 	PushActiveSnapshot(GetLatestSnapshot());

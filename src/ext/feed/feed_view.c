@@ -248,6 +248,9 @@ view_redecide(View *view, AccessReason *reason)
 	view_adjust_listen(view->channel);
 	view->channel->place |= view->access.restricted != restricted;
 	set_recheck_filters(view);
+	/* A new table may be watched on the channel. */
+	if (view->channel->nsources > 0)
+		set_find_sources(view->channel);
 	return true;
 }
 
