@@ -46,6 +46,7 @@
 #include "utils/snapmgr.h"
 
 #include "ext/base/extension.h"
+#include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 
 #define APPLIED_TABLE   "applied_policies"
@@ -492,7 +493,7 @@ applied_retain(Feed *feed)
 
 	if (feed->applied_oldest == feed->map.oldest)
 		return;
-	StartTransactionCommand();
+	worker_begin_transaction();
 	if (OidIsValid(extension_find_relation(APPLIED_TABLE)))
 	{
 		done = applied_touch(feed, feed->map.oldest + length / 2);

@@ -38,6 +38,7 @@
 #include "ext/access/token.h"
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
+#include "ext/base/worker.h"
 #include "ext/json/json.h"
 #include "ext/query/query.h"
 
@@ -235,7 +236,7 @@ void
 caller_clean(void)
 {
 	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
-	StartTransactionCommand();
+	worker_begin_transaction();
 	caller_discard(NULL);
 	CommitTransactionCommand();
 }

@@ -19,6 +19,7 @@
 
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
+#include "ext/base/worker.h"
 #include "ext/query/query.h"
 
 /* The query that is being executed; NULL: none. */
@@ -196,7 +197,7 @@ run_kind(ClientQuery *query)
 static void
 run_transaction(ClientQuery *query)
 {
-	StartTransactionCommand();
+	worker_begin_transaction();
 	MemoryContextSwitchTo(query->context);
 	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
 		XactIsoLevel = XACT_REPEATABLE_READ;

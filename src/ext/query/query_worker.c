@@ -30,6 +30,7 @@
 
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
+#include "ext/base/worker.h"
 #include "ext/launcher/launcher.h"
 #include "ext/query/query.h"
 
@@ -117,7 +118,7 @@ worker_extension_is_there(void)
 {
 	bool there;
 
-	StartTransactionCommand();
+	worker_begin_transaction();
 	there =
 		OidIsValid(extension_oid(true)) && OidIsValid(extension_find_relation("exposed_function"));
 	CommitTransactionCommand();
