@@ -178,8 +178,8 @@ body_compare(const void *a, const void *b)
 static bool
 body_wanted(const BodyColumns *columns, WireBytes name)
 {
-	return columns == NULL ||
-		   bsearch(&name, columns->names, columns->n, sizeof(WireBytes), body_compare) != NULL;
+	return columns == NULL || (columns->n > 0 && bsearch(&name, columns->names, columns->n,
+														 sizeof(WireBytes), body_compare) != NULL);
 }
 
 bool

@@ -42,7 +42,10 @@ typedef enum BodyChange
 	BODY_LEAVES,    /* an UPDATE takes the row out */
 } BodyChange;
 
-/* Names of columns as JSON strings, with quotes, in the order of body_compare(). */
+/*
+ * Names of columns as JSON strings, with quotes, in the order of body_compare(). names may be NULL
+ * if there are none.
+ */
 typedef struct BodyColumns
 {
 	size_t n;
@@ -64,9 +67,9 @@ typedef void (*BodyPut)(void *arg, const char *data, size_t len);
 
 /*
  * Write an object for clients. The rows contain only these columns (NULL: all), besides the old key
- * if the key has changed. With reduced set, the rows are left out except for such a key, and "truncated":true is added.
- * Returns false if the key of a leaving row is not known, because the rows had been left out
- * before; what was put is incomplete then.
+ * if the key has changed. With reduced set, the rows are left out except for such a key, and
+ * "truncated":true is added. Returns false if the key of a leaving row is not known, because the
+ * rows had been left out before; what was put is incomplete then.
  */
 extern bool body_write(const Body *body, BodyChange change, const BodyColumns *columns,
 					   bool reduced, BodyPut put, void *arg) __attribute__((warn_unused_result));

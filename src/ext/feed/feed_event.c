@@ -55,8 +55,8 @@ event_build_head(StringInfo text, const LogEvent *event, const char *old_key, Si
 }
 
 /*
- * An event that is too large is reduced to its head, with the old key of an UPDATE that has changed it,
- * and if that is too large too, to its operation and channel.
+ * An event that is too large is reduced to its head, with the old key of an UPDATE that has changed
+ * it, and if that is too large too, to its operation and channel.
  */
 void
 event_build_text(StringInfo text, const LogEvent *event)
