@@ -263,7 +263,7 @@ gateway_on_prepare(uv_prepare_t *handle)
 	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
 	peer_flush_all();
-	if (gateway.stopping && gateway.sessions.count == 0)
+	if (gateway.stopping && gateway.sessions.count == 0 && gateway.routes.queries.count == 0)
 		gateway_finish(0);
 }
 

@@ -42,7 +42,7 @@ typedef struct ClientQuery
 	WireQuery wire; /* its texts are in the query's context */
 	MemoryContext context;
 	StringInfoData body; /* of the answer, as UTF-8 */
-	uint16 status;       /* of the HTTP response; 0: the usual one */
+	uint16 status;       /* of the HTTP response; 0: 200 */
 	StringInfoData headers;
 	bool answered;       /* the answer was sent by its function itself */
 	struct Spool *spool; /* of a snapshot; NULL: none */

@@ -409,6 +409,9 @@ call_execute(ClientQuery *query, CallFunction *function, const Bitmapset *given,
 	{
 		resetStringInfo(&query->body);
 		appendStringInfoString(&query->body, "null");
+		/* HTTP has a status for an answer without a body. */
+		if (function->is_void)
+			query->status = 204;
 	}
 }
 

@@ -48,7 +48,7 @@ http_complete(HttpConnection *connection, HttpResponse *response)
 {
 	HttpServer *server = connection->server;
 
-	if (response->status >= 400)
+	if (response->status >= 400 && !connection->match.api)
 		(*server->refused)++;
 	if (connection->match.api && response->status >= 400)
 		http_response_message(response);

@@ -89,8 +89,9 @@ typedef struct HttpServer
 	/* Add headers to any response to a request whose path exists. */
 	void (*complete)(const HttpRequest *request, const HttpMatch *match, void *arg,
 					 HttpResponse *response);
-	void *arg;         /* of admit, complete and the handlers */
-	uint64_t *refused; /* number of requests answered with a status of 400 or more */
+	void *arg; /* of admit, complete and the handlers */
+	/* Number of requests answered with a status of 400 or more, without those to the API. */
+	uint64_t *refused;
 	uint32_t max_pending;
 	size_t max_memory; /* bytes of the bodies of requests and of responses */
 	/* Set by the server. */

@@ -84,9 +84,19 @@ admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *re
 	return true;
 }
 
-bool
-admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,
-				 const Sessions *sessions, Admission *admission, HttpResponse *response)
+/* Refuse a request that may succeed soon. */
+static bool
+admission_later(HttpResponse *response, const char *reason)
+{
+	(void) admission_refuse(response, 503, reason);
+	(void) http_response_header(response, "Retry-After", ADMISSION_RETRY_AFTER);
+	return false;
+}
+
+/* What all clients need. Finds the database, if it is known. */
+static bool
+admission_any(const HttpRequest *request, Crowd others, const Config *config, Hub *hub,
+			  Admission *admission, HttpResponse *response)
 {
 	HttpSlice name;
 
@@ -95,10 +105,10 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 		return false;
 	if (!admission_database(request, &name, response))
 		return false;
-	if (sessions->count >= config->max_clients)
-		return admission_refuse(response, 503, "too many clients");
-	if (config->max_per_address > 0 && others >= config->max_per_address)
-		return admission_refuse(response, 503, "too many clients from this address");
+	if (others.all >= config->max_clients)
+		return admission_later(response, "too many clients");
+	if (config->max_per_address > 0 && others.here >= config->max_per_address)
+		return admission_later(response, "too many clients from this address");
 	if (!admission_authenticate(request, config, admission, response))
 		return false;
 	if (name.data == NULL)
@@ -106,6 +116,15 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 	admission->name = name.data;
 	admission->name_len = name.len;
 	admission->database = hub_find(hub, name.data, name.len);
+	return true;
+}
+
+bool
+admission_client(const HttpRequest *request, Crowd others, const Config *config, Hub *hub,
+				 Admission *admission, HttpResponse *response)
+{
+	if (!admission_any(request, others, config, hub, admission, response))
+		return false;
 	if (admission->database == NULL ||
 		(admission->database->link == NULL && !admission->database->asleep))
 	{
@@ -113,5 +132,22 @@ admission_client(const HttpRequest *request, uint32_t others, const Config *conf
 		return admission_close(response, 503, admission, SESSION_CLOSE_NOT_SERVED,
 							   "this database is not served at present");
 	}
+	return true;
+}
+
+bool
+admission_query(const HttpRequest *request, Crowd others, const Config *config, Hub *hub,
+				Admission *admission, HttpResponse *response)
+{
+	if (!admission_any(request, others, config, hub, admission, response))
+		return false;
+	if (!admission->anonymous && admission->token.data == NULL)
+	{
+		(void) admission_refuse(response, 401, "authentication is required");
+		(void) http_response_header(response, "WWW-Authenticate", "Bearer");
+		return false;
+	}
+	if (admission->database == NULL)
+		return admission_later(response, "this database is not served at present");
 	return true;
 }

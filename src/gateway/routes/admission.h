@@ -17,7 +17,6 @@
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
 #include "gateway/hub/hub.h"
-#include "gateway/session/session.h"
 
 /* A client that is accepted. */
 typedef struct Admission
@@ -47,12 +46,28 @@ admission_origin(const HttpRequest *request, const Config *config, HttpResponse 
 /* Get the parameter "database". name->data is NULL if there is none. */
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
+/* The value of Retry-After where a request may succeed soon. */
+#define ADMISSION_RETRY_AFTER "1"
+
+/* How many clients there are without this one: all, and those from its address. */
+typedef struct Crowd
+{
+	uint32_t all;
+	uint32_t here;
+} Crowd;
+
 /*
- * A client from an address that has this many other clients. The feed verifies its token later. A
- * client without a token is let in even if it needs one: it has a few seconds to send it.
+ * A client that stays connected. The feed verifies its token later. A client without a token is let
+ * in even if it needs one: it has a few seconds to send it.
  */
-extern bool
-admission_client(const HttpRequest *request, uint32_t others, const Config *config, Hub *hub,
-				 const Sessions *sessions, Admission *admission, HttpResponse *response);
+extern bool admission_client(const HttpRequest *request, Crowd others, const Config *config,
+							 Hub *hub, Admission *admission, HttpResponse *response);
+
+/*
+ * A request for a query. The worker verifies its token later. The database must be known; it needs
+ * no feed.
+ */
+extern bool admission_query(const HttpRequest *request, Crowd others, const Config *config,
+							Hub *hub, Admission *admission, HttpResponse *response);
 
 #endif /* GATEWAY_ADMISSION_H */

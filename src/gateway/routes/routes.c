@@ -14,6 +14,7 @@
 #include "gateway/routes/admission.h"
 #include "gateway/routes/cors.h"
 #include "gateway/routes/health.h"
+#include "gateway/routes/rpc.h"
 #include "gateway/ws/websocket_upgrade.h"
 
 static bool
@@ -106,7 +107,15 @@ routes_refuse(Routes *routes, HttpConnection *connection, const HttpRequest *req
 	routes_open(routes, connection, request, admission);
 }
 
-/* Try a request again that has waited. It counts as a client of its address itself. */
+/* The clients besides this one, which may be a kept connection and count as one itself. */
+static Crowd
+routes_others(const Routes *routes, const HttpConnection *connection, uint32_t itself)
+{
+	return (Crowd){.all = routes->sessions->count + routes->queries.server->count_kept - itself,
+				   .here = http_from(connection)->nclients - itself};
+}
+
+/* Try a request again that has waited. */
 static bool
 routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, void *arg)
 {
@@ -114,8 +123,8 @@ routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, vo
 	Admission admission;
 	HttpResponse response;
 
-	if (admission_client(request, http_from(connection)->nclients - 1, routes->config, routes->hub,
-						 routes->sessions, &admission, &response))
+	if (admission_client(request, routes_others(routes, connection, 1), routes->config, routes->hub,
+						 &admission, &response))
 	{
 		routes_open(routes, connection, request, &admission);
 		return true;
@@ -138,8 +147,8 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	HttpResponse response;
 
 	if (websocket_upgrade_check(request, &response) &&
-		admission_client(request, http_from(connection)->nclients, routes->config, routes->hub,
-						 routes->sessions, &admission, &response))
+		admission_client(request, routes_others(routes, connection, 0), routes->config, routes->hub,
+						 &admission, &response))
 		routes_open(routes, connection, request, &admission);
 	else if (admission.later &&
 			 waiting_add(&routes->waiting, connection, request, routes->sessions->io->now()))
@@ -163,21 +172,50 @@ routes_tend(Routes *routes, bool tick)
 bool
 routes_wait(const Routes *routes)
 {
-	return routes->waiting.count > 0;
+	return routes->waiting.count > 0 || routes->queries.count > 0;
+}
+
+/* /rpc/NAME */
+static void
+routes_call(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	rpc_call(&((Routes *) arg)->queries, connection, request);
+}
+
+/* POST /send/CHANNEL */
+static void
+routes_send(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	rpc_send(&((Routes *) arg)->queries, connection, request);
 }
 
 static const HttpRoute routes_table[] = {
 	{.methods = HTTP_GET, .path = "/ws", .handler = routes_websocket},
 	{.methods = HTTP_GET, .path = "/healthz", .handler = routes_health},
+	{.methods = HTTP_GET | HTTP_HEAD, .path = "/rpc/*", .handler = routes_call, .api = true},
+	{.methods = HTTP_POST,
+	 .path = "/rpc/*",
+	 .handler = routes_call,
+	 .max_body = QUERY_ROUTE_MAX_BODY,
+	 .api = true},
+	{.methods = HTTP_POST,
+	 .path = "/send/*",
+	 .handler = routes_send,
+	 .max_body = QUERY_ROUTE_MAX_BODY,
+	 .api = true},
 };
 
 void
 routes_init(HttpServer *server, Routes *routes)
 {
 	waiting_init(&routes->waiting, routes_try_again, routes);
+	routes->queries = (QueryRoute){.config = routes->config,
+								   .hub = routes->hub,
+								   .sessions = routes->sessions,
+								   .server = server};
 	server->routes = routes_table;
 	server->nroutes = sizeof(routes_table) / sizeof(routes_table[0]);
-	server->unknown_path = "there are /ws and /healthz";
+	server->unknown_path = "there are /ws, /healthz, /rpc/NAME and /send/CHANNEL";
 	server->admit = routes_admit;
 	server->complete = routes_complete;
 	server->arg = routes;

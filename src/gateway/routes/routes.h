@@ -11,6 +11,7 @@
 #include "gateway/base/config.h"
 #include "gateway/http/http_server.h"
 #include "gateway/hub/hub.h"
+#include "gateway/routes/query_route.h"
 #include "gateway/routes/waiting.h"
 #include "gateway/session/session.h"
 #include "gateway/ws/websocket_connection.h"
@@ -25,7 +26,8 @@ typedef struct Routes
 	const WebsocketEvents *websocket_events;
 	/* Set by routes_init(). */
 	Waiting waiting; /* requests that wait for their databases */
-	uint32_t news;   /* value of hub->news at the last attempt */
+	QueryRoute queries;
+	uint32_t news; /* value of hub->news at the last attempt */
 } Routes;
 
 /*
@@ -35,8 +37,9 @@ typedef struct Routes
 extern void routes_init(HttpServer *server, Routes *routes);
 
 /*
- * Called in each round of the loop, and with tick once a second while routes_wait(): answer
- * requests that have waited for their databases.
+ * Called in each round of the loop, and with tick once a second while routes_wait(), which means
+ * that requests wait for their databases or for the answers to queries. Answers requests that have
+ * waited for their databases.
  */
 extern void routes_tend(Routes *routes, bool tick);
 extern bool routes_wait(const Routes *routes);
