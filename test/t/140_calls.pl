@@ -120,11 +120,11 @@ sql(q{ALTER SYSTEM SET pg_notifyd.statement_timeout = '5min'}, q{SELECT pg_reloa
 wait_for(sub { calls('setting') eq '5min' }, 'another timeout');
 my $other = user('8');
 $other->send({ id => 1, method => 'call', params => { name => 'sleep', args => { s => 250 } } });
-$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND state = 'active'});
-$other->close;
+sub busy { return sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND state = 'active'}); }
+$other->wait_for(sub { busy() == 1 }, 'the query runs');
 is(calls('com.example.add', { a => 1 }), 11, 'a call beside it');
-$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND state = 'active'})
-  or fail('its query ends');
+$other->close;
+$client->wait_for(sub { busy() == 0 }, 'its query ends');
 
 # Writes and messages
 is(calls('do_it'), undef, 'a function that writes');

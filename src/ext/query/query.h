@@ -95,7 +95,7 @@ extern void query_abandon(void);
  * encoding, or NULL.
  */
 extern void query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char *format,
-						 ...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
+						 ...) __attribute__((format(printf, 4, 5), noreturn));
 
 /* Append a text of the query as a string in the server's encoding. */
 extern char *query_text(WireBytes bytes);
