@@ -127,11 +127,10 @@ at_end_transaction(XactEvent event, void *arg pg_attribute_unused())
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot PREPARE a transaction that has watched a table or changed "
+			 errmsg("cannot PREPARE a transaction that has watched or exposed something or changed "
 					"privileges on a channel"),
 			 errdetail("Other sessions that do the same wait for the end of the transaction."),
-			 errhint("Use COMMIT, or call notify_watch(), notify_grant() and notify_revoke() in "
-					 "another transaction.")));
+			 errhint("Use COMMIT, or call the functions of pg_notifyd in another transaction.")));
 }
 
 static void

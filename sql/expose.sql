@@ -1,0 +1,117 @@
+-- notify_expose and notify_conceal: what can be exposed, by whom, and under which name. test/t/140_calls.pl has the calls.
+
+CREATE EXTENSION pg_notifyd;
+CREATE SCHEMA app;
+CREATE FUNCTION app.add(a int, b int DEFAULT 10) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
+CREATE FUNCTION app.add(a text) RETURNS text LANGUAGE sql STABLE AS 'SELECT a';
+CREATE FUNCTION app.rows() RETURNS TABLE (i int) LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION app.unknown_rows() RETURNS SETOF record LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION app.any(a anyelement) RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION app.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE PROCEDURE app.proceed() LANGUAGE sql AS '';
+CREATE AGGREGATE app.total(int) (sfunc = int4pl, stype = int);
+CREATE TABLE app.notes (id int PRIMARY KEY, title text);
+CREATE TABLE app.glass (id int PRIMARY KEY);
+CREATE VIEW app.recent AS SELECT id FROM app.notes;
+CREATE TABLE app."a path" (id int);
+CREATE TABLE app.send (id int);
+CREATE SEQUENCE app.numbers;
+
+-- Functions: by their own name, or by another
+SELECT notify_expose('app.add(int,int)');
+SELECT notify_expose('app.add(text)'::regprocedure, 'com.example.echo');
+SELECT notify_expose(function => 'app.rows()');
+-- Tables and views: by their own name, or by another path, and what a row is called
+SELECT notify_expose('app.notes');
+SELECT notify_expose('app.recent'::regclass, path => 'latest', label => 'Entry');
+SELECT notify_expose(relation => 'app.glass');
+SELECT notify_expose('app."a path"', 'path');
+SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";
+
+-- The same object again takes the new name only
+SELECT notify_expose('app.add(int,int)', 'sum');
+SELECT notify_expose('app.notes', 'my-notes', 'Memo');
+SELECT * FROM notifyd.exposed WHERE name IN ('add', 'sum', 'notes', 'my-notes') ORDER BY name COLLATE "C";
+-- A function and a table may have the same name
+SELECT notify_expose('app.add(int,int)', 'my-notes');
+SELECT name, function, relation FROM notifyd.exposed WHERE name = 'my-notes' ORDER BY function;
+
+-- A name belongs to one function, and a path to one table
+SELECT notify_expose('app.add(int,int)', 'com.example.echo');
+SELECT notify_expose('app.glass', 'my-notes');
+
+-- What cannot be exposed
+SELECT notify_expose('app.unknown_rows()');
+SELECT notify_expose('app.any(anyelement)');
+SELECT notify_expose('app.fires()');
+SELECT notify_expose('app.proceed()');
+SELECT notify_expose('app.total(int)');
+SELECT notify_expose('app.numbers');
+SELECT notify_expose('app.nothing()');
+SELECT notify_expose('app.nothing');
+SELECT notify_expose(0::regprocedure);
+SELECT notify_expose(0::regclass);
+SELECT notify_expose('app.add(text)', '');
+SELECT notify_expose('app.add(text)', 'a', 'a label');
+SELECT notify_expose('app."a path"');
+SELECT notify_expose('app.glass', '');
+SELECT notify_expose('app.glass', 'a/b');
+SELECT notify_expose('app.glass', '.hidden');
+SELECT notify_expose('app.send');
+SELECT notify_expose(NULL::text);
+SELECT notify_expose(function => NULL);
+SELECT notify_expose(relation => NULL);
+SELECT notify_conceal(NULL::text);
+BEGIN READ ONLY;
+SELECT notify_expose('app.add(text)');
+ROLLBACK;
+BEGIN;
+SELECT notify_expose('app.add(text)', 'echo');
+PREPARE TRANSACTION 'expose';
+SELECT count(*) FROM notifyd.exposed WHERE name = 'echo';
+
+-- Only the owner
+CREATE ROLE regress_expose;
+GRANT USAGE ON SCHEMA app TO regress_expose;
+GRANT ALL ON ALL TABLES IN SCHEMA app TO regress_expose;
+SET ROLE regress_expose;
+SELECT notify_expose('app.add(int,int)');
+SELECT notify_expose('app.notes');
+SELECT notify_conceal('app.add(int,int)');
+SELECT notify_conceal('app.notes');
+SELECT count(*) FROM notifyd.exposed;
+DELETE FROM notifyd.exposed_function;
+INSERT INTO notifyd.exposed_relation VALUES ('mine', 'app.notes', 'Mine');
+RESET ROLE;
+ALTER FUNCTION app.rows() OWNER TO regress_expose;
+ALTER TABLE app.glass OWNER TO regress_expose;
+SET ROLE regress_expose;
+SELECT notify_expose('app.rows()', 'my_rows');
+SELECT notify_expose('app.glass', 'glasses');
+SELECT * FROM notifyd.exposed WHERE function = 'app.rows()'::regprocedure OR relation = 'app.glass'::regclass ORDER BY name COLLATE "C";
+SELECT notify_conceal('app.rows()'::regprocedure);
+SELECT notify_conceal('app.glass'::regclass);
+RESET ROLE;
+
+-- Conceal
+SELECT notify_conceal('app.add(int,int)');
+SELECT notify_conceal('app.add(int,int)');
+SELECT notify_conceal('app.notes');
+SELECT notify_conceal('app.notes');
+SELECT notify_conceal('app.nothing()');
+SELECT notify_conceal('app.nothing');
+
+-- An object that is renamed keeps its name for clients, and one that is dropped leaves it to others
+ALTER FUNCTION app.add(text) RENAME TO say;
+DROP VIEW app.recent;
+SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";
+SELECT notify_expose('app.glass', 'latest');
+DROP FUNCTION app.say(text);
+SELECT notify_expose('app.rows()', 'com.example.echo');
+SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";
+SELECT name FROM notifyd.exposed_function UNION ALL SELECT path FROM notifyd.exposed_relation ORDER BY 1;
+
+DROP EXTENSION pg_notifyd;
+SET client_min_messages = warning;
+DROP SCHEMA app CASCADE;
+DROP ROLE regress_expose;
