@@ -508,10 +508,11 @@ match_send_body(Link *link, const MatchBody *body, int *left)
 	message.u.event.more = 1;
 	foreach (cell, body->streams)
 	{
-		const Stream *stream = lfirst(cell);
+		Stream *stream = lfirst(cell);
 
 		if (stream->link != link)
 			continue;
+		stream->sent = match.event->id;
 		if (n == WIRE_MAX_STREAMS)
 		{
 			event_queue(link, &message, n, body->text);
@@ -547,7 +548,7 @@ match_send(Link *link)
 			Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
 			if (!sub->replaying && sub->ops != 0)
-				sub_send_reset(sub, match.event->id, unknown->reason);
+				sub_withhold(sub, match.event->id, unknown->reason);
 		}
 	}
 	foreach (cell, match.bodies)
