@@ -10,7 +10,8 @@
  *	  query_cancel.c	ends queries whose client has left or that run too long
  *	  query_rows.c		rows of a result as JSON
  *	  query_call.c		calls of exposed functions
- *	  query_snapshot.c	snapshots: the first rows of a subscription; query_order.c: their order
+ *	  query_snapshot.c	snapshots: the first rows of a subscription
+ *	  query_filter.c	filters as SQL; query_order.c: the order of rows
  *	  query_spool.c		rows for which the client has no room yet
  *	  query_send.c		messages
  *
@@ -189,6 +190,15 @@ extern bool spool_any(void);
  * has the numbers of the columns that it may use. Raises an error by query_refuse().
  */
 extern char *order_sql(const char *order, Oid relation, const Bitmapset *columns);
+
+/* ---------------- filters (query_filter.c) ---------------- */
+
+/*
+ * Translate a filter of the table t to SQL, with all names qualified. columns has the numbers of the columns that it may
+ * use. Returns NULL if there is no filter, or, unless all is set, if it has other columns. Raises an error by
+ * query_refuse().
+ */
+extern char *query_filter(WireBytes text, Oid relation, const Bitmapset *columns, bool all);
 
 /* ---------------- kinds of queries ---------------- */
 

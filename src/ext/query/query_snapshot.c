@@ -22,20 +22,15 @@
 #include "catalog/pg_class.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "nodes/nodeFuncs.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
 #include "ext/access/access.h"
 #include "ext/base/utf8.h"
-#include "ext/filter/filter.h"
 #include "ext/log/log.h"
 #include "ext/query/query.h"
 #include "ext/watch/watch.h"
@@ -223,84 +218,6 @@ snapshot_may_read(Oid relation, const Bitmapset *columns)
 
 /* ---------------- the query ---------------- */
 
-/* The filter has its values as parameters: put them in. */
-static Node *
-snapshot_put_values(Node *node, void *arg)
-{
-	const FilterExpression *filter = arg;
-
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
-	{
-		const FilterValue *value = &filter->values[((Param *) node)->paramid - 1];
-		int16 typlen;
-		bool typbyval;
-
-		get_typlenbyval(value->type, &typlen, &typbyval);
-		return (Node *) makeConst(value->type, value->typmod, value->collation, typlen,
-								  value->isnull ? (Datum) 0 : value->value, value->isnull,
-								  typbyval);
-	}
-	return expression_tree_mutator(node, snapshot_put_values, arg);
-}
-
-/* An expression of the table's columns as SQL, with all names qualified. */
-static char *
-snapshot_deparse(Node *expression, Oid relation)
-{
-	int level = NewGUCNestLevel();
-	char *text;
-
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	text = deparse_expression(expression, deparse_context_for("t", relation), true, false);
-	AtEOXact_GUC(true, level);
-	return text;
-}
-
-static void *
-snapshot_allocate(size_t size)
-{
-	return palloc(size);
-}
-
-/* Return the filter as SQL, or NULL if it is not about this table. */
-static char *
-snapshot_filter(const ClientQuery *query, Oid relation, const Bitmapset *captured)
-{
-	GuardActor actor = {.role = GetUserId(),
-						.claims = GetConfigOption("request.jwt.claims", true, false),
-						.opaque = true};
-	FilterExpression *expression;
-	FilterNode *filter;
-	const char *problem;
-	char *error;
-
-	if (query->wire.filter.len == 0)
-		return NULL;
-	filter =
-		filter_parse(query->wire.filter.data, query->wire.filter.len, snapshot_allocate, &problem);
-	if (filter == NULL)
-		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "filter", "%s",
-					 problem);
-	switch (filter_expression(filter, relation, captured, &actor, &expression, &error))
-	{
-		case FILTER_NO_COLUMN:
-			return NULL;
-		case FILTER_REFUSED:
-			query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "filter", "%s",
-						 error);
-		case FILTER_TYPED:
-			break;
-	}
-	if (expression->uses_context)
-		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_FEATURE_NOT_SUPPORTED, "filter",
-					 "a filter on the context selects events, and cannot select the rows of a "
-					 "snapshot");
-	return snapshot_deparse(snapshot_put_values(expression->expression, expression), relation);
-}
-
 static void
 snapshot_append_order(StringInfo sql, const SnapshotTable *table, const Bitmapset *captured)
 {
@@ -329,7 +246,7 @@ snapshot_append_order(StringInfo sql, const SnapshotTable *table, const Bitmapse
 static char *
 snapshot_sql(const SnapshotTable *table, const Bitmapset *captured)
 {
-	char *filter = snapshot_filter(table->query, table->relation, captured);
+	char *filter = query_filter(table->query->wire.filter, table->relation, captured, false);
 	const char *separator = "SELECT ";
 	StringInfoData sql;
 	int column = -1;
