@@ -13,6 +13,7 @@
 #include "ext/capture/context.h"
 #include "ext/hooks.h"
 #include "ext/launcher/launcher.h"
+#include "ext/rest/rest.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
@@ -38,6 +39,7 @@ _PG_init(void)
 	hooks_init();
 	pending_register();
 	launcher_register();
+	query_rest = rest_query;
 
 	/* If the program is missing, the launcher looks for it again and reports that. */
 	(void) spawn_open_program();

@@ -141,7 +141,7 @@ is(status_of('Host: evil.example'), 403, 'a rebound name');
 is(status_of("Origin: $_"), 101, "a page of $_") for 'http://localhost:3000', 'https://127.0.0.1', 'http://[::1]:8080';
 is(status_of("Origin: $_"), 403, "a page of $_")
   for 'https://evil.example', 'null', 'http://localhost.evil.example', 'ftp://localhost', 'http://evil.example/localhost';
-is(http_get($node, '/nothing')->code, 404, 'no such path');
+is(http_get($node, '/ws/nothing')->code, 404, 'no such path');
 is(http_get($node, '/healthz')->code, 200, 'healthz');
 is(http_get($node, '/healthz?database=none')->code, 503, 'healthz of a database that is not served');
 is_deeply([ notifyd_client($node, database => 'none')->wait_closed ], [ 4503, 'this database is not served at present' ],

@@ -202,6 +202,9 @@ extern char *query_filter(WireBytes text, Oid relation, const Bitmapset *columns
 
 /* ---------------- kinds of queries ---------------- */
 
+/* HTTP requests for rows, which are processed in ext/rest. Set before the first worker starts. */
+extern void (*query_rest)(ClientQuery *query);
+
 extern void query_call(ClientQuery *query);
 extern void query_snapshot(ClientQuery *query);
 extern void query_send(ClientQuery *query);

@@ -22,6 +22,8 @@
 #include "ext/base/worker.h"
 #include "ext/query/query.h"
 
+void (*query_rest)(ClientQuery *query);
+
 /* The query that is being executed; NULL: none. */
 static const ClientQuery *run_query;
 
@@ -188,6 +190,9 @@ run_kind(ClientQuery *query)
 			break;
 		case WIRE_QUERY_SNAPSHOT:
 			query_snapshot(query);
+			break;
+		case WIRE_QUERY_REST:
+			query_rest(query);
 			break;
 		default:
 			query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "not supported");

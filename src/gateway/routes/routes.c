@@ -14,6 +14,7 @@
 #include "gateway/routes/admission.h"
 #include "gateway/routes/cors.h"
 #include "gateway/routes/health.h"
+#include "gateway/routes/rest.h"
 #include "gateway/routes/rpc.h"
 #include "gateway/ws/websocket_upgrade.h"
 
@@ -189,6 +190,8 @@ routes_send(HttpConnection *connection, HttpRequest *request, void *arg)
 	rpc_send(&((Routes *) arg)->queries, connection, request);
 }
 
+static void routes_rest(HttpConnection *connection, HttpRequest *request, void *arg);
+
 static const HttpRoute routes_table[] = {
 	{.methods = HTTP_GET, .path = "/ws", .handler = routes_websocket},
 	{.methods = HTTP_GET, .path = "/healthz", .handler = routes_health},
@@ -203,7 +206,45 @@ static const HttpRoute routes_table[] = {
 	 .handler = routes_send,
 	 .max_body = QUERY_ROUTE_MAX_BODY,
 	 .api = true},
+	{.methods = HTTP_GET | HTTP_HEAD | HTTP_DELETE,
+	 .path = "**",
+	 .handler = routes_rest,
+	 .api = true},
+	{.methods = HTTP_POST | HTTP_PUT | HTTP_PATCH,
+	 .path = "**",
+	 .handler = routes_rest,
+	 .max_body = QUERY_ROUTE_MAX_BODY,
+	 .api = true},
 };
+
+/* Return true if the path begins with the first segment of one of our own, or with an empty one. */
+static bool
+routes_reserved(HttpSlice path)
+{
+	const char *slash = memchr(path.data + 1, '/', path.len - 1);
+	size_t len = slash != NULL ? (size_t) (slash - path.data) : path.len;
+
+	for (size_t i = 0; len > 1 && i < sizeof(routes_table) / sizeof(routes_table[0]); i++)
+	{
+		const char *own = routes_table[i].path;
+
+		if (strncmp(own, path.data, len) == 0 && (own[len] == '/' || own[len] == '\0'))
+			return true;
+	}
+	return len <= 1;
+}
+
+/* All other paths: rows of exposed tables */
+static void
+routes_rest(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	Routes *routes = arg;
+
+	if (routes_reserved(request->path))
+		rest_not_found(connection);
+	else
+		rest_request(&routes->queries, connection, request);
+}
 
 void
 routes_init(HttpServer *server, Routes *routes)
