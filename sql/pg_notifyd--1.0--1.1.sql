@@ -270,18 +270,20 @@ CREATE FUNCTION notifyd.stats_rows() RETURNS TABLE (
 	events_received bigint,
 	messages bigint,
 	queued_bytes bigint,
-	refused_tokens bigint)
+	refused_tokens bigint,
+	queries bigint,
+	failed_queries bigint)
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'notifyd_stats_rows';
 COMMENT ON FUNCTION notifyd.stats_rows() IS 'rows of notifyd.stats';
 
 CREATE VIEW notifyd.stats AS SELECT * FROM notifyd.stats_rows();
 GRANT SELECT ON notifyd.stats TO PUBLIC;
 
-COMMENT ON VIEW notifyd.stats IS 'counters and lag per database and gateway; members of pg_read_all_stats see all of them, others the row of the current database without process ids; what does not apply is NULL';
-COMMENT ON COLUMN notifyd.stats.kind IS 'database or gateway';
-COMMENT ON COLUMN notifyd.stats.name IS 'name of the database, or number of the gateway';
-COMMENT ON COLUMN notifyd.stats.pid IS 'process id of the feed or the gateway';
-COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; closed: the database allows no connections; held: a command such as DROP DATABASE needs the database for itself';
+COMMENT ON VIEW notifyd.stats IS 'counters and lag per database and gateway, and workers; members of pg_read_all_stats see all of them, others the row of the current database without process ids; what does not apply is NULL';
+COMMENT ON COLUMN notifyd.stats.kind IS 'database, gateway or worker';
+COMMENT ON COLUMN notifyd.stats.name IS 'name of the database, also of a worker''s, or number of the gateway';
+COMMENT ON COLUMN notifyd.stats.pid IS 'process id of the feed, the gateway or the worker';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; closed: the database allows no connections; held: a command such as DROP DATABASE needs the database for itself; of a worker: starting, idle, or busy with a query';
 COMMENT ON COLUMN notifyd.stats.started_at IS 'time when the feed or the gateway was started';
 COMMENT ON COLUMN notifyd.stats.restarts IS 'number of times that the gateway was started again';
 COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
@@ -306,6 +308,8 @@ COMMENT ON COLUMN notifyd.stats.events_received IS 'events that the gateway has 
 COMMENT ON COLUMN notifyd.stats.messages IS 'messages queued to clients since the gateway''s start';
 COMMENT ON COLUMN notifyd.stats.queued_bytes IS 'bytes that are queued to clients now';
 COMMENT ON COLUMN notifyd.stats.refused_tokens IS 'tokens of clients that the feed has refused since the server''s start';
+COMMENT ON COLUMN notifyd.stats.queries IS 'queries of clients that workers have run since the server''s start';
+COMMENT ON COLUMN notifyd.stats.failed_queries IS 'those of them that were refused or ended with an error';
 
 DROP VIEW notifyd.clients;
 DROP FUNCTION notifyd.client_rows();

@@ -115,6 +115,9 @@ is(calls('sleep', { s => 30 }), '-32013: the query took too long', 'a long one')
 is(calls('stubborn'), '-32013: the query took too long', 'one that catches its cancellation');
 is(calls('com.example.add', { a => 1 }), 11, 'another worker goes on');
 
+is(sql(q{SELECT queries > 20 AND failed_queries BETWEEN 8 AND queries FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),
+	't', 'queries are counted');
+
 # A client that leaves ends its query.
 sql(q{ALTER SYSTEM SET pg_notifyd.statement_timeout = '5min'}, q{SELECT pg_reload_conf()});
 wait_for(sub { calls('setting') eq '5min' }, 'another timeout');
@@ -123,8 +126,12 @@ $other->send({ id => 1, method => 'call', params => { name => 'sleep', args => {
 sub busy { return sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND state = 'active'}); }
 $other->wait_for(sub { busy() == 1 }, 'the query runs');
 is(calls('com.example.add', { a => 1 }), 11, 'a call beside it');
+is(sql(q{SELECT count(*) FROM notifyd.stats AS s JOIN pg_stat_activity AS a USING (pid)
+	WHERE s.kind = 'worker' AND s.name = 'postgres' AND s.state = 'busy' AND a.backend_type = 'pg_notifyd worker'}),
+	1, 'the statistics show the worker that is busy');
 $other->close;
 $client->wait_for(sub { busy() == 0 }, 'its query ends');
+wait_for(sub { sql(q{SELECT bool_and(state = 'idle') FROM notifyd.stats WHERE kind = 'worker'}) eq 't' }, 'and workers that are idle');
 
 # Writes and messages
 is(calls('do_it'), undef, 'a function that writes');

@@ -3,7 +3,8 @@
  * stats.c
  *	  The rows of the view notifyd.stats.
  *
- * There is a row for each database that has a feed or should have one, and one for each gateway.
+ * There is a row for each database that has a feed or should have one, and one for each gateway and for each
+ * worker.
  * Everything is read from shared memory, one value after the other, so the numbers in a row are of
  * about the same moment.
  *
@@ -62,8 +63,10 @@ typedef enum StatsColumn
 	STATS_MESSAGES,
 	STATS_QUEUED_BYTES,
 	STATS_REFUSED_TOKENS, /* from here on not in version 1.0 */
+	STATS_QUERIES,
+	STATS_FAILED_QUERIES,
 } StatsColumn;
-#define STATS_NCOLUMNS (STATS_REFUSED_TOKENS + 1)
+#define STATS_NCOLUMNS (STATS_FAILED_QUERIES + 1)
 
 typedef struct StatsRow
 {
@@ -264,6 +267,8 @@ stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool 
 	stats_set_count(row, STATS_NOTIFIES_SENT, pg_atomic_read_u64(&database->notifies_sent));
 	stats_set_count(row, STATS_BYTES_SENT, pg_atomic_read_u64(&database->bytes_sent));
 	stats_set_count(row, STATS_REFUSED_TOKENS, pg_atomic_read_u64(&database->refused_tokens));
+	stats_set_count(row, STATS_QUERIES, pg_atomic_read_u64(&database->queries));
+	stats_set_count(row, STATS_FAILED_QUERIES, pg_atomic_read_u64(&database->failed_queries));
 	stats_set_count(row, STATS_LOG_BYTES, pg_atomic_read_u64(&database->log_bytes));
 	stats_set(row, STATS_SEGMENTS, Int32GetDatum((int32) pg_atomic_read_u32(&database->segments)));
 	stats_set(row, STATS_IN_FLIGHT, Int32GetDatum(in_flight));
@@ -304,6 +309,34 @@ stats_gateway(StatsRow *row, int number)
 	stats_set_count(row, STATS_MESSAGES, gateway.messages);
 	stats_set_count(row, STATS_BYTES_SENT, gateway.bytes);
 	stats_set_count(row, STATS_QUEUED_BYTES, gateway.queued);
+}
+
+/* Fill in the row of a worker. Returns false if the entry has none. */
+static bool
+stats_worker(StatsRow *row, NotifydWorker *worker)
+{
+	FormData_pg_database database;
+	Oid oid;
+	pid_t pid;
+	bool ready;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
+	oid = worker->database;
+	pid = worker->pid;
+	ready = worker->ready;
+	LWLockRelease(&notifyd_shared->lock);
+
+	if (!OidIsValid(oid) || !stats_database_row(oid, &database))
+		return false;
+	stats_begin(row, "worker", NameStr(database.datname));
+	if (pid != 0)
+		stats_set(row, STATS_PID, Int32GetDatum(pid));
+	if (!ready)
+		stats_set_text(row, STATS_STATE, "starting");
+	else
+		stats_set_text(row, STATS_STATE,
+					   pg_atomic_read_u64(&worker->busy_since) != 0 ? "busy" : "idle");
+	return true;
 }
 
 /* Return the name of an entry's database if the view has a row for it, or NULL. */
@@ -353,6 +386,11 @@ notifyd_stats_rows(PG_FUNCTION_ARGS)
 			continue;
 		stats_gateway(&row, i);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
+	}
+	for (int i = 0; all && i < NOTIFYD_MAX_WORKERS; i++)
+	{
+		if (stats_worker(&row, &notifyd_shared->workers[i]))
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row.values, row.nulls);
 	}
 	return (Datum) 0;
 }
