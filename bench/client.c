@@ -10,6 +10,7 @@
  *	  -s	message that each client sends after connecting; the first message received is the answer. Each #
  *			in it becomes the number of the message, counted over all clients from 0
  *	  -S	how many such messages each client sends, each after the answer to the one before
+ *			The line about the connections has the time of the answers as "answers"
  *	  -t	the member with the time of an event: "at", the time of its commit, or "sent", nanoseconds
  *			since 1970 in its row. Only every N-th client (-e) reads it
  *	  -w	number of connections started at the same time
@@ -69,7 +70,8 @@ static struct
 	uint32_t begun;
 	uint32_t open;
 	uint32_t answered;
-	char answer[512]; /* the first message */
+	char answer[512]; /* the first message; empty if it is longer */
+	Histogram answers;
 	uint32_t closed;
 	uint64_t begun_at;
 	uint64_t open_at;
@@ -205,6 +207,7 @@ client_subscribe(Ws *ws, uint32_t number)
 			message[used++] = *at;
 	}
 	message[used] = '\0';
+	ws->asked_at = clock_monotonic();
 	if (!ws_send(ws, message))
 		client_fail("a subscription could not be sent");
 }
@@ -217,6 +220,7 @@ client_on_answer(Ws *ws, const char *text, size_t len)
 		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
 		exit(1);
 	}
+	histogram_add(&client.answers, clock_monotonic() - ws->asked_at);
 	if (++ws->answers < client.messages_each)
 	{
 		client_subscribe(ws, ws->answers);
@@ -225,7 +229,7 @@ client_on_answer(Ws *ws, const char *text, size_t len)
 	/* Count what comes after the answers, not the answers. */
 	ws->messages = 0;
 	ws->answered = true;
-	if (client.answered++ == 0)
+	if (client.answered++ == 0 && len < sizeof(client.answer))
 		snprintf(client.answer, sizeof(client.answer), "%.*s", (int) len, text);
 }
 
@@ -468,10 +472,12 @@ client_connect_all(void)
 			exit(1);
 		}
 	}
-	printf("{\"open\":%.6f,\"answered\":%.6f,\"answer\":%s}\n",
+	printf("{\"open\":%.6f,\"answered\":%.6f,\"answer\":%s,\"answers\":",
 		   client_seconds(client.begun_at, client.open_at),
 		   client_seconds(client.begun_at, clock_monotonic()),
 		   client.answer[0] != '\0' ? client.answer : "null");
+	histogram_print(&client.answers, stdout);
+	printf("}\n");
 	fflush(stdout);
 }
 

@@ -25,7 +25,7 @@ from programs import Peer, Writers  # noqa: E402
 from report import Figures  # noqa: E402
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow", "sets"]
+         "replay", "slow", "sets", "queries"]
 
 
 class Bench:

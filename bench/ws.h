@@ -31,9 +31,10 @@ typedef struct Ws
 {
 	int fd;
 	WsState state;
-	uint32_t number;  /* for the caller */
-	bool answered;    /* for the caller */
-	uint32_t answers; /* for the caller */
+	uint32_t number;   /* for the caller */
+	bool answered;     /* for the caller */
+	uint32_t answers;  /* for the caller */
+	uint64_t asked_at; /* for the caller */
 	uint32_t kept_len;
 	uint8_t *kept; /* the start of an incomplete frame */
 	uint64_t messages;
