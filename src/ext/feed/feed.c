@@ -77,6 +77,7 @@
 
 #define FEED_TICK_MS    1000 /* the feed looks for work at least this often */
 #define FEED_STANDBY_MS 10   /* and this often while a synchronous standby has not confirmed */
+#define FEED_HOLD_MS    20   /* and this often while replays wait for locks or time */
 #define FEED_VISIT_MS   2000 /* a feed started for retention waits this long for a subscription */
 
 PGDLLEXPORT void pg_notifyd_feed_main(Datum main_arg);
@@ -459,7 +460,7 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (progress == FEED_IDLE && feed->transactions > 0)
 			paused = feed_throttle(feed, feed_clock());
 		if (progress == FEED_IDLE && !paused)
-			feed_sleep(feed, Min(timeout, FEED_TICK_MS));
+			feed_sleep(feed, Min(timeout, feed->holds ? FEED_HOLD_MS : FEED_TICK_MS));
 		else if (progress == FEED_STANDBY)
 			link_wait(feed, FEED_STANDBY_MS);
 	}

@@ -89,6 +89,9 @@ typedef struct Sub
 	uint8 ops;              /* WIRE_OP_ bits of the events */
 	bool replaying;         /* reads the log itself, has not reached the live stream yet */
 	bool waiting;           /* until it is placed again; in feed->waiting */
+	int64 held_until;       /* its replay, or placing it, waits until this feed_clock() */
+	int64 held_since;       /* since when it has had to wait again and again */
+	uint64 placed;          /* the last round in which it was placed */
 	LogReader reader;       /* the position of its replay */
 	int64 credit;           /* bytes of replay that may still be sent to the client */
 	int64 window;           /* the maximum of credit */
@@ -277,6 +280,7 @@ struct Feed
 	int transactions;           /* transactions with live events that this round has read */
 	int64 read_began;    /* µs: when the WAL of these was flushed, so that they could be read */
 	int64_t pause_until; /* µs: the feed pauses until then, see throttle.h */
+	bool holds;          /* replays wait for a lock, or for time for their conditions */
 	MemoryContext context;
 };
 
@@ -499,6 +503,19 @@ extern void set_find_sources(FeedChannel *channel);
 extern Stream *set_stream(Link *link, View *view, const FeedIdentity *identity, const char *filter,
 						  AccessReason *reason);
 
+/*
+ * The reason's kind if there is nothing wrong, but the stream cannot be known now, because of a lock or
+ * for lack of time. The subscription can wait in a stream of set_waiting_stream(), which gets nothing.
+ */
+#define SET_NOT_NOW ((WireReason) 0)
+extern Stream *set_waiting_stream(Link *link, View *view);
+
+/* Let a subscription wait until it is placed again. */
+extern void set_wait(Sub *sub);
+
+/* Note that one more subscription, or one less, wants the live events of a stream. */
+extern void set_want_parts(Stream *stream, int change);
+
 /* End a stream's use of its bindings. */
 extern void set_remove_parts(Stream *stream);
 
@@ -602,11 +619,12 @@ extern void match_send(Link *link);
 /*
  * The same for streams that replay: begin with an event, then ask for each stream. The result is
  * NULL if it gets nothing. If *problem is set, the event is not known well enough, and its
- * subscriptions get a reset with that reason.
+ * subscriptions get a reset with that reason. If *leave is set, their replays must not go on now;
+ * if they have not failed, they are held.
  */
 extern void match_begin(FeedChannel *channel, const LogEvent *event);
 extern bool match_allowed(View *view, bool *restricted); /* as view_event_allowed() */
-extern MatchBody *match_stream(Stream *stream, const char **problem);
+extern MatchBody *match_stream(Stream *stream, const char **problem, bool *leave);
 
 /* End the subscriptions for which a policy or filter has failed since. */
 extern void match_end_failed(Feed *feed);
@@ -643,6 +661,12 @@ extern void sub_drop_link(Link *link);
  * reader goes on behind upto.
  */
 extern void sub_replay(Sub *sub, const LogReader *reader, uint64 upto);
+
+/* Let the replay of a subscription wait a moment. It becomes one if it is live, after this id. */
+extern void sub_hold(Sub *sub, uint64 after);
+
+/* Return true if it has been held so often that its conditions will not let it catch up. */
+extern bool sub_is_late(const Sub *sub);
 
 /*
  * The client has a snapshot: the subscription, which was held, goes on. Returns false if it was not held.

@@ -47,6 +47,7 @@ static struct
 	MemoryContext context; /* reset with each event */
 	List *bodies;
 	List *unknown;
+	List *later;                     /* streams for which it is not known yet */
 	int count[NOTIFYD_MAX_GATEWAYS]; /* numbers of streams, by gateway */
 	bool opened;                     /* body is valid, or has op.data = NULL */
 	Body body;
@@ -70,9 +71,11 @@ match_begin(FeedChannel *channel, const LogEvent *event)
 	match.event = event;
 	match.bodies = NIL;
 	match.unknown = NIL;
+	match.later = NIL;
 	match.opened = false;
 	memset(match.count, 0, sizeof(match.count));
 	event_rows_set(match.rows, event);
+	set_budget_begin();
 }
 
 /* ---------------- texts ---------------- */
@@ -345,7 +348,19 @@ match_add(Stream *stream, SetChange meaning)
 	MemoryContextSwitchTo(outer);
 }
 
-/* A SetCallback. Bindings may have streams of other channels. */
+static void
+match_note_later(Stream *stream)
+{
+	MemoryContext outer = MemoryContextSwitchTo(match.context);
+
+	match.later = lappend(match.later, stream);
+	MemoryContextSwitchTo(outer);
+}
+
+/*
+ * A SetCallback. Bindings may have streams of other channels. What has failed for one event would
+ * fail for the next ones, too, so it ends for all of them.
+ */
 static void
 match_binding(SetBinding *binding, SetChange change, const SetError *error,
 			  void *arg pg_attribute_unused())
@@ -358,11 +373,16 @@ match_binding(SetBinding *binding, SetChange change, const SetError *error,
 	{
 		Stream *stream = dlist_container(StreamPart, node, iter.cur)->stream;
 
+		if (change == SET_FAILED)
+		{
+			match_note_failed(stream, error);
+			continue;
+		}
 		if (stream->view->channel != match.channel || stream->live == 0 ||
 			!match_allowed(stream->view, &restricted))
 			continue;
-		if (change == SET_FAILED)
-			match_note_failed(stream, error);
+		if (change == SET_LATER)
+			match_note_later(stream);
 		else if (change == SET_UNKNOWN)
 			match_note_unknown(stream, reason);
 		else
@@ -487,6 +507,7 @@ match_event(FeedChannel *channel, const LogEvent *event)
 	if (event->op != OPERATION_TRUNCATE)
 	{
 		match_open_streams(channel->sources[source]);
+		set_budget_begin();
 		set_judge_all(event->relation, match.rows, event->op, match_binding, NULL);
 	}
 	match_build_all();
@@ -530,6 +551,23 @@ match_send_body(Link *link, const MatchBody *body, int *left)
 	event_count_sent(match.feed, body->text);
 }
 
+/* Let the live subscriptions of a stream on the link replay from right before the event. */
+static void
+match_hold(Link *link, Stream *stream)
+{
+	dlist_iter iter;
+
+	if (stream->link != link)
+		return;
+	dlist_foreach (iter, &stream->subs)
+	{
+		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
+
+		if (!sub->replaying)
+			sub_hold(sub, match.event->id - 1);
+	}
+}
+
 void
 match_send(Link *link)
 {
@@ -551,14 +589,27 @@ match_send(Link *link)
 				sub_withhold(sub, match.event->id, unknown->reason);
 		}
 	}
+	foreach (cell, match.later)
+		match_hold(link, lfirst(cell));
 	foreach (cell, match.bodies)
 		match_send_body(link, lfirst(cell), &left);
 }
 
 /* ---------------- replays ---------------- */
 
+static bool
+match_is_late(const Stream *stream)
+{
+	bool late = false;
+	dlist_iter iter;
+
+	dlist_foreach (iter, (dlist_head *) &stream->subs)
+		late |= sub_is_late(dlist_container(Sub, in_stream, iter.cur));
+	return late;
+}
+
 MatchBody *
-match_stream(Stream *stream, const char **problem)
+match_stream(Stream *stream, const char **problem, bool *leave)
 {
 	int source = set_source(match.channel, match.event->relation);
 	SetChange change = SET_STAYS;
@@ -566,6 +617,7 @@ match_stream(Stream *stream, const char **problem)
 	MatchBody *body;
 
 	*problem = NULL;
+	*leave = false;
 	if (stream->nparts > 0 && match.event->op != OPERATION_TRUNCATE)
 	{
 		const StreamPart *part = &stream->parts[source];
@@ -581,6 +633,12 @@ match_stream(Stream *stream, const char **problem)
 			return NULL;
 		case SET_FAILED:
 			match_note_failed(stream, &error);
+			*leave = true;
+			return NULL;
+		case SET_LATER:
+			if (error.message[0] != '\0' && match_is_late(stream))
+				match_note_failed(stream, &error);
+			*leave = true;
 			return NULL;
 		case SET_UNKNOWN:
 			*problem = match_reason(error.message);

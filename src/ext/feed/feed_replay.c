@@ -173,16 +173,37 @@ replay_send_groups(ReplayScan *scan, const Stream *stream, ReplayEvent *what)
 	replay_queue(scan, what);
 }
 
-/* Its subscriptions must be placed again before they may have the event. */
-static void
-replay_leave_stream(ReplayScan *scan, const Stream *stream, const LogEvent *event)
+/* Return true if a replay of the stream in the scan still has to get the event. */
+static bool
+replay_wants(const Stream *stream, const LogEvent *event)
 {
 	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
 	{
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
 			if (sub->in_scan && sub->reader.after < event->id)
-				replay_leave(scan, sub, event->id - 1);
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Its subscriptions must be placed again, or their sets computed, before they may have the event. hold:
+ * that is not possible now.
+ */
+static void
+replay_leave_stream(ReplayScan *scan, const Stream *stream, const LogEvent *event, bool hold)
+{
+	for (ReplayGroup *group = stream->groups; group != NULL; group = group->next)
+	{
+		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
+		{
+			if (!sub->in_scan || sub->reader.after >= event->id)
+				continue;
+			replay_leave(scan, sub, event->id - 1);
+			if (hold)
+				sub_hold(sub, event->id - 1);
 		}
 	}
 }
@@ -209,6 +230,7 @@ replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
 		.event = event, .op = operation_bit(event->op), .text = &scan->link->feed->text};
 	MatchBody *body;
 	bool restricted;
+	bool leave;
 
 	if (!(stream->view->key.columns != NULL && event->op != OPERATION_RESET
 			  ? match_allowed(stream->view, &restricted)
@@ -232,10 +254,17 @@ replay_send_stream(ReplayScan *scan, Stream *stream, const LogEvent *event)
 		}
 		set_add_source(channel, event->relation);
 		channel->place = true;
-		replay_leave_stream(scan, stream, event);
+		replay_leave_stream(scan, stream, event, false);
 		return;
 	}
-	body = match_stream(stream, &what.reset);
+	if (!replay_wants(stream, event))
+		return;
+	body = match_stream(stream, &what.reset, &leave);
+	if (leave)
+	{
+		replay_leave_stream(scan, stream, event, true);
+		return;
+	}
 	if (body != NULL)
 	{
 		what.op = body->op;
@@ -266,13 +295,18 @@ replay_callback(const LogEvent *event, void *arg)
 /* ---------------- a turn ---------------- */
 
 /*
- * Return true if a replay can continue: it has credit, does not wait to be placed, and the live
+ * Return true if a replay can continue: it has credit, does not wait for anything, and the live
  * stream has reached its position.
  */
 static bool
 replay_can_continue(const Sub *sub)
 {
-	return sub->credit > 0 && !sub->waiting && sub->reader.after <= sub->link->reader.after;
+	if (sub->waiting || sub->held_until > feed_clock())
+	{
+		sub->link->feed->holds = true;
+		return false;
+	}
+	return sub->credit > 0 && sub->reader.after <= sub->link->reader.after;
 }
 
 static void
@@ -419,6 +453,7 @@ replay_look(Link *link)
 FeedProgress
 feed_read_replays(Feed *feed, Snapshot snapshot)
 {
+	feed->holds = false;
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		if (feed->links[i] != NULL && !dlist_is_empty(&feed->links[i]->replays))

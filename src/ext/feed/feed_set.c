@@ -165,7 +165,7 @@ set_bind_part(View *view, Oid relation, const SetIdentity *identity, const Filte
 	}
 	if (part->nothing || set_bind(relation, identity, expression, &part->binding, &error))
 		return true;
-	return set_refuse(reason, error.reason, error.message);
+	return set_refuse(reason, error.later ? SET_NOT_NOW : error.reason, error.message);
 }
 
 static void
@@ -316,6 +316,29 @@ set_add_parts(Stream *stream, const StreamPart *parts, int n)
 	if (stream->refreshed)
 		dlist_push_tail(&channel->refreshed, &stream->in_refreshed);
 	channel->nspecial++;
+}
+
+Stream *
+set_waiting_stream(Link *link, View *view)
+{
+	int n = view->channel->nsources;
+	StreamPart *parts = palloc0(n * sizeof(StreamPart));
+	Stream *stream = stream_create(link, view);
+
+	for (int i = 0; i < n; i++)
+		parts[i].nothing = true;
+	set_add_parts(stream, parts, n);
+	return stream;
+}
+
+void
+set_want_parts(Stream *stream, int change)
+{
+	for (int i = 0; i < stream->nparts; i++)
+	{
+		if (stream->parts[i].binding != NULL)
+			set_want(stream->parts[i].binding, change);
+	}
 }
 
 void
@@ -515,6 +538,7 @@ set_place_subs(List *subs)
 		Sub *sub = lfirst(cell);
 
 		set_stop_waiting(sub);
+		sub->placed = sub->link->feed->round;
 		if (last.view == NULL || !set_placed_alike(&last, sub, identity, filter))
 		{
 			MemoryContextReset(each);
@@ -523,8 +547,21 @@ set_place_subs(List *subs)
 			last.link = sub->link;
 			identity = sub->identity;
 			filter = sub->filter != NULL ? pstrdup(sub->filter) : NULL;
+			set_budget_begin();
 			last.stream = set_stream(sub->link, last.view, identity, filter, &last.reason);
 			MemoryContextSwitchTo(outer);
+		}
+		if (last.stream == NULL && last.reason.kind == SET_NOT_NOW)
+		{
+			set_wait(sub);
+			sub_hold(sub, sub->link->position);
+			if (last.reason.message[0] != '\0' && sub_is_late(sub))
+			{
+				last.reason.kind = WIRE_POLICY_FAILED;
+				sub_end(sub, &last.reason);
+				last.view = NULL;
+			}
+			continue;
 		}
 		if (last.stream == NULL)
 			sub_end(sub, &last.reason);
@@ -542,6 +579,18 @@ set_stop_waiting(Sub *sub)
 	sub->waiting = false;
 }
 
+void
+set_wait(Sub *sub)
+{
+	Feed *feed = sub->link->feed;
+	/* In the middle of a round, the link's own reader is where the round began. */
+	LogReader reader = {.after = sub->link->position};
+
+	sub_replay(sub, &reader, reader.after);
+	sub->waiting = true;
+	dlist_push_tail(&feed->waiting, &sub->in_waiting);
+}
+
 /* Place subscriptions that must not get events as they are, now or in later rounds. */
 static void
 set_place_soon(List *subs)
@@ -554,37 +603,39 @@ set_place_soon(List *subs)
 		return;
 	}
 	foreach (cell, subs)
-	{
-		Sub *sub = lfirst(cell);
-		/* In the middle of a round, the link's own reader is where the round began. */
-		LogReader reader = {.after = sub->link->position};
-
-		sub_replay(sub, &reader, reader.after);
-		sub->waiting = true;
-		dlist_push_tail(&sub->link->feed->waiting, &sub->in_waiting);
-	}
+		set_wait(lfirst(cell));
 }
 
 bool
 set_place_some(Feed *feed)
 {
 	List *subs = NIL;
+	int64 now = feed_clock();
+	bool more = false;
 	dlist_iter iter;
 
 	dlist_foreach (iter, &feed->waiting)
 	{
-		if (list_length(subs) == SET_SLICE)
+		Sub *sub = dlist_container(Sub, in_waiting, iter.cur);
+
+		if (sub->held_until > now)
+			continue;
+		more = list_length(subs) == SET_SLICE;
+		if (more)
 			break;
-		subs = lappend(subs, dlist_container(Sub, in_waiting, iter.cur));
+		subs = lappend(subs, sub);
 	}
 	set_place_subs(subs);
 	list_free(subs);
-	return !dlist_is_empty(&feed->waiting);
+	return more;
 }
 
-/* Append the subscriptions of a stream to a list, without those that wait to be placed. */
+/*
+ * Append the subscriptions of a stream to a list, without those that wait to be placed, or were placed in
+ * this round (0: any).
+ */
 static List *
-set_list_subs(List *subs, Stream *stream)
+set_list_subs(List *subs, Stream *stream, uint64 round)
 {
 	dlist_iter iter;
 
@@ -592,7 +643,7 @@ set_list_subs(List *subs, Stream *stream)
 	{
 		Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
-		if (!sub->waiting)
+		if (!sub->waiting && (round == 0 || sub->placed != round))
 			subs = lappend(subs, sub);
 	}
 	return subs;
@@ -641,7 +692,7 @@ set_look_refreshed(FeedChannel *channel)
 		Stream *stream = dlist_container(Stream, in_refreshed, iter.cur);
 
 		if (!set_stream_unchanged(stream, &channel->looked_at))
-			subs = set_list_subs(subs, stream);
+			subs = set_list_subs(subs, stream, channel->round);
 	}
 	set_place_subs(subs);
 	channel->looked_at = now;
@@ -663,7 +714,7 @@ set_place_channel(FeedChannel *channel)
 	dlist_foreach (views, &channel->views)
 	{
 		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
-			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur));
+			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur), 0);
 	}
 	set_place_soon(subs);
 	channel->looked_at = now;
@@ -751,7 +802,7 @@ set_look_stale(Feed *feed)
 	while ((stream = hash_seq_search(&status)) != NULL)
 	{
 		if (stream->nparts > 0 && set_stream_stale(stream))
-			subs = set_list_subs(subs, stream);
+			subs = set_list_subs(subs, stream, 0);
 	}
 	set_place_soon(subs);
 	list_free(subs);

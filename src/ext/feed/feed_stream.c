@@ -97,7 +97,10 @@ stream_count(Sub *sub, int change)
 {
 	sub->reset_until = 0;
 	if (!sub->replaying && sub->ops != 0)
+	{
 		sub->stream->live += change;
+		set_want_parts(sub->stream, change);
+	}
 	if ((sub->kinds & WIRE_KIND_NOTIFICATIONS) != 0)
 		sub->stream->notified += change;
 }

@@ -14,6 +14,10 @@
 #include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 
+#define SUB_HOLD_US  20000
+#define SUB_LATE_US  (30 * USECS_PER_SEC)
+#define SUB_PAUSE_US (5 * USECS_PER_SEC) /* held that long after the last time: a new beginning */
+
 /* A subscription may begin and end between two looks at the number of them. */
 static void
 sub_count(Feed *feed, int change)
@@ -249,7 +253,8 @@ sub_begin_replay(Sub *sub, uint64 left)
 }
 
 static void
-sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request)
+sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request,
+		  bool waiting)
 {
 	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
 	const char *reset = NULL;
@@ -279,12 +284,14 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 		sub->held = true;
 		sub->credit = 0;
 	}
-	else if (position.id != link->position)
+	else if (position.id != link->position || waiting)
 	{
 		sub->reader.after = position.id;
 		sub_begin_replay(sub, link->reader.after - Min(position.id, link->reader.after));
 	}
 	stream_add(stream, sub);
+	if (waiting)
+		set_wait(sub);
 	sub_count(link->feed, 1);
 	if ((sub->kinds & WIRE_KIND_EVENTS) != 0)
 	{
@@ -323,10 +330,13 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 	if (view == NULL)
 		return NULL;
 	set_look_subscribe(view->channel);
+	set_budget_begin();
 	stream = set_stream(
 		link, view, *identity,
 		request->filter.len > 0 ? pnstrdup(request->filter.data, request->filter.len) : NULL,
 		reason);
+	if (stream == NULL && reason->kind == SET_NOT_NOW)
+		stream = set_waiting_stream(link, view);
 	if (stream == NULL && dlist_is_empty(&view->streams))
 		view_remove(link->feed, view);
 	return stream;
@@ -336,7 +346,7 @@ void
 sub_subscribe(Link *link, const WireSubscribe *request)
 {
 	Feed *feed = link->feed;
-	AccessReason reason;
+	AccessReason reason = {.kind = WIRE_NOT_PERMITTED};
 	MemoryContext context;
 	MemoryContext outer;
 	Stream *stream;
@@ -355,7 +365,7 @@ sub_subscribe(Link *link, const WireSubscribe *request)
 	if (stream == NULL)
 		sub_refuse(link, request->sub, &reason);
 	else
-		sub_start(link, stream, identity, request);
+		sub_start(link, stream, identity, request, reason.kind == SET_NOT_NOW);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }
@@ -451,6 +461,24 @@ sub_has_seen(const Sub *sub, const LogEvent *event)
 }
 
 void
+sub_hold(Sub *sub, uint64 after)
+{
+	LogReader reader = {.after = after};
+	int64 now = feed_clock();
+
+	sub_replay(sub, &reader, Max(after, sub->link->reader.after));
+	if (sub->held_since == 0 || now - sub->held_until > SUB_PAUSE_US)
+		sub->held_since = now;
+	sub->held_until = now + SUB_HOLD_US;
+}
+
+bool
+sub_is_late(const Sub *sub)
+{
+	return sub->held_since != 0 && feed_clock() - sub->held_since > SUB_LATE_US;
+}
+
+void
 sub_go_live(Sub *sub)
 {
 	Assert(sub->replaying);
@@ -458,6 +486,7 @@ sub_go_live(Sub *sub)
 	dlist_delete(&sub->in_replays);
 	stream_count(sub, -1);
 	sub->replaying = false;
+	sub->held_since = 0;
 	stream_count(sub, 1);
 }
 

@@ -10,7 +10,7 @@
  *	  tables, no cursors or triggers that would run later with the feed's privileges;
  *	  in a read-only subtransaction that is always rolled back: what they lock, set or LISTEN to
  *	  ends with it. Functions and commands with other effects, such as advisory locks, are refused;
- *	  for at most guard_patience ms.
+ *	  for at most GUARD_LIMIT_MS. They wait for a lock for GUARD_LOCK_MS only.
  *
  * A timer cancels what runs too long, as statement_timeout does. PL/pgSQL can catch that, because a
  * handler may name query_canceled. So the timer also installs a PL/pgSQL plugin (plpgsql.h) whose
@@ -19,9 +19,7 @@
  * catch a cancellation, and C code that does not look for one, cannot be stopped in this way, and
  * not in any other session either.
  *
- * Each piece of code that runs too long halves the patience with the next ones, and some seconds
- * without such a piece restore it. So clients cannot hold up the feed by subscribing again and
- * again with what takes long.
+ * Who waits for a lock has done nothing wrong, so that error is another one (SetError.later).
  *
  *-------------------------------------------------------------------------
  */
@@ -38,6 +36,7 @@
 #include "plpgsql.h"
 #include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/array.h"
@@ -56,13 +55,10 @@
 #include "ext/base/compat.h"
 #include "ext/guard/guard.h"
 
-#define GUARD_PATIENCE_MS     250
-#define GUARD_MIN_PATIENCE_MS 50
-#define GUARD_RECOVERY_MS     5000 /* after so long without a timeout the patience is whole again */
+#define GUARD_LIMIT_MS 250
+#define GUARD_LOCK_MS  5
 
 static TimeoutId guard_timeout = MAX_TIMEOUTS;
-static int guard_patience = GUARD_PATIENCE_MS;
-static TimestampTz guard_last_timeout = 0;
 static volatile sig_atomic_t guard_expired = false;
 
 /* ---------------- the time limit ---------------- */
@@ -99,12 +95,9 @@ guard_start_timer(void)
 		guard_timeout = RegisterTimeout(USER_TIMEOUT, guard_expire);
 		guard_plugin_slot = (PLpgSQL_plugin **) find_rendezvous_variable("PLpgSQL_plugin");
 	}
-	if (guard_patience < GUARD_PATIENCE_MS &&
-		TimestampDifferenceExceeds(guard_last_timeout, GetCurrentTimestamp(), GUARD_RECOVERY_MS))
-		guard_patience = GUARD_PATIENCE_MS;
 	guard_expired = false;
 	guard_plugin_before = *guard_plugin_slot;
-	enable_timeout_after(guard_timeout, guard_patience);
+	enable_timeout_after(guard_timeout, GUARD_LIMIT_MS);
 }
 
 /* Returns true if the time was over. */
@@ -116,8 +109,6 @@ guard_stop_timer(void)
 	if (!guard_expired)
 		return false;
 	QueryCancelPending = false;
-	guard_last_timeout = GetCurrentTimestamp();
-	guard_patience = Max(guard_patience / 2, GUARD_MIN_PATIENCE_MS);
 	return true;
 }
 
@@ -277,6 +268,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	const char *path = guard_search_path();
 	Oid session_user = GetSessionUserId();
 	ErrorData *volatile data = NULL;
+	int lock_timeout = LockTimeout;
 	int security;
 	bool expired;
 	Oid user;
@@ -299,6 +291,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 		}
 		SetUserIdAndSecContext(actor->role,
 							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+		LockTimeout = GUARD_LOCK_MS;
 		function(arg);
 	}
 	PG_CATCH();
@@ -310,6 +303,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	PG_END_TRY();
 	guard_running = false;
 	object_access_hook = guard_hook_before;
+	LockTimeout = lock_timeout;
 	expired = guard_stop_timer();
 
 	if (data != NULL && data->sqlerrcode == ERRCODE_QUERY_CANCELED && !expired)

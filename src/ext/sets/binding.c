@@ -168,6 +168,8 @@ binding_evaluate(SetRule *rule, const SetIdentity *identity, const FilterExpress
 				 BindingValues *work, SetError *error)
 {
 	GuardActor actor = {.role = identity->role, .claims = identity->claims, .opaque = true};
+	int64 began;
+	bool good;
 
 	work->rule = rule;
 	work->values = palloc0(Max(rule->nparams, 1) * sizeof(Datum));
@@ -179,7 +181,21 @@ binding_evaluate(SetRule *rule, const SetIdentity *identity, const FilterExpress
 	}
 	if (!rule->computes_params)
 		return true;
-	return set_run(&actor, binding_compute, work, &rule, error);
+	*error = (SetError){.reason = WIRE_POLICY_FAILED, .later = true};
+	if (rule_is_locked(rule))
+		return false;
+	if (!budget_allows(rule->cost))
+	{
+		rule_set_no_time(rule, error);
+		return false;
+	}
+	began = set_clock();
+	good = set_run(&actor, binding_compute, work, &rule, error);
+	rule->cost = (uint32) (set_clock() - began);
+	budget_charge(rule->cost);
+	if (!good && error->later)
+		rule_note_locked(rule);
+	return good;
 }
 
 /* ---------------- one binding for equal values ---------------- */
@@ -310,8 +326,9 @@ binding_make(const SetRuleKey *key, const SetIdentity *identity, const FilterExp
 		*binding = binding_intern(&work, identity);
 		return true;
 	}
-	if (!key->literal && (error->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
-						  (error->sqlstate != 0 && rule->conditional)))
+	if (!key->literal && !error->later &&
+		(error->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		 (error->sqlstate != 0 && rule->conditional)))
 	{
 		SetRuleKey literal = *key;
 

@@ -5,8 +5,9 @@
  *
  * Most conditions cannot fail, and are evaluated at once. The others run in the guard. Those that
  * call nothing but PostgreSQL's own functions without side effects are one batch, which goes on
- * behind the binding where it failed. All others run alone: what a function sets, opens or locks for one
- * identity must be gone before the next one's runs.
+ * behind the binding where it failed, and ends behind one that is slow, so that the next one has the
+ * whole time limit. All others run alone: what a function sets, opens or locks for one
+ * identity must be gone before the next one's runs. What there is no time for, or no lock, is left out.
  *
  *-------------------------------------------------------------------------
  */
@@ -180,9 +181,37 @@ typedef struct JudgeBatch
 	const SetEvent *event;
 	SetBinding **bindings;
 	int n;
-	volatile int next; /* the first one without a result */
-	SetRule *rule;     /* of that one */
+	volatile int next;    /* the first one without a result */
+	volatile int64 began; /* set_clock() when its evaluation began */
+	SetRule *rule;        /* of that one */
 } JudgeBatch;
+
+/* Charge the next binding of the batch for its evaluation. Returns false if that was slow. */
+static bool
+judge_charge(JudgeBatch *batch)
+{
+	SetBinding *binding = batch->bindings[batch->next];
+	int64 now = set_clock();
+	int64 us = now - batch->began;
+
+	batch->began = now;
+	if (!budget_charge_binding(binding, us, now))
+		binding->marks = SET_MARK_SLOW;
+	return us < BUDGET_SLOW_US;
+}
+
+/* Return true if a binding can be evaluated now. */
+static bool
+judge_may(SetBinding *binding)
+{
+	if (rule_is_locked(binding->rule))
+		binding->marks = SET_MARK_LOCKED;
+	else if (!budget_allows(binding->cost))
+		binding->marks = SET_MARK_LATER;
+	else
+		return true;
+	return false;
+}
 
 /* Evaluate the next binding, and those behind it that need not be alone. Called by guard_run(). */
 static void
@@ -190,13 +219,19 @@ judge_run(void *arg)
 {
 	JudgeBatch *batch = arg;
 	bool alone = batch->bindings[batch->next]->rule->opaque;
+	bool more;
 
+	batch->began = set_clock();
 	do
 	{
-		batch->rule = batch->bindings[batch->next]->rule;
-		judge_binding(batch->bindings[batch->next], batch->event);
+		SetBinding *binding = batch->bindings[batch->next];
+
+		batch->rule = binding->rule;
+		judge_binding(binding, batch->event);
+		more = judge_charge(batch) && !alone;
 		batch->next++;
-	} while (!alone && batch->next < batch->n && !batch->bindings[batch->next]->rule->opaque);
+	} while (more && batch->next < batch->n && !batch->bindings[batch->next]->rule->opaque &&
+			 judge_may(batch->bindings[batch->next]));
 }
 
 /* Evaluate the bindings that need the guard, and call back for those that fail. */
@@ -213,6 +248,11 @@ judge_guarded(JudgeBatch *batch, SetCallback callback, void *arg)
 		int failed;
 		SetError error;
 
+		if (!judge_may(binding))
+		{
+			batch->next++;
+			continue;
+		}
 		batch->rule = binding->rule;
 		if (set_run(&actor, judge_run, batch, &batch->rule, &error))
 			continue;
@@ -220,10 +260,20 @@ judge_guarded(JudgeBatch *batch, SetCallback callback, void *arg)
 		/* The time was over because of those before it: it gets the whole time for itself. */
 		if (error.sqlstate == 0 && failed > first)
 			continue;
+		batch->next = failed;
+		(void) judge_charge(batch);
 		binding = batch->bindings[failed];
-		binding->marks = SET_MARK_FAILED;
-		callback(binding, SET_FAILED, &error, arg);
-		batch->next = failed + 1;
+		if (error.later)
+		{
+			rule_note_locked(binding->rule);
+			binding->marks = SET_MARK_LOCKED;
+		}
+		else
+		{
+			binding->marks = SET_MARK_FAILED;
+			callback(binding, SET_FAILED, &error, arg);
+		}
+		batch->next++;
 	}
 }
 
@@ -236,7 +286,14 @@ judge_report(SetBinding *binding, const char *reason, SetCallback callback, void
 
 	if (binding->marks & SET_MARK_FAILED)
 		return;
-	if (binding->marks & SET_MARK_UNKNOWN)
+	if (binding->marks & SET_MARK_LOCKED)
+		callback(binding, SET_LATER, &error, arg);
+	else if (binding->marks & (SET_MARK_LATER | SET_MARK_SLOW))
+	{
+		rule_set_no_time(binding->rule, &error);
+		callback(binding, binding->marks & SET_MARK_LATER ? SET_LATER : SET_FAILED, &error, arg);
+	}
+	else if (binding->marks & SET_MARK_UNKNOWN)
 	{
 		strlcpy(error.message, reason, sizeof(error.message));
 		callback(binding, SET_UNKNOWN, &error, arg);

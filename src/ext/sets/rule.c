@@ -44,6 +44,9 @@ typedef struct RuleEntry
 	SetRule *rule;
 } RuleEntry;
 
+/* µs until a rule is tried again after a lock was not free. */
+#define RULE_LOCKED_US 50000
+
 static HTAB *rule_table = NULL;
 static uint64 rule_invalidations = 0;
 
@@ -246,6 +249,8 @@ rule_make(const SetRuleKey *key, const FilterExpression *filter, SetError *error
 	char *name = GetUserNameFromId(key->role, true);
 	const char *table = OidIsValid(key->relation) ? get_rel_name(key->relation) : NULL;
 	uint64 invalidations = rule_invalidations;
+	int64 began = set_clock();
+	bool good;
 
 	rule->context = context;
 	rule->key = *key;
@@ -260,7 +265,10 @@ rule_make(const SetRuleKey *key, const FilterExpression *filter, SetError *error
 	else
 		strlcpy(rule->filter_what, "the filter", sizeof(rule->filter_what));
 	rule->what = rule->policies_what;
-	if (!set_run(&actor, rule_do_make, rule, &rule, error))
+	rule->cost = BUDGET_SLOW_US;
+	good = set_run(&actor, rule_do_make, rule, &rule, error);
+	budget_charge(set_clock() - began);
+	if (!good)
 	{
 		MemoryContextDelete(context);
 		return NULL;
@@ -301,6 +309,13 @@ rule_get(const SetRuleKey *key, const FilterExpression *filter, SetError *error)
 	entry = hash_search(rule_table, key, HASH_FIND, NULL);
 	if (entry != NULL && rule_valid(entry->rule))
 		return entry->rule;
+	if (!budget_allows(BUDGET_SLOW_US))
+	{
+		*error = (SetError){.reason = WIRE_POLICY_FAILED,
+							.later = true,
+							.message = "row security or the filter takes too much time"};
+		return NULL;
+	}
 	rule = rule_make(key, filter, error);
 	if (rule == NULL)
 		return NULL;
@@ -308,6 +323,27 @@ rule_get(const SetRuleKey *key, const FilterExpression *filter, SetError *error)
 	Assert(!found);
 	entry->rule = rule;
 	return rule;
+}
+
+/* ---------------- locks and time ---------------- */
+
+bool
+rule_is_locked(const SetRule *rule)
+{
+	return rule->locked_at != 0 && set_clock() - rule->locked_at < RULE_LOCKED_US;
+}
+
+void
+rule_note_locked(SetRule *rule)
+{
+	rule->locked_at = set_clock();
+}
+
+void
+rule_set_no_time(const SetRule *rule, SetError *error)
+{
+	*error = (SetError){.reason = WIRE_POLICY_FAILED, .later = true};
+	snprintf(error->message, sizeof(error->message), "%s takes too much time", rule->what);
 }
 
 /* ---------------- comparing rules ---------------- */

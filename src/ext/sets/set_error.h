@@ -14,6 +14,7 @@
 typedef struct SetError
 {
 	WireReason reason;
+	bool later;        /* has to wait, for a lock (no message), or because it takes too much time */
 	int sqlstate;      /* of the error that a policy or the filter raised; 0: it took too long */
 	char message[512]; /* in the server's encoding */
 } SetError;

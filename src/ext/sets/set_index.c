@@ -381,12 +381,21 @@ set_index_has(const SetBinding *binding)
 	return binding->keys != NULL;
 }
 
+void
+set_want(SetBinding *binding, int change)
+{
+	binding->wanted += change;
+	Assert(binding->wanted >= 0);
+}
+
 /* ---------------- searching ---------------- */
 
 /* Note a binding, once for each event. */
 static void
 index_note(SetIndex *index, SetBinding *binding, uint32 mark)
 {
+	if (binding->wanted == 0)
+		return;
 	if (binding->event != index->event)
 	{
 		binding->event = index->event;

@@ -99,14 +99,18 @@ set_run(const GuardActor *actor, void (*function)(void *arg), void *arg, SetRule
 
 	if (guard_run(actor, function, arg, &data))
 		return true;
-	error->reason = WIRE_POLICY_FAILED;
+	*error = (SetError){.reason = WIRE_POLICY_FAILED};
+	error->later = data != NULL && data->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
 	error->sqlstate = data != NULL ? data->sqlerrcode : 0;
 	if (data == NULL)
 		snprintf(error->message, sizeof(error->message), "%s took too long", (*rule)->what);
 	else
 		snprintf(error->message, sizeof(error->message), "%s raised an error (SQLSTATE %s)",
 				 (*rule)->what, unpack_sql_state(data->sqlerrcode));
-	set_error_log(error, data, (*rule)->role_name, actor->claims);
+	if (error->later)
+		error->message[0] = '\0';
+	else
+		set_error_log(error, data, (*rule)->role_name, actor->claims);
 	if (data != NULL)
 		FreeErrorData(data);
 	return false;

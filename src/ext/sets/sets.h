@@ -14,6 +14,7 @@
  *	  rule_tables.c	finds out whether parameters have to be evaluated again
  *	  set_index.c	finds the bindings that an event may concern; set_keys.c: by which values
  *	  judge.c		evaluates bindings for the rows of an event
+ *	  set_budget.c	limits the time that all this takes
  *
  * All of this belongs to one process, and needs a transaction with an active snapshot, except where
  * a function's comment says otherwise. Functions return errors of policies and filters as SetError.
@@ -50,6 +51,8 @@ typedef struct SetIdentity
 /*
  * Bind the policies that apply to the role on the relation, and the filter (NULL: none), to the
  * identity. The relation is InvalidOid for messages, which only a filter can limit.
+ *
+ * Returns false with error->later if a lock is not free, or if there has been no time for it.
  *
  * On success *binding is a new reference, which set_release() ends. It is NULL if the set is the
  * whole relation: no policies apply, and there is no filter. Later policies change that, so the
@@ -145,6 +148,9 @@ extern bool set_index_add(SetBinding *binding, SetError *error);
 extern void set_index_remove(SetBinding *binding);
 extern bool set_index_has(const SetBinding *binding);
 
+/* Count who wants what set_judge_all() finds for a binding; it leaves out those that nobody wants. */
+extern void set_want(SetBinding *binding, int change);
+
 /* ---------------- judging (judge.c) ---------------- */
 
 /* What an event does to a set. */
@@ -155,18 +161,29 @@ typedef enum SetChange
 	SET_STAYS,  /* a row of the set has changed and is still in it */
 	SET_LEAVES, /* a row leaves the set */
 	SET_FAILED, /* a policy or the filter raised an error or took too long */
+	SET_LATER,  /* not known yet: the event must be judged for this binding again */
 	SET_UNKNOWN /* the event does not have a value that is needed */
 } SetChange;
 
 /*
- * Judge an event for one binding. op: I, U, D or M, as in the log. Sets *error for SET_FAILED and
- * SET_UNKNOWN.
+ * An event, or the binding of a subscription, begins. Its evaluations are limited in time from here on
+ * (set_budget.c). What is over the limit has the result SET_LATER, or error->later. Needs no
+ * transaction.
+ */
+extern void set_budget_begin(void);
+
+/* A time in microseconds of a monotonic clock. */
+extern int64 set_clock(void);
+
+/*
+ * Judge an event for one binding. op: I, U, D or M, as in the log. Sets *error for SET_FAILED,
+ * SET_LATER and SET_UNKNOWN.
  */
 extern SetChange set_judge(SetBinding *binding, struct EventRows *rows, char op, SetError *error);
 
 /*
- * Judge an event for all bindings of its relation in the index, and call back for each whose result
- * is not SET_NOTHING. error is NULL unless the result is SET_FAILED or SET_UNKNOWN. The callback
+ * Judge an event for all wanted bindings of its relation in the index, and call back for each whose result
+ * is not SET_NOTHING. error is NULL unless the result is SET_FAILED, SET_LATER or SET_UNKNOWN. The callback
  * must not add, remove or release bindings. The cost is that of the bindings that the index finds,
  * and of those that have no keys for it.
  */

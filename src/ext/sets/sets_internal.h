@@ -112,6 +112,8 @@ typedef struct SetRule
 	uint64 suspected; /* set_changes() when that was last found out */
 	bool changed;     /* a function that it depends on has changed, so values may be different */
 	bool stale;       /* no longer in the table of rules */
+	int64 locked_at;  /* set_clock() when a lock that it needs was last not free; 0: never */
+	uint32 cost;      /* µs that it last took to compute the parameters */
 
 	FilterExpression *filter; /* without values; NULL: none */
 	List *quals;     /* conditions on the row, all have to be true; Vars of the row have varno 1 */
@@ -165,6 +167,15 @@ extern SetRule *rule_get(const SetRuleKey *key, const FilterExpression *filter, 
 /* Return true if the rule still is what rule_get() would make. */
 extern bool rule_valid(SetRule *rule);
 
+/* Return true if the rule cannot be used now, because a lock was not free just now. */
+extern bool rule_is_locked(const SetRule *rule);
+
+/* Note that a lock is not free. */
+extern void rule_note_locked(SetRule *rule);
+
+/* Set *error: the rule has to wait, because it takes too much time. */
+extern void rule_set_no_time(const SetRule *rule, SetError *error);
+
 /* Free a rule without bindings. */
 extern void rule_free(SetRule *rule);
 
@@ -206,6 +217,9 @@ typedef struct SetKey
 #define SET_MARK_NEW     0x2 /* the new row, or the message, is in the set */
 #define SET_MARK_FAILED  0x4
 #define SET_MARK_UNKNOWN 0x8
+#define SET_MARK_LOCKED  0x10 /* a lock is not free */
+#define SET_MARK_LATER   0x20 /* there was no time for it */
+#define SET_MARK_SLOW    0x40 /* slow too often */
 
 struct SetBinding
 {
@@ -214,6 +228,13 @@ struct SetBinding
 	uint32 marks;
 	uint64 event; /* the last one that the index found it for */
 	int references;
+	int wanted; /* see set_want() */
+
+	/* For set_budget.c: µs that the last evaluation took, and that slow ones have taken. */
+	uint32 cost;
+	int64 slow_us;
+	int64 slow_at; /* when the last of these ended */
+
 	int nkeys;
 	SetKey *keys; /* in the index, &key if there is only one; NULL: not in it */
 	SetKey key;
@@ -226,6 +247,17 @@ struct SetBinding
 
 /* The context of everything that belongs to sets. */
 extern MemoryContext set_context(void);
+
+/* ---------------- time (set_budget.c) ---------------- */
+
+#define BUDGET_SLOW_US 1000 /* an evaluation that takes longer is slow */
+
+/* Return true if there is time for an evaluation in the guard, of which the last one took cost µs. */
+extern bool budget_allows(uint32 cost);
+
+/* Note how many µs an evaluation took. With a binding, returns false if it is slow too often. */
+extern void budget_charge(int64 us);
+extern bool budget_charge_binding(SetBinding *binding, int64 us, int64 now);
 
 /* ---------------- judging (judge.c) ---------------- */
 

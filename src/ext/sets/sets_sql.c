@@ -110,6 +110,7 @@ test_place(TestSet *set, SetBinding *binding)
 		return;
 	if (!set_index_has(binding) && !set_index_add(binding, &error))
 		elog(ERROR, "%s", error.message);
+	set_want(binding, 1);
 	dlist_push_tail(set_users(binding), &set->in_users);
 }
 
@@ -119,6 +120,7 @@ test_displace(TestSet *set)
 	if (set->binding == NULL)
 		return;
 	dlist_delete(&set->in_users);
+	set_want(set->binding, -1);
 	if (dlist_is_empty(set_users(set->binding)))
 		set_index_remove(set->binding);
 	set_release(set->binding);
@@ -219,8 +221,8 @@ typedef struct TestJudging
 static void
 test_report(SetBinding *binding, SetChange change, const SetError *error, void *arg)
 {
-	static const char *const names[] = {"nothing", "enters", "stays",
-										"leaves",  "failed", "unknown"};
+	static const char *const names[] = {"nothing", "enters", "stays",  "leaves",
+										"failed",  "later",  "unknown"};
 	TestJudging *judging = arg;
 	dlist_iter iter;
 

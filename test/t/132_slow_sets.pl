@@ -1,0 +1,106 @@
+# Policies and filters that take long, and locks that they wait for: who is concerned, and who is not.
+use strict;
+use warnings;
+
+use NotifydTest;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $secret = 'a secret of at least thirty-two bytes';
+my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
+
+sub sql { return $node->safe_psql('postgres', join ';', @_); }
+sub user { my ($sub) = @_; return notifyd_client($node, headers => { Authorization => 'Bearer ' . notifyd_token({ role => 'reader', sub => "$sub", exp => time + 6000 }, $secret) }); }
+sub log_count { my ($from, $pattern) = @_; my @found = PostgreSQL::Test::Utils::slurp_file($node->logfile, $from) =~ /$pattern/g; return scalar @found; }
+sub ids { my ($client, $n) = @_; return join ' ', map { $client->next_message('event')->{key}{id} } 1 .. $n; }
+
+sql(q{
+	CREATE ROLE authenticator LOGIN NOINHERIT;
+	CREATE ROLE reader;
+	GRANT reader TO authenticator;
+	CREATE FUNCTION uid() RETURNS int LANGUAGE sql STABLE AS $$
+		SELECT (current_setting('request.jwt.claims', true)::json->>'sub')::int $$;
+	CREATE FUNCTION slow(id int, seconds float8) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+		BEGIN PERFORM pg_sleep(seconds); RETURN true; END $$;
+	CREATE TABLE marks (id int PRIMARY KEY);
+	CREATE TABLE ended (id int PRIMARY KEY);
+	CREATE TABLE allowed (id int PRIMARY KEY);
+	CREATE TABLE many (id int PRIMARY KEY);
+	CREATE TABLE members (u int, tenant int);
+	CREATE TABLE orders (id int PRIMARY KEY, tenant int);
+	CREATE TABLE texts (id int PRIMARY KEY, t text);
+	INSERT INTO members VALUES (1, 10), (2, 20);
+	ALTER TABLE ended ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE allowed ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE many ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY p ON ended USING (uid() <> 1 OR slow(id, 0.3));
+	CREATE POLICY p ON allowed USING (uid() < 0 OR slow(id, 0.1));
+	CREATE POLICY p ON many USING (uid() < 0 OR slow(id, 0.05));
+	CREATE POLICY p ON orders USING (tenant IN (SELECT tenant FROM members WHERE u = (SELECT uid())));
+	GRANT SELECT ON marks, ended, allowed, many, members, orders, texts TO reader;
+});
+sql("SELECT notify_watch('$_')") for qw(marks ended allowed many orders texts);
+
+my $witness = user(1000);
+$witness->subscribe('marks');
+my $mark = 0;
+
+# A mark is written now; returns when the witness has got it.
+sub marked { $mark++; sql("INSERT INTO marks VALUES ($mark)"); is(ids($witness, 1), $mark, $_[0]); }
+
+# What takes too long ends at the first row, and is not tried with the others.
+my $from = -s $node->logfile;
+my $slow = user(1);
+my $other = user(2);
+$_->subscribe('ended') for $slow, $other;
+sql('INSERT INTO ended SELECT generate_series(1, 20)');
+is($slow->next_message('error')->{code}, -32003, 'a policy that takes too long ends the subscription');
+is(ids($other, 20), join(' ', 1 .. 20), 'others get all rows');
+cmp_ok(log_count($from, qr/"ended" took too long/), '<=', 2, 'it was not evaluated for each row');
+
+# The limit of one is not what others have used.
+my @allowed = map { user($_) } 1 .. 5;
+$_->subscribe('allowed') for @allowed;
+sql('INSERT INTO allowed SELECT generate_series(1, 3)');
+is(ids($_, 3), '1 2 3', 'policies within the limit go on beside others') for @allowed;
+
+# Many that are slow come behind those that are not.
+my @many = map { user($_) } 1 .. 40;
+$_->subscribe('many') for @many;
+sql('INSERT INTO many VALUES (1)');
+my $began = time;
+marked('others do not wait for many slow policies');
+my $marked = time - $began;
+is(ids($_, 1), '1', 'and these get their events') for @many;
+cmp_ok($marked, '<', (time - $began) / 2, 'later');
+
+# A condition that is slow all the time ends.
+sql('INSERT INTO many SELECT generate_series(2, 30)');
+like($many[0]->next_message('error')->{message}, qr/row security of table "many" takes too much time/, 'what is slow all the time ends');
+
+# A lock on a table that a policy reads.
+my $reader = user(1);
+$reader->subscribe('orders');
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; LOCK TABLE members IN ACCESS EXCLUSIVE MODE');
+sql('INSERT INTO orders VALUES (1, 10), (2, 20)');
+marked('a lock does not hold up others');
+my $late = user(2);
+$late->subscribe('orders');
+sql('INSERT INTO orders VALUES (3, 10), (4, 20)');
+marked('nor does a subscription that needs the lock');
+$session->query_safe('COMMIT');
+is(ids($reader, 2), '1 3', 'events that had to wait come after the lock');
+is($late->next_message('event')->{key}{id}, 4, 'also those of a new subscription');
+$session->query_safe('BEGIN; DELETE FROM members; LOCK TABLE members IN ACCESS EXCLUSIVE MODE');
+sql('INSERT INTO orders VALUES (5, 10), (6, 20)');
+marked('again');
+$session->query_safe('COMMIT');
+ok(exists $reader->next_message('reset')->{reason}, 'what has changed with the lock counts for events from before');
+sql("INSERT INTO members VALUES (1, 10)", "INSERT INTO orders VALUES (7, 10)");
+ok(exists $reader->next_message('reset')->{reason}, 'a new membership');
+is($reader->next_message('event')->{key}{id}, 7, 'and the hidden row was not sent');
+
+$_->close for $witness, $slow, $other, $reader, $late, @allowed, @many;
+done_testing();
