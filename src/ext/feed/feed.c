@@ -15,6 +15,7 @@
  *	  feed_stream.c		streams: subscriptions that get the same
  *	  feed_view.c		what a role may see of a channel; feed_columns.c: lists of columns
  *	  feed_set.c		which rows a subscription gets: binds policies and filters
+ *	  feed_place.c		does that again when what it depends on has changed
  *	  feed_filter.c		which columns filters may name
  *	  feed_applied.c	whether clients that resume have the right rows
  *	  feed_match.c		which streams get what of an event; feed_body.c writes it

@@ -174,7 +174,7 @@ typedef struct FeedChannel
 	bool listening;
 	dlist_head views;
 	slist_head scanned; /* its streams in a scan for replays, see feed_replay.c */
-	bool place;         /* its subscriptions must be placed again, see feed_set.c */
+	bool place;         /* its subscriptions must be placed again, see feed_place.c */
 	int nspecial;       /* number of views with columns, and of streams with parts */
 	int nsources;       /* 0: not known yet */
 	ChannelSource **sources;
@@ -251,7 +251,7 @@ struct Feed
 	HTAB *streams;             /* number -> Stream */
 	uint32 next_stream;        /* the last number assigned */
 	dlist_head idle;           /* streams without subscriptions, until stream_commit() */
-	dlist_head waiting;        /* subscriptions that are to be placed again, see feed_set.c */
+	dlist_head waiting;        /* subscriptions that are to be placed again, see feed_place.c */
 	HTAB *applied;             /* see feed_applied.c */
 	dlist_head applied_changed;
 	bool applied_unsaved;  /* nothing may be sent before applied_commit() */
@@ -496,6 +496,9 @@ extern void set_add_source(FeedChannel *channel, Oid relation);
 /* Add messages, and the tables that are watched on the channel now. */
 extern void set_find_sources(FeedChannel *channel);
 
+/* A hash of the columns that events of a source have. */
+extern uint32 set_hash_columns(const FeedChannel *channel, Oid relation);
+
 /*
  * Return the stream for a subscription with this identity (NULL: no token) and filter (NULL: none).
  * Returns NULL and sets *reason if a policy or the filter cannot be used. Needs a transaction.
@@ -510,49 +513,11 @@ extern Stream *set_stream(Link *link, View *view, const FeedIdentity *identity, 
 #define SET_NOT_NOW ((WireReason) 0)
 extern Stream *set_waiting_stream(Link *link, View *view);
 
-/* Let a subscription wait until it is placed again. */
-extern void set_wait(Sub *sub);
-
 /* Note that one more subscription, or one less, wants the live events of a stream. */
 extern void set_want_parts(Stream *stream, int change);
 
 /* End a stream's use of its bindings. */
 extern void set_remove_parts(Stream *stream);
-
-/* The claims have changed: place the identity's subscriptions again. Needs a transaction. */
-extern void set_place_identity(FeedIdentity *identity);
-
-/*
- * At the begin of a round that reads events: place subscriptions again whose bindings are stale.
- * Needs a transaction, as set_look_channel() does.
- */
-extern void set_look(Feed *feed);
-
-/* Place some of the subscriptions that wait for it. Returns true if more are left. */
-extern bool set_place_some(Feed *feed);
-
-/* A subscription ends, or is placed: it does not wait any more. */
-extern void set_stop_waiting(Sub *sub);
-
-/*
- * Before events of a channel are read: place subscriptions again, if that is due. May move and end
- * subscriptions.
- */
-extern void set_look_channel(FeedChannel *channel);
-
-/*
- * What the sets of quiet channels depend on may have changed, too: set_due() returns true once a
- * second. set_look_all() then looks at every channel if a transaction has ended since; ended is the
- * snapshot's snapXactCompletionCount, which a registered copy of it does not have (snapmgr.c).
- */
-extern bool set_due(const Feed *feed);
-extern void set_look_all(Feed *feed, uint64 ended);
-
-/*
- * Before a subscription to a channel begins: let the others have the policies and filters as they are now.
- * Needs a transaction.
- */
-extern void set_look_subscribe(FeedChannel *channel);
 
 /* ---------------- columns of filters (feed_filter.c) ---------------- */
 

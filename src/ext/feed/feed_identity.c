@@ -29,6 +29,7 @@
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_place.h"
 #include "ext/feed/feed_due.h"
 
 #define IDENTITY_LOG_MS 60000

@@ -17,6 +17,7 @@
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_place.h"
 #include "ext/sets/event_rows.h"
 #include "ext/watch/watch_shape.h"
 

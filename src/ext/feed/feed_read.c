@@ -28,6 +28,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_place.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 

@@ -27,6 +27,7 @@
 #include "ext/base/operation.h"
 #include "ext/base/failpoint.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_place.h"
 #include "ext/transaction/pending.h"
 
 #define REPLAY_ROWS 500 /* rows read in a turn */

@@ -13,6 +13,7 @@
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_place.h"
 
 #define SUB_HOLD_US  20000
 #define SUB_LATE_US  (30 * USECS_PER_SEC)
