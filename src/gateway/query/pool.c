@@ -475,7 +475,8 @@ pool_credit(PoolQuery *query, uint32_t bytes)
 	if (query->worker == NULL)
 		return;
 	query->credit += bytes;
-	if (query->credit < POOL_CREDIT_PIECE)
+	/* With a small window, the worker may wait for less. */
+	if (query->credit < POOL_CREDIT_PIECE && query->credit < query->wire.window / 2)
 		return;
 	message.u.query_credit.request = query->wire.request;
 	message.u.query_credit.bytes = query->credit;
