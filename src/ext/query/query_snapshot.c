@@ -151,27 +151,26 @@ snapshot_key(const Watch *watch)
 	return key;
 }
 
-/* The columns that the client has asked for, with the key. */
+/* The columns of the events that the client has asked for, and the key, which all events have. */
 static Bitmapset *
 snapshot_wanted(const ClientQuery *query, Oid relation, const Bitmapset *captured, const List *key)
 {
 	WireBytes list = query->wire.columns;
-	Bitmapset *wanted = NULL;
+	Bitmapset *wanted = query->wire.has_columns ? NULL : bms_copy(captured);
 	const ListCell *cell;
 	WireBytes name;
 
-	if (!query->wire.has_columns)
-		return bms_copy(captured);
-	while (wire_list_next(&list, &name))
+	while (query->wire.has_columns && wire_list_next(&list, &name))
 	{
 		AttrNumber attnum = get_attnum(relation, query_text(name));
 
 		if (attnum > 0)
 			wanted = snapshot_add_column(wanted, attnum);
 	}
+	wanted = bms_int_members(wanted, captured);
 	foreach (cell, key)
 		wanted = snapshot_add_column(wanted, (AttrNumber) lfirst_int(cell));
-	return bms_int_members(wanted, captured);
+	return wanted;
 }
 
 static void
