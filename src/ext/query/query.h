@@ -207,6 +207,12 @@ extern void (*query_rest)(ClientQuery *query);
 
 extern void query_call(ClientQuery *query);
 extern void query_snapshot(ClientQuery *query);
+
+/*
+ * Lock the channel's tables. This must happen before the transaction's snapshot is taken, because TRUNCATE and a
+ * rewrite of a table are not invisible to older snapshots.
+ */
+extern void query_snapshot_lock(const ClientQuery *query);
 extern void query_send(ClientQuery *query);
 
 #endif /* PG_NOTIFYD_QUERY_H */

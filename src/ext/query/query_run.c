@@ -208,6 +208,8 @@ run_transaction(ClientQuery *query)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = query->wire.read_only || query->wire.kind == WIRE_QUERY_SNAPSHOT || XactReadOnly;
 	caller_become(query);
+	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
+		query_snapshot_lock(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	run_kind(query);
 	PopActiveSnapshot();

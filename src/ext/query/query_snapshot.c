@@ -20,6 +20,7 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -322,6 +323,16 @@ snapshot_read_table(ClientQuery *query, const Watch *watch)
 	SPI_finish();
 	if (table.rows.len > 0)
 		snapshot_send_rows(&table);
+}
+
+void
+query_snapshot_lock(const ClientQuery *query)
+{
+	ListCell *cell;
+
+	/* Of a partitioned table, the partitions have the rows. */
+	foreach (cell, watch_list_channel(query_text(query->wire.name)))
+		(void) find_all_inheritors(((Watch *) lfirst(cell))->relation, AccessShareLock, NULL);
 }
 
 void
