@@ -78,6 +78,9 @@ class Subscription:
         self.altered = 0        # number of alterations
         self.unclear = False    # an alteration has made it unclear what it gets
         self.excused = False    # it may end
+        self.fresh = None       # table -> key -> row, while the rows of a snapshot are received
+        self.doubted = []       # what was wrong before the last reset, which may be the reason for it
+        self.interrupted = False    # it resumes from a position inside a snapshot: a reset must follow
         self.marks = []         # Mark of comparisons, to resume from
 
     def load(self, rows):
@@ -97,6 +100,50 @@ class Subscription:
     def reset(self, params):
         self.resets.append(params.get("reason", ""))
         self.rows = None
+        if self.spec.get("snapshot"):
+            self.doubted += self.wrong
+            self.wrong = []
+            self.expect_rows()
+
+    # ---------------- the rows of a snapshot ----------------
+
+    def expect_rows(self):
+        self.rows = None
+        self.fresh = {table: {} for table in self.parts}
+
+    def limited(self):
+        return isinstance(self.spec.get("snapshot"), dict)
+
+    def receive_rows(self, params):
+        """A part of a snapshot's rows. The last one makes them the set."""
+        if self.fresh is None:
+            self.fail("rows", "rows that were not to come")
+            return
+        if params.get("rows"):
+            part = self.parts.get(params["table"])
+            if part is None or part.spec["blind"]:
+                self.fail("leaked", "rows of the table %s" % params["table"])
+                return
+            for row in params["rows"]:
+                self.receive_row(part, params["key"], row)
+        if params.get("done"):
+            self.rows, self.fresh = self.fresh, None
+
+    def receive_row(self, part, names, row):
+        rows = self.fresh[part.spec["table"]]
+        key = freeze({name: row.get(name) for name in names})
+        if part.before is None:
+            if sorted(names) != sorted(part.key):
+                self.fail("shape", "rows with the key %s" % names)
+            if set(row) - part.columns - set(part.key):
+                self.fail("leaked", "a row with the columns %s" % sorted(set(row) - part.columns - set(part.key)))
+            if (part.columns | set(part.key)) - set(row):
+                self.fail("shape", "a row lacks the columns %s" % sorted((part.columns | set(part.key)) - set(row)))
+        if isinstance(row.get("tag"), str):
+            self.tags.add(row["tag"])
+        if key in rows:
+            self.fail("set", "a row twice: %s" % json.dumps(row))
+        rows[key] = {name: value for name, value in row.items() if name in part.columns}
 
     # ---------------- events ----------------
 
@@ -106,6 +153,8 @@ class Subscription:
         if number <= self.last:
             self.fail("order", "event %d after %d" % (number, self.last))
         self.last = number
+        if self.fresh is not None:
+            self.fail("order", "event %d before the rows" % number)
         self.log.append((number, op, {name: value for name, value in params.items() if name != "tag"}))
         if self.spec["ops"] is not None and op not in self.spec["ops"]:
             self.fail("ops", "%s was not asked for" % op)

@@ -191,6 +191,7 @@ class Planner:
         self.used = {(part["table"], name) for client in clients for sub in client["subs"] for part in sub["parts"]
                      for name in part["uses"]}   # by filters
         steps = self.make_steps(clients)
+        self.ask_snapshots(clients, steps)
         return {"seed": self.seed, "schema": self.schema, "ddl": ddl, "clients": clients, "steps": steps,
                 "now": "now" in self.uses, "across": self.options.changes > 1}
 
@@ -252,7 +253,8 @@ class Planner:
                   "old_values": table.watches[channel][1], "sql": None, "uses": [], "blind": False}
                  for table in self.tables if channel in table.watches]
         return {"channel": channel, "tag": None, "columns": None, "filter": None, "ops": None, "parts": parts, "may": True,
-                "must_not": False, "messages": "true" if role in self.talk[channel] else None, "echo": None}
+                "must_not": False, "messages": "true" if role in self.talk[channel] else None, "echo": None,
+                "snapshot": None}
 
     def subscription(self, role):
         """may: the server has to accept it; must_not: it has to refuse it."""
@@ -321,6 +323,39 @@ class Planner:
         if rng.random() < 0.5 or echo["echo"][1] == sql:
             echo["ops"] = sorted(rng.sample(("INSERT", "UPDATE", "DELETE", "TRUNCATE", "MESSAGE"), rng.randint(1, 4)))
         return echo
+
+    # ---------------- snapshots ----------------
+
+    def ask_snapshots(self, clients, steps):
+        """Let some subscriptions begin with the rows of their sets, also while a transaction is open or commits."""
+        rng = random.Random("%d snapshots" % self.seed)
+        found = []
+        for i, client in enumerate(clients[1:], 1):
+            for j, sub in enumerate(client["subs"]):
+                # An echo has no set of its own. What mad's policies do to a query is not limited to a set.
+                if sub["echo"] or client["claims"].get("sub") == "mad":
+                    continue
+                if rng.random() < self.options.snapshots:
+                    sub["snapshot"] = self.snapshot(rng, sub)
+                    found.append((i, j))
+        for step in steps:
+            if step["do"] == "return":
+                step["inside"] = rng.random() < 0.2
+            if step["do"] != "transaction" or not found or rng.random() >= 0.5:
+                continue
+            step["joins"] = [{"client": i, "sub": j, "at": rng.randint(0, len(step["statements"]) + 1),
+                              "pause": rng.choice((0, 0, 0.001, 0.003, 0.01))}
+                             for i, j in rng.sample(found, min(len(found), rng.randint(1, 3)))]
+
+    @staticmethod
+    def snapshot(rng, sub):
+        part = sub["parts"][0]
+        if len(sub["parts"]) > 1 or rng.random() < 0.85:
+            return True
+        asked = {"limit": rng.randint(1, 4)}
+        if "level" in set(sub["columns"] or part["captured"]) & set(part["captured"]) and rng.random() < 0.5:
+            asked["order"] = "level.desc.nullslast"
+        return asked
 
     # ---------------- what happens ----------------
 

@@ -19,6 +19,10 @@ ROUNDS = 3          # of marks to go back to
 FENCE = "fence"
 ABSENT = object()
 
+ASKED = ("channel", "filter", "columns", "ops", "tag", "snapshot")
+# A commit that has its ids and is not visible yet takes a while.
+SLOW_COMMIT = "pending-reserved=pause:0.8,commit-after=pause:0.8"
+
 SETTINGS = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex';" \
     " SET extra_float_digits = 1"
 
@@ -39,7 +43,7 @@ class Stuck(Exception):
 
 
 def position_id(position):
-    return int(position.partition("-")[2])
+    return int(position.partition("-")[2].rstrip("s"))
 
 
 class Client:
@@ -110,7 +114,7 @@ class Client:
                 future.set_result(message)
         elif method == "position":
             pass
-        elif method in ("event", "reset"):
+        elif method in ("event", "reset", "rows"):
             params = message["params"]
             if params["channel"] == FENCE:
                 if method == "event":
@@ -121,6 +125,8 @@ class Client:
                 self.other.append(("leaked", "%s of no subscription: %s" % (method, text[:300])))
             elif method == "event":
                 sub.event(params)
+            elif method == "rows":
+                sub.receive_rows(params)
             else:
                 sub.reset(params)
         elif method == "error":
@@ -143,7 +149,7 @@ class Client:
     async def subscribe(self, sub, since=None):
         """Returns whether there is a subscription now."""
         spec = sub.spec
-        params = {name: spec[name] for name in ("channel", "filter", "columns", "ops", "tag")}
+        params = {name: spec[name] for name in ASKED}
         params["since"] = since
         sub.state = "asked"
         sub.error = None
@@ -194,6 +200,9 @@ class Player:
         self.resets = 0
         self.events = 0
         self.echoes = 0
+        self.snapshots = 0
+        self.met = 0                # of these, that began while a transaction was open
+        self.joining = []           # tasks
         self.step = -1
         self.number = 0             # of the comparison
         self.fence_id = 0
@@ -225,6 +234,7 @@ class Player:
                 cursor.execute(SETTINGS + "; SET application_name = 'oracle'; SET statement_timeout = 2000;"
                                " SET SESSION AUTHORIZATION authenticator")
             self.oracle.set_session(readonly=True, autocommit=False)
+            self.can_pause = bool(self.server.query("SELECT 1 FROM pg_settings WHERE name = 'pg_notifyd.fail_points'"))
             await self.begin()
             for self.step, step in enumerate(self.plan["steps"]):
                 await getattr(self, step["do"])(step)
@@ -269,21 +279,45 @@ class Player:
             raise Stuck("the fence: %s" % reply["error"])
         for client in self.clients:
             for sub in client.subs:
-                await self.join(client, sub)
+                await self.join_quietly(client, sub)
         await self.compare(touched=True)
 
     async def join(self, client, sub):
         """Subscribe anew."""
-        if await client.subscribe(sub):
-            sub.rows = None
-            sub.resets[:] = ["new"]
-            sub.changes, sub.altered = self.changes, self.altered
-            sub.begin = object()
-            self.remember(sub)
-            sub.next()
+        sub.rows = None
+        sub.resets[:] = ["new"]
+        sub.changes, sub.altered = self.changes, self.altered
+        sub.begin = object()
+        self.remember(sub)
+        sub.next()
+        if sub.spec["snapshot"]:
+            self.snapshots += 1
+            sub.expect_rows()
+        await client.subscribe(sub)
+
+    async def join_quietly(self, client, sub):
+        """While nothing else happens, so that it is known which rows come first."""
+        await self.join(client, sub)
+        if not sub.limited() or sub.state != "live":
+            return
+        await self.wait_rows()
+        if sub.state == "live" and sub.rows is not None and not sub.unclear:
+            self.check_limited(client, sub)
+        sub.rows = None
 
     async def transaction(self, step):
-        changed = self.run_safely(step)
+        ended = {}
+        for each in step.get("joins", ()):
+            client = self.clients[each["client"]]
+            # Another one may have ended it: without a tag, all of the channel end.
+            if not client.away and each["sub"] < len(client.subs) and client.subs[each["sub"]].state != "new":
+                ended.setdefault(each["at"], []).append(
+                    (client, await self.end(client, client.subs[each["sub"]]) or [], each["pause"]))
+        changed = await self.run_safely(step, ended)
+        for joins in ended.values():
+            self.join_meanwhile(joins)      # whose place the transaction did not come to
+        await asyncio.gather(*self.joining)
+        self.joining.clear()
         self.changes += changed
         await self.pass_fence()
         if changed:
@@ -309,7 +343,7 @@ class Player:
         await client.connect()
         for sub in client.subs:
             if sub.state != "away" or not sub.marks:
-                await self.join(client, sub)
+                await self.join_quietly(client, sub)
                 continue
             last = sub.marks[-1]
             marks = [mark for mark in sub.marks if mark.renewals == last.renewals
@@ -323,7 +357,12 @@ class Player:
             self.remember(sub)
             sub.versions = self.select(client, sub)[1] or set()
             sub.doubtful = any(self.alike(client, other) for other in self.clients)
-            await client.subscribe(sub, since=mark.position)
+            since = mark.position
+            if sub.spec["snapshot"] and step.get("inside"):
+                since += "s"
+                sub.expect_rows()
+                sub.doubtful = sub.interrupted = True
+            await client.subscribe(sub, since=since)
         if not step["quick"]:
             await self.compare()
 
@@ -333,17 +372,22 @@ class Player:
             return
         if not client.subs:
             return
-        sub = client.subs[step["sub"] % len(client.subs)]
+        for sub in await self.end(client, client.subs[step["sub"] % len(client.subs)]) or []:
+            await self.join_quietly(client, sub)
+        await self.compare()
+
+    async def end(self, client, sub):
+        """Unsubscribe. Returns the subscriptions that are to begin anew, or None if that failed."""
         if sub.state == "live":
             params = {"channel": sub.spec["channel"]}
             if sub.spec["tag"] is not None:
                 params["tag"] = sub.spec["tag"]
             reply = await client.request("unsubscribe", **params)
             if "error" in reply and sub.state != "live":
-                return      # it has ended just now
+                return None     # it has ended just now
             if "error" in reply:
                 self.fail("unsubscribe", "%s: %s" % (params, reply["error"]))
-                return
+                return None
             # Without a tag all subscriptions of the channel end.
             ended = [each for each in client.subs if each.state == "live" and params in (
                 {"channel": each.spec["channel"]}, {"channel": each.spec["channel"], "tag": each.spec["tag"]})]
@@ -351,9 +395,7 @@ class Player:
             ended = [sub]
         for sub in ended:
             sub.state = "new"
-        for sub in ended:
-            await self.join(client, sub)
-        await self.compare()
+        return ended
 
     async def renew(self, step):
         """Another token of the same subject and role."""
@@ -376,7 +418,7 @@ class Player:
         last = self.fence_id
         statements = [{"do": "row", "sql": sql} for sql in step["statements"]]
         try:
-            self.run({"statements": statements, "commit": True}, False)
+            await self.run({"statements": statements, "commit": True}, False, {})
         except psycopg2.Error as error:
             if self.writer.closed:
                 raise
@@ -405,7 +447,8 @@ class Player:
                     del sub.marks[:]    # its filter is about other columns now
                 if step["forget"]:
                     sub.excused = True
-                    sub.rows = None
+                    if sub.fresh is None:
+                        sub.rows = None
                     sub.versions = set()
                     del sub.marks[:]
         await self.pass_fence()
@@ -445,27 +488,48 @@ class Player:
 
     # ---------------- the writer ----------------
 
-    def run_safely(self, step):
-        """Run a transaction. If one of its statements fails, again with savepoints. Returns the number of changes."""
+    async def run_safely(self, step, joins):
+        """
+        Run a transaction. If one of its statements fails, again with savepoints. Returns the number of changes.
+        joins: see run().
+        """
         try:
-            return self.run(step, False)
+            return await self.run(step, False, joins)
         except psycopg2.Error:
             if self.writer.closed:
                 raise
             self.writer.cursor().execute("ROLLBACK")
         try:
-            return self.run(step, True)
+            return await self.run(step, True, joins)
         except psycopg2.Error as error:
             self.writer.cursor().execute("ROLLBACK")
             if self.log:
                 self.log("    the transaction failed: %s" % str(error).strip())
             return 0
 
-    def run(self, step, savepoints):
+    def join_meanwhile(self, joins):
+        """joins: (client, subscriptions, how long to wait then); they are taken. Returns how long to wait."""
+        pause = 0
+        for client, subs, wait in joins:
+            self.joining += [asyncio.ensure_future(self.join(client, sub)) for sub in subs]
+            for sub in subs:
+                sub.excused = True      # its SELECT may be of a state that is gone
+            self.met += len(subs)
+            pause = max(pause, wait)
+        joins.clear()
+        return pause
+
+    async def run(self, step, savepoints, joins):
+        """joins: number of a statement -> what is to be joined before it; the last two: before COMMIT and during it."""
         changed = 0
+        last = len(step["statements"])
         with self.writer.cursor() as cursor:
+            if joins.get(last + 1) and self.can_pause:
+                cursor.execute("SET pg_notifyd.fail_points = %s", (SLOW_COMMIT,))
             cursor.execute("BEGIN")
-            for statement in step["statements"]:
+            for i, statement in enumerate(step["statements"]):
+                if joins.get(i):
+                    await asyncio.sleep(self.join_meanwhile(joins[i]))
                 guarded = savepoints and "SAVEPOINT" not in statement["sql"]
                 if guarded:
                     cursor.execute("SAVEPOINT guard")
@@ -480,7 +544,19 @@ class Player:
                     cursor.execute("ROLLBACK TO guard")
                 if guarded:
                     cursor.execute("RELEASE guard")
-            cursor.execute("COMMIT" if step["commit"] else "ROLLBACK")
+            if joins.get(last):
+                await asyncio.sleep(self.join_meanwhile(joins[last]))
+            end = "COMMIT" if step["commit"] else "ROLLBACK"
+            if joins.get(last + 1):
+                ending = asyncio.get_running_loop().run_in_executor(None, cursor.execute, end)
+                await asyncio.sleep(self.join_meanwhile(joins[last + 1]))
+                try:
+                    await ending
+                finally:
+                    if self.can_pause and not self.writer.closed:
+                        cursor.execute("RESET pg_notifyd.fail_points")
+            else:
+                cursor.execute(end)
         return changed if step["commit"] else 0
 
     @staticmethod
@@ -518,10 +594,25 @@ class Player:
 
     # ---------------- comparison ----------------
 
+    def waiting(self):
+        return [(client, sub) for client in self.clients for sub in client.subs
+                if sub.state == "live" and sub.fresh is not None]
+
+    async def wait_rows(self):
+        end = time.monotonic() + SECONDS
+        while self.waiting():
+            if time.monotonic() > end:
+                raise Stuck("no rows for %s" % self.describe(*self.waiting()[0]))
+            await asyncio.sleep(0.001)
+
     async def compare(self, touched=False):
-        await self.pass_fence()
         here = [client for client in self.clients if not client.away]
-        positions = await asyncio.gather(*(client.ping(self.fence_id) for client in here))
+        while True:
+            await self.wait_rows()
+            await self.pass_fence()
+            positions = await asyncio.gather(*(client.ping(self.fence_id) for client in here))
+            if not self.waiting():
+                break
         self.number += 1
         for sub in self.god.subs:
             self.executed.update((number, op) for number, op, _ in sub.ops)
@@ -560,7 +651,34 @@ class Player:
     def describe(self, client, sub):
         spec = sub.spec
         return "client %d (%s), subscription %s" % (client.number, json.dumps(client.claims), json.dumps(
-            {name: spec[name] for name in ("channel", "filter", "columns", "ops", "tag") if spec[name] is not None}))
+            {name: spec[name] for name in ASKED if spec[name] is not None}))
+
+    def check_limited(self, client, sub):
+        """The rows of a snapshot with an order or a limit are those that SELECT has there, in order."""
+        part, = sub.parts.values()
+        asked = sub.spec["snapshot"]
+        found, _, error = self.select(client, sub)
+        if error is not None or part.spec["blind"]:
+            return
+        mine, every = sub.rows[part.spec["table"]], found[part.spec["table"]]
+        for key, row in mine.items():
+            if key not in every or sub.differ(part, row, every[key]):
+                self.fail("set", "%s: has %s instead of %s"
+                          % (self.describe(client, sub), json.dumps(row), json.dumps(every.get(key))))
+        with self.oracle.cursor() as cursor:
+            cursor.execute("SELECT set_config('request.jwt.claims', %s, true)", (json.dumps(client.claims),))
+            cursor.execute("SET LOCAL ROLE " + client.spec["role"])
+            names = ["level"] if "order" in asked else part.key
+            cursor.execute("SELECT (SELECT row_to_json(k) FROM (SELECT %s) AS k)::text FROM %s.%s AS x%s ORDER BY %s LIMIT %d" % (
+                ", ".join("x." + identifier(name) for name in names), self.plan["schema"], part.spec["table"],
+                "" if part.spec["sql"] is None else " WHERE " + part.spec["sql"],
+                "level DESC NULLS LAST" if "order" in asked else ", ".join("x." + identifier(name) for name in names),
+                asked["limit"]))
+            wanted = [freeze(parse(key)) for key, in cursor.fetchall()]
+        self.oracle.rollback()
+        came = [freeze({name: row[name] for name in names}) if "order" in asked else key for key, row in mine.items()]
+        if came != wanted:
+            self.fail("set", "%s: the rows %s instead of %s" % (self.describe(client, sub), came, wanted))
 
     def check(self, client, sub, position):
         self.comparisons += 1
@@ -572,6 +690,13 @@ class Player:
         wrong = sub.wrong if sub.rows is not None or not due else \
             [each for each in sub.wrong if each[0] == "leaked"]
         sub.wrong = []
+        wrong = [each for each in sub.doubted if each[0] == "leaked" or not due] + wrong
+        sub.doubted = []
+        if sub.interrupted and not sub.resets:
+            sub.fail("reset", "no reset after a position inside a snapshot")
+        sub.interrupted = False
+        if sub.limited() and sub.resets:
+            sub.rows = None     # events do not keep it at its limit
         if sub.unclear:
             known = None
             sub.rows = None
@@ -648,6 +773,8 @@ class Player:
             fits = self.ask(sub.spec["messages"], "payload", [each[2] for each in said])
             said = [each for each, fit in zip(said, fits) if fit]
         wanted = [each[0] for each in said]
+        if sub.spec["snapshot"] and sub.resets and not set(sub.messages) - set(wanted):
+            return      # those up to the snapshot do not come
         if sub.messages != wanted:
             kind = "leaked" if set(sub.messages) - set(wanted) else "messages"
             sub.fail(kind, "the messages %s instead of %s" % (sub.messages, wanted))

@@ -144,12 +144,13 @@ def describe(made, run):
     for i, client in enumerate(made["clients"]):
         for sub in client["subs"]:
             lines.append("  %d: %s %s" % (i, json.dumps(client["claims"]), json.dumps(
-                {name: sub[name] for name in ("channel", "filter", "columns", "ops", "tag") if sub[name] is not None})))
+                {name: sub[name] for name in player.ASKED if sub[name] is not None})))
     lines.append("steps:")
     for i, step in enumerate(made["steps"]):
         if step["do"] == "transaction":
             statements = [each["sql"] for each in step["statements"] if "_all " not in each["sql"]]
             lines.append("  %d: %s" % (i, "; ".join(statements + ["COMMIT" if step["commit"] else "ROLLBACK"])))
+            lines += ["     meanwhile: %s" % json.dumps(each) for each in step.get("joins", ())]
         else:
             lines.append("  %d: %s" % (i, json.dumps(step, ensure_ascii=False)))
     lines += ["violations:"] + ["  %s: %s" % each for each in run.violations[:8]]
@@ -163,7 +164,8 @@ def make_server(options):
     server = cluster.Cluster(options.build, os.path.join(options.work, "server"))
     server.initdb()
     server.port = cluster.free_port()
-    server.set(pg_notifyd__port=server.port, pg_notifyd__anonymous_role="", max_connections=60)
+    server.set(pg_notifyd__port=server.port, pg_notifyd__anonymous_role="", max_connections=60,
+               pg_notifyd__snapshot_timeout="5s")
     server.start()
     server.query("CREATE DATABASE shop", "postgres")
     server.query(plan.CLUSTER)
@@ -178,7 +180,8 @@ def run_seed(seed, options, server, counts):
         made = plan.make_plan(seed, options)
     run = play(made, server, show if options.verbose else None)
     first = run
-    counts.update(runs=1, comparisons=run.comparisons, chosen=run.echoes, events=run.events, resets=run.resets, refused=run.refused)
+    counts.update(runs=1, comparisons=run.comparisons, chosen=run.echoes, events=run.events, resets=run.resets,
+                  refused=run.refused, snapshots=run.snapshots, met=run.met)
     if not run.violations:
         return True
     kinds = collections.Counter(kind for kind, _ in run.violations)
@@ -210,6 +213,7 @@ def main():
     parser.add_argument("--changes", type=int, default=2, help="of policies, 0: none, 1: not while a client is away")
     parser.add_argument("--alters", type=float, default=0.4, help="share of the runs that change tables and watches")
     parser.add_argument("--replays", type=int, default=1)
+    parser.add_argument("--snapshots", type=float, default=0.4, help="share of the subscriptions that begin with rows")
     parser.add_argument("--until-bad", action="store_true")
     parser.add_argument("--shrink", type=int, default=1)
     parser.add_argument("--keep", help="directory for the plans of bad runs")
@@ -234,9 +238,10 @@ def main():
         noise.stopping = True
         noise.join()
         server.stop()
-    show("%d runs with %d comparisons of sets, %d events received, %d chosen by context or operation, %d resets, %d refusals"
-         " in %d s" % (counts["runs"], counts["comparisons"], counts["events"], counts["chosen"],
-             counts["resets"], counts["refused"], time.monotonic() - started))
+    show("%d runs with %d comparisons of sets, %d events received, %d chosen by context or operation, %d resets, %d refusals,"
+         " %d snapshots, %d of them during a transaction, in %d s" % (
+             counts["runs"], counts["comparisons"], counts["events"], counts["chosen"], counts["resets"],
+             counts["refused"], counts["snapshots"], counts["met"], time.monotonic() - started))
     show("bad seeds: %s" % (" ".join(map(str, bad)) or "none"))
     sys.exit(bool(bad))
 
