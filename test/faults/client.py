@@ -17,7 +17,7 @@ NOTIFY = '{"jsonrpc":"2.0","method":"event","params":{"op":"NOTIFY"'
 
 
 def position_id(position):
-    return int(position.partition("-")[2])
+    return int(position.partition("-")[2].rstrip("s"))
 
 
 class Seen:
@@ -234,7 +234,9 @@ class Client:
 
     def unsubscribe(self, channel):
         if channel in self.active and not self.calm:
-            self.send("unsubscribe", **self.request(channel))
+            params = self.request(channel)
+            params.pop("snapshot", None)
+            self.send("unsubscribe", **params)
 
     def ping(self):
         self.send("ping")
@@ -256,6 +258,8 @@ class Client:
         method = message.get("method")
         if method is None:
             self.reply(message, now)
+        elif method == "rows":
+            self.rows(message["params"], now)
         elif method == "reset":
             self.reset(message["params"])
         elif method == "position":
@@ -287,6 +291,9 @@ class Client:
                                    % (self.connections, params))
             return
         subscription.notices.append(params["payload"])
+
+    def rows(self, params, _):
+        self.unexpected.append("rows %s" % params)
 
     def advance(self, channel, number):
         past = self.past.setdefault(channel, [])
@@ -327,7 +334,7 @@ class Client:
 
     def ended(self, params):
         channel = self.name_in(params.get("data", {}))
-        if params["code"] not in RETRY or channel not in self.active:
+        if not self.retries(channel, params["code"]) or channel not in self.active:
             self.unexpected.append("error %s" % params)
             return
         del self.active[channel]
@@ -337,23 +344,29 @@ class Client:
         method, params, sent = self.requests.pop(message["id"], (None, None, None))
         channel = self.name_in(params) if params else None
         error = message.get("error")
-        if method == "subscribe" and error is not None and error["code"] in RETRY:
+        if method == "subscribe" and error is not None and self.retries(channel, error["code"]):
             self.later(self.random.uniform(0.05, 0.3), self.resubscribe, channel)
         elif method == "unsubscribe" and error is not None and channel not in self.active:
             pass  # it had just been ended
         elif method is None or error is not None:
             self.unexpected.append("reply %s to %s %s" % (message, method, params))
         elif method == "subscribe":
-            since = position_id(params["since"]) if "since" in params else None
-            start = self.note(message["result"]["position"])
-            subscription = self.new_subscription(channel, since, start, sent, now)
-            self.active[channel] = subscription
-            self.positions[channel] = since if since is not None else start
+            self.subscribed(channel, params.get("since"), message["result"]["position"], sent, now)
         elif method == "unsubscribe":
             self.active.pop(channel, None)
             self.later(self.random.uniform(0, 0.3), self.resubscribe, channel)
         elif method == "ping":
             self.bookmark(message["result"]["position"])
+
+    def retries(self, _, code):
+        """Whether a subscription that has failed with this code is asked for again."""
+        return code in RETRY
+
+    def subscribed(self, channel, since, position, sent, now):
+        since = position_id(since) if since is not None else None
+        start = self.note(position)
+        self.active[channel] = self.new_subscription(channel, since, start, sent, now)
+        self.positions[channel] = since if since is not None else start
 
     # ---------------- the end ----------------
 

@@ -43,7 +43,7 @@ STUCK_SECONDS = 60          # from the last fault's end to everybody's having ev
 SEED_SECONDS = 240          # for a whole run
 SHOWN = 5                   # violations of a kind that are shown of a run
 SUMS = ("events", "deliveries", "notices", "connections", "subscriptions", "resets", "renewals", "sets", "set events",
-        "set resets", "rulings", "comparisons")
+        "set resets", "snapshots", "snapshots with events", "rulings", "comparisons")
 
 WRAPPER = """
 /* The gateway, with a clock that gateway.clock in the data directory sets. No script: the launcher executes a descriptor. */
@@ -333,6 +333,8 @@ class Run:
             "resets": sum(len(sub.resets()) for sub in subscriptions),
             "set events": sum(len(sub.events) for sub in sets),
             "set resets": sum(len(sub.resets()) for sub in sets),
+            "snapshots": sum(len(sub.snapshots) for sub in sets),
+            "snapshots with events": sum(bool(snapshot.events) for sub in sets for snapshot in sub.snapshots),
             "rulings": len(self.sets.rulings.states) if self.sets else 0,
             "comparisons": self.sets.judged if self.sets else 0,
             "faults": total(each.done for each in (self.nemesis, self.second) if each),

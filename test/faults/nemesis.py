@@ -13,6 +13,7 @@ import cluster
 GATEWAY = "^(?!postgres:).*pg_notifyd.*gateway"
 FEED = "^postgres: pg_notifyd feed"
 LAUNCHER = "^postgres: pg_notifyd launcher"
+WORKER = "^postgres: pg_notifyd worker"
 BACKEND = "^postgres: postgres shop"
 
 CRASHES = ("pending-reserved=crash:0.02", "log-insert=crash:0.01", "commit-before=crash:0.02", "commit-after=crash:0.02",
@@ -51,13 +52,14 @@ class Nemesis(threading.Thread):
         self.faults = (
             (6, self.kill_gateway), (5, self.kill_feed), (5, self.kill_backend), (3, self.kill_launcher),
             (6, self.kill_postmaster), (2, self.restart), (4, self.terminate_feed), (5, self.freeze_feed),
+            (6, self.terminate_worker), (2, self.kill_worker), (3, self.freeze_worker),
             (5, self.freeze_gateway), (5, self.fail_crash), (4, self.fail_error), (8, self.fail_pause),
             (4, self.reset_some), (3, self.half_close_some), (3, self.delay), (3, self.black_hole), (6, self.revoke),
             (12, self.disconnect), (9, self.expel), (4, self.alter), (2, self.step_gateway_clock), (2, self.vacuum))
         if second:
             self.faults = (
                 (4, self.kill_gateway), (2, self.kill_backend), (4, self.terminate_feed), (4, self.freeze_feed),
-                (4, self.freeze_gateway), (4, self.reset_some), (3, self.half_close_some), (3, self.delay),
+                (4, self.terminate_worker), (2, self.freeze_worker), (4, self.freeze_gateway), (4, self.reset_some), (3, self.half_close_some), (3, self.delay),
                 (3, self.black_hole), (8, self.disconnect), (2, self.step_gateway_clock), (2, self.vacuum))
 
     def run(self):
@@ -81,7 +83,7 @@ class Nemesis(threading.Thread):
     def heal(self):
         """Nothing is held up any more, and the server runs."""
         self.set_fail_points("")
-        for title in (FEED, GATEWAY):
+        for title in (FEED, GATEWAY, WORKER):
             for pid in self.server.pids(title):
                 self.server.kill(pid, signal.SIGCONT)
         if self.server.postmaster is None or self.server.postmaster.poll() is not None:
@@ -114,6 +116,15 @@ class Nemesis(threading.Thread):
 
     def kill_backend(self):
         return self.kill_one(BACKEND)
+
+    def kill_worker(self):
+        return self.kill_one(WORKER)
+
+    def terminate_worker(self):
+        return self.signal_one(WORKER, signal.SIGTERM)
+
+    def freeze_worker(self):
+        return self.freeze(WORKER)
 
     def kill_launcher(self):
         return self.kill_one(LAUNCHER)

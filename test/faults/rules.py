@@ -141,15 +141,17 @@ def sees(known, row, claims):
 class Want:
     """What a member subscribes to. name: the subscription's tag; columns: None, or those of new and old."""
 
-    def __init__(self, name, channel, chosen, columns, claims):
+    def __init__(self, name, channel, chosen, columns, snapshot, claims):
         self.name = name
         self.channel = channel
         self.filter = chosen
         self.columns = columns
+        self.snapshot = snapshot    # whether it begins with the rows
         self.claims = claims
 
     def request(self):
-        params = {"channel": self.channel, "filter": self.filter.text, "columns": self.columns, "tag": self.name}
+        params = {"channel": self.channel, "filter": self.filter.text, "columns": self.columns, "tag": self.name,
+                  "snapshot": self.snapshot or None}
         return {name: value for name, value in params.items() if value is not None}
 
     def shown(self, row):
@@ -184,4 +186,4 @@ def make_wants(rng, claims):
     for channel in ("t", rng.choice(("a", "b", "p", "h"))):
         columns = ["id", "tag"] if rng.random() < 0.3 else None
         wants.append((channel, rng.choice(FILTERS[channel]), columns))
-    return [Want("s%d" % i, *want, claims) for i, want in enumerate(wants)]
+    return [Want("s%d" % i, *want, rng.random() < 0.5, claims) for i, want in enumerate(wants)]

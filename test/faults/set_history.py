@@ -10,6 +10,9 @@ when a ruling had returned is decided by this or a later one, and by none that h
 					set that is not what SELECT returns in the end
 	corrupt			an event that says something else than the table, or not what its op says of the set
 	needless reset	a reset although nothing had changed for the member
+
+The rows of a snapshot, and the events up to the first position that is not inside it, must make the set as it is at that
+position; an event that does not fit the rows before it is a wrong set, too.
 """
 
 import bisect
@@ -22,6 +25,9 @@ from history import INFINITE, Bounds, Subscription, change_id, check_order
 CHANGED = "the rows that the subscription may see have changed"
 MAY_HAVE_CHANGED = "the rows that the subscription may see may have changed since the position"
 NOT_KNOWN = "a column that is needed was not captured"      # row security was enabled later, or for other columns
+INTERRUPTED = ("the connection ended before the snapshot was complete",
+               "the snapshot begins again, because its worker has ended")
+CORE = {"id", "v", "tag", "tenant", "owner", "pad"}     # columns that are never altered
 MEMBERS = {"position", "id", "tx", "seq", "of", "at", "op", "cause", "schema", "table", "channel", "key", "new", "old"}
 
 
@@ -40,13 +46,51 @@ class SetEvent:
         self.op = params["op"]
 
 
+class Snapshot:
+    """Rows of a set, key -> row, and the events that have come inside it."""
+
+    def __init__(self):
+        self.rows = {}
+        self.whole = False      # all rows have come
+        self.events = []
+        self.wrong = []
+
+    def add(self, rows):
+        for row in rows:
+            if row["id"] in self.rows:
+                self.wrong.append("row %d twice" % row["id"])
+            self.rows[row["id"]] = row
+
+    def apply(self, event):
+        if not self.whole:
+            self.wrong.append("event %d comes before the last of the rows" % event.id)
+        self.events.append(event)
+        if event.op == "TRUNCATE":
+            self.rows.clear()
+            return
+        key = event.params["key"]["id"]
+        if (key in self.rows) != (event.op != "INSERT"):
+            self.wrong.append("%s %d of the row %d, which is %sthere"
+                              % (event.op, event.id, key, "" if key in self.rows else "not "))
+        self.rows.pop(key, None)
+        if event.op != "DELETE":
+            self.rows[key] = event.params["new"]
+
+
 class SetSubscription(Subscription):
-    """log: (number, event or reason or None, when): events, resets, positions."""
+    """
+    log: (number, event or reason or Snapshot or None, when): events, resets, the first position that is not inside a
+    snapshot, positions. fresh: the Snapshot until then.
+    """
 
     def __init__(self, client, connection, want, ops, since, start, sent=0.0, answered=0.0):
         super().__init__(client, connection, want.channel, ops, since, start, sent, answered)
         self.want = want
         self.log = []
+        self.fresh = None
+        self.has_rows = True    # it resumes, or its client loads them
+        self.snapshots = []
+        self.wrong = []
 
     def receive(self, event, when=0.0):
         super().receive(event, when)
@@ -58,7 +102,35 @@ class SetSubscription(Subscription):
 
     def reset(self, number, reason, when=None):
         super().reset(number, reason)
+        if self.want.snapshot:
+            if reason in INTERRUPTED and self.fresh is None:
+                self.wrong.append("a reset of a snapshot that was joined: %s" % reason)
+            self.wrong += self.fresh.wrong if self.fresh is not None else []
+            self.fresh = Snapshot()
         self.log.append((number, reason, time.monotonic() if when is None else when))
+
+    # ---------------- snapshots ----------------
+
+    def expect_rows(self):
+        self.has_rows = False
+        self.fresh = Snapshot()
+
+    def add_rows(self, params):
+        if self.fresh is None or self.fresh.whole:
+            self.wrong.append("rows that were not to come")
+            return
+        self.fresh.add(params["rows"])
+        self.fresh.whole = bool(params.get("done"))
+
+    def apply(self, event, when):
+        super().receive(event, when)
+        self.fresh.apply(event)
+
+    def join(self, number, when):
+        super().cover(number)
+        self.log.append((number, self.fresh, when))
+        self.snapshots.append(self.fresh)
+        self.fresh = None
 
     def __str__(self):
         return "%s, connection %d, %s" % (self.client, self.connection, self.want)
@@ -71,6 +143,8 @@ class Part:
         self.subscription = subscription
         self.start = start          # the id from which on the member has the set
         self.after = after          # None, "since" or the reason of the reset
+        self.snapshot = None        # Snapshot, if the member got the set by one
+        self.followed = None        # the reason of the reset that ended it
         self.opened = opened        # when
         self.events = {}            # id -> SetEvent
         self.numbers = []           # ids that were passed, and when the first that passed them came
@@ -93,15 +167,25 @@ class Part:
 
 
 def parts_of(subscription):
-    part = Part(subscription, subscription.begin(), None if subscription.since is None else "since", subscription.answered)
-    found = [part]
+    part, after, found = None, None, []
+    if subscription.has_rows:
+        part = Part(subscription, subscription.begin(), None if subscription.since is None else "since",
+                    subscription.answered)
+        found.append(part)
     for number, what, when in subscription.log:
         if isinstance(what, str):
             # What retention has removed, or one event that could not be decided, is given up.
-            if what == CHANGED:
+            if part is not None:
+                part.followed = what
+            if what == CHANGED and part is not None:
                 part.passed(number, when)
-            part = Part(subscription, number, what, when)
+            part, after = None, what
+        if isinstance(what, Snapshot) or isinstance(what, str) and not subscription.want.snapshot:
+            part = Part(subscription, number, after, when)
+            part.snapshot = what if isinstance(what, Snapshot) else None
             found.append(part)
+            continue
+        if part is None:
             continue
         if what is not None:
             part.events[number] = what
@@ -336,6 +420,50 @@ def check_part(past, reader, part):
                           part, key, *differences[key])
 
 
+def fits(reader, key, snapshot, table, unsure):
+    """Whether the rows that a snapshot and its events have made are those of a table that this state lets through."""
+    want = reader.want
+    true = {at: want.shown(row) for at, row in table.items() if at not in unsure and want.selects(key, row)}
+    rows = {at: row for at, row in snapshot.rows.items() if at not in unsure}
+    return rows.keys() == true.keys() and all(
+        rows[at].get(name) == row[name] for at, row in true.items() for name in row.keys() & CORE)
+
+
+def check_snapshot(past, reader, part):
+    """The set as it is where the snapshot and the stream are joined."""
+    history, subscription, snapshot = past.history, part.subscription, part.snapshot
+    names = reader.want.columns or rules.CARRIED.get(subscription.channel)
+    for row in snapshot.rows.values():
+        if names and row.keys() - {"id"} - set(names):
+            history.violation("leaked", "%s: %s has other columns than %s", part, row, names)
+    changes = dict(past.changes(subscription.channel, subscription.start, part.start))
+    for event in snapshot.events:
+        if event.id in changes:
+            check_content(past, subscription, event, changes[event.id])
+        else:
+            history.violation("undone", "%s: %s is not committed", part, event.params)
+    if subscription.ops:
+        return      # events of other operations, which the snapshot has not seen, are missing
+    for text in snapshot.wrong:
+        history.violation("wrong set", "%s: %s", part, text)
+    keys = set(part.keys)
+    if part.followed == CHANGED:
+        # The rows may already be those of the state that the reset is about.
+        keys |= reader.between(past.rulings.first(subscription.sent), past.rulings.last(part.opened))
+    table, unsure = past.table(subscription.channel, part.start)
+    past.judged += 1
+    if any(fits(reader, key, snapshot, table, unsure) for key in keys):
+        return
+    hidden = [at for at in snapshot.rows.keys() & table.keys() - unsure
+              if not any(reader.want.selects(key, table[at]) for key in keys)]
+    rows = min((reader.rows(key, part.start)[0] for key in keys), key=lambda each: len(each.keys() ^ snapshot.rows.keys()))
+    true = {(at, tag) for at, tag in rows.items() if at not in unsure}
+    mine = {(at, row["tag"]) for at, row in snapshot.rows.items() if at not in unsure}
+    history.violation("leaked" if hidden else "wrong set",
+                      "%s: the rows and %d events up to the join are not the set; missing: %s; too much: %s", part,
+                      len(snapshot.events), sorted(true - mine)[:5], sorted(mine - true)[:5])
+
+
 def check_resumed(past, reader, part, before):
     """The set that a member had is the one from which the server went on."""
     had = next((each for each in reversed(before) if each.start <= part.start <= each.upto), None)
@@ -351,6 +479,8 @@ def check_reset(past, reader, part, changes):
     """changes: how many resets may come because policies or memberships have changed, beside those that have come."""
     if part.after in (None, "since"):
         fine = True
+    elif part.after in INTERRUPTED:
+        fine = part.snapshot is not None
     elif part.after == CHANGED:
         fine = changes > 0
     elif part.after == MAY_HAVE_CHANGED:
@@ -368,6 +498,8 @@ def check_end(past, reader, part, selected):
     """With the part's events applied to its first rows, the member has what SELECT returns."""
     for key in part.keys:
         rows, unsure = reader.rows(key, part.start)
+        if part.snapshot is not None:
+            rows = {at: row["tag"] for at, row in part.snapshot.rows.items()}
         for number in sorted(part.events):
             event = part.events[number]
             if event.op == "TRUNCATE":
@@ -388,15 +520,19 @@ def check_end(past, reader, part, selected):
 def check_subscription(past, reader, subscription, before):
     """before: parts of earlier subscriptions of the member to the same. Returns its own."""
     check_order(past.history, subscription)
+    for text in subscription.wrong:
+        past.history.violation("wrong set", "%s: %s", subscription, text)
     parts = parts_of(subscription)
     # Of one that resumes, changes may be told that happened while the member was away.
     first = 0 if subscription.since is not None else past.rulings.first(subscription.sent)
     resets = 0
     for part in parts:
         check_part(past, reader, part)
+        if part.snapshot is not None:
+            check_snapshot(past, reader, part)
         check_reset(past, reader, part, reader.changed(first, past.rulings.last(part.opened)) - resets)
         resets += part.after == CHANGED
-    if subscription.since is not None and (len(parts) == 1 or parts[0].events):
+    if subscription.since is not None and (parts[0].followed is None or parts[0].events):
         check_resumed(past, reader, parts[0], before)
     return parts
 
@@ -411,6 +547,7 @@ def check_sets(past):
         want = subscription.want
         if want not in readers:
             readers[want] = Reader(past, want)
-        parts[want] += check_subscription(past, readers[want], subscription, parts[want])
-        if id(subscription) in selected and not subscription.ops:
-            check_end(past, readers[want], parts[want][-1], selected[id(subscription)])
+        found = check_subscription(past, readers[want], subscription, parts[want])
+        parts[want] += found
+        if id(subscription) in selected and not subscription.ops and found:
+            check_end(past, readers[want], found[-1], selected[id(subscription)])

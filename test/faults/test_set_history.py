@@ -64,7 +64,7 @@ AFTER = [event("4", "UPDATE"), event("5", "UPDATE"), D6]    # by memberships
 
 class Tests(unittest.TestCase):
     def setUp(self):
-        self.want = rules.Want("s0", "t", EVERYTHING, None, CLAIMS)
+        self.want = rules.Want("s0", "t", EVERYTHING, None, False, CLAIMS)
 
     def subscription(self, log, since=None, start=5, sent=1.0, until=100, ops=None):
         """log: events, and (id, reason) of resets; each comes half a second after its transaction began."""
@@ -90,7 +90,7 @@ class Tests(unittest.TestCase):
         self.assertEqual(self.kinds([one], selected=[(one, {})]), [])
 
     def test_good_with_filter(self):
-        self.want = rules.Want("s0", "t", SMALL, ["id", "tag"], CLAIMS)
+        self.want = rules.Want("s0", "t", SMALL, ["id", "tag"], False, CLAIMS)
 
         def short(made):
             return {"id": made["id"], "tag": made["tag"]}
