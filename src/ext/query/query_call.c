@@ -132,6 +132,7 @@ call_describe(CallFunction *function)
 	char *modes;
 	Oid *all_types;
 	char **all_names;
+	bool named = false;
 	int nall;
 	int n = 0;
 
@@ -143,6 +144,8 @@ call_describe(CallFunction *function)
 	function->types = palloc0(sizeof(Oid) * Max(nall, 1));
 	for (int i = 0; i < nall; i++)
 	{
+		named |= modes != NULL && all_names != NULL && all_names[i][0] != '\0' &&
+				 strchr("obt", modes[i]) != NULL;
 		if (modes != NULL && (modes[i] == PROARGMODE_OUT || modes[i] == PROARGMODE_TABLE))
 			continue;
 		function->names[n] = all_names != NULL ? all_names[i] : "";
@@ -155,7 +158,8 @@ call_describe(CallFunction *function)
 					  (function->types[0] == JSONOID || function->types[0] == JSONBOID);
 	function->set = proc->proretset;
 	function->is_void = proc->prorettype == VOIDOID;
-	function->scalar = get_func_result_type(function->oid, NULL, NULL) == TYPEFUNC_SCALAR;
+	/* A result whose only column has a name is a row all the same, as in PostgREST. */
+	function->scalar = get_func_result_type(function->oid, NULL, NULL) == TYPEFUNC_SCALAR && !named;
 	function->is_volatile = proc->provolatile == PROVOLATILE_VOLATILE;
 	ReleaseSysCache(tuple);
 }
