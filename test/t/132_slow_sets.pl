@@ -102,5 +102,34 @@ sql("INSERT INTO members VALUES (1, 10)", "INSERT INTO orders VALUES (7, 10)");
 ok(exists $reader->next_message('reset')->{reason}, 'a new membership');
 is($reader->next_message('event')->{key}{id}, 7, 'and the hidden row was not sent');
 
+# Filters that would cost too much time or memory.
+my $costly = user(1);
+for my $case (
+	[ 't=like.' . 'a' x 257, qr/pattern for column "t" is longer than 256 bytes/ ],
+	[ 't=like.' . '*a' x 17, qr/pattern for column "t" has more than 16 wildcards/ ],
+	[ 'or=(' . join(',', ('id.eq.1') x 201) . ')', qr/more than 200 conditions/ ])
+{
+	my $refused = $costly->call('subscribe', { channel => 'texts', filter => $case->[0] })->{error};
+	is($refused->{code}, -32602, 'a filter is refused');
+	like($refused->{message}, $case->[1], 'with the reason');
+}
+my $accepted = 0;
+my $together;
+for my $n (1 .. 20)
+{
+	my $reply = $costly->call('subscribe', { channel => 'texts', filter => 't=in.(' . 'a' x 8000 . "$n)" });
+	$together = $reply->{error} and last if $reply->{error};
+	$accepted++;
+}
+is($accepted, 16, 'the filters of a connection are limited');
+like($together->{message}, qr/at most 131072 bytes together/, 'with the reason');
+$costly->close;
+my $pattern = user(1);
+$pattern->subscribe('texts', filter => 't=like.*a*b');
+sql("INSERT INTO texts VALUES (1, 'xab'), (2, repeat('a', 100001))");
+is($pattern->next_message('event')->{key}{id}, 1, 'a pattern');
+is($pattern->next_message('error')->{message}, 'the filter of table "texts" raised an error (SQLSTATE 54000)', 'is not compared with a value that is too long');
+$pattern->close;
+
 $_->close for $witness, $slow, $other, $reader, $late, @allowed, @many;
 done_testing();

@@ -165,6 +165,37 @@ test_valid(void **state)
 	}
 }
 
+/* Filters and patterns that would cost too much. */
+static void
+test_limits(void **state)
+{
+	char text[FILTER_MAX_LENGTH + 1] = "or=(a.eq.1";
+	const char *error;
+
+	(void) state;
+	for (int i = 1; i < FILTER_MAX_CONDITIONS; i++)
+		strcat(text, ",a.eq.1");
+	strcat(text, ")");
+	assert_non_null(filter_parse(text, strlen(text), allocate, &error));
+	strcat(text, "&b=eq.1");
+	assert_null(filter_parse(text, strlen(text), allocate, &error));
+	assert_string_equal(error, "the filter has more than 200 conditions");
+
+	for (int i = 0; i < 4; i++)
+	{
+		static const char *const operators[] = {"like", "ilike", "match", "imatch"};
+
+		sprintf(text, "a=%s.%0*d", operators[i], FILTER_MAX_PATTERN, 0);
+		assert_non_null(filter_parse(text, strlen(text), allocate, &error));
+		strcat(text, "0");
+		assert_null(filter_parse(text, strlen(text), allocate, &error));
+		assert_string_equal(error, "the pattern for column \"a\" is longer than 256 bytes");
+	}
+	assert_non_null(filter_parse("a=like.****************", 23, allocate, &error));
+	assert_null(filter_parse("a=like.*%25***************", 26, allocate, &error));
+	assert_string_equal(error, "the pattern for column \"a\" has more than 16 wildcards");
+}
+
 static void
 test_invalid(void **state)
 {
@@ -266,9 +297,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_valid),
-		cmocka_unit_test(test_invalid),
-		cmocka_unit_test(test_length),
+		cmocka_unit_test(test_valid),  cmocka_unit_test(test_invalid),
+		cmocka_unit_test(test_limits), cmocka_unit_test(test_length),
 		cmocka_unit_test(test_random),
 	};
 

@@ -59,6 +59,7 @@ typedef struct Session
 {
 	uint32 number;
 	int nsubs;
+	Size filters; /* bytes of their filters */
 	TurnsSession turns;
 } Session;
 

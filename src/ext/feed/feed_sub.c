@@ -15,6 +15,9 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_place.h"
 
+/* A condition of a filter takes about 2 kB of memory, so the filters of a connection are limited. */
+#define SUB_FILTERS_BYTES (128 * 1024)
+
 #define SUB_HOLD_US  20000
 #define SUB_LATE_US  (30 * USECS_PER_SEC)
 #define SUB_PAUSE_US (5 * USECS_PER_SEC) /* held that long after the last time: a new beginning */
@@ -49,7 +52,10 @@ sub_remove(Sub *sub)
 	set_stop_waiting(sub);
 	stream_take(sub);
 	if (sub->filter != NULL)
+	{
+		sub->session->filters -= strlen(sub->filter);
 		pfree(sub->filter);
+	}
 	if (sub->identity != NULL)
 		dlist_delete(&sub->in_identity);
 	if (sub->replaying)
@@ -235,6 +241,7 @@ sub_session(Link *link, uint32 number)
 	if (!found)
 	{
 		session->nsubs = 0;
+		session->filters = 0;
 		turns_open(&link->turns, &session->turns);
 	}
 	session->nsubs++;
@@ -272,6 +279,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 		sub->filter = MemoryContextAlloc(link->feed->context, request->filter.len + 1);
 		memcpy(sub->filter, request->filter.data, request->filter.len);
 		sub->filter[request->filter.len] = '\0';
+		sub->session->filters += strlen(sub->filter);
 	}
 	sub->kinds = request->kinds;
 	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
@@ -310,6 +318,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 static Stream *
 sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, AccessReason *reason)
 {
+	const Session *session;
 	View *view;
 	Stream *stream;
 
@@ -324,6 +333,15 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 				(AccessReason){.kind = WIRE_NOT_AUTHENTICATED, .message = "the identity has ended"};
 			return NULL;
 		}
+	}
+	session = hash_search(link->sessions, &request->session, HASH_FIND, NULL);
+	if (session != NULL && session->filters + request->filter.len > SUB_FILTERS_BYTES)
+	{
+		*reason = (AccessReason){.kind = WIRE_BAD_FILTER};
+		snprintf(reason->message, sizeof(reason->message),
+				 "the filters of a connection may have at most %d bytes together",
+				 SUB_FILTERS_BYTES);
+		return NULL;
 	}
 	view = view_find_or_create(link->feed, *identity != NULL ? (*identity)->role : NULL,
 							   request->channel,

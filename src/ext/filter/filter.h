@@ -40,6 +40,7 @@ typedef struct FilterExpression
 	int nvalues;
 	FilterValue *values;
 	Bitmapset *columns; /* attribute numbers minus FirstLowInvalidHeapAttributeNumber */
+	Bitmapset *matched; /* those of them that are compared with patterns */
 	bool uses_context;
 } FilterExpression;
 

@@ -350,6 +350,9 @@ filter_type_condition(FilterTyping *typing, const FilterNode *node)
 
 	typing->column = filter_server(node->column);
 	left = filter_type_column(typing);
+	if (filter_is_pattern(node->op) && ((Var *) left)->varattno > 0)
+		typing->result->matched = bms_add_member(
+			typing->result->matched, ((Var *) left)->varattno - FirstLowInvalidHeapAttributeNumber);
 	for (const FilterStep *step = node->path; step != NULL; step = step->next)
 		left = filter_type_step(typing, left, step);
 	if (node->op == FILTER_IS)
@@ -451,6 +454,20 @@ filter_find_columns(FilterTyping *typing, const FilterNode *node)
 		filter_find_columns(typing, member);
 }
 
+/*
+ * A name for an expression: its hash, as the expression's text takes some hundred bytes for each
+ * condition. Clients must not find two filters with the same one.
+ */
+static char *
+filter_form(Node *expression)
+{
+	Datum hash = DirectFunctionCall1(sha256_bytea,
+									 PointerGetDatum(cstring_to_text(nodeToString(expression))));
+
+	return TextDatumGetCString(
+		DirectFunctionCall2(binary_encode, hash, CStringGetTextDatum("hex")));
+}
+
 static void
 filter_type(void *arg)
 {
@@ -463,7 +480,7 @@ filter_type(void *arg)
 
 	assign_expr_collations(typing->pstate, condition);
 	result->expression = filter_replace_values(condition, result);
-	result->form = nodeToString(result->expression);
+	result->form = filter_form(result->expression);
 }
 
 /* A message for the error that was caught; NULL: it took too long. */

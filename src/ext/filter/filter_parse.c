@@ -24,6 +24,7 @@ typedef struct Parser
 	FilterAllocate allocate;
 	const char **error;
 	int depth;
+	int conditions;
 } Parser;
 
 static const struct
@@ -68,6 +69,12 @@ const char *
 filter_operator_sql(FilterOperator op)
 {
 	return filter_operators[op].sql;
+}
+
+bool
+filter_is_pattern(FilterOperator op)
+{
+	return op == FILTER_LIKE || op == FILTER_ILIKE || op == FILTER_MATCH || op == FILTER_IMATCH;
 }
 
 /* ---------------- errors and memory ---------------- */
@@ -338,6 +345,23 @@ filter_parse_items(Parser *parser, FilterNode *node)
 	return true;
 }
 
+/* Whether a pattern, or an array of patterns, is short enough. */
+static bool
+filter_check_pattern(Parser *parser, const FilterNode *node)
+{
+	int wildcards = 0;
+
+	if (strlen(node->value) > FILTER_MAX_PATTERN)
+		return filter_fail(parser, "the pattern for column \"%s\" is longer than %d bytes",
+						   node->column, FILTER_MAX_PATTERN) != NULL;
+	for (const char *c = node->value; *c != '\0'; c++)
+		wildcards += *c == '*' || *c == '%';
+	if ((node->op == FILTER_LIKE || node->op == FILTER_ILIKE) && wildcards > FILTER_MAX_WILDCARDS)
+		return filter_fail(parser, "the pattern for column \"%s\" has more than %d wildcards",
+						   node->column, FILTER_MAX_WILDCARDS) != NULL;
+	return true;
+}
+
 /* What follows the column and its "=" or ".". A value that stands alone takes the rest. */
 static bool
 filter_parse_comparison(Parser *parser, FilterNode *node, bool alone)
@@ -355,7 +379,8 @@ filter_parse_comparison(Parser *parser, FilterNode *node, bool alone)
 	}
 	else
 		node->value = filter_parse_item(parser, true);
-	return node->value != NULL;
+	return node->value != NULL &&
+		   (!filter_is_pattern(node->op) || filter_check_pattern(parser, node));
 }
 
 /* ---------------- conditions ---------------- */
@@ -365,6 +390,8 @@ filter_parse_condition(Parser *parser, const char *separator)
 {
 	FilterNode *node = filter_zeroed(parser, sizeof(FilterNode));
 
+	if (++parser->conditions > FILTER_MAX_CONDITIONS)
+		return filter_fail(parser, "the filter has more than %d conditions", FILTER_MAX_CONDITIONS);
 	node->kind = FILTER_CONDITION;
 	if (!filter_parse_column(parser, node))
 		return NULL;

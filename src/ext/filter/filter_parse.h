@@ -25,9 +25,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes of the longest filter, and how deep lists may be nested. */
-#define FILTER_MAX_LENGTH 8192
-#define FILTER_MAX_DEPTH  16
+/* Bytes of the longest filter, its conditions, and how deep lists may be nested. */
+#define FILTER_MAX_LENGTH     8192
+#define FILTER_MAX_CONDITIONS 200
+#define FILTER_MAX_DEPTH      16
+
+/* Bytes of the longest pattern, and its wildcards. A pattern costs time with each row. */
+#define FILTER_MAX_PATTERN   256
+#define FILTER_MAX_WILDCARDS 16
 
 typedef enum FilterOperator
 {
@@ -111,6 +116,9 @@ typedef void *(*FilterAllocate)(size_t size);
  */
 extern FilterNode *
 filter_parse(const char *text, size_t length, FilterAllocate allocate, const char **error);
+
+/* Return true if the operator compares with a pattern. */
+extern bool filter_is_pattern(FilterOperator op);
 
 /* The operator's name in a filter, and in SQL ("" if it is not an SQL operator of that name). */
 extern const char *filter_operator_name(FilterOperator op);

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "access/sysattr.h"
 #include "executor/executor.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -142,6 +144,28 @@ judge_plan(SetRule *rule, SetPlan *plan, TupleTableSlot *slot)
 	return !isnull && DatumGetBool(value);
 }
 
+/*
+ * Nothing interrupts LIKE, and it compares a pattern with each place of a value. So raise an error if a
+ * filter has a pattern for a value that is too long.
+ */
+static void
+judge_check_lengths(const SetRule *rule, TupleTableSlot *slot)
+{
+	const Bitmapset *matched = rule->filter->matched;
+	int bit = -1;
+
+	while ((bit = bms_next_member(matched, bit)) >= 0)
+	{
+		int column = bit + FirstLowInvalidHeapAttributeNumber - 1;
+
+		if (TupleDescAttr(slot->tts_tupleDescriptor, column)->attlen == -1 &&
+			!slot->tts_isnull[column] &&
+			toast_raw_datum_size(slot->tts_values[column]) - VARHDRSZ > SET_MAX_MATCHED)
+			ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+							errmsg("a value is too long for a pattern")));
+	}
+}
+
 /* Whether a row is in the set that judge_use() has prepared. */
 static bool
 judge_row(SetRule *rule, TupleTableSlot *slot)
@@ -154,6 +178,8 @@ judge_row(SetRule *rule, TupleTableSlot *slot)
 		SetStep *step = &rule->steps[i];
 
 		rule->what = step->filter ? rule->filter_what : rule->policies_what;
+		if (step->filter && slot != NULL)
+			judge_check_lengths(rule, slot);
 		in = step->state != NULL ? ExecQual(step->state, rule->econtext)
 								 : judge_plan(rule, step->plan, slot);
 	}

@@ -196,12 +196,34 @@ rule_policies(Relation relation)
 	return linitial_node(RangeTblEntry, query->rtable)->securityQuals;
 }
 
+/* Copy what rule_set_expression() has made into the current memory context, without what it left. */
+static void
+rule_keep(SetRule *rule)
+{
+	SetParam *params = palloc(Max(rule->nparams, 1) * sizeof(SetParam));
+
+	for (int i = 0; i < rule->nparams; i++)
+	{
+		params[i] = rule->params[i];
+		params[i].expression = copyObject(params[i].expression);
+	}
+	rule->params = params;
+	rule->quals = copyObject(rule->quals);
+	rule->vars = copyObject(rule->vars);
+	rule->inval_items = copyObject(rule->inval_items);
+	rule->relations = list_copy(rule->relations);
+	rule->tables = list_copy(rule->tables);
+	rule->columns = bms_copy(rule->columns);
+}
+
 /* A GuardFunction. Its locks are released when it returns. */
 static void
 rule_do_make(void *arg)
 {
 	SetRule *rule = arg;
 	MemoryContext context = MemoryContextSwitchTo(rule->context);
+	MemoryContext scratch =
+		AllocSetContextCreate(rule->context, "pg_notifyd expression", ALLOCSET_DEFAULT_SIZES);
 	Relation relation = NULL;
 
 	if (OidIsValid(rule->key.relation))
@@ -209,7 +231,11 @@ rule_do_make(void *arg)
 		relation = table_open(rule->key.relation, AccessShareLock);
 		rule->ncolumns = RelationGetDescr(relation)->natts;
 	}
+	MemoryContextSwitchTo(scratch);
 	rule_set_expression(rule, relation != NULL ? rule_policies(relation) : NIL, relation);
+	MemoryContextSwitchTo(rule->context);
+	rule_keep(rule);
+	MemoryContextDelete(scratch);
 	if (rule->uses_row)
 		rule->shape = watch_shape_of(RelationGetDescr(relation))->id;
 	rule_compile(rule);
@@ -226,6 +252,7 @@ rule_copy_filter(MemoryContext context, const FilterExpression *filter)
 	FilterExpression *copy = palloc0(sizeof(FilterExpression));
 
 	copy->expression = copyObject(filter->expression);
+	copy->matched = bms_copy(filter->matched);
 	copy->nvalues = filter->nvalues;
 	copy->values = palloc0(Max(filter->nvalues, 1) * sizeof(FilterValue));
 	for (int i = 0; i < filter->nvalues; i++)

@@ -58,6 +58,9 @@ typedef enum SetParamKind
  */
 #define SET_MAX_ELEMENTS 10000
 
+/* Bytes of a value that may be compared with a pattern of a filter. */
+#define SET_MAX_MATCHED 100000
+
 typedef struct SetParam
 {
 	SetParamKind kind;
