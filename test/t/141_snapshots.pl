@@ -98,17 +98,6 @@ my $late = user(1);
 $late->subscribe('items', snapshot => \1);
 is(ids((snapshot($late))[0]), '1 2 5 20 21', 'and are rows then');
 
-# A table that is rewritten meanwhile looks empty to a snapshot that was taken before.
-my $rewriter = $node->background_psql('postgres');
-$rewriter->query_safe('BEGIN; ALTER TABLE parts ALTER b TYPE varchar(9)');
-my $rewritten = user(1);
-$rewritten->send_text(encode_json({ id => 1, method => 'subscribe', params => { channel => 'parts', snapshot => \1 } }));
-$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE backend_type = 'pg_notifyd worker' AND NOT granted})
-  or fail('the worker waits for the table');
-$rewriter->query_safe('COMMIT');
-$rewriter->quit;
-is_deeply((snapshot($rewritten))[0], [ { a => 1, b => 'x' }, { a => 2, b => 'y' } ], 'a table that is being rewritten');
-
 # Many writers: each client's rows and events make the table.
 sql('ALTER TABLE items DISABLE ROW LEVEL SECURITY', 'TRUNCATE items');
 my $script = PostgreSQL::Test::Utils::tempdir() . '/write.sql';
