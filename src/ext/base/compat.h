@@ -252,6 +252,15 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
+/* EXECUTE on a function. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_FUNCTION_EXECUTABLE(function, role)                                                 \
+	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define COMPAT_FUNCTION_EXECUTABLE(function, role)                                                 \
+	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 /* Memory for what a check hook returns; NULL, after a log line from 16 on, if there is none. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_GUC_MALLOC(size) guc_malloc(LOG, size)

@@ -145,6 +145,9 @@ extern uint64 log_watermark(NotifydDatabase *database, XLogRecPtr *lsn);
 /* The newest id that has been assigned. Later transactions, and those that have not taken ids yet, get later ones. */
 extern uint64 log_last_assigned(NotifydDatabase *database);
 
+/* The end of the WAL that has been inserted. */
+extern XLogRecPtr log_wal_end(void);
+
 /*
  * Make sure that a crash, or the loss of this server if there is a synchronous standby, cannot undo
  * what is sent. Returns false if the standby has not confirmed it yet; a writer with

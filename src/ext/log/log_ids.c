@@ -129,12 +129,11 @@ log_begin_bulk(NotifydDatabase *database, int64 n)
 	return bulk;
 }
 
-/*
- * The end of the WAL that has been inserted. At the begin of a page, PostgreSQL returns where the next
+/* At the begin of a page, PostgreSQL returns where the next
  * record would begin, behind the page's header, which has not been written yet
  * (XLogBytePosToRecPtr() in xlog.c).
  */
-static XLogRecPtr
+XLogRecPtr
 log_wal_end(void)
 {
 	XLogRecPtr end = GetXLogInsertRecPtr();

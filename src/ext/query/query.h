@@ -130,6 +130,9 @@ extern bool cancel_end(void);
 /* A QUERY_CANCEL has arrived on this socket: if it is for the query that is watched, cancel that. */
 extern void cancel_received(const FrameSocket *socket, uint32 request);
 
+/* Do not look at the sockets, because they are being read. */
+extern void cancel_pause(bool pause);
+
 /* Return true if the time of the query that is watched is over. */
 extern bool cancel_is_over(void);
 

@@ -19,6 +19,8 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/inval.h"
@@ -27,11 +29,13 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "ext/base/compat.h"
 #include "ext/base/settings.h"
 #include "ext/expose/expose.h"
 #include "ext/query/query.h"
 
-#define CALL_MAX_ARGUMENTS FUNC_MAX_ARGS
+/* Plans of a function that are kept. */
+#define CALL_MAX_PLANS 16
 
 /* How to call a function with some of its arguments. */
 typedef struct CallPlan
@@ -373,8 +377,11 @@ call_plan(CallFunction *function, const Bitmapset *given)
 	plan = SPI_prepare(call_sql(function, given), 1, &type);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	/* What was just described may have changed while the plan was made; then it is not kept. */
-	if (call_stale || SPI_keepplan(plan) != 0)
+	/*
+	 * What was just described may have changed while the plan was made; then it is not kept. Clients choose
+	 * which arguments they give, so the number of plans is limited.
+	 */
+	if (call_stale || list_length(function->plans) >= CALL_MAX_PLANS || SPI_keepplan(plan) != 0)
 		return plan;
 	before = MemoryContextSwitchTo(call_context);
 	made = palloc(sizeof(CallPlan));
@@ -419,11 +426,28 @@ call_execute(ClientQuery *query, CallFunction *function, const Bitmapset *given,
 	}
 }
 
+/*
+ * Check the role's privileges. A kept plan was made for another role, perhaps: parsing it has checked USAGE
+ * of the schema, and inlining EXECUTE.
+ */
+static void
+call_check_privileges(const CallFunction *function)
+{
+	Oid schema = get_func_namespace(function->oid);
+
+	if (!COMPAT_SCHEMA_USABLE(schema, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_SCHEMA, get_namespace_name(schema));
+	if (!COMPAT_FUNCTION_EXECUTABLE(function->oid, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function->oid));
+}
+
 void
 query_call(ClientQuery *query)
 {
 	CallFunction *function = call_find(query_text(query->wire.name));
 	CallArguments arguments = {.given = NULL};
+
+	call_check_privileges(function);
 
 	if (query->wire.read_only && function->is_volatile)
 		query_refuse(WIRE_QUERY_NOT_PERMITTED, ERRCODE_READ_ONLY_SQL_TRANSACTION, function->name,

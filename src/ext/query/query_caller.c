@@ -31,6 +31,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -221,8 +222,12 @@ caller_become(const ClientQuery *query)
  * temporary tables, prepared statements, or set something for the session.
  */
 static void
-caller_discard(void *arg pg_attribute_unused())
+caller_discard(void)
 {
+	/* A plain SET ROLE of a function outlives the transaction. */
+	(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0,
+							 false);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	PortalHashTableDeleteAll();
 	ResetAllOptions();
 	DropAllPreparedStatements();
@@ -230,13 +235,17 @@ caller_discard(void *arg pg_attribute_unused())
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	PopActiveSnapshot();
 }
 
 void
 caller_clean(void)
 {
-	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+	/* A cancellation that comes too late must not end the worker. */
+	HOLD_INTERRUPTS();
 	worker_begin_transaction();
-	caller_discard(NULL);
+	caller_discard();
 	CommitTransactionCommand();
+	QueryCancelPending = false;
+	RESUME_INTERRUPTS();
 }

@@ -26,7 +26,7 @@
 
 #define CANCEL_LOOK_MS  100
 #define CANCEL_GRACE_MS 1000
-#define CANCEL_PEEK     4096
+#define CANCEL_PEEK     65536
 
 static TimeoutId cancel_timeout = MAX_TIMEOUTS;
 static const FrameSocket *cancel_socket;
@@ -34,6 +34,7 @@ static uint32 cancel_request;
 static TimestampTz cancel_deadline;
 static volatile sig_atomic_t cancel_over = false;
 static bool cancel_watching = false;
+static volatile sig_atomic_t cancel_paused = false;
 
 /* Return true if the bytes, which begin with a frame, contain the cancellation of the query. */
 static bool
@@ -63,7 +64,7 @@ cancel_is_wanted(void)
 	size_t had = (size_t) (cancel_socket->in.len - cancel_socket->in_used);
 	ssize_t got;
 
-	if (had >= sizeof(bytes) / 2)
+	if (cancel_paused || had >= sizeof(bytes) / 2)
 		return false;
 	memcpy(bytes, cancel_socket->in.data + cancel_socket->in_used, had);
 	got = recv(cancel_socket->fd, bytes + had, sizeof(bytes) - had, MSG_PEEK | MSG_DONTWAIT);
@@ -109,6 +110,12 @@ cancel_begin(const ClientQuery *query, int ms)
 	cancel_watching = true;
 	enable_timeout_every(cancel_timeout, TimestampTzPlusMilliseconds(now, Min(ms, CANCEL_LOOK_MS)),
 						 Min(ms, CANCEL_LOOK_MS));
+}
+
+void
+cancel_pause(bool pause)
+{
+	cancel_paused = pause;
 }
 
 void

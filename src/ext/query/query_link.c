@@ -22,6 +22,10 @@
 
 #define LINK_READS 16 /* maximum reads from a link in one round */
 
+/* How long, and how often, the end of the worker waits for answers to be sent. */
+#define LINK_GOODBYE_MS    50
+#define LINK_GOODBYE_LOOKS 20
+
 /* A link with more unsent bytes than this gets no more rows for now. */
 #define LINK_HIGH_WATER (1024 * 1024)
 
@@ -164,6 +168,19 @@ link_query_problem(const WireQuery *query)
 	return NULL;
 }
 
+static bool
+link_has_waiting(const QueryLink *link)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &link_queries)
+	{
+		if (dlist_container(ClientQuery, node, iter.cur)->link == link)
+			return true;
+	}
+	return false;
+}
+
 static void
 link_add_query(QueryLink *link, const WireQuery *wire)
 {
@@ -172,6 +189,8 @@ link_add_query(QueryLink *link, const WireQuery *wire)
 	MemoryContext before;
 	ClientQuery *query;
 
+	if (problem == NULL && link_has_waiting(link))
+		problem = "QUERY comes before the last one has been executed.";
 	if (problem != NULL)
 	{
 		link_reject(link, problem);
@@ -273,6 +292,7 @@ query_link_receive_all(void)
 {
 	bool received = false;
 
+	cancel_pause(true);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		QueryLink *link = links[i];
@@ -292,6 +312,7 @@ query_link_receive_all(void)
 				break;
 		}
 	}
+	cancel_pause(false);
 	return received;
 }
 
@@ -382,11 +403,29 @@ query_link_wait(long timeout)
 	(void) WaitEventSetWait(link_wait_set, timeout, &event, 1, wait_event);
 }
 
+static bool
+link_any_unsent(void)
+{
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		if (links[i] != NULL && links[i]->socket.fd != PGINVALID_SOCKET &&
+			frames_unsent(&links[i]->socket) > 0)
+			return true;
+	}
+	return false;
+}
+
 void
 query_link_goodbye_all(const char *reason)
 {
 	WireMessage message = {.type = WIRE_GOODBYE};
 
+	/* An answer that is on its way is the only thing that says that its query was executed. */
+	for (int i = 0; i < LINK_GOODBYE_LOOKS && link_any_unsent(); i++)
+	{
+		query_link_wait(LINK_GOODBYE_MS);
+		query_link_send_all();
+	}
 	message.u.goodbye.reason = frames_bytes(reason);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{

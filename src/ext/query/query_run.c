@@ -8,8 +8,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "replication/slot.h"
 #include "storage/ipc.h"
 #include "utils/elog.h"
 #include "utils/guc.h"
@@ -31,7 +33,7 @@ static const ClientQuery *run_query;
 static struct
 {
 	WireQueryReason reason; /* 0: nothing */
-	char *name;             /* in ErrorContext's lifetime: MessageContext of the query */
+	char *name;             /* in the query's context */
 } run_refusal;
 
 void
@@ -53,7 +55,7 @@ query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char 
 		enlargeStringInfo(&message, needed);
 	}
 	run_refusal.reason = reason;
-	run_refusal.name = name != NULL ? pstrdup(name) : NULL;
+	run_refusal.name = name != NULL ? MemoryContextStrdup(run_query->context, name) : NULL;
 	ereport(ERROR, (errcode(sqlstate), errmsg_internal("%s", message.data)));
 	pg_unreachable();
 }
@@ -244,6 +246,9 @@ run_recover(ClientQuery *query)
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
 	AbortOutOfAnyTransaction();
+	if (MyReplicationSlot != NULL)
+		ReplicationSlotRelease();
+	jit_reset_after_error();
 	spool_drop(query);
 	MemoryContextSwitchTo(query->context);
 	FlushErrorState();
@@ -284,12 +289,12 @@ query_run(ClientQuery *query)
 	}
 	else if (!query->answered)
 		run_answer(query);
+	MemoryContextSwitchTo(before);
 	rest = run_leave_to_spool(query);
 	query_link_send_all();
 	caller_clean();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	MemoryContextSwitchTo(before);
 	if (!rest)
 		MemoryContextDelete(query->context);
 }

@@ -94,9 +94,10 @@ snapshot_describe(Snapshot snapshot, NotifydDatabase *database, WireSnapshotIds 
 
 /* What the snapshot has seen must be as safe as an event before it is sent. */
 static void
-snapshot_make_durable(NotifydDatabase *database)
+snapshot_make_durable(void)
 {
-	XLogRecPtr lsn = pg_atomic_read_u64(&database->commit_lsn);
+	/* A transaction is visible before its commit has set NotifydDatabase.commit_lsn. */
+	XLogRecPtr lsn = log_wal_end();
 
 	while (!log_make_durable(lsn))
 	{
@@ -347,7 +348,7 @@ query_snapshot(ClientQuery *query)
 	done.u.snapshot_done.request = query->wire.request;
 	snapshot_describe(GetActiveSnapshot(), database, &done.u.snapshot_done.seen);
 	spool_begin(query);
-	snapshot_make_durable(database);
+	snapshot_make_durable();
 	watches = watch_list_channel(query_text(query->wire.name));
 	foreach (cell, watches)
 	{

@@ -140,6 +140,8 @@ worker_begin_round(NotifydDatabase *database)
 	/* A shutdown or pg_terminate_backend() is not an error, and must not be logged as one. */
 	if (ProcDiePending)
 		proc_exit(0);
+	/* There is no query that could be cancelled. */
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

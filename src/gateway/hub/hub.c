@@ -103,7 +103,10 @@ hub_lost(Database *database)
 		sub->missed = !sub->asked;
 		hub_part(database, sub);
 		if (hub_snapshot_is_unfinished(sub))
+		{
+			sub->resumes_inside = !sub->asked;
 			hub_snapshot_lost(sub);
+		}
 	}
 }
 
@@ -112,13 +115,14 @@ static bool
 hub_tell_inside(Subscription *sub)
 {
 	static const char reason[] = "the connection ended before the snapshot was complete";
+	Session *session = &sub->client->session;
 
 	sub->resumes_inside = false;
 	if (sub->asked)
 		hub_answer(sub);
-	if (sub->client->session.state == SESSION_OPEN)
+	if (session->state == SESSION_OPEN)
 		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1}, 0);
-	return sub->client->session.state == SESSION_OPEN;
+	return session->state == SESSION_OPEN;
 }
 
 static HubResult
@@ -247,7 +251,7 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 		return;
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
-	if (session_has_room(session, *frame))
+	if ((notification || !hub_snapshot_waits(sub)) && session_has_room(session, *frame))
 	{
 		if (!notification)
 		{
@@ -346,7 +350,7 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 	frame = sub->tagged ? &own : &frames[sub->protocol];
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
-	if (session_has_room(session, *frame))
+	if (!hub_snapshot_waits(sub) && session_has_room(session, *frame))
 	{
 		note.before = sub->position.id;
 		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};

@@ -163,7 +163,6 @@ static void
 hub_release(Database *database, Subscription *sub)
 {
 	RB_REMOVE(SubscriptionTree, &database->subscriptions, sub);
-	hub_snapshot_free(sub);
 	free(sub->selection);
 	free(sub);
 }
@@ -218,6 +217,7 @@ hub_drop_subscription(Database *database, Subscription *sub)
 {
 	HubClient *client = sub->client;
 
+	hub_snapshot_free(sub);
 	LIST_REMOVE(sub, in_client);
 	if (sub->asking == ASKING_WAITS)
 		hub_stop_asking(database, sub);

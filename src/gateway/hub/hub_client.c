@@ -171,16 +171,32 @@ hub_client_live(const HubClient *client)
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
-		if (sub->state != SUBSCRIPTION_LIVE)
+		if (sub->state != SUBSCRIPTION_LIVE || hub_snapshot_is_unfinished(sub))
 			return false;
 	}
 	return client->database->link != NULL;
 }
 
+/* A client whose snapshot is not complete can resume from no position: 0 is before all that are kept. */
+static WirePosition
+hub_position_of(const Session *session)
+{
+	const HubClient *client = (const HubClient *) session;
+	WirePosition position = hub_client_position(client);
+	const Subscription *sub;
+
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (hub_snapshot_is_unfinished(sub))
+			position.id = 0;
+	}
+	return position;
+}
+
 static void
 hub_ping(HubClient *client, const Request *request)
 {
-	WirePosition position = hub_client_position(client);
+	WirePosition position = hub_position_of(&client->session);
 
 	if (request->id != NULL && client->session.announced < position.id)
 		client->session.announced = position.id;
@@ -305,6 +321,7 @@ hub_next_lagging(const HubClient *client, bool *lagging)
 		if (sub->state == SUBSCRIPTION_WAITING || sub->state == SUBSCRIPTION_REPLAYING)
 			replaying++;
 		if (sub->state == SUBSCRIPTION_LAGGING && sub->asking != ASKING_FEED &&
+			!hub_snapshot_waits(sub) &&
 			(furthest == NULL || sub->position.id < furthest->position.id))
 			furthest = sub;
 	}
@@ -333,6 +350,13 @@ hub_catch_up(Hub *hub, HubClient *client)
 		if (!sub->lost)
 			continue;
 		sub->lost = false;
+		if (sub->snapshot != NULL)
+		{
+			hub_restart_snapshot(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1});
+			if (client->session.state != SESSION_OPEN)
+				return;
+			continue;
+		}
 		sub->position = hub_position(client->database, sub);
 		hub_send_reset(sub, (WireBytes){.data = reason, .len = sizeof(reason) - 1},
 					   sub->position.id);
@@ -351,6 +375,19 @@ hub_give_credit(Hub *hub, Database *database, Subscription *sub)
 	hub->send(database->link, &message);
 }
 
+void
+hub_return_credit(Hub *hub, Subscription *sub, uint32_t bytes)
+{
+	sub->credit += bytes;
+	if (sub->credit >= HUB_CREDIT_PIECE)
+		hub_give_credit(hub, sub->client->database, sub);
+	else
+	{
+		sub->client->session.owed = true;
+		session_schedule(&sub->client->session);
+	}
+}
+
 static void
 hub_on_written(Session *session, uint32_t number, uint32_t bytes)
 {
@@ -364,11 +401,7 @@ hub_on_written(Session *session, uint32_t number, uint32_t bytes)
 	/* The credit is useless if the replay is over or its link was lost. */
 	if (sub == NULL || sub->client != client || sub->state != SUBSCRIPTION_REPLAYING)
 		return;
-	sub->credit += bytes;
-	if (sub->credit >= HUB_CREDIT_PIECE)
-		hub_give_credit(hub, client->database, sub);
-	else
-		session->owed = true;
+	hub_return_credit(hub, sub, bytes);
 }
 
 static void
@@ -415,22 +448,6 @@ hub_on_drained(Session *session)
 	if (session->state != SESSION_OPEN)
 		return;
 	hub_catch_up(hub, (HubClient *) session);
-}
-
-/* A client whose snapshot is not complete can resume from no position: 0 is before all that are kept. */
-static WirePosition
-hub_position_of(const Session *session)
-{
-	const HubClient *client = (const HubClient *) session;
-	WirePosition position = hub_client_position(client);
-	const Subscription *sub;
-
-	LIST_FOREACH(sub, &client->subscriptions, in_client)
-	{
-		if (hub_snapshot_is_unfinished(sub))
-			position.id = 0;
-	}
-	return position;
 }
 
 /* Return true if it is time for a bookmark, in case there is a newer position. */

@@ -62,7 +62,7 @@ hub_ask_again(Hub *hub, HubClient *client)
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
-		if (sub->asking == ASKING_NOTHING && sub->stream == NULL &&
+		if (sub->asking == ASKING_NOTHING && sub->stream == NULL && !hub_snapshot_is_due(sub) &&
 			(sub->state == SUBSCRIPTION_WAITING ||
 			 (sub->state == SUBSCRIPTION_LAGGING && (sub->ops & WIRE_OP_NOTIFY) != 0)))
 			hub_ask(hub, client->database, sub);

@@ -127,6 +127,13 @@ extern void hub_snapshot_free(Subscription *sub);
 extern bool hub_snapshot_holds(const Subscription *sub);
 extern bool hub_snapshot_is_unfinished(const Subscription *sub);
 
+/* Return true if frames of it wait for room, so that no event may be sent before; if it begins again soon. */
+extern bool hub_snapshot_waits(const Subscription *sub);
+extern bool hub_snapshot_is_due(const Subscription *sub);
+
+/* Return credit of a replay to the feed, now or when the session's queue is empty (hub_client.c). */
+extern void hub_return_credit(Hub *hub, Subscription *sub, uint32_t bytes);
+
 /* The feed has answered the SUBSCRIBE that is held: have the rows read. May end the subscription. */
 extern void hub_snapshot_subscribed(Subscription *sub);
 

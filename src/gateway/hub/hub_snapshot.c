@@ -144,7 +144,6 @@ snapshot_release(Snapshot *snapshot, WirePosition position, bool inside)
 {
 	const Protocol *protocol = snapshot->sub->client->protocol;
 	Frame *frame;
-	uint32_t credit = 0;
 
 	if (snapshot->holds_event)
 	{
@@ -158,14 +157,13 @@ snapshot_release(Snapshot *snapshot, WirePosition position, bool inside)
 		};
 
 		frame = protocol->event(&event);
-		credit = snapshot->held_len;
 	}
 	else
 		frame = protocol->rows(hub_name(snapshot->sub), NULL, position, inside);
 	free(snapshot->held_body);
 	snapshot->held_body = NULL;
 	snapshot->holds_event = false;
-	return snapshot_send(snapshot, frame, credit);
+	return snapshot_send(snapshot, frame, 0);
 }
 
 static void
@@ -176,6 +174,8 @@ snapshot_hold_event(Snapshot *snapshot, WirePosition position, const WireReplayE
 	snapshot->held_position = position;
 	snapshot->held_len = event->body.len;
 	snapshot->held_body = memory_string(event->body.data, event->body.len);
+	/* The next event, which releases it, must not wait for its credit. */
+	hub_return_credit(snapshot->hub, snapshot->sub, event->body.len);
 }
 
 /* The client has everything up to this position. */
@@ -223,10 +223,12 @@ snapshot_on_rows(void *owner, const WireRows *rows)
 {
 	Snapshot *snapshot = owner;
 	Subscription *sub = snapshot->sub;
+	Session *session = &sub->client->session;
 
+	/* If this closes the session, the subscription is gone. */
 	if (sub->asked)
 		hub_answer(sub);
-	if (sub->client->session.state != SESSION_OPEN)
+	if (session->state != SESSION_OPEN)
 		return;
 	(void) snapshot_send(snapshot,
 						 sub->client->protocol->rows(hub_name(sub), rows, (WirePosition){0}, false),
@@ -238,13 +240,14 @@ snapshot_join(Snapshot *snapshot, const WireSnapshotIds *seen)
 {
 	Subscription *sub = snapshot->sub;
 	Database *database = sub->client->database;
+	Session *session = &sub->client->session;
 	WireMessage message = {.type = WIRE_JOIN};
 
 	snapshot->state = SNAPSHOT_JOINING;
 	snapshot->until = seen->until;
 	if (sub->asked)
 		hub_answer(sub);
-	if (sub->client->session.state != SESSION_OPEN)
+	if (session->state != SESSION_OPEN)
 		return;
 	message.u.join.sub = sub->number;
 	message.u.join.window = hub_window(sub->client);
@@ -291,6 +294,7 @@ hub_snapshot_subscribed(Subscription *sub)
 {
 	Snapshot *snapshot = sub->snapshot;
 	HubClient *client = sub->client;
+	PoolQuery *query;
 	WireQuery wire = {
 		.kind = WIRE_QUERY_SNAPSHOT,
 		.read_only = 1,
@@ -314,8 +318,11 @@ hub_snapshot_subscribed(Subscription *sub)
 	sub->has_position = false;
 	snapshot->state = SNAPSHOT_READING;
 	snapshot->began_at = snapshot->hub->sessions->io->now();
-	snapshot->query =
+	query =
 		pool_submit(&client->database->pool, &client->queries, &wire, &snapshot_events, snapshot);
+	/* Otherwise it has been answered, and the snapshot may be gone. */
+	if (query != NULL)
+		snapshot->query = query;
 }
 
 bool
@@ -339,7 +346,20 @@ hub_snapshot_holds(const Subscription *sub)
 bool
 hub_snapshot_is_unfinished(const Subscription *sub)
 {
-	return sub->snapshot != NULL && sub->snapshot->state != SNAPSHOT_DONE;
+	return sub->snapshot != NULL &&
+		   (sub->snapshot->state != SNAPSHOT_DONE || !STAILQ_EMPTY(&sub->snapshot->frames));
+}
+
+bool
+hub_snapshot_waits(const Subscription *sub)
+{
+	return sub->snapshot != NULL && !STAILQ_EMPTY(&sub->snapshot->frames);
+}
+
+bool
+hub_snapshot_is_due(const Subscription *sub)
+{
+	return sub->snapshot != NULL && sub->snapshot->due;
 }
 
 void
@@ -397,7 +417,8 @@ snapshot_begin(Snapshot *snapshot)
 {
 	Subscription *sub = snapshot->sub;
 
-	if (sub->asking == ASKING_NOTHING)
+	if (snapshot->state == SNAPSHOT_WANTED && sub->state == SUBSCRIPTION_WAITING &&
+		sub->asking == ASKING_NOTHING)
 		hub_ask(snapshot->hub, sub->client->database, sub);
 }
 
@@ -408,6 +429,7 @@ hub_restart_snapshot(Subscription *sub, WireBytes reason)
 	Database *database = sub->client->database;
 	uint64_t now = snapshot->hub->sessions->io->now();
 	bool told = !sub->asked;
+	Session *session = &sub->client->session;
 
 	hub_withdraw(snapshot->hub, database, sub);
 	hub_part(database, sub);
@@ -415,7 +437,7 @@ hub_restart_snapshot(Subscription *sub, WireBytes reason)
 	if (told)
 	{
 		hub_send_reset(sub, reason, 0);
-		if (sub->client->session.state != SESSION_OPEN)
+		if (session->state != SESSION_OPEN)
 			return;
 	}
 	if (now - snapshot->began_at >= SNAPSHOT_PAUSE_MS)

@@ -471,12 +471,13 @@ void
 pool_credit(PoolQuery *query, uint32_t bytes)
 {
 	WireMessage message = {.type = WIRE_QUERY_CREDIT};
+	uint32_t piece = query->wire.window / 4;
 
-	if (query->worker == NULL)
+	if (query->worker == NULL || query->worker->link == NULL)
 		return;
 	query->credit += bytes;
-	/* With a small window, the worker may wait for less. */
-	if (query->credit < POOL_CREDIT_PIECE && query->credit < query->wire.window / 2)
+	/* What is not returned yet leaves the worker most of its window. */
+	if (query->credit < (piece < POOL_CREDIT_PIECE ? piece : POOL_CREDIT_PIECE))
 		return;
 	message.u.query_credit.request = query->wire.request;
 	message.u.query_credit.bytes = query->credit;
@@ -488,6 +489,7 @@ void
 pool_block(PoolClient *client)
 {
 	client->blocked = true;
+	pool_leave_turns(client->pool, client);
 }
 
 void
