@@ -101,7 +101,7 @@ SELECT notify_conceal('app.notes');
 SELECT notify_conceal('app.nothing()');
 SELECT notify_conceal('app.nothing');
 
--- An object that is renamed keeps its name for clients, and one that is dropped leaves it to others
+-- A table that is renamed keeps its path, a renamed function must be exposed again, and what is dropped leaves its name to others
 ALTER FUNCTION app.add(text) RENAME TO say;
 DROP VIEW app.recent;
 SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";

@@ -397,10 +397,19 @@ COMMENT ON COLUMN notifyd.timeline.first_id IS 'first id that could be assigned 
 
 /* ---------------- what clients may call, and tables that have HTTP routes ---------------- */
 
-CREATE TABLE notifyd.exposed_function (name text PRIMARY KEY, function regprocedure NOT NULL UNIQUE);
+-- Not as regprocedure: pg_upgrade does not preserve the OIDs of functions, and refuses databases that store them.
+CREATE TABLE notifyd.exposed_function (
+	name text PRIMARY KEY,
+	schema name NOT NULL,
+	function name NOT NULL,
+	arguments regtype[] NOT NULL,
+	UNIQUE (schema, function, arguments)
+);
 COMMENT ON TABLE notifyd.exposed_function IS 'functions that clients may call, maintained by notify_expose()';
 COMMENT ON COLUMN notifyd.exposed_function.name IS 'name by which clients call it';
-COMMENT ON COLUMN notifyd.exposed_function.function IS 'the function';
+COMMENT ON COLUMN notifyd.exposed_function.schema IS 'schema of the function';
+COMMENT ON COLUMN notifyd.exposed_function.function IS 'the function''s own name';
+COMMENT ON COLUMN notifyd.exposed_function.arguments IS 'types of its arguments';
 SELECT pg_catalog.pg_extension_config_dump('notifyd.exposed_function', '');
 
 CREATE TABLE notifyd.exposed_relation (path text PRIMARY KEY, relation regclass NOT NULL UNIQUE, label text NOT NULL);
@@ -448,8 +457,11 @@ CREATE FUNCTION @extschema@.notify_conceal(relation regclass) RETURNS void
 COMMENT ON FUNCTION @extschema@.notify_conceal(regclass) IS 'take the HTTP routes of a table or view away';
 
 CREATE VIEW notifyd.exposed AS
-	SELECT e.name, e.function, NULL::regclass AS relation, NULL::text AS label
-	FROM notifyd.exposed_function AS e JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) e.function
+	SELECT e.name, p.oid::regprocedure AS function, NULL::regclass AS relation, NULL::text AS label
+	FROM notifyd.exposed_function AS e
+		JOIN pg_catalog.pg_namespace AS n ON n.nspname OPERATOR(pg_catalog.=) e.schema
+		JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.proname OPERATOR(pg_catalog.=) e.function
+			AND p.proargtypes::text OPERATOR(pg_catalog.=) pg_catalog.array_to_string(e.arguments::oid[], ' ')
 	UNION ALL
 	SELECT e.path, NULL, e.relation, e.label
 	FROM notifyd.exposed_relation AS e JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.relation;

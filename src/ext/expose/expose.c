@@ -4,7 +4,8 @@
  *	  notify_expose() and notify_conceal(): what clients may call, and which tables they may use by HTTP.
  *
  * The rows are written like those of a system catalog, see watch_catalog.c. Dropping a function or table
- * leaves its row behind. Such rows have no effect, and the next call removes them.
+ * leaves its row behind, and so does renaming a function, whose row has its name and argument types. Such
+ * rows have no effect, and the next call removes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -15,6 +16,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -24,6 +26,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/inval.h"
@@ -49,31 +52,90 @@ PG_FUNCTION_INFO_V1(notifyd_exposure_changed);
 enum ExposeAttribute
 {
 	EXPOSE_NAME = 1,
-	EXPOSE_OBJECT,
-	EXPOSE_LABEL, /* only relations have it */
-	EXPOSE_NATTRIBUTES = EXPOSE_LABEL
+	EXPOSE_RELATION,
+	EXPOSE_LABEL,
+	EXPOSE_SCHEMA = 2,
+	EXPOSE_FUNCTION,
+	EXPOSE_ARGUMENTS,
+	EXPOSE_NATTRIBUTES = EXPOSE_ARGUMENTS
 };
 
 #define EXPOSE_FUNCTIONS "exposed_function"
 #define EXPOSE_RELATIONS "exposed_relation"
 
+static bool
+expose_has_functions(const char *table)
+{
+	return strcmp(table, EXPOSE_FUNCTIONS) == 0;
+}
+
+/* Return the function of a row, or InvalidOid if there is none. */
+static Oid
+expose_function_of(HeapTuple tuple, TupleDesc desc)
+{
+	bool isnull;
+	Name schema = DatumGetName(heap_getattr(tuple, EXPOSE_SCHEMA, desc, &isnull));
+	Datum name = heap_getattr(tuple, EXPOSE_FUNCTION, desc, &isnull);
+	ArrayType *types = DatumGetArrayTypeP(heap_getattr(tuple, EXPOSE_ARGUMENTS, desc, &isnull));
+	oidvector *arguments = buildoidvector((Oid *) ARR_DATA_PTR(types),
+										  ArrayGetNItems(ARR_NDIM(types), ARR_DIMS(types)));
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, name, PointerGetDatum(arguments),
+						   ObjectIdGetDatum(get_namespace_oid(NameStr(*schema), true)));
+}
+
+/* The object may not exist. */
 static Exposure
-expose_from_tuple(HeapTuple tuple, TupleDesc desc)
+expose_from_tuple(const char *table, HeapTuple tuple, TupleDesc desc)
 {
 	Exposure exposure = {.label = NULL};
 	bool isnull;
 
 	exposure.name = TextDatumGetCString(heap_getattr(tuple, EXPOSE_NAME, desc, &isnull));
-	exposure.object = DatumGetObjectId(heap_getattr(tuple, EXPOSE_OBJECT, desc, &isnull));
-	if (desc->natts >= EXPOSE_LABEL)
-		exposure.label = TextDatumGetCString(heap_getattr(tuple, EXPOSE_LABEL, desc, &isnull));
+	if (expose_has_functions(table))
+	{
+		exposure.object = expose_function_of(tuple, desc);
+		return exposure;
+	}
+	exposure.object = DatumGetObjectId(heap_getattr(tuple, EXPOSE_RELATION, desc, &isnull));
+	exposure.label = TextDatumGetCString(heap_getattr(tuple, EXPOSE_LABEL, desc, &isnull));
 	return exposure;
+}
+
+/* Set the columns of a row, which has no nulls. */
+static void
+expose_to_values(const char *table, const Exposure *exposure, Datum *values)
+{
+	HeapTuple tuple;
+	Form_pg_proc proc;
+	Datum types[FUNC_MAX_ARGS];
+
+	values[EXPOSE_NAME - 1] = CStringGetTextDatum(exposure->name);
+	if (!expose_has_functions(table))
+	{
+		values[EXPOSE_RELATION - 1] = ObjectIdGetDatum(exposure->object);
+		values[EXPOSE_LABEL - 1] = CStringGetTextDatum(exposure->label);
+		return;
+	}
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(exposure->object));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", exposure->object);
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	for (int i = 0; i < proc->pronargs; i++)
+		types[i] = ObjectIdGetDatum(proc->proargtypes.values[i]);
+	values[EXPOSE_SCHEMA - 1] =
+		DirectFunctionCall1(namein, CStringGetDatum(get_namespace_name(proc->pronamespace)));
+	values[EXPOSE_FUNCTION - 1] =
+		DirectFunctionCall1(namein, CStringGetDatum(NameStr(proc->proname)));
+	values[EXPOSE_ARGUMENTS - 1] = PointerGetDatum(
+		construct_array(types, proc->pronargs, REGTYPEOID, sizeof(Oid), true, TYPALIGN_INT));
+	ReleaseSysCache(tuple);
 }
 
 static bool
 expose_object_exists(const char *table, Oid object)
 {
-	return SearchSysCacheExists1(strcmp(table, EXPOSE_FUNCTIONS) == 0 ? PROCOID : RELOID,
+	return SearchSysCacheExists1(expose_has_functions(table) ? PROCOID : RELOID,
 								 ObjectIdGetDatum(object));
 }
 
@@ -88,7 +150,7 @@ expose_find(const char *table_name, const char *name)
 
 	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Exposure exposure = expose_from_tuple(tuple, RelationGetDescr(table));
+		Exposure exposure = expose_from_tuple(table_name, tuple, RelationGetDescr(table));
 
 		if (strcmp(exposure.name, name) != 0 || !expose_object_exists(table_name, exposure.object))
 			continue;
@@ -161,13 +223,13 @@ expose_clean(Relation table, const char *table_name, Oid object, const char *nam
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Exposure have = expose_from_tuple(tuple, RelationGetDescr(table));
+		Exposure have = expose_from_tuple(table_name, tuple, RelationGetDescr(table));
 		bool exists = expose_object_exists(table_name, have.object);
 
 		if (exists && have.object != object && name != NULL && strcmp(have.name, name) == 0)
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 							errmsg("the name \"%s\" is exposed already", name),
-							errdetail("It belongs to %s.", strcmp(table_name, EXPOSE_FUNCTIONS) == 0
+							errdetail("It belongs to %s.", expose_has_functions(table_name)
 															   ? format_procedure(have.object)
 															   : get_rel_name(have.object)),
 							errhint("Give another name, or call notify_conceal() for that one.")));
@@ -184,12 +246,10 @@ static void
 expose_insert(const char *table_name, const Exposure *exposure)
 {
 	Relation table = expose_open(table_name);
-	Datum values[EXPOSE_NATTRIBUTES] = {CStringGetTextDatum(exposure->name),
-										ObjectIdGetDatum(exposure->object)};
+	Datum values[EXPOSE_NATTRIBUTES];
 	bool nulls[EXPOSE_NATTRIBUTES] = {false};
 
-	if (exposure->label != NULL)
-		values[EXPOSE_LABEL - 1] = CStringGetTextDatum(exposure->label);
+	expose_to_values(table_name, exposure, values);
 	(void) expose_clean(table, table_name, exposure->object, exposure->name);
 	CommandCounterIncrement();
 	CatalogTupleInsert(table, heap_form_tuple(RelationGetDescr(table), values, nulls));
