@@ -78,6 +78,7 @@ class Subscription:
         self.altered = 0        # number of alterations
         self.unclear = False    # an alteration has made it unclear what it gets
         self.excused = False    # it may end
+        self.first = None       # the rows of a snapshot with a limit
         self.fresh = None       # table -> key -> row, while the rows of a snapshot are received
         self.doubted = []       # what was wrong before the last reset, which may be the reason for it
         self.interrupted = False    # it resumes from a position inside a snapshot: a reset must follow
@@ -127,7 +128,9 @@ class Subscription:
             for row in params["rows"]:
                 self.receive_row(part, params["key"], row)
         if params.get("done"):
-            self.rows, self.fresh = self.fresh, None
+            # Events do not keep rows at a limit, so those are only looked at.
+            self.first, self.rows = (self.fresh, None) if self.limited() else (None, self.fresh)
+            self.fresh = None
 
     def receive_row(self, part, names, row):
         rows = self.fresh[part.spec["table"]]

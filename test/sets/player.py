@@ -301,9 +301,8 @@ class Player:
         if not sub.limited() or sub.state != "live":
             return
         await self.wait_rows()
-        if sub.state == "live" and sub.rows is not None and not sub.unclear:
+        if sub.state == "live" and not sub.unclear:
             self.check_limited(client, sub)
-        sub.rows = None
 
     async def transaction(self, step):
         ended = {}
@@ -660,7 +659,7 @@ class Player:
         found, _, error = self.select(client, sub)
         if error is not None or part.spec["blind"]:
             return
-        mine, every = sub.rows[part.spec["table"]], found[part.spec["table"]]
+        mine, every = sub.first[part.spec["table"]], found[part.spec["table"]]
         for key, row in mine.items():
             if key not in every or sub.differ(part, row, every[key]):
                 self.fail("set", "%s: has %s instead of %s"
@@ -695,8 +694,6 @@ class Player:
         if sub.interrupted and not sub.resets:
             sub.fail("reset", "no reset after a position inside a snapshot")
         sub.interrupted = False
-        if sub.limited() and sub.resets:
-            sub.rows = None     # events do not keep it at its limit
         if sub.unclear:
             known = None
             sub.rows = None
