@@ -357,31 +357,5 @@ is($quiet->next_message('reset')->{channel}, 'orders', 'a membership alone reset
 sql('ALTER POLICY members ON orders USING (tenant = 20)');
 is($quiet->next_message('reset')->{channel}, 'orders', 'and so does a policy');
 
-# Events that lack what a filter or a policy needs. Those that are withheld one after another have one
-# reset, however many reads a replay takes for them.
-sql(map { ("CREATE TABLE $_ (id int PRIMARY KEY)", "GRANT SELECT ON $_ TO reader", "SELECT notify_watch('$_', channel => 'grown')") } qw(early late));
-sql('ALTER TABLE early ADD COLUMN more int');
-$since = $one->ping->{position};
-sql('INSERT INTO late SELECT generate_series(1, 1200)', 'INSERT INTO early VALUES (1, 1)', 'INSERT INTO late SELECT generate_series(1201, 1400)',
-	'INSERT INTO early VALUES (2, 2), (3, 1)', 'ALTER TABLE late ADD COLUMN more int', 'INSERT INTO late VALUES (1401, 1)');
-sub grown { my (%params) = @_; my $client = user(1); $client->subscribe('grown', %params); $client->subscribe('marks'); return $client; }
-my $grown = grown(filter => 'more=eq.1', since => $since);
-is(drain($grown), 'reset I1 reset I3 I1401', 'one reset for withheld events without another one between them');
-my ($first) = grep { exists $_->{reason} } map { $_->{params} // {} } $grown->received;
-$grown->close;
-$grown = grown(filter => 'more=eq.1', since => $first->{position});
-is(drain($grown), 'reset I1 reset I3 I1401', 'a client that resumes from the reset gets all that follows');
-$grown->close;
-
-# The policies have changed, too: the client is told so in the first place, and no more.
-sql('ALTER TABLE late ENABLE ROW LEVEL SECURITY', 'CREATE POLICY more ON late TO reader USING (more = 1)');
-$grown = grown(since => $since);
-is(drain($grown), 'reset I1 reset I2 I3 I1401', 'a reset at the begin is also that of the events');
-gets('live, in the transaction that adds the column', [
-		'INSERT INTO late VALUES (1402, 1), (1403, 1), (1404, 1)', 'ALTER TABLE late ADD COLUMN most int',
-		'ALTER POLICY more ON late USING (most IS NULL)', 'INSERT INTO late VALUES (1405, 1, NULL)' ],
-	$grown, 'reset I1405');
-push @all, $grown;
-
 $_->close for @all;
 done_testing();

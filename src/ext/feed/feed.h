@@ -99,8 +99,6 @@ typedef struct Sub
 	TurnsReplay turn;       /* when it is read for next */
 	bool held;              /* it waits for JOIN */
 	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
-	uint64 reset_at;        /* the position of its last reset, after which its client loads */
-	uint64 reset_until;     /* the changes up to this id; see sub_withhold() */
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
@@ -229,7 +227,6 @@ struct Stream
 	int nparts;      /* 0: it gets everything that the role may see */
 	StreamPart *parts;
 	dlist_head subs;
-	uint64 sent;                /* the id of the last live event */
 	struct ReplayGroup *groups; /* NULL except during a scan for replays, see feed_replay.c */
 	slist_node in_scan;         /* FeedChannel.scanned, while it has groups */
 	dlist_node in_view;         /* View.streams */
@@ -642,14 +639,10 @@ extern bool sub_join(Link *link, const WireJoin *request);
 /* Return true if the client has seen the event's change in its snapshot. */
 extern bool sub_has_seen(const Sub *sub, const LogEvent *event);
 
-/* The replay of a subscription has reached the live stream. */
 extern void sub_go_live(Sub *sub);
 
 /* Tell a subscription that events up to id are not available any more. */
 extern void sub_send_reset(Sub *sub, uint64 id, const char *reason);
-
-/* A subscription does not get an event, for this reason: send a reset, if it needs one. */
-extern void sub_withhold(Sub *sub, uint64 id, const char *reason);
 
 /*
  * If raw notifications were dropped because the link was full, and it no longer is, send resets to

@@ -530,11 +530,10 @@ match_send_body(Link *link, const MatchBody *body, int *left)
 	message.u.event.more = 1;
 	foreach (cell, body->streams)
 	{
-		Stream *stream = lfirst(cell);
+		const Stream *stream = lfirst(cell);
 
 		if (stream->link != link)
 			continue;
-		stream->sent = match.event->id;
 		if (n == WIRE_MAX_STREAMS)
 		{
 			event_queue(link, &message, n, body->text);
@@ -587,7 +586,7 @@ match_send(Link *link)
 			Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
 			if (!sub->replaying && sub->ops != 0)
-				sub_withhold(sub, match.event->id, unknown->reason);
+				sub_send_reset(sub, match.event->id, unknown->reason);
 		}
 	}
 	foreach (cell, match.later)

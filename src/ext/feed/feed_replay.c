@@ -135,7 +135,7 @@ replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
 	sub->sent++;
 	if (what->reset != NULL)
 	{
-		sub_withhold(sub, event->id, what->reset);
+		sub_send_reset(sub, event->id, what->reset);
 		return;
 	}
 	if (event->op == OPERATION_RESET)
@@ -143,7 +143,6 @@ replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
 		event_send_reset(sub, event);
 		return;
 	}
-	sub->reset_until = 0;
 	if (what->text->len == 0)
 		event_build_text(what->text, event);
 	wire_store_u32(scan->subs + scan->nsubs * sizeof(uint32), sub->number);

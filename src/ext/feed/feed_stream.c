@@ -89,13 +89,11 @@ stream_remove_idle(Feed *feed)
 
 /*
  * A subscription is not live during its replay, and without events. It gets raw notifications
- * during the replay too. What it is sent from now on is noted elsewhere than before, so its next
- * withheld event needs a reset.
+ * during the replay too.
  */
 void
 stream_count(Sub *sub, int change)
 {
-	sub->reset_until = 0;
 	if (!sub->replaying && sub->ops != 0)
 	{
 		sub->stream->live += change;

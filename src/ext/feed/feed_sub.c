@@ -211,25 +211,6 @@ sub_send_reset(Sub *sub, uint64 id, const char *reason)
 	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
 	message.u.reset.reason = frames_bytes(reason);
 	frames_queue(&sub->link->socket, &message);
-	sub->reset_at = id;
-	sub->reset_until = sub->link->feed->watermark;
-}
-
-/*
- * A client loads its rows after it has received a reset. It then sees all changes that were committed
- * when the reset was sent, and these include all events up to the watermark of that time. So an
- * event up to there that is withheld later needs no further reset, as long as no event has been
- * sent since. Such an event may be older than the loaded rows, and put back a state that the
- * withheld one would have corrected.
- *
- * The reset has the position of the first withheld event, because events after it may still be
- * sent. A client that resumes from there before it has received anything else gets one more reset.
- */
-void
-sub_withhold(Sub *sub, uint64 id, const char *reason)
-{
-	if (id > sub->reset_until || (!sub->replaying && sub->stream->sent > sub->reset_at))
-		sub_send_reset(sub, id, reason);
 }
 
 static Session *
