@@ -98,6 +98,8 @@ typedef struct Sub
 	int64 window;           /* the maximum of credit */
 	TurnsReplay turn;       /* when it is read for next */
 	bool held;              /* it waits for JOIN */
+	bool unplaced;          /* it has begun in a stream of set_waiting_stream() */
+	bool resumes;           /* then: with since, which is where its replay begins */
 	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */

@@ -70,24 +70,41 @@ set_same_rows(const Stream *a, const Stream *b)
 	return true;
 }
 
+/*
+ * A subscription that had to wait since its begin is placed for the first time: nothing has been sent to it.
+ * Returns why its client needs a reset nevertheless, or NULL.
+ */
+static const char *
+set_first_place(Sub *sub)
+{
+	sub->unplaced = false;
+	if ((sub->kinds & WIRE_KIND_EVENTS) == 0)
+		return NULL;
+	return applied_begin(sub, sub->resumes ? &sub->reader.after : NULL);
+}
+
 static void
 set_move(Sub *sub, Stream *stream)
 {
 	WireMessage message = {.type = WIRE_MOVED};
 	const Stream *from = sub->stream;
 	bool same = from->policies == stream->policies && set_same_rows(from, stream);
+	bool first = sub->unplaced;
+	const char *reset = same ? NULL : APPLIED_RESET_CHANGED;
 
 	stream_take(sub);
 	stream_add(stream, sub);
-	if (from->policies != stream->policies && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+	if (first)
+		reset = set_first_place(sub);
+	else if (from->policies != stream->policies && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		applied_move(sub, from);
 	message.u.moved.sub = sub->number;
 	message.u.moved.stream = stream->number;
 	frames_queue(&sub->link->socket, &message);
-	if (!same && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+	if (reset != NULL && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		sub_send_reset(
 			sub, sub->replaying ? Min(sub->reader.after, sub->link->position) : sub->link->position,
-			APPLIED_RESET_CHANGED);
+			reset);
 }
 
 /* Subscriptions one after another often have the same identity and filter. */

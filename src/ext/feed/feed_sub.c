@@ -283,10 +283,11 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	if (waiting)
 		set_wait(sub);
 	sub_count(link->feed, 1);
-	if ((sub->kinds & WIRE_KIND_EVENTS) != 0)
+	sub->unplaced = waiting;
+	sub->resumes = request->has_since && reset == NULL;
+	if ((sub->kinds & WIRE_KIND_EVENTS) != 0 && !waiting)
 	{
-		const char *changed =
-			applied_begin(sub, request->has_since && reset == NULL ? &position.id : NULL);
+		const char *changed = applied_begin(sub, sub->resumes ? &position.id : NULL);
 
 		reset = reset != NULL ? reset : changed;
 	}
