@@ -86,7 +86,7 @@ worker_connect_as_client(void)
 
 	worker_set_settings();
 	BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, role, 0);
-	if (session_auth_is_superuser)
+	if (strcmp(GetConfigOption("is_superuser", false, false), "on") == 0)
 		ereport(FATAL, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 						errmsg("pg_notifyd does not run clients' queries as a superuser"),
 						errdetail("The role \"%s\" is a superuser.", role),
