@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -326,14 +327,50 @@ snapshot_read_table(ClientQuery *query, const Watch *watch)
 		snapshot_send_rows(&table);
 }
 
+/* The tables of the channel. Of a partitioned table, the partitions have the rows. */
+static List *
+snapshot_tables(const ClientQuery *query)
+{
+	List *tables = NIL;
+	ListCell *cell;
+
+	foreach (cell, watch_list_channel(query_text(query->wire.name)))
+		tables = list_concat_unique_oid(
+			tables, find_all_inheritors(((Watch *) lfirst(cell))->relation, NoLock, NULL));
+	return tables;
+}
+
+/* Lock all tables or none. Returns the one that is not free, or InvalidOid. */
+static Oid
+snapshot_try_lock(const List *tables)
+{
+	for (int i = 0; i < list_length(tables); i++)
+	{
+		Oid busy = list_nth_oid(tables, i);
+
+		if (ConditionalLockRelationOid(busy, AccessShareLock))
+			continue;
+		while (--i >= 0)
+			UnlockRelationOid(list_nth_oid(tables, i), AccessShareLock);
+		return busy;
+	}
+	return InvalidOid;
+}
+
+/*
+ * Waits with no lock held: a writer that has one of the tables and wants another would wait for this
+ * process, and one of them would fail.
+ */
 void
 query_snapshot_lock(const ClientQuery *query)
 {
-	ListCell *cell;
+	Oid busy;
 
-	/* Of a partitioned table, the partitions have the rows. */
-	foreach (cell, watch_list_channel(query_text(query->wire.name)))
-		(void) find_all_inheritors(((Watch *) lfirst(cell))->relation, AccessShareLock, NULL);
+	while (OidIsValid(busy = snapshot_try_lock(snapshot_tables(query))))
+	{
+		LockRelationOid(busy, AccessShareLock);
+		UnlockRelationOid(busy, AccessShareLock);
+	}
 }
 
 void
