@@ -115,9 +115,6 @@ extern void caller_init(void);
  */
 extern void caller_become(const ClientQuery *query);
 
-/* The settings may have changed: forget the tokens that are known. */
-extern void caller_forget(void);
-
 /* Undo what a client may have left in this session. Outside of a transaction. */
 extern void caller_clean(void);
 

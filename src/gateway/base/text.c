@@ -66,7 +66,7 @@ text_utf8_cut(const char *text, size_t len, size_t max)
 	return (size_t) (p - start);
 }
 
-static int
+int
 text_hex(char c)
 {
 	if (c >= '0' && c <= '9')

@@ -23,6 +23,9 @@ extern bool text_utf8_valid(const char *text, size_t len);
  */
 extern size_t text_utf8_cut(const char *text, size_t len, size_t max);
 
+/* The value of a hexadecimal digit, or -1. */
+extern int text_hex(char c);
+
 /*
  * Decode %XX (RFC 3986, 2.1) into out, which has room for len bytes. *out_len is the resulting
  * length. Returns false if a % is not followed by two hexadecimal digits.

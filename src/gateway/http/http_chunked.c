@@ -13,6 +13,8 @@
  */
 #include "gateway/http/http_chunked.h"
 
+#include "gateway/base/text.h"
+
 enum
 {
 	CHUNKED_SIZE,
@@ -31,21 +33,9 @@ enum
 };
 
 static int
-chunked_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-static int
 chunked_size(HttpChunked *chunked, char c)
 {
-	int digit = chunked_digit(c);
+	int digit = text_hex(c);
 
 	if (digit >= 0)
 	{

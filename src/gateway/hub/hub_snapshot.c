@@ -66,8 +66,6 @@ struct Snapshot
 	uint32_t held_len;
 };
 
-static void snapshot_begin(Snapshot *snapshot);
-
 /* ---------------- sending ---------------- */
 
 /*
