@@ -158,8 +158,10 @@ class Client:
             sub.state = "ended"
             sub.error = reply["error"]
             return False
-        sub.state = "live"
         sub.start = position_id(reply["result"]["position"])
+        if sub.error is not None:
+            return False    # the message that ends it came right behind the result
+        sub.state = "live"
         return True
 
     async def ping(self, until):
