@@ -58,6 +58,10 @@ sql(q{
 			'prepared', (SELECT count(*) FROM pg_prepared_statements), 'locks', (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')) $$;
 	CREATE FUNCTION app.do_it() RETURNS void LANGUAGE sql AS $$INSERT INTO app.done VALUES (current_user, 'it')$$;
 	CREATE FUNCTION app.setting() RETURNS text LANGUAGE sql AS $$SELECT current_setting('pg_notifyd.statement_timeout')$$;
+	CREATE DOMAIN app.small AS int CHECK (VALUE >= 0);
+	CREATE FUNCTION app.typed(day date DEFAULT NULL, small app.small DEFAULT 0, v int[] DEFAULT NULL, p app.pair DEFAULT NULL, j json DEFAULT NULL,
+		raises bool DEFAULT false) RETURNS text LANGUAGE sql STABLE AS $$
+		SELECT CASE WHEN raises THEN (1 / (CASE WHEN raises THEN 0 END))::text ELSE format('v %s, p %s, j %s', v, p, j) END $$;
 	CREATE FUNCTION app.hidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	CREATE FUNCTION app.forbidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	REVOKE EXECUTE ON FUNCTION app.forbidden() FROM PUBLIC;
@@ -99,7 +103,24 @@ is(calls('forbidden'), '-32003: permission denied for function forbidden', 'EXEC
 is(calls('com.example.add', { a => 1, c => 1 }), '-32602: function "com.example.add" has no parameter "c"', 'an unknown parameter');
 is(calls('com.example.add'), '-32602: function "com.example.add" needs the parameter "a"', 'a missing one');
 is(calls('com.example.add', [ 1, 2, 3 ]), '-32602: function "com.example.add" has only 2 parameters', 'too many');
-is(calls('com.example.add', { a => 'x' }), '-32012: invalid input syntax for type integer: "x"', 'a wrong value');
+is_deeply($client->call('call', { name => 'com.example.add', args => { b => 1, a => 'x' } })->{error}, { code => -32602,
+	message => 'invalid input syntax for type integer: "x"', data => { parameter => 'a', sqlstate => '22P02' } }, 'a wrong value names its parameter');
+# A value that is wrong for each parameter, and which of them the error names
+sub wrong
+{
+	my ($name, $args) = @_;
+	my $error = $client->call('call', { name => $name, args => $args })->{error};
+	return join '|', $error->{code}, $error->{data}->@{qw(parameter sqlstate)};
+}
+is(wrong('com.example.add', [ 1, '99999999999' ]), '-32602|b|22003', 'a number that is too large, by position');
+is(wrong('unnamed', [ 1, 'x' ]), '-32602|2|22P02', 'a parameter without a name');
+is(wrong('many', { v => [ 1, 'x' ] }), '-32602|v|22P02', 'an element of VARIADIC');
+is(wrong('pair', { p => { x => 'y' } }), '-32602|p|22P02', 'a member of a composite');
+is(wrong('typed', { day => 'x' }), '-32602|day|22007', 'a date');
+is(wrong('typed', { day => '2026-13-01' }), '-32602|day|22008', 'a month');
+is(wrong('typed', { small => -1 }), '-32602|small|23514', 'a domain');
+is(wrong('typed', { raises => \1 }), '-32012||22012', 'an error of the function is no wrong value');
+is_deeply(calls('typed', { v => [ 1, undef ], p => undef, j => { a => [1] } }), 'v {1,NULL}, p , j {"a": [1]}', 'arrays, NULL and JSON');
 is(calls('large', { n => 200_000 }), '-32012: the result is larger than pg_notifyd.max_response_size', 'a large result');
 is(length calls('large', { n => 50_000 }), 50_000, 'a result that is not too large');
 is_deeply($client->call('call', { name => 'fail' })->{error},

@@ -9,6 +9,7 @@
  *	  query_caller.c	the client: its token, its role, what it may read as settings
  *	  query_cancel.c	ends queries whose client has left or that run too long
  *	  query_rows.c		rows of a result as JSON
+ *	  query_value.c		values that clients send as JSON
  *	  query_call.c		calls of exposed functions
  *	  query_snapshot.c	snapshots: the first rows of a subscription
  *	  query_filter.c	filters as SQL; query_order.c: the order of rows
@@ -28,6 +29,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
 #include "tcop/dest.h"
+#include "utils/jsonb.h"
 
 #include "ext/base/frames.h"
 #include "ext/base/shared.h"
@@ -98,6 +100,12 @@ extern void query_abandon(void);
 extern void query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char *format,
 						 ...) __attribute__((format(printf, 4, 5), noreturn));
 
+/*
+ * In PG_CATCH(): the error becomes this answer, with its own SQLSTATE and texts. Raise it again afterwards. name as
+ * in query_refuse().
+ */
+extern void query_blame(WireQueryReason reason, const char *name);
+
 /* Append a text of the query as a string in the server's encoding. */
 extern char *query_text(WireBytes bytes);
 
@@ -152,6 +160,20 @@ typedef enum RowsForm
 extern DestReceiver *rows_receiver(RowsForm form, StringInfo out, Size limit, uint64 *count);
 extern DestReceiver *
 rows_receiver_pieces(StringInfo out, uint64 *count, void (*piece)(void *arg), void *arg);
+
+/* ---------------- values that clients send as JSON (query_value.c) ---------------- */
+
+/*
+ * Read JSON from a client, in the server's encoding. Raises an error for which query_value_is_wrong() is true if it is
+ * malformed, or has numbers whose texts would be huge.
+ */
+extern Jsonb *query_json(const char *text);
+
+/* Convert valid JSON to a value of a type as json_to_record() does: arrays and composite values too. */
+extern Datum query_value(const char *json, Oid type, int32 typmod, bool *isnull);
+
+/* Return true if an error with this SQLSTATE, raised while a value was read, means that the value is wrong. */
+extern bool query_value_is_wrong(int sqlstate);
 
 /* ---------------- rows that wait for credit (query_spool.c) ---------------- */
 

@@ -3,11 +3,12 @@
  * query_call.c
  *	  Calls of the functions that notify_expose() has exposed.
  *
- * PostgreSQL itself turns the arguments, which are JSON, into values: json_to_record() in the query
+ * The query is
  *
- *	  SELECT f.* FROM json_to_record($1) AS a(a1 integer, a3 text), LATERAL s.f(x => a.a1, z => a.a3) AS f
+ *	  SELECT f.* FROM s.f(x => $1, z => $2) AS f
  *
- * in which the arguments are those that the client gives, so that the others have their defaults. A function
+ * with the arguments that the client gives, so that the others have their defaults. They are converted from JSON
+ * before, one by one: then an error can name the argument that is wrong, and is not one of the function. A function
  * whose only parameter is json or jsonb and has no name gets all of what the client sends, as in PostgREST.
  *
  *-------------------------------------------------------------------------
@@ -202,17 +203,36 @@ call_find(const char *name)
 
 typedef struct CallArguments
 {
-	Bitmapset *given;
-	StringInfoData record; /* a JSON object with the members a1, a2, ... */
+	Bitmapset *given; /* numbers of the arguments, from 0 on */
+	NullableDatum *values;
 } CallArguments;
 
-static void
-call_add_argument(CallArguments *arguments, int i, JsonbValue *value)
+/* A parameter's name for clients: its number if it has none. */
+static const char *
+call_argument_name(const CallFunction *function, int i)
 {
-	Jsonb *json = JsonbValueToJsonb(value);
+	return function->names[i][0] != '\0' ? function->names[i] : psprintf("%d", i + 1);
+}
 
-	appendStringInfo(&arguments->record, "%s\"a%d\":", arguments->record.len > 1 ? "," : "", i + 1);
-	(void) JsonbToCString(&arguments->record, &json->root, VARSIZE(json));
+static void
+call_add_argument(const CallFunction *function, CallArguments *arguments, int i, JsonbValue *value)
+{
+	NullableDatum *argument = &arguments->values[i];
+
+	PG_TRY();
+	{
+		Jsonb *json = JsonbValueToJsonb(value);
+
+		argument->value = query_value(JsonbToCString(NULL, &json->root, VARSIZE(json)),
+									  function->types[i], -1, &argument->isnull);
+	}
+	PG_CATCH();
+	{
+		if (query_value_is_wrong(geterrcode()))
+			query_blame(WIRE_QUERY_BAD_PARAMETER, call_argument_name(function, i));
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	arguments->given = bms_add_member(arguments->given, i);
 }
 
@@ -249,14 +269,14 @@ call_read_arguments(const CallFunction *function, Jsonb *json, CallArguments *ar
 							 "function \"%s\" has no parameter \"%s\"", function->name, name);
 		}
 		else if (token == WJB_VALUE)
-			call_add_argument(arguments, number, &value);
+			call_add_argument(function, arguments, number, &value);
 		else if (token == WJB_ELEM)
 		{
 			if (place == function->narguments)
 				query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER, "args",
 							 "function \"%s\" has only %d parameters", function->name,
 							 function->narguments);
-			call_add_argument(arguments, place++, &value);
+			call_add_argument(function, arguments, place++, &value);
 		}
 	}
 }
@@ -269,40 +289,65 @@ call_check_arguments(const CallFunction *function, CallArguments *arguments)
 
 	if (function->variadic && !bms_is_member(last, arguments->given))
 	{
-		appendStringInfo(&arguments->record, "%s\"a%d\":[]", arguments->record.len > 1 ? "," : "",
-						 last + 1);
+		arguments->values[last].value =
+			PointerGetDatum(construct_empty_array(get_element_type(function->types[last])));
 		arguments->given = bms_add_member(arguments->given, last);
 	}
 	for (int i = 0; i < function->nrequired; i++)
 	{
-		char number[16];
+		const char *name;
 
 		if (bms_is_member(i, arguments->given))
 			continue;
-		snprintf(number, sizeof(number), "%d", i + 1);
-		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER,
-					 function->names[i][0] != '\0' ? function->names[i] : number,
-					 "function \"%s\" needs the parameter \"%s\"", function->name,
-					 function->names[i][0] != '\0' ? function->names[i] : number);
+		name = call_argument_name(function, i);
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER, name,
+					 "function \"%s\" needs the parameter \"%s\"", function->name, name);
 	}
+}
+
+/* Read the body: what a function gets as a whole, or an object or array with arguments. */
+static Jsonb *
+call_read_body(const CallFunction *function, const char *text, CallArguments *arguments)
+{
+	Jsonb *volatile json = NULL;
+
+	PG_TRY();
+	{
+		if (!function->whole)
+			json = query_json(text[0] != '\0' ? text : "{}");
+		else
+			arguments->values[0].value =
+				DirectFunctionCall1(function->types[0] == JSONOID ? json_in : jsonb_in,
+									CStringGetDatum(text[0] != '\0' ? text : "null"));
+	}
+	PG_CATCH();
+	{
+		if (query_value_is_wrong(geterrcode()))
+			query_blame(WIRE_QUERY_BAD_PARAMETER, "args");
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return json;
 }
 
 static void
 call_parse_arguments(ClientQuery *query, const CallFunction *function, CallArguments *arguments)
 {
-	char *text = query_text(query->wire.body);
-	Jsonb *json = DatumGetJsonbP(
-		DirectFunctionCall1(jsonb_in, CStringGetDatum(text[0] != '\0' ? text : "{}")));
+	Jsonb *json;
 
+	arguments->given = NULL;
+	arguments->values = palloc0(sizeof(NullableDatum) * Max(function->narguments, 1));
+	json = call_read_body(function, query_text(query->wire.body), arguments);
+	if (json == NULL)
+	{
+		arguments->given = bms_make_singleton(0);
+		return;
+	}
 	if (JB_ROOT_IS_SCALAR(json) || (!JB_ROOT_IS_OBJECT(json) && !JB_ROOT_IS_ARRAY(json)))
 		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "args",
 					 "args must be an object or an array");
-	initStringInfo(&arguments->record);
-	arguments->given = NULL;
-	appendStringInfoChar(&arguments->record, '{');
 	call_read_arguments(function, json, arguments);
 	call_check_arguments(function, arguments);
-	appendStringInfoChar(&arguments->record, '}');
 }
 
 /* ---------------- plans ---------------- */
@@ -321,37 +366,20 @@ call_sql(const CallFunction *function, const Bitmapset *given)
 {
 	StringInfoData sql;
 	const char *separator = "";
+	int n = 0;
 	int i = -1;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT f.* FROM ");
-	if (function->whole || bms_is_empty(given))
-	{
-		call_append_name(&sql, function->oid);
-		appendStringInfo(&sql, "(%s) AS f",
-						 !function->whole                ? ""
-						 : function->types[0] == JSONOID ? "$1"
-														 : "$1::pg_catalog.jsonb");
-		return sql.data;
-	}
-	appendStringInfoString(&sql, "pg_catalog.json_to_record($1) AS a(");
-	while ((i = bms_next_member(given, i)) >= 0)
-	{
-		appendStringInfo(&sql, "%sa%d %s", separator, i + 1,
-						 format_type_be_qualified(function->types[i]));
-		separator = ", ";
-	}
-	appendStringInfoString(&sql, "), LATERAL ");
 	call_append_name(&sql, function->oid);
-	separator = "(";
-	i = -1;
+	appendStringInfoChar(&sql, '(');
 	while ((i = bms_next_member(given, i)) >= 0)
 	{
 		appendStringInfo(&sql, "%s%s", separator,
 						 function->variadic && i == function->narguments - 1 ? "VARIADIC " : "");
 		if (function->names[i][0] != '\0')
 			appendStringInfo(&sql, "%s => ", quote_identifier(function->names[i]));
-		appendStringInfo(&sql, "a.a%d", i + 1);
+		appendStringInfo(&sql, "$%d", ++n);
 		separator = ", ";
 	}
 	appendStringInfoString(&sql, ") AS f");
@@ -360,9 +388,8 @@ call_sql(const CallFunction *function, const Bitmapset *given)
 
 /* Return the plan for these arguments. Between SPI_connect() and SPI_finish(). */
 static SPIPlanPtr
-call_plan(CallFunction *function, const Bitmapset *given)
+call_plan(CallFunction *function, const Bitmapset *given, Oid *types)
 {
-	Oid type = JSONOID;
 	MemoryContext before;
 	CallPlan *made;
 	ListCell *cell;
@@ -375,7 +402,7 @@ call_plan(CallFunction *function, const Bitmapset *given)
 		if (bms_equal(known->given, given))
 			return known->plan;
 	}
-	plan = SPI_prepare(call_sql(function, given), 1, &type);
+	plan = SPI_prepare(call_sql(function, given), bms_num_members(given), types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	/*
@@ -395,23 +422,39 @@ call_plan(CallFunction *function, const Bitmapset *given)
 
 /* ---------------- calls ---------------- */
 
+/* The arguments that are given, as parameters of the plan. */
+static ParamListInfo
+call_parameters(const CallFunction *function, const CallArguments *arguments, Oid *types)
+{
+	ParamListInfo params = makeParamList(bms_num_members(arguments->given));
+	int n = 0;
+	int i = -1;
+
+	while ((i = bms_next_member(arguments->given, i)) >= 0)
+	{
+		types[n] = function->types[i];
+		params->params[n++] = (ParamExternData){.value = arguments->values[i].value,
+												.isnull = arguments->values[i].isnull,
+												.ptype = function->types[i]};
+	}
+	return params;
+}
+
 static void
-call_execute(ClientQuery *query, CallFunction *function, const Bitmapset *given,
-			 const char *argument)
+call_execute(ClientQuery *query, CallFunction *function, const CallArguments *arguments)
 {
 	SPIExecuteOptions options = {0};
-	ParamListInfo params = makeParamList(1);
+	Oid types[FUNC_MAX_ARGS];
 	uint64 count;
 	int result;
 
-	params->params[0] = (ParamExternData){.ptype = JSONOID, .value = CStringGetTextDatum(argument)};
 	if (function->set)
 		appendStringInfoChar(&query->body, '[');
-	options.params = params;
+	options.params = call_parameters(function, arguments, types);
 	options.dest = rows_receiver(function->scalar || function->is_void ? ROWS_VALUES : ROWS_OBJECTS,
 								 &query->body, (Size) notifyd_max_response_size, &count);
 	SPI_connect();
-	result = SPI_execute_plan_extended(call_plan(function, given), &options);
+	result = SPI_execute_plan_extended(call_plan(function, arguments->given, types), &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	SPI_finish();
@@ -446,24 +489,13 @@ void
 query_call(ClientQuery *query)
 {
 	CallFunction *function = call_find(query_text(query->wire.name));
-	CallArguments arguments = {.given = NULL};
+	CallArguments arguments;
 
 	call_check_privileges(function);
-
 	if (query->wire.read_only && function->is_volatile)
 		query_refuse(WIRE_QUERY_NOT_PERMITTED, ERRCODE_READ_ONLY_SQL_TRANSACTION, function->name,
 					 "function \"%s\" is volatile, and GET must not change anything; use POST",
 					 function->name);
-	if (function->whole)
-	{
-		char *text = query_text(query->wire.body);
-
-		if (text[0] == '\0')
-			text = "null";
-		(void) DirectFunctionCall1(json_in, CStringGetDatum(text));
-		call_execute(query, function, NULL, text);
-		return;
-	}
 	call_parse_arguments(query, function, &arguments);
-	call_execute(query, function, arguments.given, arguments.record.data);
+	call_execute(query, function, &arguments);
 }

@@ -98,7 +98,7 @@ order_append_column(StringInfo sql, const char *name, Oid relation, const Bitmap
 	Oid type;
 
 	if (attnum <= 0 || !bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, columns))
-		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_COLUMN, name,
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_COLUMN, "order",
 					 "column \"%s\" does not exist", name);
 	type = get_atttype(relation, attnum);
 	appendStringInfo(

@@ -29,12 +29,19 @@ void (*query_rest)(ClientQuery *query);
 /* The query that is being executed; NULL: none. */
 static const ClientQuery *run_query;
 
-/* What query_refuse() has said about the error that it raised. */
+/* What query_refuse() or query_blame() has said about the error. */
 static struct
 {
 	WireQueryReason reason; /* 0: nothing */
 	char *name;             /* in the query's context */
 } run_refusal;
+
+void
+query_blame(WireQueryReason reason, const char *name)
+{
+	run_refusal.reason = reason;
+	run_refusal.name = name != NULL ? MemoryContextStrdup(run_query->context, name) : NULL;
+}
 
 void
 query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char *format, ...)
@@ -54,8 +61,7 @@ query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char 
 			break;
 		enlargeStringInfo(&message, needed);
 	}
-	run_refusal.reason = reason;
-	run_refusal.name = name != NULL ? MemoryContextStrdup(run_query->context, name) : NULL;
+	query_blame(reason, name);
 	ereport(ERROR, (errcode(sqlstate), errmsg_internal("%s", message.data)));
 	pg_unreachable();
 }

@@ -18,9 +18,19 @@ query_send(ClientQuery *query)
 {
 	char *channel = query_text(query->wire.name);
 	char *payload = query_text(query->wire.body);
-	Datum json;
+	volatile Datum json = 0;
 
-	json = DirectFunctionCall1(json_in, CStringGetDatum(payload));
+	PG_TRY();
+	{
+		json = DirectFunctionCall1(json_in, CStringGetDatum(payload));
+	}
+	PG_CATCH();
+	{
+		if (query_value_is_wrong(geterrcode()))
+			query_blame(WIRE_QUERY_BAD_PARAMETER, "payload");
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 	(void) DirectFunctionCall2(notify_send, CStringGetTextDatum(channel), json);
 	appendStringInfoString(&query->body, "{}");
 }

@@ -84,7 +84,6 @@ typedef struct RestValue
 {
 	bool given;
 	bool isnull;
-	bool wrapped; /* value is JSON, {"v": ...}, from which PostgreSQL makes an array or composite */
 	Datum value;
 } RestValue;
 

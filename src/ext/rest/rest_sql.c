@@ -63,13 +63,6 @@ rest_add_value(RestSql *sql, const RestColumn *column, const RestValue *value)
 	char *type = format_type_extended(column->type, -1,
 									  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 
-	if (value->wrapped)
-	{
-		appendStringInfoString(&sql->text, "(SELECT x.v FROM pg_catalog.json_to_record(");
-		rest_add_parameter(sql, TEXTOID, value);
-		appendStringInfo(&sql->text, "::pg_catalog.json) AS x(v %s))", type);
-		return;
-	}
 	rest_add_parameter(sql, column->type, value);
 	appendStringInfo(&sql->text, "::%s", type);
 }

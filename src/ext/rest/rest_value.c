@@ -105,7 +105,9 @@ typedef struct RestInput
 {
 	const RestColumn *column;
 	char *text;
+	bool json; /* text is JSON, from which PostgreSQL makes an array or composite value */
 	Datum value;
+	bool isnull;
 } RestInput;
 
 static void
@@ -115,6 +117,12 @@ rest_input(void *arg)
 	Oid function;
 	Oid argument;
 
+	if (input->json)
+	{
+		input->value =
+			query_value(input->text, input->column->type, input->column->typmod, &input->isnull);
+		return;
+	}
 	getTypeInputInfo(input->column->type, &function, &argument);
 	input->value = OidInputFunctionCall(function, input->text, argument, input->column->typmod);
 }
@@ -141,12 +149,24 @@ rest_is_plain(const RestColumn *column, const char *text)
 	}
 }
 
+/* Read what may be no value of the column's type. */
+static void
+rest_try(RestInput *input, const char *where, StringInfo problems)
+{
+	ErrorData *error = subtransaction_try(rest_input, input);
+
+	if (error == NULL)
+		return;
+	if (!query_value_is_wrong(error->sqlerrcode))
+		ReThrowError(error);
+	rest_wrong_text(input->column, where, error, problems);
+}
+
 static void
 rest_read_text(const RestColumn *column, const char *where, char *text, RestValue *value,
 			   StringInfo problems)
 {
 	RestInput input = {.column = column, .text = text};
-	ErrorData *error;
 
 	if (column->type == VARCHAROID && column->typmod >= VARHDRSZ &&
 		pg_mbstrlen(text) > column->typmod - VARHDRSZ)
@@ -156,13 +176,8 @@ rest_read_text(const RestColumn *column, const char *where, char *text, RestValu
 	}
 	if (rest_is_plain(column, text))
 		rest_input(&input);
-	else if ((error = subtransaction_try(rest_input, &input)) != NULL)
-	{
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION &&
-			ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
-			ReThrowError(error);
-		rest_wrong_text(column, where, error, problems);
-	}
+	else
+		rest_try(&input, where, problems);
 	value->value = input.value;
 }
 
@@ -190,6 +205,16 @@ rest_is_structured(Oid type)
 }
 
 static void
+rest_read_structured(const RestColumn *column, char *json, RestValue *value, StringInfo problems)
+{
+	RestInput input = {.column = column, .text = json, .json = true};
+
+	rest_try(&input, "body", problems);
+	value->value = input.value;
+	value->isnull = input.isnull;
+}
+
+static void
 rest_read_member(const RestColumn *column, JsonbValue *json, RestValue *value, StringInfo problems)
 {
 	Oid type = getBaseType(column->type);
@@ -207,10 +232,7 @@ rest_read_member(const RestColumn *column, JsonbValue *json, RestValue *value, S
 	else if (type == JSONOID || type == JSONBOID)
 		rest_read_text(column, "body", rest_json_text(json), value, problems);
 	else if (rest_is_structured(column->type))
-	{
-		value->wrapped = true;
-		value->value = CStringGetTextDatum(psprintf("{\"v\":%s}", rest_json_text(json)));
-	}
+		rest_read_structured(column, rest_json_text(json), value, problems);
 	else if (json->type == jbvString)
 		rest_read_text(column, "body", pnstrdup(json->val.string.val, json->val.string.len), value,
 					   problems);
@@ -256,7 +278,7 @@ rest_parse_body(void *arg)
 {
 	RestBody *body = arg;
 
-	body->json = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(body->text)));
+	body->json = query_json(body->text);
 }
 
 void
@@ -274,7 +296,7 @@ rest_read_body(const RestTable *table, WireBytes body, RestMethod method, RestVa
 	error = subtransaction_try(rest_parse_body, &parsed);
 	if (error != NULL)
 	{
-		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
+		if (!query_value_is_wrong(error->sqlerrcode))
 			ReThrowError(error);
 		rest_problem(problems, "body", NULL, error->message, "value_error.jsondecode");
 		return;

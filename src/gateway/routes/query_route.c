@@ -197,6 +197,16 @@ query_json(WireBytes text)
 	return json != NULL ? json : json_null();
 }
 
+/* The details of a failure: PostgreSQL's own, or else which parameter is wrong. */
+static json_t *
+query_details(const WireFailed *failed)
+{
+	if (failed->reason != WIRE_QUERY_BAD_PARAMETER || failed->detail.len > 0 ||
+		failed->name.len == 0)
+		return query_json(failed->detail);
+	return json_sprintf("The parameter is \"%.*s\".", (int) failed->name.len, failed->name.data);
+}
+
 static void
 query_failed(const WireFailed *failed, bool anonymous, HttpResponse *response)
 {
@@ -206,7 +216,7 @@ query_failed(const WireFailed *failed, bool anonymous, HttpResponse *response)
 	http_response_json(response, status,
 					   json_pack("{s:o,s:o,s:o,s:o}", "code", query_json(failed->sqlstate),
 								 "message", query_json(failed->message), "details",
-								 query_json(failed->detail), "hint", query_json(failed->hint)));
+								 query_details(failed), "hint", query_json(failed->hint)));
 	if (status == 401)
 		(void) http_response_header(response, "WWW-Authenticate",
 									bad_token ? "Bearer error=\"invalid_token\"" : "Bearer");
