@@ -470,10 +470,7 @@ call_execute(ClientQuery *query, CallFunction *function, const CallArguments *ar
 	}
 }
 
-/*
- * Check the role's privileges. A kept plan was made for another role, perhaps: parsing it has checked USAGE
- * of the schema, and inlining EXECUTE.
- */
+/* Check the role's privileges, whatever the plan has checked when it was made. */
 static void
 call_check_privileges(const CallFunction *function)
 {

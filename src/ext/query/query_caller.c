@@ -25,11 +25,13 @@
 #include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -59,6 +61,7 @@ static HTAB *caller_tokens;          /* NULL: none is known */
 static DisconnectedSet *caller_disconnected;
 static bool caller_stale;
 static Oid caller_disconnected_table;
+static Oid caller_plans_role; /* for which plans of the session were made */
 
 /* ---------------- what makes tokens invalid ---------------- */
 
@@ -99,6 +102,7 @@ caller_refresh(void)
 	MemoryContextReset(caller_context);
 	caller_disconnected_table = extension_relation("disconnected");
 	caller_stale = false;
+	caller_plans_role = InvalidOid;
 	before = MemoryContextSwitchTo(caller_context);
 	caller_disconnected = disconnected_read();
 	tokens.hcxt = caller_context;
@@ -188,6 +192,18 @@ caller_set_headers(WireBytes headers)
 	caller_set("request.headers", json.data);
 }
 
+/*
+ * Forget the plans that were made for another role. PostgreSQL checks EXECUTE of a function that it puts
+ * into a plan, such as a constant result, when it makes the plan, and not for those who use it later.
+ */
+static void
+caller_own_plans(void)
+{
+	if (caller_plans_role != GetUserId())
+		ResetPlanCache();
+	caller_plans_role = GetUserId();
+}
+
 void
 caller_become(const ClientQuery *query)
 {
@@ -213,13 +229,25 @@ caller_become(const ClientQuery *query)
 		caller_set_headers(query->wire.headers);
 	}
 	caller_set("role", role);
+	caller_own_plans();
 }
 
 /* ---------------- after the query ---------------- */
 
+/* With a seed of its own, or the numbers that it has seen, a client would know those of the next client. */
+static void
+caller_seed(void)
+{
+	uint32 seed;
+
+	if (!pg_strong_random(&seed, sizeof(seed)))
+		elog(ERROR, "could not generate a random number");
+	(void) DirectFunctionCall1(setseed, Float8GetDatum((float8) seed / PG_UINT32_MAX));
+}
+
 /*
- * What DISCARD ALL does, but for plans, which contain nothing of a client. A function may have created
- * temporary tables, prepared statements, or set something for the session.
+ * What DISCARD ALL does, but for plans, which contain nothing of a client besides its role, and a new seed. A
+ * function may have created temporary tables, prepared statements, or set something for the session.
  */
 static void
 caller_discard(void)
@@ -235,6 +263,7 @@ caller_discard(void)
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	caller_seed();
 	PopActiveSnapshot();
 }
 
