@@ -190,16 +190,22 @@ class Cluster:
 
     # ---------------- processes ----------------
 
-    def _titles(self):
-        """Yield pid and title of the postmaster and its descendants (proc(5), stat)."""
+    @staticmethod
+    def descendants(pid):
+        """The pids of a process and its descendants (proc(5), stat)."""
         children = {}
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError), open("/proc/%s/stat" % name, encoding="utf-8", errors="replace") as file:
                 parent = int(file.read().rsplit(")", 1)[1].split()[1])
                 children.setdefault(parent, []).append(int(name))
-        pids = [self.postmaster.pid]
+        pids = [pid]
         for pid in pids:
             pids += children.get(pid, [])
+        return pids
+
+    def _titles(self):
+        """Yield pid and title of the postmaster and its descendants (proc(5), cmdline)."""
+        for pid in self.descendants(self.postmaster.pid):
             with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as file:
                 title = file.read().replace(b"\0", b" ").decode(errors="replace").strip()
                 if title:  # a process that has ended has none

@@ -9,6 +9,7 @@ from cluster import cpu_seconds, wait_until
 
 # All programs end with this process, even if their input stays open.
 RUN = ["setpriv", "--pdeathsig", "TERM"]
+WRK_REPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrk.lua")
 SUBSCRIBE = '{"id":1,"method":"subscribe","channel":"%s"}'
 
 
@@ -78,6 +79,14 @@ def pgbench(bench, database, script, clients, seconds=None, transactions=None, r
     if run.returncode != 0 or found is None:
         raise RuntimeError("pgbench: %s%s" % (run.stdout, run.stderr))
     return float(found.group(1)), int(re.search(r"actually processed: ([0-9]+)", run.stdout).group(1))
+
+
+def wrk(port, path, connections, seconds):
+    """Send requests with GET by wrk for so long, each connection the next one after the answer to the last. Returns the numbers
+    of requests, bytes and failures, the seconds, and the p50 and p99 of the answers in ms."""
+    run = subprocess.run(RUN + ["wrk", "-t", "1", "-c", str(connections), "-d", "%ds" % seconds, "-s", WRK_REPORT,
+                                "http://127.0.0.1:%d%s" % (port, path)], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(run.stdout.splitlines()[-1])
 
 
 class Peer:

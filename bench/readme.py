@@ -12,6 +12,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 IN, IN1 = "INSERT, 32 writers, ", "INSERT, 1 writer, "
 PROCESSOR = ": processor, gateway and feed"
 NOBODY, CLIENTS, UNWATCHED = "watched, nobody connected", "watched, 10 clients", "unwatched"
+NOTE = "GET /notes/2/, 32 connections"
 MINE = "32 writers, row security, 500 clients"
 REQUIREMENTS = [
     ("write cost, 32 writers, one-row INSERT a transaction, 10 clients that receive all events; to the unwatched table",
@@ -152,6 +153,24 @@ REQUIREMENTS = [
     ("sets: after a transaction of 1,000,000 rows whose subscriber sees them by policy, until it has its last event: p99 of "
      "another channel's events", "sets",
      "after a large transaction, until its subscriber has its last event: p99 of others' events", None),
+    ("snapshot of 1,000,000 rows, rows a second; to `COPY (SELECT row_to_json(…)) TO STDOUT`", "queries",
+     "snapshot of 1,000,000 rows", "COPY of the same rows"),
+    ("while such snapshots are read: transactions a second of 4 writers; to the same without snapshots", "queries",
+     "4 writers, while snapshots are read", "4 writers, alone"),
+] + [
+    (what, "queries", "pg_notifyd: " + label, "%s: %s" % (peer, label)) for what, peer, label in (
+        ("1,000 clients that each take a snapshot of 100 rows and stay: clients a second; to a Node server with as many sessions",
+         "Node", "1,000 clients with 100 rows each"),
+        ("the same: processor time for a client", "Node", "1,000 clients with 100 rows each, processor"),
+        ("calls of an SQL function, 32 at a time: calls a second; to that Node server", "Node", "calls, 32 at a time"),
+        ("the same: p99", "Node", "calls, 32 at a time, p99"),
+        ("the same: processor time for a call", "Node", "calls, 32 at a time, processor"),
+        ("a row by HTTP, `GET /notes/2/`, 32 connections: requests a second; to FastAPI and asyncpg with as many processes and "
+         "sessions", "FastAPI", NOTE),
+        ("the same: p50", "FastAPI", NOTE + ", p50"),
+        ("the same: p99", "FastAPI", NOTE + ", p99"),
+        ("the same: processor time for a request", "FastAPI", NOTE + ", processor"))
+] + [
     ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
     ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
     ("no clients: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
@@ -159,7 +178,7 @@ REQUIREMENTS = [
 ]
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow", "sets"]
+         "replay", "slow", "sets", "queries"]
 
 HEAD = """# Benchmarks
 

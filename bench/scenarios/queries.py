@@ -7,6 +7,7 @@ import time
 
 import psycopg2
 
+import queries_rest
 from cluster import cpu_seconds, wait_until
 from identities import make_tokens
 from programs import Peer, Program, pgbench
@@ -117,18 +118,20 @@ class Queries:
         self.figures.add("%s: calls, 32 at a time, processor" % label, "µs a call",
                          (cpu_seconds(pids()) - before) * 1e6 / (clients * each))
 
-    def workers(self, kind):
-        return [pid for pid, in self.bench.cluster.sql(
-            "SELECT pid FROM pg_stat_activity WHERE %s" % kind)]
+    def sessions(self, condition):
+        return [pid for pid, in self.bench.cluster.sql("SELECT pid FROM pg_stat_activity WHERE " + condition)]
+
+    def own_processes(self):
+        return self.bench.cluster.gateways() + self.sessions("backend_type = 'pg_notifyd worker'")
 
     def beside_node(self):
         bench, port = self.bench, self.bench.free_port()
         node = Peer(["node", NODE, str(port), bench.cluster.directory, "bench", str(WORKERS)], port,
                     os.path.join(bench.work, "Node.log"))
         variants = {
-            "pg_notifyd": (bench.cluster.port,
-                           lambda: bench.cluster.gateways() + self.workers("backend_type = 'pg_notifyd worker'")),
-            "Node": (port, lambda: [node.process.pid] + self.workers("usename = 'authenticator' AND backend_type = 'client backend'")),
+            "pg_notifyd": (bench.cluster.port, self.own_processes),
+            "Node": (port, lambda: [node.process.pid] + self.sessions(
+                "usename = 'authenticator' AND backend_type = 'client backend'")),
         }
         with contextlib.closing(node):
             for name, (at, pids) in variants.items():  # starts workers and sessions
@@ -148,3 +151,4 @@ def run(bench, figures):
     queries.large()
     queries.writes()
     queries.beside_node()
+    queries_rest.run(queries, WORKERS)
