@@ -3,13 +3,12 @@
 use strict;
 use warnings;
 
-use Mojo::File qw(curfile path);
-use Mojo::JSON qw(decode_json);
+use Mojo::File qw(curfile);
 use Mojo::Server::Daemon;
 use Mojo::Util qw(url_escape);
 use Mojolicious;
 use NotifydTest;
-use PostgreSQL::Test::Utils;
+use NotifydTest::Browser;
 use Test::More;
 
 my $top = curfile->dirname->dirname->dirname;
@@ -21,109 +20,53 @@ $node->safe_psql('postgres', q{
 });
 my $ws = 'ws://localhost:' . notifyd_port($node) . '/ws';
 
-# The web server of the pages, in this process.
-my %reports;
+# The web server of the pages, in this process. Those of the documentation get the port of this test's gateway.
+my ($readme) = $top->child('README.md')->slurp =~ /^```html\n(.*?)^```/ms or BAIL_OUT('no page in README.md');
+my %pages = (
+	page => '<script>' . $top->child('test/browser/page.js')->slurp . '</script>',
+	demo => $top->child('doc/demo/index.html')->slurp,
+	readme => $readme);
 my $app = Mojolicious->new;
 $app->log->level('fatal');
-
-# A page of the documentation, with the port of this test's gateway, and the probe.
-sub documented
-{
-	my ($c, $html) = @_;
-	my $port = notifyd_port($node);
-	$html =~ s/7432/$port/g;
-	$c->render(text => $html . '<script>' . $top->child('test/browser/probe.js')->slurp . '</script>', format => 'html');
-}
-my ($readme) = $top->child('README.md')->slurp =~ /^```html\n(.*?)^```/ms or BAIL_OUT('no page in README.md');
-$app->routes->get('/page' => sub {
-	shift->render(text => '<script>' . $top->child('test/browser/page.js')->slurp . '</script>', format => 'html');
-});
-$app->routes->get('/demo' => sub { documented(shift, $top->child('doc/demo/index.html')->slurp) });
-$app->routes->get('/readme' => sub { documented(shift, $readme) });
-$app->routes->post('/report' => sub {
+$app->routes->get('/:page' => sub {
 	my $c = shift;
-	my $report = decode_json($c->req->body);
-
-	# All of them are kept: they may overtake each other.
-	push @{ $reports{ $report->{page} } }, $report->{seen};
-	$c->render(text => 'ok');
+	$c->render(text => $pages{ $c->param('page') } =~ s/7432/notifyd_port($node)/egr, format => 'html');
 });
-my $daemon = Mojo::Server::Daemon->new(app => $app, silent => 1, listen => ['http://127.0.0.1']);
-$daemon->start;
+my $daemon = Mojo::Server::Daemon->new(app => $app, silent => 1, listen => ['http://127.0.0.1'])->start;
 my $port = $daemon->ports->[0];
 
-my @browsers;
-
-# Open a page in a browser of its own; name is what it reports as.
-sub browse
-{
-	my ($url) = @_;
-	my $profile = PostgreSQL::Test::Utils::tempdir;
-	my $pid = fork // die "fork: $!";
-	if ($pid == 0)
-	{
-		open STDOUT, '>', "$profile/log";
-		open STDERR, '>&', \*STDOUT;
-		setpgrp;
-		exec 'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-		  '--no-proxy-server', "--user-data-dir=$profile", '--host-resolver-rules=MAP *.example 127.0.0.1', $url;
-	}
-	push @browsers, $pid;
-	return;
-}
-
-END
-{
-	my $status = $?;
-	kill 'KILL', map { -$_ } @browsers;
-	waitpid $_, 0 for @browsers;
-	$? = $status;
-}
-
+# A page of this host that connects to the gateway.
 sub open_page
 {
-	my ($name, $host, $to) = @_;
-	browse("http://$host:$port/page?page=$name&ws=" . url_escape($to));
-	return;
+	my ($host, $to) = @_;
+	return NotifydTest::Browser->new("http://$host:$port/page?ws=" . url_escape($to));
 }
 
-# Wait until a page has reported this; returns the report.
-sub reported
+# Wait until such a page has seen this; returns all that it has seen.
+sub seen
 {
-	my ($page, $what) = @_;
-	my $found;
-	my $look = sub {
-		($found) = grep { grep { $_ =~ $what } @$_ } @{ $reports{$page} // [] };
-		return $found;
-	};
-	if (eval { wait_for($look, "$page: $what") })
-	{
-		pass("$page: $what");
-		return @$found;
-	}
-	fail("$page: $what");
-	diag(explain($reports{$page}));
-	return;
+	my ($page, $what, $name) = @_;
+	$page->wait_for("seen.includes('$what')", "$name: $what");
+	pass("$name: $what");
+	return @{ $page->evaluate('seen') };
 }
 
-open_page('local', 'localhost', $ws);
-reported('local', qr/^subscribed with pg_notifyd\.v1$/);
+my $local = open_page('localhost', $ws);
+seen($local, 'subscribed with pg_notifyd.v1', 'a page of localhost');
 $node->safe_psql('postgres', q{INSERT INTO orders VALUES (1, 'Lemonade', 1, 2.2)});
-reported('local', qr/^INSERT 1 Lemonade$/);
+seen($local, 'INSERT 1 Lemonade', 'a page of localhost');
 
 # While the server is away, nothing is lost, and nothing comes twice afterwards.
 $node->restart;
 $node->safe_psql('postgres', qq{INSERT INTO orders VALUES ($_, 'Wrap', 1, 6.5)}) for 2 .. 5;
-my @seen = reported('local', qr/^INSERT 5 Wrap$/);
+my @seen = seen($local, 'INSERT 5 Wrap', 'after a restart');
 is_deeply([ grep { /^INSERT/ } @seen ], [ 'INSERT 1 Lemonade', map { "INSERT $_ Wrap" } 2 .. 5 ], 'resumed: all, once');
 ok(!(grep { $_ eq 'reset' } @seen), 'without a reset');
 
 # Pages of other sites, also where their name was rebound to this machine.
 wait_healthy($node);
-open_page('foreign', 'shop.example', $ws);
-reported('foreign', qr/^refused$/);
-open_page('rebound', 'rebound.example', 'ws://rebound.example:' . notifyd_port($node) . '/ws');
-reported('rebound', qr/^refused$/);
+seen(open_page('shop.example', $ws), 'refused', 'a page of another site');
+seen(open_page('rebound.example', 'ws://rebound.example:' . notifyd_port($node) . '/ws'), 'refused', 'a name that was rebound');
 $node->safe_psql('postgres', qq{ALTER SYSTEM SET pg_notifyd.allowed_origins = 'http://shop.example:$port'});
 $node->reload;
 wait_for(
@@ -132,15 +75,16 @@ wait_for(
 		return $head =~ / 101 /;
 	},
 	'the allowed origin');
-open_page('allowed', 'shop.example', $ws);
-reported('allowed', qr/^subscribed/);
+seen(open_page('shop.example', $ws), 'subscribed with pg_notifyd.v1', 'a page of an allowed site');
 
 # The pages of the documentation.
-browse("http://localhost:$port/demo");
-reported('/demo', qr/^connected/);
-browse("http://localhost:$port/readme");
-reported('/readme', qr/connected/);
+my @documented = map { NotifydTest::Browser->new("http://localhost:$port/$_") } 'demo', 'readme';
+$_->wait_for(q{/^connected/.test(document.getElementById('state').textContent)}, 'connected') for @documented;
 $node->safe_psql('postgres', q{INSERT INTO orders VALUES (10, 'Onion rings', 2, 3.4)});
-reported($_, qr/Onion rings/) for '/demo', '/readme';
+foreach my $page (@documented)
+{
+	$page->wait_for(q{document.body.innerText.includes('Onion rings')}, 'the order');
+	pass('a documented page shows the order');
+}
 
 done_testing();
