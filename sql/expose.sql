@@ -101,15 +101,65 @@ SELECT notify_conceal('app.notes');
 SELECT notify_conceal('app.nothing()');
 SELECT notify_conceal('app.nothing');
 
--- A table that is renamed keeps its path, a renamed function must be exposed again, and what is dropped leaves its name to others
-ALTER FUNCTION app.add(text) RENAME TO say;
+-- A table keeps its path when it is renamed, moved or given away. What is dropped leaves its name to others.
+CREATE FUNCTION stored() RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT * FROM (SELECT name FROM notifyd.exposed_function UNION ALL SELECT path FROM notifyd.exposed_relation) AS s ORDER BY name COLLATE "C" $$;
+SELECT notify_expose('app.notes');
+SELECT stored();
+ALTER TABLE app.notes RENAME TO memos;
+ALTER TABLE app.memos SET SCHEMA public;
+ALTER TABLE public.memos OWNER TO regress_expose;
 DROP VIEW app.recent;
-SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";
+SELECT stored();
 SELECT notify_expose('app.glass', 'latest');
-DROP FUNCTION app.say(text);
-SELECT notify_expose('app.rows()', 'com.example.echo');
-SELECT * FROM notifyd.exposed ORDER BY name COLLATE "C";
-SELECT name FROM notifyd.exposed_function UNION ALL SELECT path FROM notifyd.exposed_relation ORDER BY 1;
+
+-- A function that is renamed, moved or given away must be exposed again. A function of the old name is not exposed.
+ALTER FUNCTION app.add(text) RENAME TO say;
+SELECT stored();
+CREATE FUNCTION app.add(a text) RETURNS text LANGUAGE sql STABLE AS 'SELECT a';
+SELECT name FROM notifyd.exposed WHERE function IS NOT NULL;
+SELECT notify_expose('app.say(text)'), notify_expose('app.add(text)', 'echo'), notify_expose('app.rows()');
+ALTER FUNCTION app.say(text) STABLE;
+CREATE OR REPLACE FUNCTION app.say(a text) RETURNS text LANGUAGE sql STABLE AS 'SELECT a || a';
+SELECT stored();
+ALTER FUNCTION app.say(text) SET SCHEMA public;
+ALTER ROUTINE app.add(text) OWNER TO regress_expose;
+SELECT notify_expose('public.say(text)');
+ALTER SCHEMA app RENAME TO api;
+ALTER SCHEMA api RENAME TO app;
+SELECT stored();
+
+-- Dropped in any way: the function of the same name that comes next is not exposed.
+SELECT notify_expose('app.add(text)'), notify_expose('app.add(int,int)', 'sum');
+DROP FUNCTION app.add(int,int);
+CREATE FUNCTION app.add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
+SELECT stored();
+SET client_min_messages = warning;
+DROP OWNED BY regress_expose;
+SELECT stored();
+CREATE FUNCTION app.add(a text) RETURNS text LANGUAGE sql STABLE AS 'SELECT a';
+CREATE FUNCTION app.rows() RETURNS TABLE (i int) LANGUAGE sql AS 'SELECT 1';
+SELECT notify_expose('app.add(text)');
+CREATE TYPE app.pair AS (a int);
+CREATE FUNCTION public.pairs(app.pair) RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT notify_expose('public.pairs(app.pair)'), notify_expose('app.rows()');
+DROP TYPE app.pair CASCADE;
+SELECT stored();
+BEGIN;
+DROP SCHEMA app CASCADE;
+SELECT stored();
+ROLLBACK;
+SELECT stored();
+RESET client_min_messages;
+
+-- Where event triggers do not run, the owner decides.
+ALTER EVENT TRIGGER notifyd_exposure_alter DISABLE;
+ALTER FUNCTION app.rows() OWNER TO regress_expose;
+SELECT stored();
+SELECT name FROM notifyd.exposed ORDER BY name COLLATE "C";
+SELECT notify_expose('public.say(text)', 'rows');
+SELECT stored();
+DROP FUNCTION stored();
 
 DROP EXTENSION pg_notifyd;
 SET client_min_messages = warning;

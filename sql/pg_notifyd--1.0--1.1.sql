@@ -397,12 +397,14 @@ COMMENT ON COLUMN notifyd.timeline.first_id IS 'first id that could be assigned 
 
 /* ---------------- what clients may call, and tables that have HTTP routes ---------------- */
 
--- Not as regprocedure: pg_upgrade does not preserve the OIDs of functions, and refuses databases that store them.
+-- Not as regprocedure: pg_upgrade does not preserve the OIDs of functions, and refuses databases that store them. The owner is
+-- a part of what identifies a function, so that one that somebody else creates later is not exposed.
 CREATE TABLE notifyd.exposed_function (
 	name text PRIMARY KEY,
 	schema name NOT NULL,
 	function name NOT NULL,
 	arguments regtype[] NOT NULL,
+	owner regrole NOT NULL,
 	UNIQUE (schema, function, arguments)
 );
 COMMENT ON TABLE notifyd.exposed_function IS 'functions that clients may call, maintained by notify_expose()';
@@ -410,7 +412,9 @@ COMMENT ON COLUMN notifyd.exposed_function.name IS 'name by which clients call i
 COMMENT ON COLUMN notifyd.exposed_function.schema IS 'schema of the function';
 COMMENT ON COLUMN notifyd.exposed_function.function IS 'the function''s own name';
 COMMENT ON COLUMN notifyd.exposed_function.arguments IS 'types of its arguments';
-SELECT pg_catalog.pg_extension_config_dump('notifyd.exposed_function', '');
+COMMENT ON COLUMN notifyd.exposed_function.owner IS 'owner of the function when it was exposed';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.exposed_function',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) owner)');
 
 CREATE TABLE notifyd.exposed_relation (path text PRIMARY KEY, relation regclass NOT NULL UNIQUE, label text NOT NULL);
 COMMENT ON TABLE notifyd.exposed_relation IS 'tables and views that have HTTP routes, maintained by notify_expose()';
@@ -432,6 +436,17 @@ CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.expo
 	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
 ALTER TABLE notifyd.exposed_relation ENABLE ALWAYS TRIGGER exposure_changed;
 COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_relation IS 'lets rows that are restored or deleted take effect';
+
+CREATE FUNCTION notifyd.exposure_ddl() RETURNS event_trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_exposure_ddl';
+COMMENT ON FUNCTION notifyd.exposure_ddl() IS 'ends the exposure of functions and tables that are dropped, and of functions that are renamed, moved or given away';
+CREATE EVENT TRIGGER notifyd_exposure_drop ON sql_drop EXECUTE FUNCTION notifyd.exposure_ddl();
+ALTER EVENT TRIGGER notifyd_exposure_drop ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notifyd_exposure_drop IS 'ends the exposure of functions and tables that are dropped';
+CREATE EVENT TRIGGER notifyd_exposure_alter ON ddl_command_end WHEN TAG IN ('ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER SCHEMA')
+	EXECUTE FUNCTION notifyd.exposure_ddl();
+ALTER EVENT TRIGGER notifyd_exposure_alter ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER notifyd_exposure_alter IS 'ends the exposure of functions that are renamed, moved or given away';
 
 CREATE FUNCTION @extschema@.notify_expose(function regprocedure, name text DEFAULT NULL) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_expose_function';
@@ -462,6 +477,7 @@ CREATE VIEW notifyd.exposed AS
 		JOIN pg_catalog.pg_namespace AS n ON n.nspname OPERATOR(pg_catalog.=) e.schema
 		JOIN pg_catalog.pg_proc AS p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid AND p.proname OPERATOR(pg_catalog.=) e.function
 			AND p.proargtypes::text OPERATOR(pg_catalog.=) pg_catalog.array_to_string(e.arguments::oid[], ' ')
+			AND p.proowner OPERATOR(pg_catalog.=) e.owner
 	UNION ALL
 	SELECT e.path, NULL, e.relation, e.label
 	FROM notifyd.exposed_relation AS e JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) e.relation;

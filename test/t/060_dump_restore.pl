@@ -27,6 +27,9 @@ $node->safe_psql('source', q{
 	SELECT notify_watch('"Odd Schema"."it''s ""quoted"""', cols => '{"key.col","ä","a,b"}', channel => 'odd');
 	SELECT notify_watch('parts');
 	SELECT notify_grant('lobby', 'guest'), notify_grant('lobby', 'guest', 'publish');
+	CREATE FUNCTION "Odd Schema"."odd ""function"""(a orders, b int[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
+	SELECT notify_expose(p.oid::regprocedure, 'odd') FROM pg_proc AS p WHERE proname LIKE 'odd %';
+	SELECT notify_expose('orders', 'all-orders');
 	GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest;
 	INSERT INTO orders VALUES (1, 'before the dump', 5);
 });
@@ -40,9 +43,10 @@ $source->close;
 # Everything about the watches, and the grants, that is the same in every database.
 my $watches = q{SELECT string_agg(concat_ws('|', relation, channel, ops, cols, key, update_of, condition, old_values, notify,
 	notify_rows), E'\n' ORDER BY channel) || E'\n' FROM notifyd.watches;
-	SELECT string_agg(concat_ws('|', channel, role, privilege), E'\n' ORDER BY privilege) FROM notifyd.grants};
+	SELECT string_agg(concat_ws('|', channel, role, privilege), E'\n' ORDER BY privilege) FROM notifyd.grants;
+	SELECT string_agg(concat_ws('|', name, function, relation, label), E'\n' ORDER BY name) FROM notifyd.exposed};
 my $before = $node->safe_psql('source', $watches);
-is(scalar(grep { /./ } split /\n/, $before), 6, 'four watches and two grants');
+is(scalar(grep { /./ } split /\n/, $before), 8, 'four watches, two grants, a function and a table that are exposed');
 
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/dump";
 $node->command_ok([ 'pg_dump', '-f', "$dump.sql", 'source' ], 'pg_dump, plain');

@@ -14,6 +14,8 @@ $old->safe_psql('postgres', q{
 	GRANT SELECT ON t TO guest;
 	SELECT notify_watch('t');
 	SELECT notify_grant('lobby', 'guest');
+	CREATE FUNCTION f(a t) RETURNS int LANGUAGE sql AS 'SELECT 1';
+	SELECT notify_expose('f(t)'), notify_expose('t');
 });
 my $client = notifyd_client($old);
 $client->subscribe('t');
@@ -43,6 +45,8 @@ command_ok([ 'pg_upgrade', '--link', '--no-sync', '-b', $bin, '-B', $bin, '-d', 
 $new->start;
 wait_healthy($new);
 is($new->safe_psql('postgres', 'SELECT timeline_id FROM pg_control_checkpoint()'), 1, 'the new cluster is on a timeline of its own');
+is($new->safe_psql('postgres', q{SELECT string_agg(concat(name, function, relation), ' ' ORDER BY name) FROM notifyd.exposed}), 'ff(t) tt',
+	'what is exposed still is');
 
 foreach my $case ([ $first, 2 ], [ $second, 1001 ])
 {

@@ -3,9 +3,11 @@
  * expose.c
  *	  notify_expose() and notify_conceal(): what clients may call, and which tables they may use by HTTP.
  *
- * The rows are written like those of a system catalog, see watch_catalog.c. Dropping a function or table
- * leaves its row behind, and so does renaming a function, whose row has its name and argument types. Such
- * rows have no effect, and the next call removes them.
+ * The rows are written like those of a system catalog, see watch_catalog.c. The row of a function has its name,
+ * argument types and owner instead of its OID, which pg_upgrade does not preserve. So a function of that name that
+ * somebody else creates later is not exposed. Event triggers remove the row of what is dropped, and of a function that
+ * is renamed, moved or given away. Where they do not run (REASSIGN OWNED), the row has no effect, and the next change
+ * removes it.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +22,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -47,6 +50,7 @@ PG_FUNCTION_INFO_V1(notify_conceal_relation);
 PG_FUNCTION_INFO_V1(notify_expose_object);
 PG_FUNCTION_INFO_V1(notify_conceal_object);
 PG_FUNCTION_INFO_V1(notifyd_exposure_changed);
+PG_FUNCTION_INFO_V1(notifyd_exposure_ddl);
 
 /* The columns of both tables, as in the extension's script. */
 enum ExposeAttribute
@@ -57,7 +61,8 @@ enum ExposeAttribute
 	EXPOSE_SCHEMA = 2,
 	EXPOSE_FUNCTION,
 	EXPOSE_ARGUMENTS,
-	EXPOSE_NATTRIBUTES = EXPOSE_ARGUMENTS
+	EXPOSE_OWNER,
+	EXPOSE_NATTRIBUTES = EXPOSE_OWNER
 };
 
 #define EXPOSE_FUNCTIONS "exposed_function"
@@ -69,19 +74,29 @@ expose_has_functions(const char *table)
 	return strcmp(table, EXPOSE_FUNCTIONS) == 0;
 }
 
-/* Return the function of a row, or InvalidOid if there is none. */
+/* Return the function of a row, or InvalidOid if there is none of this owner. */
 static Oid
-expose_function_of(HeapTuple tuple, TupleDesc desc)
+expose_function_of(HeapTuple row, TupleDesc desc)
 {
 	bool isnull;
-	Name schema = DatumGetName(heap_getattr(tuple, EXPOSE_SCHEMA, desc, &isnull));
-	Datum name = heap_getattr(tuple, EXPOSE_FUNCTION, desc, &isnull);
-	ArrayType *types = DatumGetArrayTypeP(heap_getattr(tuple, EXPOSE_ARGUMENTS, desc, &isnull));
+	Name schema = DatumGetName(heap_getattr(row, EXPOSE_SCHEMA, desc, &isnull));
+	Datum name = heap_getattr(row, EXPOSE_FUNCTION, desc, &isnull);
+	ArrayType *types = DatumGetArrayTypeP(heap_getattr(row, EXPOSE_ARGUMENTS, desc, &isnull));
 	oidvector *arguments = buildoidvector((Oid *) ARR_DATA_PTR(types),
 										  ArrayGetNItems(ARR_NDIM(types), ARR_DIMS(types)));
+	HeapTuple tuple = SearchSysCache3(PROCNAMEARGSNSP, name, PointerGetDatum(arguments),
+									  ObjectIdGetDatum(get_namespace_oid(NameStr(*schema), true)));
+	Form_pg_proc proc;
+	Oid function;
 
-	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, name, PointerGetDatum(arguments),
-						   ObjectIdGetDatum(get_namespace_oid(NameStr(*schema), true)));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	function = proc->proowner == DatumGetObjectId(heap_getattr(row, EXPOSE_OWNER, desc, &isnull))
+				   ? proc->oid
+				   : InvalidOid;
+	ReleaseSysCache(tuple);
+	return function;
 }
 
 /* The object may not exist. */
@@ -129,6 +144,7 @@ expose_to_values(const char *table, const Exposure *exposure, Datum *values)
 		DirectFunctionCall1(namein, CStringGetDatum(NameStr(proc->proname)));
 	values[EXPOSE_ARGUMENTS - 1] = PointerGetDatum(
 		construct_array(types, proc->pronargs, REGTYPEOID, sizeof(Oid), true, TYPALIGN_INT));
+	values[EXPOSE_OWNER - 1] = ObjectIdGetDatum(proc->proowner);
 	ReleaseSysCache(tuple);
 }
 
@@ -264,6 +280,49 @@ expose_remove(const char *table_name, Oid object, const char *what)
 	if (!expose_clean(table, table_name, object, NULL))
 		ereport(NOTICE, (errmsg("%s is not exposed", what),
 						 errhint("The view notifyd.exposed shows what is.")));
+	expose_close(table);
+}
+
+/* Return true if a row's object does not exist any more, and report its name. */
+static bool
+expose_is_lost(Oid table_oid, const char *table_name, bool report)
+{
+	Relation table = table_open(table_oid, AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
+	bool lost = false;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Exposure exposure = expose_from_tuple(table_name, tuple, RelationGetDescr(table));
+
+		if (expose_object_exists(table_name, exposure.object))
+			continue;
+		lost = true;
+		if (report)
+			ereport(NOTICE,
+					(errmsg("\"%s\" is no longer exposed", exposure.name),
+					 errdetail("The function has another name, schema or owner now."),
+					 errhint("Call notify_expose() for it again if clients are to call it.")));
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(table, AccessShareLock);
+	return lost;
+}
+
+/* Remove rows whose objects do not exist any more. Takes no lock if there are none. */
+static void
+expose_remove_lost(const char *table_name, bool report)
+{
+	Oid oid = extension_find_relation(table_name);
+	Relation table;
+
+	if (!OidIsValid(oid) || !expose_is_lost(oid, table_name, report))
+		return;
+	table = expose_open(table_name);
+	(void) expose_clean(table, table_name, InvalidOid, NULL);
 	expose_close(table);
 }
 
@@ -562,4 +621,20 @@ notifyd_exposure_changed(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager", "exposure_changed")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);
+}
+
+/* An event trigger, after commands that drop objects, and those that rename, move or give away functions. */
+Datum
+notifyd_exposure_ddl(PG_FUNCTION_ARGS)
+{
+	bool drops;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("function was not called by the event trigger manager")));
+	drops = strcmp(((EventTriggerData *) fcinfo->context)->event, "sql_drop") == 0;
+	expose_remove_lost(EXPOSE_FUNCTIONS, !drops);
+	if (drops)
+		expose_remove_lost(EXPOSE_RELATIONS, false);
+	PG_RETURN_NULL();
 }
