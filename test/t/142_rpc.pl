@@ -46,6 +46,12 @@ sql(q{
 	CREATE FUNCTION app.sleep(s float8) RETURNS text LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(s); RETURN 'slept'; END$$;
 	CREATE FUNCTION app.large(n int) RETURNS text LANGUAGE sql STABLE AS $$SELECT repeat('x', n)$$;
 	CREATE FUNCTION app.timeout() RETURNS text LANGUAGE sql STABLE AS $$SELECT current_setting('pg_notifyd.statement_timeout')$$;
+	CREATE TABLE app.answers ();
+	GRANT INSERT ON app.answers TO guest;
+	CREATE FUNCTION app.answer(status text, headers text) RETURNS int LANGUAGE sql AS $$
+		INSERT INTO app.answers DEFAULT VALUES;
+		SELECT set_config('response.status', status, true), set_config('response.headers', headers, true);
+		SELECT 1 $$;
 	CREATE FUNCTION app.forbidden() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
 	REVOKE EXECUTE ON FUNCTION app.forbidden() FROM PUBLIC;
 	SELECT notify_expose(oid::regprocedure) FROM pg_proc WHERE pronamespace = 'app'::regnamespace;
@@ -128,8 +134,32 @@ fails(qr/^500\|54000\|/, 'a result that is too large', GET => '/rpc/large?n=2000
 fails(qr/^504\|57014\|the query took too long/, 'a long one', POST => '/rpc/sleep', {}, json => [30]);
 fails(qr/^401\|28000\|/, 'a wrong token', GET => '/rpc/request', { Authorization => "Bearer $token.x" });
 is($ua->get("$base/rpc/request?access_token=$token.x")->res->headers->www_authenticate, 'Bearer error="invalid_token"', 'and how it is told');
-fails(qr/^503\|null\|this database is not served/, 'no such database', GET => '/rpc/request?database=missing');
+fails(qr/^404\|null\|there is no such database, or it is not served/, 'no such database', GET => '/rpc/request?database=missing');
 is($ua->delete("$base/rpc/request")->res->headers->header('Allow'), 'GET, HEAD, POST, OPTIONS', 'other methods');
+
+# A function chooses the status and headers of its response.
+sub chosen
+{
+	my ($status, $headers) = @_;
+	my $res = $ua->post("$base/rpc/answer" => json => { status => $status, headers => $headers })->res;
+	return join '|', $res->code, map { $_ // '' } $res->headers->header('X-One'), $res->headers->header('Cache-Control'),
+		$res->code == 500 ? $res->json->{code} . ': ' . $res->json->{details} : $res->body;
+}
+is(chosen('402', '[{"X-One": "a \"1\""}, {"Cache-Control": "max-age=60"}]'), '402|a "1"|max-age=60|1', 'a status and headers');
+is(chosen('', ''), '200||no-store|1', 'the next one has the usual ones');
+is(chosen('204', '[{"X-One": "a"}, {"X-One": "b"}]'), '204|a, b|no-store|', 'a status without a body');
+my $headers = '38000: It must be a JSON array of objects with strings.';
+is(chosen(undef, $_->[0]), "500||no-store|$_->[1]", "headers that are refused: $_->[0]")
+	for [ '{"X-One": "a"}', $headers ], [ '["X-One"]', $headers ], [ '[{"X-One": 1}]', $headers ], [ '[[{"X-One": {}}]]', $headers ], [ '1', $headers ],
+	[ '[{', $headers ],
+	[ '[{"X-One": "a\r\nX-Two: b"}]', '38000: The value of the header "X-One" is not printable ASCII.' ],
+	[ '[{"X One": "a"}]', '38000: "X One" is no name of a header.' ], [ '[{"X-One:": "a"}]', '38000: "X-One:" is no name of a header.' ],
+	[ '[{"Transfer-Encoding": "chunked"}]', '38000: Functions cannot set the header "Transfer-Encoding".' ],
+	[ '[{"content-length": "1"}]', '38000: Functions cannot set the header "content-length".' ],
+	[ '[{"Access-Control-Allow-Origin": "*"}]', '38000: Functions cannot set the header "Access-Control-Allow-Origin".' ],
+	[ '[{"X-One": "' . 'a' x 2048 . '"}]', '38000: Headers may have at most 2048 bytes.' ];
+is(chosen($_, ''), '500||no-store|38000: It must be a number from 200 to 599.', "a status that is refused: $_") for '600', '199', 'x', '2000';
+is(sql('SELECT count(*) FROM app.answers'), 3, 'and what the function has done is rolled back');
 
 # Messages
 my $client = notifyd_client($node, headers => {%member});

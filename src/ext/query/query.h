@@ -11,6 +11,7 @@
  *	  query_rows.c		rows of a result as JSON
  *	  query_value.c		values that clients send as JSON
  *	  query_call.c		calls of exposed functions
+ *	  query_response.c	status and headers of the HTTP response that a function has set
  *	  query_snapshot.c	snapshots: the first rows of a subscription
  *	  query_filter.c	filters as SQL; query_order.c: the order of rows
  *	  query_spool.c		rows for which the client has no room yet
@@ -228,6 +229,13 @@ extern char *query_filter(WireBytes text, Oid relation, const Bitmapset *columns
 extern void (*query_rest)(ClientQuery *query);
 
 extern void query_call(ClientQuery *query);
+
+/*
+ * Give the HTTP response the status and headers that the function has set. Raises
+ * ERRCODE_EXTERNAL_ROUTINE_EXCEPTION if they are not valid.
+ */
+extern void query_response(ClientQuery *query);
+
 extern void query_snapshot(ClientQuery *query);
 
 /*

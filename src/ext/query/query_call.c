@@ -495,4 +495,6 @@ query_call(ClientQuery *query)
 					 function->name);
 	call_parse_arguments(query, function, &arguments);
 	call_execute(query, function, &arguments);
+	if (query->wire.method.len > 0)
+		query_response(query);
 }

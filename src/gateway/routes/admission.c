@@ -147,7 +147,10 @@ admission_query(const HttpRequest *request, Crowd others, const Config *config, 
 		(void) http_response_header(response, "WWW-Authenticate", "Bearer");
 		return false;
 	}
-	if (admission->database == NULL)
+	if (admission->database != NULL)
+		return true;
+	/* That the default one is not served is no mistake of the client. */
+	if (hub_looking(hub) || admission->name == config->database)
 		return admission_later(response, "this database is not served at present");
-	return true;
+	return admission_refuse(response, 404, "there is no such database, or it is not served");
 }

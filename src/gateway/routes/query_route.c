@@ -238,6 +238,8 @@ query_add_headers(HttpResponse *response, WireBytes headers)
 		char *name_text = memory_string(name.data, name.len);
 		char *value_text = memory_string(value.data, value.len);
 
+		if (text_equal_nocase(name.data, name.len, "cache-control"))
+			response->cache_control = NULL;
 		(void) http_response_header(response, name_text, value_text);
 		free(name_text);
 		free(value_text);
