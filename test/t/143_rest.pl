@@ -106,7 +106,7 @@ is(request('POST', '/notes/', body('[1]')), '422 {"detail":[{"loc":["body"],"msg
 is(request('POST', '/notes/', body('{"title":')), '422 {"detail":[{"loc":["body"],"msg":"invalid input syntax for type json","type":"value_error.jsondecode"}]}', 'no JSON');
 is(request('POST', '/notes/'), '422 {"detail":[{"loc":["body"],"msg":"field required","type":"value_error.missing"}]}', 'no body');
 is(request('POST', '/notes/1/', body('{}')), '405 {"detail":"Method Not Allowed"}', 'a method that a row does not have');
-is(header('Allow', 'PUT', '/notes/'), 'GET, HEAD, POST', 'those that all rows have');
+is(header('Allow', 'PUT', '/notes/'), 'GET, HEAD, POST, OPTIONS', 'those that all rows have');
 like(request('POST', '/notes/', body('{"id":1,"title":"x","description":"x"}')), qr/^409 .*"code":"23505"/, 'a key that is there already');
 
 # Which rows and columns

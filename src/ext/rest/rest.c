@@ -22,8 +22,11 @@
 #include "ext/base/utf8.h"
 #include "ext/rest/rest_internal.h"
 
-#define REST_COLLECTION "GET, HEAD, POST"
-#define REST_ROW        "GET, HEAD, PUT, PATCH, DELETE"
+#define REST_COLLECTION "GET, HEAD, POST, OPTIONS"
+#define REST_ROW        "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
+
+/* Maximum bytes of a path and query string that are redirected: a header has room for no more. */
+#define REST_MAX_REDIRECT 2048
 
 /* A request that is being processed. */
 typedef struct RestRequest
@@ -36,6 +39,7 @@ typedef struct RestRequest
 	RestValue *values;
 	RestParameters parameters;
 	bool minimal; /* the client wants no row as the answer to a write */
+	StringInfoData location;
 } RestRequest;
 
 /* ---------------- answers ---------------- */
@@ -54,33 +58,13 @@ rest_not_found(ClientQuery *query)
 	rest_answer(query, 404, "{\"detail\":\"Not Found\"}");
 }
 
-/* Return the value of a header of the request; data is NULL if there is none. */
-static WireBytes
-rest_header(const ClientQuery *query, const char *wanted)
-{
-	WireBytes headers = query->wire.headers;
-	WireBytes name;
-	WireBytes value;
-
-	while (wire_list_next(&headers, &name) && wire_list_next(&headers, &value))
-	{
-		if (name.len == strlen(wanted) && memcmp(name.data, wanted, name.len) == 0)
-			return value;
-	}
-	return (WireBytes){.data = NULL, .len = 0};
-}
-
-/* Return true if the header, a list, has this element. */
+/* Return true if the list that is a header's value has this element. */
 static bool
-rest_header_has(const ClientQuery *query, const char *name, const char *element)
+rest_list_has(WireBytes list, const char *element)
 {
-	WireBytes value = rest_header(query, name);
-	char *rest;
+	char *rest = pnstrdup(list.data, list.len);
 	char *part;
 
-	if (value.data == NULL)
-		return false;
-	rest = pnstrdup(value.data, value.len);
 	while ((part = strsep(&rest, ",")) != NULL)
 	{
 		size_t length;
@@ -90,6 +74,23 @@ rest_header_has(const ClientQuery *query, const char *name, const char *element)
 		for (length = strlen(part); length > 0 && strchr(" \t", part[length - 1]) != NULL; length--)
 			;
 		if (length == strlen(element) && memcmp(part, element, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Return true if a header of the request, which may be there several times, has this element. */
+static bool
+rest_header_has(const ClientQuery *query, const char *wanted, const char *element)
+{
+	WireBytes headers = query->wire.headers;
+	WireBytes name;
+	WireBytes value;
+
+	while (wire_list_next(&headers, &name) && wire_list_next(&headers, &value))
+	{
+		if (name.len == strlen(wanted) && memcmp(name.data, wanted, name.len) == 0 &&
+			rest_list_has(value, element))
 			return true;
 	}
 	return false;
@@ -139,6 +140,24 @@ rest_answer_deleted(RestRequest *request)
 
 /* ---------------- the path ---------------- */
 
+/* The path has no slash at its end. */
+static void
+rest_redirect(ClientQuery *query)
+{
+	WireBytes path = query->wire.path;
+	WireBytes more = query->wire.query;
+
+	if (path.len + more.len > REST_MAX_REDIRECT)
+	{
+		rest_answer(query, 414, "{\"detail\":\"URI Too Long\"}");
+		return;
+	}
+	rest_answer(query, 307, "");
+	query_header(query, "Location",
+				 psprintf("%.*s/%s%.*s", (int) path.len, path.data, more.len > 0 ? "?" : "",
+						  (int) more.len, more.len > 0 ? more.data : ""));
+}
+
 /* Find the table, and take the path apart. Returns false if the request is answered. */
 static bool
 rest_find(RestRequest *request)
@@ -167,12 +186,7 @@ rest_find(RestRequest *request)
 	}
 	if (query->wire.path.data[query->wire.path.len - 1] != '/')
 	{
-		char *more = pnstrdup(query->wire.query.data, query->wire.query.len);
-
-		rest_answer(query, 307, "");
-		query_header(query, "Location",
-					 psprintf("%.*s/%s%s", (int) query->wire.path.len, query->wire.path.data,
-							  more[0] != '\0' ? "?" : "", more));
+		rest_redirect(query);
 		return false;
 	}
 	return true;
@@ -262,7 +276,13 @@ rest_finish(RestRequest *request, uint64 count)
 	else if (request->method == REST_DELETE)
 		rest_answer_deleted(request);
 	else if (request->method == REST_POST)
+	{
 		query->status = 201;
+		if (request->location.len > 0)
+			query_header(query, "Location",
+						 psprintf("%.*s%s", (int) query->wire.path.len, query->wire.path.data,
+								  request->location.data));
+	}
 }
 
 void
@@ -289,6 +309,8 @@ rest_query(ClientQuery *query)
 	statement.key = request.key;
 	statement.values = request.values;
 	statement.rows = !request.minimal && request.method != REST_DELETE;
+	initStringInfo(&request.location);
+	statement.location = request.method == REST_POST ? &request.location : NULL;
 	if (list)
 		appendStringInfoChar(&query->body, '[');
 	count = rest_execute(&statement);

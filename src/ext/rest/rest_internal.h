@@ -8,6 +8,7 @@
  *	  rest_table.c		the table: its columns and key
  *	  rest_value.c		values from the path and from the body, and what is wrong with them
  *	  rest_sql.c		the statement, and its plan
+ *	  rest_location.c	the path of a new row
  *
  *-------------------------------------------------------------------------
  */
@@ -94,6 +95,10 @@ typedef struct RestValue
 extern void rest_problem(StringInfo problems, const char *where, const char *name,
 						 const char *message, const char *type);
 
+/* The same for a value that is beyond a limit. */
+extern void rest_problem_limit(StringInfo problems, const char *where, const char *name,
+							   const char *message, const char *type, int limit);
+
 /* Read a key's value from the path. */
 extern void
 rest_read_key(const RestColumn *column, char *text, RestValue *value, StringInfo problems);
@@ -116,9 +121,16 @@ typedef struct RestStatement
 	const RestValue *key;    /* an element for each of table->key; NULL: all rows */
 	const RestValue *values; /* an element for each column; not for GET and DELETE */
 	bool rows;               /* the client gets rows */
+	StringInfo
+		location; /* gets the key of a new row as a path, such as "1/", if the client gets it; NULL: none */
 } RestStatement;
 
 /* Execute the statement. Appends rows to the query's body, without brackets. Returns their number. */
 extern uint64 rest_execute(const RestStatement *statement);
+
+/* ---------------- new rows (rest_location.c) ---------------- */
+
+/* A receiver that passes rows on to another one, and appends the key to a path if the row has it. */
+extern DestReceiver *rest_location(DestReceiver *rows, const RestTable *table, StringInfo key);
 
 #endif /* PG_NOTIFYD_REST_INTERNAL_H */

@@ -60,7 +60,11 @@ rest_read_select(char *list, const RestTable *table, RestParameters *parameters)
 static void
 rest_read_number(const char *name, const char *text, int64 *number, StringInfo problems)
 {
-	if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 18)
+	if (text[0] == '-' && text[1] != '\0' && strspn(text + 1, "0123456789") == strlen(text + 1))
+		rest_problem_limit(problems, "query", name,
+						   "ensure this value is greater than or equal to 0",
+						   "value_error.number.not_ge", 0);
+	else if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text) || strlen(text) > 18)
 		rest_problem(problems, "query", name, "value is not a valid integer", "type_error.integer");
 	else
 		*number = strtoll(text, NULL, 10);

@@ -401,6 +401,8 @@ rest_execute(const RestStatement *statement)
 	options.read_only = statement->method == REST_GET;
 	options.dest = rows_receiver(ROWS_OBJECTS, &statement->query->body,
 								 (Size) notifyd_max_response_size, &count);
+	if (statement->location != NULL)
+		options.dest = rest_location(options.dest, statement->table, statement->location);
 	SPI_connect();
 	result = SPI_execute_plan_extended(rest_plan(&sql), &options);
 	if (result < 0)

@@ -67,36 +67,47 @@ static const struct
 	{UUIDOID, "value is not a valid uuid", "type_error.uuid"},
 };
 
+/* Report a value that is none of the column's type. Returns false if FastAPI has no text for the type. */
+static bool
+rest_wrong_type(const RestColumn *column, const char *where, StringInfo problems)
+{
+	Oid type = getBaseType(column->type);
+
+	for (int i = 0; i < (int) lengthof(rest_types); i++)
+	{
+		if (rest_types[i].type != type)
+			continue;
+		rest_problem(problems, where, column->name, rest_types[i].message, rest_types[i].kind);
+		return true;
+	}
+	return false;
+}
+
 static void
 rest_wrong_text(const RestColumn *column, const char *where, const ErrorData *error,
 				StringInfo problems)
 {
-	Oid type = getBaseType(column->type);
+	if ((error->sqlerrcode != ERRCODE_INVALID_TEXT_REPRESENTATION &&
+		 error->sqlerrcode != ERRCODE_INVALID_DATETIME_FORMAT) ||
+		!rest_wrong_type(column, where, problems))
+		rest_problem(problems, where, column->name, error->message, "value_error");
+}
 
-	if (error->sqlerrcode == ERRCODE_INVALID_TEXT_REPRESENTATION ||
-		error->sqlerrcode == ERRCODE_INVALID_DATETIME_FORMAT)
-	{
-		for (int i = 0; i < (int) lengthof(rest_types); i++)
-		{
-			if (rest_types[i].type == type)
-			{
-				rest_problem(problems, where, column->name, rest_types[i].message,
-							 rest_types[i].kind);
-				return;
-			}
-		}
-	}
-	rest_problem(problems, where, column->name, error->message, "value_error");
+void
+rest_problem_limit(StringInfo problems, const char *where, const char *name, const char *message,
+				   const char *type, int limit)
+{
+	rest_problem(problems, where, name, message, type);
+	problems->len--; /* the brace */
+	appendStringInfo(problems, ",\"ctx\":{\"limit_value\":%d}}", limit);
 }
 
 static void
 rest_too_long(const RestColumn *column, const char *where, int limit, StringInfo problems)
 {
-	rest_problem(problems, where, column->name,
-				 psprintf("ensure this value has at most %d characters", limit),
-				 "value_error.any_str.max_length");
-	problems->len--; /* the brace */
-	appendStringInfo(problems, ",\"ctx\":{\"limit_value\":%d}}", limit);
+	rest_problem_limit(problems, where, column->name,
+					   psprintf("ensure this value has at most %d characters", limit),
+					   "value_error.any_str.max_length", limit);
 }
 
 /* ---------------- values ---------------- */
@@ -237,7 +248,10 @@ rest_read_member(const RestColumn *column, JsonbValue *json, RestValue *value, S
 		rest_read_text(column, "body", pnstrdup(json->val.string.val, json->val.string.len), value,
 					   problems);
 	else if (json->type == jbvBinary)
-		rest_problem(problems, "body", column->name, "str type expected", "type_error.str");
+	{
+		if (!rest_wrong_type(column, "body", problems))
+			rest_problem(problems, "body", column->name, "str type expected", "type_error.str");
+	}
 	else
 		rest_read_text(column, "body", rest_json_text(json), value, problems);
 }
