@@ -39,7 +39,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(
-  notifyd_node notifyd_port notifyd_client notifyd_token wait_for wait_healthy http_get
+  notifyd_node notifyd_port notifyd_client notifyd_token notifyd_bearer wait_for wait_healthy http_get curl
   raw_connect raw_handshake raw_receive
   children_of process_name process_status gateway_pids listens
 );
@@ -52,23 +52,32 @@ our @EXPORT = qw(
 
 A started server with pg_notifyd preloaded, a port of its own for the gateway, the role C<guest> as
 C<pg_notifyd.anonymous_role>, and the extension in the database postgres, healthy. C<conf>: more lines for
-postgresql.conf. C<extension>, C<start>, C<preload>: 0 leaves that out. C<init>: parameters for init().
+postgresql.conf. C<extension>, C<start>, C<preload>: 0 leaves that out. C<init>: parameters for init(). C<roles>: a
+list of roles, which tokens may choose: the node has the secret of notifyd_token(), and the role C<authenticator>
+may become these roles and C<guest>.
 
 =cut
+
+my $secret = 'a secret of at least thirty-two bytes';
 
 sub notifyd_node
 {
 	my ($name, %options) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
+	my @roles = @{ $options{roles} // [] };
 
 	$node->init(%{ $options{init} // {} }, extra => [ '-E', 'UTF8' ]);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_notifyd'") if $options{preload} // 1;
 	$node->{notifyd_port} = PostgreSQL::Test::Cluster::get_free_port();
 	$node->append_conf('postgresql.conf',
-		"pg_notifyd.port = $node->{notifyd_port}\npg_notifyd.anonymous_role = 'guest'\n" . ($options{conf} // ''));
+		"pg_notifyd.port = $node->{notifyd_port}\npg_notifyd.anonymous_role = 'guest'\n"
+		  . (@roles ? "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n" : '')
+		  . ($options{conf} // ''));
 	return $node if !($options{start} // 1);
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE ROLE guest');
+	$node->safe_psql('postgres',
+		join ';', 'CREATE ROLE guest', map { "CREATE ROLE $_" } @roles, @roles ? 'authenticator LOGIN NOINHERIT' : ());
+	$node->safe_psql('postgres', 'GRANT ' . join(', ', 'guest', @roles) . ' TO authenticator') if @roles;
 	return $node if !($options{extension} // 1);
 	$node->safe_psql('postgres', 'CREATE EXTENSION pg_notifyd');
 	wait_healthy($node) if $options{preload} // 1;
@@ -101,17 +110,31 @@ sub notifyd_client
 
 =item notifyd_token(CLAIMS, SECRET)
 
-A token with these claims, without those that are undef, signed by HS256.
+A token with these claims, without those that are undef, signed by HS256. Without SECRET it is one for a node with
+C<roles>.
 
 =cut
 
 sub notifyd_token
 {
-	my ($claims, $secret) = @_;
+	my ($claims, $key) = @_;
 	my %claims = map { $_ => $claims->{$_} } grep { defined $claims->{$_} } keys %$claims;
 	my $signed = join '.', map { encode_base64url(encode_json($_)) } { alg => 'HS256', typ => 'JWT' }, \%claims;
 
-	return "$signed." . encode_base64url(hmac_sha256($signed, $secret));
+	return "$signed." . encode_base64url(hmac_sha256($signed, $key // $secret));
+}
+
+=item notifyd_bearer(ROLE, SUBJECT, %claims)
+
+The name and value of the header with a token of this role and subject, for a node with C<roles>.
+
+=cut
+
+sub notifyd_bearer
+{
+	my ($role, $subject, %claims) = @_;
+	my $token = notifyd_token({ role => $role, sub => "$subject", exp => time + 6000, %claims });
+	return (Authorization => "Bearer $token");
 }
 
 =item wait_for(CODE, WHAT)
@@ -138,6 +161,22 @@ sub http_get
 	my $ua = Mojo::UserAgent->new(ioloop => Mojo::IOLoop->new, max_redirects => 0);
 	my $tx = $ua->get("http://127.0.0.1:$node->{notifyd_port}$path" => \%headers);
 	return $tx->res->code ? $tx->res : undef;
+}
+
+=item curl(NODE, PATH, ARGUMENTS...)
+
+Status and body of the response that curl gets with these arguments, as "200 body".
+
+=cut
+
+sub curl
+{
+	my ($node, $path, @arguments) = @_;
+	my $url = "http://127.0.0.1:$node->{notifyd_port}$path";
+	open my $curl, '-|', 'curl', '-s', '-w', ' %{http_code}', @arguments, $url or die "curl: $!";
+	my $answer = do { local $/ = undef; <$curl> };
+	close $curl;
+	return $answer =~ s/(.*) (\d+)\z/$2 $1/sr;
 }
 
 =item wait_healthy(NODE, DATABASE)

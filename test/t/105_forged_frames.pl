@@ -12,21 +12,16 @@ use Socket;
 use Test::More;
 
 local $SIG{PIPE} = 'IGNORE';
-my $secret = 'a secret of at least thirty-two bytes';
 # Three clients for each gateway.
-my $node = notifyd_node('main', conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.gateways = 2\npg_notifyd.max_clients = 6\n"
-  . "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
+my $node = notifyd_node('main', roles => ['reader'], conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.gateways = 2\npg_notifyd.max_clients = 6\n");
 $node->safe_psql('postgres', q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	GRANT reader TO authenticator;
 	CREATE TABLE t (id int PRIMARY KEY);
 	GRANT SELECT ON t TO guest, reader;
 	SELECT notify_watch('t');
 });
 wait_healthy($node);
 
-sub token { return notifyd_token({ role => 'reader', sub => shift, iat => time }, $secret); }
+sub token { return notifyd_token({ role => 'reader', sub => shift, iat => time }); }
 
 # A client with a token on the other gateway, which nothing here may disturb.
 my $client;

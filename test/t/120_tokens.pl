@@ -5,15 +5,10 @@ use warnings;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
+my $node = notifyd_node('main', roles => ['reader', 'other']);
 
 $node->safe_psql('postgres', q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	CREATE ROLE other;
 	CREATE ROLE stranger;
-	GRANT reader, other TO authenticator;
 	CREATE TABLE orders (id int PRIMARY KEY);
 	GRANT SELECT ON orders TO reader;
 	SELECT notify_watch('orders');
@@ -21,7 +16,7 @@ $node->safe_psql('postgres', q{
 
 my $id = 0;
 sub order { $node->safe_psql('postgres', 'INSERT INTO orders VALUES (' . ++$id . ')'); return $id; }
-sub token { my (%claims) = @_; return notifyd_token({ role => 'reader', sub => '7', exp => time + 600, %claims }, $secret); }
+sub token { my (%claims) = @_; return notifyd_token({ role => 'reader', sub => '7', exp => time + 600, %claims }); }
 sub client { return notifyd_client($node, @_); }
 sub bearer { return client(headers => { Authorization => "Bearer $_[0]" }); }
 sub auth { my ($client, $token) = @_; return $client->call('auth', { token => $token }); }

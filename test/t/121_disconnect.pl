@@ -5,13 +5,9 @@ use warnings;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
+my $node = notifyd_node('main', roles => ['reader']);
 
 $node->safe_psql('postgres', q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	GRANT reader TO authenticator;
 	CREATE TABLE orders (id int PRIMARY KEY);
 	GRANT SELECT ON orders TO reader;
 	SELECT notify_watch('orders');
@@ -22,7 +18,7 @@ wait_healthy($node, 'other');
 
 my $now = time;
 sub sql { return $node->safe_psql('postgres', shift); }
-sub token { my (%claims) = @_; return notifyd_token({ role => 'reader', sub => '7', iat => $now - 60, %claims }, $secret); }
+sub token { my (%claims) = @_; return notifyd_token({ role => 'reader', sub => '7', iat => $now - 60, %claims }); }
 
 sub client
 {

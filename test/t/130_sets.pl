@@ -8,16 +8,11 @@ use NotifydTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\npg_notifyd.client_buffer = '64kB'\n");
+my $node = notifyd_node('main', roles => ['reader', 'partial'], conf => "pg_notifyd.client_buffer = '64kB'\n");
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	CREATE ROLE partial;
-	GRANT reader, partial TO authenticator;
 	CREATE FUNCTION uid() RETURNS int LANGUAGE sql STABLE AS $$
 		SELECT (current_setting('request.jwt.claims', true)::json->>'sub')::int $$;
 	CREATE TABLE members (u int, tenant int, PRIMARY KEY (u, tenant));
@@ -34,7 +29,7 @@ sql(q{
 	SELECT notify_watch('marks');
 });
 
-sub token { my ($sub, %claims) = @_; return notifyd_token({ role => 'reader', sub => "$sub", exp => time + 6000, %claims }, $secret); }
+sub token { my ($sub, %claims) = @_; return notifyd_token({ role => 'reader', sub => "$sub", exp => time + 6000, %claims }); }
 sub user { return notifyd_client($node, headers => { Authorization => 'Bearer ' . token(@_) }); }
 
 # What has come of a channel up to now: every client also has a subscription of "marks", of which it

@@ -6,16 +6,12 @@ use warnings;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\npg_notifyd.idle_timeout = 1\n");
+my $node = notifyd_node('main', roles => ['reader'], conf => "pg_notifyd.idle_timeout = 1\n");
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
 	CREATE ROLE staff;
-	GRANT reader TO authenticator;
 	CREATE TABLE members (u text, tenant int);
 	INSERT INTO members VALUES ('1', 10), ('2', 20);
 	CREATE FUNCTION may_see(tenant int) RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN tenant > 0; END';
@@ -32,7 +28,7 @@ sql(q{CREATE POLICY p ON owned FOR SELECT TO reader USING (owner = (SELECT notif
 
 my $id = 0;
 
-sub token { my ($sub, %claims) = @_; return notifyd_token({ role => 'reader', sub => $sub, exp => time + 6000, %claims }, $secret); }
+sub token { my ($sub, %claims) = @_; return notifyd_token({ role => 'reader', sub => $sub, exp => time + 6000, %claims }); }
 
 sub user
 {

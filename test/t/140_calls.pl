@@ -7,11 +7,7 @@ use Mojo::JSON qw(encode_json);
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
-pg_notifyd.anonymous_role = 'guest'
+my $node = notifyd_node('main', roles => ['member'], conf => <<"EOC");
 pg_notifyd.statement_timeout = '1s'
 pg_notifyd.max_response_size = '100kB'
 EOC
@@ -19,9 +15,6 @@ EOC
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	GRANT guest, member TO authenticator;
 	CREATE SCHEMA app;
 	GRANT USAGE ON SCHEMA app TO guest, member;
 	CREATE TYPE app.pair AS (x int, y text);
@@ -70,7 +63,7 @@ sql(q{
 	SELECT notify_grant('news', 'member'), notify_grant('news', 'member', 'publish');
 });
 
-sub user { my ($sub) = @_; return notifyd_client($node, headers => { Authorization => 'Bearer ' . notifyd_token({ role => 'member', sub => $sub, exp => time + 6000 }, $secret) }); }
+sub user { my ($sub) = @_; return notifyd_client($node, headers => { notifyd_bearer('member', $sub) }); }
 
 my $client = user('7');
 

@@ -9,19 +9,13 @@ use NotifydTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
+my $node = notifyd_node('main', roles => ['reader'], conf => <<"EOC");
 pg_notifyd.client_buffer = '64kB'
 EOC
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	GRANT reader TO authenticator;
 	CREATE TABLE items (id int PRIMARY KEY, owner int, name text, price numeric, data jsonb, at timestamptz DEFAULT '2026-01-01', secret text);
 	INSERT INTO items SELECT i, i % 2, 'item ' || i, i / 4.0, jsonb_build_object('n', i), '2026-01-01 12:00+02', 'CANARY' FROM generate_series(1, 6) AS i;
 	CREATE TABLE parts (a int, b text, PRIMARY KEY (a, b)) PARTITION BY LIST (a);
@@ -36,7 +30,7 @@ sql(q{
 	SELECT notify_watch('parts');
 });
 
-sub user { my ($sub) = @_; return notifyd_client($node, headers => { Authorization => 'Bearer ' . notifyd_token({ role => 'reader', sub => "$sub", exp => time + 6000 }, $secret) }); }
+sub user { my ($sub) = @_; return notifyd_client($node, headers => { notifyd_bearer('reader', $sub) }); }
 
 # Subscribe, and return the rows of the first snapshot, and the params of its last message.
 sub snapshot

@@ -7,10 +7,7 @@ use Mojo::UserAgent;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
+my $node = notifyd_node('main', roles => ['member'], conf => <<"EOC");
 pg_notifyd.statement_timeout = '1s'
 pg_notifyd.max_response_size = '100kB'
 pg_notifyd.max_clients_per_address = 8
@@ -20,9 +17,6 @@ EOC
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	GRANT guest, member TO authenticator;
 	CREATE SCHEMA app;
 	GRANT USAGE ON SCHEMA app TO guest, member;
 	CREATE TABLE app.accounts (id int PRIMARY KEY, parent int REFERENCES app.accounts, name text NOT NULL);
@@ -61,8 +55,8 @@ sql(q{
 
 my $ua = Mojo::UserAgent->new(max_redirects => 0);
 my $base = 'http://127.0.0.1:' . notifyd_port($node);
-my $token = notifyd_token({ role => 'member', sub => '7', exp => time + 6000 }, $secret);
-my %member = (Authorization => "Bearer $token");
+my %member = notifyd_bearer('member', 7);
+my ($token) = $member{Authorization} =~ /^Bearer (.*)/;
 
 # The status of an answer and its body, which is decoded.
 sub answer

@@ -8,22 +8,14 @@ use NotifydTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
-pg_notifyd.anonymous_role = 'guest'
+my $node = notifyd_node('main', roles => ['member', 'other'], conf => <<"EOC");
 pg_notifyd.query_workers = 1
 EOC
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	CREATE ROLE other;
 	CREATE ROLE users;
-	GRANT guest, member, other TO authenticator;
 	GRANT users TO member;
 	CREATE TABLE notes (id int PRIMARY KEY, title text, secret text);
 	INSERT INTO notes VALUES (1, 'one', 's'), (2, 'two', 't');
@@ -35,26 +27,9 @@ sql(q{
 });
 
 my %auth = (guest => []);
-$auth{$_} = [ '-H', 'Authorization: Bearer ' . notifyd_token({ role => $_, sub => $_, exp => time + 6000 }, $secret) ]
-	for 'member', 'other';
+$auth{$_} = [ '-H', join ': ', notifyd_bearer($_, $_) ] for 'member', 'other';
 
-sub command
-{
-	my ($role, $path, @arguments) = @_;
-	return ('curl', '-s', '-w', ' %{http_code}', @{ $auth{$role} }, @arguments, "http://127.0.0.1:$node->{notifyd_port}$path");
-}
-
-# The status and body of a request.
-sub answer { return $_[0] =~ s/(.*) (\d+)\z/$2 $1/sr; }
-
-sub request
-{
-	open my $curl, '-|', command(@_) or die;
-	my $answer = do { local $/; <$curl> };
-	close $curl;
-	return answer($answer);
-}
-
+sub request { my ($role, $path, @arguments) = @_; return curl($node, $path, @{ $auth{$role} }, @arguments); }
 sub get { return request('guest', @_); }
 sub body { return ('-H', 'Content-Type: application/json', '-d', $_[0]); }
 
@@ -134,12 +109,12 @@ sql(q{UPDATE notes SET title = 'one' WHERE id = 1; UPDATE notes SET title = 'two
 my $psql = $node->background_psql('postgres', on_error_stop => 1);
 $psql->query_safe('BEGIN; ALTER TABLE notes DROP COLUMN secret');
 my ($in, $out) = ('', '');
-my $curl = IPC::Run::start([ command('guest', '/notes/1/') ], \$in, \$out);
+my $curl = IPC::Run::start([ 'curl', '-s', "http://127.0.0.1:$node->{notifyd_port}/notes/1/" ], \$in, \$out);
 $node->poll_query_until('postgres', "SELECT true FROM pg_locks WHERE pid = $worker AND NOT granted") or die;
 $psql->query_safe('COMMIT');
 $psql->quit;
 $curl->finish;
-is(answer($out), '200 {"id":1,"title":"one"}', 'a request that has waited for a change');
+is($out, '{"id":1,"title":"one"}', 'a request that has waited for a change');
 sql(q{ALTER TABLE notes ADD COLUMN secret text; UPDATE notes SET secret = CASE id WHEN 1 THEN 's' ELSE 't' END});
 
 # privileges

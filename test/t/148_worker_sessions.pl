@@ -5,20 +5,13 @@ use warnings;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
+my $node = notifyd_node('main', roles => ['member', 'other'], conf => <<"EOC");
 pg_notifyd.query_workers = 1
 EOC
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	CREATE ROLE other;
-	GRANT guest, member, other TO authenticator;
 	ALTER ROLE authenticator SET work_mem = '5MB';
 	CREATE SCHEMA app;
 	GRANT USAGE ON SCHEMA app TO PUBLIC;
@@ -53,7 +46,7 @@ sql(q{
 });
 
 # Clients of two roles, which share the only worker.
-sub user { my ($role, $sub) = @_; return notifyd_client($node, headers => { Authorization => 'Bearer ' . notifyd_token({ role => $role, sub => $sub, exp => time + 6000 }, $secret) }); }
+sub user { my ($role, $sub) = @_; return notifyd_client($node, headers => { notifyd_bearer($role, $sub) }); }
 
 my $first = user('member', 'first');
 my $second = user('other', 'second');
