@@ -111,6 +111,8 @@ http_read_chunks(HttpConnection *connection)
 		http_handle(connection);
 	else if (result == HTTP_CHUNKED_BAD)
 		http_refuse(connection, 400, "malformed chunk");
+	else if (connection->body.chunked.left > connection->body.limit - connection->body.len)
+		http_refuse(connection, 413, "the request's body is too large");
 }
 
 /* Read a part of the body. */

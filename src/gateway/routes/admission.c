@@ -54,6 +54,19 @@ admission_close(HttpResponse *response, int status, Admission *admission, uint16
 	return admission_refuse(response, status, reason);
 }
 
+bool
+admission_identity(const HttpRequest *request, const Config *config, HttpResponse *response)
+{
+	HttpSlice token;
+	const char *wrong = credential_find(request, &token);
+
+	if (wrong == NULL && (config->anonymous || token.data != NULL))
+		return true;
+	(void) admission_refuse(response, 401, wrong != NULL ? wrong : "authentication is required");
+	(void) http_response_header(response, "WWW-Authenticate", "Bearer");
+	return false;
+}
+
 static bool
 admission_authenticate(const HttpRequest *request, const Config *config, Admission *admission,
 					   HttpResponse *response)
@@ -141,12 +154,6 @@ admission_query(const HttpRequest *request, Crowd others, const Config *config, 
 {
 	if (!admission_any(request, others, config, hub, admission, response))
 		return false;
-	if (!admission->anonymous && admission->token.data == NULL)
-	{
-		(void) admission_refuse(response, 401, "authentication is required");
-		(void) http_response_header(response, "WWW-Authenticate", "Bearer");
-		return false;
-	}
 	if (admission->database != NULL)
 		return true;
 	/* That the default one is not served is no mistake of the client. */

@@ -43,6 +43,10 @@ admission_host(const HttpRequest *request, const Config *config, HttpResponse *r
 extern bool
 admission_origin(const HttpRequest *request, const Config *config, HttpResponse *response);
 
+/* Check that a request presents a token that is not malformed, or needs none. */
+extern bool
+admission_identity(const HttpRequest *request, const Config *config, HttpResponse *response);
+
 /* Get the parameter "database". name->data is NULL if there is none. */
 extern bool admission_database(const HttpRequest *request, HttpSlice *name, HttpResponse *response);
 
@@ -64,7 +68,7 @@ extern bool admission_client(const HttpRequest *request, Crowd others, const Con
 							 Hub *hub, Admission *admission, HttpResponse *response);
 
 /*
- * A request for a query. The worker verifies its token later. The database must be known; it needs
+ * A request for a query, after admission_identity(). The worker verifies its token later. The database must be known; it needs
  * no feed.
  */
 extern bool admission_query(const HttpRequest *request, Crowd others, const Config *config,

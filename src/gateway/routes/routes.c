@@ -18,13 +18,18 @@
 #include "gateway/routes/rpc.h"
 #include "gateway/ws/websocket_upgrade.h"
 
+/* Before the body: a client that may not send it learns so at once. */
 static bool
 routes_admit(const HttpRequest *request, const HttpMatch *match, void *arg, HttpResponse *response)
 {
 	const Routes *routes = arg;
 
-	return admission_host(request, routes->config, response) &&
-		   (!match->api || admission_origin(request, routes->config, response));
+	if (!admission_host(request, routes->config, response))
+		return false;
+	/* Browsers send preflights without credentials. */
+	return !match->api || (admission_origin(request, routes->config, response) &&
+						   (request->method == HTTP_OPTIONS ||
+							admission_identity(request, routes->config, response)));
 }
 
 static void
