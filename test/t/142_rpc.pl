@@ -77,6 +77,7 @@ is(post('/rpc/whole', { q => [1] }), '200 {"q":[1]}', 'a function of all that is
 is(answer(GET => '/rpc/com.example%2Fadd?a=1&b=5'), '200 6', 'GET');
 is(answer(GET => '/rpc/say?what+words=a+%2B%26%20%C3%BC'), "200 \"a +& \xc3\xbc\"", 'texts of the query string');
 is(answer(GET => '/rpc/sum?v=1&v=2'), '200 3', 'a repeated parameter is an array');
+is(answer(GET => '/rpc/sum?v=1'), '200 1', 'and so is one that is not');
 is(answer(GET => '/rpc/sum?v={4,5}'), '200 9', 'and so is its text');
 is(answer(GET => '/rpc/list?n=0'), '200 []', 'an empty set');
 is(answer(HEAD => '/rpc/list?n=0'), '200 ', 'HEAD');

@@ -205,6 +205,7 @@ typedef struct CallArguments
 {
 	Bitmapset *given; /* numbers of the arguments, from 0 on */
 	NullableDatum *values;
+	bool texts; /* they come from a query string, so all of them are texts */
 } CallArguments;
 
 /* A parameter's name for clients: its number if it has none. */
@@ -214,6 +215,19 @@ call_argument_name(const CallFunction *function, int i)
 	return function->names[i][0] != '\0' ? function->names[i] : psprintf("%d", i + 1);
 }
 
+/* Return an argument as JSON. A parameter of a query string that is not repeated is an array with one element, too. */
+static char *
+call_argument_json(const CallArguments *arguments, Oid type, JsonbValue *value)
+{
+	Jsonb *json = JsonbValueToJsonb(value);
+	char *text = JsonbToCString(NULL, &json->root, VARSIZE(json));
+
+	if (!arguments->texts || value->type != jbvString || !type_is_array_domain(type) ||
+		strchr("{[", text[1]) != NULL)
+		return text;
+	return psprintf("[%s]", text);
+}
+
 static void
 call_add_argument(const CallFunction *function, CallArguments *arguments, int i, JsonbValue *value)
 {
@@ -221,9 +235,7 @@ call_add_argument(const CallFunction *function, CallArguments *arguments, int i,
 
 	PG_TRY();
 	{
-		Jsonb *json = JsonbValueToJsonb(value);
-
-		argument->value = query_value(JsonbToCString(NULL, &json->root, VARSIZE(json)),
+		argument->value = query_value(call_argument_json(arguments, function->types[i], value),
 									  function->types[i], -1, &argument->isnull);
 	}
 	PG_CATCH();
@@ -336,6 +348,7 @@ call_parse_arguments(ClientQuery *query, const CallFunction *function, CallArgum
 	Jsonb *json;
 
 	arguments->given = NULL;
+	arguments->texts = query->wire.read_only;
 	arguments->values = palloc0(sizeof(NullableDatum) * Max(function->narguments, 1));
 	json = call_read_body(function, query_text(query->wire.body), arguments);
 	if (json == NULL)
