@@ -13,6 +13,7 @@
 #include "ext/capture/context.h"
 #include "ext/hooks.h"
 #include "ext/launcher/launcher.h"
+#include "ext/openapi/openapi.h"
 #include "ext/rest/rest.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	pending_register();
 	launcher_register();
 	query_rest = rest_query;
+	query_openapi = openapi_query;
 
 	/* If the program is missing, the launcher looks for it again and reports that. */
 	(void) spawn_open_program();

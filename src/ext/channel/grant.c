@@ -112,6 +112,32 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 	return found;
 }
 
+List *
+grant_channels(Oid role, const char *privilege)
+{
+	Relation table = table_open(extension_relation("channel_grant"), AccessShareLock);
+	Relation index = index_open(extension_relation("channel_grant_pkey"), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	SysScanDesc scan = systable_beginscan_ordered(table, index, snapshot, 0, NULL);
+	List *channels = NIL;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
+
+		if (strcmp(grant.privilege, privilege) == 0 && grant_role_exists(grant.role) &&
+			has_privs_of_role(role, grant.role) &&
+			(channels == NIL || strcmp(llast(channels), grant.channel) != 0))
+			channels = lappend(channels, pstrdup(grant.channel));
+	}
+	systable_endscan_ordered(scan);
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	table_close(table, AccessShareLock);
+	return channels;
+}
+
 /* ---------------- changing grants ---------------- */
 
 /* Return the privilege with this name. */

@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 /* The privileges, as users write them and as they are stored. */
 #define GRANT_SUBSCRIBE "subscribe"
 #define GRANT_PUBLISH   "publish"
@@ -20,5 +22,11 @@
  * role was. Needs a transaction. Sees what is committed now, and the transaction's own changes.
  */
 extern bool grant_exists(Oid role, const char *channel, int length, const char *privilege);
+
+/*
+ * Return the names of the channels on which the role, or a role whose privileges it has, was granted the privilege, in
+ * the order of the names. Needs a transaction. Sees what is committed now.
+ */
+extern List *grant_channels(Oid role, const char *privilege);
 
 #endif /* PG_NOTIFYD_GRANT_H */

@@ -155,28 +155,40 @@ expose_object_exists(const char *table, Oid object)
 								 ObjectIdGetDatum(object));
 }
 
-static Exposure *
-expose_find(const char *table_name, const char *name)
+/* Return the Exposures whose object exists: that with this name, or with NULL all. */
+static List *
+expose_scan(const char *table_name, const char *name)
 {
 	Relation table = table_open(extension_relation(table_name), AccessShareLock);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
-	Exposure *found = NULL;
+	List *list = NIL;
 	HeapTuple tuple;
 
-	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	while ((name == NULL || list == NIL) && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Exposure exposure = expose_from_tuple(table_name, tuple, RelationGetDescr(table));
+		Exposure *found;
 
-		if (strcmp(exposure.name, name) != 0 || !expose_object_exists(table_name, exposure.object))
+		if ((name != NULL && strcmp(exposure.name, name) != 0) ||
+			!expose_object_exists(table_name, exposure.object))
 			continue;
 		found = palloc(sizeof(Exposure));
 		*found = exposure;
+		list = lappend(list, found);
 	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
-	return found;
+	return list;
+}
+
+static Exposure *
+expose_find(const char *table_name, const char *name)
+{
+	List *found = expose_scan(table_name, name);
+
+	return found != NIL ? linitial(found) : NULL;
 }
 
 Exposure *
@@ -189,6 +201,33 @@ Exposure *
 expose_find_relation(const char *path)
 {
 	return expose_find(EXPOSE_RELATIONS, path);
+}
+
+static int
+expose_compare(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((const Exposure *) lfirst(a))->name, ((const Exposure *) lfirst(b))->name);
+}
+
+static List *
+expose_list(const char *table_name)
+{
+	List *list = expose_scan(table_name, NULL);
+
+	list_sort(list, expose_compare);
+	return list;
+}
+
+List *
+expose_list_functions(void)
+{
+	return expose_list(EXPOSE_FUNCTIONS);
+}
+
+List *
+expose_list_relations(void)
+{
+	return expose_list(EXPOSE_RELATIONS);
 }
 
 Oid

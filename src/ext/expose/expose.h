@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 /* A row of notifyd.exposed_function or notifyd.exposed_relation. */
 typedef struct Exposure
 {
@@ -24,6 +26,10 @@ typedef struct Exposure
  */
 extern Exposure *expose_find_function(const char *name);
 extern Exposure *expose_find_relation(const char *path);
+
+/* All exposed functions or relations, as Exposures in the order of their names. */
+extern List *expose_list_functions(void);
+extern List *expose_list_relations(void);
 
 /* The tables, whose relation cache entries are invalidated by each change. */
 extern Oid expose_function_table(void);

@@ -29,6 +29,7 @@
 #include "lib/ilist.h"
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
 #include "tcop/dest.h"
 #include "utils/jsonb.h"
 
@@ -223,10 +224,36 @@ extern char *order_sql(const char *order, Oid relation, const Bitmapset *columns
  */
 extern char *query_filter(WireBytes text, Oid relation, const Bitmapset *columns, bool all);
 
+/* ---------------- functions that clients may call (query_call.c) ---------------- */
+
+typedef struct CallFunction
+{
+	char name[NAMEDATALEN * 4]; /* for clients; the key */
+	Oid oid;
+	int narguments;
+	char **names; /* "" for one without a name */
+	Oid *types;
+	int nrequired; /* the others have defaults */
+	bool variadic;
+	bool whole; /* its only argument gets all of what the client sends */
+	bool set;
+	bool scalar;
+	bool is_void;
+	bool is_volatile;
+	List *plans; /* CallPlans, of query_call.c */
+} CallFunction;
+
+/* Fill in what pg_proc says about the function, whose oid is set. */
+extern void call_describe(CallFunction *function);
+
 /* ---------------- kinds of queries ---------------- */
 
-/* HTTP requests for rows, which are processed in ext/rest. Set before the first worker starts. */
+/*
+ * HTTP requests for rows, which are processed in ext/rest, and for the description of what a role may use, in
+ * ext/openapi. Set before the first worker starts.
+ */
 extern void (*query_rest)(ClientQuery *query);
+extern void (*query_openapi)(ClientQuery *query);
 
 extern void query_call(ClientQuery *query);
 

@@ -46,24 +46,6 @@ typedef struct CallPlan
 	SPIPlanPtr plan;
 } CallPlan;
 
-/* A function that clients may call. */
-typedef struct CallFunction
-{
-	char name[NAMEDATALEN * 4]; /* for clients; the key */
-	Oid oid;
-	int narguments;
-	char **names; /* NULL, or "" for one without a name */
-	Oid *types;
-	int nrequired; /* the others have defaults */
-	bool variadic;
-	bool whole; /* its only argument gets all of what the client sends */
-	bool set;
-	bool scalar;
-	bool is_void;
-	bool is_volatile;
-	List *plans; /* CallPlans */
-} CallFunction;
-
 static HTAB *call_functions; /* NULL: none is known */
 static MemoryContext call_context;
 static bool call_stale;
@@ -129,8 +111,7 @@ call_refresh(void)
 		hash_create("pg_notifyd calls", 64, &functions, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
-/* Fill in what pg_proc says about the function. */
-static void
+void
 call_describe(CallFunction *function)
 {
 	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function->oid));

@@ -25,6 +25,7 @@
 #include "ext/query/query.h"
 
 void (*query_rest)(ClientQuery *query);
+void (*query_openapi)(ClientQuery *query);
 
 /* The query that is being executed; NULL: none. */
 static const ClientQuery *run_query;
@@ -201,6 +202,9 @@ run_kind(ClientQuery *query)
 			break;
 		case WIRE_QUERY_REST:
 			query_rest(query);
+			break;
+		case WIRE_QUERY_OPENAPI:
+			query_openapi(query);
 			break;
 		default:
 			query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "not supported");

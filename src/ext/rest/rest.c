@@ -96,8 +96,7 @@ rest_header_has(const ClientQuery *query, const char *wanted, const char *elemen
 	return false;
 }
 
-/* Give the response its ETag, and leave out the body if the client has it already. */
-static void
+void
 rest_tag(ClientQuery *query)
 {
 	uint8 hash[SHA256_DIGEST_LENGTH];

@@ -16,4 +16,10 @@
  */
 extern void rest_query(ClientQuery *query);
 
+/* Rows in the answer to GET, unless the client says how many it wants. */
+#define REST_DEFAULT_LIMIT 20
+
+/* Give the response its ETag, made of the body, and leave out the body if the client has it already. */
+extern void rest_tag(ClientQuery *query);
+
 #endif /* PG_NOTIFYD_REST_H */

@@ -14,8 +14,6 @@
 
 #include "ext/rest/rest_internal.h"
 
-#define REST_DEFAULT_LIMIT 20
-
 char *
 rest_decode(const char *text, size_t length)
 {

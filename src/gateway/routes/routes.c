@@ -195,6 +195,15 @@ routes_send(HttpConnection *connection, HttpRequest *request, void *arg)
 	rpc_send(&((Routes *) arg)->queries, connection, request);
 }
 
+/* GET and HEAD /openapi.json: the worker describes what the client's role may use, see ext/openapi. */
+static void
+routes_openapi(HttpConnection *connection, HttpRequest *request, void *arg)
+{
+	WireQuery query = {.kind = WIRE_QUERY_OPENAPI, .read_only = true};
+
+	query_route_run(&((Routes *) arg)->queries, connection, request, &query);
+}
+
 static void routes_rest(HttpConnection *connection, HttpRequest *request, void *arg);
 
 static const HttpRoute routes_table[] = {
@@ -210,6 +219,10 @@ static const HttpRoute routes_table[] = {
 	 .path = "/send/*",
 	 .handler = routes_send,
 	 .max_body = QUERY_ROUTE_MAX_BODY,
+	 .api = true},
+	{.methods = HTTP_GET | HTTP_HEAD,
+	 .path = "/openapi.json",
+	 .handler = routes_openapi,
 	 .api = true},
 	{.methods = HTTP_GET | HTTP_HEAD | HTTP_DELETE,
 	 .path = "**",
@@ -261,7 +274,7 @@ routes_init(HttpServer *server, Routes *routes)
 								   .server = server};
 	server->routes = routes_table;
 	server->nroutes = sizeof(routes_table) / sizeof(routes_table[0]);
-	server->unknown_path = "there are /ws, /healthz, /rpc/NAME and /send/CHANNEL";
+	server->unknown_path = "there are /ws, /healthz, /openapi.json, /rpc/NAME and /send/CHANNEL";
 	server->admit = routes_admit;
 	server->complete = routes_complete;
 	server->arg = routes;
