@@ -293,8 +293,9 @@ settings_define_databases(void)
 		PGC_SIGHUP, GUC_LIST_INPUT, settings_check_databases, NULL, NULL);
 	DefineCustomIntVariable(
 		"pg_notifyd.idle_timeout",
-		"Sets the time without subscriptions after which the feed of a database ends.",
-		"The next subscription starts the feed again. 0 disables the timeout.",
+		"Sets the time after which the feed and the workers of a database end when nobody needs "
+		"them.",
+		"The next subscription or query starts them again. 0 disables the timeout.",
 		&notifyd_idle_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 

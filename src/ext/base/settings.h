@@ -14,7 +14,7 @@ extern char *notifyd_default_database;
 extern char *notifyd_anonymous_role;
 extern char *notifyd_authenticator_role; /* empty: tokens cannot choose a role */
 extern char *notifyd_databases;          /* a list of names, or "*" */
-extern int notifyd_idle_timeout;         /* ms; 0: feeds never end */
+extern int notifyd_idle_timeout;         /* ms; 0: feeds and workers never end */
 extern char *notifyd_allowed_origins;
 extern int notifyd_gateways;
 extern int notifyd_max_clients;

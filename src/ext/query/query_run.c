@@ -178,7 +178,10 @@ query_abandon(void)
 	if (run_query == NULL)
 		return;
 	message.u.failed.request = run_query->wire.request;
-	message.u.failed.reason = timeout ? WIRE_QUERY_TIMEOUT : WIRE_QUERY_INTERNAL;
+	message.u.failed.reason = timeout ? WIRE_QUERY_TIMEOUT
+							  /* Another worker can read the rows. */
+							  : run_query->wire.kind == WIRE_QUERY_SNAPSHOT ? WIRE_QUERY_BUSY
+																			: WIRE_QUERY_INTERNAL;
 	message.u.failed.message =
 		frames_bytes(timeout ? "the query took too long" : "the worker was terminated");
 	query_link_answer(run_query, &message);

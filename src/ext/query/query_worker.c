@@ -6,7 +6,7 @@
  * It is connected as pg_notifyd.authenticator_role, as PostgREST is, or as pg_notifyd.anonymous_role if there
  * is no authenticator. Never as a superuser: a function that a client calls may RESET ROLE. The launcher starts
  * workers when gateways have queries for them (ext/launcher/launcher_workers.c), and a worker ends after
- * a minute without any.
+ * pg_notifyd.idle_timeout without any.
  *
  * The worker executes one query at a time, each in a transaction of its own, and sends the answer after
  * the commit. It trusts no gateway: each query has its client's token, which the worker verifies.
@@ -34,7 +34,6 @@
 #include "ext/launcher/launcher.h"
 #include "ext/query/query.h"
 
-#define WORKER_IDLE_MS 60000
 #define WORKER_TICK_MS 1000
 
 PGDLLEXPORT void pg_notifyd_worker_main(Datum main_arg);
@@ -132,6 +131,13 @@ worker_end(const char *reason)
 	proc_exit(0);
 }
 
+static bool
+worker_is_idle(TimestampTz since, TimestampTz now)
+{
+	return notifyd_idle_timeout != 0 && !spool_any() &&
+		   TimestampDifferenceExceeds(since, now, notifyd_idle_timeout);
+}
+
 /* Begin a round of the loop. */
 static void
 worker_begin_round(NotifydDatabase *database)
@@ -139,7 +145,7 @@ worker_begin_round(NotifydDatabase *database)
 	ResetLatch(MyLatch);
 	/* A shutdown or pg_terminate_backend() is not an error, and must not be logged as one. */
 	if (ProcDiePending)
-		proc_exit(0);
+		worker_end("it was terminated");
 	/* There is no query that could be cancelled. */
 	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
@@ -200,7 +206,7 @@ pg_notifyd_worker_main(Datum main_arg)
 		}
 		spool_serve();
 		query_link_send_all();
-		if (!spool_any() && TimestampDifferenceExceeds(idle_since, now, WORKER_IDLE_MS))
+		if (worker_is_idle(idle_since, now))
 			worker_end("there were no queries");
 		query_link_wait(WORKER_TICK_MS);
 	}

@@ -65,12 +65,12 @@ hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, con
 
 /* Answer a successful request. */
 static void
-hub_send_result(HubClient *client, const Request *request, WirePosition position)
+hub_send_result(HubClient *client, const Request *request, WirePosition position, bool inside)
 {
 	if (request->id != NULL)
 		session_send_own(&client->session,
 						 client->protocol->result(request->method, request->id,
-												  hub_requested(request), position, false),
+												  hub_requested(request), position, inside),
 						 FRAME_NO_POSITION);
 }
 
@@ -139,7 +139,7 @@ hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 		if (client->session.state != SESSION_OPEN)
 			return;
 	}
-	hub_send_result(client, request, (WirePosition){0});
+	hub_send_result(client, request, (WirePosition){0}, false);
 	/* Another subscription may have waited for this one to end. */
 	session_schedule(&client->session);
 }
@@ -177,30 +177,41 @@ hub_client_live(const HubClient *client)
 	return client->database->link != NULL;
 }
 
-/* A client whose snapshot is not complete can resume from no position: 0 is before all that are kept. */
-static WirePosition
-hub_position_of(const Session *session)
+/* Return true if a snapshot of the client is not complete, so that it can resume from no position. */
+static bool
+hub_client_inside(const HubClient *client)
 {
-	const HubClient *client = (const HubClient *) session;
-	WirePosition position = hub_client_position(client);
 	const Subscription *sub;
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (hub_snapshot_is_unfinished(sub))
-			position.id = 0;
+			return true;
 	}
+	return false;
+}
+
+/* Inside a snapshot it is 0, which is before all that are kept. */
+static WirePosition
+hub_position_of(const Session *session)
+{
+	const HubClient *client = (const HubClient *) session;
+	WirePosition position = hub_client_position(client);
+
+	if (hub_client_inside(client))
+		position.id = 0;
 	return position;
 }
 
 static void
 hub_ping(HubClient *client, const Request *request)
 {
-	WirePosition position = hub_position_of(&client->session);
+	WirePosition position = hub_client_position(client);
+	bool inside = hub_client_inside(client);
 
-	if (request->id != NULL && client->session.announced < position.id)
+	if (request->id != NULL && !inside && client->session.announced < position.id)
 		client->session.announced = position.id;
-	hub_send_result(client, request, position);
+	hub_send_result(client, request, position, inside);
 }
 
 /*
