@@ -265,6 +265,12 @@ rest_finish(RestRequest *request, uint64 count)
 
 	if (request->key != NULL && count == 0)
 		rest_not_found(query);
+	else if (request->key != NULL && count > 1)
+		query_refuse(WIRE_QUERY_SQL_ERROR, ERRCODE_CARDINALITY_VIOLATION, NULL,
+					 "several rows have this key, in tables that inherit from \"%s\"",
+					 request->table->name);
+	else if (request->method == REST_POST && count == 0)
+		rest_answer(query, 200, "null"); /* a trigger has kept the row out */
 	else if (request->method == REST_GET)
 		rest_tag(query);
 	else if (request->minimal)
