@@ -159,6 +159,13 @@ like($client->call('send', { channel => 'old', payload => 1 })->{error}{message}
 my $guest = notifyd_client($node);
 is($guest->call('call', { name => 'who' })->{result}, 'guest as authenticator, subject ', 'an anonymous client');
 is($guest->call('call', { name => 'do_it' })->{error}{code}, -32003, 'has only its own privileges');
+sql('REVOKE guest FROM authenticator');
+my $offset = -s $node->logfile;
+is_deeply($guest->call('call', { name => 'who' })->{error}, { code => -32003, message => 'permission denied to set role "guest"', data => { sqlstate => '42501' } },
+	'workers may not become its role');
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset), qr/DETAIL:  The role of pg_notifyd.authenticator_role, "authenticator", must be a member/,
+	'and the log says what is missing');
+sql('GRANT guest TO authenticator');
 
 # A token that is revoked
 sql(q{SELECT notify_disconnect('{"sub": "7"}', 'infinity')});

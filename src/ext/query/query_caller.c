@@ -39,6 +39,7 @@
 
 #include "ext/access/disconnected.h"
 #include "ext/access/token.h"
+#include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
 #include "ext/base/worker.h"
@@ -204,6 +205,21 @@ caller_own_plans(void)
 	caller_plans_role = GetUserId();
 }
 
+/* SET ROLE would fail, too, but not say why in the server's log. */
+static void
+caller_check_anonymous(const char *role)
+{
+	Oid oid = get_role_oid(role, true);
+
+	if (OidIsValid(oid) && !compat_may_set_role(GetSessionUserId(), oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set role \"%s\"", role),
+				 errdetail_log("The role of pg_notifyd.authenticator_role, \"%s\", must be a "
+							   "member of that of pg_notifyd.anonymous_role.",
+							   GetUserNameFromId(GetSessionUserId(), false))));
+}
+
 void
 caller_become(const ClientQuery *query)
 {
@@ -221,6 +237,8 @@ caller_become(const ClientQuery *query)
 	else if (role[0] == '\0')
 		query_refuse(WIRE_QUERY_NOT_AUTHENTICATED, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 					 NULL, "authentication is required");
+	else
+		caller_check_anonymous(role);
 	caller_set("request.jwt.claims", claims);
 	if (query->wire.method.len > 0)
 	{
