@@ -18,8 +18,8 @@ my ($conf, $setup, $serve, $try) = map { s/^ {3}//gmr } $doc->child('order-board
 
 my $node = notifyd_node('main', conf => $conf, extension => 0);
 $node->safe_psql('postgres', $setup);
-wait_healthy($node, 'shop');
-sub sql { return $node->safe_psql('shop', join ';', @_); }
+wait_healthy($node, 'board');
+sub sql { return $node->safe_psql('board', join ';', @_); }
 
 # The web server of the page, with the port of this test's gateway.
 my $port = notifyd_port($node);
@@ -87,7 +87,7 @@ UPDATE orders SET quantity = quantity % 99 + 1 WHERE id IN (SELECT id FROM order
 DELETE FROM orders WHERE id = (SELECT min(id) FROM orders) AND (SELECT count(*) FROM orders) > 10;
 EOS
 my ($in, $out) = ('', '');
-my $writers = IPC::Run::start([ 'pgbench', '-n', '-c', 3, '-t', 300, '-R', 200, '-f', $script, '-h', $node->host, '-p', $node->port, 'shop' ],
+my $writers = IPC::Run::start([ 'pgbench', '-n', '-c', 3, '-t', 300, '-R', 200, '-f', $script, '-h', $node->host, '-p', $node->port, 'board' ],
 	'<', \$in, '>&', \$out);
 for my $turn (1 .. 2)
 {
