@@ -83,14 +83,14 @@ my %left = (
 	'own setting' => q{SELECT set_config('app.own', 'x', false)},
 	'claims' => q{SELECT set_config('request.jwt.claims', '{"sub": "first"}', false)},
 	'method' => q{SELECT set_config('request.method', 'GET', false)},
-	'role' => 'SET ROLE guest',
-	'no role' => 'RESET ROLE',
-	'session authorization' => 'SET SESSION AUTHORIZATION authenticator',
-	'default session authorization' => 'SET SESSION AUTHORIZATION DEFAULT',
 	'no settings' => 'RESET ALL',
 );
 # LISTEN is not possible in a background worker.
 like(calls($first, 'leave', { command => 'LISTEN x' }), qr/^-32012: cannot execute LISTEN within a background process/, 'LISTEN is refused');
+for my $command ('SET ROLE guest', 'RESET ROLE', 'SET SESSION AUTHORIZATION authenticator', 'SET SESSION AUTHORIZATION DEFAULT')
+{
+	like(calls($first, 'leave', { command => $command }), qr/^-32003: cannot set parameter/, "$command is refused");
+}
 my $own = calls($first, 'look');
 for my $what (sort keys %left)
 {

@@ -250,12 +250,20 @@ guard_look_at_object(ObjectAccessType access, Oid class, Oid object, int subobje
 
 /* ---------------- running ---------------- */
 
+static void
+guard_set_session_user(Oid user, bool superuser)
+{
+	/* It must not be called in a security context. The caller sets its own one afterwards. */
+	SetUserIdAndSecContext(GetUserId(), 0);
+	SetSessionAuthorization(user, superuser);
+}
+
 /* Go back to the session's user after guard_run(). */
 static void
 guard_leave(Oid user, Oid session_user, int security)
 {
 	if (GetSessionUserId() != session_user)
-		SetSessionAuthorization(session_user, superuser_arg(session_user));
+		guard_set_session_user(session_user, superuser_arg(session_user));
 	SetUserIdAndSecContext(user, security);
 }
 
@@ -285,7 +293,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 		{
 			guard_running = true;
 			object_access_hook = guard_look_at_object;
-			SetSessionAuthorization(guard_session_user(actor->role), false);
+			guard_set_session_user(guard_session_user(actor->role), false);
 			guard_set("search_path", path);
 			guard_set("request.jwt.claims", actor->claims != NULL ? actor->claims : "");
 		}

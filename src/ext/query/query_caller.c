@@ -7,8 +7,10 @@
  * than the query, so tokens that were accepted are kept by the hash of their text until something
  * changes that may make them invalid: a role, a membership, notifyd.disconnected, a setting.
  *
- * Roles and settings are set as PostgREST does it: for the transaction. What a function sets for the session
- * must not reach the next client, so caller_clean() resets the session after each query.
+ * Roles and settings are set as PostgREST does it: for the transaction. But the role is locked: anybody who owns a
+ * function that runs for a client, also as a trigger or in a view, could otherwise SET ROLE to all roles of the
+ * authenticator. What a function sets for the session must not reach the next client, so caller_clean() resets the
+ * session after each query.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,6 +21,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
+#include "commands/dbcommands.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
@@ -42,6 +45,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
+#include "ext/base/utf8.h"
 #include "ext/base/worker.h"
 #include "ext/json/json.h"
 #include "ext/query/query.h"
@@ -79,11 +83,20 @@ caller_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unus
 	caller_stale = true;
 }
 
+/* Unlock the role, because the end of a transaction restores it. All code of users has run before. */
+static void
+caller_before_commit(XactEvent event, void *arg pg_attribute_unused())
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		SetUserIdAndSecContext(GetUserId(), 0);
+}
+
 void
 caller_init(void)
 {
 	caller_context =
 		AllocSetContextCreate(TopMemoryContext, "pg_notifyd tokens", ALLOCSET_DEFAULT_SIZES);
+	RegisterXactCallback(caller_before_commit, NULL);
 	CacheRegisterRelcacheCallback(caller_relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, caller_role_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, caller_role_changed, (Datum) 0);
@@ -168,6 +181,17 @@ caller_set(const char *name, const char *value)
 							 false);
 }
 
+/* A header may have any bytes. Those that are no text are replaced. */
+static void
+caller_append_header(StringInfo json, WireBytes bytes)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	utf8_append_server(&text, bytes.data, (int) bytes.len);
+	json_append_string(json, text.data, text.len);
+}
+
 static void
 caller_set_headers(WireBytes headers)
 {
@@ -180,13 +204,10 @@ caller_set_headers(WireBytes headers)
 	appendStringInfoChar(&json, '{');
 	while (wire_list_next(&headers, &name) && wire_list_next(&headers, &value))
 	{
-		char *text = query_text(name);
-
 		appendStringInfoString(&json, first ? "" : ",");
-		json_append_string(&json, text, strlen(text));
+		caller_append_header(&json, name);
 		appendStringInfoChar(&json, ':');
-		text = query_text(value);
-		json_append_string(&json, text, strlen(text));
+		caller_append_header(&json, value);
 		first = false;
 	}
 	appendStringInfoChar(&json, '}');
@@ -247,7 +268,11 @@ caller_become(const ClientQuery *query)
 		caller_set_headers(query->wire.headers);
 	}
 	caller_set("role", role);
+	if (!COMPAT_DATABASE_CONNECTABLE(MyDatabaseId, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_DATABASE, get_database_name(MyDatabaseId));
 	caller_own_plans();
+	/* As in a SECURITY DEFINER function, nothing can set the role or the session's user from here on. */
+	SetUserIdAndSecContext(GetUserId(), SECURITY_LOCAL_USERID_CHANGE);
 }
 
 /* ---------------- after the query ---------------- */
@@ -270,9 +295,6 @@ caller_seed(void)
 static void
 caller_discard(void)
 {
-	/* A plain SET ROLE of a function outlives the transaction. */
-	(void) set_config_option("role", "none", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SET, true, 0,
-							 false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	PortalHashTableDeleteAll();
 	ResetAllOptions();
