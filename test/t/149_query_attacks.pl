@@ -84,6 +84,64 @@ for my $role ('guest', 'member')
 	is(request('POST', '/rpc/role'), qq{200 ["$role","authenticator","$role"]}, 'the role afterwards');
 }
 
+# Operators and types that search_path finds are not those of filters.
+sql(q{
+	CREATE SCHEMA app;
+	GRANT USAGE ON SCHEMA app TO PUBLIC;
+	CREATE DOMAIN app.words AS text;
+	CREATE TYPE app.mood AS ENUM ('sad', 'happy');
+	CREATE TABLE app.rows (id int PRIMARY KEY, tags varchar[], v varchar, w app.words, c char(3), f float4, m app.mood, j json, ok bool);
+	GRANT SELECT ON app.rows TO PUBLIC;
+	INSERT INTO app.rows VALUES (1, '{a,b}', 'a''b', 'x\y', 'c', 0.1, 'happy', '{"a": [1, "x"]}', true);
+	INSERT INTO app.rows (id) VALUES (2);
+	SELECT notify_expose('app.rows'), notify_watch('app.rows');
+	CREATE SCHEMA member AUTHORIZATION mallory;
+	GRANT USAGE ON SCHEMA member TO PUBLIC;
+	SET SESSION AUTHORIZATION mallory;
+	CREATE FUNCTION member.bad(varchar[], varchar[]) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'code of mallory'; END $$;
+	CREATE OPERATOR member.= (LEFTARG = varchar[], RIGHTARG = varchar[], FUNCTION = member.bad);
+	CREATE OPERATOR member.@> (LEFTARG = varchar[], RIGHTARG = varchar[], FUNCTION = member.bad);
+	CREATE FUNCTION member.to_jsonb(app.words) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN RAISE 'code of mallory'; END $$;
+	CREATE DOMAIN member.text AS pg_catalog.text CHECK (VALUE = 'code of mallory');
+});
+
+my %filters = (
+	'tags=cs.{a}' => '1', 'tags=eq.{"a","b"}' => '1', 'tags=isdistinct.{c}' => '1,2', 'tags=isdistinct.{a,b}' => '2', 'w->>0=is.null' => '2',
+	'v=eq.a\'b' => '1', 'v=like.a*' => '1', 'w=like.x*' => '1', 'w=eq.x\y' => '1', 'v=in.("a\'b",z)' => '1', 'v=not.in.(a)' => '1', 'c=eq.c' => '1',
+	'f=eq.0.1' => '1', 'm=gt.sad' => '1', 'm=in.(sad,happy)' => '1', 'j->a->>1=eq.x' => '1', 'ok=is.true' => '1', 'ok=is.unknown' => '2',
+	'tags=is.null' => '2', 'or=(ok.is.not_null,and(id.eq.2,v.is.null))' => '1,2', 'v=like(any).{b*,a*}' => '1', 'id=not.eq.1' => '2',
+);
+
+sub check_filters
+{
+	my ($name) = @_;
+	my $client = notifyd_client($node, headers => { Authorization => 'Bearer ' . token('member') });
+
+	@auth = auth('member');
+	for my $filter (sort keys %filters)
+	{
+		my $encoded = $filter =~ s/([^\w.=()-])/sprintf '%%%02X', ord $1/ger;
+		my $ids = join ',', map { qq{{"id":$_}} } split /,/, $filters{$filter};
+		is(request('GET', "/rows/?select=id&$encoded"), "200 [$ids]", "$name: $filter");
+		$client->call('subscribe', { channel => 'app.rows', filter => $encoded, snapshot => \1, tag => $encoded })->{result} or next;
+		my (@rows, $message);
+		do
+		{
+			$message = $client->next_message('rows');
+			push @rows, map { $_->{id} } @{ $message->{rows} };
+		} until $message->{done};
+		is(join(',', @rows), $filters{$filter}, "$name: a snapshot with $filter");
+	}
+	return;
+}
+
+check_filters('search_path is that of the session');
+sql('ALTER ROLE authenticator SET search_path = member, pg_catalog', 'ALTER ROLE authenticator SET standard_conforming_strings = off',
+	'ALTER ROLE authenticator SET extra_float_digits = -2');
+$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'authenticator'});
+check_filters('search_path has pg_catalog last');
+sql('ALTER ROLE authenticator RESET ALL');
+
 # A client's role needs CONNECT, as for events.
 $node->safe_psql('postgres', 'CREATE DATABASE closed');
 $node->safe_psql('closed', q{
