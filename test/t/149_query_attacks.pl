@@ -164,4 +164,26 @@ for my $attempt ([ 'GET', '/rpc/one' ], [ 'GET', '/t/' ], [ 'POST', '/send/news'
 		'403 {"code":"42501","message":"permission denied for database closed","details":null,"hint":null}', "$path without CONNECT");
 }
 
+# A database whose encoding is not UTF-8: errors are converted, and nothing is replaced.
+$node->safe_psql('postgres', q{CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+$node->safe_psql('latin', q{
+	CREATE EXTENSION pg_notifyd;
+	CREATE FUNCTION echo(t text) RETURNS text LANGUAGE plpgsql STABLE AS $$BEGIN IF t = '' THEN RAISE 'no text: %', chr(233); END IF; RETURN t; END $$;
+	CREATE TABLE t (k text PRIMARY KEY);
+	GRANT ALL ON t TO PUBLIC;
+	SELECT notify_expose('echo(text)'), notify_expose('t');
+});
+wait_healthy($node, 'latin');
+my $pid = $node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()');
+is(request('POST', '/rpc/echo?database=latin', '{"t":"é"}'), '200 "é"', 'a character that LATIN1 has');
+is(request('POST', '/rpc/echo?database=latin', '{"t":""}'), '400 {"code":"P0001","message":"no text: é","details":null,"hint":null}', 'an error');
+like(request('POST', '/rpc/echo?database=latin', '{"t":"☃"}'), qr/^400 .*"code":"22P05"/, 'a character that it lacks');
+like(request('GET', '/t/?database=latin&k=eq.%E2%98%83'), qr/^400 .*"code":"22P05"/, 'in a filter');
+like(request('GET', '/t/?database=latin&k=eq.%E9'), qr/^400 .*"code":"22023"/, 'a filter that is not UTF-8');
+like(request('POST', '/t/?database=latin', '{"k":"☃"}'), qr/^400 .*"code":"22P05"/, 'in a row');
+is(request('POST', '/t/?database=latin', '{"k":"é"}'), '201 {"k":"é"}', 'a row');
+is(request('GET', '/t/%C3%A9/?database=latin'), '200 {"k":"é"}', 'its path');
+is(request('GET', '/t/%E9/?database=latin'), '404 {"detail":"Not Found"}', 'a path that is not UTF-8');
+is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $pid, 'the server has not restarted');
+
 done_testing();

@@ -108,7 +108,7 @@ extern void query_refuse(WireQueryReason reason, int sqlstate, const char *name,
  */
 extern void query_blame(WireQueryReason reason, const char *name);
 
-/* Append a text of the query as a string in the server's encoding. */
+/* A text of the query in the server's encoding. Raises an error if it cannot be converted without loss. */
 extern char *query_text(WireBytes bytes);
 
 /* Append a header to the query's answer. Name and value are UTF-8. */

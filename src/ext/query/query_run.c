@@ -9,6 +9,7 @@
 
 #include "access/xact.h"
 #include "jit/jit.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "replication/slot.h"
@@ -70,11 +71,7 @@ query_refuse(WireQueryReason reason, int sqlstate, const char *name, const char 
 char *
 query_text(WireBytes bytes)
 {
-	StringInfoData text;
-
-	initStringInfo(&text);
-	utf8_append_server(&text, bytes.data, (int) bytes.len);
-	return text.data;
+	return pg_any_to_server(pnstrdup(bytes.data, bytes.len), (int) bytes.len, PG_UTF8);
 }
 
 void
@@ -154,6 +151,9 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	WireQueryReason reason = run_reason(error, timeout);
 	bool internal = reason == WIRE_QUERY_INTERNAL;
 
+	/* Other encodings than UTF-8 have their conversions in the catalogs. */
+	HOLD_INTERRUPTS();
+	worker_begin_transaction();
 	message.u.failed.request = query->wire.request;
 	message.u.failed.reason = reason;
 	message.u.failed.sqlstate =
@@ -165,6 +165,8 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	message.u.failed.hint = run_utf8(internal ? NULL : error->hint);
 	message.u.failed.name = run_utf8(run_refusal.name);
 	query_link_answer(query, &message);
+	CommitTransactionCommand();
+	RESUME_INTERRUPTS();
 }
 
 /* ---------------- the transaction ---------------- */

@@ -75,7 +75,7 @@ typedef struct RestParameters
 extern void rest_parameters(WireBytes text, const RestTable *table, RestParameters *parameters,
 							StringInfo problems);
 
-/* Decode %XX. Returns text in the server's encoding, or NULL if it is malformed. */
+/* Decode %XX, UTF-8. Returns text in the server's encoding, or NULL if it is malformed. */
 extern char *rest_decode(const char *text, size_t length);
 
 /* ---------------- values (rest_value.c) ---------------- */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "ext/rest/rest_internal.h"
@@ -34,6 +35,8 @@ rest_decode(const char *text, size_t length)
 		if (bytes[used++] == '\0')
 			return NULL;
 	}
+	if (pg_encoding_verifymbstr(PG_UTF8, bytes, (int) used) != (int) used)
+		return NULL;
 	return query_text((WireBytes){.data = bytes, .len = (uint32_t) used});
 }
 
