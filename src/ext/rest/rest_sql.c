@@ -3,10 +3,8 @@
  * rest_sql.c
  *	  The statement of a request, and its plan.
  *
- * Values are parameters, and each is cast to its type, so plans can be kept by the statement's text. A filter's values are in
- * the text; such plans are not kept. PostgreSQL makes a kept plan again when something has changed that it depends on. That
- * does not include the role: parsing checks USAGE of schemas, and planning EXECUTE of the functions that it expands. So each
- * role has plans of its own, and all are forgotten when a role or a membership changes.
+ * Values are parameters, and each is cast to its type, so a statement's text says all that its plan depends on, and
+ * plans can be kept by it. A filter's values are in the text; such plans are not kept.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,9 +14,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -31,8 +27,7 @@
 
 typedef struct RestPlan
 {
-	uint64 hash; /* of text and role; the key */
-	Oid role;
+	uint64 hash; /* of the text; the key */
 	char *text;
 	SPIPlanPtr plan;
 } RestPlan;
@@ -49,7 +44,6 @@ typedef struct RestSql
 } RestSql;
 
 static HTAB *rest_plans;
-static bool rest_plans_stale;
 
 /* ---------------- pieces ---------------- */
 
@@ -305,13 +299,6 @@ rest_write(RestSql *sql)
 /* ---------------- plans ---------------- */
 
 static void
-rest_role_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(),
-				  uint32 hash pg_attribute_unused())
-{
-	rest_plans_stale = true;
-}
-
-static void
 rest_forget_plans(void)
 {
 	HASH_SEQ_STATUS status;
@@ -322,25 +309,9 @@ rest_forget_plans(void)
 	{
 		SPI_freeplan(plan->plan);
 		pfree(plan->text);
-		(void) hash_search(rest_plans, &plan->hash, HASH_REMOVE, NULL);
 	}
-	rest_plans_stale = false;
-}
-
-/* Forget plans that may not be used any more, and make room for one more. */
-static void
-rest_refresh_plans(void)
-{
-	HASHCTL plans = {.keysize = sizeof(uint64), .entrysize = sizeof(RestPlan)};
-
-	if (rest_plans == NULL)
-	{
-		rest_plans = hash_create("pg_notifyd REST plans", 64, &plans, HASH_ELEM | HASH_BLOBS);
-		CacheRegisterSyscacheCallback(AUTHOID, rest_role_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, rest_role_changed, (Datum) 0);
-	}
-	else if (rest_plans_stale || hash_get_num_entries(rest_plans) >= REST_MAX_PLANS)
-		rest_forget_plans();
+	hash_destroy(rest_plans);
+	rest_plans = NULL;
 }
 
 static SPIPlanPtr
@@ -357,24 +328,25 @@ rest_prepare(const RestSql *sql)
 static SPIPlanPtr
 rest_plan(const RestSql *sql)
 {
-	Oid role = GetUserId();
+	HASHCTL plans = {.keysize = sizeof(uint64), .entrysize = sizeof(RestPlan)};
 	uint64 hash =
-		DatumGetUInt64(hash_any_extended((unsigned char *) sql->text.data, sql->text.len, role));
+		DatumGetUInt64(hash_any_extended((unsigned char *) sql->text.data, sql->text.len, 0));
 	SPIPlanPtr plan;
 	RestPlan *known;
 	char *text;
 
 	if (sql->filtered)
 		return rest_prepare(sql);
-	rest_refresh_plans();
+	if (rest_plans != NULL && hash_get_num_entries(rest_plans) >= REST_MAX_PLANS)
+		rest_forget_plans();
+	if (rest_plans == NULL)
+		rest_plans = hash_create("pg_notifyd REST plans", 64, &plans, HASH_ELEM | HASH_BLOBS);
 	known = hash_search(rest_plans, &hash, HASH_FIND, NULL);
 	if (known != NULL)
-		return known->role == role && strcmp(known->text, sql->text.data) == 0 ? known->plan
-																			   : rest_prepare(sql);
+		return strcmp(known->text, sql->text.data) == 0 ? known->plan : rest_prepare(sql);
 	plan = rest_prepare(sql);
 	text = MemoryContextStrdup(TopMemoryContext, sql->text.data);
 	known = hash_search(rest_plans, &hash, HASH_ENTER, NULL);
-	known->role = role;
 	known->text = text;
 	known->plan = plan;
 	if (SPI_keepplan(plan) != 0)
