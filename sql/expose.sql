@@ -54,6 +54,7 @@ SELECT notify_expose(0::regclass);
 SELECT notify_expose('app.add(text)', '');
 SELECT notify_expose('app.add(text)', 'a', 'a label');
 SELECT notify_expose('app."a path"');
+SELECT notify_expose('app.glass', repeat('x', 256));
 SELECT notify_expose('app.glass', '');
 SELECT notify_expose('app.glass', 'a/b');
 SELECT notify_expose('app.glass', '.hidden');

@@ -304,6 +304,10 @@ expose_insert(const char *table_name, const Exposure *exposure)
 	Datum values[EXPOSE_NATTRIBUTES];
 	bool nulls[EXPOSE_NATTRIBUTES] = {false};
 
+	if (strlen(exposure->name) >= EXPOSE_NAME_SIZE)
+		ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG), errmsg("name is too long"),
+						errdetail("It has %d bytes, and may have at most %d.",
+								  (int) strlen(exposure->name), EXPOSE_NAME_SIZE - 1)));
 	expose_to_values(table_name, exposure, values);
 	(void) expose_clean(table, table_name, exposure->object, exposure->name);
 	CommandCounterIncrement();

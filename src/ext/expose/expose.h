@@ -12,6 +12,9 @@
 
 #include "nodes/pg_list.h"
 
+/* Names and paths are shorter than this. */
+#define EXPOSE_NAME_SIZE (NAMEDATALEN * 4)
+
 /* A row of notifyd.exposed_function or notifyd.exposed_relation. */
 typedef struct Exposure
 {

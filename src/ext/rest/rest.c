@@ -33,7 +33,7 @@ typedef struct RestRequest
 {
 	ClientQuery *query;
 	RestMethod method;
-	RestTable *table;
+	const RestTable *table;
 	List *segments; /* of the path after the first one, decoded */
 	RestValue *key; /* NULL: the request is for all rows */
 	RestValue *values;
@@ -120,7 +120,7 @@ rest_answer_deleted(RestRequest *request)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfoString(&text, table->exposure->label);
+	appendStringInfoString(&text, table->label);
 	for (int i = 0; i < table->nkey; i++)
 	{
 		const RestColumn *column = &table->columns[table->key[i]];
@@ -165,9 +165,9 @@ rest_find(RestRequest *request)
 	char *path = pnstrdup(query->wire.path.data, query->wire.path.len);
 	char *rest = path + 1;
 	char *first = strsep(&rest, "/");
-	Exposure *exposure = first[0] != '\0' ? expose_find_relation(first) : NULL;
 
-	if (exposure == NULL || (request->table = rest_table(exposure)) == NULL)
+	request->table = rest_table(first);
+	if (request->table == NULL)
 	{
 		rest_not_found(query);
 		return false;

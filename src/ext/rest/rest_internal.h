@@ -5,7 +5,7 @@
  *
  *	  rest.c			a request: its path, its method, its answer
  *	  rest_parameters.c	the query string
- *	  rest_table.c		the table: its columns and key
+ *	  rest_table.c		exposed tables: their columns and keys
  *	  rest_value.c		values from the path and from the body, and what is wrong with them
  *	  rest_sql.c		the statement, and its plan
  *	  rest_location.c	the path of a new row
@@ -33,19 +33,20 @@ typedef enum RestMethod
 typedef struct RestColumn
 {
 	char *name;
+	AttrNumber number;
 	Oid type;
 	int32 typmod;
 	bool not_null;
 	bool has_default;
 	bool generated; /* from other columns, so it has no value of its own */
 	bool key;
-	bool readable; /* by the client */
 } RestColumn;
 
 typedef struct RestTable
 {
-	const Exposure *exposure;
-	char *name; /* for SQL */
+	Oid relation;
+	char *name;  /* for SQL */
+	char *label; /* what a row is called */
 	int ncolumns;
 	RestColumn *columns;
 	int nkey;
@@ -53,8 +54,11 @@ typedef struct RestTable
 	Bitmapset *attributes; /* of all columns, minus FirstLowInvalidHeapAttributeNumber */
 } RestTable;
 
-/* Describe the exposed table for the current role. Returns NULL if it does not exist any more. */
-extern RestTable *rest_table(const Exposure *exposure);
+/*
+ * Return the table that is exposed by this path, locked with AccessShareLock, or NULL if there is none. The result is valid
+ * in this transaction.
+ */
+extern const RestTable *rest_table(const char *path);
 
 /* The number of the column with this name, or -1. */
 extern int rest_column(const RestTable *table, const char *name);

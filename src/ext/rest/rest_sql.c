@@ -14,6 +14,8 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -80,7 +82,8 @@ rest_add_list(RestSql *sql)
 	const RestTable *table = sql->statement->table;
 	const RestParameters *parameters = sql->statement->parameters;
 	const char *separator = " t.";
-	bool readable = false;
+	Oid role = GetUserId();
+	bool all;
 
 	for (int i = 0; i < parameters->nselect; i++)
 	{
@@ -90,12 +93,13 @@ rest_add_list(RestSql *sql)
 	}
 	if (parameters->nselect > 0)
 		return;
-	for (int i = 0; i < table->ncolumns; i++)
-		readable |= table->columns[i].readable;
 	/* If it may read none, PostgreSQL says so. */
+	all = pg_class_aclcheck(table->relation, role, ACL_SELECT) == ACLCHECK_OK ||
+		  pg_attribute_aclcheck_all(table->relation, role, ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK;
 	for (int i = 0; i < table->ncolumns; i++)
 	{
-		if (readable && !table->columns[i].readable)
+		if (!all && pg_attribute_aclcheck(table->relation, table->columns[i].number, role,
+										  ACL_SELECT) != ACLCHECK_OK)
 			continue;
 		appendStringInfoString(&sql->text, separator);
 		rest_add_column(sql, i);
@@ -153,7 +157,7 @@ rest_add_where(RestSql *sql)
 		char *filter =
 			query_filter((WireBytes){.data = statement->parameters->filter.data,
 									 .len = (uint32_t) statement->parameters->filter.len},
-						 table->exposure->object, table->attributes, true);
+						 table->relation, table->attributes, true);
 
 		appendStringInfo(&sql->text, " %s (%s)", word, filter);
 		sql->filtered = true;
@@ -171,7 +175,7 @@ rest_add_order(RestSql *sql)
 
 	if (parameters->order != NULL)
 		appendStringInfo(&sql->text, " ORDER BY %s",
-						 order_sql(parameters->order, table->exposure->object, table->attributes));
+						 order_sql(parameters->order, table->relation, table->attributes));
 	else
 	{
 		for (int i = 0; i < table->nkey; i++)
