@@ -277,15 +277,23 @@ caller_become(const ClientQuery *query)
 
 /* ---------------- after the query ---------------- */
 
-/* With a seed of its own, or the numbers that it has seen, a client would know those of the next client. */
+/*
+ * With a seed of its own, or the numbers that it has seen, a client would know those of the next client. Random bytes are
+ * taken many at a time, because most queries need none of them.
+ */
 static void
 caller_seed(void)
 {
-	uint32 seed;
+	static uint32 seeds[64];
+	static int unused = 0;
 
-	if (!pg_strong_random(&seed, sizeof(seed)))
-		elog(ERROR, "could not generate a random number");
-	(void) DirectFunctionCall1(setseed, Float8GetDatum((float8) seed / PG_UINT32_MAX));
+	if (unused == 0)
+	{
+		if (!pg_strong_random(seeds, sizeof(seeds)))
+			elog(ERROR, "could not generate a random number");
+		unused = lengthof(seeds);
+	}
+	(void) DirectFunctionCall1(setseed, Float8GetDatum((float8) seeds[--unused] / PG_UINT32_MAX));
 }
 
 /*
