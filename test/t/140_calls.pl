@@ -55,6 +55,10 @@ sql(q{
 	CREATE FUNCTION app.typed(day date DEFAULT NULL, small app.small DEFAULT 0, v int[] DEFAULT NULL, p app.pair DEFAULT NULL, j json DEFAULT NULL,
 		raises bool DEFAULT false) RETURNS text LANGUAGE sql STABLE AS $$
 		SELECT CASE WHEN raises THEN (1 / (CASE WHEN raises THEN 0 END))::text ELSE format('v %s, p %s, j %s', v, p, j) END $$;
+	CREATE FUNCTION app.no_pair("full" bool) RETURNS app.pair LANGUAGE sql STABLE AS $$SELECT ROW(1, 'a b')::app.pair WHERE "full"$$;
+	CREATE FUNCTION app.no_pairs() RETURNS SETOF app.pair LANGUAGE sql AS 'VALUES (NULL::int, NULL::text)';
+	CREATE FUNCTION app.inout(INOUT a int, b int, OUT c int) LANGUAGE sql AS 'SELECT a + 1, b + 1';
+	CREATE FUNCTION app.pair_row() RETURNS app.pair LANGUAGE plpgsql AS $$BEGIN RETURN ROW(NULL, NULL)::app.pair; END$$;
 	CREATE FUNCTION app.hidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	CREATE FUNCTION app.forbidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	REVOKE EXECUTE ON FUNCTION app.forbidden() FROM PUBLIC;
@@ -85,6 +89,11 @@ is_deeply(calls('numbers', { n => 0 }), [], 'an empty set');
 is_deeply(calls('rows', { n => 1 }), [ { i => 1, at => '2026-01-01T11:00:00+00:00' } ], 'a table, with the texts of events');
 is_deeply(calls('outs', { a => 2 }), { x => 4, y => 'y' }, 'OUT parameters');
 is_deeply(calls('pair', { p => { x => 1, y => 'z' } }), { x => 1, y => 'z' }, 'composites');
+is(calls('no_pair', { full => \0 }), undef, 'a composite that is NULL');
+is_deeply(calls('no_pair', { full => \1 }), { x => 1, y => 'a b' }, 'the same with a value');
+is_deeply(calls('pair_row'), { x => undef, y => undef }, 'a row of nulls');
+is_deeply(calls('no_pairs'), [ { x => undef, y => undef } ], 'and a set with it');
+is_deeply(calls('inout', { a => 1, b => 2 }), { a => 2, c => 3 }, 'INOUT parameters');
 is(calls('nothing'), undef, 'void');
 is(calls('many', { v => [ 1, 2, 3 ] }), 6, 'VARIADIC');
 is(calls('many'), 0, 'VARIADIC without values');

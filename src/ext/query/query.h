@@ -238,6 +238,7 @@ typedef struct CallFunction
 	bool whole; /* its only argument gets all of what the client sends */
 	bool set;
 	bool scalar;
+	bool composite; /* it returns one value of a named type */
 	bool is_void;
 	bool is_volatile;
 	List *plans; /* CallPlans, of query_call.c */

@@ -7,6 +7,7 @@
  *
  *	  SELECT f.* FROM s.f(x => $1, z => $2) AS f
  *
+ * or, for one composite value, SELECT s.f(x => $1, z => $2) AS f,
  * with the arguments that the client gives, so that the others have their defaults. They are converted from JSON
  * before, one by one: then an error can name the argument that is wrong, and is not one of the function. A function
  * whose only parameter is json or jsonb and has no name gets all of what the client sends, as in PostgREST.
@@ -147,6 +148,8 @@ call_describe(CallFunction *function)
 	function->is_void = proc->prorettype == VOIDOID;
 	/* A result whose only column has a name is a row all the same, as in PostgREST. */
 	function->scalar = get_func_result_type(function->oid, NULL, NULL) == TYPEFUNC_SCALAR && !named;
+	function->composite = !function->set && proc->prorettype != RECORDOID &&
+						  get_func_result_type(function->oid, NULL, NULL) == TYPEFUNC_COMPOSITE;
 	function->is_volatile = proc->provolatile == PROVOLATILE_VOLATILE;
 	ReleaseSysCache(tuple);
 }
@@ -364,7 +367,8 @@ call_sql(const CallFunction *function, const Bitmapset *given)
 	int i = -1;
 
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT f.* FROM ");
+	/* As a row of a FROM clause, NULL would be a row of nulls. */
+	appendStringInfoString(&sql, function->composite ? "SELECT " : "SELECT f.* FROM ");
 	call_append_name(&sql, function->oid);
 	appendStringInfoChar(&sql, '(');
 	while ((i = bms_next_member(given, i)) >= 0)
@@ -445,8 +449,9 @@ call_execute(ClientQuery *query, CallFunction *function, const CallArguments *ar
 	if (function->set)
 		appendStringInfoChar(&query->body, '[');
 	options.params = call_parameters(function, arguments, types);
-	options.dest = rows_receiver(function->scalar || function->is_void ? ROWS_VALUES : ROWS_OBJECTS,
-								 &query->body, (Size) notifyd_max_response_size, &count);
+	options.dest = rows_receiver(
+		function->scalar || function->composite || function->is_void ? ROWS_VALUES : ROWS_OBJECTS,
+		&query->body, (Size) notifyd_max_response_size, &count);
 	SPI_connect();
 	result = SPI_execute_plan_extended(call_plan(function, arguments->given, types), &options);
 	if (result < 0)
