@@ -492,8 +492,13 @@ match_event(FeedChannel *channel, const LogEvent *event)
 	match_begin(channel, event);
 	set_add_source(channel, event->relation);
 	source = set_source(channel, event->relation);
-	channel->place |= match_needs_place(channel->sources[source]);
 	set_look_channel(channel);
+	/* Placing some of them may have shown that others must be placed, too. */
+	while (match_needs_place(channel->sources[source]))
+	{
+		channel->place = true;
+		set_look_channel(channel);
+	}
 	dlist_foreach (iter, &channel->views)
 	{
 		View *view = dlist_container(View, in_channel, iter.cur);

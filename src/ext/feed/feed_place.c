@@ -94,6 +94,12 @@ set_move(Sub *sub, Stream *stream)
 
 	stream_take(sub);
 	stream_add(stream, sub);
+	/*
+	 * Row security may have been switched on or off within this round. A decision of the time before would
+	 * keep events from a stream of the time after.
+	 */
+	if ((from->nparts == 0) != (stream->nparts == 0))
+		view_forget_decisions(stream->view);
 	if (first)
 		reset = set_first_place(sub);
 	else if (from->policies != stream->policies && (sub->kinds & WIRE_KIND_EVENTS) != 0)
@@ -316,7 +322,10 @@ set_place_channel(FeedChannel *channel)
 	set_moment(&now);
 	dlist_foreach (views, &channel->views)
 	{
-		dlist_foreach (streams, &dlist_container(View, in_channel, views.cur)->streams)
+		View *view = dlist_container(View, in_channel, views.cur);
+
+		view_forget_decisions(view);
+		dlist_foreach (streams, &view->streams)
 			subs = set_list_subs(subs, dlist_container(Stream, in_view, streams.cur), 0);
 	}
 	set_place_soon(subs);
