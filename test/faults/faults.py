@@ -91,6 +91,8 @@ class Plan:
         self.clock = rng.random() < 0.3
         self.faults = rng.randint(FAULTS // 2, FAULTS + FAULTS // 2)
         self.second = rng.choice((0, rng.randint(FAULTS // 4, FAULTS)))
+        if rng.random() < 0.7:      # events are committed between a snapshot and its last rows
+            self.jitter = ",".join(filter(None, (self.jitter, "snapshot-taken=pause:0.99", "snapshot-read=pause:0.99")))
 
     def resets(self):
         return self.retention != "1d"

@@ -17,9 +17,9 @@ WORKER = "^postgres: pg_notifyd worker"
 BACKEND = "^postgres: postgres shop"
 
 CRASHES = ("pending-reserved=crash:0.02", "log-insert=crash:0.01", "commit-before=crash:0.02", "commit-after=crash:0.02",
-           "feed-before-send=crash:0.05", "replay-live=crash:0.2")
+           "feed-before-send=crash:0.05", "replay-live=crash:0.2", "snapshot-read=crash:0.2")
 ERRORS = ("pending-reserved=error:0.2", "log-insert=error:0.1", "commit-before=error:0.2", "feed-before-send=error:0.05",
-          "replay-live=error:0.2")
+          "replay-live=error:0.2", "snapshot-taken=error:0.2")
 PAUSES = ("pending-reserved=pause", "pending-reserved=pause:0.7,log-extend=pause:0.7", "log-prepare=pause:0.7",
           "log-extend=pause", "log-advance=pause:0.8", "log-insert=pause:0.5", "commit-before=pause:0.9", "commit-after=pause",
           "feed-before-send=pause", "feed-before-send=pause:0.8", "replay-live=pause:0.95", "replay-live=pause")

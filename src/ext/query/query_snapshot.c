@@ -32,6 +32,7 @@
 #include "utils/wait_event.h"
 
 #include "ext/access/access.h"
+#include "ext/base/failpoint.h"
 #include "ext/base/utf8.h"
 #include "ext/log/log.h"
 #include "ext/query/query.h"
@@ -383,6 +384,7 @@ query_snapshot(ClientQuery *query)
 	ListCell *cell;
 
 	done.u.snapshot_done.request = query->wire.request;
+	FAIL_POINT("snapshot-taken");
 	snapshot_describe(GetActiveSnapshot(), database, &done.u.snapshot_done.seen);
 	spool_begin(query);
 	snapshot_make_durable();
@@ -396,6 +398,7 @@ query_snapshot(ClientQuery *query)
 		seen = lappend_oid(seen, watch->relation);
 		snapshot_read_table(query, watch);
 	}
+	FAIL_POINT("snapshot-read");
 	spool_send(query, &done, 0);
 	query->answered = true;
 }
