@@ -229,6 +229,9 @@ like(message('GET', '/notes/?id=eq.x'), qr/^400\|.*"x".*\|The parameter is "filt
 like(message('GET', '/notes/?id=near.1'), qr/^400\|.*near.*\|The parameter is "filter"\.$/, 'an operator');
 is(message('GET', '/notes/?id=%zz'), '400|invalid percent-encoding in the query string|The parameter is "query".', 'an escape');
 is(request('GET', '/notes/?select=id&id=in.(3,4,50)&order=completed,id.desc&limit=2&offset=1'), '200 [{"id":50},{"id":4}]', 'all of them');
+sql(q{INSERT INTO notes VALUES (70, 'two words', true), (71, 'one+one', true)});
+is(request('GET', "/notes/?select=id&text=eq.$_->[0]"), "200 [{\"id\":$_->[1]}]", "a value as forms encode it: $_->[0]")
+	for [ 'two+words', 70 ], [ 'two%20words', 70 ], [ 'one%2Bone', 71 ];
 is(request('GET', '/notes/?limit=0'), '200 []', 'no rows');
 
 # Privileges of columns

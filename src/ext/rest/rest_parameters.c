@@ -99,6 +99,9 @@ rest_parameters(WireBytes text, const RestTable *table, RestParameters *paramete
 	memset(parameters, 0, sizeof(*parameters));
 	parameters->limit = REST_DEFAULT_LIMIT;
 	initStringInfo(&parameters->filter);
+	/* As URLSearchParams and forms write it. A plus sign itself is %2B. */
+	for (char *p = rest; *p != '\0'; p++)
+		*p = *p == '+' ? ' ' : *p;
 	while ((part = strsep(&rest, "&")) != NULL)
 	{
 		size_t length = strcspn(part, "=");
