@@ -181,4 +181,4 @@ class Bearer(Client):
     def refusal_is_due(self, use, now):
         """Whether something explains that a token is refused."""
         return (self.issuer.may_be_revoked(use.claims) or self.issuer.may_be_expelled(self.began, now)
-                or use.answered is None and (self.has_expired(use, now) or self.is_not_valid_yet(use, now)))
+                or self.has_expired(use, now) or use.answered is None and self.is_not_valid_yet(use, now))
