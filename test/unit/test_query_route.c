@@ -425,13 +425,40 @@ test_bounded(void **state)
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* Clients of one address do not keep out another: addresses take turns. */
+static void
+test_addresses(void **state)
+{
+	static const uint8_t addresses[] = {1, 1, 1, 2};
+	static const char *const turns[] = {"0", "1", "3", "2"};
+	Fake fakes[4];
+
+	(void) state;
+	for (int i = 0; i < 4; i++)
+	{
+		char request[100];
+
+		snprintf(request, sizeof(request), "POST /rpc/%d HTTP/1.1\r\nHost: localhost\r\n\r\n", i);
+		serve_begin(&fakes[i], addresses[i]);
+		serve_receive(&fakes[i], request);
+	}
+	for (int i = 0; i < 4; i++)
+	{
+		assert_int_equal(queries, i + 1);
+		assert_text(sent.u.query.name, turns[i]);
+		answer(0, "1");
+	}
+	for (int i = 0; i < 4; i++)
+		fake_lose(&fakes[i]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_call),     TEST(test_read),    TEST(test_arguments),
-		TEST(test_send),     TEST(test_refused), TEST(test_failed),
-		TEST(test_statuses), TEST(test_closed),  TEST(test_bounded),
+		TEST(test_call),    TEST(test_read),      TEST(test_arguments), TEST(test_send),
+		TEST(test_refused), TEST(test_failed),    TEST(test_statuses),  TEST(test_closed),
+		TEST(test_bounded), TEST(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ struct PoolQuery
 	Pool *pool;
 	PoolClient *client; /* NULL: cancelled */
 	PoolWorker *worker; /* NULL: it waits */
+	PoolSource *source; /* while it is the one that its worker executes */
 	const PoolEvents *events;
 	void *owner;
 	uint64_t since;
@@ -77,24 +78,94 @@ pool_new_query(const WireQuery *wire)
 	return query;
 }
 
+/* ---------------- turns ---------------- */
+
+static int
+pool_compare_sources(const PoolSource *a, const PoolSource *b)
+{
+	return memcmp(a->address, b->address, sizeof(a->address));
+}
+
+RB_GENERATE_STATIC(PoolSourceTree, PoolSource, in_pool, pool_compare_sources)
+
+static PoolSource *
+pool_find_or_create_source(Pool *pool, const PoolClient *client)
+{
+	PoolSource key = {.running = 0};
+	PoolSource *source;
+
+	if (client->from != NULL)
+		memcpy(key.address, client->from->key, sizeof(key.address));
+	source = RB_FIND(PoolSourceTree, &pool->sources, &key);
+	if (source != NULL)
+		return source;
+	source = memory_zeroed(sizeof(PoolSource));
+	*source = key;
+	TAILQ_INIT(&source->turns);
+	RB_INSERT(PoolSourceTree, &pool->sources, source);
+	return source;
+}
+
+/* Let the source take turns if it has clients that wait. Frees it if it has nothing. */
+static void
+pool_file_source(Pool *pool, PoolSource *source)
+{
+	bool may = !TAILQ_EMPTY(&source->turns);
+
+	if (may && !source->in_turn)
+		TAILQ_INSERT_TAIL(&pool->turns, source, in_turns);
+	else if (!may && source->in_turn)
+		TAILQ_REMOVE(&pool->turns, source, in_turns);
+	source->in_turn = may;
+	if (!may && source->running == 0)
+	{
+		RB_REMOVE(PoolSourceTree, &pool->sources, source);
+		free(source);
+	}
+}
+
+/* The source whose turn it is, or NULL. Those that have queries running are at most as many as there are workers. */
+static PoolSource *
+pool_next_source(const Pool *pool)
+{
+	PoolSource *best = TAILQ_FIRST(&pool->turns);
+	PoolSource *source;
+
+	TAILQ_FOREACH(source, &pool->turns, in_turns)
+	{
+		if (source->running < best->running)
+			best = source;
+		if (best->running == 0)
+			break;
+	}
+	return best;
+}
+
 /* Let the client take a turn if it may. */
 static void
 pool_enter_turns(Pool *pool, PoolClient *client)
 {
-	if (client->in_turn || client->blocked || client->running != NULL ||
+	if (client->source != NULL || client->blocked || client->running != NULL ||
 		TAILQ_EMPTY(&client->queries))
 		return;
-	TAILQ_INSERT_TAIL(&pool->turns, client, in_turns);
-	client->in_turn = true;
+	client->source = pool_find_or_create_source(pool, client);
+	TAILQ_INSERT_TAIL(&client->source->turns, client, in_turns);
+	pool_file_source(pool, client->source);
 }
 
 static void
 pool_leave_turns(Pool *pool, PoolClient *client)
 {
-	if (client->in_turn)
-		TAILQ_REMOVE(&pool->turns, client, in_turns);
-	client->in_turn = false;
+	PoolSource *source = client->source;
+
+	if (source == NULL)
+		return;
+	client->source = NULL;
+	TAILQ_REMOVE(&source->turns, client, in_turns);
+	pool_file_source(pool, source);
 }
+
+/* ---------------- queries that wait and run ---------------- */
 
 /* A waiting query waits no more. */
 static void
@@ -114,7 +185,11 @@ pool_stop_running(PoolQuery *query)
 	PoolClient *client = query->client;
 
 	if (query->worker->running == query)
+	{
 		query->worker->running = NULL;
+		query->source->running--;
+		pool_file_source(query->pool, query->source);
+	}
 	if (client != NULL && client->running == query)
 	{
 		client->running = NULL;
@@ -174,10 +249,13 @@ pool_send(Pool *pool, PoolWorker *worker, PoolQuery *query)
 	WireMessage message = {.type = WIRE_QUERY};
 
 	query->worker = worker;
+	query->source = query->client->source;
+	query->source->running++;
 	query->wire.request = ++worker->last_number;
 	LIST_INSERT_HEAD(&worker->queries, query, in_worker);
 	worker->running = query;
 	query->client->running = query;
+	pool_stop_waiting(query);
 	pool_leave_turns(pool, query->client);
 	message.u.query = query->wire;
 	pool->pools->send(worker->link, &message);
@@ -198,18 +276,17 @@ pool_ask(Pool *pool)
 static void
 pool_dispatch(Pool *pool)
 {
-	PoolClient *client;
-	PoolWorker *worker = NULL;
+	PoolSource *source;
+	PoolWorker *worker;
 
-	while ((client = TAILQ_FIRST(&pool->turns)) != NULL &&
-		   (worker = pool_idle_worker(pool)) != NULL)
+	while ((source = pool_next_source(pool)) != NULL && (worker = pool_idle_worker(pool)) != NULL)
 	{
-		PoolQuery *query = TAILQ_FIRST(&client->queries);
-
-		pool_stop_waiting(query);
-		pool_send(pool, worker, query);
+		/* Its next turn is after all others. */
+		TAILQ_REMOVE(&pool->turns, source, in_turns);
+		TAILQ_INSERT_TAIL(&pool->turns, source, in_turns);
+		pool_send(pool, worker, TAILQ_FIRST(&TAILQ_FIRST(&source->turns)->queries));
 	}
-	if (client != NULL)
+	if (source != NULL)
 		pool_ask(pool);
 }
 
@@ -234,6 +311,7 @@ pool_requeue(PoolQuery *query)
 	Pool *pool = query->pool;
 
 	query->worker = NULL;
+	query->source = NULL;
 	TAILQ_INSERT_HEAD(&query->client->queries, query, in_client);
 	TAILQ_INSERT_HEAD(&pool->waiting, query, in_waiting);
 	pool->nwaiting++;
@@ -347,6 +425,7 @@ pool_init(Pool *pool, const Pools *pools, WireBytes database)
 	pool->pools = pools;
 	pool->database = database;
 	LIST_INIT(&pool->workers);
+	RB_INIT(&pool->sources);
 	TAILQ_INIT(&pool->turns);
 	TAILQ_INIT(&pool->waiting);
 	pool->nwaiting = 0;

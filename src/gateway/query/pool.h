@@ -3,8 +3,10 @@
  * pool.h
  *	  The workers of a database, and the queries of clients that wait for them.
  *
- * A client's queries run one after the other, and clients take turns. A worker gets one query at a time. Queries
- * that wait too long, or of which there are too many, are answered with WIRE_QUERY_BUSY.
+ * A client's queries run one after the other. A free worker gets a query of the address that fewest workers run
+ * queries for, so that many clients of one address do not keep out others; clients of an address take turns. A worker
+ * gets one query at a time. Queries that wait too long, or of which there are too many, are answered with
+ * WIRE_QUERY_BUSY.
  *
  * This module has no socket and no clock. It sends frames through Pools.
  *
@@ -17,7 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <uv/tree.h>
 
+#include "gateway/net/address.h"
 #include "wire/wire.h"
 
 #define POOL_MAX_WAITING 1000  /* queries of a database that wait for a worker */
@@ -47,19 +51,32 @@ typedef struct Pools
 
 TAILQ_HEAD(PoolQueryQueue, PoolQuery);
 
+/* An address with clients that wait, or whose queries workers run. */
+typedef struct PoolSource
+{
+	RB_ENTRY(PoolSource) in_pool;
+	TAILQ_ENTRY(PoolSource) in_turns; /* while clients wait */
+	bool in_turn;
+	TAILQ_HEAD(, PoolClient) turns; /* of its clients */
+	uint32_t running;               /* workers that run its queries, also cancelled ones */
+	uint8_t address[ADDRESS_SIZE];
+} PoolSource;
+
 /* Somebody with queries: a session, or an HTTP request. It is zero at first. */
 typedef struct PoolClient
 {
 	struct Pool *pool;                /* of its queries; NULL: it had none yet */
+	const Address *from;              /* set by the owner; NULL: none */
 	TAILQ_ENTRY(PoolClient) in_turns; /* while it has waiting queries, and may run one */
-	bool in_turn;
-	bool blocked;                  /* its owner has no room for an answer, see pool_block() */
-	PoolQuery *running;            /* NULL: none */
-	struct PoolQueryQueue queries; /* waiting */
-	unsigned int count;            /* all of its queries that were not answered */
+	PoolSource *source;               /* whose turns these are; NULL: none */
+	bool blocked;                     /* its owner has no room for an answer, see pool_block() */
+	PoolQuery *running;               /* NULL: none */
+	struct PoolQueryQueue queries;    /* waiting */
+	unsigned int count;               /* all of its queries that were not answered */
 } PoolClient;
 
-TAILQ_HEAD(PoolTurns, PoolClient);
+RB_HEAD(PoolSourceTree, PoolSource);
+TAILQ_HEAD(PoolTurns, PoolSource);
 LIST_HEAD(PoolWorkerList, PoolWorker);
 
 typedef struct Pool
@@ -67,7 +84,8 @@ typedef struct Pool
 	const Pools *pools;
 	WireBytes database; /* owned by the caller */
 	struct PoolWorkerList workers;
-	struct PoolTurns turns;
+	struct PoolSourceTree sources;
+	struct PoolTurns turns;        /* the last one that had a turn is last */
 	struct PoolQueryQueue waiting; /* of all clients, oldest first */
 	uint32_t nwaiting;
 	uint64_t asked_at; /* when the launcher was last asked; 0: not since a worker came */

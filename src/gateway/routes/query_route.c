@@ -329,6 +329,7 @@ query_route_run(QueryRoute *route, HttpConnection *connection, const HttpRequest
 	routed->anonymous = admission.token.len == 0;
 	route->count++;
 	pool_client_init(&routed->client);
+	routed->client.from = http_from(connection);
 	http_keep(connection, &query_http_events, routed);
 	submitted =
 		pool_submit(&admission.database->pool, &routed->client, &wire, &query_pool_events, routed);

@@ -90,6 +90,7 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	client->connected_at = routes->wall_clock();
 	client->subprotocol = subprotocol;
 	client->from = taken.from;
+	client->queries.from = taken.from;
 	if (admission->close_code != 0)
 		session_close(&client->session, admission->close_code, admission->close_reason);
 	else if (token_len > 0)
