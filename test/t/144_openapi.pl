@@ -65,6 +65,8 @@ sql(q{
 	GRANT SELECT ON app.pair TO guest, member;
 	CREATE TYPE pair AS (hidden_x int, "Y" text);
 
+	CREATE FUNCTION closed.keep_out() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+	CREATE TRIGGER keep_out BEFORE INSERT ON app.journal FOR EACH ROW WHEN (NEW.id < 0) EXECUTE FUNCTION closed.keep_out();
 	CREATE FUNCTION app.add(a int, b int DEFAULT 10) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
 	COMMENT ON FUNCTION app.add IS 'adds "them"';
 	CREATE FUNCTION app.say("what words" text) RETURNS text LANGUAGE sql STABLE AS 'SELECT $1';
@@ -85,7 +87,7 @@ sql(q{
 	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA app, closed TO member;
 	REVOKE EXECUTE ON FUNCTION app.forbidden(int) FROM member;
 	GRANT EXECUTE ON FUNCTION app.add TO guest;
-	SELECT notify_expose(oid::regprocedure) FROM pg_proc WHERE pronamespace IN ('app'::regnamespace, 'closed'::regnamespace);
+	SELECT notify_expose(oid::regprocedure) FROM pg_proc WHERE prorettype <> 'trigger'::regtype AND pronamespace IN ('app'::regnamespace, 'closed'::regnamespace);
 	SELECT notify_expose('app.say(text)', 'com.example/{say} it ü');
 	SELECT notify_expose(oid::regclass) FROM pg_class
 	WHERE relkind IN ('r', 'v') AND (relnamespace IN ('app'::regnamespace, 'closed'::regnamespace) OR oid = 'notes'::regclass);
@@ -184,6 +186,7 @@ my ($order) = grep { ($_->{name} // '') eq 'order' } @{ $clerk->{paths}{'/notes/
 is($order->{required}, true, 'a role that may not read the key must give an order');
 my ($prefer) = @{ $member->{paths}{'/journal/'}{post}{parameters} };
 is_deeply([ @$prefer{qw(name required)} ], [ 'Prefer', true ], 'who cannot read gets no row');
+is_deeply([ sort keys %{ $member->{paths}{'/journal/'}{post}{responses} } ], [ qw(200 201 400 401 403 409 422 default) ], 'a trigger may keep rows out');
 is_deeply([ map { $_->{name} } @{ $member->{paths}{'/odd/{key1}/{key2}/'}{parameters} } ], [ 'key1', 'key2' ], 'a key whose columns are no names of parameters');
 is(schema($member, 'odd', 'é')->{description}, 'Part of the primary key.', 'a part of a key');
 
@@ -353,6 +356,7 @@ is(request('guest', 'PATCH', '/notes/3/', {}, { title => 'x' })->body, '{"id":3,
 is(request('member', 'DELETE', '/notes/3/')->code, 200, 'DELETE');
 is(request('clerk', 'POST', '/notes/', {}, { title => 'fourth' })->body, '{"title":"fourth"}', 'POST of the only column that the role may insert');
 is(request('member', 'POST', '/journal/', { Prefer => 'return=minimal' }, { id => 1, line => 'x' })->code, 201, 'POST without reading');
+is(request('member', 'POST', '/journal/', { Prefer => 'return=minimal' }, { id => -1, line => 'x' })->code, 200, 'POST of a row that a trigger keeps out');
 is(request('member', 'POST', '/kinds/', {}, { u => '00000000-0000-0000-0000-000000000003', too => 1 })->code, 201, 'POST of the key only');
 my $pair = { hidden_x => 1, Y => undef };
 my @calls = ([ 'add', { a => 1 } ], [ 'sum', { v => [ 1, 2 ] } ], [ 'both', {} ], [ 'one', {} ], [ 'turn', { p => $pair } ], [ 'whole', [1] ], [ 'unnamed', [1] ], [ 'place', { database => 1 } ],

@@ -130,6 +130,7 @@ typedef struct OpenapiTable
 	OpenapiColumn *columns;
 	int nkey;
 	OpenapiColumn **key;
+	bool triggered; /* triggers may keep rows out */
 	/* What the role may do. */
 	bool may_read; /* some columns */
 	bool may_find; /* rows by their key */

@@ -191,6 +191,8 @@ table_open_and_describe(const Exposure *exposure)
 		return NULL;
 	table = palloc0(sizeof(OpenapiTable));
 	table->exposure = exposure;
+	table->triggered = relation->trigdesc != NULL && (relation->trigdesc->trig_insert_before_row ||
+													  relation->trigdesc->trig_insert_instead_row);
 	table_describe(table, RelationGetDescr(relation));
 
 	/* A lock that is waited for must not make others wait for this table. */

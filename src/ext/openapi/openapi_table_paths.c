@@ -274,6 +274,12 @@ table_insert(Openapi *api, const OpenapiTable *table)
 					   table->may_find ? "Location" : NULL);
 	else
 		openapi_empty_response(out, "201", "The row was inserted.");
+	if (table->triggered)
+	{
+		openapi_begin_response(out, "200", "A trigger has kept the row out.", NULL);
+		openapi_json(out, "{\"type\":\"null\"}");
+		openapi_end(out, "}}}");
+	}
 	table_failures(out, "400 401 403 409", false);
 	openapi_end(out, "}}");
 }
