@@ -6,16 +6,12 @@ use NotifydTest;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => "pg_notifyd.jwt_secret = '$secret'\npg_notifyd.authenticator_role = 'authenticator'\n");
+my $node = notifyd_node('main', roles => ['reader']);
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
-sub user { my ($sub) = @_; return notifyd_client($node, headers => { Authorization => 'Bearer ' . notifyd_token({ role => 'reader', sub => "$sub", exp => time + 6000 }, $secret) }); }
+sub user { my ($sub) = @_; return notifyd_client($node, headers => { notifyd_bearer('reader', $sub) }); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE reader;
-	GRANT reader TO authenticator;
 	CREATE FUNCTION uid() RETURNS int LANGUAGE sql STABLE AS $$
 		SELECT (current_setting('request.jwt.claims', true)::json->>'sub')::int $$;
 	CREATE FUNCTION slow(id int) RETURNS boolean LANGUAGE plpgsql STABLE AS $$

@@ -6,21 +6,14 @@ use warnings;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
+my $node = notifyd_node('main', roles => [ 'member', 'chief' ], conf => <<"EOC");
 max_worker_processes = 20
 EOC
 
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	CREATE ROLE chief;
 	CREATE ROLE mallory LOGIN;
-	GRANT guest, member, chief TO authenticator;
 	CREATE TABLE secret (v text);
 	INSERT INTO secret VALUES ('CANARY');
 	GRANT SELECT ON secret TO chief;
@@ -32,16 +25,10 @@ my @auth;
 sub request
 {
 	my ($method, $path, $body) = @_;
-	open my $curl, '-|', 'curl', '-s', '-X', $method, '-w', ' %{http_code}', @auth,
-		(defined $body ? ('-H', 'Content-Type: application/json', '-d', $body) : ()), "http://127.0.0.1:$node->{notifyd_port}$path" or die;
-	my $answer = do { local $/; <$curl> };
-	close $curl;
-	$answer =~ s/(.*) (\d+)\z/$2 $1/s;
-	return $answer;
+	return curl($node, $path, '-X', $method, @auth, defined $body ? ('-H', 'Content-Type: application/json', '-d', $body) : ());
 }
 
-sub token { return notifyd_token({ role => $_[0], sub => '7', exp => time + 6000 }, $secret); }
-sub auth { return ('-H', 'Authorization: Bearer ' . token(@_)); }
+sub auth { my ($role) = @_; return ('-H', join ': ', notifyd_bearer($role, 7)); }
 
 # A role that owns a schema, and code that runs for clients of other roles.
 sql(q{
@@ -115,7 +102,7 @@ my %filters = (
 sub check_filters
 {
 	my ($name) = @_;
-	my $client = notifyd_client($node, headers => { Authorization => 'Bearer ' . token('member') });
+	my $client = notifyd_client($node, headers => { notifyd_bearer('member', 7) });
 
 	@auth = auth('member');
 	for my $filter (sort keys %filters)

@@ -7,10 +7,7 @@ use Mojo::UserAgent;
 use NotifydTest;
 use Test::More;
 
-my $secret = 'a secret of at least thirty-two bytes';
-my $node = notifyd_node('main', conf => <<"EOC");
-pg_notifyd.jwt_secret = '$secret'
-pg_notifyd.authenticator_role = 'authenticator'
+my $node = notifyd_node('main', roles => [ 'member', 'leaver' ], conf => <<"EOC");
 pg_notifyd.idle_timeout = '300ms'
 pg_notifyd.statement_timeout = '1s'
 restart_after_crash = on
@@ -19,10 +16,6 @@ EOC
 sub sql { return $node->safe_psql('postgres', join ';', @_); }
 
 sql(q{
-	CREATE ROLE authenticator LOGIN NOINHERIT;
-	CREATE ROLE member;
-	CREATE ROLE leaver;
-	GRANT guest, member, leaver TO authenticator;
 	CREATE SCHEMA app;
 	GRANT USAGE ON SCHEMA app TO PUBLIC;
 	CREATE TABLE orders (id serial PRIMARY KEY);
@@ -52,8 +45,7 @@ sql(q{
 my $workers = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker'};
 my $busy = "$workers AND state = 'active'";
 
-sub token { my ($role) = @_; return 'Bearer ' . notifyd_token({ role => $role, sub => $role, exp => time + 6000 }, $secret); }
-sub user { my ($role) = @_; return notifyd_client($node, headers => { Authorization => token($role // 'member') }); }
+sub user { my ($role) = @_; return notifyd_client($node, headers => { notifyd_bearer($role // 'member', 1) }); }
 
 sub said { my ($answer) = @_; return exists $answer->{result} ? $answer->{result} // 'null' : "$answer->{error}{code}: $answer->{error}{message}"; }
 sub calls { my ($client, $name, @args) = @_; return said($client->call('call', { name => $name, args => [@args] })); }
@@ -118,7 +110,7 @@ setting('query_workers', 0);
 wait_for(sub { calls($client, 'one') eq '-32011: queries are disabled by pg_notifyd.query_workers' }, 'no workers');
 my $ua = Mojo::UserAgent->new;
 my $http = 'http://127.0.0.1:' . notifyd_port($node);
-my $res = $ua->post("$http/rpc/one" => { Authorization => token('member') })->res;
+my $res = $ua->post("$http/rpc/one" => { notifyd_bearer('member', 1) })->res;
 is($res->code . ' ' . $res->headers->header('Retry-After'), '503 1', 'the same by HTTP');
 undisturbed('no workers');
 setting('query_workers', 2);
@@ -147,7 +139,7 @@ for my $n (2 .. $#clients) { ask($clients[$n], 'one') for 1 .. 16; }
 my $refused;
 wait_for(sub { ($refused) = grep { $_->{error} } map { $_->received } @clients; $refused }, 'too many wait');
 is(said($refused), '-32011: too many queries wait for a worker', 'what they get');
-$res = $ua->post("$http/rpc/one" => { Authorization => token('member') })->res;
+$res = $ua->post("$http/rpc/one" => { notifyd_bearer('member', 1) })->res;
 is($res->code . ' ' . $res->headers->header('Retry-After'), '503 1', 'the same by HTTP');
 undisturbed('a full pool');
 wait_for(sub { grep { said($_) eq '-32011: no worker was free for too long' } map { $_->received } $clients[-2] }, 'others wait for too long');
