@@ -146,7 +146,6 @@ disconnected_read(void)
 					   .entrysize = sizeof(DisconnectedBucket),
 					   .hcxt = CurrentMemoryContext};
 	Relation table;
-	Snapshot snapshot;
 	SysScanDesc scan;
 	HeapTuple tuple;
 
@@ -157,12 +156,11 @@ disconnected_read(void)
 	if (!OidIsValid(relation))
 		return set;
 	table = table_open(relation, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
+	/* Not GetLatestSnapshot(), which fixes the transaction's snapshot (query_snapshot_lock()). */
+	scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		disconnected_file(set, disconnected_from_tuple(tuple, RelationGetDescr(table)));
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
 	return set;
 }

@@ -33,7 +33,6 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "ext/base/operation.h"
@@ -186,8 +185,8 @@ static List *
 watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 {
 	Relation table = watch_open(AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), snapshot, nkeys, keys);
+	/* Not GetLatestSnapshot(), which fixes the transaction's snapshot (query_snapshot_lock()). */
+	SysScanDesc scan = systable_beginscan(table, index, OidIsValid(index), NULL, nkeys, keys);
 	List *watches = NIL;
 	HeapTuple tuple;
 
@@ -198,7 +197,6 @@ watch_scan(Oid index, ScanKey keys, int nkeys, ItemPointer tid)
 			*tid = tuple->t_self;
 	}
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
 	return watches;
 }
