@@ -37,6 +37,7 @@ int notifyd_retention_size = 1024;
 int notifyd_query_workers = 2;
 int notifyd_statement_timeout = 10 * 1000;
 int notifyd_snapshot_timeout = 60 * 1000;
+int notifyd_snapshot_spool_size = 4096;
 int notifyd_max_response_size = 8 * 1024 * 1024;
 
 /* The shortest interval between pings, in ms. */
@@ -342,7 +343,7 @@ settings_define_queries(void)
 	DefineCustomIntVariable(
 		"pg_notifyd.query_workers",
 		"Sets the maximum number of workers that run clients' queries, for each database.",
-		"Workers are started on demand, and end after a minute without queries. 0 disables "
+		"Workers are started on demand, and end after idle_timeout without queries. 0 disables "
 		"snapshots, calls and everything else that needs a query.",
 		&notifyd_query_workers, 2, 0, NOTIFYD_MAX_WORKERS, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.statement_timeout",
@@ -353,6 +354,11 @@ settings_define_queries(void)
 							"Sets the maximum duration of the transaction that reads a snapshot.",
 							NULL, &notifyd_snapshot_timeout, 60 * 1000, 10, 60 * 60 * 1000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.snapshot_spool_size",
+							"Sets the maximum size of the temporary files of a worker's snapshots.",
+							"They contain the rows that clients have not taken yet.",
+							&notifyd_snapshot_spool_size, 4096, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("pg_notifyd.max_response_size",
 							"Sets the maximum size of the result of a client's query.",
 							"Snapshots have no limit.", &notifyd_max_response_size, 8 * 1024 * 1024,

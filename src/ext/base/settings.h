@@ -29,6 +29,7 @@ extern int notifyd_retention_size;          /* MB */
 extern int notifyd_query_workers;           /* per database; 0: none */
 extern int notifyd_statement_timeout;       /* ms */
 extern int notifyd_snapshot_timeout;        /* ms */
+extern int notifyd_snapshot_spool_size;     /* MB, of each worker */
 extern int notifyd_max_response_size;       /* bytes */
 
 /* Return true if pg_notifyd.databases contains this database, or "*". */

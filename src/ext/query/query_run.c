@@ -140,6 +140,11 @@ run_utf8(const char *text)
 	return (WireBytes){.data = utf8.data, .len = (uint32_t) utf8.len};
 }
 
+/* The ways out of snapshot_timeout. */
+static const char run_snapshot_hint[] =
+	"Subscribe with columns, a filter that an index supports, or an order and a limit, or increase "
+	"pg_notifyd.snapshot_timeout.";
+
 /*
  * Answer with an error. Clients do not learn what an internal error says, as it may be about anything in the
  * server.
@@ -150,7 +155,14 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	WireMessage message = {.type = WIRE_FAILED};
 	WireQueryReason reason = run_reason(error, timeout);
 	bool internal = reason == WIRE_QUERY_INTERNAL;
+	const char *text = internal ? "internal error" : error->message;
+	const char *hint = internal ? NULL : error->hint;
 
+	if (reason == WIRE_QUERY_TIMEOUT)
+	{
+		text = "the query took too long";
+		hint = query->wire.kind == WIRE_QUERY_SNAPSHOT ? run_snapshot_hint : NULL;
+	}
 	/* Other encodings than UTF-8 have their conversions in the catalogs. */
 	HOLD_INTERRUPTS();
 	worker_begin_transaction();
@@ -158,11 +170,9 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	message.u.failed.reason = reason;
 	message.u.failed.sqlstate =
 		frames_bytes(pstrdup(internal ? "XX000" : unpack_sql_state(error->sqlerrcode)));
-	message.u.failed.message = run_utf8(internal                       ? "internal error"
-										: reason == WIRE_QUERY_TIMEOUT ? "the query took too long"
-																	   : error->message);
+	message.u.failed.message = run_utf8(text);
 	message.u.failed.detail = run_utf8(internal ? NULL : error->detail);
-	message.u.failed.hint = run_utf8(internal ? NULL : error->hint);
+	message.u.failed.hint = run_utf8(hint);
 	message.u.failed.name = run_utf8(run_refusal.name);
 	query_link_answer(query, &message);
 	CommitTransactionCommand();

@@ -23,6 +23,7 @@
 #include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -107,6 +108,10 @@ snapshot_make_durable(void)
 						 SNAPSHOT_STANDBY_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		/* Perhaps there is no synchronous standby any more. Another worker reads the rows. */
+		if (ConfigReloadPending)
+			query_refuse(WIRE_QUERY_BUSY, ERRCODE_QUERY_CANCELED, NULL,
+						 "the settings have changed");
 	}
 }
 

@@ -6,7 +6,8 @@
  * A snapshot's transaction does not wait for the client. While the client has credit, rows are sent; those
  * beyond it are written to a temporary file, and are sent as credit arrives, while the worker executes
  * other queries. So the transaction lasts as long as reading the rows takes, however slow the client is, and
- * memory is bounded. temp_file_limit bounds the file.
+ * memory is bounded. pg_notifyd.snapshot_spool_size bounds the files of a worker, and so does temp_file_limit. A file
+ * is as large as all that was written to it until its last frame is sent.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,6 +17,7 @@
 #include "utils/memutils.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/settings.h"
 #include "ext/query/query.h"
 
 /* A frame in the file: this, and then the frame. */
@@ -35,11 +37,13 @@ typedef struct Spool
 	off_t read_offset;
 	int write_file;
 	off_t write_offset;
+	uint64 size;    /* of the file */
 	uint64 entries; /* frames in the file that were not sent */
 	bool ended;     /* there will be no more; the query belongs to the spool */
 } Spool;
 
 static dlist_head spools = DLIST_STATIC_INIT(spools);
+static uint64 spools_size; /* of all files */
 
 void
 spool_begin(ClientQuery *query)
@@ -67,6 +71,17 @@ spool_find(const QueryLink *link, uint32 request)
 	return NULL;
 }
 
+static void
+spool_close(Spool *spool)
+{
+	if (spool->file == NULL)
+		return;
+	BufFileClose(spool->file);
+	spool->file = NULL;
+	spools_size -= spool->size;
+	spool->size = 0;
+}
+
 void
 spool_drop(ClientQuery *query)
 {
@@ -75,8 +90,7 @@ spool_drop(ClientQuery *query)
 	if (spool == NULL)
 		return;
 	dlist_delete(&spool->node);
-	if (spool->file != NULL)
-		BufFileClose(spool->file);
+	spool_close(spool);
 	query->spool = NULL;
 }
 
@@ -94,12 +108,27 @@ spool_free(Spool *spool)
 
 /* ---------------- the file ---------------- */
 
+/* Count bytes that are about to be written to the file. */
+static void
+spool_grow(Spool *spool, uint64 bytes)
+{
+	if (spools_size + bytes > (uint64) notifyd_snapshot_spool_size * 1024 * 1024)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many rows of snapshots wait for clients that are slow"),
+				 errdetail("pg_notifyd.snapshot_spool_size is %d MB.", notifyd_snapshot_spool_size),
+				 errhint("Try again later, or subscribe with a filter, columns or a limit.")));
+	spool->size += bytes;
+	spools_size += bytes;
+}
+
 static void
 spool_write(Spool *spool, const WireMessage *message, uint32 bytes)
 {
 	SpoolEntry entry = {.size = (uint32) wire_encode(message, NULL, 0), .bytes = bytes};
 	char *frame = palloc(entry.size);
 
+	spool_grow(spool, sizeof(entry) + entry.size);
 	(void) wire_encode(message, frame, entry.size);
 	if (spool->file == NULL)
 	{
@@ -142,10 +171,7 @@ spool_read(Spool *spool)
 	spool->credit -= entry.bytes;
 	pfree(frame);
 	if (spool->entries == 0)
-	{
-		BufFileClose(spool->file);
-		spool->file = NULL;
-	}
+		spool_close(spool);
 }
 
 /* ---------------- sending ---------------- */
