@@ -436,8 +436,12 @@ static void
 expose_function(Oid function, char *name)
 {
 	Exposure exposure = {.object = function};
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	HeapTuple tuple;
 
+	/* Its owner keeps it from being dropped, renamed or given away until the row is there. */
+	expose_check_function_owner(function);
+	LockDatabaseObject(ProcedureRelationId, function, 0, AccessShareLock);
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
 						errmsg("function with OID %u does not exist", function)));
