@@ -118,7 +118,9 @@ class Member(Client):
             super().event(event, now)
 
     def bookmark(self, position):
-        """It is not about subscriptions whose rows are not joined with the stream."""
+        """It is not about subscriptions whose rows are not joined with the stream, and says nothing of others then."""
+        if position.endswith(INSIDE):
+            return
         number = self.note(position)
         for name, subscription in self.active.items():
             if name not in self.insides:
