@@ -117,6 +117,7 @@ sub wrong
 is(wrong('com.example.add', [ 1, '99999999999' ]), '-32602|b|22003', 'a number that is too large, by position');
 is(wrong('unnamed', [ 1, 'x' ]), '-32602|2|22P02', 'a parameter without a name');
 is(wrong('many', { v => [ 1, 'x' ] }), '-32602|v|22P02', 'an element of VARIADIC');
+is(wrong('typed', { v => [ [ [ [ [ [ [1] ] ] ] ] ] ] }), '-32602|v|54000', 'an array with too many dimensions');
 is(wrong('pair', { p => { x => 'y' } }), '-32602|p|22P02', 'a member of a composite');
 is(wrong('typed', { day => 'x' }), '-32602|day|22007', 'a date');
 is(wrong('typed', { day => '2026-13-01' }), '-32602|day|22008', 'a month');

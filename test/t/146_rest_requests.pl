@@ -142,6 +142,9 @@ is(wrong('POST', '/items/', { amount => 0, size => 'huge', seen => '2026-02-30',
 		. 'body.tags: invalid input syntax for type integer: "x" (value_error); body.price: value is not a valid float (type_error.float); '
 		. 'body.amount: value for domain positive violates check constraint "positive_check" (value_error)', 'values of other types');
 
+like(wrong('POST', '/items/', { tags => [ [ [ [ [ [ [1] ] ] ] ] ] ] }), qr/^body\.tags: number of array dimensions \(7\) exceeds .* \(value_error\)$/,
+	'an array with too many dimensions');
+
 # Methods
 for my $case ([ '/notes/', 'GET, HEAD, POST, OPTIONS', qw(PUT PATCH DELETE) ], [ '/notes/1/', 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS', 'POST' ])
 {

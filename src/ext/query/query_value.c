@@ -61,9 +61,10 @@ query_value_is_wrong(int sqlstate)
 	{
 		case ERRCODE_DATA_EXCEPTION:
 		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION: /* of a domain */
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:         /* nested too deeply, too many dimensions */
 			return true;
 		default:
-			return sqlstate == ERRCODE_STATEMENT_TOO_COMPLEX; /* JSON that is nested too deeply */
+			return false;
 	}
 }
 
