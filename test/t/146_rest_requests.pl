@@ -138,7 +138,7 @@ like(request('POST', '/notes/', '{"text":"' . 'x' x (1024 * 1024) . '"}'), qr/^4
 is(request('POST', '/notes/', '{"text":"a","text":"\ud83c\udf5c","completed":true}', 'Content-Type' => 'application/json; charset=utf-8'),
 	"201 {\"id\":4,\"text\":\"\xf0\x9f\x8d\x9c\",\"completed\":true}", 'of a field that is there twice, the last one counts');
 is(wrong('POST', '/items/', { amount => 0, size => 'huge', seen => '2026-02-30', tags => [ 1, 'x' ], price => 'NaN.' }),
-	'body.seen: date/time field value out of range: "2026-02-30" (value_error); body.size: invalid input value for enum size: "huge" (value_error); '
+	'body.seen: invalid date format (value_error.date); body.size: invalid input value for enum size: "huge" (value_error); '
 		. 'body.tags: invalid input syntax for type integer: "x" (value_error); body.price: value is not a valid float (type_error.float); '
 		. 'body.amount: value for domain positive violates check constraint "positive_check" (value_error)', 'values of other types');
 

@@ -88,7 +88,8 @@ rest_wrong_text(const RestColumn *column, const char *where, const ErrorData *er
 				StringInfo problems)
 {
 	if ((error->sqlerrcode != ERRCODE_INVALID_TEXT_REPRESENTATION &&
-		 error->sqlerrcode != ERRCODE_INVALID_DATETIME_FORMAT) ||
+		 error->sqlerrcode != ERRCODE_INVALID_DATETIME_FORMAT &&
+		 error->sqlerrcode != ERRCODE_DATETIME_FIELD_OVERFLOW) ||
 		!rest_wrong_type(column, where, problems))
 		rest_problem(problems, where, column->name, error->message, "value_error");
 }
