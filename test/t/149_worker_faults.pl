@@ -37,6 +37,8 @@ sql(q{
 	CREATE FUNCTION app.stubborn() RETURNS void LANGUAGE plpgsql AS $$
 		BEGIN LOOP BEGIN LOOP END LOOP; EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;
 	CREATE FUNCTION app.lock() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN LOCK TABLE orders; END';
+	CREATE FUNCTION app.write() RETURNS int LANGUAGE plpgsql STABLE AS $$
+		BEGIN PERFORM set_config('transaction_read_only', 'off', true); INSERT INTO slow VALUES (1); RETURN 1; END $$;
 	CREATE FUNCTION app.setting(name text) RETURNS text LANGUAGE sql AS 'SELECT current_setting(''pg_notifyd.'' || name)';
 	CREATE FUNCTION app.leave() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT pg_terminate_backend(pg_backend_pid())';
 	SELECT notify_expose(oid::regprocedure) FROM pg_proc WHERE pronamespace = 'app'::regnamespace AND proname <> 'slowly';
@@ -116,6 +118,10 @@ undisturbed('no workers');
 setting('query_workers', 2);
 wait_for(sub { calls($client, 'one') eq '1' }, 'workers again');
 
+# A request that reads
+$res = $ua->get("$http/rpc/write" => { notifyd_bearer('member', 1) })->res;
+like($res->body, qr/transaction read-write mode must be set before any query/, 'a request that reads cannot begin to write');
+
 # Functions that never end
 setting('statement_timeout', '500ms');
 for my $name (qw(sleep loop stubborn lock at_commit))
@@ -155,6 +161,10 @@ my $terminate = q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE b
 sql($terminate);
 is(answer($client, $id), '-32603: the worker was terminated', 'a worker is terminated in a query');
 undisturbed('a terminated worker');
+$id = ask($client, 'sleep', 200);
+becomes($busy, 1, 'another query runs');
+sql($terminate =~ s/terminate/cancel/r);
+is(answer($client, $id), '-32603: canceling statement due to user request', 'and is cancelled by an administrator');
 is(calls($client, 'leave'), '-32603: the worker was terminated', 'a function terminates its worker');
 is(calls($client, 'one'), 1, 'another worker goes on');
 
@@ -176,6 +186,21 @@ sub whole
 }
 is(whole($rows), 20000, 'a snapshot of a worker that was terminated begins again');
 undisturbed('a terminated snapshot');
+$lock = $node->background_psql('postgres');
+$lock->query_safe('BEGIN; LOCK TABLE items');
+$rows = user();
+$rows->send({ id => 1, method => 'subscribe', params => { channel => 'items', snapshot => \1 } });
+becomes($busy, 1, 'another snapshot waits');
+my $feed = q{SELECT coalesce(min(pid), 0) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'};
+my $ended = sql($feed);
+sql("SELECT pg_terminate_backend($ended)");
+wait_for(sub { my $pid = sql($feed); $pid != 0 && $pid != $ended }, 'another feed');
+$lock->query_safe('COMMIT');
+$lock->quit;
+is(whole($rows), 20000, 'a snapshot during which the feed is terminated is complete, too');
+sql('DELETE FROM items WHERE id = 20000', "INSERT INTO items VALUES (20000, '')");
+is(join(' ', map { "$_->{op}$_->{key}{id}" } $rows->next_events(2)), 'DELETE20000 INSERT20000', 'and the stream follows');
+undisturbed('a terminated feed');
 my $slow = user();
 $slow->subscribe('items', snapshot => \1);
 $slow->stop_reading;

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IPC::Run;
 use NotifydTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -106,6 +107,34 @@ my $late = subscribed();
 $open[0]->query_safe('COMMIT');
 $_->quit for @open;
 agree('open transactions', $before, $amid, $late, subscribed());
+
+# Commits that take long after their events have got ids: clients that begin meanwhile get positions inside the snapshot.
+sql('TRUNCATE items', 'ALTER SYSTEM SET fsync = on', 'ALTER SYSTEM SET commit_delay = 100000', 'ALTER SYSTEM SET commit_siblings = 0', 'SELECT pg_reload_conf()');
+$node->poll_query_until('postgres', q{SELECT current_setting('commit_siblings') = '0'});
+my $script = PostgreSQL::Test::Utils::tempdir() . '/write.sql';
+PostgreSQL::Test::Utils::append_to_file($script, <<'EOS');
+\set id random(1, 40)
+\set size random(1, 5) / 5 * 20000
+BEGIN;
+INSERT INTO items VALUES (:id, 'a') ON CONFLICT (id) DO UPDATE SET name = left(items.name, 10) || 'b' || repeat('x', :size);
+DELETE FROM items WHERE id = :id + 1;
+INSERT INTO items VALUES (:id + 2, 'c') ON CONFLICT (id) DO UPDATE SET name = 'd';
+COMMIT;
+EOS
+my ($in, $out, $err) = ('', '', '');
+my $writers = IPC::Run::start([ 'pgbench', '-n', '-c', 6, '-t', 15, '--max-tries=100', '-f', $script, '-h', $node->host, '-p', $node->port, 'postgres' ],
+	'<', \$in, '>', \$out, '2>', \$err);
+my @begun;
+push @begun, subscribed() while $writers->pumpable && @begun < 30;
+$writers->finish or diag($err);
+agree("during commits, client $_", $begun[$_]) for 0 .. $#begun;
+my @inside = grep { ($_->{position} // '') =~ /s$/ } map { $_->events } @begun;
+cmp_ok(scalar @inside, '>', 0, 'some events are inside a snapshot');
+my ($cut) = $inside[0]{position};
+my $resumed = user();
+$resumed->subscribe('items', snapshot => \1, since => $cut);
+agree('a client that resumes from such a position', whole($resumed));
+sql('ALTER SYSTEM RESET fsync', 'ALTER SYSTEM RESET commit_delay', 'SELECT pg_reload_conf()');
 
 # Commands that change the whole table while clients begin
 sub between
