@@ -254,8 +254,9 @@ struct Feed
 	dlist_head waiting;        /* subscriptions that are to be placed again, see feed_place.c */
 	HTAB *applied;             /* see feed_applied.c */
 	dlist_head applied_changed;
-	bool applied_unsaved;  /* nothing may be sent before applied_commit() */
-	uint64 applied_oldest; /* map.oldest when applied_retain() was last done */
+	bool applied_unsaved;   /* nothing may be sent before applied_commit() */
+	uint64 applied_oldest;  /* map.oldest when applied_retain() last removed rows */
+	uint64 applied_touched; /* the position when it last touched them */
 	int nsubs;
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */

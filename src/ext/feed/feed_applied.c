@@ -12,7 +12,7 @@
  *	  policies				a hash of the policies that apply, with their values (set_policies());
  *							0: all rows pass, as it is where there is no row of the table
  *	  since					after this id, no other ones have applied to such a subscription
- *	  seen					there was a subscription at this id or later
+ *	  seen					there was a subscription at this id, or up to applied_span() later
  *
  * A client that resumes from a position after since, with the policies of the row, goes on without a
  * reset. Only the last policies are kept: a client from before gets a reset, although the earlier
@@ -46,12 +46,14 @@
 #include "utils/snapmgr.h"
 
 #include "ext/base/extension.h"
+#include "ext/base/settings.h"
 #include "ext/base/worker.h"
 #include "ext/feed/feed.h"
 
 #define APPLIED_TABLE   "applied_policies"
 #define APPLIED_UNKNOWN ((uint64) PG_INT64_MAX)
 #define APPLIED_WRITES  500 /* rows that are touched or removed at a time */
+#define APPLIED_MIN_S   2.0
 
 /* The columns of the table, as in the extension's script. */
 enum AppliedAttribute
@@ -280,6 +282,16 @@ applied_position(const Feed *feed)
 	return position;
 }
 
+/*
+ * Return by how many ids seen may be too small: about half of the retention, because the tables of the log
+ * begin with an id of the time in µs.
+ */
+static uint64
+applied_span(void)
+{
+	return (uint64) (Max(notifyd_retention, APPLIED_MIN_S) * USECS_PER_SEC / 2);
+}
+
 static void
 applied_change(Feed *feed, Applied *applied)
 {
@@ -288,6 +300,16 @@ applied_change(Feed *feed, Applied *applied)
 		dlist_push_tail(&feed->applied_changed, &applied->in_changed);
 	applied->changed = true;
 	feed->applied_unsaved = true;
+}
+
+/* Write the row again if its seen would be too small, now that there is, or was, a subscription. */
+static bool
+applied_see(Feed *feed, Applied *applied)
+{
+	if (applied->since == 0 || applied_position(feed) - applied->seen <= applied_span())
+		return false;
+	applied_change(feed, applied);
+	return true;
 }
 
 static Applied *
@@ -378,6 +400,8 @@ applied_begin(Sub *sub, const uint64 *since)
 			position--;
 		applied_note(channel, applied, position);
 	}
+	else
+		(void) applied_see(feed, applied);
 	return reset;
 }
 
@@ -406,6 +430,8 @@ applied_end(Sub *sub)
 	applied_count(applied, sub->stream->policies, -1);
 	if (!known && applied_is_known(applied))
 		applied_note(sub->stream->view->channel, applied, applied_position(feed));
+	else
+		(void) applied_see(feed, applied);
 	applied_forget(feed, applied);
 }
 
@@ -429,7 +455,7 @@ applied_renew(Sub *sub)
 
 /* Let the rows of subscriptions have a recent id. Returns false if more are left. */
 static bool
-applied_touch(Feed *feed, uint64 middle)
+applied_touch(Feed *feed)
 {
 	HASH_SEQ_STATUS status;
 	Applied *applied;
@@ -438,10 +464,7 @@ applied_touch(Feed *feed, uint64 middle)
 	hash_seq_init(&status, feed->applied);
 	while ((applied = hash_seq_search(&status)) != NULL)
 	{
-		if (applied->since == 0 || applied->seen >= middle)
-			continue;
-		applied_change(feed, applied);
-		if (++n == APPLIED_WRITES)
+		if (applied_see(feed, applied) && ++n == APPLIED_WRITES)
 		{
 			hash_seq_term(&status);
 			return false;
@@ -451,11 +474,11 @@ applied_touch(Feed *feed, uint64 middle)
 }
 
 /*
- * Remove rows that no position in the log needs. seen is late by half of the log at most, so twice
- * its length is enough. Returns false if more are left.
+ * Remove rows that no position in the log needs: no client of the identity has one that is not removed. Returns
+ * false if more are left.
  */
 static bool
-applied_clean(Feed *feed, uint64 length)
+applied_clean(Feed *feed)
 {
 	Relation table = table_open(extension_relation(APPLIED_TABLE), RowExclusiveLock);
 	TupleDesc desc = RelationGetDescr(table);
@@ -469,7 +492,7 @@ applied_clean(Feed *feed, uint64 length)
 		AppliedKey key = {.identity = applied_value(tuple, desc, APPLIED_IDENTITY)};
 		bool isnull;
 
-		if (applied_value(tuple, desc, APPLIED_SEEN) + length >= feed->map.oldest)
+		if (applied_value(tuple, desc, APPLIED_SEEN) + 2 * applied_span() >= feed->map.oldest)
 			continue;
 		strlcpy(key.channel,
 				NameStr(*DatumGetName(heap_getattr(tuple, APPLIED_CHANNEL, desc, &isnull))),
@@ -488,18 +511,19 @@ applied_clean(Feed *feed, uint64 length)
 void
 applied_retain(Feed *feed)
 {
-	uint64 length = applied_position(feed) - feed->map.oldest;
-	bool done = true;
+	uint64 position = applied_position(feed);
+	bool touch = position - feed->applied_touched > applied_span() / 4;
+	bool clean = feed->applied_oldest != feed->map.oldest;
 
-	if (feed->applied_oldest == feed->map.oldest)
+	if (!touch && !clean)
 		return;
 	worker_begin_transaction();
 	if (OidIsValid(extension_find_relation(APPLIED_TABLE)))
 	{
-		done = applied_touch(feed, feed->map.oldest + length / 2);
-		done &= applied_clean(feed, length);
+		if (touch && applied_touch(feed))
+			feed->applied_touched = position;
+		if (clean && applied_clean(feed))
+			feed->applied_oldest = feed->map.oldest;
 	}
 	applied_commit(feed);
-	if (done)
-		feed->applied_oldest = feed->map.oldest;
 }
