@@ -183,24 +183,12 @@ expose_scan(const char *table_name, const char *name)
 	return list;
 }
 
-static Exposure *
-expose_find(const char *table_name, const char *name)
-{
-	List *found = expose_scan(table_name, name);
-
-	return found != NIL ? linitial(found) : NULL;
-}
-
 Exposure *
 expose_find_function(const char *name)
 {
-	return expose_find(EXPOSE_FUNCTIONS, name);
-}
+	List *found = expose_scan(EXPOSE_FUNCTIONS, name);
 
-Exposure *
-expose_find_relation(const char *path)
-{
-	return expose_find(EXPOSE_RELATIONS, path);
+	return found != NIL ? linitial(found) : NULL;
 }
 
 static int

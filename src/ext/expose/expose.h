@@ -24,13 +24,12 @@ typedef struct Exposure
 } Exposure;
 
 /*
- * Find the exposed function or relation with this name. Returns NULL if there is none, or if it was dropped.
- * Sees what is committed now. The result is in the current memory context.
+ * Find the exposed function with this name. Returns NULL if there is none, or if it was dropped. Sees what is
+ * committed now. The result is in the current memory context.
  */
 extern Exposure *expose_find_function(const char *name);
-extern Exposure *expose_find_relation(const char *path);
 
-/* All exposed functions or relations, as Exposures in the order of their names. */
+/* The same for all exposed functions or relations, as Exposures in the order of their names. */
 extern List *expose_list_functions(void);
 extern List *expose_list_relations(void);
 

@@ -55,10 +55,10 @@ typedef struct RestTable
 } RestTable;
 
 /*
- * Return the table that is exposed by this path, locked with AccessShareLock, or NULL if there is none. The result is valid
+ * Return the table with this path, locked with AccessShareLock, or NULL if there is none. The result is valid
  * in this transaction.
  */
-extern const RestTable *rest_table(const char *path);
+extern const RestTable *rest_table(const char *name);
 
 /* The number of the column with this name, or -1. */
 extern int rest_column(const RestTable *table, const char *name);

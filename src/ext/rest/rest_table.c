@@ -26,11 +26,12 @@
 
 typedef struct RestPath
 {
-	char path[EXPOSE_NAME_SIZE]; /* the key */
-	const RestTable *table;
+	char name[EXPOSE_NAME_SIZE]; /* the key */
+	const Exposure *exposure;
+	const RestTable *table; /* NULL: it was not read yet */
 } RestPath;
 
-static HTAB *rest_paths;           /* NULL: none is known */
+static HTAB *rest_paths;           /* of all exposed tables; NULL: they were not read yet */
 static MemoryContext rest_context; /* of all that is known */
 static List *rest_relations;       /* OIDs of these tables */
 static Oid rest_exposures;
@@ -76,17 +77,22 @@ rest_describe_key(RestTable *table)
 	}
 }
 
-/* Describe a relation, which is locked. */
-static RestTable *
-rest_describe(const Exposure *exposure, Relation relation)
+/* Describe the table of a path. Returns NULL if it does not exist any more. */
+static const RestTable *
+rest_describe(const RestPath *path)
 {
-	RestTable *table = palloc0(sizeof(RestTable));
-	TupleDesc columns = RelationGetDescr(relation);
+	Relation relation = try_relation_open(path->exposure->object, AccessShareLock);
+	RestTable *table;
+	TupleDesc columns;
 
-	table->relation = exposure->object;
-	table->label = pstrdup(exposure->label);
+	if (relation == NULL)
+		return NULL;
+	table = palloc0(sizeof(RestTable));
+	table->relation = path->exposure->object;
+	table->label = path->exposure->label;
 	table->name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 											 RelationGetRelationName(relation));
+	columns = RelationGetDescr(relation);
 	table->columns = palloc0(sizeof(RestColumn) * (columns->natts + 1));
 	for (int i = 0; i < columns->natts; i++)
 	{
@@ -99,6 +105,7 @@ rest_describe(const Exposure *exposure, Relation relation)
 										   attribute->attnum - FirstLowInvalidHeapAttributeNumber);
 	}
 	rest_describe_key(table);
+	relation_close(relation, NoLock);
 	return table;
 }
 
@@ -118,11 +125,24 @@ rest_schema_changed(Datum arg pg_attribute_unused(), int cache pg_attribute_unus
 	rest_stale = true;
 }
 
-/* Forget all tables if one of them, or what is exposed, has changed. Needs a transaction. */
+static void
+rest_add_path(HTAB *paths, const Exposure *exposure)
+{
+	RestPath *path = hash_search(paths, exposure->name, HASH_ENTER, NULL);
+
+	path->exposure = exposure;
+	path->table = NULL;
+	rest_relations = lappend_oid(rest_relations, exposure->object);
+}
+
+/* If a table, or what is exposed, has changed, forget all, and read again what is exposed. Needs a transaction. */
 static void
 rest_refresh(void)
 {
-	HASHCTL tables = {.keysize = EXPOSE_NAME_SIZE, .entrysize = sizeof(RestPath)};
+	HASHCTL control = {.keysize = EXPOSE_NAME_SIZE, .entrysize = sizeof(RestPath)};
+	MemoryContext before;
+	ListCell *cell;
+	HTAB *paths;
 
 	if (rest_context == NULL)
 	{
@@ -136,55 +156,45 @@ rest_refresh(void)
 	rest_paths = NULL;
 	rest_relations = NIL;
 	MemoryContextReset(rest_context);
+	before = MemoryContextSwitchTo(rest_context);
 	rest_exposures = expose_relation_table();
 	rest_stale = false;
-	tables.hcxt = rest_context;
-	rest_paths =
-		hash_create("pg_notifyd REST tables", 64, &tables, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	control.hcxt = rest_context;
+	paths =
+		hash_create("pg_notifyd REST paths", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	foreach (cell, expose_list_relations())
+		rest_add_path(paths, lfirst(cell));
+	MemoryContextSwitchTo(before);
+	rest_paths = paths;
 }
 
-/* Read from the catalogs what is exposed by this path, and keep it. */
-static const RestTable *
-rest_read_table(const char *path)
+static RestPath *
+rest_find_path(const char *name)
 {
-	Exposure *exposure = expose_find_relation(path);
-	MemoryContext before;
-	Relation relation;
-	RestTable *table;
-	RestPath *known;
+	RestPath *path;
 
-	if (exposure == NULL)
-		return NULL;
-	before = MemoryContextSwitchTo(rest_context);
-	/* What changes from now on makes it stale. */
-	rest_relations = lappend_oid(rest_relations, exposure->object);
-	relation = try_relation_open(exposure->object, AccessShareLock);
-	table = relation != NULL ? rest_describe(exposure, relation) : NULL;
-	MemoryContextSwitchTo(before);
-	if (table == NULL)
-		return NULL;
-	relation_close(relation, NoLock);
-	known = hash_search(rest_paths, path, HASH_ENTER, NULL);
-	known->table = table;
-	return table;
+	rest_refresh();
+	path = hash_search(rest_paths, name, HASH_FIND, NULL);
+	/* Keys are cut off. */
+	return path != NULL && strcmp(path->exposure->name, name) == 0 ? path : NULL;
 }
 
 const RestTable *
-rest_table(const char *path)
+rest_table(const char *name)
 {
-	RestPath *known;
+	RestPath *path = rest_find_path(name);
+	MemoryContext before;
 
-	if (strlen(path) >= EXPOSE_NAME_SIZE)
+	/* Wait for those who are changing the table. Taking the lock processes the invalidations that they have sent. */
+	if (path != NULL)
+		LockRelationOid(path->exposure->object, AccessShareLock);
+	if (rest_stale)
+		path = rest_find_path(name);
+	if (path == NULL)
 		return NULL;
-	rest_refresh();
-	known = hash_search(rest_paths, path, HASH_FIND, NULL);
-	if (known != NULL)
-	{
-		/* Wait for those who are changing it. The lock processes the invalidations that they have sent. */
-		LockRelationOid(known->table->relation, AccessShareLock);
-		if (!rest_stale)
-			return known->table;
-		rest_refresh();
-	}
-	return rest_read_table(path);
+	before = MemoryContextSwitchTo(rest_context);
+	if (path->table == NULL)
+		path->table = rest_describe(path);
+	MemoryContextSwitchTo(before);
+	return path->table;
 }
