@@ -383,6 +383,8 @@ expose_check_function(Oid function, Form_pg_proc proc)
 	if (proc->prokind != PROKIND_FUNCTION)
 		expose_refuse_function(function, "It is not a plain function.",
 							   "Expose a function that does the work.");
+	if (isAnyTempNamespace(proc->pronamespace))
+		expose_refuse_function(function, "It is temporary.", NULL);
 	for (int i = 0; i < proc->pronargs; i++)
 	{
 		Oid type = proc->proargtypes.values[i];
@@ -478,6 +480,10 @@ expose_check_relation(Oid relation)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("cannot expose relation \"%s\"", get_rel_name(relation)),
 						errdetail("It is neither a table nor a view.")));
+	if (get_rel_persistence(relation) == RELPERSISTENCE_TEMP)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("cannot expose relation \"%s\"", get_rel_name(relation)),
+						errdetail("It is temporary.")));
 }
 
 /* A path is one segment that needs no escapes. */
