@@ -1,5 +1,5 @@
 # Attempts of clients and of owners of exposed objects to get more than their roles may: other roles, databases without
-# CONNECT, operators and types that search_path finds, and text that the database's encoding lacks.
+# CONNECT, operators and types that search_path finds, text that the database's encoding lacks, and memory.
 use strict;
 use warnings;
 
@@ -172,5 +172,24 @@ is(request('POST', '/t/?database=latin', '{"k":"é"}'), '201 {"k":"é"}', 'a row
 is(request('GET', '/t/%C3%A9/?database=latin'), '200 {"k":"é"}', 'its path');
 is(request('GET', '/t/%E9/?database=latin'), '404 {"detail":"Not Found"}', 'a path that is not UTF-8');
 is($node->safe_psql('postgres', 'SELECT pg_postmaster_start_time()'), $pid, 'the server has not restarted');
+
+# Clients that do not read their snapshots of large rows: the worker keeps no row in its memory for each of them.
+sql(q{
+	CREATE TABLE app.large (id int PRIMARY KEY, v text);
+	GRANT SELECT ON app.large TO PUBLIC;
+	INSERT INTO app.large SELECT i, repeat('x', 10000000) FROM generate_series(1, 2) AS i;
+	SELECT notify_watch('app.large');
+});
+my @idle = map { notifyd_client($node) } 1 .. 20;
+for my $client (@idle)
+{
+	$client->send({ id => 1, method => 'subscribe', params => { channel => 'app.large', snapshot => \1 } });
+	$client->stop_reading;
+}
+wait_for(sub { sql('SELECT count(*) FROM pg_ls_tmpdir()') >= @idle }, 'the rest of each snapshot in a file');
+my $memory = 0;
+$memory += process_status($_, 'VmRSS') =~ s/ kB//r
+  for split /\n/, sql(q{SELECT pid FROM pg_stat_activity WHERE usename = 'authenticator' AND datname = 'postgres'});
+cmp_ok($memory, '<', 200_000, 'the memory of the workers');
 
 done_testing();

@@ -331,6 +331,8 @@ snapshot_read_table(ClientQuery *query, const Watch *watch)
 	SPI_finish();
 	if (table.rows.len > 0)
 		snapshot_send_rows(&table);
+	/* It is as large as the largest row, and the query may live long. */
+	pfree(table.rows.data);
 }
 
 /* The tables of the channel. Of a partitioned table, the partitions have the rows. */
