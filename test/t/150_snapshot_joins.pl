@@ -240,6 +240,10 @@ sql('ALTER SYSTEM RESET pg_notifyd.snapshot_timeout', 'SELECT pg_reload_conf()')
 wait_for(sub { ($failed = fails(1)) !~ /^-32013/ }, 'enough time');
 is($failed, '-32012: too many rows of snapshots wait for clients that are slow: Try again later, or subscribe with a filter, columns or a limit.', 'and that more rows wait than may');
 sql('ALTER SYSTEM RESET pg_notifyd.snapshot_spool_size', 'SELECT pg_reload_conf()');
+my $workers = q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker'};
+sql(q{ALTER ROLE authenticator SET temp_file_limit = '1MB'}, $workers);
+like($failed = fails(1), qr/^-32012: temporary file size exceeds temp_file_limit/, 'and a file that cannot be written to');
+sql('ALTER ROLE authenticator RESET temp_file_limit', $workers);
 agree('and then it goes on', whole(user_again()));
 sub user_again { my $client; wait_for(sub { $client = user(); $client->subscribe('items', snapshot => \1); $client->stop_reading; wait_for(sub { sql($spooled) eq 't' }, 'read'); $client->start_reading; !grep { ($_->{method} // '') eq 'error' } $client->received }, 'again'); return $client; }
 

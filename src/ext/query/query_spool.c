@@ -9,14 +9,17 @@
  * memory is bounded. pg_notifyd.snapshot_spool_size bounds the files of a worker, and so does temp_file_limit. A file
  * is as large as all that was written to it until its last frame is sent.
  *
+ * The files are not those of BufFile, because BufFileClose() writes what is left in its buffer: after an error of
+ * writing it would fail once more, and end the worker.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "storage/buffile.h"
+#include "storage/fd.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
-#include "ext/base/compat.h"
 #include "ext/base/settings.h"
 #include "ext/query/query.h"
 
@@ -32,12 +35,9 @@ typedef struct Spool
 	dlist_node node; /* spools */
 	ClientQuery *query;
 	int64 credit;
-	BufFile *file; /* NULL: everything was sent */
-	int read_file; /* where the next frame to be sent is, as in BufFileTell() */
-	off_t read_offset;
-	int write_file;
-	off_t write_offset;
-	uint64 size;    /* of the file */
+	File file;      /* 0: everything was sent */
+	off_t read_at;  /* where the next frame to be sent is */
+	off_t size;     /* of the file */
 	uint64 entries; /* frames in the file that were not sent */
 	bool ended;     /* there will be no more; the query belongs to the spool */
 } Spool;
@@ -74,12 +74,12 @@ spool_find(const QueryLink *link, uint32 request)
 static void
 spool_close(Spool *spool)
 {
-	if (spool->file == NULL)
+	if (spool->file == 0)
 		return;
-	BufFileClose(spool->file);
-	spool->file = NULL;
-	spools_size -= spool->size;
-	spool->size = 0;
+	FileClose(spool->file);
+	spool->file = 0;
+	spools_size -= (uint64) spool->size;
+	spool->size = spool->read_at = 0;
 }
 
 void
@@ -108,9 +108,8 @@ spool_free(Spool *spool)
 
 /* ---------------- the file ---------------- */
 
-/* Count bytes that are about to be written to the file. */
 static void
-spool_grow(Spool *spool, uint64 bytes)
+spool_check_room(uint64 bytes)
 {
 	if (spools_size + bytes > (uint64) notifyd_snapshot_spool_size * 1024 * 1024)
 		ereport(ERROR,
@@ -118,35 +117,37 @@ spool_grow(Spool *spool, uint64 bytes)
 				 errmsg("too many rows of snapshots wait for clients that are slow"),
 				 errdetail("pg_notifyd.snapshot_spool_size is %d MB.", notifyd_snapshot_spool_size),
 				 errhint("Try again later, or subscribe with a filter, columns or a limit.")));
-	spool->size += bytes;
-	spools_size += bytes;
 }
 
 static void
 spool_write(Spool *spool, const WireMessage *message, uint32 bytes)
 {
 	SpoolEntry entry = {.size = (uint32) wire_encode(message, NULL, 0), .bytes = bytes};
-	char *frame = palloc(entry.size);
+	int size = (int) (sizeof(entry) + entry.size);
+	char *data = palloc(size);
 
-	spool_grow(spool, sizeof(entry) + entry.size);
-	(void) wire_encode(message, frame, entry.size);
-	if (spool->file == NULL)
-	{
-		MemoryContext before = MemoryContextSwitchTo(spool->query->context);
-
-		/* It outlives the transaction. */
-		spool->file = BufFileCreateTemp(true);
-		MemoryContextSwitchTo(before);
-		spool->read_file = spool->write_file = 0;
-		spool->read_offset = spool->write_offset = 0;
-	}
-	if (BufFileSeek(spool->file, spool->write_file, spool->write_offset, SEEK_SET) != 0)
-		elog(ERROR, "could not seek in a temporary file");
-	BufFileWrite(spool->file, &entry, sizeof(entry));
-	BufFileWrite(spool->file, frame, entry.size);
-	BufFileTell(spool->file, &spool->write_file, &spool->write_offset);
+	spool_check_room((uint64) size);
+	memcpy(data, &entry, sizeof(entry));
+	(void) wire_encode(message, data + sizeof(entry), entry.size);
+	/* It outlives the transaction. */
+	if (spool->file == 0)
+		spool->file = OpenTemporaryFile(true);
+	if (FileWrite(spool->file, data, size, spool->size, WAIT_EVENT_BUFFILE_WRITE) != size)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not write to file \"%s\": %m", FilePathName(spool->file))));
+	spool->size += size;
+	spools_size += (uint64) size;
 	spool->entries++;
-	pfree(frame);
+	pfree(data);
+}
+
+static void
+spool_read_bytes(Spool *spool, void *to, int size)
+{
+	if (FileRead(spool->file, to, size, spool->read_at, WAIT_EVENT_BUFFILE_READ) != size)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not read file \"%s\": %m", FilePathName(spool->file))));
+	spool->read_at += size;
 }
 
 /* Send the next frame of the file. */
@@ -158,12 +159,9 @@ spool_read(Spool *spool)
 	size_t used;
 	char *frame;
 
-	if (BufFileSeek(spool->file, spool->read_file, spool->read_offset, SEEK_SET) != 0)
-		elog(ERROR, "could not seek in a temporary file");
-	compat_buffile_read(spool->file, &entry, sizeof(entry));
+	spool_read_bytes(spool, &entry, sizeof(entry));
 	frame = palloc(entry.size);
-	compat_buffile_read(spool->file, frame, entry.size);
-	BufFileTell(spool->file, &spool->read_file, &spool->read_offset);
+	spool_read_bytes(spool, frame, (int) entry.size);
 	spool->entries--;
 	if (wire_decode(frame, entry.size, &message, &used) != WIRE_OK)
 		elog(ERROR, "a temporary file has no valid frame");
