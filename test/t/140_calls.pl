@@ -137,6 +137,10 @@ is_deeply(calls('look'), { setting => undef, table => undef, prepared => 0, lock
 is(calls('sleep', { s => 0.01 }), 'slept', 'a short query');
 is(calls('sleep', { s => 30 }), '-32013: the query took too long', 'a long one');
 is(calls('stubborn'), '-32013: the query took too long', 'one that catches its cancellation');
+my $log = PostgreSQL::Test::Utils::slurp_file($node->logfile);
+like($log, qr/ERROR:  canceling statement.*\n.*DETAIL:  The query ran longer than pg_notifyd\.statement_timeout\.\n.*CONTEXT:  (.*\n)*?\tcall of "sleep" as role "member" in database "postgres"/,
+	'the log says which query ran too long');
+like($log, qr/FATAL:  terminating.*\n.*DETAIL:  The query ran longer than pg_notifyd\.statement_timeout\.\n/, 'and why the worker ended');
 is(calls('com.example.add', { a => 1 }), 11, 'another worker goes on');
 
 is(sql(q{SELECT queries > 20 AND failed_queries BETWEEN 8 AND queries FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'}),

@@ -103,6 +103,7 @@ setting('statement_timeout', '5min');
 my @clients = map { user() } 1 .. 4;
 my @ids = map { ask($_, 'sleep', 200) } @clients;
 becomes($busy, 2, 'two workers by default');
+becomes(q{SELECT DISTINCT query FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker'}, 'call of "sleep" as role "member"', 'pg_stat_activity shows what they run');
 undisturbed('a busy pool');
 setting('query_workers', 3);
 becomes($busy, 3, 'and one more after a reload');
@@ -245,6 +246,7 @@ $watcher = user();
 $watcher->subscribe('orders');
 $client = user();
 is(calls($client, 'one'), '-32011: there is no free background worker slot; see max_worker_processes', 'no slot for a worker');
+like(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/LOG:  pg_notifyd could not start a worker for clients of database "postgres": there is no free background worker slot\n/, 'the log says so');
 undisturbed('no slot');
 
 done_testing();

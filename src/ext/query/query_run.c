@@ -12,6 +12,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "replication/slot.h"
 #include "storage/ipc.h"
 #include "utils/elog.h"
@@ -25,11 +26,16 @@
 #include "ext/base/worker.h"
 #include "ext/query/query.h"
 
+#define RUN_NAME_LENGTH 255 /* of a query's name that the log has at most */
+
 void (*query_rest)(ClientQuery *query);
 void (*query_openapi)(ClientQuery *query);
 
 /* The query that is being executed; NULL: none. */
 static const ClientQuery *run_query;
+
+/* What it is, for people; in the query's context. NULL: not known yet. */
+static const char *run_description;
 
 /* What query_refuse() or query_blame() has said about the error. */
 static struct
@@ -179,6 +185,48 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	RESUME_INTERRUPTS();
 }
 
+/* ---------------- what the server's log and pg_stat_activity say ---------------- */
+
+/* Say what is executed: as which role, as soon as that is known. Needs a transaction. */
+static void
+run_describe(const ClientQuery *query, const char *role)
+{
+	static const char *const kinds[] = {[WIRE_QUERY_CALL] = "call of",
+										[WIRE_QUERY_SEND] = "message to",
+										[WIRE_QUERY_SNAPSHOT] = "rows of",
+										[WIRE_QUERY_REST] = "HTTP request for",
+										[WIRE_QUERY_OPENAPI] = "description"};
+	WireBytes name = query->wire.kind == WIRE_QUERY_REST ? query->wire.path : query->wire.name;
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, kinds[query->wire.kind]);
+	if (name.len > 0)
+	{
+		appendStringInfoString(&text, " \"");
+		utf8_append_server(&text, name.data, Min((int) name.len, RUN_NAME_LENGTH));
+		appendStringInfoChar(&text, '"');
+	}
+	if (role != NULL)
+		appendStringInfo(&text, " as role \"%s\"", role);
+	run_description = text.data;
+	pgstat_report_activity(STATE_RUNNING, text.data);
+}
+
+/* PostgreSQL says of each query that is ended that a user or an administrator wanted it. */
+static void
+run_context(void *arg pg_attribute_unused())
+{
+	int code = geterrcode();
+
+	if ((code == ERRCODE_QUERY_CANCELED || code == ERRCODE_ADMIN_SHUTDOWN) && cancel_is_over())
+		errdetail_log("The query ran longer than pg_notifyd.%s.",
+					  run_query->wire.kind == WIRE_QUERY_SNAPSHOT ? "snapshot_timeout"
+																  : "statement_timeout");
+	if (run_description != NULL)
+		errcontext("%s in database \"%s\"", run_description, MyBgworkerEntry->bgw_extra);
+}
+
 /* ---------------- the transaction ---------------- */
 
 void
@@ -229,12 +277,17 @@ run_kind(ClientQuery *query)
 static void
 run_transaction(ClientQuery *query)
 {
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = run_context};
+
+	error_context_stack = &context;
 	worker_begin_transaction();
 	MemoryContextSwitchTo(query->context);
 	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = query->wire.read_only || query->wire.kind == WIRE_QUERY_SNAPSHOT || XactReadOnly;
+	run_describe(query, NULL);
 	caller_become(query);
+	run_describe(query, GetUserNameFromId(GetUserId(), false));
 	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
 		query_snapshot_lock(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -242,6 +295,7 @@ run_transaction(ClientQuery *query)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(query->context);
+	error_context_stack = context.previous;
 }
 
 /* The rest of a snapshot is sent while other queries are executed. Returns true if there is a rest. */
@@ -293,7 +347,7 @@ query_run(ClientQuery *query)
 	run_refusal.reason = 0;
 	run_refusal.name = NULL;
 	run_query = query;
-	pgstat_report_activity(STATE_RUNNING, query->wire.name.data);
+	run_description = NULL;
 	cancel_begin(query, query->wire.kind == WIRE_QUERY_SNAPSHOT ? notifyd_snapshot_timeout
 																: notifyd_statement_timeout);
 	PG_TRY();
