@@ -48,6 +48,13 @@ foreach my $call (
 		"$call raises an error with a hint");
 }
 
+# A client's query
+$node->safe_psql('postgres', 'ALTER ROLE guest LOGIN');
+my $answer = notifyd_client($node)->call('call', { name => 'one' });
+is($answer->{error}{message}, "workers cannot start in the database; see the server's log", 'a query of a client is refused');
+like(slurp_file($node->logfile, $from),
+	qr/ERROR:  extension pg_notifyd has version 1\.0 .*\n.*HINT:  Run "ALTER EXTENSION.*\n.*CONTEXT:  start of a worker for clients of database "postgres"/, 'the log says why');
+
 # Capture, feed, views and LISTEN work as before.
 my $client = notifyd_client($node);
 $client->subscribe($_) foreach 'orders', 'lobby';

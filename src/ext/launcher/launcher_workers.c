@@ -26,6 +26,7 @@
 #include "ext/launcher/supervisor.h"
 
 #define WORKERS_RETRY_MS 1000
+#define WORKERS_LOG_MS   60000 /* how often the log says that there is no slot, at most */
 
 /* What the launcher knows about a worker, in addition to its entry in the shared memory. */
 static BackgroundWorkerHandle *worker_handles[NOTIFYD_MAX_WORKERS];
@@ -107,8 +108,7 @@ workers_reap(TimestampTz now)
 		if (ready || index < 0)
 			continue;
 		workers_failed_at[index] = now;
-		workers_announce_none(index,
-							  "workers cannot connect to the database; see the server's log");
+		workers_announce_none(index, "workers cannot start in the database; see the server's log");
 	}
 }
 
@@ -134,6 +134,26 @@ workers_register(int entry, const LauncherDatabase *database)
 	registered = RegisterDynamicBackgroundWorker(&worker, &worker_handles[entry]);
 	MemoryContextSwitchTo(oldcontext);
 	return registered;
+}
+
+static void
+workers_report_no_slot(const LauncherDatabase *database)
+{
+	static TimestampTz reported_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (reported_at != 0 && !TimestampDifferenceExceeds(reported_at, now, WORKERS_LOG_MS))
+		return;
+	reported_at = now;
+	ereport(LOG,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("pg_notifyd could not start a worker for clients of database \"%s\": there "
+					"is no free background worker slot",
+					NameStr(database->name)),
+			 errdetail("Queries of clients wait for other workers, or fail."),
+			 errhint("Increase max_worker_processes, now %d, or reduce "
+					 "pg_notifyd.query_workers, now %d.",
+					 max_worker_processes, notifyd_query_workers)));
 }
 
 /* Return why no worker can be started for the database, or NULL. */
@@ -173,6 +193,7 @@ workers_start(int index)
 		return NULL;
 	worker_handles[entry] = NULL;
 	workers_free(&notifyd_shared->workers[entry]);
+	workers_report_no_slot(&databases[index]);
 	return count > 0 ? NULL : "there is no free background worker slot; see max_worker_processes";
 }
 
@@ -191,7 +212,7 @@ workers_tend(TimestampTz now)
 			continue;
 		if (workers_failed_at[i] != 0 &&
 			!TimestampDifferenceExceeds(workers_failed_at[i], now, WORKERS_RETRY_MS))
-			reason = "workers cannot connect to the database; see the server's log";
+			reason = "workers cannot start in the database; see the server's log";
 		else
 			reason = workers_start(i);
 		if (reason != NULL)

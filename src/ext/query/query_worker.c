@@ -78,11 +78,23 @@ worker_set_settings(void)
 }
 
 static void
+worker_context(void *role)
+{
+	errcontext("start of a worker for clients of database \"%s\" as role \"%s\" (%s)",
+			   MyBgworkerEntry->bgw_extra, (const char *) role,
+			   notifyd_authenticator_role[0] != '\0' ? "pg_notifyd.authenticator_role"
+													 : "pg_notifyd.anonymous_role");
+}
+
+static void
 worker_connect_as_client(void)
 {
-	const char *role =
+	char *role =
 		notifyd_authenticator_role[0] != '\0' ? notifyd_authenticator_role : notifyd_anonymous_role;
+	ErrorContextCallback context = {
+		.previous = error_context_stack, .callback = worker_context, .arg = role};
 
+	error_context_stack = &context;
 	worker_set_settings();
 	BackgroundWorkerInitializeConnection(MyBgworkerEntry->bgw_extra, role, 0);
 	if (strcmp(GetConfigOption("is_superuser", false, false), "on") == 0)
@@ -90,6 +102,11 @@ worker_connect_as_client(void)
 						errmsg("pg_notifyd does not run clients' queries as a superuser"),
 						errdetail("The role \"%s\" is a superuser.", role),
 						errhint("Set pg_notifyd.authenticator_role to a role that is none.")));
+	/* With the objects of another version there is nothing that clients could call. */
+	worker_begin_transaction();
+	extension_require_version();
+	CommitTransactionCommand();
+	error_context_stack = context.previous;
 }
 
 static void
@@ -109,19 +126,6 @@ worker_attach(int index)
 	if (!mine)
 		proc_exit(0);
 	before_shmem_exit(worker_detach, (Datum) 0);
-}
-
-/* Return true if the extension is there with the library's version. */
-static bool
-worker_extension_is_there(void)
-{
-	bool there;
-
-	worker_begin_transaction();
-	there =
-		OidIsValid(extension_oid(true)) && OidIsValid(extension_find_relation("exposed_function"));
-	CommitTransactionCommand();
-	return there;
 }
 
 static void
@@ -173,8 +177,6 @@ pg_notifyd_worker_main(Datum main_arg)
 	worker_connect_as_client();
 	worker_attach(DatumGetInt32(main_arg));
 	database = shared_database(MyDatabaseId);
-	if (!worker_extension_is_there())
-		proc_exit(0);
 	MemoryContextSwitchTo(
 		AllocSetContextCreate(TopMemoryContext, "pg_notifyd worker", ALLOCSET_DEFAULT_SIZES));
 	caller_init();
