@@ -201,6 +201,39 @@ for my $tag (sort keys %where)
 	is(set_of($many, $tag), sql("SELECT string_agg(id || '=' || name, ' ' ORDER BY id) FROM items WHERE $where{$tag}"), "its own rows and events: $tag");
 }
 
+# Channels with several tables, with none, and with one that is gone in the end
+sql('CREATE TABLE others (a int, b text, PRIMARY KEY (b, a))', q{INSERT INTO others VALUES (1, 'x'), (2, 'y')}, 'GRANT SELECT ON others TO reader',
+	q{SELECT notify_watch('others', channel => 'both'), notify_watch('items', channel => 'both')}, q{SELECT notify_grant('news', 'reader')});
+sub parts
+{
+	my ($channel) = @_;
+	my $client = user();
+	$client->subscribe($channel, snapshot => \1);
+	whole($client);
+	my @parts = map { $_->{params} } grep { ($_->{method} // '') eq 'rows' } $client->received;
+	return join ' ', map { ($_->{table} // 'end') . '(' . join(',', @{ $_->{key} // [] }) . ')' . @{ $_->{rows} } } @parts;
+}
+my $count = sql('SELECT count(*) FROM items');
+is(join(' ', sort split / /, parts('both')), "end()0 items(id)$count others(b,a)2", 'a channel with two tables');
+is(parts('news'), 'end()0', 'a channel without tables');
+my $gone = background('SET client_min_messages = warning', 'BEGIN', 'DROP TABLE others');
+my $both = user();
+$both->send({ id => 1, method => 'subscribe', params => { channel => 'both', snapshot => \1 } });
+$both->wait_for(sub { sql(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker' AND wait_event_type = 'Lock'}) eq '1' }, 'the snapshot waits');
+$gone->query_safe('COMMIT');
+$gone->quit;
+whole($both);
+is(scalar(grep { ($_->{params}{table} // '') eq 'others' } $both->received), 0, 'a table that is dropped while a snapshot begins');
+sql(q{SELECT notify_unwatch('items', 'both')});
+
+# A limit is one of the rows, and not of the events.
+my $limited = user();
+$limited->subscribe('items', snapshot => { order => 'id.desc', limit => 2 });
+whole($limited);
+is(set_of($limited), sql(q{SELECT string_agg(id || '=' || name, ' ' ORDER BY id) FROM (SELECT * FROM items ORDER BY id DESC LIMIT 2) AS i}), 'the first rows in the order');
+sql(q{INSERT INTO items VALUES (99, 'behind')}, 'DELETE FROM items WHERE id = 99', q{UPDATE items SET name = 'not sent' WHERE id = 100});
+is(join(' ', map { "$_->{op}$_->{key}{id}" } $limited->next_events(3)), 'INSERT99 DELETE99 UPDATE100', 'and the changes of all');
+
 # Operators of the table's own that have the names of PostgreSQL's
 sql('CREATE SCHEMA own', 'CREATE FUNCTION own.always(int, int) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$SELECT true$$',
 	'CREATE OPERATOR own.= (LEFTARG = int, RIGHTARG = int, FUNCTION = own.always)', 'GRANT USAGE ON SCHEMA own TO PUBLIC',
