@@ -152,6 +152,7 @@ is(chosen(undef, $_->[0]), "500||no-store|$_->[1]", "headers that are refused: $
 	[ '[{"Transfer-Encoding": "chunked"}]', '38000: Functions cannot set the header "Transfer-Encoding".' ],
 	[ '[{"content-length": "1"}]', '38000: Functions cannot set the header "content-length".' ],
 	[ '[{"Access-Control-Allow-Origin": "*"}]', '38000: Functions cannot set the header "Access-Control-Allow-Origin".' ],
+	[ '[{"X-Content-Type-Options": "x"}]', '38000: Functions cannot set the header "X-Content-Type-Options".' ],
 	[ '[{"X-One": "' . 'a' x 2048 . '"}]', '38000: Headers may have at most 2048 bytes.' ];
 is(chosen($_, ''), '500||no-store|38000: It must be a number from 200 to 599.', "a status that is refused: $_") for '600', '199', 'x', '2000';
 is(sql('SELECT count(*) FROM app.answers'), 3, 'and what the function has done is rolled back');

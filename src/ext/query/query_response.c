@@ -30,6 +30,7 @@ static const char *const response_reserved[] = {
 	"transfer-encoding",
 	"upgrade",
 	"vary",
+	"x-content-type-options",
 	"access-control-",
 };
 
