@@ -53,6 +53,8 @@ log_has(reload("pg_notifyd.anonymous_role = 'guest'\npg_notifyd.default_database
 	qr/WARNING:  database "nosuch" does not exist.*DETAIL:.*HINT:  [^\n]*pg_notifyd.default_database/s, 'and a database');
 log_has(reload("pg_notifyd.authenticator_role = 'nobody_else'"),
 	qr/WARNING:  role "nobody_else" does not exist.*DETAIL:  Tokens[^\n]*\n.*HINT:  [^\n]*pg_notifyd.authenticator_role/s, 'and the authenticator');
+log_has(reload("pg_notifyd.authenticator_role = 'postgres'"),
+	qr/WARNING:  pg_notifyd.authenticator_role is the superuser "postgres".*DETAIL:.*HINT:/s, 'and an authenticator that is a superuser');
 log_has(reload("pg_notifyd.authenticator_role = ''\npg_notifyd.anonymous_role = 'postgres'"),
 	qr/WARNING:  clients without a token have the role "postgres", which is a superuser/, 'and a superuser without a token');
 reload("pg_notifyd.anonymous_role = 'guest'");

@@ -111,13 +111,21 @@ scan_check_anonymous_role(void)
 static void
 scan_check_authenticator_role(void)
 {
-	if (notifyd_authenticator_role[0] != '\0' &&
-		!OidIsValid(get_role_oid(notifyd_authenticator_role, true)))
+	Oid role = InvalidOid;
+
+	if (notifyd_authenticator_role[0] != '\0')
+		role = get_role_oid(notifyd_authenticator_role, true);
+	if (notifyd_authenticator_role[0] != '\0' && !OidIsValid(role))
 		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						  errmsg("role \"%s\" does not exist", notifyd_authenticator_role),
 						  errdetail("Tokens that name a role are refused."),
 						  errhint("Create the role with LOGIN NOINHERIT, or correct "
 								  "pg_notifyd.authenticator_role.")));
+	if (OidIsValid(role) && superuser_arg(role))
+		ereport(WARNING, (errmsg("pg_notifyd.authenticator_role is the superuser \"%s\"",
+								 notifyd_authenticator_role),
+						  errdetail("Calls and snapshots of clients are refused."),
+						  errhint("Set it to a role that is no superuser.")));
 }
 
 /*
