@@ -181,6 +181,15 @@ like(PostgreSQL::Test::Utils::slurp_file($node->logfile, $offset), qr/DETAIL:  T
 	'and the log says what is missing');
 sql('GRANT guest TO authenticator');
 
+# The authenticator is replaced
+my $who = calls('who');
+sql('BEGIN', 'ALTER ROLE authenticator RENAME TO former', 'CREATE ROLE authenticator LOGIN NOINHERIT', 'GRANT guest, member TO authenticator', 'COMMIT');
+my %said;
+wait_for(sub { my $now = calls('who'); $said{$now}++; $now eq $who }, 'a worker connects as the new one');
+delete $said{$who};
+is(join('; ', keys %said), q{-32011: the worker's role has changed}, 'a worker that is connected as the old one ends');
+sql('DROP ROLE former');
+
 # A token that is revoked
 sql(q{SELECT notify_disconnect('{"sub": "7"}', 'infinity')});
 is(($client->wait_closed)[0], 4401, 'notify_disconnect() closes the client');

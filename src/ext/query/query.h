@@ -125,6 +125,9 @@ extern void caller_init(void);
  */
 extern void caller_become(const ClientQuery *query);
 
+/* Return true if the session's role cannot be used any more, so that the worker has to end. */
+extern bool caller_is_gone(void);
+
 /* Undo what a client may have left in this session. Outside of a transaction. */
 extern void caller_clean(void);
 

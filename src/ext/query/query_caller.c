@@ -65,6 +65,7 @@ static MemoryContext caller_context; /* of the table, its texts, and what it dep
 static HTAB *caller_tokens;          /* NULL: none is known */
 static DisconnectedSet *caller_disconnected;
 static bool caller_stale;
+static bool caller_gone; /* the role of the session is no longer that of the settings */
 static Oid caller_disconnected_table;
 static Oid caller_plans_role; /* for which plans of the session were made */
 
@@ -102,6 +103,26 @@ caller_init(void)
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, caller_role_changed, (Datum) 0);
 }
 
+/* A role may have been dropped, renamed or made a superuser since the worker has connected as it. */
+static void
+caller_check_session(void)
+{
+	const char *role =
+		notifyd_authenticator_role[0] != '\0' ? notifyd_authenticator_role : notifyd_anonymous_role;
+
+	caller_gone =
+		get_role_oid(role, true) != GetSessionUserId() || superuser_arg(GetSessionUserId());
+	if (caller_gone)
+		query_refuse(WIRE_QUERY_BUSY, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, NULL,
+					 "the worker's role has changed");
+}
+
+bool
+caller_is_gone(void)
+{
+	return caller_gone;
+}
+
 /* Forget all tokens if they may be invalid now. Needs a transaction. */
 static void
 caller_refresh(void)
@@ -112,6 +133,7 @@ caller_refresh(void)
 	if (caller_tokens != NULL && !caller_stale &&
 		hash_get_num_entries(caller_tokens) < CALLER_MAX_TOKENS)
 		return;
+	caller_check_session();
 	caller_tokens = NULL;
 	MemoryContextReset(caller_context);
 	caller_disconnected_table = extension_relation("disconnected");
@@ -232,7 +254,11 @@ caller_check_anonymous(const char *role)
 {
 	Oid oid = get_role_oid(role, true);
 
-	if (OidIsValid(oid) && !compat_may_set_role(GetSessionUserId(), oid))
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errmsg("role \"%s\" does not exist", role),
+						errdetail_log("It is that of pg_notifyd.anonymous_role.")));
+	if (!compat_may_set_role(GetSessionUserId(), oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set role \"%s\"", role),

@@ -159,6 +159,8 @@ worker_begin_round(NotifydDatabase *database)
 		ProcessConfigFile(PGC_SIGHUP);
 		worker_end("the settings have changed");
 	}
+	if (caller_is_gone())
+		worker_end("its role has changed");
 	if (launcher_database_held(database))
 		worker_end("a command needs the database without other sessions");
 }
