@@ -14,8 +14,6 @@
 #include <ctype.h>
 #include <math.h>
 
-#include <openssl/sha.h>
-
 #include "access/htup_details.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
@@ -33,6 +31,7 @@
 #include "ext/access/token.h"
 #include "ext/access/token_settings.h"
 #include "ext/base/compat.h"
+#include "ext/base/digest.h"
 #include "ext/base/settings.h"
 
 /* Later times than the year 9999 are mistakes, such as milliseconds. In s since 1970. */
@@ -392,7 +391,7 @@ token_verify(const char *token, size_t length, TimestampTz now, Identity *identi
 	else
 		good = token_refuse(refusal, "%s", reason.text);
 	if (good)
-		SHA256((const unsigned char *) token, length, identity->hash);
+		digest_sha256(token, length, identity->hash);
 	pfree(parsed);
 	return good;
 }

@@ -13,10 +13,12 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+#include "ext/base/digest.h"
+
 /* The clocks of an issuer and of this server may differ by so many seconds. */
 #define TOKEN_SKEW 30
 
-#define TOKEN_HASH_SIZE 32
+#define TOKEN_HASH_SIZE DIGEST_SIZE
 
 /* What a valid token says. Text is in the encoding of the database. */
 typedef struct Identity

@@ -16,8 +16,6 @@
  */
 #include "postgres.h"
 
-#include <openssl/sha.h>
-
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
@@ -43,6 +41,7 @@
 #include "ext/access/disconnected.h"
 #include "ext/access/token.h"
 #include "ext/base/compat.h"
+#include "ext/base/digest.h"
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
@@ -184,7 +183,7 @@ caller_find(const ClientQuery *query)
 	uint8 hash[TOKEN_HASH_SIZE];
 	KnownToken *known;
 
-	SHA256((const unsigned char *) query->wire.token.data, query->wire.token.len, hash);
+	digest_sha256(query->wire.token.data, query->wire.token.len, hash);
 	known = hash_search(caller_tokens, hash, HASH_FIND, NULL);
 	if (known != NULL && now >= known->valid_until)
 	{

@@ -14,11 +14,10 @@
  */
 #include "postgres.h"
 
-#include <openssl/sha.h>
-
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "ext/base/digest.h"
 #include "ext/base/utf8.h"
 #include "ext/rest/rest_internal.h"
 
@@ -99,10 +98,10 @@ rest_header_has(const ClientQuery *query, const char *wanted, const char *elemen
 void
 rest_tag(ClientQuery *query)
 {
-	uint8 hash[SHA256_DIGEST_LENGTH];
+	uint8 hash[DIGEST_SIZE];
 	char tag[2 * 16 + 3] = "\"";
 
-	SHA256((const unsigned char *) query->body.data, query->body.len, hash);
+	digest_sha256(query->body.data, query->body.len, hash);
 	(void) hex_encode((const char *) hash, 16, tag + 1);
 	tag[sizeof(tag) - 2] = '"';
 	tag[sizeof(tag) - 1] = '\0';
