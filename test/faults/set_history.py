@@ -532,7 +532,8 @@ def check_subscription(past, reader, subscription, before):
             check_snapshot(past, reader, part)
         check_reset(past, reader, part, reader.changed(first, past.rulings.last(part.opened)) - resets)
         resets += part.after == CHANGED
-    if subscription.since is not None and (parts[0].followed is None or parts[0].events):
+    # A subscription that waits for a lock gets nothing, and no reset either, before it is placed.
+    if subscription.since is not None and (parts[0].events or parts[0].followed is None and parts[0].upto > parts[0].start):
         check_resumed(past, reader, parts[0], before)
     return parts
 

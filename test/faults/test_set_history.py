@@ -168,6 +168,11 @@ class Tests(unittest.TestCase):
         again = self.subscription(AFTER, since=30, start=30, sent=70.0)
         self.assertEqual(self.kinds([first, again], TURNED), ["wrong set"])
 
+    def test_resumed_and_not_placed(self):
+        first = self.subscription([I1, U3], until=32)
+        again = self.subscription([], since=30, start=30, sent=70.0, until=30)
+        self.assertEqual(self.kinds([first, again], TURNED), [])
+
     def test_resumed_by_former_rulings(self):
         first = self.subscription([I1, U3], until=32)
         again = self.subscription([I4, D5, D6], since=30, start=30, sent=70.0)
