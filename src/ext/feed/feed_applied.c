@@ -306,7 +306,7 @@ applied_change(Feed *feed, Applied *applied)
 static bool
 applied_see(Feed *feed, Applied *applied)
 {
-	if (applied->since == 0 || applied_position(feed) - applied->seen <= applied_span())
+	if (applied->since == 0 || applied->seen + applied_span() >= applied_position(feed))
 		return false;
 	applied_change(feed, applied);
 	return true;
@@ -512,18 +512,17 @@ void
 applied_retain(Feed *feed)
 {
 	uint64 position = applied_position(feed);
-	bool touch = position - feed->applied_touched > applied_span() / 4;
+	bool touch = position > feed->applied_touched + applied_span() / 4;
 	bool clean = feed->applied_oldest != feed->map.oldest;
+	bool there;
 
 	if (!touch && !clean)
 		return;
 	worker_begin_transaction();
-	if (OidIsValid(extension_find_relation(APPLIED_TABLE)))
-	{
-		if (touch && applied_touch(feed))
-			feed->applied_touched = position;
-		if (clean && applied_clean(feed))
-			feed->applied_oldest = feed->map.oldest;
-	}
+	there = OidIsValid(extension_find_relation(APPLIED_TABLE));
+	if (touch && (!there || applied_touch(feed)))
+		feed->applied_touched = position;
+	if (clean && (!there || applied_clean(feed)))
+		feed->applied_oldest = feed->map.oldest;
 	applied_commit(feed);
 }
