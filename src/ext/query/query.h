@@ -227,6 +227,9 @@ extern char *order_sql(const char *order, Oid relation, const Bitmapset *columns
  */
 extern char *query_filter(WireBytes text, Oid relation, const Bitmapset *columns, bool all);
 
+/* Append an operator with its schema, as SQL in which search_path has no influence. */
+extern void query_append_operator(StringInfo sql, Oid operator);
+
 /* ---------------- functions that clients may call (query_call.c) ---------------- */
 
 typedef struct CallFunction

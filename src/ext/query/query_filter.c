@@ -39,8 +39,8 @@ filter_write_type(FilterSql *sql, Oid type, int32 typmod)
 		format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 }
 
-static void
-filter_write_operator(FilterSql *sql, Oid operator)
+void
+query_append_operator(StringInfo sql, Oid operator)
 {
 	HeapTuple tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
 	Form_pg_operator form;
@@ -48,7 +48,7 @@ filter_write_operator(FilterSql *sql, Oid operator)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator %u", operator);
 	form = (Form_pg_operator) GETSTRUCT(tuple);
-	appendStringInfo(&sql->text, " OPERATOR(%s.%s) ",
+	appendStringInfo(sql, " OPERATOR(%s.%s) ",
 					 quote_identifier(get_namespace_name(form->oprnamespace)),
 					 NameStr(form->oprname));
 	ReleaseSysCache(tuple);
@@ -73,7 +73,7 @@ static void
 filter_write_operation(FilterSql *sql, Oid operator, const List * operands, const char *quantifier)
 {
 	filter_write(sql, linitial(operands));
-	filter_write_operator(sql, operator);
+	query_append_operator(&sql->text, operator);
 	appendStringInfo(&sql->text, "%s(", quantifier);
 	filter_write(sql, lsecond(operands));
 	appendStringInfoChar(&sql->text, ')');

@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -19,7 +18,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "ext/base/settings.h"
@@ -107,23 +105,6 @@ rest_add_list(RestSql *sql)
 	}
 }
 
-/* Append the type's operator for equality. */
-static void
-rest_add_equal(RestSql *sql, Oid type)
-{
-	Oid operator= lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
-	HeapTuple tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	Form_pg_operator form;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator %u", operator);
-	form = (Form_pg_operator) GETSTRUCT(tuple);
-	appendStringInfo(&sql->text, " OPERATOR(%s.%s) ",
-					 quote_identifier(get_namespace_name(form->oprnamespace)),
-					 NameStr(form->oprname));
-	ReleaseSysCache(tuple);
-}
-
 static void
 rest_add_condition(RestSql *sql, const char *word, int i, const RestValue *value)
 {
@@ -131,7 +112,7 @@ rest_add_condition(RestSql *sql, const char *word, int i, const RestValue *value
 
 	appendStringInfo(&sql->text, " %s t.", word);
 	rest_add_column(sql, i);
-	rest_add_equal(sql, column->type);
+	query_append_operator(&sql->text, lookup_type_cache(column->type, TYPECACHE_EQ_OPR)->eq_opr);
 	rest_add_value(sql, column, value);
 }
 
