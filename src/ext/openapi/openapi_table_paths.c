@@ -211,6 +211,19 @@ table_failures(StringInfo out, const char *statuses, bool row)
 	openapi_member(out, "422", "{\"$ref\":\"#/components/responses/Problems\"}");
 }
 
+/* End a GET, which has rows, or one row that may not be there. */
+static void
+table_end_get(StringInfo out, const OpenapiTable *table, bool rows)
+{
+	table_refer(out, "IfNoneMatch");
+	openapi_end(out, "]");
+	openapi_member(out, "responses", "{");
+	table_response(out, table, "200", rows ? "The rows." : "The row.", rows, "ETag");
+	openapi_empty_response(out, "304", "The client has this content already.");
+	table_failures(out, "400 401 403", !rows);
+	openapi_end(out, "}}");
+}
+
 static void
 table_list(Openapi *api, const OpenapiTable *table)
 {
@@ -224,13 +237,7 @@ table_list(Openapi *api, const OpenapiTable *table)
 	table_refer(out, "take");
 	table_refer(out, "offset");
 	table_refer(out, "limit");
-	table_refer(out, "IfNoneMatch");
-	openapi_end(out, "]");
-	openapi_member(out, "responses", "{");
-	table_response(out, table, "200", "The rows.", true, "ETag");
-	openapi_empty_response(out, "304", "The client has this content already.");
-	table_failures(out, "400 401 403", false);
-	openapi_end(out, "}}");
+	table_end_get(out, table, true);
 }
 
 static void
@@ -240,13 +247,7 @@ table_find(Openapi *api, const OpenapiTable *table)
 
 	table_begin(out, table, "get", "get", "Return a row");
 	table_select(out, table);
-	table_refer(out, "IfNoneMatch");
-	openapi_end(out, "]");
-	openapi_member(out, "responses", "{");
-	table_response(out, table, "200", "The row.", false, "ETag");
-	openapi_empty_response(out, "304", "The client has this content already.");
-	table_failures(out, "400 401 403", true);
-	openapi_end(out, "}}");
+	table_end_get(out, table, false);
 }
 
 /* A role that may not read the row cannot get it as the answer. */
