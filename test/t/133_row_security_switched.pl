@@ -34,6 +34,7 @@ my $client = user(1);
 $client->subscribe('orders');
 my $order = 0;
 my $tenant = 100;
+my $asleep = q{SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'pg_notifyd feed%' AND wait_event = 'PgSleep'};
 
 # Without a reset that may come before it.
 sub next_order { return $client->next_event->{key}{id}; }
@@ -49,8 +50,9 @@ sub switch
 	is(next_order(), $order, "$name: an event before");
 	$order++;
 	$tenant++;
+	my $had = my @had = $gate->received;
 	sql('BEGIN', "INSERT INTO gate VALUES ($order)", "INSERT INTO members VALUES (2, $tenant)", "INSERT INTO orders VALUES ($order, 10)", 'COMMIT');
-	$node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type LIKE 'pg_notifyd feed%' AND wait_event = 'PgSleep'});
+	wait_for(sub { scalar(my @now = $gate->received) > $had || sql($asleep) }, 'the evaluation, or its end');
 	sql("ALTER TABLE orders $change ROW LEVEL SECURITY");
 	is(next_order(), $order, "$name: the event of the round is not lost");
 	$order++;
