@@ -9,6 +9,7 @@
  *
  *	  ws:PORT				a WebSocket client of ws://127.0.0.1:PORT/ws, which first sends MESSAGE and gets an answer
  *	  listen:CHANNEL		a libpq client that LISTENs
+ *	  take:GROUP			a libpq client that waits in notify_take(), in a transaction that it commits after the event
  *	  none					no receiver: measures only the INSERT
  *
  * It prints {} when all are connected. Then it reads commands, one a line, and answers each with a
@@ -48,6 +49,7 @@ typedef struct Probe
 	const char *name;
 	PGconn *writer;
 	PGconn *listener; /* NULL: a WebSocket */
+	char take[256];   /* what the listener executes again and again; empty: it LISTENs */
 	Ws ws;
 	bool by_ws;
 	bool answered; /* the WebSocket server has answered the first message */
@@ -106,6 +108,34 @@ probe_read_notifications(Probe *probe)
 }
 
 static void
+probe_take(Probe *probe)
+{
+	if (PQsendQuery(probe->listener, probe->take) == 0)
+		probe_fail(probe, PQerrorMessage(probe->listener));
+}
+
+/* Read what notify_take() returns, and call it again. */
+static void
+probe_read_taken(Probe *probe)
+{
+	PGresult *result;
+
+	if (PQconsumeInput(probe->listener) == 0)
+		probe_fail(probe, PQerrorMessage(probe->listener));
+	while (PQisBusy(probe->listener) == 0)
+	{
+		result = PQgetResult(probe->listener);
+		if (result == NULL)
+			probe_take(probe);
+		else if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+			probe_check(probe, PQgetvalue(result, 0, 0), (size_t) PQgetlength(result, 0, 0));
+		else if (PQresultStatus(result) == PGRES_FATAL_ERROR)
+			probe_fail(probe, PQresultErrorMessage(result));
+		PQclear(result);
+	}
+}
+
+static void
 probe_read_result(Probe *probe)
 {
 	PGresult *result;
@@ -138,7 +168,9 @@ probe_poll(Probe *probe)
 		probe_fail(probe, "nothing has come");
 	if (fds[1].revents != 0 && probe->by_ws && !ws_read(&probe->ws, probe_on_message, probe))
 		probe_fail(probe, "the WebSocket connection was closed");
-	if (fds[1].revents != 0 && !probe->by_ws)
+	if (fds[1].revents != 0 && !probe->by_ws && probe->take[0] != '\0')
+		probe_read_taken(probe);
+	else if (fds[1].revents != 0 && !probe->by_ws)
 		probe_read_notifications(probe);
 	if (fds[0].revents != 0)
 		probe_read_result(probe);
@@ -175,6 +207,14 @@ probe_connect_ws(Probe *probe, int port, const char *message)
 		probe_poll(probe);
 }
 
+/* The first COMMIT warns that there is no transaction. */
+static void
+probe_ignore(void *arg, const char *text)
+{
+	(void) arg;
+	(void) text;
+}
+
 static void
 probe_open(Probe *probe, char **arguments, const char *message)
 {
@@ -199,6 +239,15 @@ probe_open(Probe *probe, char **arguments, const char *message)
 		if (PQresultStatus(result) != PGRES_COMMAND_OK)
 			probe_fail(probe, PQresultErrorMessage(result));
 		PQclear(result);
+	}
+	else if (strncmp(arguments[3], "take:", 5) == 0)
+	{
+		probe->listener = probe_connect(probe, arguments[1]);
+		snprintf(probe->take, sizeof(probe->take),
+				 "COMMIT; BEGIN; SELECT event FROM notify_take('%s', wait => '1min')",
+				 arguments[3] + 5);
+		PQsetNoticeProcessor(probe->listener, probe_ignore, NULL);
+		probe_take(probe);
 	}
 }
 
@@ -284,8 +333,8 @@ main(int argc, char **argv)
 	}
 	if (optind == argc || (argc - optind) % 4 != 0 || argc - optind > PROBE_TARGETS * 4)
 	{
-		fprintf(stderr,
-				"usage: probe [-s MESSAGE] NAME CONNINFO TABLE ws:PORT|listen:CHANNEL|none...\n");
+		fprintf(stderr, "usage: probe [-s MESSAGE] NAME CONNINFO TABLE "
+						"ws:PORT|listen:CHANNEL|take:GROUP|none...\n");
 		return 2;
 	}
 	for (int i = optind; i < argc; i += 4)

@@ -171,21 +171,46 @@ REQUIREMENTS = [
         ("the same: p99", "FastAPI", NOTE + ", p99"),
         ("the same: processor time for a request", "FastAPI", NOTE + ", processor"))
 ] + [
+    ("groups: 8 consumers, %s in a transaction: events a second; to %s on a jobs table" % (count, other), "groups",
+     "notify_take, %d at a time" % number, "%s, %d at a time" % (other, number))
+    for count, number in (("one event", 1), ("100 events", 100))
+    for other in ("DELETE … SKIP LOCKED", "UPDATE … SKIP LOCKED")
+] + [
+    ("the same, %s: processor time of the server for an event; to %s" % (count, other), "groups",
+     "notify_take, %d at a time: processor, server" % number, "%s, %d at a time: processor, server" % (other, number))
+    for count, number in (("one event", 1), ("100 events", 100))
+    for other in ("DELETE … SKIP LOCKED", "UPDATE … SKIP LOCKED")
+] + [
+    ("groups: idle server, INSERT sent to event with a consumer that waits, %s; to a libpq client that LISTENs" % part,
+     "groups", "idle, INSERT sent to event, %s, notify_take" % part,
+     "idle, INSERT sent to event, %s, libpq LISTEN" % part)
+    for part in ("p50", "p99")
+] + [
+    ("groups: a take of one event with 1,000,000 pending, time; to that with ten", "groups",
+     "1 consumer, 1,000,000 events pending", "1 consumer, 10 events pending"),
     ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
     ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
     ("no clients: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
     ("no clients: wakeups of the feed", "idle", "nobody connected: feed, wakeups", None),
+    ("5,000 clients over TLS for half an hour, with reloads and cuts: memory of the gateway at the end; to that at the start", "soak",
+     "gateway: memory at the end", "gateway: memory at the start"),
+    ("the same, of the feed", "soak", "feed: memory at the end", "feed: memory at the start"),
+    ("the same: events lost, repeated or out of order", "soak", "events lost, repeated or out of order", None),
 ]
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow", "sets", "queries"]
+         "replay", "slow", "sets", "queries", "groups"]
+ONLY_BY_NAME = ["soak"]
 
 HEAD = """# Benchmarks
 
 `make bench` runs all benchmarks, `make bench-NAME` runs one: %s. They take about an hour on two
-cores. `QUICK=1` runs everything small in 3 minutes, to check that it works, and writes no results; `ROUNDS=n` sets the
+cores. `make bench-soak` is for its own half hour. `QUICK=1` runs everything small in 3 minutes, to check that it works, and writes no results; `ROUNDS=n` sets the
 number of runs. Each prints all of its figures and writes `results/NAME.json` and `results/NAME.svg`. `bench/readme.py`
 makes this page from them.
+
+`bench/tls.pl` and `bench/compression.pl` measure the gateway alone, with and without TLS and compression. They need
+no server, and print tables: [results/tls.md](results/tls.md), [results/compression.md](results/compression.md).
 
 Each figure is the median of several short runs. The runs that are compared take turns, and a ratio is the median of the
 rounds' own ratios. [doc/performance.md](../doc/performance.md) says how each figure is measured, what limits it, and
@@ -202,7 +227,7 @@ why a figure misses its bar.
 
 def load():
     results = {}
-    for name in NAMES:
+    for name in NAMES + ONLY_BY_NAME:
         path = os.path.join(HERE, "results", name + ".json")
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
@@ -232,7 +257,7 @@ def requirement(results, what, name, label, base):
     if figure is None:
         return missing
     if base is None:
-        return row(what, figure["bar"], figure, "%s %s" % (rounded(figure["median"]), figure["unit"]))
+        return row(what, figure["bar"], figure, ("%s %s" % (rounded(figure["median"]), figure["unit"])).strip())
     ratio = next((ratio for ratio in figure["ratios"] if ratio["to"] == base), None)
     return row(what, ratio, ratio, "× " + rounded(ratio["median"])) if ratio else missing
 
@@ -256,9 +281,9 @@ def origin(results):
 def chart(result):
     """The chart of a benchmark, with the machine and the commit that it was measured on."""
     about = result["about"]
-    return "\n### %s\n\n![%s](results/%s.svg)\n\n%s; PostgreSQL %s; commit %s; %s; %d rounds.\n" % (
+    return "\n### %s\n\n![%s](results/%s.svg)\n\n%s; PostgreSQL %s; commit %s; %s; %s.\n" % (
         result["title"], result["title"], result["name"], about["machine"], about["postgresql"], about["commit"],
-        about["date"][:10], about["rounds"])
+        about["date"][:10], "1 round" if about["rounds"] == 1 else "%d rounds" % about["rounds"])
 
 
 def main():

@@ -17,8 +17,8 @@
  *						total or the time is over. Session k, from 1, has the keys from k * EACH on, and continues
  *						after the statement's last run; after EACH keys it starts again
  *
- * It ends when its standard input is closed, or if a statement fails or does not change exactly one
- * row.
+ * It ends when its standard input is closed, or if a statement fails or does not change, or
+ * return, exactly one row.
  *
  *-------------------------------------------------------------------------
  */
@@ -192,7 +192,9 @@ writers_read(Writer *writer)
 			}
 			return;
 		}
-		if (PQresultStatus(result) != PGRES_COMMAND_OK || strcmp(PQcmdTuples(result), "1") != 0)
+		if ((PQresultStatus(result) != PGRES_COMMAND_OK &&
+			 PQresultStatus(result) != PGRES_TUPLES_OK) ||
+			strcmp(PQcmdTuples(result), "1") != 0)
 			writers_fail(PQcmdStatus(result), PQresultErrorMessage(result));
 		PQclear(result);
 	}
