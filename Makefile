@@ -7,9 +7,11 @@
 #	make test-matrix						the same with other versions of PostgreSQL, see test/matrix
 #	make faults								writes, kills and cuts at random, see test/faults/run
 #	make sets								compares random clients' rows with SELECT, see test/sets/run
-#	make fuzz								random tokens, key files, filters and HTTP, SECONDS=60; needs clang
+#	make fuzz								random input for the parsers that face the network, 60 seconds each;
+#											TARGET=frames SECONDS=3600 chooses; needs clang
 #	make bench, make bench-NAME				measures beside other ways and the limits, see bench/run
 #	make demo								see doc/demo/run
+#	make client								the client library, minified into client/client.js; needs esbuild
 #	make deb								Debian packages into build-deb/, see debian/build
 #	WERROR=1, CC=clang, SANITIZE=1			warnings are errors; another compiler; gateway and unit tests with ASan and UBSan
 #	FAIL_POINTS=1							a library with places where tests make it fail, see src/ext/base/failpoint.h
@@ -54,7 +56,7 @@ GIVEN_CPPFLAGS := $(call given,CPPFLAGS)
 GIVEN_LDFLAGS := $(call given,LDFLAGS)
 
 # These targets must work without a pg_config.
-ifneq ($(filter-out deb test test-% faults sets bench bench-% demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deb test test-% faults sets bench bench-% demo client,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
 $(error PG_CONFIG=$(PG_CONFIG) does not run: install postgresql-server-dev-NN, or set PG_CONFIG)
@@ -62,8 +64,8 @@ endif
 include $(PGXS)
 endif
 
-# OpenSSL verifies tokens.
-SHLIB_LINK += -lcrypto
+# OpenSSL verifies tokens, and checks the gateways' certificate.
+SHLIB_LINK += -lssl -lcrypto
 
 # Export only what PostgreSQL looks up by name, to avoid conflicts with symbols of other libraries.
 EXPORTS = $(BUILD)/exports.map
@@ -80,8 +82,9 @@ $(EXPORTS): $(OBJS)
 	   echo 'local: *; };'; } > $@
 
 # The gateway
-GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/gateway/*/*.c src/wire/*.c)))
-NET_LIBS = libuv jansson libwebsockets libseccomp
+GATEWAY_OBJS = $(patsubst src/%.c,$(BUILD)/%.o,$(sort $(wildcard src/gateway/*.c src/gateway/*/*.c src/wire/*.c))) \
+	$(BUILD)/gateway/assets.o
+NET_LIBS = libuv jansson libwebsockets libseccomp libssl libcrypto zlib
 NET_CFLAGS = $(shell pkg-config --cflags $(NET_LIBS))
 NET_LDLIBS = $(shell pkg-config --libs $(NET_LIBS))
 NET_OPT = $(if $(SANITIZE),-O1 -fsanitize=address$(comma)undefined -fno-sanitize-recover=all,\
@@ -96,6 +99,18 @@ all: $(BUILD)/$(GATEWAY)
 
 $(BUILD)/$(GATEWAY): $(GATEWAY_OBJS)
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS)
+
+# The files that the gateway serves are compiled into it.
+ASSETS = client/client.js client/pg_notifyd.js $(addprefix client/page/,page.html page.css \
+	dom.js rows.js table.js frames.js panel.js code.js calls.js page.js)
+
+$(BUILD)/gateway/assets.c: client/page/embed $(ASSETS)
+	@mkdir -p $(@D)
+	client/page/embed $(ASSETS) >$@.new
+	mv $@.new $@
+
+$(BUILD)/gateway/assets.o: $(BUILD)/gateway/assets.c
+	$(NET_COMPILE) -c -o $@ $<
 
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -137,24 +152,48 @@ $(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(B
 
 # Those modules of the extension that need nothing of PostgreSQL.
 UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,access/json_slice access/jws access/jws_key base/backoff base/feed_life \
-	feed/feed_body feed/feed_due feed/throttle filter/filter_parse launcher/gateway_life launcher/pulse)
+	feed/feed_due feed/throttle filter/filter_parse launcher/gateway_life launcher/pulse sets/event_body)
 
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka -lcrypto
 
 .SECONDARY: $(UNIT_TESTS:=.o) $(UNIT_HELPERS) $(BUILD)/test/echo.o
 
-# Random input for what reads tokens, key files, filters and HTTP, with libFuzzer. New inputs are kept in build/corpus.
+# Random input for each parser that faces the network, with libFuzzer: test/unit/fuzz_NAME.c. The first
+# inputs are in test/fixtures/fuzz/NAME, and new ones are kept in build/corpus/NAME.
 FUZZ_CC = clang-14
+FUZZ_FLAGS = -std=gnu11 -g -O1 -D_GNU_SOURCE -Isrc $(NET_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_TARGETS = $(patsubst test/unit/fuzz_%.c,%,$(sort $(wildcard test/unit/fuzz_*.c)))
+FUZZ_OBJS = $(patsubst $(BUILD)/%,$(BUILD)/fuzz/%,$(filter-out $(addprefix $(BUILD)/gateway/,main.o assets.o),$(GATEWAY_OBJS)) $(UNIT_EXT)) \
+	$(BUILD)/fuzz/test/sink.o
+TARGET = $(FUZZ_TARGETS)
 SECONDS = 60
 
-fuzz:
-	@mkdir -p $(BUILD)/corpus
-	$(FUZZ_CC) -std=gnu11 -g -O1 -D_GNU_SOURCE -Isrc -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-o $(BUILD)/fuzz_jws $(addprefix test/unit/fuzz_,jws.c filter.c http.c) $(wildcard src/ext/access/j*.c) \
-		src/ext/filter/filter_parse.c $(wildcard src/gateway/http/*.c) \
-		$(addprefix src/gateway/,base/memory.c base/text.c net/address.c net/transport.c) -lcrypto -ljansson
-	$(BUILD)/fuzz_jws -max_total_time=$(SECONDS) -max_len=16384 $(BUILD)/corpus test/fixtures/tokens
+fuzz: $(TARGET:%=$(BUILD)/fuzz/%)
+	@for name in $(TARGET); do \
+		mkdir -p $(BUILD)/corpus/$$name && echo "fuzz $$name" && \
+		$(BUILD)/fuzz/$$name -max_total_time=$(SECONDS) -max_len=16384 -dict=test/fixtures/fuzz/$$name.dict \
+			-artifact_prefix=$(BUILD)/fuzz/$$name- $(BUILD)/corpus/$$name test/fixtures/fuzz/$$name || exit 1; \
+	done
+
+$(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/test/fuzz_%.o $(BUILD)/fuzz/libgateway.a
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(NET_LDLIBS) -lcrypto
+
+$(BUILD)/fuzz/libgateway.a: $(FUZZ_OBJS)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/fuzz/test/fuzz_%.o: test/unit/fuzz_%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -Dfuzz_$*=LLVMFuzzerTestOneInput -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/test/%.o: test/unit/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
 # The benchmarks' programs
 BENCH_PROGRAMS = $(patsubst %,$(BUILD)/bench/%,client loop probe listen writers)
@@ -198,6 +237,13 @@ bench:
 bench-%:
 	@bench/run $*
 
+# The client library as it is served. It is committed and depends on nothing, so that a build needs no tools of JavaScript.
+client:
+	esbuild --minify --format=esm --target=es2022 --log-level=warning '--banner:js=// pg_notifyd: see doc/client.md' \
+		'--mangle-props=^(addGrouped|attempts|bookmarked|border|column|commit|ended|flush|fresh|gone|live|names|paused|promise|query|reject|remove|report|resolve|retrying|settle|sorted|started|take|until)$$' \
+		client/pg_notifyd.js >client/client.js.new
+	mv client/client.js.new client/client.js
+
 demo:
 	@EVENTS='$(EVENTS)' doc/demo/run
 
@@ -205,6 +251,6 @@ clean: clean-deps
 clean-deps:
 	rm -f $(OBJS:.o=.d)
 
-.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults sets fuzz bench demo clean-deps
+.PHONY: all deb install-gateway uninstall-gateway unit-tests bench-programs test faults sets fuzz bench demo client clean-deps
 
 -include $(OBJS:.o=.d) $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

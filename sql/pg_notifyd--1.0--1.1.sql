@@ -38,6 +38,8 @@ LOCK TABLE notifyd.log_0, notifyd.log_1, notifyd.log_2, notifyd.log_3,
 
 -- The library looks up the columns after the tenth by name, because a database of version 1.0 lacks them.
 ALTER TABLE notifyd.watch ADD COLUMN notify_rows boolean NOT NULL DEFAULT false;
+-- The name of the function with its schema: pg_upgrade does not preserve the OIDs of functions.
+ALTER TABLE notifyd.watch ADD COLUMN payload text;
 
 -- For the lookup of channels by notify_watch(), notify_send() and subscriptions.
 CREATE INDEX watch_channel_idx ON notifyd.watch (channel COLLATE pg_catalog."C");
@@ -53,10 +55,11 @@ CREATE FUNCTION @extschema@.notify_watch(
 	condition text DEFAULT NULL,
 	old_values boolean DEFAULT true,
 	notify boolean DEFAULT false,
-	notify_rows boolean DEFAULT false
+	notify_rows boolean DEFAULT false,
+	payload text DEFAULT NULL
 ) RETURNS bigint
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_watch';
-COMMENT ON FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.notify_watch(regclass, text, name[], text, name[], name[], text, boolean, boolean, boolean, text) IS
 	'watch a table, or change the watch of this table and channel; returns the id of the watch';
 
 CREATE FUNCTION notifyd.watch_state(id bigint) RETURNS text
@@ -105,7 +108,7 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 		notifyd.column_names(w.cols) AS cols,
 		notifyd.column_names(w.key) AS key,
 		notifyd.column_names(w.update_of) AS update_of,
-		notifyd.watch_condition(w.id, w.condition) AS condition, w.old_values, w.notify, w.notify_rows,
+		notifyd.watch_condition(w.id, w.condition) AS condition, w.old_values, w.notify, w.notify_rows, w.payload,
 		notifyd.watch_state(w.id) AS state
 	FROM notifyd.watch AS w
 		JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) w.relation
@@ -113,6 +116,7 @@ CREATE VIEW notifyd.watches WITH (security_barrier = true) AS
 		OR pg_catalog.has_table_privilege(c.oid, 'SELECT')
 		OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT');
 COMMENT ON VIEW notifyd.watches IS 'watches of tables that the current user owns or may read';
+COMMENT ON COLUMN notifyd.watches.payload IS 'function whose result events carry instead of rows';
 COMMENT ON COLUMN notifyd.watches.state IS
 	'active; no key: events do not identify their row; origin only: changes applied by a logical replication subscription are not captured; replica only: only these are captured; disabled; broken condition: it now uses other operators; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
@@ -148,8 +152,27 @@ CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege 
 COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
 	'revoke one privilege, or all privileges, of a role on a channel';
 
+CREATE TABLE notifyd.channel_type (channel text COLLATE pg_catalog."C" PRIMARY KEY, type regtype NOT NULL);
+COMMENT ON TABLE notifyd.channel_type IS 'types of the messages of channels, maintained by notify_channel()';
+COMMENT ON COLUMN notifyd.channel_type.channel IS 'name of the channel';
+COMMENT ON COLUMN notifyd.channel_type.type IS 'composite type whose fields the messages have';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.channel_type', '');
+
+CREATE FUNCTION @extschema@.notify_channel(channel text, type regtype DEFAULT NULL) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_channel';
+COMMENT ON FUNCTION @extschema@.notify_channel(text, regtype) IS
+	'declare that the messages of a channel have the fields of a composite type; NULL takes that back';
+
+CREATE VIEW notifyd.channels AS
+	SELECT c.channel, c.type
+	FROM notifyd.channel_type AS c JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) c.type;
+COMMENT ON VIEW notifyd.channels IS 'channels whose messages have a type';
+COMMENT ON COLUMN notifyd.channels.channel IS 'name of the channel';
+COMMENT ON COLUMN notifyd.channels.type IS 'composite type whose fields the messages have';
+GRANT SELECT ON notifyd.channels TO PUBLIC;
+
 -- pg_dump reads these. The owner of a database can dump it without being a superuser.
-GRANT SELECT ON notifyd.watch, notifyd.watch_id_seq, notifyd.channel_grant TO pg_database_owner;
+GRANT SELECT ON notifyd.watch, notifyd.watch_id_seq, notifyd.channel_grant, notifyd.channel_type TO pg_database_owner;
 
 -- Warn of changed behaviour.
 DO $$
@@ -272,20 +295,43 @@ CREATE FUNCTION notifyd.stats_rows() RETURNS TABLE (
 	queued_bytes bigint,
 	refused_tokens bigint,
 	queries bigint,
-	failed_queries bigint)
+	failed_queries bigint,
+	refused_by jsonb,
+	lag_events bigint,
+	last_seen timestamptz,
+	locked_since timestamptz,
+	watermark text,
+	in_flight_since timestamptz,
+	oldest_since timestamptz,
+	retention_left interval,
+	retention_left_bytes bigint,
+	replays bigint,
+	resets jsonb,
+	answers jsonb,
+	policy_errors bigint,
+	policy_time interval,
+	sandbox text,
+	slow_clients integer,
+	waiting_queries integer,
+	loop_lag interval,
+	worker_restarts bigint)
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'notifyd_stats_rows';
 COMMENT ON FUNCTION notifyd.stats_rows() IS 'rows of notifyd.stats';
 
-CREATE VIEW notifyd.stats AS SELECT * FROM notifyd.stats_rows();
+CREATE VIEW notifyd.stats AS SELECT s.*,
+	CASE WHEN s.oldest_in_flight_pid IS NOT NULL THEN
+		(SELECT a.application_name FROM pg_catalog.pg_stat_get_activity(s.oldest_in_flight_pid) AS a)
+	END AS in_flight_application
+	FROM notifyd.stats_rows() AS s;
 GRANT SELECT ON notifyd.stats TO PUBLIC;
 
 COMMENT ON VIEW notifyd.stats IS 'counters and lag per database and gateway, and workers; members of pg_read_all_stats see all of them, others the row of the current database without process ids; what does not apply is NULL';
 COMMENT ON COLUMN notifyd.stats.kind IS 'database, gateway or worker';
 COMMENT ON COLUMN notifyd.stats.name IS 'name of the database, also of a worker''s, or number of the gateway';
 COMMENT ON COLUMN notifyd.stats.pid IS 'process id of the feed, the gateway or the worker';
-COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; closed: the database allows no connections; held: a command such as DROP DATABASE needs the database for itself; of a worker: starting, idle, or busy with a query';
+COMMENT ON COLUMN notifyd.stats.state IS 'running; not responding; locked: the feed waits for its lock on notifyd.log_0; starting; waiting to be started; asleep: nobody is subscribed; excluded by pg_notifyd.databases; closed: the database allows no connections; held: a command such as DROP DATABASE needs the database for itself; of a worker: starting, idle, or busy with a query';
 COMMENT ON COLUMN notifyd.stats.started_at IS 'time when the feed or the gateway was started';
-COMMENT ON COLUMN notifyd.stats.restarts IS 'number of times that the gateway was started again';
+COMMENT ON COLUMN notifyd.stats.restarts IS 'number of times that the gateway was started again, or that the feed has ended although it was needed';
 COMMENT ON COLUMN notifyd.stats.lag IS 'age of the oldest commit that has not been sent to every gateway';
 COMMENT ON COLUMN notifyd.stats.position IS 'events up to this position have been sent to every gateway';
 COMMENT ON COLUMN notifyd.stats.oldest IS 'events up to this position are no longer available';
@@ -302,7 +348,7 @@ COMMENT ON COLUMN notifyd.stats.links IS 'number of gateways that the feed is co
 COMMENT ON COLUMN notifyd.stats.subscriptions IS 'number of subscriptions of clients';
 COMMENT ON COLUMN notifyd.stats.clients IS 'number of connected clients';
 COMMENT ON COLUMN notifyd.stats.accepted IS 'WebSocket connections since the gateway''s start';
-COMMENT ON COLUMN notifyd.stats.refused IS 'handshakes refused since the gateway''s start';
+COMMENT ON COLUMN notifyd.stats.refused IS 'requests that the gateway has refused since its start';
 COMMENT ON COLUMN notifyd.stats.closed_slow IS 'clients closed because they read too slowly, since the gateway''s start';
 COMMENT ON COLUMN notifyd.stats.events_received IS 'events that the gateway has received from feeds since its start';
 COMMENT ON COLUMN notifyd.stats.messages IS 'messages queued to clients since the gateway''s start';
@@ -310,6 +356,26 @@ COMMENT ON COLUMN notifyd.stats.queued_bytes IS 'bytes that are queued to client
 COMMENT ON COLUMN notifyd.stats.refused_tokens IS 'tokens of clients that the feed has refused since the server''s start';
 COMMENT ON COLUMN notifyd.stats.queries IS 'queries of clients that workers have run since the server''s start';
 COMMENT ON COLUMN notifyd.stats.failed_queries IS 'those of them that were refused or ended with an error';
+COMMENT ON COLUMN notifyd.stats.refused_by IS 'number of refused requests for each reason';
+COMMENT ON COLUMN notifyd.stats.lag_events IS 'ids of events that have not been sent to every gateway';
+COMMENT ON COLUMN notifyd.stats.last_seen IS 'time when the feed last completed a round, or the gateway last sent something to the launcher';
+COMMENT ON COLUMN notifyd.stats.locked_since IS 'time since which the feed waits for its lock on notifyd.log_0';
+COMMENT ON COLUMN notifyd.stats.watermark IS 'events up to this position are committed or will never be';
+COMMENT ON COLUMN notifyd.stats.in_flight_since IS 'time since which the transaction of oldest_in_flight_pid delays the events of the others';
+COMMENT ON COLUMN notifyd.stats.in_flight_application IS 'its application_name';
+COMMENT ON COLUMN notifyd.stats.oldest_since IS 'time when the oldest segment of the log began: its events are not older';
+COMMENT ON COLUMN notifyd.stats.retention_left IS 'time until the oldest events are removed for their age';
+COMMENT ON COLUMN notifyd.stats.retention_left_bytes IS 'bytes that can be written before the oldest events are removed for the log''s size';
+COMMENT ON COLUMN notifyd.stats.replays IS 'replays from the log that have begun since the server''s start';
+COMMENT ON COLUMN notifyd.stats.resets IS 'number of resets for each reason since the server''s start';
+COMMENT ON COLUMN notifyd.stats.answers IS 'number of queries for each kind and result since the server''s start';
+COMMENT ON COLUMN notifyd.stats.policy_errors IS 'evaluations of policies and filters that have failed or taken too long, since the server''s start';
+COMMENT ON COLUMN notifyd.stats.policy_time IS 'time that the feed has spent with policies and filters since the server''s start';
+COMMENT ON COLUMN notifyd.stats.sandbox IS 'parts of the gateway''s sandbox';
+COMMENT ON COLUMN notifyd.stats.slow_clients IS 'number of clients that have not taken everything that is queued to them for 10 seconds';
+COMMENT ON COLUMN notifyd.stats.waiting_queries IS 'number of queries of clients that wait for a worker now';
+COMMENT ON COLUMN notifyd.stats.loop_lag IS 'the longest time in the last second that new data has waited because the gateway was busy';
+COMMENT ON COLUMN notifyd.stats.worker_restarts IS 'number of times since the server''s start that a worker could not start, or ended while it ran a query';
 
 DROP VIEW notifyd.clients;
 DROP FUNCTION notifyd.client_rows();
@@ -328,7 +394,8 @@ CREATE FUNCTION notifyd.client_rows() RETURNS TABLE (
 	messages bigint,
 	bytes_sent bigint,
 	subject text,
-	expires_at timestamptz)
+	expires_at timestamptz,
+	queued_since timestamptz)
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'notifyd_client_rows';
 COMMENT ON FUNCTION notifyd.client_rows() IS 'rows of notifyd.clients';
 
@@ -336,7 +403,7 @@ CREATE VIEW notifyd.clients AS SELECT * FROM notifyd.client_rows();
 GRANT SELECT ON notifyd.clients TO PUBLIC;
 COMMENT ON VIEW notifyd.clients IS 'connected clients, as the gateways report them; members of pg_read_all_stats see all clients, others none';
 COMMENT ON COLUMN notifyd.clients.gateway IS 'number of its gateway';
-COMMENT ON COLUMN notifyd.clients.address IS 'address of the client';
+COMMENT ON COLUMN notifyd.clients.address IS 'address of the client; NULL if it is connected by a Unix socket';
 COMMENT ON COLUMN notifyd.clients.port IS 'TCP port of the client';
 COMMENT ON COLUMN notifyd.clients.database IS 'database whose events it gets';
 COMMENT ON COLUMN notifyd.clients.role IS 'role whose privileges it has';
@@ -350,6 +417,7 @@ COMMENT ON COLUMN notifyd.clients.messages IS 'messages queued to it since it co
 COMMENT ON COLUMN notifyd.clients.bytes_sent IS 'bytes written to it since it connected';
 COMMENT ON COLUMN notifyd.clients.subject IS 'subject of its token (claim sub); NULL: none, or no token';
 COMMENT ON COLUMN notifyd.clients.expires_at IS 'time when its token expires; NULL: never, or no token';
+COMMENT ON COLUMN notifyd.clients.queued_since IS 'time since which its queue has not been empty; NULL: it is empty';
 
 /* ---------------- unlogged tables ---------------- */
 
@@ -427,7 +495,7 @@ GRANT SELECT ON notifyd.exposed_function, notifyd.exposed_relation TO pg_databas
 -- Dumps are often restored with session_replication_role = replica.
 CREATE FUNCTION notifyd.exposure_changed() RETURNS trigger
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_exposure_changed';
-COMMENT ON FUNCTION notifyd.exposure_changed() IS 'lets workers read again what is exposed';
+COMMENT ON FUNCTION notifyd.exposure_changed() IS 'lets sessions read again what is exposed, and the types of channels';
 CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.exposed_function
 	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
 ALTER TABLE notifyd.exposed_function ENABLE ALWAYS TRIGGER exposure_changed;
@@ -435,6 +503,10 @@ COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_function IS 'lets rows th
 CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.exposed_relation
 	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
 ALTER TABLE notifyd.exposed_relation ENABLE ALWAYS TRIGGER exposure_changed;
+CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.channel_type
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
+ALTER TABLE notifyd.channel_type ENABLE ALWAYS TRIGGER exposure_changed;
+COMMENT ON TRIGGER exposure_changed ON notifyd.channel_type IS 'lets rows that are restored or deleted take effect';
 COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_relation IS 'lets rows that are restored or deleted take effect';
 
 CREATE FUNCTION notifyd.exposure_ddl() RETURNS event_trigger
@@ -487,6 +559,186 @@ COMMENT ON COLUMN notifyd.exposed.function IS 'the function, if it is one';
 COMMENT ON COLUMN notifyd.exposed.relation IS 'the table or view, if it is one';
 COMMENT ON COLUMN notifyd.exposed.label IS 'what a row of the relation is called in messages';
 GRANT SELECT ON notifyd.exposed TO PUBLIC;
+
+/* ---------------- consumer groups, see src/ext/group/ ---------------- */
+
+-- The C code relies on the order of the columns of these tables.
+CREATE SEQUENCE notifyd.consumer_group_id_seq AS integer;
+CREATE TABLE notifyd.consumer_group (
+	id integer PRIMARY KEY DEFAULT pg_catalog.nextval('notifyd.consumer_group_id_seq'),
+	name text NOT NULL UNIQUE,
+	owner regrole NOT NULL,
+	channels text[] NOT NULL,
+	filter text,
+	ordered text,
+	lease interval NOT NULL,
+	max_attempts integer NOT NULL
+);
+ALTER SEQUENCE notifyd.consumer_group_id_seq OWNED BY notifyd.consumer_group.id;
+COMMENT ON SEQUENCE notifyd.consumer_group_id_seq IS 'numbers of consumer groups';
+COMMENT ON TABLE notifyd.consumer_group IS 'consumer groups, maintained by notify_group(); use the view notifyd.groups';
+COMMENT ON COLUMN notifyd.consumer_group.id IS 'number of the group';
+COMMENT ON COLUMN notifyd.consumer_group.name IS 'name of the group';
+COMMENT ON COLUMN notifyd.consumer_group.owner IS 'role that defined the group';
+COMMENT ON COLUMN notifyd.consumer_group.channels IS 'channels whose events the group gets';
+COMMENT ON COLUMN notifyd.consumer_group.filter IS 'filter that selects events; NULL: all events';
+COMMENT ON COLUMN notifyd.consumer_group.ordered IS 'key: events of one key are handled in order; NULL: in parallel';
+COMMENT ON COLUMN notifyd.consumer_group.lease IS 'time after which an event that was taken with hold => true is delivered again';
+COMMENT ON COLUMN notifyd.consumer_group.max_attempts IS 'an event that has failed so often is set aside';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.consumer_group',
+	'WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) owner)');
+SELECT pg_catalog.pg_extension_config_dump('notifyd.consumer_group_id_seq', '');
+GRANT SELECT ON notifyd.consumer_group, notifyd.consumer_group_id_seq TO pg_database_owner;
+
+CREATE TABLE notifyd.group_state (
+	group_id integer PRIMARY KEY,
+	scanned bigint NOT NULL,
+	log_id bigint NOT NULL,
+	needed bigint NOT NULL,
+	open bigint[] NOT NULL,
+	attempts smallint[] NOT NULL
+);
+COMMENT ON TABLE notifyd.group_state IS 'what consumer groups had acknowledged a few seconds ago; the log has what came since';
+COMMENT ON COLUMN notifyd.group_state.group_id IS 'number of the group';
+COMMENT ON COLUMN notifyd.group_state.scanned IS 'events up to this id are acknowledged or in "open"';
+COMMENT ON COLUMN notifyd.group_state.log_id IS 'acknowledgements in the log behind this id are not in this row yet';
+COMMENT ON COLUMN notifyd.group_state.needed IS 'the group needs the log behind this id';
+COMMENT ON COLUMN notifyd.group_state.open IS 'ids of events that are not acknowledged; before that of a reset, the first id that it is about, as a negative number';
+COMMENT ON COLUMN notifyd.group_state.attempts IS 'how often they were delivered';
+
+CREATE TABLE notifyd.group_failed (
+	group_id integer NOT NULL,
+	id bigint NOT NULL,
+	"position" text NOT NULL,
+	event text NOT NULL,
+	attempts integer NOT NULL,
+	error text NOT NULL,
+	since timestamptz NOT NULL,
+	channel text NOT NULL,
+	relation oid NOT NULL,
+	columns smallint[],
+	retry boolean NOT NULL,
+	PRIMARY KEY (group_id, id, since)
+);
+COMMENT ON TABLE notifyd.group_failed IS 'events that have failed too often; use the view notifyd.failed_events';
+COMMENT ON COLUMN notifyd.group_failed.group_id IS 'number of the consumer group';
+COMMENT ON COLUMN notifyd.group_failed.id IS 'id of the event';
+COMMENT ON COLUMN notifyd.group_failed.position IS 'position of the event';
+COMMENT ON COLUMN notifyd.group_failed.event IS 'the event';
+COMMENT ON COLUMN notifyd.group_failed.attempts IS 'how often it was delivered';
+COMMENT ON COLUMN notifyd.group_failed.error IS 'why it failed last';
+COMMENT ON COLUMN notifyd.group_failed.since IS 'when it was set aside';
+COMMENT ON COLUMN notifyd.group_failed.channel IS 'channel of the event';
+COMMENT ON COLUMN notifyd.group_failed.relation IS 'the watched table; 0 for a message';
+COMMENT ON COLUMN notifyd.group_failed.columns IS 'numbers of the columns in the event; NULL: the whole row';
+COMMENT ON COLUMN notifyd.group_failed.retry IS 'the feed is to send it again';
+
+CREATE FUNCTION notifyd.group_rows() RETURNS TABLE (
+	id integer,
+	"position" text,
+	pending integer,
+	claimed integer,
+	leased integer,
+	delayed integer,
+	behind bigint,
+	oldest_since timestamptz,
+	waiting integer,
+	acknowledged bigint,
+	redelivered bigint,
+	lost bigint)
+	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'notifyd_group_rows';
+COMMENT ON FUNCTION notifyd.group_rows() IS 'rows of notifyd.groups';
+
+CREATE VIEW notifyd.groups WITH (security_barrier = true) AS
+	SELECT g.name, g.owner, g.channels, g.filter, g.ordered, g.lease, g.max_attempts,
+		r."position", r.pending, r.claimed, r.leased, r.delayed, r.behind,
+		r.oldest_since, r.waiting, r.acknowledged, r.redelivered, r.lost,
+		(SELECT pg_catalog.count(*) FROM notifyd.group_failed AS f
+			WHERE f.group_id OPERATOR(pg_catalog.=) g.id) AS failed
+	FROM notifyd.consumer_group AS g
+		JOIN notifyd.group_rows() AS r ON r.id OPERATOR(pg_catalog.=) g.id
+	WHERE EXISTS (SELECT FROM pg_catalog.pg_roles AS o
+			WHERE o.oid OPERATOR(pg_catalog.=) g.owner::oid AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
+		OR EXISTS (SELECT FROM notifyd.channel_grant AS c
+				JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.role::oid
+			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume'
+				AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
+		OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
+COMMENT ON VIEW notifyd.groups IS 'consumer groups that the current user may take from; members of pg_read_all_stats see all of them';
+COMMENT ON COLUMN notifyd.groups.position IS 'everything up to this position is acknowledged; NULL, with the following: not used since the server started';
+COMMENT ON COLUMN notifyd.groups.pending IS 'events that wait for a consumer, of those that the group has read from the log';
+COMMENT ON COLUMN notifyd.groups.claimed IS 'events that transactions have taken';
+COMMENT ON COLUMN notifyd.groups.leased IS 'events that were taken with hold => true';
+COMMENT ON COLUMN notifyd.groups.delayed IS 'events that were given back with a delay';
+COMMENT ON COLUMN notifyd.groups.behind IS 'number of ids in the log, of all channels, that the group has not read yet';
+COMMENT ON COLUMN notifyd.groups.oldest_since IS 'when the oldest event that is not acknowledged was committed';
+COMMENT ON COLUMN notifyd.groups.waiting IS 'consumers that wait for events';
+COMMENT ON COLUMN notifyd.groups.acknowledged IS 'events acknowledged since the server started';
+COMMENT ON COLUMN notifyd.groups.redelivered IS 'deliveries of events that had been delivered before, since the server started';
+COMMENT ON COLUMN notifyd.groups.lost IS 'how often retention has removed events that the group needed, since the server started';
+COMMENT ON COLUMN notifyd.groups.failed IS 'events that have failed too often and were set aside, see notifyd.failed_events';
+GRANT SELECT ON notifyd.groups TO PUBLIC;
+
+-- Events have data of tables whose row-level security this view does not know, so only superusers see them.
+CREATE VIEW notifyd.failed_events WITH (security_barrier = true) AS
+	SELECT g.name, f.id, f."position", f.attempts, f.error, f.since, f.event::json AS event
+	FROM notifyd.group_failed AS f
+		JOIN notifyd.consumer_group AS g ON g.id OPERATOR(pg_catalog.=) f.group_id
+	WHERE NOT f.retry AND (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
+		WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
+COMMENT ON VIEW notifyd.failed_events IS 'events that consumer groups have set aside; superusers see them';
+COMMENT ON COLUMN notifyd.failed_events.name IS 'name of the consumer group';
+COMMENT ON COLUMN notifyd.failed_events.id IS 'id of the event, for notify_retry()';
+COMMENT ON COLUMN notifyd.failed_events.position IS 'position of the event';
+COMMENT ON COLUMN notifyd.failed_events.attempts IS 'how often it was delivered';
+COMMENT ON COLUMN notifyd.failed_events.error IS 'why it failed last';
+COMMENT ON COLUMN notifyd.failed_events.since IS 'when it was set aside';
+COMMENT ON COLUMN notifyd.failed_events.event IS 'the event';
+GRANT SELECT ON notifyd.failed_events TO PUBLIC;
+
+CREATE FUNCTION @extschema@.notify_group(
+	name text,
+	channels text[],
+	filter text DEFAULT NULL,
+	lease interval DEFAULT '30s',
+	max_attempts integer DEFAULT 5,
+	since text DEFAULT NULL,
+	ordered text DEFAULT NULL
+) RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_group';
+COMMENT ON FUNCTION @extschema@.notify_group(text, text[], text, interval, integer, text, text) IS
+	'define a consumer group, or change it';
+
+CREATE FUNCTION @extschema@.notify_ungroup(name text) RETURNS boolean
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_ungroup';
+COMMENT ON FUNCTION @extschema@.notify_ungroup(text) IS 'drop a consumer group; returns whether there was one';
+
+CREATE FUNCTION @extschema@.notify_take(
+	name text,
+	count integer DEFAULT 1,
+	hold boolean DEFAULT false,
+	wait interval DEFAULT '0',
+	listen boolean DEFAULT false
+) RETURNS TABLE (id bigint, "position" text, attempt integer, event json)
+	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'notify_take';
+COMMENT ON FUNCTION @extschema@.notify_take(text, integer, boolean, interval, boolean) IS
+	'take events from a consumer group; COMMIT acknowledges them, or begins their leases';
+
+CREATE FUNCTION @extschema@.notify_ack(name text, ids bigint[]) RETURNS integer
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_ack';
+COMMENT ON FUNCTION @extschema@.notify_ack(text, bigint[]) IS
+	'acknowledge deliveries that were taken with hold => true; returns how many still had their leases';
+
+CREATE FUNCTION @extschema@.notify_nack(name text, ids bigint[], delay interval DEFAULT '0', error text DEFAULT NULL)
+	RETURNS integer
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_nack';
+COMMENT ON FUNCTION @extschema@.notify_nack(text, bigint[], interval, text) IS
+	'give back deliveries that were taken with hold => true; they come again after the delay';
+
+CREATE FUNCTION @extschema@.notify_retry(name text, ids bigint[] DEFAULT NULL) RETURNS integer
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_retry';
+COMMENT ON FUNCTION @extschema@.notify_retry(text, bigint[]) IS
+	'let events that were set aside come again: those with these ids, or all; returns how many';
 
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 

@@ -117,11 +117,14 @@ hooks_after(Node *statement)
 		case T_AlterDefaultPrivilegesStmt:
 		case T_CreatePolicyStmt:
 		case T_AlterPolicyStmt:
-		case T_DropStmt:
 		case T_CreateExtensionStmt:
 		case T_AlterExtensionStmt:
 		case T_AlterExtensionContentsStmt:
 			return AT_END_WAKE_FEED;
+		case T_DropStmt:
+			return castNode(DropStmt, statement)->removeType == OBJECT_EXTENSION
+					   ? AT_END_WAKE_FEED | AT_END_VISIT
+					   : AT_END_WAKE_FEED;
 		case T_GrantStmt:
 			return hooks_by_object(castNode(GrantStmt, statement)->objtype);
 		case T_AlterOwnerStmt:
@@ -135,9 +138,10 @@ hooks_after(Node *statement)
 		case T_AlterRoleStmt:
 		case T_AlterRoleSetStmt:
 		case T_DropRoleStmt:
-		case T_DropOwnedStmt:
 		case T_ReassignOwnedStmt:
 			return AT_END_WAKE_ALL_FEEDS;
+		case T_DropOwnedStmt: /* the extension may be owned */
+			return AT_END_WAKE_ALL_FEEDS | AT_END_VISIT;
 		case T_CreatedbStmt:
 		case T_AlterDatabaseStmt:
 		case T_DropdbStmt:

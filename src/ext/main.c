@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "ext/access/token_settings.h"
 #include "ext/capture/context.h"
+#include "ext/group/group.h"
 #include "ext/hooks.h"
 #include "ext/launcher/launcher.h"
 #include "ext/openapi/openapi.h"
@@ -33,10 +34,14 @@ _PG_init(void)
 {
 	token_settings_define();
 	context_define();
+	/* PostgreSQL refuses to define a setting of this kind after its start. */
+	if (process_shared_preload_libraries_in_progress)
+		group_define_settings();
 	settings_define();
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	shared_init();
+	group_init();
 	hooks_init();
 	pending_register();
 	launcher_register();

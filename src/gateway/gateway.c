@@ -25,12 +25,21 @@
 #include "gateway/link/link.h"
 #include "gateway/base/log.h"
 #include "gateway/base/memory.h"
+#include "gateway/routes/admission.h"
 #include "gateway/routes/origin.h"
+#include "gateway/net/limiter.h"
+#include "wire/network.h"
+#include "gateway/net/loop_lag.h"
 #include "gateway/net/peer.h"
+#include "gateway/net/proxy_server.h"
 #include "gateway/routes/routes.h"
 #include "gateway/sandbox/sandbox.h"
 #include "gateway/session/session.h"
+#include "gateway/sse/sse_stream.h"
 #include "gateway/net/transport_lws.h"
+#include "gateway/tls/tls_context.h"
+#include "gateway/tls/transport_tls.h"
+#include "gateway/ws/deflate.h"
 #include "gateway/ws/websocket_connection.h"
 
 #define GATEWAY_TICK_MS 1000
@@ -51,9 +60,13 @@ static struct
 	Config config;
 	Hub hub;
 	Sessions sessions;
+	ProxyServer proxies;
+	Limiter limiter;
 	HttpServer http;
+	TlsServer tls;
 	Routes routes;
 	WireStats reported;
+	LoopLag lag;
 	uint32_t room; /* number of clients that there are descriptors for */
 	bool serving;
 	bool stopping;
@@ -61,6 +74,7 @@ static struct
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
 	uv_prepare_t flush;
+	uv_idle_t busy; /* active while handshakes of TLS wait: the loop does not sleep */
 	uv_signal_t terminate;
 } gateway;
 
@@ -87,21 +101,26 @@ gateway_wall_clock(void)
 	return (uint64_t) now.tv_sec * 1000000 + (uint64_t) now.tv_nsec / 1000;
 }
 
-static const SessionIo gateway_io = {
-	.now = gateway_now,
-	.ready = websocket_ready,
-	.write = websocket_write,
-	.pause = websocket_pause,
-	.wake = websocket_wake,
-	.drop = websocket_drop,
-	.probe = websocket_probe,
+#define GATEWAY_WEBSOCKET_IO                                                                       \
+	.ready = websocket_ready, .write = websocket_write, .pause = websocket_pause,                  \
+	.wake = websocket_wake, .drop = websocket_drop, .probe = websocket_probe,                      \
+	.ping = {.data = FRAME_PING, .len = sizeof(FRAME_PING) - 1}, .answers_pings = true,            \
+	.close = frame_close
+
+static const SessionIo gateway_websocket_io = {GATEWAY_WEBSOCKET_IO};
+static const SessionIo gateway_compressed_io = {GATEWAY_WEBSOCKET_IO, .pack = deflate_frame};
+
+static const SessionIo *const gateway_kinds[SESSION_KINDS] = {
+	[SESSION_WEBSOCKET] = &gateway_websocket_io,
+	[SESSION_COMPRESSED] = &gateway_compressed_io,
+	[SESSION_SSE] = &sse_stream_io,
 };
 
 static void
 gateway_received(void *session, const char *data, size_t len, size_t remaining, bool final,
-				 bool binary)
+				 bool binary, bool compressed)
 {
-	session_received(session, data, len, remaining, final, binary);
+	session_received(session, data, len, remaining, final, binary, compressed);
 }
 
 static void
@@ -141,9 +160,52 @@ static const WebsocketEvents gateway_websocket_events = {
 };
 
 static void
-gateway_accepted(Transport *transport)
+gateway_accept_http(Transport *transport)
 {
 	http_server_accept(&gateway.http, transport);
+}
+
+static void
+gateway_accept_tls(Transport *transport)
+{
+	Transport *tls = transport_tls_new(&gateway.tls, transport);
+
+	if (tls != NULL)
+		gateway_accept_http(tls);
+}
+
+static void
+gateway_accepted(Transport *transport)
+{
+	struct sockaddr_storage peer = {0};
+	void (*accept)(Transport * transport) = gateway_accept_http;
+
+	(void) transport->functions->peer(transport, &peer);
+	if (gateway.config.ssl && peer.ss_family != AF_UNIX)
+		accept = gateway_accept_tls;
+	if (network_list_contains(gateway.config.trusted_proxies, &peer))
+		proxy_server_accept(&gateway.proxies, transport, accept);
+	else
+		accept(transport);
+}
+
+/* What an address may do, as the settings say. */
+static bool
+gateway_token_allowed(const uint8_t *address)
+{
+	return admission_token_wait(&gateway.limiter, address, &gateway.config) == 0;
+}
+
+static void
+gateway_token_refused(const uint8_t *address)
+{
+	admission_token_refused(&gateway.limiter, address, &gateway.config);
+}
+
+static void
+gateway_proxy_refused(const struct sockaddr_storage *proxy)
+{
+	routes_refuse_proxy(&gateway.routes, proxy);
 }
 
 static void
@@ -174,6 +236,7 @@ gateway_stop(uint16_t code)
 		return;
 	}
 	acceptor_stop();
+	proxy_server_stop(&gateway.proxies);
 	http_server_stop(&gateway.http);
 	sessions_close_all(&gateway.sessions, code,
 					   code == SESSION_CLOSE_RESTART ? "gateway restarting" : "no longer serving");
@@ -206,16 +269,51 @@ static bool
 gateway_needs_clock(void)
 {
 	return gateway.sessions.count > 0 || routes_wait(&gateway.routes) || acceptor_waits() ||
-		   http_server_waits(&gateway.http) || link_waits() || gateway_has_news();
+		   proxy_server_waits(&gateway.proxies) || http_server_waits(&gateway.http) ||
+		   link_waits() || gateway_has_news() || gateway.sessions.stats.busy_ms > 0 ||
+		   gateway.sessions.stats.waiting > 0;
+}
+
+/* Complete the statistics with what nobody counts. */
+static void
+gateway_measure(void)
+{
+	WireStats *stats = &gateway.sessions.stats;
+	Database *database;
+
+	stats->slow = 0;
+	stats->waiting = 0;
+	LIST_FOREACH(database, &gateway.hub.databases, in_hub)
+	{
+		database->load.waiting = database->pool.nwaiting;
+		stats->slow += database->load.slow;
+		stats->waiting += database->load.waiting;
+	}
+	stats->busy_ms = loop_lag_take(&gateway.lag);
+}
+
+static void
+gateway_report_load(const Database *database)
+{
+	WireMessage message = {
+		.type = WIRE_LOAD,
+		.u.load = {.load = database->load,
+				   .database = {.data = database->name, .len = (uint32_t) database->name_len}}};
+
+	if (database->load.clients > 0 || database->load.waiting > 0)
+		peer_send(gateway.pipe, &message);
 }
 
 static void
 gateway_report(void)
 {
 	WireMessage message = {.type = WIRE_STATS, .u.stats = gateway.sessions.stats};
+	const Database *database;
 
 	if (!gateway_has_news())
 		return;
+	LIST_FOREACH(database, &gateway.hub.databases, in_hub)
+	gateway_report_load(database);
 	gateway.reported = gateway.sessions.stats;
 	peer_send(gateway.pipe, &message);
 }
@@ -224,6 +322,14 @@ static void
 gateway_wake(WireBytes database)
 {
 	WireMessage message = {.type = WIRE_WAKE, .u.wake.database = database};
+
+	peer_send(gateway.pipe, &message);
+}
+
+static void
+gateway_ask_metrics(void)
+{
+	WireMessage message = {.type = WIRE_WANT_METRICS};
 
 	peer_send(gateway.pipe, &message);
 }
@@ -244,25 +350,48 @@ gateway_on_tick(uv_timer_t *timer)
 	if (!gateway.stopping)
 	{
 		routes_tend(&gateway.routes, true);
+		proxy_server_tick(&gateway.proxies);
 		http_server_tick(&gateway.http);
 		acceptor_tick();
 	}
 	link_tick();
+	gateway_measure();
 	gateway_report();
 	if (!gateway_needs_clock())
 		(void) uv_timer_stop(timer);
 }
 
 static void
+gateway_on_idle(uv_idle_t *handle)
+{
+	(void) handle;
+}
+
+/* The loop comes back at once if there was no time for all work in this turn. */
+static void
+gateway_come_back(void)
+{
+	if (tls_waits(&gateway.tls) || peers_wait() || sessions_wait(&gateway.sessions))
+		(void) uv_idle_start(&gateway.busy, gateway_on_idle);
+	else
+		(void) uv_idle_stop(&gateway.busy);
+}
+
+static void
 gateway_on_prepare(uv_prepare_t *handle)
 {
 	(void) handle;
+	tls_work(&gateway.tls);
+	peers_work();
+	sessions_work(&gateway.sessions);
 	if (!gateway.stopping)
 		routes_tend(&gateway.routes, false);
 	sessions_flush(&gateway.sessions);
+	gateway_come_back();
 	if (!uv_is_active((uv_handle_t *) &gateway.tick) && gateway_needs_clock())
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
 	peer_flush_all();
+	loop_lag_turn(&gateway.lag);
 	if (gateway.stopping && gateway.sessions.count == 0 && gateway.routes.queries.count == 0)
 		gateway_finish(0);
 }
@@ -323,6 +452,27 @@ gateway_check_config(void)
 }
 
 /*
+ * Use the certificate and key of this CONFIG for new connections, and clear the key. Returns false if
+ * that is not possible; then the last ones stay in use.
+ */
+static bool
+gateway_certify(const WireConfig *config)
+{
+	const char *problem;
+	SSL_CTX *context =
+		tls_context_new(config->ssl_chain, config->ssl_key, config->ssl_min_version, &problem);
+
+	OPENSSL_cleanse((void *) config->ssl_key.data, config->ssl_key.len);
+	if (context == NULL)
+	{
+		log_write(WIRE_LOG_ERROR, "could not use the certificate: %s", problem);
+		return false;
+	}
+	tls_server_use(&gateway.tls, context);
+	return true;
+}
+
+/*
  * Give up what serving does not need, as the setting says, and tell the launcher what the system
  * does not offer. False if that is required.
  */
@@ -336,6 +486,7 @@ gateway_enter_sandbox(void)
 	/* Otherwise jansson would open /dev/urandom for its first object. */
 	json_object_seed(0);
 	message.u.sandbox.missing = sandbox_enter();
+	gateway.routes.metrics.sandbox_missing = message.u.sandbox.missing;
 	if (message.u.sandbox.missing == 0)
 		return true;
 	peer_send(gateway.pipe, &message);
@@ -343,17 +494,21 @@ gateway_enter_sandbox(void)
 }
 
 static bool
-gateway_serve(void)
+gateway_serve(const WireConfig *config)
 {
 	WireMessage ready = {.type = WIRE_READY};
 
 	log_to(gateway_log);
+	if (gateway.config.ssl)
+		sandbox_hide();
 	gateway_divide_descriptors();
 	gateway_limit_clients();
 	gateway_check_config();
 	routes_init(&gateway.http, &gateway.routes);
+	proxy_server_init(&gateway.proxies);
 	http_server_init(&gateway.http);
-	if (!transport_lws_start(gateway.loop) ||
+	tls_server_init(&gateway.tls);
+	if ((gateway.config.ssl && !gateway_certify(config)) || !transport_lws_start(gateway.loop) ||
 		!link_start(gateway.loop, GATEWAY_LINK_FD, gateway.config.gateway, &gateway.hub) ||
 		!acceptor_start(gateway.loop, GATEWAY_LISTENER_FD, gateway.config.listeners, HTTP_READ_MS,
 						gateway_accepted) ||
@@ -371,12 +526,15 @@ gateway_configure(const WireConfig *config)
 	config_set(&gateway.config, config);
 	if (!gateway.serving)
 	{
-		if (!gateway_serve())
+		if (!gateway_serve(config))
 			gateway_finish(1);
 		return;
 	}
+	if (gateway.config.ssl)
+		(void) gateway_certify(config);
 	gateway_limit_clients();
 	gateway_check_config();
+	routes_configure(&gateway.http, &gateway.routes);
 	if (!gateway.config.anonymous)
 		sessions_close_anonymous(&gateway.sessions);
 }
@@ -407,6 +565,11 @@ gateway_on_message(void *arg, const WireMessage *message, const WireMessage *nex
 	if (message->type == WIRE_ASLEEP)
 	{
 		hub_asleep(&gateway.hub, &message->u.asleep);
+		return true;
+	}
+	if (message->type == WIRE_METRICS)
+	{
+		metrics_arrived(&gateway.routes.metrics, message->u.metrics.text);
 		return true;
 	}
 	if (message->type == WIRE_NO_WORKER)
@@ -445,23 +608,36 @@ gateway_run(void)
 {
 	memory_start();
 	gateway.loop = uv_default_loop();
-	sessions_init(&gateway.sessions, &gateway_io, &gateway.config, &hub_session_events,
-				  &gateway.hub);
+	loop_lag_start(&gateway.lag, gateway.loop);
+	sessions_init(&gateway.sessions, gateway_now, gateway_kinds, &gateway.config,
+				  &hub_session_events, &gateway.hub);
+	gateway.sessions.clock = uv_hrtime;
 	hub_init(&gateway.hub, link_send, &gateway.sessions);
 	gateway.hub.wake = gateway_wake;
 	gateway.hub.pools = (Pools){
 		.now = gateway_now, .send = link_send, .want = gateway_want_worker, .drop = link_drop};
+	gateway.limiter.now = gateway_now;
+	limiter_init(&gateway.limiter);
+	gateway.hub.token_allowed = gateway_token_allowed;
+	gateway.hub.token_refused = gateway_token_refused;
+	gateway.proxies.now = gateway_now;
+	gateway.proxies.refused = gateway_proxy_refused;
 	gateway.http.now = gateway_now;
+	gateway.tls =
+		(TlsServer){.now = uv_hrtime, .refused = &gateway.sessions.stats.refused[WIRE_REFUSED_SSL]};
 	gateway.routes = (Routes){
 		.config = &gateway.config,
+		.limiter = &gateway.limiter,
 		.hub = &gateway.hub,
 		.sessions = &gateway.sessions,
 		.wall_clock = gateway_wall_clock,
 		.websocket_events = &gateway_websocket_events,
+		.ask_metrics = gateway_ask_metrics,
 	};
 	(void) uv_timer_init(gateway.loop, &gateway.tick);
 	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
 	(void) uv_prepare_init(gateway.loop, &gateway.flush);
+	(void) uv_idle_init(gateway.loop, &gateway.busy);
 	(void) uv_signal_init(gateway.loop, &gateway.terminate);
 	(void) uv_signal_start(&gateway.terminate, gateway_on_terminate, SIGTERM);
 	gateway.pipe = peer_new(gateway.loop, &gateway_pipe_events, NULL);

@@ -202,10 +202,37 @@ wire_config(WireCursor *c, WireConfig *config)
 	wire_u64(c, &config->client_buffer);
 	wire_u32(c, &config->keepalive_ms);
 	wire_u8(c, &config->sandbox);
+	wire_u8(c, &config->page);
+	wire_u8(c, &config->compression);
+	wire_u32(c, &config->max_handshakes);
+	wire_u32(c, &config->max_failed_tokens);
+	wire_u8(c, &config->ssl);
+	wire_u16(c, &config->ssl_min_version);
+	wire_bytes(c, &config->ssl_chain);
+	wire_bytes(c, &config->ssl_key);
 	wire_bytes(c, &config->database);
 	wire_bytes(c, &config->origins);
 	wire_bytes(c, &config->listen_addresses);
+	wire_bytes(c, &config->trusted_proxies);
+	wire_bytes(c, &config->metrics_addresses);
+	wire_bytes(c, &config->endpoints);
 }
+
+const char *const wire_refusal_names[WIRE_REFUSALS] = {
+	[WIRE_REFUSED_REQUEST] = "request",
+	[WIRE_REFUSED_HOST] = "host",
+	[WIRE_REFUSED_ORIGIN] = "origin",
+	[WIRE_REFUSED_TOKEN] = "token",
+	[WIRE_REFUSED_DATABASE] = "database",
+	[WIRE_REFUSED_CLIENTS] = "max_clients",
+	[WIRE_REFUSED_CLIENTS_PER_ADDRESS] = "max_clients_per_address",
+	[WIRE_REFUSED_HANDSHAKES_PER_ADDRESS] = "max_handshakes_per_address",
+	[WIRE_REFUSED_FAILED_TOKENS_PER_ADDRESS] = "max_failed_tokens_per_address",
+	[WIRE_REFUSED_PROXY] = "proxy",
+	[WIRE_REFUSED_SSL] = "ssl",
+	[WIRE_REFUSED_METRICS] = "metrics_addresses",
+	[WIRE_REFUSED_RESOURCES] = "resources",
+};
 
 static void
 wire_stats(WireCursor *c, WireStats *stats)
@@ -213,12 +240,26 @@ wire_stats(WireCursor *c, WireStats *stats)
 	wire_u32(c, &stats->clients);
 	wire_u32(c, &stats->subscriptions);
 	wire_u64(c, &stats->accepted);
-	wire_u64(c, &stats->refused);
+	for (int i = 0; i < WIRE_REFUSALS; i++)
+		wire_u64(c, &stats->refused[i]);
 	wire_u64(c, &stats->closed_slow);
 	wire_u64(c, &stats->events);
 	wire_u64(c, &stats->messages);
 	wire_u64(c, &stats->bytes);
 	wire_u64(c, &stats->queued);
+	wire_u32(c, &stats->slow);
+	wire_u32(c, &stats->waiting);
+	wire_u32(c, &stats->busy_ms);
+}
+
+static void
+wire_load(WireCursor *c, WireDatabaseLoad *load)
+{
+	wire_u32(c, &load->load.clients);
+	wire_u32(c, &load->load.slow);
+	wire_u32(c, &load->load.waiting);
+	wire_u64(c, &load->load.queued);
+	wire_bytes(c, &load->database);
 }
 
 static void
@@ -309,6 +350,7 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_position(c, &client->position);
 	wire_u64(c, &client->lag);
 	wire_u64(c, &client->queued);
+	wire_u64(c, &client->queued_us);
 	wire_u64(c, &client->messages);
 	wire_u64(c, &client->bytes);
 	wire_u64(c, &client->expires_at);
@@ -481,6 +523,9 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 		case WIRE_GONE:
 			wire_bytes(c, &m->u.gone.database);
 			return true;
+		case WIRE_GROUP_READY:
+			wire_bytes(c, &m->u.group_ready);
+			return true;
 		case WIRE_GOODBYE:
 			wire_bytes(c, &m->u.goodbye.reason);
 			return true;
@@ -489,6 +534,10 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 			wire_bytes(c, &m->u.health.trouble);
 			return true;
 		case WIRE_ALIVE:
+		case WIRE_WANT_METRICS:
+			return true;
+		case WIRE_METRICS:
+			wire_bytes(c, &m->u.metrics.text);
 			return true;
 		case WIRE_ASLEEP:
 			wire_position(c, &m->u.asleep.position);
@@ -525,6 +574,9 @@ wire_fields(WireCursor *c, WireMessage *m)
 			return true;
 		case WIRE_STATS:
 			wire_stats(c, &m->u.stats);
+			return true;
+		case WIRE_LOAD:
+			wire_load(c, &m->u.load);
 			return true;
 		case WIRE_HELLO:
 		case WIRE_HELLO_WORKER:

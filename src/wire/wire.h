@@ -52,31 +52,30 @@ typedef enum WireType
 	WIRE_CONFIG = 1, /* the first frame, and again at every reload */
 	WIRE_STOP = 2,   /* close every client with this code, then exit 0 */
 	WIRE_GONE = 3,   /* the database with this name was dropped or renamed */
-	WIRE_HEALTH =
-		4, /* sent every few seconds, with the state that /healthz reports; the gateway answers with ALIVE */
+	WIRE_HEALTH = 4, /* every few seconds, what /healthz reports; the gateway answers with ALIVE */
 	WIRE_ASLEEP = 5, /* this database has no feed, because it has no subscribers; WAKE starts one */
 	WIRE_NO_WORKER = 6, /* no worker can be started for the database with this name at present */
+	WIRE_METRICS = 9,   /* the answer to WANT_METRICS */
 	/* control pipe, gateway to launcher */
 	WIRE_READY = 10, /* the gateway accepts clients */
 	WIRE_LOG = 11,
 	WIRE_STATS = 12, /* at most once a second, and only after a change */
 	WIRE_ALIVE = 13, /* the answer to HEALTH */
-	WIRE_WAKE =
-		14, /* a client needs the database with this name; may be repeated, and the name may be unknown */
-	WIRE_SANDBOX = 15, /* at the start, before READY, if a part of the sandbox is missing */
-	WIRE_WANT_WORKER =
-		16, /* queries wait for a worker of the database with this name; may be repeated */
+	WIRE_WAKE = 14,  /* a client needs the database with this name, which may not exist; repeated */
+	WIRE_SANDBOX = 15,      /* at the start, before READY, if a part of the sandbox is missing */
+	WIRE_WANT_WORKER = 16,  /* queries wait for a worker of the database with this name; repeated */
+	WIRE_LOAD = 17,         /* of a database, before the STATS that it belongs to */
+	WIRE_WANT_METRICS = 19, /* not sent again before it is answered */
 	/* link, both directions, the first frame of each side */
 	WIRE_HELLO = 20,
 	WIRE_HELLO_WORKER = 21, /* the same from a worker */
 	/* link, gateway to feed */
-	WIRE_SUBSCRIBE = 30,   /* answered by SUBSCRIBED or REFUSED, in the order of the requests */
-	WIRE_UNSUBSCRIBE = 31, /* not answered */
-	WIRE_REPLAY_CREDIT =
-		32, /* the gateway has written this many bytes of the replay's events to the client */
-	WIRE_AUTH = 33,   /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
-	WIRE_FORGET = 34, /* a session that has sent AUTH on this link has ended; not answered */
-	WIRE_JOIN = 35,   /* a subscription on hold goes on after a snapshot; not answered */
+	WIRE_SUBSCRIBE = 30,     /* answered by SUBSCRIBED or REFUSED, in the order of the requests */
+	WIRE_UNSUBSCRIBE = 31,   /* not answered */
+	WIRE_REPLAY_CREDIT = 32, /* so many bytes of a replay's events were written to the client */
+	WIRE_AUTH = 33,          /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
+	WIRE_FORGET = 34,        /* a session that has sent AUTH on this link has ended; not answered */
+	WIRE_JOIN = 35,          /* a subscription on hold goes on after a snapshot; not answered */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -93,12 +92,11 @@ typedef enum WireType
 	WIRE_IDENTITY_ENDED = 62,     /* with its subscriptions; the gateway closes the client */
 	WIRE_SUBSCRIPTION_ENDED = 63, /* this subscription ends; its client gets the reason */
 	WIRE_REPLAY_BEGIN = 64,       /* a subscription that was live gets a replay from here on */
+	WIRE_GROUP_READY = 65,        /* a consumer group has events to take */
 	/* gateway to worker */
-	WIRE_QUERY = 70, /* answered by RESULT, SNAPSHOT_DONE or FAILED, in any order */
-	WIRE_QUERY_CREDIT =
-		71, /* the gateway has written this many bytes of a snapshot's rows to the client */
-	WIRE_QUERY_CANCEL =
-		72, /* the client does not want the answer any more; answered all the same */
+	WIRE_QUERY = 70,        /* answered by RESULT, SNAPSHOT_DONE or FAILED, in any order */
+	WIRE_QUERY_CREDIT = 71, /* so many bytes of a snapshot's rows were written to the client */
+	WIRE_QUERY_CANCEL = 72, /* the client does not want the answer; the query is answered anyway */
 	/* worker to gateway */
 	WIRE_ROWS = 80, /* a part of a snapshot */
 	WIRE_SNAPSHOT_DONE = 81,
@@ -179,28 +177,33 @@ typedef struct WireConfig
 	uint16_t
 		listeners; /* number of clients' listening sockets, inherited as descriptors 5, 6, ... */
 	uint16_t port;
-	uint8_t anonymous;        /* 1: accept clients without a token */
-	uint32_t max_clients;     /* maximum for this gateway */
-	uint32_t max_per_address; /* maximum from one address; 0: no limit */
-	uint32_t max_message;     /* maximum size of a client's message, in bytes */
-	uint64_t client_buffer;   /* maximum number of bytes queued for one client */
-	uint32_t keepalive_ms;    /* 0: no pings */
-	uint8_t sandbox;          /* WireSandboxMode; only the first frame's counts */
-	WireBytes database;       /* pg_notifyd.default_database */
-	WireBytes origins;        /* pg_notifyd.allowed_origins, unparsed */
-	WireBytes
-		listen_addresses; /* pg_notifyd.listen_addresses, unparsed: names allowed in a Host header */
+	uint8_t anonymous;          /* 1: accept clients without a token */
+	uint32_t max_clients;       /* maximum for this gateway */
+	uint32_t max_per_address;   /* maximum from one address; 0: no limit */
+	uint32_t max_message;       /* maximum size of a client's message, in bytes */
+	uint64_t client_buffer;     /* maximum number of bytes queued for one client */
+	uint32_t keepalive_ms;      /* 0: no pings */
+	uint8_t sandbox;            /* WireSandboxMode; only the first frame's counts */
+	uint8_t page;               /* 1: serve the live page */
+	uint8_t compression;        /* 1: offer permessage-deflate */
+	uint32_t max_handshakes;    /* new clients a second from one address; 0: no limit */
+	uint32_t max_failed_tokens; /* refused tokens a minute from one address; 0: no limit */
+	uint8_t ssl; /* 1: TCP connections use TLS; only the first frame's counts, as for sandbox */
+	uint16_t ssl_min_version; /* as in TLS' own messages: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3 */
+	WireBytes ssl_chain;      /* certificates, PEM, the server's own first */
+	WireBytes ssl_key; /* private key of the first one, DER; both sides clear their buffers of it */
+	WireBytes database;          /* pg_notifyd.default_database */
+	WireBytes origins;           /* pg_notifyd.allowed_origins, unparsed */
+	WireBytes listen_addresses;  /* pg_notifyd.listen_addresses, unparsed: for Host headers */
+	WireBytes trusted_proxies;   /* pg_notifyd.trusted_proxies, unparsed */
+	WireBytes metrics_addresses; /* pg_notifyd.metrics_addresses, unparsed */
+	WireBytes endpoints;         /* pg_notifyd.endpoints, unparsed */
 } WireConfig;
 
 typedef struct WireStop
 {
 	uint16_t code; /* WebSocket close code: 1001 or 1012 */
 } WireStop;
-
-typedef struct WireGone
-{
-	WireBytes database;
-} WireGone;
 
 typedef struct WireHealth
 {
@@ -215,6 +218,7 @@ typedef struct WireAsleep
 	WireBytes database;
 } WireAsleep;
 
+/* Also GONE and WANT_WORKER. */
 typedef struct WireWake
 {
 	WireBytes database;
@@ -226,10 +230,10 @@ typedef struct WireNoWorker
 	WireBytes reason;
 } WireNoWorker;
 
-typedef struct WireWantWorker
+typedef struct WireMetrics
 {
-	WireBytes database;
-} WireWantWorker;
+	WireBytes text; /* of all processes but what only gateways know, see exposition.h */
+} WireMetrics;
 
 typedef struct WireSandbox
 {
@@ -250,18 +254,62 @@ typedef struct WireLog
 	WireBytes message;
 } WireLog;
 
+/*
+ * Why the gateway has refused a request, or a WebSocket before it became a client. The numbers of
+ * requests for the API that fail for other reasons than these are not counted.
+ */
+typedef enum WireRefusal
+{
+	WIRE_REFUSED_REQUEST, /* malformed, too large, too slow, or for a path that does not exist */
+	WIRE_REFUSED_HOST,
+	WIRE_REFUSED_ORIGIN,
+	WIRE_REFUSED_TOKEN,    /* malformed, or missing */
+	WIRE_REFUSED_DATABASE, /* not served */
+	WIRE_REFUSED_CLIENTS,  /* pg_notifyd.max_clients, and so on */
+	WIRE_REFUSED_CLIENTS_PER_ADDRESS,
+	WIRE_REFUSED_HANDSHAKES_PER_ADDRESS,
+	WIRE_REFUSED_FAILED_TOKENS_PER_ADDRESS,
+	WIRE_REFUSED_PROXY,     /* an unexpected or malformed header of the PROXY protocol */
+	WIRE_REFUSED_SSL,       /* no TLS, or a handshake that failed */
+	WIRE_REFUSED_METRICS,   /* pg_notifyd.metrics_addresses */
+	WIRE_REFUSED_RESOURCES, /* no memory or file descriptor */
+	WIRE_REFUSALS
+} WireRefusal;
+
+/* Their names for users: of the setting, if there is one. */
+extern const char *const wire_refusal_names[WIRE_REFUSALS];
+
 typedef struct WireStats
 {
 	uint32_t clients;
 	uint32_t subscriptions;
-	uint64_t accepted;    /* WebSocket connections since start */
-	uint64_t refused;     /* handshakes refused since start */
-	uint64_t closed_slow; /* clients closed with 4008 */
-	uint64_t events;      /* EVENT and REPLAY_EVENT frames received */
-	uint64_t messages;    /* messages queued to clients */
-	uint64_t bytes;       /* bytes written to clients */
-	uint64_t queued;      /* bytes queued to clients now */
+	uint64_t accepted;               /* WebSocket connections since start */
+	uint64_t refused[WIRE_REFUSALS]; /* requests refused since start */
+	uint64_t closed_slow;            /* clients closed with 4008 */
+	uint64_t events;                 /* EVENT and REPLAY_EVENT frames received */
+	uint64_t messages;               /* messages queued to clients */
+	uint64_t bytes;                  /* bytes written to clients */
+	uint64_t queued;                 /* bytes queued to clients now */
+	uint32_t slow;                   /* clients that are slow now */
+	uint32_t waiting;                /* queries that wait for workers now */
+	uint32_t busy_ms;                /* the longest turn of the loop since the last report */
 } WireStats;
+
+/* The clients of one database, and what waits for them or because of them, at present. */
+typedef struct WireLoad
+{
+	uint32_t clients;
+	uint32_t slow;    /* clients for which something has been queued for 10 s */
+	uint32_t waiting; /* queries that wait for workers */
+	uint64_t queued;  /* bytes queued to clients that do not take them at once */
+} WireLoad;
+
+/* A database that has no LOAD before a STATS has neither clients nor waiting queries. */
+typedef struct WireDatabaseLoad
+{
+	WireLoad load;
+	WireBytes database;
+} WireDatabaseLoad;
 
 /*
  * The gateway leaves database and position empty; the feed sets gateway to 0, and the worker also
@@ -297,9 +345,8 @@ typedef struct WireSubscribe
 	WirePosition since;
 	uint32_t
 		session; /* the gateway's number for the client's connection; connections take turns in replays */
-	uint32_t window; /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
-	uint32_t
-		identity; /* as the last IDENTITY of the session on this link says; 0: there was none */
+	uint32_t window;   /* initial replay credit in bytes, at most WIRE_REPLAY_WINDOW */
+	uint32_t identity; /* of the session's last IDENTITY on this link; 0: there was none */
 	WireBytes channel;
 	WireBytes filter;    /* which rows; empty: all */
 	uint8_t has_columns; /* 0: all columns */
@@ -516,7 +563,12 @@ typedef enum WireQueryKind
 	WIRE_QUERY_SEND = 3,     /* a message */
 	WIRE_QUERY_REST = 4,     /* a path of an exposed table */
 	WIRE_QUERY_OPENAPI = 5,  /* the description of what the role may use */
+	WIRE_QUERY_TAKE = 6,     /* events of a consumer group, which are leased */
+	WIRE_QUERY_ACK = 7,      /* acknowledge deliveries, */
+	WIRE_QUERY_NACK = 8,     /* or give them back */
+	WIRE_QUERY_RELEASE = 9,  /* of a client that is gone: give its deliveries back, uncounted */
 } WireQueryKind;
+#define WIRE_QUERY_KINDS (WIRE_QUERY_RELEASE + 1)
 
 /*
  * A request of a client, for which the worker verifies the client's token. Fields that a kind does
@@ -527,19 +579,20 @@ typedef struct WireQuery
 	uint32_t request; /* assigned by the gateway, unique on this link while in use */
 	uint8_t kind;     /* WireQueryKind */
 	uint8_t read_only;
-	uint32_t window;   /* initial credit in bytes, for ROWS */
+	uint32_t window;   /* initial credit in bytes, for ROWS; TAKE: about so many bytes at most */
 	WireBytes token;   /* empty: the client is anonymous */
 	WireBytes method;  /* of the HTTP request; empty: the client uses a WebSocket */
 	WireBytes path;    /* not decoded */
 	WireBytes query;   /* the query string, without the question mark, not decoded */
 	WireBytes headers; /* a list: names in lower case, each followed by its value */
-	WireBytes name;    /* of the channel or function */
+	WireBytes name;    /* of the channel, function or consumer group */
 	WireBytes filter;
 	uint8_t has_columns; /* 0: all columns */
 	WireBytes columns;   /* a list */
 	WireBytes order;     /* as in PostgREST's parameter */
-	uint64_t limit;      /* rows; 0: all */
-	WireBytes body;      /* CALL: arguments, a JSON object or array; SEND: payload; REST: body */
+	uint64_t limit;      /* rows; 0: all; TAKE: events */
+	/* CALL: arguments, a JSON object or array; SEND: payload; ACK, NACK: arguments, a JSON object */
+	WireBytes body;
 } WireQuery;
 
 typedef struct WireQueryCredit
@@ -548,6 +601,7 @@ typedef struct WireQueryCredit
 	uint32_t bytes;
 } WireQueryCredit;
 
+/* Also SPOOLED. */
 typedef struct WireQueryCancel
 {
 	uint32_t request;
@@ -563,17 +617,17 @@ typedef struct WireRows
 	WireBytes rows; /* JSON objects, separated by commas */
 } WireRows;
 
-typedef struct WireSpooled
-{
-	uint32_t request;
-} WireSpooled;
-
 typedef struct WireSnapshotDone
 {
 	uint32_t request;
 	WireSnapshotIds seen;
 } WireSnapshotDone;
 
+/*
+ * The body of the result of TAKE is a list: for each delivery its number in decimal, and a JSON object.
+ * With the status WIRE_TAKE_MORE there may be more now; otherwise GROUP_READY follows some time.
+ */
+#define WIRE_TAKE_MORE 206
 typedef struct WireResultMsg
 {
 	uint32_t request;
@@ -614,11 +668,12 @@ typedef struct WireClient
 	WirePosition position; /* the client can resume from it: everything before was written to it */
 	uint64_t lag;        /* number of ids between position and the newest id that the gateway has */
 	uint64_t queued;     /* bytes in its queue */
+	uint64_t queued_us;  /* for how long the queue has not been empty, in microseconds */
 	uint64_t messages;   /* messages queued since it connected */
 	uint64_t bytes;      /* bytes written to it since it connected */
 	uint64_t expires_at; /* of its token, microseconds since 1970; 0: never, or no token */
 	uint16_t port;       /* 0: unknown */
-	WireBytes address;   /* numeric, without the port; empty: unknown */
+	WireBytes address;   /* numeric, without the port; empty: unknown, or a Unix socket */
 	WireBytes database;
 	WireBytes role;        /* empty: pg_notifyd.anonymous_role */
 	WireBytes subject;     /* of its token; empty: none */
@@ -634,13 +689,15 @@ typedef struct WireMessage
 	{
 		WireConfig config;
 		WireStop stop;
-		WireGone gone;
+		WireWake gone;
 		WireHealth health;
 		WireAsleep asleep;
 		WireWake wake;
 		WireSandbox sandbox;
+		WireMetrics metrics;
 		WireLog log;
 		WireStats stats;
+		WireDatabaseLoad load;
 		WireHello hello;
 		WireSubscribe subscribe;
 		WireUnsubscribe unsubscribe;
@@ -659,18 +716,19 @@ typedef struct WireMessage
 		WireReset reset;
 		WirePositionMsg position;
 		WireGoodbye goodbye;
+		WireBytes group_ready; /* its name */
 		WireIdentity identity;
 		WireAuthRefused auth_refused;
 		WireIdentityEnded identity_ended;
 		WireClient client;
 		WireNoWorker no_worker;
-		WireWantWorker want_worker;
+		WireWake want_worker;
 		WireJoin join;
 		WireQuery query;
 		WireQueryCredit query_credit;
 		WireQueryCancel query_cancel;
 		WireRows rows;
-		WireSpooled spooled;
+		WireQueryCancel spooled;
 		WireSnapshotDone snapshot_done;
 		WireResultMsg result;
 		WireFailed failed;

@@ -1,5 +1,5 @@
-# A real browser: pages of localhost get their events and resume, pages of other sites are refused, and the pages in the
-# documentation do what they say.
+# A real browser: pages of localhost get their events and resume, pages of other sites are refused, and the page in the
+# documentation does what it says.
 use strict;
 use warnings;
 
@@ -9,10 +9,11 @@ use Mojo::Util qw(url_escape);
 use Mojolicious;
 use NotifydTest;
 use NotifydTest::Browser;
+use NotifydTest::Document;
 use Test::More;
 
 my $top = curfile->dirname->dirname->dirname;
-my $node = notifyd_node('main');
+my $node = notifyd_node('main', roles => ['customer']);		# whose authenticator reads the rows
 $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int PRIMARY KEY, name text, quantity int, price numeric);
 	GRANT SELECT ON orders TO guest;
@@ -21,11 +22,9 @@ $node->safe_psql('postgres', q{
 my $ws = 'ws://localhost:' . notifyd_port($node) . '/ws';
 
 # The web server of the pages, in this process. Those of the documentation get the port of this test's gateway.
-my ($readme) = $top->child('README.md')->slurp =~ /^```html\n(.*?)^```/ms or BAIL_OUT('no page in README.md');
 my %pages = (
 	page => '<script>' . $top->child('test/browser/page.js')->slurp . '</script>',
-	demo => $top->child('doc/demo/index.html')->slurp,
-	readme => $readme);
+	map { $_ => block("doc/$_.md", '<!DOCTYPE html>') } 'start', 'protocol');
 my $app = Mojolicious->new;
 $app->log->level('fatal');
 $app->routes->get('/:page' => sub {
@@ -77,9 +76,9 @@ wait_for(
 	'the allowed origin');
 seen(open_page('shop.example', $ws), 'subscribed with pg_notifyd.v1', 'a page of an allowed site');
 
-# The pages of the documentation.
-my @documented = map { NotifydTest::Browser->new("http://localhost:$port/$_") } 'demo', 'readme';
-$_->wait_for(q{/^connected/.test(document.getElementById('state').textContent)}, 'connected') for @documented;
+# The pages of the documentation
+my @documented = map { NotifydTest::Browser->new("http://localhost:$port/$_") } 'start', 'protocol';
+$_->wait_for(q{/^(connected|open)/.test(document.getElementById('state').textContent)}, 'connected') foreach @documented;
 $node->safe_psql('postgres', q{INSERT INTO orders VALUES (10, 'Onion rings', 2, 3.4)});
 foreach my $page (@documented)
 {

@@ -89,12 +89,13 @@ EOS
 my ($in, $out) = ('', '');
 my $writers = IPC::Run::start([ 'pgbench', '-n', '-c', 3, '-t', 300, '-R', 200, '-f', $script, '-h', $node->host, '-p', $node->port, 'board' ],
 	'<', \$in, '>&', \$out);
+$page->evaluate(q{var lost = 0; new MutationObserver(() => { lost += button.disabled; }).observe(button, { attributes: true })});
 for my $turn (1 .. 2)
 {
 	my $rows = $page->wait_for('orders.size > 5 && Math.max(...orders.keys())', 'orders come');
 	$page->wait_for("Math.max(...orders.keys()) > $rows", 'more orders come');
 	kill 'KILL', gateway_pids($node);
-	$page->wait_for('button.disabled', 'the page has lost its connection');
+	$page->wait_for("lost >= $turn", 'the page has lost its connection');
 	is_live("the page is connected again, $turn");
 }
 $writers->finish or diag($out);

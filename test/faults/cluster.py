@@ -162,9 +162,8 @@ class Cluster:
             self.postmaster = subprocess.Popen([self.bindir + "/postgres", "-D", self.data], stdin=subprocess.DEVNULL,
                                                stdout=log, stderr=log, start_new_session=True, env=environment)
 
-    def connect(self, database="shop", **options):
-        connection = psycopg2.connect(host=self.directory, user="postgres", dbname=database, connect_timeout=5,
-                                      **options)
+    def connect(self, database="shop", role="postgres", **options):
+        connection = psycopg2.connect(host=self.directory, user=role, dbname=database, connect_timeout=5, **options)
         connection.autocommit = True
         return connection
 

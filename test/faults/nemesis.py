@@ -15,6 +15,7 @@ FEED = "^postgres: pg_notifyd feed"
 LAUNCHER = "^postgres: pg_notifyd launcher"
 WORKER = "^postgres: pg_notifyd worker"
 BACKEND = "^postgres: postgres shop"
+SESSION = "^postgres: (postgres|consumer) shop"
 
 CRASHES = ("pending-reserved=crash:0.02", "log-insert=crash:0.01", "commit-before=crash:0.02", "commit-after=crash:0.02",
            "feed-before-send=crash:0.05", "replay-live=crash:0.2", "snapshot-read=crash:0.2")
@@ -115,7 +116,7 @@ class Nemesis(threading.Thread):
         return self.kill_one(FEED + ".*shop")
 
     def kill_backend(self):
-        return self.kill_one(BACKEND)
+        return self.kill_one(SESSION)
 
     def kill_worker(self):
         return self.kill_one(WORKER)

@@ -56,6 +56,8 @@ for my $good (
 	['an address as host', headers => { Host => "192.168.1.7:$port" }],
 	['an IPv6 address as host', headers => { Host => '[2001:db8::1]:7432' }],
 	['a name from listen_addresses', headers => { Host => 'DB.example.net' }],
+	['a page of this server', headers => { Host => "192.168.1.7:$port", Origin => "http://192.168.1.7:$port" }],
+	['a page of this server by HTTPS', headers => { Host => 'DB.example.net', Origin => 'https://db.example.net' }],
 	['the host of an allowed origin', headers => { Host => 'app.example.com' }])
 {
 	my ($name, @request) = @$good;
@@ -79,6 +81,9 @@ for my $bad (
 	['localhost with a dot', 403, headers => { Origin => 'http://localhost.' }],
 	['another scheme of localhost', 403, headers => { Origin => 'file://localhost' }],
 	['two origins', 403, headers => { Origin => 'http://localhost http://evil.com' }],
+	['a page of another port', 403, headers => { Host => "192.168.1.7:$port", Origin => 'http://192.168.1.7' }],
+	['a page of another address', 403, headers => { Host => "192.168.1.7:$port", Origin => "http://192.168.1.8:$port" }],
+	['a page of a rebound name', 403, headers => { Host => "evil.com:$port", Origin => "http://evil.com:$port" }],
 	['a rebound name', 403, headers => { Host => 'evil.com' }],
 	['a rebound name with our port', 403, headers => { Host => "evil.com:$port" }],
 	['a name that begins like an address', 403, headers => { Host => '127.0.0.1.evil.com' }],
@@ -180,7 +185,9 @@ like(get('/healthz?database=postgres'), qr/ 200 /, 'but a database without a pro
 $gateway->health('');
 1 while ($answer = get('/healthz')) !~ /200/ && time < $until;
 like($answer, qr/ 200 /, 'and no longer when it finds nothing');
-is($gateway->stats(sub { $_[0]{refused} > 60 })->{closed_slow}, 0, 'refusals are counted');
+my $stats = $gateway->stats(sub { $_[0]{refused_request} > 40 });
+is($stats->{closed_slow}, 0, 'refusals are counted');
+ok($stats->{refused_host} == 6 && $stats->{refused_origin} == 17, 'by reason') or diag(explain($stats));
 
 $gateway->stop;
 is($gateway->wait, 0, 'it ends');

@@ -4,6 +4,8 @@
 #	my $feed = $gateway->feed('postgres');			connects as that database's feed
 #	my $client = $gateway->client;					a WebSocket client, see package Gateway::Client
 #
+# With the setting ssl, or $Gateway::SSL = 1 for all gateways of a test, it speaks TLS, and so do the clients.
+#
 # Nothing sleeps: whatever is waited for is waited for with a limit of time.
 package Gateway;
 
@@ -12,13 +14,18 @@ use warnings;
 
 use Cwd qw(abs_path);
 use File::Temp;
+use IO::Select;
 use IO::Socket::INET;
+use IO::Socket::SSL;
+use IO::Socket::SSL::Utils qw(CERT_create KEY_create_ec PEM_cert2string PEM_key2string);
 use IO::Socket::UNIX;
+use MIME::Base64 qw(decode_base64);
 use POSIX ();
 use Socket;
 use Time::HiRes qw(time);
 
 our $TIMEOUT = 30;
+our $SSL = 0;
 
 sub program
 {
@@ -39,10 +46,12 @@ sub start
 		settings => {
 			version => 2, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
 			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0, sandbox => 1,
-			database => 'postgres', origins => '', addresses => 'localhost',
+			page => 0, compression => 0, max_handshakes => 0, max_failed_tokens => 0, ssl => $SSL, ssl_min => 0x0303, chain => '', key => '',
+			database => 'postgres', origins => '', addresses => 'localhost', trusted_proxies => '', metrics => '', endpoints => '',
 			%settings
 		},
 	}, $class;
+	@{ $self->{settings} }{qw(chain key)} = certificate() if $self->{settings}{ssl} && $self->{settings}{chain} eq '';
 
 	my $link = IO::Socket::UNIX->new(Local => "$directory/link.sock", Listen => 128) or die "listen: $!";
 	socketpair(my $ours, my $theirs, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!";
@@ -60,6 +69,13 @@ sub new
 	$self->{channel}->expect('READY');
 	$self->health('');
 	return $self;
+}
+
+# A new certificate for localhost (PEM) and its key (DER), by default of an elliptic curve.
+sub certificate
+{
+	my ($cert, $key) = CERT_create(subject => { commonName => 'localhost' }, key => $_[0] // KEY_create_ec('prime256v1'));
+	return (PEM_cert2string($cert), decode_base64(PEM_key2string($key) =~ s/^-.*\n//gmr));
 }
 
 # Start the program with the descriptors that the launcher gives it, and nothing else.
@@ -96,8 +112,10 @@ sub configure
 	@$s{keys %settings} = values %settings;
 	$self->{channel}->send(
 		1,
-		pack('v4CV3Q<VC', @$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive sandbox)})
-		  . join('', map { pack('V/a*', $_) } @$s{qw(database origins addresses)}));
+		pack('v4CV3Q<VC3V2Cv',
+			@$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive sandbox page compression
+				max_handshakes max_failed_tokens ssl ssl_min)})
+		  . join('', map { pack('V/a*', $_) } @$s{qw(chain key database origins addresses trusted_proxies metrics endpoints)}));
 }
 
 # What the launcher finds wrong; empty: nothing. LOOKING: it does not know all databases yet. Returns whether it is answered.
@@ -248,12 +266,36 @@ sub clients
 	die 'the list does not end';
 }
 
-# A connection, from another address of this host if one is given.
+# A connection as the gateway expects it, from another address of this host if one is given.
 sub connect
+{
+	my ($self, $from) = @_;
+	return $self->secure($self->connect_plain($from));
+}
+
+# The same without TLS.
+sub connect_plain
 {
 	my ($self, $from) = @_;
 	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}, $from ? (LocalAddr => $from) : ())
 	  // die "connect: $!";
+}
+
+# This connection, with TLS if the gateway expects it. A context takes longer to make than a handshake.
+sub secure
+{
+	my ($self, $socket) = @_;
+	our $context //= IO::Socket::SSL::SSL_Context->new(SSL_verify_mode => SSL_VERIFY_NONE);
+
+	return $socket if !$self->{settings}{ssl};
+	return IO::Socket::SSL->start_SSL($socket, SSL_reuse_ctx => $context) || die "TLS: $SSL_ERROR";
+}
+
+# Is there something to read within this many seconds? TLS may have read more from the socket than was asked for.
+sub readable
+{
+	my ($socket, $limit) = @_;
+	return $socket->can('pending') && $socket->pending || IO::Select->new($socket)->can_read($limit);
 }
 
 # Send this request (line ends are CR LF) on a connection of its own; the whole answer.
@@ -275,7 +317,7 @@ sub answer
 	my $until = time + $TIMEOUT;
 	my $answer = '';
 
-	while (IO::Select->new($socket)->can_read($until - time))
+	while (readable($socket, $until - time))
 	{
 		my $n = sysread $socket, $answer, 65536, length $answer;
 		return $answer if !$n || $answer =~ m{^HTTP/1\.1 101 .*\r\n\r\n}s;
@@ -354,13 +396,18 @@ sub send_raw
 	return 1;
 }
 
+# The order of WireRefusal.
+my @refusals = qw(request host origin token database clients clients_per_address handshakes failed_tokens proxy ssl metrics resources);
+
 my %messages = (
 	10 => ['READY', '', []],
 	11 => ['LOG', 'CV/a*', [qw(level message)]],
-	12 => ['STATS', 'VVQ<7', [qw(clients subscriptions accepted refused closed_slow events messages bytes queued)]],
+	12 => ['STATS', 'VVQ<' . (6 + @refusals) . 'VVV', [qw(clients subscriptions accepted), (map { "refused_$_" } @refusals), qw(closed_slow events messages bytes queued slow waiting busy_ms)]],
 	13 => ['ALIVE', '', []],
 	14 => ['WAKE', 'V/a*', [qw(database)]],
 	15 => ['SANDBOX', 'C', [qw(missing)]],
+	16 => ['WANT_WORKER', 'V/a*', [qw(database)]],
+	17 => ['LOAD', 'VVVQ<V/a*', [qw(clients slow waiting queued database)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
 	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*V/a*CV/a*C',
 		[qw(sub kinds ops has_since timeline id session window identity channel filter has_columns columns hold)]],
@@ -368,8 +415,8 @@ my %messages = (
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	33 => ['AUTH', 'VV/a*', [qw(session token)]],
 	34 => ['FORGET', 'V', [qw(session)]],
-	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
-		[qw(connected_at timeline id lag queued messages bytes expires_at port address database role subject claims
+	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
+		[qw(connected_at timeline id lag queued queued_us messages bytes expires_at port address database role subject claims
 			subprotocol channels)]],
 	51 => ['CLIENTS_END', '', []],
 );
@@ -489,7 +536,7 @@ use Time::HiRes qw(time);
 sub new
 {
 	my ($class, $gateway, %options) = @_;
-	my $self = bless { socket => $options{socket} // $gateway->connect($options{from}), buffer => '' }, $class;
+	my $self = bless { socket => $gateway->secure($options{socket} // $gateway->connect_plain($options{from})), buffer => '' }, $class;
 	my $request = $gateway->handshake(%options);
 
 	if (my $size = $options{receive_buffer})
@@ -513,6 +560,7 @@ sub raw
 	my ($self, $bytes) = @_;
 	local $SIG{PIPE} = 'IGNORE';
 
+	utf8::downgrade($bytes);		# Net::SSLeay would send the bytes that Perl stores
 	while (length $bytes)
 	{
 		my $n = syswrite($self->{socket}, $bytes) // return 0;
@@ -564,7 +612,7 @@ sub read_some
 {
 	my ($self, $limit) = @_;
 
-	return 0 if $limit <= 0 || !IO::Select->new($self->{socket})->can_read($limit);
+	return 0 if $limit <= 0 || !Gateway::readable($self->{socket}, $limit);
 	my $n = sysread $self->{socket}, $self->{buffer}, 1 << 18, length $self->{buffer};
 	$self->{eof} = 1 unless $n;
 	return $n;

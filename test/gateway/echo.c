@@ -197,8 +197,10 @@ static const HttpRoute routes[] = {
 };
 
 static bool
-echo_admit(const HttpRequest *request, const HttpMatch *match, void *arg, HttpResponse *response)
+echo_admit(const HttpConnection *connection, const HttpRequest *request, const HttpMatch *match,
+		   void *arg, HttpResponse *response)
 {
+	(void) connection;
 	(void) request;
 	(void) match;
 	(void) arg;

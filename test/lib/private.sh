@@ -68,7 +68,7 @@ apt_install()
 # install_packages GROUP... does nothing, and needs no network, if all packages are installed.
 install_packages()
 {
-	local missing drop_in=/etc/postgresql-common/createcluster.d/pg_notifyd.conf
+	local missing drop_in=/etc/postgresql-common/createcluster.d/pg_notifyd.conf policy=/usr/sbin/policy-rc.d
 	mapfile -t missing < <(missing_packages "$@" | sort -u)
 	[ ${#missing[@]} -gt 0 ] || return 0
 	command -v apt-get >/dev/null || die "these packages are missing, and there is no apt-get: ${missing[*]}"
@@ -76,8 +76,12 @@ install_packages()
 
 	# Otherwise the server's package would create and start a cluster on port 5432.
 	as_root sh -c "mkdir -p $(dirname "$drop_in") && echo 'create_main_cluster = false' >$drop_in"
+	# And those of the proxies would start them.
+	[ ! -e $policy ] || policy=
+	[ -z "$policy" ] || as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
 	apt_install "${missing[@]}"
 	local status=$?
+	[ -z "$policy" ] || as_root rm -f "$policy"
 	as_root sh -c "rm -f $drop_in; rmdir --ignore-fail-on-non-empty $(dirname "$drop_in")"
 	[ $status -eq 0 ] || die "apt-get could not install ${missing[*]}"
 }

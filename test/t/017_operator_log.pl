@@ -46,11 +46,21 @@ sub state_is
 	return;
 }
 
+# A start of the server, to which nobody connects
+$node->stop;
+my $start = -s $node->logfile;
+$node->start;
+log_has($start, qr/listening on 127\.0\.0\.1, port|FATAL/, 'the launcher starts before the first session');
+unlike(slurp_file($node->logfile, $start), qr/FATAL/, 'and needs none');
+
 # Settings
 log_has(reload("pg_notifyd.anonymous_role = 'nobody_such'"),
 	qr/WARNING:  role "nobody_such" does not exist.*DETAIL:.*HINT:  [^\n]*pg_notifyd.anonymous_role/s, 'a role that does not exist is logged');
 log_has(reload("pg_notifyd.anonymous_role = 'guest'\npg_notifyd.default_database = 'nosuch'"),
 	qr/WARNING:  database "nosuch" does not exist.*DETAIL:.*HINT:  [^\n]*pg_notifyd.default_database/s, 'and a database');
+log_has(reload("pg_notifyd.databases = 'postgres, shpo'"),
+	qr/WARNING:  database "shpo" does not exist.*DETAIL:.*HINT:  [^\n]*pg_notifyd.databases/s, 'and one of the list');
+reload("pg_notifyd.databases = '*'");
 log_has(reload("pg_notifyd.authenticator_role = 'nobody_else'"),
 	qr/WARNING:  role "nobody_else" does not exist.*DETAIL:  Tokens[^\n]*\n.*HINT:  [^\n]*pg_notifyd.authenticator_role/s, 'and the authenticator');
 log_has(reload("pg_notifyd.authenticator_role = 'postgres'"),

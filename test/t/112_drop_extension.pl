@@ -46,6 +46,23 @@ foreach my $round (1 .. $rounds)
 	unlike($err, qr/ERROR/, "round $round: none of them meets an error");
 }
 
+# A database that is asleep has no feed that could see it.
+$node->append_conf('postgresql.conf', "pg_notifyd.idle_timeout = '10ms'");
+$node->reload;
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_notifyd');
+$node->safe_psql('postgres', 'CREATE ROLE shopkeeper SUPERUSER');
+$node->safe_psql('postgres', 'CREATE DATABASE shop');
+foreach my $drop ('DROP EXTENSION pg_notifyd', 'DROP OWNED BY shopkeeper CASCADE')
+{
+	my $shop = q{SELECT count(*), min(state) FROM notifyd.stats WHERE name = 'shop'};
+
+	$node->safe_psql('shop', 'SET ROLE shopkeeper; CREATE EXTENSION pg_notifyd');
+	wait_for(sub { $node->safe_psql('postgres', $shop) eq '1|asleep' }, 'the database is asleep');
+	$node->safe_psql('shop', $drop);
+	wait_for(sub { $node->safe_psql('postgres', $shop) eq '0|' }, "no row after $drop");
+	pass("$drop in a database that is asleep: notifyd.stats has no row for it");
+}
+
 my $log = slurp_file($node->logfile);
 unlike($log, qr/deadlock detected/, 'no deadlock');
 is_deeply([ grep { !/terminating connection due to administrator command/ } $log =~ /^.*(?:ERROR|FATAL|PANIC):.*$/mg ], [], 'no errors in the log');

@@ -16,6 +16,10 @@ $old->safe_psql('postgres', q{
 	SELECT notify_grant('lobby', 'guest');
 	CREATE FUNCTION f(a t) RETURNS int LANGUAGE sql AS 'SELECT 1';
 	SELECT notify_expose('f(t)'), notify_expose('t');
+	CREATE FUNCTION message(op text, old t, new t) RETURNS json LANGUAGE sql AS 'SELECT to_json(new.id)';
+	SELECT notify_watch('t', channel => 'payloads', payload => 'message');
+	CREATE TYPE typed AS (a int);
+	SELECT notify_channel('typed', 'typed');
 });
 my $client = notifyd_client($old);
 $client->subscribe('t');
@@ -47,6 +51,10 @@ wait_healthy($new);
 is($new->safe_psql('postgres', 'SELECT timeline_id FROM pg_control_checkpoint()'), 1, 'the new cluster is on a timeline of its own');
 is($new->safe_psql('postgres', q{SELECT string_agg(concat(name, function, relation), ' ' ORDER BY name) FROM notifyd.exposed}), 'ff(t) tt',
 	'what is exposed still is');
+is($new->safe_psql('postgres', q{SELECT payload, state FROM notifyd.watches WHERE channel = 'payloads'}), 'public.message|active',
+	'a watch still has its payload function');
+like(($new->psql('postgres', 'DROP FUNCTION message'))[2], qr/because a watch uses it/, 'which is kept');
+is($new->safe_psql('postgres', 'SELECT * FROM notifyd.channels'), 'typed|typed', 'a channel still has its type');
 
 foreach my $case ([ $first, 2 ], [ $second, 1001 ])
 {

@@ -57,13 +57,13 @@ is($node->safe_psql('theirs', $watches), join("\n", grep { !/parts/ } split /\n/
 (undef, undef, $said) = $node->psql('theirs', q{
 	SET ROLE owner; CREATE TABLE forged (id int PRIMARY KEY);
 	CREATE TRIGGER t AFTER INSERT ON forged FOR EACH ROW
-		EXECUTE FUNCTION notifyd.capture('1', 'lobby', 'insert', '', '', '', '', '')});
+		EXECUTE FUNCTION notifyd.capture('1', 'lobby', 'insert', '', '', '', '', '', '')});
 is($said, '', 'a trigger for an unused channel works like notify_watch()');
 $node->safe_psql('theirs', q{CREATE TABLE mine (id int PRIMARY KEY); SELECT notify_watch('mine', channel => 'ours')});
 (undef, undef, $said) = $node->psql('theirs', q{
 	SET ROLE owner;
 	CREATE TRIGGER u AFTER INSERT ON forged FOR EACH ROW
-		EXECUTE FUNCTION notifyd.capture('1', 'ours', 'insert', '', '', '', '', '')});
+		EXECUTE FUNCTION notifyd.capture('1', 'ours', 'insert', '', '', '', '', '', '')});
 like($said, qr/permission denied for channel "ours"/, 'and for that of another owner refused');
 
 # triggers of version 1.0 have the id alone: notify_watch() takes them over

@@ -1,20 +1,13 @@
-# README.md and the documents of snapshots, calls, HTTP and rows, followed step by step: each block of settings, SQL, messages
+# doc/start.md and the documents of snapshots, calls, HTTP and rows, followed step by step: each block of settings, SQL, messages
 # and commands, and what the documents say that comes back.
 use strict;
 use warnings;
 
 use Mojo::JSON qw(decode_json encode_json);
 use NotifydTest;
+use NotifydTest::Document;
 use PostgreSQL::Test::Utils;
 use Test::More;
-
-# The first block of a document that begins like this.
-sub block
-{
-	my ($document, $begin) = @_;
-	my ($block) = grep { /^\Q$begin/ } map { s/^ {3}//gmr } slurp_file($document) =~ /^ *```\w*\n(.*?)^ *```$/gms;
-	return $block // BAIL_OUT("$document has no block that begins with: $begin");
-}
 
 # Messages as JSON, without what differs each time: positions, ids of events and transactions, and times. Only whether a
 # position is inside a snapshot stays.
@@ -31,15 +24,15 @@ sub messages_are
 	return;
 }
 
-my $node = notifyd_node('main', conf => block('README.md', 'shared_preload_libraries'), extension => 0);
+my $node = notifyd_node('main', conf => block('doc/start.md', 'shared_preload_libraries'), extension => 0);
 sub psql { my ($sql) = @_; return $node->safe_psql('shop', $sql); }
 
-# README.md, whose settings take the place of the node's own
+# doc/start.md, whose settings take the place of the node's own
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
-psql(block('README.md', 'CREATE TABLE'));
-psql(block('README.md', "SELECT notify_watch('orders');\n"));
+psql(block('doc/start.md', 'CREATE TABLE'));
+psql(block('doc/start.md', "SELECT notify_watch('orders');\n"));
 wait_healthy($node, 'shop');
-like(psql(block('README.md', '-- Only some operations')), qr/^\d+\|orders\|large\|.*^database\|shop\|running\|/ms, 'README.md: watches and statistics');
+like(psql(block('doc/start.md', '-- Only some operations')), qr/^\d+\|orders\|large\|.*^database\|shop\|running\|/ms, 'doc/start.md: watches and statistics');
 
 # Tokens
 my $dir = PostgreSQL::Test::Utils::tempdir;

@@ -45,11 +45,24 @@ static bool
 fake_peer(const Transport *transport, struct sockaddr_storage *address)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *) address;
+	const Fake *fake = (const Fake *) transport;
 
+	if (fake->client_set)
+	{
+		*address = fake->client;
+		return true;
+	}
 	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = htonl(0x7f000000u + ((const Fake *) transport)->address);
+	in->sin_addr.s_addr = htonl(0x7f000000u + fake->address);
 	in->sin_port = htons(7);
 	return true;
+}
+
+static void
+fake_set_peer(Transport *transport, const struct sockaddr_storage *address)
+{
+	((Fake *) transport)->client = *address;
+	((Fake *) transport)->client_set = true;
 }
 
 static Transport *
@@ -67,6 +80,7 @@ static const TransportFunctions fake_functions = {
 	.drop = fake_drop,
 	.probe = fake_drop,
 	.peer = fake_peer,
+	.set_peer = fake_set_peer,
 	.keep = fake_keep,
 };
 

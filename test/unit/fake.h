@@ -18,6 +18,8 @@ typedef struct Fake
 	bool finished;
 	bool dropped;
 	uint8_t address; /* of the peer: the last byte of 127.0.0.0; its port is 7 */
+	bool client_set; /* client is the peer instead */
+	struct sockaddr_storage client;
 } Fake;
 
 /* Initialise it, with the maximum room. */

@@ -1,12 +1,12 @@
 /*
- * Fuzz target for filters, a part of fuzz_jws.c.
+ * Fuzz target for filters of subscriptions.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ext/filter/filter_parse.h"
-#include "fuzz_jws.h"
+#include "fuzz.h"
 
 #define FUZZ_MAX_PIECES 65536
 
@@ -43,15 +43,16 @@ fuzz_check(const FilterNode *node, int depth)
 		assert(item->text != NULL);
 }
 
-void
-fuzz_filter(const char *text, size_t length)
+int
+fuzz_filter(const uint8_t *data, size_t size)
 {
 	const char *error;
-	FilterNode *node = filter_parse(text, length, fuzz_allocate, &error);
+	FilterNode *node = filter_parse((const char *) data, size, fuzz_allocate, &error);
 
 	assert((node == NULL) == (error != NULL));
 	if (node != NULL)
 		fuzz_check(node, -1);
 	while (fuzz_npieces > 0)
 		free(fuzz_pieces[--fuzz_npieces]);
+	return 0;
 }

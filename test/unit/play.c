@@ -1,6 +1,7 @@
 #include "play.h"
 
 #include "gateway/protocol/jsonrpc.h"
+#include "gateway/ws/deflate.h"
 
 uint64_t play_clock;
 Config play_config;
@@ -69,14 +70,18 @@ pipe_probe(void *io)
 	((PlayPipe *) io)->probed++;
 }
 
-static const SessionIo pipe_io = {
-	.now = pipe_now,
-	.ready = pipe_ready,
-	.write = pipe_write,
-	.pause = pipe_pause,
-	.wake = pipe_wake,
-	.drop = pipe_drop,
-	.probe = pipe_probe,
+#define PIPE_IO                                                                                    \
+	.ready = pipe_ready, .write = pipe_write, .pause = pipe_pause, .wake = pipe_wake,              \
+	.drop = pipe_drop, .probe = pipe_probe,                                                        \
+	.ping = {.data = FRAME_PING, .len = sizeof(FRAME_PING) - 1}, .answers_pings = true,            \
+	.close = frame_close
+
+static const SessionIo pipe_io = {PIPE_IO};
+static const SessionIo pipe_compressed_io = {PIPE_IO, .pack = deflate_frame};
+
+static const SessionIo *const play_kinds[SESSION_KINDS] = {
+	[SESSION_WEBSOCKET] = &pipe_io,
+	[SESSION_COMPRESSED] = &pipe_compressed_io,
 };
 
 static Frame *
@@ -250,12 +255,26 @@ play_position(Database *database, uint64_t id)
 	play_frame(database, (WireMessage){.type = WIRE_POSITION, .u.position = {.id = id}});
 }
 
+/* Open a session of this kind. */
+static Session *
+play_begin(Database *database, SessionKind kind, const Protocol *protocol, const char *address,
+		   PlayPipe *pipe)
+{
+	*pipe = (PlayPipe){0};
+	pipe->session = &hub_open(&play_hub, database, kind, protocol, address, true, pipe)->session;
+	return pipe->session;
+}
+
 Session *
 play_connect(Database *database, const Protocol *protocol, const char *address, PlayPipe *pipe)
 {
-	*pipe = (PlayPipe){0};
-	pipe->session = &hub_open(&play_hub, database, protocol, address, true, pipe)->session;
-	return pipe->session;
+	return play_begin(database, SESSION_WEBSOCKET, protocol, address, pipe);
+}
+
+Session *
+play_open_compressed(Database *database, PlayPipe *pipe)
+{
+	return play_begin(database, SESSION_COMPRESSED, &play_plain, "test", pipe);
 }
 
 Session *
@@ -267,7 +286,7 @@ play_open(Database *database, PlayPipe *pipe)
 void
 play_receive(Session *session, const char *text)
 {
-	session_received(session, text, strlen(text), 0, true, false);
+	session_received(session, text, strlen(text), 0, true, false, false);
 }
 
 uint32_t
@@ -290,6 +309,7 @@ play_unblock(PlayPipe *pipe)
 	pipe->blocked = false;
 	pipe->limited = false;
 	session_writable(pipe->session);
+	sessions_flush(&play_sessions);
 }
 
 void
@@ -338,7 +358,8 @@ play_setup(void **state)
 	play_plain.event = plain_event;
 	play_config =
 		(Config){.max_clients = 10, .max_message = 1000, .client_buffer = 1000, .keepalive_ms = 0};
-	sessions_init(&play_sessions, &pipe_io, &play_config, &hub_session_events, &play_hub);
+	sessions_init(&play_sessions, pipe_now, play_kinds, &play_config, &hub_session_events,
+				  &play_hub);
 	hub_init(&play_hub, feed_send, &play_sessions);
 	return 0;
 }

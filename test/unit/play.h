@@ -81,6 +81,7 @@ extern void play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t 
 extern Session *play_open(Database *database, PlayPipe *pipe);
 extern Session *
 play_connect(Database *database, const Protocol *protocol, const char *address, PlayPipe *pipe);
+extern Session *play_open_compressed(Database *database, PlayPipe *pipe);
 extern void play_receive(Session *session, const char *text);
 
 /* Subscribe and let the feed answer; returns the number of the subscription. */

@@ -3,7 +3,7 @@
 
 HttpServer serve_server;
 uint64_t serve_now;
-uint64_t serve_refused;
+uint64_t serve_refused[WIRE_REFUSALS];
 HttpConnection *serve_kept;
 HttpRequest *serve_request;
 HttpTaken serve_taken;
@@ -117,8 +117,10 @@ static const HttpRoute routes[] = {
 };
 
 static bool
-admit(const HttpRequest *request, const HttpMatch *match, void *arg, HttpResponse *response)
+admit(const HttpConnection *connection, const HttpRequest *request, const HttpMatch *match,
+	  void *arg, HttpResponse *response)
 {
+	(void) connection;
 	(void) match;
 	(void) arg;
 	if (!http_request_header_has(request, "x", "no", false))
@@ -141,7 +143,7 @@ serve_setup(void **state)
 {
 	(void) state;
 	serve_now = 1000;
-	serve_refused = 0;
+	memset(serve_refused, 0, sizeof(serve_refused));
 	serve_handled = serve_writable = serve_closed = 0;
 	serve_took = false;
 	serve_body[0] = '\0';
@@ -152,7 +154,7 @@ serve_setup(void **state)
 		.unknown_path = "nothing there",
 		.admit = admit,
 		.complete = complete,
-		.refused = &serve_refused,
+		.refused = serve_refused,
 		.max_pending = 3,
 		.max_memory = 10 * 1024 * 1024,
 	};

@@ -21,7 +21,7 @@
  */
 extern HttpServer serve_server;
 extern uint64_t serve_now;
-extern uint64_t serve_refused;
+extern uint64_t serve_refused[WIRE_REFUSALS];
 
 /* The last requests of the handlers. */
 extern HttpConnection *serve_kept;

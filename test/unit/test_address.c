@@ -1,10 +1,8 @@
 /* Clients and pending connections by address, and which connection is closed. */
 #include "unit.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-
 #include "gateway/net/address.h"
+#include "wire/network.h"
 
 static Addresses addresses;
 
@@ -19,12 +17,10 @@ setup(void **state)
 static struct sockaddr_storage
 from(const char *text)
 {
-	struct sockaddr_storage storage = {.ss_family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET};
-	void *address = storage.ss_family == AF_INET6
-						? (void *) &((struct sockaddr_in6 *) &storage)->sin6_addr
-						: (void *) &((struct sockaddr_in *) &storage)->sin_addr;
+	struct sockaddr_storage storage = {.ss_family = AF_UNIX};
 
-	assert_int_equal(inet_pton(storage.ss_family, text, address), 1);
+	if (strcmp(text, "unix") != 0)
+		assert_true(network_parse_address(text, strlen(text), &storage));
 	return storage;
 }
 
@@ -68,6 +64,8 @@ test_keys(void **state)
 	assert_true(same("2001:db8::1", "2001:db8::ffff:0:0:1"));
 	assert_false(same("2001:db8::1", "2001:db8:0:1::1"));
 	assert_false(same("::1", "127.0.0.1"));
+	assert_false(same("::1", "unix"));
+	assert_true(same("unix", "unix"));
 	assert_true(RB_EMPTY(&addresses.all));
 }
 

@@ -257,7 +257,7 @@ test_upgrade(void **state)
 	assert_null(parse(REQUEST "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 							  "Sec-WebSocket-Protocol: pg_notifyd.v1\r\n\r\n",
 					  &request));
-	answer[websocket_upgrade_answer(&request, answer)] = '\0';
+	answer[websocket_upgrade_answer(&request, NULL, answer)] = '\0';
 	assert_non_null(strstr(answer, "\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
 	assert_non_null(strstr(answer, "\r\nSec-WebSocket-Protocol: pg_notifyd.v1\r\n\r\n"));
 }

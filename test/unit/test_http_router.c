@@ -40,7 +40,7 @@ find_in(const HttpRoute *table, size_t count, unsigned method, const char *path)
 
 	snprintf(copy, sizeof(copy), "%s", path);
 	request = (HttpRequest){.method = method, .path = {.data = copy, .len = strlen(copy)}};
-	match = http_router_find(table, count, &request);
+	match = http_router_find(table, count, &request, NULL);
 	return match.route != NULL ? (int) (match.route - table) : -1;
 }
 

@@ -9,7 +9,7 @@ test_answers(void **state)
 {
 	(void) state;
 	assert_status("GET /text HTTP/1.1\r\n\r\n", "200");
-	assert_int_equal(serve_refused, 0);
+	assert_int_equal(serve_refused[WIRE_REFUSED_REQUEST], 0);
 	assert_status("GET /nowhere HTTP/1.1\r\n\r\n", "404");
 	assert_non_null(strstr(serve_answer("POST /text HTTP/1.1\r\n\r\n"), "\r\nAllow: GET\r\n"));
 	assert_status("POST /text HTTP/1.1\r\n\r\n", "405");
@@ -19,7 +19,7 @@ test_answers(void **state)
 	assert_status("POST /send HTTP/1.1\r\nContent-Length: 11\r\n\r\n", "413");
 	assert_status("GET /text HTTP/1.1\n\n", "400");
 	assert_status("GET text HTTP/1.1\r\n\r\n", "400");
-	assert_int_equal(serve_refused, 9);
+	assert_int_equal(serve_refused[WIRE_REFUSED_REQUEST], 9);
 	/* The response to a HEAD has no body, also where HEAD is not supported (RFC 9110, 9.3.2). */
 	assert_non_null(strstr(serve_answer("HEAD /text HTTP/1.1\r\n\r\n"), "HTTP/1.1 405 "));
 	assert_string_equal(strstr(serve_answer("HEAD /text HTTP/1.1\r\n\r\n"), "\r\n\r\n"),
@@ -241,7 +241,7 @@ test_take_over(void **state)
 	fake.broken = true;
 	serve_receive(&fake, "GET /ws HTTP/1.1\r\n\r\n");
 	assert_false(serve_took);
-	assert_int_equal(serve_refused, 1);
+	assert_int_equal(serve_refused[WIRE_REFUSED_RESOURCES], 1);
 }
 
 /*
@@ -331,6 +331,52 @@ test_kept(void **state)
 	assert_int_equal(serve_closed, 2);
 }
 
+/* Requests of a proxy's connection belong to the clients that it names. */
+static void
+test_proxies(void **state)
+{
+	static char proxies[] = "127.0.0.9";
+	static char *list = proxies;
+	const Address *first;
+	static Fake fake;
+	Fake other;
+
+	(void) state;
+	serve_server.proxies = &list;
+	serve_begin(&fake, 9);
+	serve_receive(&fake, "GET /keep HTTP/1.1\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n");
+	first = http_from(serve_kept);
+	assert_int_equal(first->nclients, 1);
+	/* A client without the proxy has the same address. */
+	serve_begin(&other, 1);
+	serve_receive(&other, "GET /text HTTP/1.1\r\nX-Forwarded-For: 10.0.0.7\r\n");
+	assert_int_equal(first->npending, 1);
+	fake_lose(&other);
+	serve_respond(200, "ok");
+	serve_receive(&fake, "GET /keep HTTP/1.1\r\nX-Forwarded-For: 10.0.0.2\r\n\r\n");
+	assert_memory_equal(http_from(serve_kept)->key + 12, "\12\0\0\2", 4);
+	serve_respond(200, "ok");
+	/* It is the proxy's own. */
+	serve_receive(&fake, "GET /keep HTTP/1.1\r\n\r\n");
+	assert_memory_equal(http_from(serve_kept)->key + 12, "\177\0\0\11", 4);
+	serve_respond(200, "ok");
+	/* A body counts as the client's. */
+	serve_receive(&fake, "POST /send HTTP/1.1\r\nX-Forwarded-For: 10.0.0.3\r\n"
+						 "Content-Length: 5\r\n\r\nabc");
+	assert_true(serve_server.addresses.highest == 1 && serve_server.memory > 0);
+	serve_receive(&fake, "de");
+	assert_string_equal(serve_body, "abcde");
+	serve_receive(&fake, "GET /ws HTTP/1.1\r\nX-Forwarded-For: 10.0.0.4:99\r\n\r\n");
+	assert_string_equal(serve_taken.address, "10.0.0.4:99");
+	http_server_left(&serve_server, serve_taken.from);
+
+	serve_begin(&fake, 9);
+	serve_receive(&fake, "GET /keep HTTP/1.1\r\nX-Forwarded-For: no\r\n\r\n");
+	assert_non_null(strstr(fake.sent, "HTTP/1.1 400 "));
+	assert_true(fake.finished);
+	fake_lose(&fake);
+}
+
 int
 main(void)
 {
@@ -339,6 +385,7 @@ main(void)
 		SERVE_TEST(test_babble),    SERVE_TEST(test_slow),       SERVE_TEST(test_broken),
 		SERVE_TEST(test_evict),     SERVE_TEST(test_evict_idle), SERVE_TEST(test_evict_running),
 		SERVE_TEST(test_take_over), SERVE_TEST(test_stream),     SERVE_TEST(test_kept),
+		SERVE_TEST(test_proxies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,7 +219,7 @@ test_quiet_no_more(void **state)
 	for (int i = 0; i < 40; i++)
 		play_tick(1000);
 
-	session_received(session[1], "{", 1, 0, false, false);
+	session_received(session[1], "{", 1, 0, false, false, false);
 	play_tick(SESSION_MESSAGE_MS);
 	assert_int_equal(session[1]->state, SESSION_OPEN);
 	play_tick(1);
@@ -389,14 +389,14 @@ test_messages(void **state)
 	Session *session = play_open(database, &pipe);
 
 	(void) state;
-	session_received(session, "{\"id\":1,", 8, 5, false, false);
-	session_received(session, "     ", 5, 0, false, false);
+	session_received(session, "{\"id\":1,", 8, 5, false, false, false);
+	session_received(session, "     ", 5, 0, false, false, false);
 	play_tick(SESSION_MESSAGE_MS);
-	session_received(session, "\"method\":\"ping\"}", 16, 0, true, false);
+	session_received(session, "\"method\":\"ping\"}", 16, 0, true, false, false);
 	play_expect(&pipe, 1, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"position\":\"1-100\"}}");
 	assert_null(session->partial);
 
-	session_received(session, "{", 1, 0, false, false);
+	session_received(session, "{", 1, 0, false, false, false);
 	play_tick(SESSION_MESSAGE_MS + 1);
 	play_expect(&pipe, 8, "message not complete in time");
 	play_receive(session, "{\"id\":1,\"method\":\"ping\"}");

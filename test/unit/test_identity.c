@@ -14,7 +14,7 @@ connect_from(Database *database, PlayPipe *pipe, Address *from, const char *toke
 	HubClient *client;
 
 	*pipe = (PlayPipe){0};
-	client = hub_open(&play_hub, database, &play_plain, "test", false, pipe);
+	client = hub_open(&play_hub, database, SESSION_WEBSOCKET, &play_plain, "test", false, pipe);
 	client->from = from;
 	pipe->session = &client->session;
 	if (token != NULL)

@@ -136,6 +136,46 @@ test_messages(void **state)
 				"{\"jsonrpc\":\"2.0\",\"method\":\"position\",\"params\":{\"position\":\"3-42\"}}");
 }
 
+/* Numbers that a double does not hold are strings for those who want them so. */
+static void
+test_bigint(void **state)
+{
+	const Protocol *protocol = &jsonrpc_bigint_protocol;
+	WireRows rows = {
+		.schema = BYTES("s"), .table = BYTES("t"), .rows = BYTES("{\"n\":9007199254740993}")};
+	ProtocolEvent event = {
+		.op = WIRE_OP_INSERT,
+		.position = position,
+		.body = BYTES("{\"position\":\"3-42\",\"id\":42,\"new\":{\"n\":-9007199254740993}}")};
+
+	(void) state;
+	expect_text(
+		protocol->event(&event),
+		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"position\":\"3-42\",\"id\":42,"
+		"\"new\":{\"n\":\"-9007199254740993\"}}}");
+	event.name.tag = BYTES("x");
+	event.own_position = position;
+	event.position.id = 43;
+	expect_text(
+		protocol->event(&event),
+		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"tag\":\"x\",\"position\":\"3-43\","
+		"\"id\":42,\"new\":{\"n\":\"-9007199254740993\"}}}");
+	expect_text(
+		protocol->rows(NAME("c"), &rows, position, false),
+		"{\"jsonrpc\":\"2.0\",\"method\":\"rows\",\"params\":{\"channel\":\"c\",\"schema\":\"s\","
+		"\"table\":\"t\",\"key\":[],\"rows\":[{\"n\":\"9007199254740993\"}]}}");
+	expect_text(
+		protocol->rows(NAME("c"), NULL, position, false),
+		"{\"jsonrpc\":\"2.0\",\"method\":\"rows\",\"params\":{\"channel\":\"c\",\"done\":true,"
+		"\"position\":\"3-42\",\"rows\":[]}}");
+	expect_text(protocol->query_result("1", BYTES("9007199254740993")),
+				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"9007199254740993\"}");
+	expect_text(protocol->query_result("1", BYTES("[1]")),
+				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[1]}");
+	expect_text(protocol->query_result("1", BYTES("")),
+				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}");
+}
+
 /* Filter, columns and tag of a subscription; null is as if the parameter were not there. */
 static void
 test_selection(void **state)
@@ -232,6 +272,7 @@ main(void)
 		cmocka_unit_test(test_subscribe), cmocka_unit_test(test_ids),
 		cmocka_unit_test(test_failures),  cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_refusals),  cmocka_unit_test(test_selection),
+		cmocka_unit_test(test_bigint),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

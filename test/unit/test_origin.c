@@ -16,7 +16,8 @@ allowed(const char *origin, const char *list)
 static bool
 host(const char *name, const char *list)
 {
-	return origin_host_allowed(name, strlen(name), "localhost, db.example.net,*", list);
+	return origin_host_allowed(name, strlen(name), "localhost, db.example.net:8000,*:80,[::1]:81",
+							   list);
 }
 
 static void
@@ -115,6 +116,31 @@ test_hosts(void **state)
 	assert_true(host("evil.com", "*"));
 }
 
+static bool
+same(const char *origin, const char *name)
+{
+	return origin_is_host(origin, strlen(origin), name, strlen(name));
+}
+
+static void
+test_own_pages(void **state)
+{
+	(void) state;
+	assert_true(same("http://10.0.0.5:7432", "10.0.0.5:7432"));
+	assert_true(same("http://db.example.net", "DB.example.net"));
+	assert_true(same("https://db.example.net", "db.example.net"));
+	assert_true(same("https://db.example.net", "db.example.net:443"));
+	assert_true(same("https://[2001:db8::1]:7432", "[2001:db8::1]:7432"));
+	assert_false(same("http://10.0.0.5", "10.0.0.5:7432"));
+	assert_false(same("http://10.0.0.5:7432", "10.0.0.5"));
+	assert_false(same("http://10.0.0.6:7432", "10.0.0.5:7432"));
+	assert_false(same("https://db.example.net", "db.example.net:80"));
+	assert_false(same("file://db.example.net:80", "db.example.net:80"));
+	assert_false(same("http://db.example.net.evil.com", "db.example.net"));
+	assert_false(same("null", "null"));
+	assert_false(same("", ""));
+}
+
 static void
 test_first_bad(void **state)
 {
@@ -134,6 +160,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_own_pages),
 		cmocka_unit_test(test_first_bad),
 	};
 

@@ -5,6 +5,7 @@
 #include "play.h"
 
 #include "gateway/protocol/jsonrpc.h"
+#include "gateway/protocol/payload.h"
 
 /* A protocol of single letters: "s" subscribes to channel a, "u" unsubscribes, anything else fails. */
 static int tiny_built;
@@ -220,16 +221,55 @@ test_messages(void **state)
 	play_expect(&pipe, 1, "permission:no longer");
 }
 
+/*
+ * A raw client gets no bookmark. If it is slow, it gets the rest from the log, and a position only
+ * in the reason of its end.
+ */
+static void
+test_raw(void **state)
+{
+	static const char raw[] = "{\"method\":\"subscribe\",\"channel\":\"a\",\"ops\":[\"INSERT\"]}";
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	Session *session = play_connect(database, &payload_protocol, "test", &pipe);
+	uint32_t sub = play_subscribe(session, raw, 1, false, 100);
+	char text[500];
+
+	(void) state;
+	play_event(database, 1, 101, "{\"payload\":[1]}");
+	play_expect(&pipe, 1, "[1]");
+	play_position(database, 150);
+	play_tick(HUB_BOOKMARK_MS + 1);
+	play_expect_nothing(&pipe);
+	pipe.blocked = true;
+	snprintf(text, sizeof(text), "{\"payload\":\"%s\"}", play_text(450));
+	play_nsent = 0;
+	play_event(database, 1, 151, text);
+	play_event(database, 1, 152, text);
+	assert_int_equal(play_nsent, 1);
+	play_expect_lag(0, sub);
+	play_unblock(&pipe);
+	play_expect(&pipe, 1, "x\"");
+	play_expect_subscribe(1, sub, WIRE_OP_INSERT, 151);
+	play_subscribed(database, sub, 1, true, 151);
+	play_replay_event(database, sub, 152, "{\"payload\":2}");
+	play_expect(&pipe, 1, "2");
+	play_reset(database, sub, 160, "gone");
+	play_event(database, 1, 161, "{\"payload\":3}");
+	play_expect(&pipe, 8,
+				"\x11\x3a"
+				"a: events are missing: gone");
+	play_expect_nothing(&pipe);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, play_setup, play_teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_one_frame_each),
-		TEST(test_shared),
-		TEST(test_none_wanted),
-		TEST(test_messages),
+		TEST(test_one_frame_each), TEST(test_shared), TEST(test_none_wanted),
+		TEST(test_messages),       TEST(test_raw),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

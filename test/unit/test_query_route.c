@@ -4,6 +4,7 @@
 #include "gateway/routes/routes.h"
 
 static Config config;
+static Limiter limiter;
 static Hub hub;
 static Sessions sessions;
 static Routes routes;
@@ -21,7 +22,8 @@ clock_now(void)
 	return serve_now;
 }
 
-static const SessionIo io = {.now = clock_now};
+static const SessionIo io;
+static const SessionIo *const kinds[SESSION_KINDS] = {&io};
 
 /* Keep a text of a frame for the test. */
 static void
@@ -83,16 +85,20 @@ setup(void **state)
 	serve_server.max_pending = 10;
 	queries = cancels = wanted = 0;
 	config = (Config){.anonymous = true,
+					  .trusted_proxies = "",
+					  .endpoints = "",
 					  .max_clients = 4,
 					  .max_per_address = 3,
 					  .database = postgres,
 					  .origins = none,
 					  .listen_addresses = localhost};
-	sessions_init(&sessions, &io, &config, &hub_session_events, &hub);
+	sessions_init(&sessions, clock_now, kinds, &config, &hub_session_events, &hub);
 	hub_init(&hub, NULL, &sessions);
 	hub.pools =
 		(Pools){.now = clock_now, .send = pools_send, .want = pools_want, .drop = pools_drop};
-	routes = (Routes){.config = &config, .hub = &hub, .sessions = &sessions};
+	limiter = (Limiter){.now = clock_now};
+	limiter_init(&limiter);
+	routes = (Routes){.config = &config, .hub = &hub, .sessions = &sessions, .limiter = &limiter};
 	routes_init(&serve_server, &routes);
 	/* It has no feed. */
 	hub_asleep(&hub, &asleep);
@@ -105,6 +111,7 @@ static int
 teardown(void **state)
 {
 	hub_free(&hub);
+	limiter_free(&limiter);
 	assert_int_equal(routes.queries.count, 0);
 	assert_false(routes_wait(&routes));
 	return serve_teardown(state);
@@ -261,6 +268,17 @@ test_arguments(void **state)
 	assert_int_equal(queries, 0);
 }
 
+/* Return how many requests were refused for any reason. */
+static uint64_t
+refused(void)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < WIRE_REFUSALS; i++)
+		sum += sessions.stats.refused[i];
+	return sum;
+}
+
 static void
 test_send(void **state)
 {
@@ -274,8 +292,8 @@ test_send(void **state)
 	fake_lose(&fake);
 	assert_begins(ask("GET /send/news HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP/1.1 405 ");
 	fake_lose(&fake);
-	/* None of them is a refused handshake. */
-	assert_int_equal(sessions.stats.refused, 0);
+	/* Nothing of that was refused for a reason that is counted. */
+	assert_int_equal(refused(), 0);
 }
 
 static void
@@ -305,6 +323,9 @@ test_refused(void **state)
 	assert_begins(ask("GET /rpc/f HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP/1.1 401 ");
 	assert_non_null(strstr(fake.sent, "\r\nWWW-Authenticate: Bearer\r\n"));
 	fake_lose(&fake);
+	assert_int_equal(sessions.stats.refused[WIRE_REFUSED_DATABASE], 1);
+	assert_int_equal(sessions.stats.refused[WIRE_REFUSED_TOKEN], 2);
+	assert_int_equal(refused(), 3);
 	assert_int_equal(queries, 0);
 }
 
@@ -329,7 +350,7 @@ test_failed(void **state)
 	assert_non_null(strstr(fake.sent, "\r\nRetry-After: 1\r\n"));
 	assert_begins(body(), "{\"code\":null,");
 	fake_lose(&fake);
-	assert_int_equal(sessions.stats.refused, 0);
+	assert_int_equal(refused(), 0);
 }
 
 static int
@@ -368,6 +389,39 @@ test_statuses(void **state)
 	assert_int_equal(status(WIRE_QUERY_INTERNAL, "", false), 500);
 	assert_int_equal(status(WIRE_QUERY_BUSY, "", false), 503);
 	assert_int_equal(status((WireQueryReason) 200, "", false), 500);
+}
+
+/* An address whose tokens are refused too often must wait; its other requests need not. */
+static void
+test_failed_tokens(void **state)
+{
+	const char *with = "POST /rpc/f?access_token=a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+	(void) state;
+	config.max_failed_tokens = 2;
+	for (int i = 0; i < 2; i++)
+	{
+		ask(with);
+		fail_with(WIRE_QUERY_NOT_AUTHENTICATED, "28000");
+		assert_begins(fake.sent, "HTTP/1.1 401 ");
+		fake_lose(&fake);
+	}
+	/* Not the token's fault */
+	ask("POST /rpc/f HTTP/1.1\r\nHost: localhost\r\n\r\n");
+	fail_with(WIRE_QUERY_NOT_AUTHENTICATED, "28000");
+	fake_lose(&fake);
+	assert_begins(ask(with), "HTTP/1.1 429 ");
+	assert_non_null(strstr(fake.sent, "\r\nRetry-After: 30\r\n"));
+	fake_lose(&fake);
+	serve_now += 29999;
+	assert_begins(ask(with), "HTTP/1.1 429 ");
+	fake_lose(&fake);
+	assert_int_equal(sessions.stats.refused[WIRE_REFUSED_FAILED_TOKENS_PER_ADDRESS], 2);
+	serve_now += 1;
+	ask(with);
+	answer(0, "{}");
+	assert_string_equal(body(), "{}");
+	fake_lose(&fake);
 }
 
 /* A client that leaves cancels its query; one that only sends no more does not. */
@@ -456,9 +510,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_call),    TEST(test_read),      TEST(test_arguments), TEST(test_send),
-		TEST(test_refused), TEST(test_failed),    TEST(test_statuses),  TEST(test_closed),
-		TEST(test_bounded), TEST(test_addresses),
+		TEST(test_call),    TEST(test_read),    TEST(test_arguments),     TEST(test_send),
+		TEST(test_refused), TEST(test_failed),  TEST(test_failed_tokens), TEST(test_statuses),
+		TEST(test_closed),  TEST(test_bounded), TEST(test_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,10 +16,11 @@ static bool answer;
 static WebsocketConnection *connection;
 
 static void
-on_received(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary)
+on_received(void *session, const char *data, size_t len, size_t remaining, bool final, bool binary,
+			bool compressed)
 {
 	assert_ptr_equal(session, text);
-	assert_true(remaining == 0 && final && !binary);
+	assert_true(remaining == 0 && final && !binary && !compressed);
 	strncat(text, data, len);
 	if (--pause_at == 0)
 		websocket_pause(connection, true);
@@ -71,7 +72,7 @@ setup(void **state)
 	text[0] = '\0';
 	alive = writable = closed = pause_at = 0;
 	answer = true;
-	connection = websocket_new(&fake.base, &events);
+	connection = websocket_new(&fake.base, &events, false);
 	websocket_start(connection, text, "101", 3, NULL, 0);
 	assert_memory_equal(fake.sent, "101", 3);
 	fake.sent_len = 0;

@@ -35,6 +35,7 @@
 #include "ext/access/access.h"
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
+#include "ext/base/operation.h"
 #include "ext/channel/grant.h"
 #include "ext/watch/watch.h"
 
@@ -177,6 +178,8 @@ access_event_allowed(Oid role, const LogEvent *event, AccessReason *reason)
 								 get_rel_name(event->relation), GetUserNameFromId(role, true));
 		return true;
 	}
+	if (event->op == OPERATION_ACKNOWLEDGE || event->op == OPERATION_RETRY)
+		return access_refuse(reason, WIRE_NOT_PERMITTED, "not an event");
 	if (!superuser_arg(role) &&
 		!grant_exists(role, event->channel, event->channel_length, GRANT_SUBSCRIBE))
 		return access_refuse(reason, WIRE_NOT_PERMITTED, "permission denied for channel \"%.*s\"",
@@ -254,24 +257,29 @@ access_named_allowed(Oid role, Oid relation, int n, const int16 *columns, Access
 	return false;
 }
 
-/* Return true if the role may read a watch's events as they are now, or these columns of them. */
+/*
+ * Return true if the role may read a watch's events as they are now, or these columns of them.
+ * Events with a payload have no columns to choose from.
+ */
 static bool
 access_watch_allowed(Oid role, const Watch *watch, const AccessColumns *wanted, bool *known,
 					 AccessReason *reason)
 {
 	int16 *columns = NULL;
-	int n = wanted == NULL ? watch_event_columns(watch, &columns)
-						   : access_wanted_columns(watch, wanted, known, &columns);
+	bool whole = wanted == NULL || watch->payload != NULL;
+	int n = whole ? watch_event_columns(watch, &columns)
+				  : access_wanted_columns(watch, wanted, known, &columns);
 
-	if (wanted != NULL)
+	if (!whole)
 		return access_named_allowed(role, watch->relation, n, columns, reason);
 	if (access_relation_allowed(role, watch->relation, n, columns, reason))
 		return true;
 	if (access_any_column(role, watch->relation))
 		access_refuse(reason, WIRE_NOT_PERMITTED,
-					  "permission denied for some columns of table \"%s\"; \"columns\" can leave "
-					  "them out",
-					  get_rel_name(watch->relation));
+					  "permission denied for some columns of table \"%s\"; %s",
+					  get_rel_name(watch->relation),
+					  watch->payload != NULL ? "the payload of its events is made of them"
+											 : "\"columns\" can leave them out");
 	return false;
 }
 

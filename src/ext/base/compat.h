@@ -252,11 +252,14 @@ compat_materialized_srf(FunctionCallInfo fcinfo)
 	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
 #endif
 
-/* EXECUTE on a function. */
+/* EXECUTE on a function, and USAGE on a type. */
 #if PG_VERSION_NUM >= 160000
+#define COMPAT_TYPE_USABLE(type, role)                                                             \
+	(object_aclcheck(TypeRelationId, type, role, ACL_USAGE) == ACLCHECK_OK)
 #define COMPAT_FUNCTION_EXECUTABLE(function, role)                                                 \
 	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #else
+#define COMPAT_TYPE_USABLE(type, role) (pg_type_aclcheck(type, role, ACL_USAGE) == ACLCHECK_OK)
 #define COMPAT_FUNCTION_EXECUTABLE(function, role)                                                 \
 	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
 #endif

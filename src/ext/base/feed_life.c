@@ -84,6 +84,7 @@ feed_life_step(FeedLife *life, FeedEvent event, int64_t now)
 			life->started_at = now;
 			break;
 		case FEED_EVENT_ENDED:
+			life->restarts++;
 			feed_life_end(life, !life->created && now - life->started_at < FEED_GOOD_TIME, now);
 			break;
 		case FEED_EVENT_NO_EXTENSION:

@@ -79,6 +79,7 @@ typedef struct FeedLife
 		excluded; /* the feed is started only for retention, because the database is not in pg_notifyd.databases, allows no connections, or is a template */
 	bool visit;   /* this feed too, because the database has no subscribers */
 	int failures; /* consecutive starts that ended soon */
+	int restarts; /* times that it has ended although it was needed */
 	int64_t started_at; /* when the feed was registered, later when it attached */
 	int64_t retry_at;   /* WANTED: earliest time of the next start */
 } FeedLife;

@@ -92,6 +92,17 @@ frames_empty(StringInfo buffer)
 	MemoryContextSwitchTo(context);
 }
 
+/* Set the buffer of what is sent to empty. */
+static void
+frames_empty_out(FrameSocket *frames)
+{
+	if (frames->secret)
+		explicit_bzero(frames->out.data, (size_t) frames->out.maxlen);
+	frames->secret = false;
+	frames->out_sent = 0;
+	frames_empty(&frames->out);
+}
+
 void
 frames_close(FrameSocket *frames)
 {
@@ -100,14 +111,31 @@ frames_close(FrameSocket *frames)
 	close(frames->fd);
 	frames->fd = PGINVALID_SOCKET;
 	frames->in_used = 0;
-	frames->out_sent = 0;
 	frames->queued = 0;
 	frames->sent = 0;
 	frames_empty(&frames->in);
-	frames_empty(&frames->out);
+	frames_empty_out(frames);
 }
 
 /* ---------------- sending ---------------- */
+
+/* Make room in the buffer of what is sent. No copy of a secret stays behind. */
+static void
+frames_enlarge(StringInfo out, size_t needed, bool secret)
+{
+	char *old = out->data;
+
+	if (!secret)
+	{
+		enlargeStringInfo(out, (int) needed);
+		return;
+	}
+	out->maxlen += (int) needed;
+	out->data = MemoryContextAlloc(GetMemoryChunkContext(old), (Size) out->maxlen);
+	memcpy(out->data, old, (size_t) out->len);
+	explicit_bzero(old, (size_t) out->maxlen - needed);
+	pfree(old);
+}
 
 void
 frames_queue(FrameSocket *frames, const WireMessage *message)
@@ -122,7 +150,7 @@ frames_queue(FrameSocket *frames, const WireMessage *message)
 	size = wire_encode(message, out->data + out->len, room);
 	if (size > room)
 	{
-		enlargeStringInfo(out, (int) size);
+		frames_enlarge(out, size, frames->secret);
 		size = wire_encode(message, out->data + out->len, size);
 	}
 	out->len += (int) size;
@@ -155,10 +183,7 @@ frames_flush(FrameSocket *frames)
 		frames->sent += (uint64) sent;
 	}
 	if (frames_unsent(frames) == 0)
-	{
-		frames_empty(out);
-		frames->out_sent = 0;
-	}
+		frames_empty_out(frames);
 	else if (frames->out_sent > FRAMES_COMPACT)
 	{
 		memmove(out->data, out->data + frames->out_sent, frames_unsent(frames));

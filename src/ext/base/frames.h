@@ -27,6 +27,7 @@ typedef struct FrameSocket
 	int in_used;
 	StringInfoData out; /* to be sent; bytes before out_sent are sent */
 	int out_sent;
+	bool secret;   /* set by the owner before it queues a secret: out is cleared when all is sent */
 	uint64 queued; /* total bytes queued on this connection, */
 	uint64 sent;   /* and accepted by the socket */
 } FrameSocket;

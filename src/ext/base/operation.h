@@ -22,6 +22,10 @@
 #define OPERATION_MESSAGE  'M'
 #define OPERATION_RESET    'R' /* not an event: subscribers must load their state again */
 
+/* Rows for consumer groups, see src/ext/group/. They have no channel, so readers pass over them. */
+#define OPERATION_ACKNOWLEDGE 'A' /* consumers have acknowledged events */
+#define OPERATION_RETRY       'Y' /* an event that was set aside comes again, for one group */
+
 /* Operations that change rows, and those that a watch can have. */
 #define OPERATION_ROW_BITS   (WIRE_OP_INSERT | WIRE_OP_UPDATE | WIRE_OP_DELETE)
 #define OPERATION_TABLE_BITS (OPERATION_ROW_BITS | WIRE_OP_TRUNCATE)

@@ -8,16 +8,21 @@
 #include "postgres.h"
 
 #include <limits.h>
+#include <sys/un.h>
 
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
 #include "utils/varlena.h"
+#include "wire/endpoint.h"
+#include "wire/listen_address.h"
+#include "wire/network.h"
 #include "wire/wire.h"
 
 char *notifyd_listen_addresses = NULL;
 int notifyd_port = 7432;
+int notifyd_unix_socket_permissions = 0777;
 char *notifyd_default_database = NULL;
 char *notifyd_anonymous_role = NULL;
 char *notifyd_authenticator_role = NULL;
@@ -27,6 +32,17 @@ int notifyd_idle_timeout = 60 * 1000;
 int notifyd_gateways = 1;
 int notifyd_max_clients = 10000;
 int notifyd_max_clients_per_address = 0;
+int notifyd_max_handshakes_per_address = 0;
+int notifyd_max_failed_tokens_per_address = 0;
+char *notifyd_trusted_proxies = NULL;
+char *notifyd_metrics_addresses = NULL;
+char *notifyd_endpoints = NULL;
+bool notifyd_page = true;
+bool notifyd_compression = false;
+bool notifyd_ssl = false;
+char *notifyd_ssl_cert_file = NULL;
+char *notifyd_ssl_key_file = NULL;
+char *notifyd_ssl_min_protocol_version = NULL;
 int notifyd_max_message_size = 64 * 1024;
 int notifyd_max_event_size = 4 * 1024 * 1024;
 int notifyd_client_buffer = 8 * 1024;
@@ -34,6 +50,8 @@ int notifyd_keepalive = 30 * 1000;
 int notifyd_sandbox = WIRE_SANDBOX_ON;
 double notifyd_retention = 60 * 60;
 int notifyd_retention_size = 1024;
+double notifyd_group_retention;
+int notifyd_group_retention_size;
 int notifyd_query_workers = 2;
 int notifyd_statement_timeout = 10 * 1000;
 int notifyd_snapshot_timeout = 60 * 1000;
@@ -84,19 +102,22 @@ static bool
 settings_is_address(const char *element)
 {
 	size_t length = strlen(element);
+	ListenAddress address;
+	bool valid = listen_address_parse(element, length, &address);
 
-	const char *colon = strchr(element, ':');
-
-	/* An element with one colon contains a port; an IPv6 address has more colons. */
-	if (strcmp(element, "*") == 0)
+	if (valid && (address.host != NULL || length < sizeof(((struct sockaddr_un *) 0)->sun_path)))
 		return true;
-	if ((colon == NULL || strchr(colon + 1, ':') != NULL) && length > 0 && length <= 255 &&
-		strspn(element, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:%") ==
-			length)
-		return true;
-	GUC_check_errdetail("\"%s\" is neither a host name nor an IP address.", element);
-	GUC_check_errhint("Use names or addresses without a port, \"*\" for all addresses, or an empty "
-					  "string for none.");
+	if (valid)
+	{
+		GUC_check_errdetail("Unix-domain socket path \"%s\" is too long (maximum %d bytes).",
+							element, (int) sizeof(((struct sockaddr_un *) 0)->sun_path) - 1);
+		return false;
+	}
+	GUC_check_errdetail("\"%s\" is neither a host name, nor an IP address, nor an absolute path.",
+						element);
+	GUC_check_errhint(
+		"Use names or addresses such as \"localhost\", \"127.0.0.1:8000\" or \"[::1]:8000\", \"*\" "
+		"for all addresses, paths of Unix sockets, or an empty string for none.");
 	return false;
 }
 
@@ -105,6 +126,41 @@ settings_check_listen_addresses(char **newval, void **extra pg_attribute_unused(
 								GucSource source pg_attribute_unused())
 {
 	return settings_check_list(*newval, settings_is_address);
+}
+
+/* A list of networks, see wire/network.h. */
+static bool
+settings_check_networks(char **newval, void **extra pg_attribute_unused(),
+						GucSource source pg_attribute_unused())
+{
+	size_t length;
+	const char *bad = network_list_first_bad(*newval, &length);
+
+	if (bad == NULL)
+		return true;
+	GUC_check_errdetail("\"%.*s\" is neither an IP address nor a network.", (int) length, bad);
+	GUC_check_errhint("Write addresses and networks such as \"127.0.0.1, ::1, 10.0.0.0/8\", "
+					  "\"unix\" for Unix sockets, or \"*\" for everybody.");
+	return false;
+}
+
+static bool
+settings_check_endpoints(char **newval, void **extra pg_attribute_unused(),
+						 GucSource source pg_attribute_unused())
+{
+	SettingItem bad;
+	const char *problem = endpoint_first_bad(*newval, &bad);
+	StringInfoData formats;
+
+	if (problem == NULL)
+		return true;
+	initStringInfo(&formats);
+	for (int i = 0; i < ENDPOINT_FORMATS; i++)
+		appendStringInfo(&formats, "%s\"%s\"", i > 0 ? ", " : "", endpoint_formats[i]);
+	GUC_check_errdetail("Entry \"%.*s\" %s.", (int) bad.len, bad.data, problem);
+	GUC_check_errhint("Write entries such as \"/order_events=payload\". The formats are: %s.",
+					  formats.data);
+	return false;
 }
 
 /* Return true if the part of an origin after the host is empty or a colon and a port. */
@@ -154,11 +210,12 @@ settings_is_origin(const char *element)
 static bool
 settings_is_allowed_origin(const char *element)
 {
-	if (strcmp(element, "*") == 0 || settings_is_origin(element))
+	if (strcmp(element, "*") == 0 || strcmp(element, "null") == 0 || settings_is_origin(element))
 		return true;
 	GUC_check_errdetail("\"%s\" is not an origin.", element);
 	GUC_check_errhint("Write an origin as browsers send it, such as \"https://example.com\" or "
-					  "\"http://localhost:3000\". \"*\" allows every page.");
+					  "\"http://localhost:3000\", or \"null\" for pages opened as files. \"*\" "
+					  "allows every page.");
 	return false;
 }
 
@@ -227,6 +284,23 @@ settings_check_role(char **newval, void **extra pg_attribute_unused(),
 }
 
 static bool
+settings_check_ssl_version(char **newval, void **extra pg_attribute_unused(),
+						   GucSource source pg_attribute_unused())
+{
+	static const char *const versions[] = {"", "TLSv1.2", "TLSv1.3"};
+
+	for (size_t i = 0; i < lengthof(versions); i++)
+	{
+		if (pg_strcasecmp(*newval, versions[i]) == 0)
+			return true;
+	}
+	GUC_check_errdetail("\"%s\" is not a version of TLS that pg_notifyd can require.", *newval);
+	GUC_check_errhint("Use \"TLSv1.2\", \"TLSv1.3\", or an empty string for the server's "
+					  "ssl_min_protocol_version. pg_notifyd never offers an earlier version.");
+	return false;
+}
+
+static bool
 settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
 						 GucSource source pg_attribute_unused())
 {
@@ -237,17 +311,34 @@ settings_check_keepalive(int *newval, void **extra pg_attribute_unused(),
 	return false;
 }
 
+static const char *
+settings_show_permissions(void)
+{
+	static char text[12];
+
+	snprintf(text, sizeof(text), "%04o", notifyd_unix_socket_permissions);
+	return text;
+}
+
 static void
 settings_define_network(void)
 {
-	DefineCustomStringVariable("pg_notifyd.listen_addresses",
-							   "Sets the host names or IP addresses to listen on for clients.",
-							   "A comma-separated list, as in listen_addresses. \"*\" listens on "
-							   "all addresses, an empty list on none.",
-							   &notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
-							   settings_check_listen_addresses, NULL, NULL);
-	DefineCustomIntVariable("pg_notifyd.port", "Sets the TCP port to listen on for clients.", NULL,
+	DefineCustomStringVariable(
+		"pg_notifyd.listen_addresses",
+		"Sets the host names or IP addresses to listen on for clients.",
+		"A comma-separated list, as in listen_addresses. \"*\" listens on "
+		"all addresses, an empty list on none. A port may follow a colon, and stands for "
+		"pg_notifyd.port. An absolute path is that of a Unix socket.",
+		&notifyd_listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT,
+		settings_check_listen_addresses, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.port", "Sets the TCP port to listen on for clients.",
+							"Entries of pg_notifyd.listen_addresses may have ports of their own.",
 							&notifyd_port, 7432, 1, 65535, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.unix_socket_permissions",
+							"Sets the access permissions of the Unix sockets for clients.",
+							"The numeric mode as chmod takes it, such as 0770.",
+							&notifyd_unix_socket_permissions, 0777, 0000, 0777, PGC_SIGHUP, 0, NULL,
+							NULL, settings_show_permissions);
 	DefineCustomStringVariable("pg_notifyd.default_database",
 							   "Sets the database of clients that do not name one.", NULL,
 							   &notifyd_default_database, "postgres", PGC_SIGHUP, 0,
@@ -338,6 +429,80 @@ settings_define_limits(void)
 }
 
 static void
+settings_define_groups(void)
+{
+	DefineCustomRealVariable(
+		"pg_notifyd.group_retention",
+		"Sets how long events are kept that a consumer group has not acknowledged.", NULL,
+		&notifyd_group_retention, 7 * 24 * 60 * 60, 0.01, SETTINGS_MAX_RETENTION, PGC_SIGHUP,
+		GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.group_retention_size",
+							"Sets the log size of a database above which the oldest events are "
+							"removed even if a consumer group has not acknowledged them.",
+							NULL, &notifyd_group_retention_size, 10 * 1024, 1, INT_MAX / 2,
+							PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
+static void
+settings_define_web(void)
+{
+	DefineCustomBoolVariable("pg_notifyd.page", "Serves the live page at /.", NULL, &notifyd_page,
+							 true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("pg_notifyd.compression",
+							 "Offers WebSocket clients to compress messages (permessage-deflate).",
+							 NULL, &notifyd_compression, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.metrics_addresses", "Sets the addresses that may read the metrics.",
+		"A comma-separated list of IP addresses and networks, and \"unix\" for Unix sockets. \"*\" "
+		"stands for all addresses, an empty string for none.",
+		&notifyd_metrics_addresses, "127.0.0.1, ::1, unix", PGC_SIGHUP, GUC_LIST_INPUT,
+		settings_check_networks, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.endpoints", "Sets further paths for WebSockets, and the formats of messages.",
+		"A comma-separated list such as \"/order_events=payload\". The path \"/ws\" is always "
+		"served with the format \"jsonrpc\".",
+		&notifyd_endpoints, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_endpoints, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.trusted_proxies",
+		"Sets the proxies that are believed when they say from which address a client comes.",
+		"A comma-separated list of IP addresses and networks, and \"unix\" for Unix sockets. \"*\" "
+		"stands for all addresses.",
+		&notifyd_trusted_proxies, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_networks, NULL,
+		NULL);
+	DefineCustomIntVariable("pg_notifyd.max_handshakes_per_address",
+							"Sets the maximum number of new clients per second from one address.",
+							"The limit is divided among the gateways. 0 disables the limit.",
+							&notifyd_max_handshakes_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_notifyd.max_failed_tokens_per_address",
+		"Sets the maximum number of refused tokens per minute from one address.",
+		"The limit is divided among the gateways. 0 disables the limit.",
+		&notifyd_max_failed_tokens_per_address, 0, 0, 1000000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+static void
+settings_define_ssl(void)
+{
+	DefineCustomBoolVariable("pg_notifyd.ssl", "Speaks TLS on the TCP ports.",
+							 "Unix sockets do not use it.", &notifyd_ssl, false, PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomStringVariable("pg_notifyd.ssl_cert_file",
+							   "Sets the file with the certificate for clients.",
+							   "An empty string stands for the server's ssl_cert_file.",
+							   &notifyd_ssl_cert_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pg_notifyd.ssl_key_file",
+							   "Sets the file with the private key of the certificate.",
+							   "An empty string stands for the server's ssl_key_file.",
+							   &notifyd_ssl_key_file, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pg_notifyd.ssl_min_protocol_version",
+							   "Sets the minimum version of TLS for clients.",
+							   "An empty string stands for the server's ssl_min_protocol_version.",
+							   &notifyd_ssl_min_protocol_version, "", PGC_SIGHUP, 0,
+							   settings_check_ssl_version, NULL, NULL);
+}
+
+static void
 settings_define_queries(void)
 {
 	DefineCustomIntVariable(
@@ -371,6 +536,9 @@ settings_define(void)
 	settings_define_network();
 	settings_define_databases();
 	settings_define_limits();
+	settings_define_groups();
+	settings_define_web();
+	settings_define_ssl();
 	settings_define_queries();
 	failpoint_define();
 	COMPAT_RESERVE_PREFIX("pg_notifyd");

@@ -9,7 +9,9 @@
 
 #include "ext/base/compat.h"
 #include "ext/base/shared.h"
+#include "miscadmin.h"
 #include "storage/shmem.h"
+#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 NotifydShared *notifyd_shared = NULL;
@@ -57,6 +59,7 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	database->tail_end = 0;
 	pg_atomic_write_u64(&database->commit_lsn, InvalidXLogRecPtr);
 	pg_atomic_write_u32(&database->feed_asleep, 0);
+	pg_atomic_write_u32(&database->consumers_waiting, 0);
 	pg_atomic_write_u64(&database->events_written, 0);
 	pg_atomic_write_u64(&database->events_sent, 0);
 	pg_atomic_write_u64(&database->refused_tokens, 0);
@@ -64,16 +67,32 @@ shared_reset_database(NotifydDatabase *database, Oid oid)
 	pg_atomic_write_u64(&database->notifies_sent, 0);
 	pg_atomic_write_u64(&database->position, 0);
 	pg_atomic_write_u64(&database->oldest, 0);
+	pg_atomic_write_u64(&database->log_written, 0);
 	pg_atomic_write_u64(&database->log_bytes, 0);
 	pg_atomic_write_u32(&database->segments, 0);
 	pg_atomic_write_u64(&database->waiting_since, 0);
 	pg_atomic_write_u64(&database->reading_since, 0);
 	pg_atomic_write_u64(&database->delivered, 0);
 	pg_atomic_write_u64(&database->alive_at, 0);
+	pg_atomic_write_u64(&database->locked_since, 0);
+	pg_atomic_write_u64(&database->oldest_since, 0);
+	pg_atomic_write_u64(&database->next_since, 0);
 	pg_atomic_write_u32(&database->subscriptions, 0);
 	pg_atomic_write_u32(&database->links, 0);
 	pg_atomic_write_u64(&database->queries, 0);
 	pg_atomic_write_u64(&database->failed_queries, 0);
+	for (int i = 0; i < NOTIFYD_RESETS; i++)
+		pg_atomic_write_u64(&database->resets[i], 0);
+	for (int i = 0; i < WIRE_QUERY_KINDS; i++)
+	{
+		for (int j = 0; j < NOTIFYD_ANSWERS; j++)
+			pg_atomic_write_u64(&database->answers[i][j], 0);
+	}
+	pg_atomic_write_u64(&database->policy_us, 0);
+	pg_atomic_write_u64(&database->policy_errors, 0);
+	pg_atomic_write_u64(&database->replays, 0);
+	pg_atomic_write_u64(&database->worker_restarts, 0);
+	database->load = (WireLoad){0};
 
 	/* Set this last, because stats_database_name() reads it without the lock, and then the rest. */
 	pg_write_barrier();
@@ -88,6 +107,7 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->recent_watermark, 0);
 	pg_atomic_init_u64(&database->tail, 0);
 	pg_atomic_init_u32(&database->feed_asleep, 0);
+	pg_atomic_init_u32(&database->consumers_waiting, 0);
 	pg_atomic_init_u64(&database->events_written, 0);
 	pg_atomic_init_u64(&database->events_sent, 0);
 	pg_atomic_init_u64(&database->refused_tokens, 0);
@@ -96,16 +116,31 @@ shared_init_database(NotifydDatabase *database, int tranche)
 	pg_atomic_init_u64(&database->position, 0);
 	pg_atomic_init_u64(&database->oldest, 0);
 	pg_atomic_init_u64(&database->unmeasured, 0);
+	pg_atomic_init_u64(&database->log_written, 0);
 	pg_atomic_init_u64(&database->log_bytes, 0);
 	pg_atomic_init_u32(&database->segments, 0);
 	pg_atomic_init_u64(&database->waiting_since, 0);
 	pg_atomic_init_u64(&database->reading_since, 0);
 	pg_atomic_init_u64(&database->delivered, 0);
 	pg_atomic_init_u64(&database->alive_at, 0);
+	pg_atomic_init_u64(&database->locked_since, 0);
+	pg_atomic_init_u64(&database->oldest_since, 0);
+	pg_atomic_init_u64(&database->next_since, 0);
 	pg_atomic_init_u32(&database->subscriptions, 0);
 	pg_atomic_init_u32(&database->links, 0);
 	pg_atomic_init_u64(&database->queries, 0);
 	pg_atomic_init_u64(&database->failed_queries, 0);
+	for (int i = 0; i < NOTIFYD_RESETS; i++)
+		pg_atomic_init_u64(&database->resets[i], 0);
+	for (int i = 0; i < WIRE_QUERY_KINDS; i++)
+	{
+		for (int j = 0; j < NOTIFYD_ANSWERS; j++)
+			pg_atomic_init_u64(&database->answers[i][j], 0);
+	}
+	pg_atomic_init_u64(&database->policy_us, 0);
+	pg_atomic_init_u64(&database->policy_errors, 0);
+	pg_atomic_init_u64(&database->replays, 0);
+	pg_atomic_init_u64(&database->worker_restarts, 0);
 	shared_reset_database(database, InvalidOid);
 }
 
@@ -142,6 +177,8 @@ shared_startup(void)
 		pg_atomic_init_u32(&notifyd_shared->gateway_anonymous, 0);
 		for (int i = 0; i < NOTIFYD_MAX_WORKERS; i++)
 			pg_atomic_init_u64(&notifyd_shared->workers[i].busy_since, 0);
+		for (int i = 0; i < NOTIFYD_MAX_WATCHES; i++)
+			pg_atomic_init_u64(&notifyd_shared->watches[i].events, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
 		notifyd_shared->nbackends = compat_proc_count();
@@ -238,6 +275,11 @@ shared_forget_database(NotifydDatabase *database)
 	Assert(LWLockHeldByMeInMode(&notifyd_shared->lock, LW_EXCLUSIVE));
 	Assert(database->life.state != FEED_STARTING && database->life.state != FEED_RUNNING);
 
+	for (int i = 0; i < NOTIFYD_MAX_WATCHES; i++)
+	{
+		if (notifyd_shared->watches[i].database == database->oid)
+			notifyd_shared->watches[i].database = InvalidOid;
+	}
 	shared_reset_database(database, InvalidOid);
 }
 
@@ -245,6 +287,54 @@ int
 shared_database_index(const NotifydDatabase *database)
 {
 	return (int) (database - notifyd_shared->databases);
+}
+
+/* The number of a watch's entry; of a free one if it has none; 0: there are too many. */
+static int
+shared_find_watch(Oid relation, const char *channel)
+{
+	int unused = 0;
+
+	for (int i = 0; i < NOTIFYD_MAX_WATCHES; i++)
+	{
+		NotifydWatch *watch = &notifyd_shared->watches[i];
+
+		if (watch->relation == relation && watch->database == MyDatabaseId &&
+			strcmp(NameStr(watch->channel), channel) == 0)
+			return i + 1;
+		if (unused == 0 && !OidIsValid(watch->database))
+			unused = i + 1;
+	}
+	return unused;
+}
+
+int
+shared_watch(Oid relation, const char *channel, const char *schema, const char *table)
+{
+	NotifydWatch *watch;
+	int number;
+
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	number = shared_find_watch(relation, channel);
+	if (number != 0)
+	{
+		watch = &notifyd_shared->watches[number - 1];
+		if (!OidIsValid(watch->database))
+			pg_atomic_write_u64(&watch->events, 0);
+		watch->database = MyDatabaseId;
+		watch->relation = relation;
+		namestrcpy(&watch->channel, channel);
+		namestrcpy(&watch->schema, schema);
+		namestrcpy(&watch->table, table);
+	}
+	LWLockRelease(&notifyd_shared->lock);
+	return number;
+}
+
+void
+shared_count_watch(int watch, uint32 events)
+{
+	(void) pg_atomic_fetch_add_u64(&notifyd_shared->watches[watch - 1].events, events);
 }
 
 NotifydBackend *
@@ -307,6 +397,19 @@ shared_want_feed(Oid oid)
 	LWLockRelease(&notifyd_shared->lock);
 
 	shared_wake_feed(database);
+	shared_wake_launcher();
+}
+
+void
+shared_visit(Oid oid)
+{
+	NotifydDatabase *database = shared_find_database(oid);
+
+	if (database == NULL)
+		return;
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	database->visit_at = GetCurrentTimestamp();
+	LWLockRelease(&notifyd_shared->lock);
 	shared_wake_launcher();
 }
 

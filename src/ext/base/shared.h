@@ -28,6 +28,7 @@
 #include "port/atomics.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
+#include "wire/wire.h"
 
 /*
  * PostgreSQL counts time from 2000 on. This many microseconds lie between 1970, where ids and the
@@ -38,13 +39,36 @@
 #define NOTIFYD_MAX_DATABASES 1024
 #define NOTIFYD_LOG_SEGMENTS  8
 #define NOTIFYD_MAX_GATEWAYS  64
-#define NOTIFYD_MAX_WORKERS   64 /* of all databases together */
+#define NOTIFYD_MAX_WORKERS   64   /* of all databases together */
+#define NOTIFYD_MAX_WATCHES   1024 /* that are counted by themselves, of all databases together */
 
 /*
  * A feed that has not completed a round for this long, in ms, is reported as not responding. It
  * completes at least one round a second.
  */
 #define NOTIFYD_SILENT_MS 5000
+
+/* Why subscriptions get resets, for the statistics. */
+typedef enum NotifydReset
+{
+	NOTIFYD_RESET_RETENTION = 0, /* events were removed before they were sent */
+	NOTIFYD_RESET_POSITION,      /* the client's position is not one of this server's history */
+	NOTIFYD_RESET_ROWS,          /* the rows that the subscription may see have changed */
+	NOTIFYD_RESET_TABLE,         /* DDL, or a change that was not captured, see watch_reset.c */
+	NOTIFYD_RESET_NOTIFICATIONS, /* raw notifications were lost */
+} NotifydReset;
+#define NOTIFYD_RESETS (NOTIFYD_RESET_NOTIFICATIONS + 1)
+
+/* How queries of clients have ended. */
+typedef enum NotifydAnswer
+{
+	NOTIFYD_ANSWER_DONE = 0,
+	NOTIFYD_ANSWER_REFUSED, /* token, privilege, name or parameter */
+	NOTIFYD_ANSWER_ERROR,
+	NOTIFYD_ANSWER_TIMEOUT,
+	NOTIFYD_ANSWER_CANCELLED,
+} NotifydAnswer;
+#define NOTIFYD_ANSWERS (NOTIFYD_ANSWER_CANCELLED + 1)
 
 /*
  * Data that different processors write at the same time is in different cache lines, because
@@ -87,6 +111,7 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 events_written; /* counter for notifyd.stats, as below */
 	pg_atomic_uint64 waiting_since;  /* see log_lag.c; 0: no commit waits */
 	pg_atomic_uint32 feed_asleep;    /* 1: a commit must set the feed's latch */
+	pg_atomic_uint32 consumers_waiting; /* waiting consumers of groups, see src/ext/group/ */
 
 	/* Set from the log with the incarnation. */
 	NOTIFYD_CACHE_LINE uint64 first_at_start; /* the first value of next_id */
@@ -101,16 +126,27 @@ typedef struct NotifydDatabase
 	pg_atomic_uint64 refused_tokens;
 	pg_atomic_uint64 position;      /* the slowest link has been sent everything up to this id */
 	pg_atomic_uint64 oldest;        /* events up to this id are not available any more */
+	pg_atomic_uint64 log_written;   /* bytes written to the log, without unmeasured */
 	pg_atomic_uint64 log_bytes;     /* of all segments, measured from time to time */
 	pg_atomic_uint32 segments;      /* number of segments in use */
 	pg_atomic_uint64 reading_since; /* see log_lag.c, also for the next one */
 	pg_atomic_uint64
 		delivered;             /* the slowest link has been sent all decided events up to this id */
 	pg_atomic_uint64 alive_at; /* when the feed last completed a round; 0: not yet */
+	pg_atomic_uint64 locked_since; /* since when the feed waits for its lock; 0: it does not */
+	pg_atomic_uint64 oldest_since; /* when the oldest segment began, and the next one; 0: unknown */
+	pg_atomic_uint64 next_since;
 	pg_atomic_uint32 subscriptions;
 	pg_atomic_uint32 links;
 	pg_atomic_uint64 queries;        /* of clients, that workers have run */
 	pg_atomic_uint64 failed_queries; /* those that were refused or ended with an error */
+	pg_atomic_uint64 answers[WIRE_QUERY_KINDS][NOTIFYD_ANSWERS];
+	pg_atomic_uint64 replays; /* that have begun */
+	pg_atomic_uint64 resets[NOTIFYD_RESETS];
+	pg_atomic_uint64 policy_errors;
+	pg_atomic_uint64 policy_us;       /* time that the feed has spent with policies and filters */
+	pg_atomic_uint64 worker_restarts; /* workers that have ended although they were needed */
+	WireLoad load; /* of all gateways, as they last reported it. Under NotifydShared.lock */
 } NotifydDatabase;
 
 /* One for each PGPROC. Only its own backend writes it. */
@@ -121,6 +157,7 @@ typedef struct NotifydBackend
 	pg_atomic_uint32 database;     /* index of the database of these ids */
 	pg_atomic_uint32 bulk_segment; /* 1 + segment of this backend's bulk write; 0: none */
 	int pid;
+	TimestampTz since; /* when first_id was last set to an id */
 } NotifydBackend;
 
 typedef struct NotifydGateway
@@ -129,16 +166,10 @@ typedef struct NotifydGateway
 	bool ready;
 	bool silent; /* it does not respond */
 	TimestampTz started_at;
+	TimestampTz seen_at;   /* when it last sent something to the launcher; 0: not yet */
+	uint8 sandbox_missing; /* WIRE_SANDBOX_ bits */
 	int restarts;
-	uint32 clients;
-	uint32 subscriptions;
-	uint64 accepted;
-	uint64 refused;
-	uint64 closed_slow;
-	uint64 events;
-	uint64 messages;
-	uint64 bytes;
-	uint64 queued;
+	WireStats stats; /* as it last reported them */
 } NotifydGateway;
 
 /* A worker that runs clients' queries. The launcher assigns the entry, the worker fills it in. */
@@ -148,13 +179,26 @@ typedef struct NotifydWorker
 	pid_t pid;                   /* 0: it has not started, or has ended */
 	bool ready;                  /* it was connected to its database */
 	pg_atomic_uint64 busy_since; /* a TimestampTz; 0: it runs no query */
+	uint8 kind;                  /* WireQueryKind of the query that it runs, or has run last */
 } NotifydWorker;
+
+/* The events of a watch. Under NotifydShared.lock, except for the counter. */
+typedef struct NotifydWatch
+{
+	Oid database; /* InvalidOid: unused */
+	Oid relation;
+	NameData channel;
+	NameData schema; /* names of the relation, in the database's encoding */
+	NameData table;
+	pg_atomic_uint64 events; /* committed */
+} NotifydWatch;
 
 typedef struct NotifydShared
 {
 	LWLock lock;
 	pid_t launcher_pid;
 	Latch *launcher_latch; /* NULL: not running */
+	int launcher_starts;
 	pg_atomic_uint32
 		gateway_generation; /* increased when a gateway becomes ready: feeds connect again */
 	pg_atomic_uint32
@@ -166,6 +210,7 @@ typedef struct NotifydShared
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydWorker workers[NOTIFYD_MAX_WORKERS];
+	NotifydWatch watches[NOTIFYD_MAX_WATCHES];
 	NotifydDatabase databases[NOTIFYD_MAX_DATABASES];
 	NotifydBackend backends[FLEXIBLE_ARRAY_MEMBER];
 } NotifydShared;
@@ -201,6 +246,21 @@ extern int shared_database_index(const NotifydDatabase *database);
  * it.
  */
 extern void shared_want_feed(Oid oid);
+
+/*
+ * If a database is asleep, start its feed for a moment, which looks whether the extension is still
+ * installed. Never raises an error.
+ */
+extern void shared_visit(Oid oid);
+
+/*
+ * Return the number of the entry that counts the events of a table on a channel in this database, from 1;
+ * 0: there are too many. The entry gets the table's present name.
+ */
+extern int shared_watch(Oid relation, const char *channel, const char *schema, const char *table);
+
+/* Count events of the watch with this number. Never fails. */
+extern void shared_count_watch(int watch, uint32 events);
 
 /* Return this backend's entry. */
 extern NotifydBackend *shared_my_backend(void);

@@ -23,6 +23,7 @@
 #include "ext/base/compat.h"
 #include "ext/json/json.h"
 #include "ext/transaction/pending.h"
+#include "ext/watch/watch.h"
 
 /*
  * The maximum length of an event's text: that of a text value, less the bytes that are put before
@@ -53,6 +54,9 @@ typedef struct CaptureColumn
 	JsonType json;
 } CaptureColumn;
 
+/* What calling the payload function of a watch needs. */
+typedef struct CapturePayload CapturePayload;
+
 /*
  * Everything needed to capture the changes of one relation, a table or a partition, for one watch.
  * The plan's memory stays valid until the transaction ends, even if the plan is invalidated before.
@@ -68,14 +72,16 @@ typedef struct CapturePlan
 	int pins;         /* JSON_PIN_ bits: settings that the columns' texts depend on */
 	int natts;        /* highest attribute number that events need */
 	int ncolumns;     /* first those of the key, in its order, then the others */
-	int nvisible;     /* how many of them are in the events' texts; the rest is hidden */
+	int ncaptured;    /* how many of them subscribers must be able to read */
+	int nvisible;     /* how many of these are in the events' texts; the rest is hidden */
 	int nkey;
 	int norder;
 	int nupdate_of; /* -1: every UPDATE gives an event */
 	CaptureColumn *columns;
 	int *order; /* columns of new and old in their order, as indexes into columns */
 	CaptureColumn *update_of;
-	uint32 shape; /* of the watched relation, see watch_shape.h; 0: nothing is hidden */
+	CapturePayload *payload; /* NULL: events carry rows */
+	uint32 shape;            /* of the watched relation, see watch_shape.h; 0: nothing is hidden */
 	int nhidden;
 	int *hidden;             /* columns that may have hidden values, as indexes into columns */
 	PendingHead insert_head; /* with "op":...,"schema":...,"table":...,"channel":... */
@@ -126,15 +132,16 @@ typedef struct CaptureText
 
 /*
  * Append an event to the transaction's events. No value makes this fail: if a cast to json fails,
- * the type's text is used instead, and values that are too large are left out.
+ * the type's text is used instead, and values that are too large are left out. Only a payload
+ * function may raise an error, or leave the event out.
  */
 extern void capture_event(char op, CaptureRow *old, CaptureRow *new);
 
 /*
  * The same in two steps. capture_build() builds the event's text in the current memory context (see
- * pending.h), and capture_append() appends it and frees it.
+ * pending.h), and returns false if there is no event. capture_append() appends it and frees it.
  */
-extern void capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
+extern bool capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new);
 extern void capture_append(CapturePlan *plan, char op, CaptureText *text);
 
 /* Return true if a column has the same value in both rows. */
@@ -152,6 +159,20 @@ extern void capture_add_hidden(CapturePlan *plan);
 /* Append the hidden values of a change, or nothing if they are too large. */
 extern void
 capture_write_hidden(StringInfo buf, char op, const CaptureRow *old, const CaptureRow *new);
+
+/* ---------------- capture_payload.c ---------------- */
+
+/*
+ * Prepare calls of a watch's payload function for rows of this relation, in the current memory
+ * context. Adds to *types as json_prepare() does. Raises ERRCODE_UNDEFINED_FUNCTION.
+ */
+extern CapturePayload *capture_prepare_payload(const Watch *watch, Relation relation, List **types);
+
+/*
+ * Call the payload function, and set *text to its result. Returns false if that is NULL. Raises what
+ * the function raises. No event must be in the middle of being written.
+ */
+extern bool capture_payload(char op, const CaptureRow *old, const CaptureRow *new, StringInfo text);
 
 /* ---------------- capture_plan.c ---------------- */
 
@@ -186,7 +207,13 @@ extern void capture_flush_other(HeapTuple tuple, bool inserted);
  */
 extern void capture_flush_moved(void);
 
-/* ---------------- messages (send.c) ---------------- */
+/* ---------------- messages (send.c, send_type.c) ---------------- */
+
+/*
+ * Return a message as values of the channel's type are written, or the message itself if the channel
+ * has no type. Raises the errors of json_strict_read().
+ */
+extern text *send_typed(const char *channel, text *json);
 
 /* notify_send(channel text, payload json) returns bigint, for callers in C. */
 extern Datum notify_send(PG_FUNCTION_ARGS);

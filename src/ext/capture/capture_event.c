@@ -3,7 +3,8 @@
  * capture_event.c
  *	  Builds the text of an event.
  *
- * No row may make this fail, because that would fail the user's statement. Two things can go wrong:
+ * No row may make this fail, because that would fail the user's statement. (A payload function may,
+ * but it has run before.) Two things can go wrong:
  * a user-defined cast to json may raise an error, and a text may exceed 1 GB, because the values
  * are large or because a small array has a large text. If the plan or the size of the row makes one
  * of them possible, the text is built in a subtransaction. The first attempt writes the whole
@@ -68,6 +69,15 @@ capture_same(const CaptureColumn *a, const CaptureRow *old, const CaptureColumn 
 }
 
 /* ---------------- writing ---------------- */
+
+/* What an event is about. */
+typedef struct CaptureChange
+{
+	char op;
+	CaptureRow *old;    /* NULL: none */
+	CaptureRow *new;    /* NULL: none; of TRUNCATE, only its plan */
+	StringInfo payload; /* instead of the rows; NULL: none */
+} CaptureChange;
 
 /* The state of writing a text. */
 typedef struct CaptureWriting
@@ -214,14 +224,24 @@ capture_head(const CapturePlan *plan, char op)
 	}
 }
 
+static void
+capture_append_payload(CaptureWriting *writing, const CaptureChange *change)
+{
+	if (change->payload == NULL)
+		return;
+	buffer_put_literal(writing->buf, ",\"payload\":");
+	buffer_put(writing->buf, change->payload->data, change->payload->len);
+}
+
 /*
  * Append key, new and old, or fewer of them. Returns the length of the text's head, see pending.h.
  */
 static int
-capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
-					  CaptureDetail detail)
+capture_write_members(CaptureWriting *writing, const CaptureChange *change, CaptureDetail detail)
 {
 	StringInfo buf = writing->buf;
+	CaptureRow *old = change->old;
+	CaptureRow *new = change->new;
 	int head_end;
 
 	writing->key_changed = capture_key_changed(old, new);
@@ -245,6 +265,23 @@ capture_write_members(CaptureWriting *writing, CaptureRow *old, CaptureRow *new,
 		capture_append_new(writing, new);
 	if (old != NULL)
 		capture_append_old(writing, old, new);
+	capture_append_payload(writing, change);
+	return head_end;
+}
+
+/* TRUNCATE has no rows. */
+static int
+capture_write_truncate(CaptureWriting *writing, const CaptureChange *change, CaptureDetail detail)
+{
+	int head_end = writing->buf->len;
+
+	if (detail < CAPTURE_KEY_ONLY)
+		capture_append_payload(writing, change);
+	else
+	{
+		buffer_put_literal(writing->buf, ",\"truncated\":true");
+		head_end = writing->buf->len;
+	}
 	return head_end;
 }
 
@@ -267,24 +304,25 @@ capture_hide_old_key(CaptureWriting *writing, const CaptureRow *old)
  * values. Returns the length of the text's head.
  */
 static int
-capture_write(StringInfo buf, StringInfo hidden, char op, CaptureRow *old, CaptureRow *new,
-			  CaptureDetail detail)
+capture_write(StringInfo buf, StringInfo hidden, const CaptureChange *change, CaptureDetail detail)
 {
 	static uint64 writings = 0;
 
+	CaptureRow *old = change->old;
+	CaptureRow *new = change->new;
 	CaptureWriting writing = {.buf = buf, .as_text = detail != CAPTURE_WHOLE, .number = ++writings};
 	int pins = (old ? old->plan->pins : 0) | (new ? new->plan->pins : 0);
 	int pinned = 0;
 	int head_end;
 
 	context_append(buf);
-	if (op == OPERATION_TRUNCATE)
-		return buf->len;
+	if (change->op == OPERATION_TRUNCATE)
+		return capture_write_truncate(&writing, change, detail);
 	if (pins != 0)
 		pinned = json_pin(pins);
-	head_end = capture_write_members(&writing, old, new, detail);
+	head_end = capture_write_members(&writing, change, detail);
 	if (detail < CAPTURE_KEY_ONLY)
-		capture_write_hidden(hidden, op, old, new);
+		capture_write_hidden(hidden, change->op, old, new);
 	if (writing.key_changed && hidden->len > 0)
 	{
 		writing.buf = hidden;
@@ -353,9 +391,7 @@ capture_free_text(CaptureText *text)
 typedef struct CaptureAttempt
 {
 	CaptureText *text;
-	char op;
-	CaptureRow *old;
-	CaptureRow *new;
+	const CaptureChange *change;
 	CaptureDetail detail;
 } CaptureAttempt;
 
@@ -365,8 +401,7 @@ capture_write_text(void *arg)
 	CaptureAttempt *attempt = arg;
 	CaptureText *text = attempt->text;
 
-	text->head_length = capture_write(&text->buf, &text->hidden, attempt->op, attempt->old,
-									  attempt->new, attempt->detail);
+	text->head_length = capture_write(&text->buf, &text->hidden, attempt->change, attempt->detail);
 }
 
 /*
@@ -375,10 +410,9 @@ capture_write_text(void *arg)
  * deadlock of a user-defined cast.
  */
 static bool
-capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
-				  CaptureDetail detail)
+capture_try_write(CaptureText *text, const CaptureChange *change, CaptureDetail detail)
 {
-	CaptureAttempt attempt = {.text = text, .op = op, .old = old, .new = new, .detail = detail};
+	CaptureAttempt attempt = {.text = text, .change = change, .detail = detail};
 	ErrorData *error = subtransaction_try(capture_write_text, &attempt);
 
 	if (error != NULL)
@@ -400,51 +434,73 @@ capture_try_write(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
 }
 
 static void
-capture_write_carefully(CaptureText *text, char op, CaptureRow *old, CaptureRow *new, bool cast)
+capture_write_carefully(CaptureText *text, const CaptureChange *change, bool cast)
 {
 	for (CaptureDetail detail = CAPTURE_WHOLE; detail < CAPTURE_NOTHING; detail++)
 	{
 		if (detail == CAPTURE_AS_TEXT && !cast)
 			continue;
 		capture_reset_text(text);
-		if (capture_try_write(text, op, old, new, detail))
+		if (capture_try_write(text, change, detail))
 			return;
 	}
 	capture_reset_text(text);
-	text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, CAPTURE_NOTHING);
+	text->head_length = capture_write(&text->buf, &text->hidden, change, CAPTURE_NOTHING);
 }
 
 static CaptureRisk
-capture_risk(char op, const CaptureRow *old, const CaptureRow *new)
+capture_risk(const CaptureChange *change)
 {
 	CaptureRisk risk = {0};
 
-	if (new != NULL && op != OPERATION_TRUNCATE)
-		capture_add_risk(&risk, new);
-	if (old != NULL)
-		capture_add_risk(&risk, old);
+	if (change->new != NULL && change->op != OPERATION_TRUNCATE)
+		capture_add_risk(&risk, change->new);
+	if (change->old != NULL)
+		capture_add_risk(&risk, change->old);
+	if (change->payload != NULL)
+		risk.size += change->payload->len;
 	return risk;
 }
 
 /* Build the text in a buffer of its own. */
 static void
-capture_build_knowing(CaptureText *text, char op, CaptureRow *old, CaptureRow *new,
-					  const CaptureRisk *risk)
+capture_build_knowing(CaptureText *text, const CaptureChange *change, const CaptureRisk *risk)
 {
 	capture_init_text(text);
 	if (!risk->cast && risk->structured <= CAPTURE_SAFE_STRUCTURED &&
 		risk->size <= CAPTURE_SAFE_ROW)
-		text->head_length = capture_write(&text->buf, &text->hidden, op, old, new, CAPTURE_WHOLE);
+		text->head_length = capture_write(&text->buf, &text->hidden, change, CAPTURE_WHOLE);
 	else
-		capture_write_carefully(text, op, old, new, risk->cast);
+		capture_write_carefully(text, change, risk->cast);
 }
 
-void
+/*
+ * Get the payload of a change, if the watch has a payload function. buf is an uninitialized buffer
+ * for it. Returns false if there is no event.
+ */
+static bool
+capture_complete(CaptureChange *change, StringInfo buf)
+{
+	const CapturePlan *plan = change->new ? change->new->plan : change->old->plan;
+
+	if (likely(plan->payload == NULL))
+		return true;
+	change->payload = buf;
+	return capture_payload(change->op, change->old, change->new, buf);
+}
+
+bool
 capture_build(CaptureText *text, char op, CaptureRow *old, CaptureRow *new)
 {
-	CaptureRisk risk = capture_risk(op, old, new);
+	CaptureChange change = {.op = op, .old = old, .new = new};
+	StringInfoData payload;
+	CaptureRisk risk;
 
-	capture_build_knowing(text, op, old, new, &risk);
+	if (!capture_complete(&change, &payload))
+		return false;
+	risk = capture_risk(&change);
+	capture_build_knowing(text, &change, &risk);
+	return true;
 }
 
 void
@@ -476,7 +532,13 @@ void
 capture_event(char op, CaptureRow *old, CaptureRow *new)
 {
 	CapturePlan *plan = new ? new->plan : old->plan;
-	CaptureRisk risk = capture_risk(op, old, new);
+	CaptureChange change = {.op = op, .old = old, .new = new};
+	StringInfoData payload;
+	CaptureRisk risk;
+
+	if (!capture_complete(&change, &payload))
+		return;
+	risk = capture_risk(&change);
 
 	/*
 	 * Most texts are written directly into the transaction's buffer. Texts that need to_json() are
@@ -488,7 +550,7 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	{
 		StringInfo hidden = capture_hidden_buffer();
 		StringInfo buf = pending_begin(capture_head(plan, op));
-		int head_end = capture_write(buf, hidden, op, old, new, CAPTURE_WHOLE);
+		int head_end = capture_write(buf, hidden, &change, CAPTURE_WHOLE);
 
 		FAIL_POINT("event-written");
 		pending_end(head_end, hidden->data, hidden->len);
@@ -497,7 +559,7 @@ capture_event(char op, CaptureRow *old, CaptureRow *new)
 	{
 		CaptureText text;
 
-		capture_build_knowing(&text, op, old, new, &risk);
+		capture_build_knowing(&text, &change, &risk);
 		capture_append(plan, op, &text);
 	}
 }

@@ -8,6 +8,7 @@
  *	  - values of columns that policies of the watched table read, and the watch does not capture. Only
  *		policies for SELECT count, and only while row security is enabled;
  *	  - old values that the text leaves out, because the watch has old_values => false;
+ *	  - all values except those of the key, if the text has a payload instead of rows;
  *	  - values that cannot be read back from their JSON: nulls of json, arrays with unusual bounds,
  *		composites and the like.
  *
@@ -99,7 +100,8 @@ capture_add_hidden(CapturePlan *plan)
 		CaptureColumn *column = &plan->columns[i];
 
 		column->new_missing = i >= plan->nvisible;
-		column->old_missing = i >= plan->nkey && !(column->in_cols && plan->old_values);
+		column->old_missing =
+			i >= plan->nkey && (column->new_missing || !column->in_cols || !plan->old_values);
 		if (column->new_missing || column->old_missing || column->json.exact != JSON_EXACT)
 			plan->hidden[plan->nhidden++] = i;
 	}

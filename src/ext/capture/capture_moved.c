@@ -14,7 +14,8 @@
  * not belong to the watched table, or if another trigger opens a savepoint.
  *
  * The DELETE's text is built when it is held back. So appending it runs no user-defined code, and
- * works while a subtransaction starts or ends.
+ * works while a subtransaction starts or ends. A payload function is called for this DELETE, and for
+ * the UPDATE.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +39,7 @@ typedef struct CaptureHeld
 	HeapTuple tuple;
 	TransactionId xid; /* the transaction that deleted it */
 	CommandId command;
-	bool watched_delete; /* text has the DELETE to append; otherwise the watch has no DELETE */
+	bool watched_delete; /* text has the DELETE to append; otherwise there is none */
 	CaptureText text;
 } CaptureHeld;
 
@@ -143,7 +144,7 @@ capture_hold(CapturePlan *plan, HeapTuple tuple)
 	if (watched_delete)
 	{
 		capture_held_row(&probe, &old);
-		capture_build(&text, OPERATION_DELETE, &old, NULL);
+		watched_delete = capture_build(&text, OPERATION_DELETE, &old, NULL);
 	}
 
 	pending_set_holder(&capture_holder);

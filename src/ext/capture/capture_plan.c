@@ -26,6 +26,7 @@
 #include "ext/base/operation.h"
 #include "ext/base/buffer.h"
 #include "ext/base/extension.h"
+#include "ext/base/shared.h"
 #include "ext/capture/capture.h"
 #include "ext/watch/watch.h"
 #include "ext/watch/watch_shape.h"
@@ -232,6 +233,19 @@ capture_add_cols(CapturePlan *plan, TupleDesc desc, const Watch *watch)
 		capture_add_to_order(plan, capture_add_column(plan, desc, attnum));
 }
 
+/* With a payload, the texts have only the key. Filters still use the captured columns. */
+static void
+capture_add_payload(CapturePlan *plan, Relation relation, const Watch *watch)
+{
+	plan->ncaptured = plan->nvisible = plan->ncolumns;
+	if (watch->payload == NULL)
+		return;
+	plan->payload = capture_prepare_payload(watch, relation, &plan->types);
+	plan->nvisible = plan->nkey;
+	plan->norder = 0;
+	plan->natts = RelationGetNumberOfAttributes(relation);
+}
+
 /* Add what the events' texts do not have, but row security and filters need. */
 static void
 capture_add_unseen(CapturePlan *plan, TupleDesc desc)
@@ -239,8 +253,6 @@ capture_add_unseen(CapturePlan *plan, TupleDesc desc)
 	Relation watched = RelationIdGetRelation(plan->watched);
 	Bitmapset *columns;
 	int attnum = -1;
-
-	plan->nvisible = plan->ncolumns;
 
 	/* A database with the objects of version 1.0 has no place for it. */
 	if (!RelationIsValid(watched))
@@ -290,7 +302,7 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	PendingEvent event = {.notify = watch->notify,
 						  .notify_rows = watch->notify_rows,
 						  .relation = plan->watched,
-						  .ncolumns = watch->cols.given ? plan->nvisible : -1,
+						  .ncolumns = watch->cols.given ? plan->ncaptured : -1,
 						  .columns = columns,
 						  .channel = watch->channel,
 						  .channel_length = (int) strlen(watch->channel)};
@@ -298,7 +310,9 @@ capture_add_heads(CapturePlan *plan, const Watch *watch)
 	char *table = get_rel_name(plan->watched);
 	StringInfoData names;
 
-	for (int i = 0; i < plan->nvisible; i++)
+	event.watch =
+		shared_watch(plan->watched, watch->channel, schema ? schema : "", table ? table : "");
+	for (int i = 0; i < plan->ncaptured; i++)
 		columns[i] = plan->columns[i].watched_attnum;
 	initStringInfo(&names);
 	buffer_put_literal(&names, ",\"schema\":");
@@ -359,6 +373,7 @@ capture_fill_plan(CapturePlan *plan, Relation relation)
 	plan->order = palloc(Max(most, 1) * sizeof(int));
 	capture_add_key(plan, desc, watch);
 	capture_add_cols(plan, desc, watch);
+	capture_add_payload(plan, relation, watch);
 	capture_add_unseen(plan, desc);
 	capture_add_update_of(plan, desc, watch);
 	capture_add_heads(plan, watch);

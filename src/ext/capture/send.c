@@ -113,7 +113,7 @@ notify_send(PG_FUNCTION_ARGS)
 	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	channel_check_name(channel, NULL);
 	send_check_right(channel);
-	json = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
+	json = send_typed(channel, PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1));
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
 						errdetail("A message must not be larger than %d MB.",

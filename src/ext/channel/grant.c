@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * grant.c
- *	  notify_grant() and notify_revoke(): the privileges to subscribe to a channel and to publish
- *	  to it.
+ *	  notify_grant() and notify_revoke(): the privileges to subscribe to a channel, to publish to
+ *	  it, and to take events from a consumer group.
  *
  * The rows of notifyd.channel_grant are written like those of a system catalog, see
  * watch_catalog.c. DROP ROLE does not remove the rows of the role, because roles belong to all
@@ -101,7 +101,8 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 	{
 		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
 
-		found = (privilege == NULL || strcmp(grant.privilege, privilege) == 0) &&
+		found = (privilege == NULL ? strcmp(grant.privilege, GRANT_CONSUME) != 0
+								   : strcmp(grant.privilege, privilege) == 0) &&
 				grant_role_exists(grant.role) &&
 				(!OidIsValid(role) || has_privs_of_role(role, grant.role));
 	}
@@ -144,17 +145,17 @@ grant_channels(Oid role, const char *privilege)
 static const char *
 grant_read_privilege(const char *name)
 {
-	static const char *const names[] = {GRANT_SUBSCRIBE, GRANT_PUBLISH};
+	static const char *const names[] = {GRANT_SUBSCRIBE, GRANT_PUBLISH, GRANT_CONSUME};
 
 	for (size_t i = 0; i < lengthof(names); i++)
 	{
 		if (pg_strcasecmp(name, names[i]) == 0)
 			return names[i];
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unrecognized privilege \"%s\"", name),
-			 errhint("Valid privileges are \"%s\" and \"%s\".", GRANT_SUBSCRIBE, GRANT_PUBLISH)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unrecognized privilege \"%s\"", name),
+					errhint("Valid privileges are \"%s\", \"%s\" and \"%s\".", GRANT_SUBSCRIBE,
+							GRANT_PUBLISH, GRANT_CONSUME)));
 }
 
 /* Read the arguments of both functions, and check that the user may grant. */

@@ -15,9 +15,11 @@
 /* The privileges, as users write them and as they are stored. */
 #define GRANT_SUBSCRIBE "subscribe"
 #define GRANT_PUBLISH   "publish"
+#define GRANT_CONSUME   "consume" /* of a consumer group; the name is the group's, not a channel's */
 
 /*
- * Return true if the role, or a role whose privileges it has, was granted a privilege (NULL: any)
+ * Return true if the role, or a role whose privileges it has, was granted a privilege (NULL: any on
+ * channels)
  * on a channel. length is the length of the name in bytes. With role InvalidOid, return true if any
  * role was. Needs a transaction. Sees what is committed now, and the transaction's own changes.
  */

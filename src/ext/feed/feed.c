@@ -18,7 +18,7 @@
  *	  feed_place.c		does that again when what it depends on has changed
  *	  feed_filter.c		which columns filters may name
  *	  feed_applied.c	whether clients that resume have the right rows
- *	  feed_match.c		which streams get what of an event; feed_body.c writes it
+ *	  feed_match.c		which streams get what of an event; event_body.c of ext/sets writes it
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated
  *	  feed_position.c	the positions of links in the log
@@ -71,6 +71,8 @@
 #include "ext/feed/listen.h"
 #include "ext/feed/feed_due.h"
 #include "ext/feed/throttle.h"
+#include "ext/group/group.h"
+#include "ext/guard/guard.h"
 #include "ext/launcher/launcher.h"
 #include "ext/base/settings.h"
 #include "ext/watch/watch.h"
@@ -175,6 +177,7 @@ feed_begin(Oid database)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	worker_connect(database);
+	guard_isolates = true;
 
 	context = AllocSetContextCreate(TopMemoryContext, "pg_notifyd feed", ALLOCSET_DEFAULT_SIZES);
 	feed = MemoryContextAllocZero(context, sizeof(Feed));
@@ -254,7 +257,7 @@ feed_may_end(Feed *feed)
 	if (used)
 		feed->needed = true;
 	return due_end(&feed->idle_since, used, feed->now, feed_idle_limit(feed)) &&
-		   !log_retention_due(feed->database);
+		   !log_retention_due(feed->database) && !group_needs_feed(feed->database);
 }
 
 /*
@@ -312,6 +315,20 @@ feed_look(Feed *feed)
 	return progress;
 }
 
+/* Add what policies and filters have taken since the last call to the statistics. */
+static void
+feed_note_sets(Feed *feed)
+{
+	static SetTotals noted;
+
+	if (set_totals.us == noted.us && set_totals.errors == noted.errors)
+		return;
+	(void) pg_atomic_fetch_add_u64(&feed->database->policy_us, (int64) (set_totals.us - noted.us));
+	(void) pg_atomic_fetch_add_u64(&feed->database->policy_errors,
+								   (int64) (set_totals.errors - noted.errors));
+	noted = set_totals;
+}
+
 /* Publish what was delivered, and that the feed is alive, for the statistics. */
 static void
 feed_note_delivered(Feed *feed)
@@ -333,6 +350,7 @@ feed_note_delivered(Feed *feed)
 	}
 	if (delivered != PG_UINT64_MAX)
 		lag_end_round(feed->database, delivered, last_at);
+	feed_note_sets(feed);
 	pg_atomic_write_u64(&feed->database->alive_at, (uint64) feed->now);
 }
 
@@ -362,10 +380,12 @@ feed_send_positions(Feed *feed)
 static void
 feed_sleep(Feed *feed, long timeout)
 {
+	bool listeners = group_has_listeners(feed->database);
+
 	/* Without subscribers, commits need not wake the feed. */
-	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0);
+	pg_atomic_write_u32(&feed->database->feed_asleep, feed->nsubs > 0 || listeners);
 	pg_memory_barrier();
-	if (!position_behind(feed))
+	if (!position_behind(feed) && !(listeners && group_behind(feed->database)))
 	{
 		pgstat_report_activity(STATE_IDLE, NULL);
 		link_wait(feed, timeout);
@@ -398,12 +418,15 @@ feed_retain(Feed *feed)
 {
 	static TimestampTz next = 0;
 	TimestampTz now = feed->now;
+	LogProgress read;
 	long wait;
 
 	if (now < next && TimestampDifferenceMilliseconds(now, next) <= FEED_TICK_MS &&
 		!log_retention_due(feed->database))
 		return TimestampDifferenceMilliseconds(now, next);
-	wait = log_retain(feed->database, &feed->map, feed_read_progress(feed), now);
+	read = feed_read_progress(feed);
+	read.groups = group_needed(&feed->map);
+	wait = log_retain(feed->database, &feed->map, read, now);
 	next = TimestampTzPlusMilliseconds(now, wait);
 	return wait;
 }
@@ -446,6 +469,8 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (auth_verify_some(feed) && progress == FEED_IDLE)
 			progress = FEED_MORE;
 		timeout = feed_retain(feed);
+		group_maintain(feed->database, feed->now,
+					   &(GroupFeed){.ready = link_group_ready, .arg = feed});
 		if (tick)
 		{
 			feed->held_ms = log_report_in_flight(feed->database, feed->now);

@@ -21,7 +21,7 @@
 #include "ext/log/log.h"
 #include "ext/base/frames.h"
 #include "ext/base/shared.h"
-#include "ext/feed/feed_body.h"
+#include "ext/sets/event_body.h"
 #include "ext/feed/turns.h"
 #include "ext/sets/sets.h"
 #include "wire/wire.h"
@@ -370,6 +370,9 @@ extern void link_send_position(Link *link, bool behind);
 /* Wait for the latch or a socket, at most timeout ms. */
 extern void link_wait(Feed *feed, long timeout);
 
+/* Tell a gateway, if it is connected, that a consumer group has events. arg is the feed. */
+extern void link_group_ready(void *arg, int gateway, const char *group);
+
 /* Send GOODBYE to all gateways and close the links. */
 extern void link_goodbye_all(Feed *feed, const char *reason);
 
@@ -566,6 +569,7 @@ typedef struct MatchBody
 {
 	FeedColumns *columns;
 	BodyChange change;
+	bool bare;       /* without the payload */
 	uint8 op;        /* WIRE_OP_ bit */
 	bool known;      /* otherwise there is no text */
 	StringInfo text; /* NULL: not built yet */
@@ -645,7 +649,7 @@ extern bool sub_has_seen(const Sub *sub, const LogEvent *event);
 extern void sub_go_live(Sub *sub);
 
 /* Tell a subscription that events up to id are not available any more. */
-extern void sub_send_reset(Sub *sub, uint64 id, const char *reason);
+extern void sub_send_reset(Sub *sub, NotifydReset kind, uint64 id, const char *reason);
 
 /*
  * If raw notifications were dropped because the link was full, and it no longer is, send resets to

@@ -108,6 +108,6 @@ event_send_reset(Sub *sub, const LogEvent *event)
 	resetStringInfo(text);
 	log_append_text(text, event, event->event_length);
 	text->data[text->len - 1] = '\0';
-	sub_send_reset(sub, event->id, text->data + event->head_length);
+	sub_send_reset(sub, NOTIFYD_RESET_TABLE, event->id, text->data + event->head_length);
 	resetStringInfo(text);
 }

@@ -18,6 +18,7 @@
 
 #include "ext/base/compat.h"
 #include "ext/base/failpoint.h"
+#include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_due.h"
 #include "ext/base/settings.h"
@@ -480,6 +481,22 @@ link_all_greeted(const Feed *feed)
 			return false;
 	}
 	return true;
+}
+
+void
+link_group_ready(void *arg, int gateway, const char *group)
+{
+	Link *link = gateway < NOTIFYD_MAX_GATEWAYS ? ((Feed *) arg)->links[gateway] : NULL;
+	WireMessage message = {.type = WIRE_GROUP_READY};
+	StringInfoData name;
+
+	if (link == NULL || !link->greeted)
+		return;
+	initStringInfo(&name);
+	utf8_append(&name, group, (int) strlen(group));
+	message.u.group_ready = (WireBytes){.data = name.data, .len = (uint32_t) name.len};
+	frames_queue(&link->socket, &message);
+	pfree(name.data);
 }
 
 void

@@ -66,6 +66,8 @@ feed_enter(Feed *feed)
 	feed_lock_tag(feed, &tag);
 	if (LockAcquire(&tag, AccessShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		return false;
+	if (feed->locked_since != 0)
+		pg_atomic_write_u64(&feed->database->locked_since, 0);
 	feed->locked_since = 0;
 	feed->locked_long = false;
 	return true;
@@ -143,7 +145,10 @@ feed_wait_to_enter(Feed *feed)
 	static uint32 wait_event = 0;
 
 	if (feed->locked_since == 0)
+	{
 		feed->locked_since = feed->now;
+		pg_atomic_write_u64(&feed->database->locked_since, (uint64) feed->now);
+	}
 	if (!feed->locked_long &&
 		TimestampDifferenceExceeds(feed->locked_since, feed->now, FEED_LOCKED_LONG_MS))
 	{

@@ -111,12 +111,12 @@ match_build_other(MatchBody *body)
 	const BodyColumns *columns = body->columns != NULL ? &body->columns->body : NULL;
 
 	if (!match_open() ||
-		!body_write(&match.body, body->change, columns, false, match_put, body->text))
+		!body_write(&match.body, body->change, columns, body->bare, false, match_put, body->text))
 		return false;
 	if (body->text->len <= notifyd_max_event_size)
 		return true;
 	resetStringInfo(body->text);
-	if (!body_write(&match.body, body->change, columns, true, match_put, body->text))
+	if (!body_write(&match.body, body->change, columns, body->bare, true, match_put, body->text))
 		return false;
 	if (body->text->len > notifyd_max_event_size)
 		event_build_least(body->text, match.event, wire_op_name(body->op));
@@ -156,6 +156,17 @@ match_op(BodyChange change)
 	}
 }
 
+/*
+ * Return true if an UPDATE that brings a row in has a payload that the view's clients must not get:
+ * it may tell of the old row, which row security may hide.
+ */
+static bool
+match_is_bare(const View *view, BodyChange change)
+{
+	return change == BODY_ENTERS && match_open() && match.body.payload.data != NULL &&
+		   access_row_security(view->role, match.event->relation);
+}
+
 /* Return the body for a stream of this view, for which the event means this. */
 static MatchBody *
 match_body(const View *view, SetChange meaning)
@@ -164,21 +175,24 @@ match_body(const View *view, SetChange meaning)
 	MemoryContext outer;
 	MatchBody *body;
 	ListCell *cell;
+	bool bare;
 
 	if (match.event->op == OPERATION_UPDATE && meaning == SET_ENTERS)
 		change = BODY_ENTERS;
 	else if (match.event->op == OPERATION_UPDATE && meaning == SET_LEAVES)
 		change = BODY_LEAVES;
+	bare = match_is_bare(view, change);
 	foreach (cell, match.bodies)
 	{
 		body = lfirst(cell);
-		if (body->columns == view->key.columns && body->change == change)
+		if (body->columns == view->key.columns && body->change == change && body->bare == bare)
 			return body;
 	}
 	outer = MemoryContextSwitchTo(match.context);
 	body = palloc0(sizeof(MatchBody));
 	body->columns = view->key.columns;
 	body->change = change;
+	body->bare = bare;
 	body->op = match_op(change);
 	match.bodies = lappend(match.bodies, body);
 	MemoryContextSwitchTo(outer);
@@ -238,7 +252,8 @@ match_find_columns(const WatchShape *shape, const BodyColumns *names, int16 *col
 
 /*
  * Return true if the role may read those columns of the event that the view's clients get: the key,
- * and what they ask for. The names are those at the time of the event.
+ * and what they ask for. The names are those at the time of the event. A payload may tell of all
+ * columns that the event stands for.
  */
 static bool
 match_columns_allowed(const View *view)
@@ -251,7 +266,8 @@ match_columns_allowed(const View *view)
 	int16 *columns;
 	int n;
 
-	if (shape != NULL && match_open() && body_key_names(&match.body, palloc, &key))
+	if (shape != NULL && match_open() && match.body.payload.data == NULL &&
+		body_key_names(&match.body, palloc, &key))
 	{
 		columns = palloc((2 * shape->ncolumns + 1) * sizeof(int16));
 		n = match_find_columns(shape, &key, columns);
@@ -591,7 +607,7 @@ match_send(Link *link)
 			Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
 			if (!sub->replaying && sub->ops != 0)
-				sub_send_reset(sub, match.event->id, unknown->reason);
+				sub_send_reset(sub, NOTIFYD_RESET_ROWS, match.event->id, unknown->reason);
 		}
 	}
 	foreach (cell, match.later)

@@ -108,9 +108,10 @@ set_move(Sub *sub, Stream *stream)
 	message.u.moved.stream = stream->number;
 	frames_queue(&sub->link->socket, &message);
 	if (reset != NULL && (sub->kinds & WIRE_KIND_EVENTS) != 0)
-		sub_send_reset(
-			sub, sub->replaying ? Min(sub->reader.after, sub->link->position) : sub->link->position,
-			reset);
+		sub_send_reset(sub, NOTIFYD_RESET_ROWS,
+					   sub->replaying ? Min(sub->reader.after, sub->link->position)
+									  : sub->link->position,
+					   reset);
 }
 
 /* Subscriptions one after another often have the same identity and filter. */

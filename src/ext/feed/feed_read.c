@@ -148,7 +148,7 @@ feed_live_callback(const LogEvent *event, void *arg)
 	bool go_on = true;
 
 	batch->feed->text.len = 0;
-	if (event->seq == 1 || batch->feed->transactions == 0)
+	if (event->channel_length > 0 && (event->seq == 1 || batch->feed->transactions == 0))
 		batch->feed->transactions++;
 	if (channel != NULL && (channel->nspecial > 0 || channel->place))
 		matched = feed_match(channel, event);
@@ -271,7 +271,8 @@ feed_reset_link(Link *link)
 	while ((sub = hash_seq_search(&status)) != NULL)
 	{
 		if (!sub->replaying && (sub->kinds & WIRE_KIND_EVENTS) != 0)
-			sub_send_reset(sub, link->feed->map.oldest, EVENT_RESET_RETENTION);
+			sub_send_reset(sub, NOTIFYD_RESET_RETENTION, link->feed->map.oldest,
+						   EVENT_RESET_RETENTION);
 	}
 }
 

@@ -135,7 +135,7 @@ replay_send(ReplayScan *scan, Sub *sub, ReplayEvent *what)
 	sub->sent++;
 	if (what->reset != NULL)
 	{
-		sub_send_reset(sub, event->id, what->reset);
+		sub_send_reset(sub, NOTIFYD_RESET_ROWS, event->id, what->reset);
 		return;
 	}
 	if (event->op == OPERATION_RESET)
@@ -396,7 +396,7 @@ replay_reset(Sub *sub)
 
 	memset(&sub->reader, 0, sizeof(sub->reader));
 	sub->reader.after = oldest;
-	sub_send_reset(sub, oldest, EVENT_RESET_RETENTION);
+	sub_send_reset(sub, NOTIFYD_RESET_RETENTION, oldest, EVENT_RESET_RETENTION);
 }
 
 /* Do one turn, if any replay of the link can continue. Returns true if there was one. */

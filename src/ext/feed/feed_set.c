@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "common/hashfn.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -29,20 +28,6 @@
 
 /* ---------------- sources ---------------- */
 
-/* Return the columns that events of a source have, as filter_expression() takes them. */
-static Bitmapset *
-set_captured(const FeedChannel *channel, Oid relation)
-{
-	const Watch *watch = OidIsValid(relation) ? watch_find_channel(relation, channel->name) : NULL;
-	Bitmapset *captured = NULL;
-	int16 *columns = NULL;
-	int n = watch != NULL ? watch_event_columns(watch, &columns) : -1;
-
-	for (int i = 0; i < n; i++)
-		captured = bms_add_member(captured, columns[i] - FirstLowInvalidHeapAttributeNumber);
-	return captured;
-}
-
 /* Return a hash of the names and types of a source's columns, and of which are in its events. */
 uint32
 set_hash_columns(const FeedChannel *channel, Oid relation)
@@ -54,7 +39,7 @@ set_hash_columns(const FeedChannel *channel, Oid relation)
 		return 0;
 	shape = watch_shape_of(RelationGetDescr(rel))->id;
 	RelationClose(rel);
-	return hash_combine(shape, bms_hash_value(set_captured(channel, relation)));
+	return hash_combine(shape, bms_hash_value(watch_captured_columns(relation, channel->name)));
 }
 
 int
@@ -130,7 +115,8 @@ set_bind_part(View *view, Oid relation, const SetIdentity *identity, const Filte
 	}
 	if (filter != NULL)
 	{
-		switch (filter_expression(filter, relation, set_captured(view->channel, relation), &actor,
+		switch (filter_expression(filter, relation,
+								  watch_captured_columns(relation, view->channel->name), &actor,
 								  &expression, &problem))
 		{
 			case FILTER_TYPED:

@@ -202,7 +202,7 @@ sub_send_subscribed(Sub *sub, WirePosition position)
 }
 
 void
-sub_send_reset(Sub *sub, uint64 id, const char *reason)
+sub_send_reset(Sub *sub, NotifydReset kind, uint64 id, const char *reason)
 {
 	WireMessage message = {.type = WIRE_RESET};
 
@@ -211,6 +211,7 @@ sub_send_reset(Sub *sub, uint64 id, const char *reason)
 	message.u.reset.position = (WirePosition){.timeline = sub->link->feed->timeline, .id = id};
 	message.u.reset.reason = frames_bytes(reason);
 	frames_queue(&sub->link->socket, &message);
+	(void) pg_atomic_fetch_add_u64(&sub->link->feed->database->resets[kind], 1);
 }
 
 static Session *
@@ -235,6 +236,7 @@ sub_begin_replay(Sub *sub, uint64 left)
 {
 	Link *link = sub->link;
 
+	(void) pg_atomic_fetch_add_u64(&link->feed->database->replays, 1);
 	sub->replaying = true;
 	sub->credit = sub->window;
 	turns_begin(&link->turns, &sub->turn, &sub->session->turns, left);
@@ -247,6 +249,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 {
 	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
 	const char *reset = NULL;
+	NotifydReset kind = NOTIFYD_RESET_POSITION;
 	Sub *sub = hash_search(link->subs, &request->sub, HASH_ENTER, NULL);
 
 	memset((char *) sub + sizeof(sub->number), 0, sizeof(Sub) - sizeof(sub->number));
@@ -267,6 +270,8 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
 	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
 		position = sub_resume(link, request->since, &reset);
+	if (reset != NULL && request->since.id < link->feed->map.oldest)
+		kind = NOTIFYD_RESET_RETENTION;
 	if (request->hold)
 	{
 		sub->reader = link->reader;
@@ -289,11 +294,15 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	{
 		const char *changed = applied_begin(sub, sub->resumes ? &position.id : NULL);
 
-		reset = reset != NULL ? reset : changed;
+		if (reset == NULL && changed != NULL)
+		{
+			reset = changed;
+			kind = NOTIFYD_RESET_ROWS;
+		}
 	}
 	sub_send_subscribed(sub, position);
 	if (reset != NULL)
-		sub_send_reset(sub, position.id, reset);
+		sub_send_reset(sub, kind, position.id, reset);
 }
 
 /* Return the stream for a SUBSCRIBE, or NULL with the reason. */
@@ -511,5 +520,7 @@ sub_reset_notifies(Link *link)
 		message.u.reset.kind = WIRE_KIND_NOTIFICATIONS;
 		message.u.reset.reason = frames_bytes("notifications were lost");
 		frames_queue(&link->socket, &message);
+		(void) pg_atomic_fetch_add_u64(&link->feed->database->resets[NOTIFYD_RESET_NOTIFICATIONS],
+									   1);
 	}
 }

@@ -180,7 +180,10 @@ filter_parse_quoted(Parser *parser)
 		if (*parser->at == '\\' && parser->at[1] != '\0')
 			parser->at++;
 		if (*parser->at == '\0')
-			return filter_fail(parser, "a closing double quote is missing: %s", from);
+			return filter_fail(parser,
+							   "a closing double quote is missing: %.60s; \"&\" in a value is "
+							   "written %%26",
+							   from);
 		text[length++] = *parser->at;
 	}
 	parser->at++;

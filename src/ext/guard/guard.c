@@ -267,6 +267,8 @@ guard_leave(Oid user, Oid session_user, int security)
 	SetUserIdAndSecContext(user, security);
 }
 
+bool guard_isolates = false;
+
 bool
 guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, ErrorData **error)
 {
@@ -277,6 +279,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	Oid session_user = GetSessionUserId();
 	ErrorData *volatile data = NULL;
 	int lock_timeout = LockTimeout;
+	bool isolated = actor->opaque && guard_isolates;
 	int security;
 	bool expired;
 	Oid user;
@@ -289,11 +292,14 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	guard_start_timer();
 	PG_TRY();
 	{
-		if (actor->opaque)
+		if (isolated)
 		{
 			guard_running = true;
 			object_access_hook = guard_look_at_object;
 			guard_set_session_user(guard_session_user(actor->role), false);
+		}
+		if (actor->opaque)
+		{
 			guard_set("search_path", path);
 			guard_set("request.jwt.claims", actor->claims != NULL ? actor->claims : "");
 		}
@@ -325,7 +331,7 @@ guard_run(const GuardActor *actor, void (*function)(void *arg), void *arg, Error
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	guard_leave(user, session_user, security);
-	if (actor->opaque)
+	if (isolated)
 		LockReleaseSession(USER_LOCKMETHOD);
 
 	/* A function may have caught the cancellation and returned something else. */

@@ -21,6 +21,13 @@ typedef struct GuardActor
 } GuardActor;
 
 /*
+ * Whether this process runs the code of many users as a superuser, as the feed does: guard_run() then
+ * changes the session's user, too, refuses functions that reach beyond the subtransaction, and
+ * releases advisory locks. In a client's session such code cannot become more than that client is.
+ */
+extern bool guard_isolates;
+
+/*
  * Call function(arg) in a subtransaction that is always rolled back, as the actor. Returns false if it
  * raised an error, which is *error then, or took too long: *error is NULL. What the function and the
  * error leave is in the caller's memory context. Raises the error of a cancellation that comes from

@@ -6,6 +6,11 @@
  * The launcher owns the sockets: it binds them and passes them to the gateways. This follows the
  * rules of StreamServerPort() in PostgreSQL's pqcomm.c.
  *
+ * A Unix socket's file stays when its server crashes, and bind() refuses to replace it. So the file
+ * is removed before, if nobody listens on it. Two servers that start at the same time could remove
+ * each other's; a lock on a file beside it prevents this. The kernel releases the lock when the
+ * launcher ends.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,23 +18,48 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ext/base/settings.h"
 #include "ext/base/shared.h"
 #include "ext/launcher/bind.h"
 #include "utils/varlena.h"
+#include "wire/listen_address.h"
 
 #define BIND_BACKLOG      4096 /* the kernel caps it with net.core.somaxconn */
 #define BIND_LINK_BACKLOG 128
 
+static const char *
+bind_path(const SockAddr *address)
+{
+	return ((const struct sockaddr_un *) &address->addr)->sun_path;
+}
+
+/* The file that is locked. */
+static void
+bind_lock_path(const SockAddr *address, char *path)
+{
+	snprintf(path, MAXPGPATH, "%s.lock", bind_path(address));
+}
+
 void
 bind_describe(const SockAddr *address, char *buf, int size)
 {
-	if (pg_getnameinfo_all(&address->addr, address->salen, buf, size, NULL, 0, NI_NUMERICHOST) != 0)
-		strlcpy(buf, "?", size);
+	char name[NI_MAXHOST] = "?";
+	char port[NI_MAXSERV] = "?";
+
+	if (address->addr.ss_family == AF_UNIX)
+	{
+		snprintf(buf, size, "Unix socket \"%s\"", bind_path(address));
+		return;
+	}
+	(void) pg_getnameinfo_all(&address->addr, address->salen, name, sizeof(name), port,
+							  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+	snprintf(buf, size, "%s, port %s", name, port);
 }
 
 static bool
@@ -64,10 +94,14 @@ bind_overlap(const SockAddr *a, const SockAddr *b)
 {
 	in_port_t a_port;
 	in_port_t b_port;
-	bool a_wildcard = bind_is_wildcard(a, &a_port);
-	bool b_wildcard = bind_is_wildcard(b, &b_port);
+	bool a_wildcard;
+	bool b_wildcard;
 
-	return a->addr.ss_family == b->addr.ss_family && a_port == b_port && (a_wildcard || b_wildcard);
+	if (a->addr.ss_family != b->addr.ss_family || a->addr.ss_family == AF_UNIX)
+		return false;
+	a_wildcard = bind_is_wildcard(a, &a_port);
+	b_wildcard = bind_is_wildcard(b, &b_port);
+	return a_port == b_port && (a_wildcard || b_wildcard);
 }
 
 static const BindSocket *
@@ -105,11 +139,119 @@ bind_listen(const SockAddr *address)
 	return PGINVALID_SOCKET;
 }
 
+/*
+ * Lock the file beside a Unix socket. Returns its descriptor, or -1 with errno set, EADDRINUSE if
+ * another server has it.
+ */
+static int
+bind_lock(const SockAddr *address)
+{
+	char path[MAXPGPATH];
+	struct stat opened;
+	struct stat present;
+
+	bind_lock_path(address, path);
+	for (;;)
+	{
+		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+
+		if (fd < 0)
+			return -1;
+		if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		{
+			close(fd);
+			errno = EADDRINUSE;
+			return -1;
+		}
+		/* Its last owner may have removed it meanwhile. */
+		if (fstat(fd, &opened) == 0 && lstat(path, &present) == 0 &&
+			opened.st_ino == present.st_ino && opened.st_dev == present.st_dev)
+			return fd;
+		close(fd);
+	}
+}
+
+/* Release the lock, and remove its file unless another program has written into it. */
+static void
+bind_unlock(const SockAddr *address, int lock)
+{
+	char path[MAXPGPATH];
+	struct stat file;
+
+	bind_lock_path(address, path);
+	if (fstat(lock, &file) == 0 && file.st_size == 0)
+		(void) unlink(path);
+	close(lock);
+}
+
+/*
+ * Remove the file of a socket on which nobody listens. Returns false with errno set if it is
+ * something else, EADDRINUSE if somebody listens.
+ */
+static bool
+bind_remove_stale(const SockAddr *address, pgsocket fd)
+{
+	struct stat file;
+
+	if (lstat(bind_path(address), &file) != 0)
+		return errno == ENOENT;
+	if (!S_ISSOCK(file.st_mode))
+		errno = EEXIST;
+	/* EAGAIN: its queue is full. */
+	else if (connect(fd, (const struct sockaddr *) &address->addr, address->salen) == 0 ||
+			 errno == EAGAIN)
+		errno = EADDRINUSE;
+	else if (errno == ECONNREFUSED)
+		return unlink(bind_path(address)) == 0;
+	return false;
+}
+
+static bool
+bind_set_mode(const SockAddr *address)
+{
+	return chmod(bind_path(address), (mode_t) notifyd_unix_socket_permissions) == 0;
+}
+
+/* Returns true if a listening Unix socket is in *new, and false with errno set if not. */
+static bool
+bind_listen_unix(BindSocket *new)
+{
+	const struct sockaddr *address = (const struct sockaddr *) &new->address.addr;
+	pgsocket probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool bound = false;
+	bool listening = false;
+	mode_t mask;
+	int saved;
+
+	new->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	new->lock = -1;
+	if (probe != PGINVALID_SOCKET && new->fd != PGINVALID_SOCKET &&
+		(new->lock = bind_lock(&new->address)) >= 0 && bind_remove_stale(&new->address, probe))
+	{
+		/* Nobody can connect before its mode is right. */
+		mask = umask(S_IRWXU | S_IRWXG | S_IRWXO);
+		bound = bind(new->fd, address, new->address.salen) == 0;
+		umask(mask);
+		listening = bound && bind_set_mode(&new->address) && listen(new->fd, BIND_BACKLOG) == 0;
+	}
+	saved = errno;
+	if (probe != PGINVALID_SOCKET)
+		close(probe);
+	if (!listening && bound)
+		(void) unlink(bind_path(&new->address));
+	if (!listening && new->lock >= 0)
+		bind_unlock(&new->address, new->lock);
+	if (!listening && new->fd != PGINVALID_SOCKET)
+		close(new->fd);
+	errno = saved;
+	return listening;
+}
+
 /* Record why an address cannot be bound (errno), unless a problem was recorded before. */
 static void
-bind_note(BindProblem *problem, const SockAddr *address, int port, const BindSet *held)
+bind_note(BindProblem *problem, const SockAddr *address, const BindSet *held)
 {
-	char name[NI_MAXHOST];
+	char name[BIND_DESCRIPTION];
 	int error = errno;
 
 	if (error == EADDRINUSE)
@@ -126,23 +268,49 @@ bind_note(BindProblem *problem, const SockAddr *address, int port, const BindSet
 
 	bind_describe(address, name, sizeof(name));
 	errno = error;
-	snprintf(problem->text, sizeof(problem->text), "could not listen on %s, port %d: %m", name,
-			 port);
+	snprintf(problem->text, sizeof(problem->text), "could not listen on %s: %m", name);
 }
 
-/* Add the sockets for one name of the list. */
+/* Add the socket for a path of the list. */
 static void
-bind_name(const char *name, int port, const BindSet *held, BindSet *set, BindProblem *problem)
+bind_file(const char *path, const BindSet *held, BindSet *set, BindProblem *problem)
+{
+	BindSocket new = {.fd = PGINVALID_SOCKET};
+	struct sockaddr_un *address = (struct sockaddr_un *) &new.address.addr;
+	const BindSocket *old;
+
+	/* The check of the setting guarantees that it fits. */
+	address->sun_family = AF_UNIX;
+	strlcpy(address->sun_path, path, sizeof(address->sun_path));
+	new.address.salen = sizeof(*address);
+	if (set->n >= BIND_MAX || bind_find(set, &new.address) != NULL)
+		return;
+	old = bind_find(held, &new.address);
+	if (old != NULL)
+		set->sockets[set->n++] = *old;
+	else if (bind_listen_unix(&new))
+		set->sockets[set->n++] = new;
+	else
+		bind_note(problem, &new.address, held);
+}
+
+/* Add the sockets for one entry of the list that is no path. port is that of entries without one. */
+static void
+bind_name(const ListenAddress *entry, int port, const BindSet *held, BindSet *set,
+		  BindProblem *problem)
 {
 	struct addrinfo hint = {
 		.ai_flags = AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
 	struct addrinfo *addresses = NULL;
 	BindProblem first = {.text = ""};
 	bool served = false;
+	char name[LISTEN_ADDRESS_MAX_HOST + 1];
 	char service[8];
 	int status;
 
-	snprintf(service, sizeof(service), "%d", port);
+	memcpy(name, entry->host, entry->host_len);
+	name[entry->host_len] = '\0';
+	snprintf(service, sizeof(service), "%d", entry->port != 0 ? entry->port : port);
 	status = pg_getaddrinfo_all(strcmp(name, "*") == 0 ? NULL : name, service, &hint, &addresses);
 	if (status != 0 || addresses == NULL)
 	{
@@ -169,7 +337,7 @@ bind_name(const char *name, int port, const BindSet *held, BindSet *set, BindPro
 			new.fd = old != NULL ? old->fd : bind_listen(&new.address);
 			if (new.fd == PGINVALID_SOCKET)
 			{
-				bind_note(&first, &new.address, port, held);
+				bind_note(&first, &new.address, held);
 				continue;
 			}
 			set->sockets[set->n++] = new;
@@ -196,13 +364,23 @@ bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, Bi
 	set->n = 0;
 	memset(problem, 0, sizeof(*problem));
 
-	/* The check of the setting guarantees a valid list. */
 	if (!SplitGUCList(copy, ',', &names))
 		snprintf(problem->text, sizeof(problem->text), "invalid list of addresses to listen on");
 	else
 	{
 		foreach (cell, names)
-			bind_name(lfirst(cell), port, held, set, problem);
+		{
+			const char *text = lfirst(cell);
+			ListenAddress entry;
+
+			/* The check of the setting guarantees valid entries. */
+			if (!listen_address_parse(text, strlen(text), &entry))
+				continue;
+			if (entry.host == NULL)
+				bind_file(text, held, set, problem);
+			else
+				bind_name(&entry, port, held, set, problem);
+		}
 	}
 	list_free(names);
 	pfree(copy);
@@ -260,13 +438,46 @@ bind_equal(const BindSet *a, const BindSet *b)
 	return true;
 }
 
+/* Close a socket, and remove the files of a Unix socket. The lock is released last. */
+static void
+bind_close_socket(const BindSocket *socket)
+{
+	close(socket->fd);
+	if (socket->address.addr.ss_family != AF_UNIX)
+		return;
+	(void) unlink(bind_path(&socket->address));
+	bind_unlock(&socket->address, socket->lock);
+}
+
 void
 bind_close(BindSet *set, const BindSet *except)
 {
 	for (int i = 0; i < set->n; i++)
 	{
 		if (!bind_contains(except, set->sockets[i].fd))
-			close(set->sockets[i].fd);
+			bind_close_socket(&set->sockets[i]);
 	}
 	set->n = 0;
+}
+
+void
+bind_set_modes(const BindSet *set)
+{
+	for (int i = 0; i < set->n; i++)
+	{
+		const SockAddr *address = &set->sockets[i].address;
+		bool removed;
+
+		if (address->addr.ss_family != AF_UNIX || bind_set_mode(address))
+			continue;
+		removed = errno == ENOENT;
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("could not set permissions of file \"%s\": %m", bind_path(address)),
+				 removed
+					 ? errhint("Nobody can connect to this Unix socket. To create its file again, "
+							   "take it out of pg_notifyd.listen_addresses, reload the "
+							   "configuration, and add it again.")
+					 : 0));
+	}
 }

@@ -17,6 +17,7 @@
 typedef struct BindSocket
 {
 	pgsocket fd;
+	int lock; /* descriptor of the locked file beside a Unix socket */
 	SockAddr address;
 } BindSocket;
 
@@ -36,8 +37,8 @@ typedef struct BindProblem
 
 /*
  * Fill *set with a nonblocking listening socket for each address of the comma-separated
- * list, in the server's own syntax: names, addresses, "*". A name with several addresses
- * counts as served when one of them is, unless another program has one of the others.
+ * list, whose entries wire/listen_address.h describes; port is that of entries without one. A name
+ * with several addresses counts as served when one of them is, unless another program has one of the others.
  * held has the sockets that are open now. If one of them has an address, it is used again, so
  * the two sets may share sockets. *problem says which address is missing in *set; some or all may
  * be missing.
@@ -54,7 +55,10 @@ bind_open(const char *addresses, int port, const BindSet *held, BindSet *set, Bi
  */
 extern pgsocket bind_link(int gateway);
 
-/* Close the sockets of a set, except those that are also in except, and empty the set. */
+/*
+ * Close the sockets of a set, except those that are also in except, and empty the set. The files of
+ * Unix sockets are removed.
+ */
 extern void bind_close(BindSet *set, const BindSet *except);
 
 /* Return true if both sets consist of the same sockets. */
@@ -63,7 +67,11 @@ extern bool bind_equal(const BindSet *a, const BindSet *b);
 /* Return true if the set contains this socket. */
 extern bool bind_contains(const BindSet *set, pgsocket fd);
 
-/* Write the numeric address without the port to buf. */
+/* Give the Unix sockets the permissions of pg_notifyd.unix_socket_permissions. */
+extern void bind_set_modes(const BindSet *set);
+
+/* Write the numeric address and port, or the path, to buf, as the log has them. */
+#define BIND_DESCRIPTION 256
 extern void bind_describe(const SockAddr *address, char *buf, int size);
 
 #endif /* PG_NOTIFYD_BIND_H */

@@ -9,6 +9,7 @@
 
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
+#include "ext/launcher/certificate.h"
 #include "ext/launcher/control_pipe.h"
 #include "ext/launcher/sockets.h"
 
@@ -40,6 +41,13 @@ control_pipe_note_config(const WireConfig *config)
 		pg_atomic_write_u32(&notifyd_shared->gateway_anonymous, 1);
 }
 
+/* A gateway's share of a limit, rounded up, so that every gateway accepts at least one. */
+static uint32
+control_pipe_share(int limit)
+{
+	return (uint32) ((limit + notifyd_gateways - 1) / notifyd_gateways);
+}
+
 void
 control_pipe_send_config(FrameSocket *pipe, int gateway)
 {
@@ -56,17 +64,24 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->port = (uint16) sockets_bound.port;
 	config->anonymous = notifyd_anonymous_role[0] != '\0';
 	config->max_clients = (uint32) share;
-	/* Rounded up, so that every gateway accepts at least one client. */
-	config->max_per_address =
-		(uint32) ((notifyd_max_clients_per_address + notifyd_gateways - 1) / notifyd_gateways);
+	config->max_per_address = control_pipe_share(notifyd_max_clients_per_address);
+	config->max_handshakes = control_pipe_share(notifyd_max_handshakes_per_address);
+	config->max_failed_tokens = control_pipe_share(notifyd_max_failed_tokens_per_address);
 	config->max_message = (uint32) notifyd_max_message_size;
 	config->client_buffer = (uint64) notifyd_client_buffer * 1024;
 	config->keepalive_ms = (uint32) notifyd_keepalive;
 	config->sandbox = (uint8) notifyd_sandbox;
+	config->page = notifyd_page;
+	config->compression = notifyd_compression;
+	certificate_configure(config);
 	config->database = frames_bytes(notifyd_default_database);
 	config->origins = frames_bytes(notifyd_allowed_origins);
 	config->listen_addresses = frames_bytes(sockets_bound.addresses);
+	config->trusted_proxies = frames_bytes(notifyd_trusted_proxies);
+	config->metrics_addresses = frames_bytes(notifyd_metrics_addresses);
+	config->endpoints = frames_bytes(notifyd_endpoints);
 	control_pipe_note_config(config);
+	pipe->secret |= config->ssl_key.len > 0;
 	control_pipe_send(pipe, &message);
 }
 

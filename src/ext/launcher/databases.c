@@ -20,6 +20,19 @@ databases_name(int index)
 	return OidIsValid(mine->oid) && mine->connectable ? NameStr(mine->name) : NULL;
 }
 
+int
+databases_find(const char *name, size_t length)
+{
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		const char *mine = databases_name(i);
+
+		if (mine != NULL && strlen(mine) == length && memcmp(mine, name, length) == 0)
+			return i;
+	}
+	return -1;
+}
+
 long
 databases_ms_until(TimestampTz then, TimestampTz now)
 {

@@ -38,6 +38,9 @@ extern LauncherDatabase databases[NOTIFYD_MAX_DATABASES];
 /* The name of the database at this index, or NULL if there is none that may have a feed. */
 extern const char *databases_name(int index);
 
+/* Return the index of the database with this name, or -1 if there is none that may have a feed. */
+extern int databases_find(const char *name, size_t length);
+
 /*
  * How many ms are left until then? 0 also for a time further away than the launcher ever sets,
  * because then the clock has been set back.

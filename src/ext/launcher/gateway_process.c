@@ -26,7 +26,9 @@
 #include "ext/base/compat.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
+#include "ext/launcher/certificate.h"
 #include "ext/launcher/gateway_process.h"
+#include "ext/launcher/loads.h"
 #include "ext/launcher/sockets.h"
 #include "ext/launcher/spawn.h"
 #include "utils/guc.h"
@@ -65,13 +67,28 @@ gateway_process_publish(const GatewayProcess *gateway, bool started)
 	}
 	if (gateway->pid == 0)
 	{
-		entry->clients = 0;
-		entry->subscriptions = 0;
-		entry->queued = 0;
+		entry->stats.clients = 0;
+		entry->stats.subscriptions = 0;
+		entry->stats.queued = 0;
+		entry->stats.slow = 0;
+		entry->stats.waiting = 0;
+		entry->stats.busy_ms = 0;
 	}
 	entry->pid = gateway->pid;
+	entry->sandbox_missing = gateway->sandbox_missing;
 	entry->ready = gateway->life.state == GATEWAY_READY;
 	entry->silent = gateway_life_is_silent(&gateway->life);
+	LWLockRelease(&notifyd_shared->lock);
+	if (gateway->pid == 0)
+		loads_forget(gateway->number);
+}
+
+/* It has sent something. */
+static void
+gateway_process_publish_seen(const GatewayProcess *gateway)
+{
+	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
+	notifyd_shared->gateways[gateway->number].seen_at = GetCurrentTimestamp();
 	LWLockRelease(&notifyd_shared->lock);
 }
 
@@ -81,16 +98,9 @@ gateway_process_publish_stats(const GatewayProcess *gateway, const WireStats *st
 	NotifydGateway *entry = &notifyd_shared->gateways[gateway->number];
 
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
-	entry->clients = stats->clients;
-	entry->subscriptions = stats->subscriptions;
-	entry->accepted = stats->accepted;
-	entry->refused = stats->refused;
-	entry->closed_slow = stats->closed_slow;
-	entry->events = stats->events;
-	entry->messages = stats->messages;
-	entry->bytes = stats->bytes;
-	entry->queued = stats->queued;
+	entry->stats = *stats;
 	LWLockRelease(&notifyd_shared->lock);
+	loads_complete(gateway->number);
 }
 
 /*
@@ -108,7 +118,8 @@ gateway_process_send(GatewayProcess *gateway, const WireMessage *message)
 static bool
 gateway_process_is_current(const GatewayProcess *gateway)
 {
-	return gateway->generation == sockets_bound.generation && gateway->sandbox == notifyd_sandbox;
+	return gateway->generation == sockets_bound.generation && gateway->sandbox == notifyd_sandbox &&
+		   gateway->ssl == notifyd_ssl && certificate_is_ready();
 }
 
 void
@@ -230,6 +241,9 @@ gateway_process_start(GatewayProcess *gateway, int64 now)
 	}
 	gateway->generation = sockets_bound.generation;
 	gateway->sandbox = notifyd_sandbox;
+	gateway->sandbox_missing = 0;
+	gateway->asked = false;
+	gateway->ssl = notifyd_ssl;
 	frames_adopt(&gateway->pipe, pipe);
 	gateway->pipe_changed = true;
 	(void) gateway_process_step(gateway, GATEWAY_STARTED, now);
@@ -346,6 +360,9 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 		case WIRE_STATS:
 			gateway_process_publish_stats(gateway, &message->u.stats);
 			return true;
+		case WIRE_LOAD:
+			loads_report(gateway->number, &message->u.load);
+			return true;
 		case WIRE_ALIVE:
 			(void) gateway_process_step(gateway, GATEWAY_ANSWERED, now);
 			return true;
@@ -359,6 +376,10 @@ gateway_process_frame(GatewayProcess *gateway, const WireMessage *message, int64
 			return true;
 		case WIRE_SANDBOX:
 			gateway_process_report_sandbox(message->u.sandbox.missing);
+			gateway->sandbox_missing = message->u.sandbox.missing;
+			return true;
+		case WIRE_WANT_METRICS:
+			gateway->asked = true;
 			return true;
 		default:
 			return false;
@@ -392,10 +413,12 @@ static void
 gateway_process_receive(GatewayProcess *gateway, int64 now)
 {
 	int got = FRAMES_READ_SIZE;
+	bool any = false;
 
 	for (int reads = 0; reads < GATEWAY_READS && got == FRAMES_READ_SIZE; reads++)
 	{
 		got = frames_receive(&gateway->pipe);
+		any |= got > 0;
 		if (got > 0 && !gateway_process_dispatch(gateway, now))
 		{
 			ereport(LOG, (errcode(ERRCODE_PROTOCOL_VIOLATION),
@@ -404,10 +427,24 @@ gateway_process_receive(GatewayProcess *gateway, int64 now)
 			got = -1;
 		}
 	}
+	if (any)
+		gateway_process_publish_seen(gateway);
 	if (got >= 0)
 		return;
 	gateway_process_close_pipe(gateway);
 	(void) gateway_process_step(gateway, GATEWAY_PIPE_BROKEN, now);
+}
+
+void
+gateway_process_answer(GatewayProcess *gateway)
+{
+	WireMessage message = {.type = WIRE_METRICS};
+
+	if (!gateway->asked || frames_unsent(&gateway->pipe) > 0)
+		return;
+	gateway->asked = false;
+	message.u.metrics.text = gateway->callbacks->metrics();
+	control_pipe_send(&gateway->pipe, &message);
 }
 
 void

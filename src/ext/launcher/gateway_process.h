@@ -31,6 +31,8 @@ typedef struct GatewayCallbacks
 	void (*database_needed)(const char *name, size_t length);
 	/* Queries of a gateway wait for a worker of the database of this name. */
 	void (*worker_wanted)(const char *name, size_t length);
+	/* A gateway wants the metrics: return their text, in the current memory context. */
+	WireBytes (*metrics)(void);
 } GatewayCallbacks;
 
 typedef struct GatewayProcess
@@ -40,9 +42,12 @@ typedef struct GatewayProcess
 	GatewayLife life;
 	pid_t pid;         /* 0: none */
 	FrameSocket pipe;  /* the control pipe */
+	bool asked;        /* it wants the metrics */
 	bool pipe_changed; /* it was opened or closed; the supervisor resets this */
 	uint32 generation; /* of the listening sockets that the process has */
-	int sandbox;       /* the setting that the process was started with */
+	uint8 sandbox_missing;
+	int sandbox; /* the settings that the process was started with */
+	bool ssl;
 	int wait_position; /* of the pipe in the supervisor's wait set */
 	uint32 wait_events;
 } GatewayProcess;
@@ -60,6 +65,12 @@ extern int64 gateway_process_tend(GatewayProcess *gateway, bool wanted, uint16 c
 
 /* Receive and handle what the gateway has sent, and send what is queued for it. */
 extern void gateway_process_communicate(GatewayProcess *gateway, int64 now);
+
+/*
+ * Send it the metrics if it wants them and has taken what was sent before: once in a round, however
+ * often it asks.
+ */
+extern void gateway_process_answer(GatewayProcess *gateway);
 
 /* Send it a frame, if it has a process. */
 extern void gateway_process_send(GatewayProcess *gateway, const WireMessage *message);

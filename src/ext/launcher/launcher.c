@@ -26,6 +26,7 @@
  *	  launcher_workers.c	starts the workers that run clients' queries
  *	  supervisor.c			all gateways; gateway_process.c: one; gateway_life.c: its states
  *	  sockets.c				the listening sockets over time; bind.c: binding them
+ *	  metrics.c				the metrics, for gateways that are asked for them
  *	  databases.c			the launcher's table of databases
  *
  * launcher_feed.c and launcher_extension.c run in other processes, in feeds and in backends.
@@ -44,6 +45,7 @@
 #include "ext/launcher/launcher_sleep.h"
 #include "ext/launcher/launcher_slots.h"
 #include "ext/launcher/launcher_workers.h"
+#include "ext/launcher/metrics.h"
 #include "ext/launcher/supervisor.h"
 #include "ext/launcher/watchdog.h"
 #include "miscadmin.h"
@@ -290,6 +292,7 @@ launcher_attach(TimestampTz now)
 	LWLockAcquire(&notifyd_shared->lock, LW_EXCLUSIVE);
 	notifyd_shared->launcher_pid = MyProcPid;
 	notifyd_shared->launcher_latch = MyLatch;
+	notifyd_shared->launcher_starts++;
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 	{
 		FeedLife *life = &notifyd_shared->databases[i].life;
@@ -312,6 +315,7 @@ static const GatewayCallbacks launcher_callbacks = {
 	.ready = launcher_gateway_ready,
 	.database_needed = sleep_database_needed,
 	.worker_wanted = workers_wanted,
+	.metrics = metrics_text,
 };
 
 /*

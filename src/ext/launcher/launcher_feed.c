@@ -82,6 +82,7 @@ launcher_feed_detach(NotifydDatabase *database, FeedEvent why)
 		database->looked |= why == FEED_EVENT_NO_EXTENSION || why == FEED_EVENT_NOT_NEEDED;
 		pg_atomic_write_u32(&database->subscriptions, 0);
 		pg_atomic_write_u32(&database->links, 0);
+		pg_atomic_write_u64(&database->locked_since, 0);
 	}
 	LWLockRelease(&notifyd_shared->lock);
 	shared_wake_launcher();

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -21,8 +22,10 @@
 #include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 static uint32 scan_generation = 0; /* database_generation at the last scan */
 static TimestampTz scan_at = 0;    /* time of the last scan; 0: scan now */
@@ -87,6 +90,58 @@ scan_database(const FormData_pg_database *row, const Oid *before, bool *seen)
 	sleep_exclude(i, !connectable || !settings_serves_database(NameStr(row->datname)));
 }
 
+/*
+ * get_database_oid() would read the index. After a start of the server, a process without a database
+ * cannot do that before the first session has begun.
+ */
+static bool
+scan_database_exists(const char *name)
+{
+	Relation relation = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool exists;
+
+	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
+	exists = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return exists;
+}
+
+/* Log a database that does not exist, although setting names it. */
+static void
+scan_check_database(const char *name, const char *setting, const char *effect)
+{
+	if (!scan_database_exists(name))
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_DATABASE),
+						  errmsg("database \"%s\" does not exist", name), errdetail("%s", effect),
+						  errhint("Correct %s.", setting)));
+}
+
+static void
+scan_check_databases(void)
+{
+	char *copy = pstrdup(notifyd_databases);
+	List *names = NIL;
+	ListCell *cell;
+
+	(void) SplitGUCList(copy, ',', &names); /* the check hook has checked it */
+	foreach (cell, names)
+	{
+		if (strcmp(lfirst(cell), "*") != 0)
+			scan_check_database(lfirst(cell), "pg_notifyd.databases",
+								"pg_notifyd.databases lists it.");
+	}
+	list_free(names);
+	pfree(copy);
+	if (notifyd_default_database[0] != '\0')
+		scan_check_database(notifyd_default_database, "pg_notifyd.default_database",
+							"Clients that do not name a database are refused.");
+}
+
 static void
 scan_check_anonymous_role(void)
 {
@@ -130,17 +185,13 @@ scan_check_authenticator_role(void)
 
 /*
  * Log a setting that names something that does not exist, because otherwise only clients would get
- * errors. default_database: pg_notifyd.default_database was found.
+ * errors.
  */
 static void
-scan_check_settings(bool default_database)
+scan_check_settings(void)
 {
 	scan_settings_changed = false;
-	if (notifyd_default_database[0] != '\0' && !default_database)
-		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_DATABASE),
-						  errmsg("database \"%s\" does not exist", notifyd_default_database),
-						  errdetail("Clients that do not name a database are refused."),
-						  errhint("Correct pg_notifyd.default_database.")));
+	scan_check_databases();
 	scan_check_anonymous_role();
 	scan_check_authenticator_role();
 }
@@ -158,7 +209,6 @@ scan_catalog(TimestampTz now)
 	Relation relation;
 	TableScanDesc scan;
 	HeapTuple tuple;
-	bool default_database = false;
 
 	scan_generation = pg_atomic_read_u32(&notifyd_shared->database_generation);
 	scan_at = now;
@@ -174,15 +224,12 @@ scan_catalog(TimestampTz now)
 	scan = table_beginscan_catalog(relation, 0, NULL);
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
-		const FormData_pg_database *row = (const FormData_pg_database *) GETSTRUCT(tuple);
-
-		default_database |= strcmp(NameStr(row->datname), notifyd_default_database) == 0;
-		scan_database(row, before, seen);
+		scan_database((const FormData_pg_database *) GETSTRUCT(tuple), before, seen);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	if (scan_settings_changed)
-		scan_check_settings(default_database);
+		scan_check_settings();
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
 

@@ -79,13 +79,10 @@ sleep_gateway_ready(void)
 void
 sleep_database_needed(const char *name, size_t length)
 {
-	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-	{
-		const char *mine = databases_name(i);
+	int index = databases_find(name, length);
 
-		if (mine != NULL && strlen(mine) == length && memcmp(mine, name, length) == 0)
-			databases[i].needed = databases[i].asked = true;
-	}
+	if (index >= 0)
+		databases[index].needed = databases[index].asked = true;
 }
 
 /*
@@ -127,7 +124,12 @@ sleep_tend(TimestampTz now)
 		long wait;
 
 		if (mine->needed && database->oid == mine->oid)
+		{
+			/* Nobody has waited for what was committed while it was asleep. */
+			if (database->life.state == FEED_ASLEEP)
+				lag_forget(database);
 			feed_life_step(&database->life, FEED_EVENT_NEEDED, now);
+		}
 		mine->needed = false;
 		if (!OidIsValid(database->oid) || database->oid != mine->oid || !mine->connectable ||
 			database->life.state != FEED_ASLEEP)

@@ -38,13 +38,10 @@ static TimestampTz workers_failed_at[NOTIFYD_MAX_DATABASES];
 void
 workers_wanted(const char *name, size_t length)
 {
-	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
-	{
-		const char *mine = databases_name(i);
+	int index = databases_find(name, length);
 
-		if (mine != NULL && strlen(mine) == length && memcmp(mine, name, length) == 0)
-			workers_want[i] = true;
-	}
+	if (index >= 0)
+		workers_want[index] = true;
 }
 
 static void
@@ -87,6 +84,7 @@ workers_reap(TimestampTz now)
 	{
 		NotifydWorker *worker = &notifyd_shared->workers[i];
 		bool ready = worker->ready;
+		bool busy = pg_atomic_read_u64(&worker->busy_since) != 0;
 		int index;
 		pid_t pid;
 
@@ -105,6 +103,8 @@ workers_reap(TimestampTz now)
 		worker_handles[i] = NULL;
 		index = workers_find_database(worker->database);
 		workers_free(worker);
+		if (index >= 0 && (!ready || busy))
+			(void) pg_atomic_fetch_add_u64(&notifyd_shared->databases[index].worker_restarts, 1);
 		if (ready || index < 0)
 			continue;
 		workers_failed_at[index] = now;

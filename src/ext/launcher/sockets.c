@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include <netdb.h>
-
 #include "ext/base/backoff.h"
 #include "ext/base/settings.h"
 #include "ext/launcher/sockets.h"
@@ -42,8 +40,9 @@ sockets_failed(const BindProblem *problem, int64 now)
 	ereport(LOG,
 			(errmsg("pg_notifyd %s", problem->text),
 			 problem->in_use
-				 ? errhint("Another program uses the port, possibly pg_notifyd of another server. "
-						   "Stop it, or change pg_notifyd.port. pg_notifyd will retry.")
+				 ? errhint("Another program uses the port or the socket, possibly pg_notifyd of "
+						   "another server. Stop it, or change pg_notifyd.port or "
+						   "pg_notifyd.listen_addresses. pg_notifyd will retry.")
 				 : errhint("pg_notifyd will retry.")));
 }
 
@@ -61,7 +60,7 @@ static bool
 sockets_adopt(const BindSet *set)
 {
 	bool was_empty = sockets_bound.addresses != NULL && sockets_bound.set.n == 0;
-	char name[NI_MAXHOST];
+	char name[BIND_DESCRIPTION];
 
 	if (sockets_as_set() && bind_equal(set, &sockets_bound.set))
 		return false;
@@ -72,7 +71,7 @@ sockets_adopt(const BindSet *set)
 			if (bind_contains(&sockets_bound.set, set->sockets[i].fd))
 				continue;
 			bind_describe(&set->sockets[i].address, name, sizeof(name));
-			ereport(LOG, (errmsg("pg_notifyd is listening on %s, port %d", name, notifyd_port)));
+			ereport(LOG, (errmsg("pg_notifyd is listening on %s", name)));
 		}
 		bind_close(&sockets_bound.set, set);
 		sockets_bound.set = *set;
@@ -149,6 +148,7 @@ sockets_start(int64 now)
 void
 sockets_reload(int64 now)
 {
+	bind_set_modes(&sockets_bound.set);
 	if (sockets_as_set() && sockets_retry == 0)
 		return;
 	sockets_failures = 0;

@@ -18,6 +18,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
+#include "ext/launcher/certificate.h"
 #include "ext/launcher/sockets.h"
 #include "ext/launcher/supervisor.h"
 #include "portability/instr_time.h"
@@ -113,6 +114,7 @@ supervisor_start(const GatewayCallbacks *callbacks, int64 now)
 	pqsignal(SIGCHLD, supervisor_sigchld);
 	before_shmem_exit(supervisor_exit, (Datum) 0);
 	supervisor_clean_directory();
+	certificate_load();
 	sockets_start(now);
 }
 
@@ -147,7 +149,10 @@ void
 supervisor_communicate(int64 now)
 {
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
 		gateway_process_communicate(&supervisor_gateways[i], now);
+		gateway_process_answer(&supervisor_gateways[i]);
+	}
 }
 
 static bool
@@ -165,7 +170,7 @@ long
 supervisor_tend(int64 now)
 {
 	bool rebound = sockets_tend(now);
-	bool listening = sockets_bound.set.n > 0 && !sockets_bound.releasing;
+	bool listening = sockets_bound.set.n > 0 && !sockets_bound.releasing && certificate_is_ready();
 	uint16 code = sockets_bound.set.n > 0 || sockets_bound.releasing ? GATEWAY_CODE_RESTART
 																	 : GATEWAY_CODE_GOING_AWAY;
 	int64 next = PG_INT64_MAX;
@@ -189,6 +194,7 @@ supervisor_tend(int64 now)
 void
 supervisor_reload(int64 now)
 {
+	certificate_load();
 	sockets_reload(now);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		gateway_process_reload(&supervisor_gateways[i], now);

@@ -17,6 +17,7 @@
 #include <signal.h>
 
 #include "ext/base/shared.h"
+#include "ext/figures/figures.h"
 #include "ext/launcher/databases.h"
 #include "ext/launcher/pulse.h"
 #include "ext/launcher/supervisor.h"
@@ -111,6 +112,19 @@ watchdog_count_unlooked(void)
 	return unlooked;
 }
 
+/* Return true if a feed has waited for its lock for long. It sends nothing meanwhile. */
+static bool
+watchdog_is_locked(int index)
+{
+	NotifydDatabase *database = &notifyd_shared->databases[index];
+	DatabaseFigures figures;
+
+	if (pg_atomic_read_u64(&database->locked_since) == 0)
+		return false;
+	figures_database(database, &figures);
+	return figures.state == FIGURE_LOCKED;
+}
+
 /*
  * Check all databases. Sets text to the problem, or to an empty string. Returns how many databases
  * are still to be checked.
@@ -121,6 +135,7 @@ watchdog_look(char *text, size_t size)
 	int silent_gateways = supervisor_count_silent();
 	int silent = 0;
 	int missing = 0;
+	int locked = 0;
 	int looking = 0;
 
 	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
@@ -131,6 +146,7 @@ watchdog_look(char *text, size_t size)
 
 		silent += state == PULSE_IS_SILENT;
 		missing += state == PULSE_IS_MISSING;
+		locked += databases_name(i) != NULL && watchdog_is_locked(i);
 		looking += unlooked && state != PULSE_IS_MISSING;
 	}
 	text[0] = '\0';
@@ -138,6 +154,8 @@ watchdog_look(char *text, size_t size)
 		snprintf(text, size, "databases that are not served: %d", missing);
 	else if (silent > 0)
 		snprintf(text, size, "feeds that do not respond: %d", silent);
+	else if (locked > 0)
+		snprintf(text, size, "feeds that wait for a lock: %d", locked);
 	else if (silent_gateways > 0)
 		snprintf(text, size, "gateways that do not respond: %d", silent_gateways);
 	return looking;

@@ -27,6 +27,7 @@
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "nodes/plannodes.h"
+#include "storage/itemptr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -50,7 +51,7 @@ typedef enum LogColumn
 	LOG_OF,              /* int4: how many events the transaction has */
 	LOG_HEAD,            /* int4: bytes of event that are sent if it is too large, see pending.h */
 	LOG_REL,             /* oid: the watched table, 0 for a message */
-	LOG_OP, /* "char": I U D T M, R for a reset, B for a bulk marker, C for a chunk of bulk members */
+	LOG_OP,      /* "char": as in operation.h, B for a bulk marker, C for a chunk of bulk members */
 	LOG_COLUMNS, /* bytea: int2 attribute numbers; empty: the whole row */
 	LOG_CHANNEL, /* text */
 	LOG_EVENT,   /* text */
@@ -136,6 +137,12 @@ extern LogBulk log_begin_bulk(NotifydDatabase *database, int64 n);
 extern void log_decided(NotifydDatabase *database, bool committed);
 
 /*
+ * Called by log_decided() if consumers wait for events of the database (consumers_waiting). It must
+ * not raise an error.
+ */
+extern void (*log_wake_consumers)(NotifydDatabase *database);
+
+/*
  * The watermark. The event of each id up to it is committed and visible to every snapshot that is
  * taken from now on, or will never be. WAL has to be flushed up to *lsn before these events may be
  * sent.
@@ -180,6 +187,9 @@ extern void lag_committed(NotifydDatabase *database);
 extern void lag_begin_round(NotifydDatabase *database);
 extern void lag_end_round(NotifydDatabase *database, uint64 delivered, TimestampTz last_at);
 
+/* For a database without a feed: nobody waits for what has been committed so far. */
+extern void lag_forget(NotifydDatabase *database);
+
 /* When the oldest commit ended that has not been delivered; 0: there is none. */
 extern TimestampTz lag_since(NotifydDatabase *database);
 
@@ -214,11 +224,11 @@ typedef struct LogRow
 } LogRow;
 
 /*
- * Reserve ids for a transaction's "of" events and insert these rows, formed as in log_row.h, in
- * order. Others see them when the transaction commits.
+ * Reserve ids and insert these rows, formed as in log_row.h, in order. Others see them when the
+ * transaction commits. of: how many events the transaction has, which clients are told.
  */
-extern LogReservation
-log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at);
+extern LogReservation log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int64 ids,
+								int32 of, uint64 tx, TimestampTz at);
 
 /* Take the lock on the log table that log_write() takes, in advance. */
 extern void log_lock(NotifydDatabase *database);
@@ -241,9 +251,18 @@ log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogSummar
 
 /* ---------------- reading (log_read.c) ---------------- */
 
+/* Where the row of an event is, so that log_get() finds it without a search. */
+typedef struct LogAddress
+{
+	Oid table;
+	ItemPointerData tid;
+	uint16 member; /* of a chunk of bulk members: its place there, from 0 */
+} LogAddress;
+
 /* An event as read from the log. What it points to is valid until the callback returns. */
 typedef struct LogEvent
 {
+	LogAddress address;
 	uint64 id;
 	uint64 tx;
 	TimestampTz at;
@@ -339,6 +358,23 @@ extern uint64 log_last_visible(const LogMap *map, uint64 upto, Snapshot snapshot
 /* Give the callback the event with this id, if the log has it. */
 extern void log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg);
 
+/*
+ * Reads events by their addresses. One that follows another of the same table is cheap, because the
+ * table stays open until log_end_get(). The caller knows that transactions see the event. log_get()
+ * returns false if the log no longer has it.
+ */
+typedef struct LogGetter
+{
+	MemoryContext context; /* what stays open is allocated there */
+	Relation table;        /* NULL: none is open */
+	BlockNumber nblocks;   /* it has at least so many blocks */
+	TupleTableSlot *slot;
+} LogGetter;
+
+extern bool
+log_get(LogGetter *getter, uint64 id, const LogAddress *address, LogCallback callback, void *arg);
+extern void log_end_get(LogGetter *getter);
+
 /* Append the first length bytes of the event's text, in the server's encoding. */
 extern void log_append_text(StringInfo buf, const LogEvent *event, Size length);
 
@@ -368,6 +404,9 @@ extern const char *log_old_key(const LogEvent *event, Size *length);
  */
 extern void log_render_params(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of,
 							  TimestampTz at, const char *text, Size length, bool truncated);
+
+/* Append the position of an event, as clients write it. */
+extern void log_render_position(StringInfo buf, uint64 id);
 
 /* The part of it before the text; there is no NUL behind it. */
 extern void
@@ -441,6 +480,7 @@ typedef struct LogProgress
 {
 	uint64 live;
 	uint64 replays;
+	uint64 groups; /* consumer groups need what is behind this id */
 } LogProgress;
 
 /*

@@ -251,6 +251,7 @@ bulk_read_chunk(LogReader *reader, LogEvent *event, TupleTableSlot *slot, uint64
 		}
 		event->id++;
 		event->seq++;
+		event->address.member++;
 	}
 	return true;
 }
@@ -266,6 +267,22 @@ bulk_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
 		key = DatumGetInt64(scan.slot->tts_values[LOG_ID - 1]);
 	bulk_end_scan(&scan);
 	return key;
+}
+
+bool
+log_read_member(TupleTableSlot *slot, uint64 id, uint16 member, const LogVisitor *visitor)
+{
+	LogReader reader = {.after = id - 1};
+	LogEvent event;
+	int rows = 1;
+
+	log_event_from_slot(&event, slot);
+	event.id = id - member;
+	if (event.op != LOG_CHUNK_OP)
+		(void) visitor->event(&event, visitor->arg);
+	else
+		(void) bulk_read_chunk(&reader, &event, slot, id, &rows, visitor);
+	return event.op != LOG_CHUNK_OP || reader.after == id;
 }
 
 bool
@@ -580,7 +597,7 @@ log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogSummar
 				  .event = text,
 				  .event_length = strlen(text)};
 	HeapTuple marker = bulk_form_tuple(&row, channels_size);
-	LogReservation reservation = log_write(database, &marker, 1, n, tx, at);
+	LogReservation reservation = log_write(database, &marker, 1, n, n, tx, at);
 	LogBulkWriter *copy = log_open_bulk_writer(reservation.segment);
 
 	row.id = (int64) reservation.first;

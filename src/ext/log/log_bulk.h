@@ -35,4 +35,11 @@ extern int64 log_smallest_key(int segment);
 extern bool log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot,
 						  const LogVisitor *visitor);
 
+/*
+ * Give the visitor the event with this id, which is in this row of a bulk table: itself, or as a
+ * member of a chunk. Returns false if it is not there.
+ */
+extern bool
+log_read_member(TupleTableSlot *slot, uint64 id, uint16 member, const LogVisitor *visitor);
+
 #endif /* PG_NOTIFYD_LOG_BULK_H */

@@ -94,10 +94,12 @@ log_reserve(NotifydDatabase *database, int64 n, const HeapTuple *tuples, int ntu
 {
 	NotifydBackend *me;
 	LogReservation reservation = {0};
+	TimestampTz now = GetCurrentTimestamp();
 	int pid;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	me = log_claim_backend(database);
+	me->since = now;
 	reservation.first = database->next_id;
 	reservation.segment = database->segment;
 	reservation.recent_watermark = pg_atomic_read_u64(&database->recent_watermark);
@@ -145,6 +147,8 @@ log_wal_end(void)
 	return end;
 }
 
+void (*log_wake_consumers)(NotifydDatabase *database) = NULL;
+
 void
 log_decided(NotifydDatabase *database, bool committed)
 {
@@ -173,6 +177,8 @@ log_decided(NotifydDatabase *database, bool committed)
 	if (pg_atomic_read_u32(&database->feed_asleep) != 0 &&
 		pg_atomic_exchange_u32(&database->feed_asleep, 0) != 0)
 		shared_wake_feed(database);
+	if (pg_atomic_read_u32(&database->consumers_waiting) != 0)
+		log_wake_consumers(database);
 }
 
 uint64

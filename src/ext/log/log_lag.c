@@ -80,6 +80,14 @@ lag_end_round(NotifydDatabase *database, uint64 delivered, TimestampTz last_at)
 		pg_atomic_write_u64(&database->reading_since, (uint64) last_at);
 }
 
+void
+lag_forget(NotifydDatabase *database)
+{
+	pg_atomic_write_u64(&database->waiting_since, 0);
+	pg_atomic_write_u64(&database->reading_since, 0);
+	pg_atomic_write_u64(&database->delivered, lag_next_id(database) - 1);
+}
+
 TimestampTz
 lag_since(NotifydDatabase *database)
 {

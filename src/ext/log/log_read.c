@@ -14,7 +14,9 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "storage/bufmgr.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "ext/base/compat.h"
 #include "ext/log/log_bulk.h"
@@ -207,4 +209,56 @@ log_find(uint64 id, Snapshot snapshot, LogCallback callback, void *arg)
 		map.segments[map.n++] = (LogSegment){.segment = 0, .first = 1};
 	if (id > map.oldest)
 		log_read(&reader, &map, id, 1, snapshot, &visitor);
+}
+
+static bool
+log_get_row(const LogGetter *getter, uint64 id, const LogAddress *address,
+			const LogVisitor *visitor)
+{
+	LogEvent event;
+
+	slot_getallattrs(getter->slot);
+	if (DatumGetInt64(getter->slot->tts_values[LOG_ID - 1]) < 0)
+		return log_read_member(getter->slot, id, address->member, visitor);
+	log_event_from_slot(&event, getter->slot);
+	if (event.id != id)
+		return false;
+	(void) visitor->event(&event, visitor->arg);
+	return true;
+}
+
+/* The keys of bulk members are negative. Retention may have emptied the table. */
+bool
+log_get(LogGetter *getter, uint64 id, const LogAddress *address, LogCallback callback, void *arg)
+{
+	LogVisitor visitor = {.event = callback, .arg = arg};
+	ItemPointerData tid = address->tid;
+
+	if (getter->table != NULL && RelationGetRelid(getter->table) != address->table)
+		log_end_get(getter);
+	if (getter->table == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(getter->context);
+
+		getter->table = table_open(address->table, AccessShareLock);
+		getter->nblocks = 0;
+		getter->slot = table_slot_create(getter->table, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	/* Nobody empties the table while it is open. */
+	if (ItemPointerGetBlockNumber(&tid) >= getter->nblocks)
+		getter->nblocks = RelationGetNumberOfBlocks(getter->table);
+	return ItemPointerGetBlockNumber(&tid) < getter->nblocks &&
+		   table_tuple_fetch_row_version(getter->table, &tid, SnapshotAny, getter->slot) &&
+		   log_get_row(getter, id, address, &visitor);
+}
+
+void
+log_end_get(LogGetter *getter)
+{
+	if (getter->table == NULL)
+		return;
+	ExecDropSingleTupleTableSlot(getter->slot);
+	table_close(getter->table, AccessShareLock);
+	getter->table = NULL;
 }

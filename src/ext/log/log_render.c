@@ -25,10 +25,10 @@ log_render_number(StringInfo buf, uint64 number)
 	buf->len += pg_ulltoa_n(number, buf->data + buf->len);
 }
 
-static void
-log_render_position(StringInfo buf, uint32 timeline, uint64 id)
+void
+log_render_position(StringInfo buf, uint64 id)
 {
-	WirePosition position = {.timeline = timeline, .id = id};
+	WirePosition position = {.timeline = log_timeline_of(id), .id = id};
 	char text[WIRE_POSITION_SIZE];
 
 	buffer_put(buf, text, (int) wire_position_format(position, text));
@@ -91,7 +91,7 @@ void
 log_render_prefix(StringInfo buf, uint64 id, uint64 tx, int32 seq, int32 of, TimestampTz at)
 {
 	buffer_put_literal(buf, "{\"position\":\"");
-	log_render_position(buf, log_timeline_of(id), id);
+	log_render_position(buf, id);
 	buffer_put_literal(buf, "\",\"id\":");
 	log_render_number(buf, id);
 	buffer_put_literal(buf, ",\"tx\":");

@@ -385,6 +385,21 @@ log_retention_due(NotifydDatabase *database)
 	return pg_atomic_read_u64(&database->unmeasured) >= log_look_bytes();
 }
 
+/*
+ * Whether consumer groups need the oldest segment. They keep it until pg_notifyd.group_retention or
+ * pg_notifyd.group_retention_size is exceeded.
+ */
+static bool
+log_is_held(const LogMap *map, int64 total, uint64 groups, TimestampTz now)
+{
+	LogSegment *next = (LogSegment *) &map->segments[1];
+
+	return groups < Max(next->first - 1, map->segments[0].pinned) &&
+		   total <= (int64) notifyd_group_retention_size * 1024 * 1024 &&
+		   !TimestampDifferenceExceeds(next->since, now,
+									   (int) Min(notifyd_group_retention * 1000.0, INT_MAX));
+}
+
 long
 log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz now)
 {
@@ -395,8 +410,10 @@ log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz
 	LogSegment *current = &map->segments[map->n - 1];
 	int64 current_bytes;
 	bool rotate;
+	bool held = false;
 
-	pg_atomic_write_u64(&database->unmeasured, 0);
+	(void) pg_atomic_fetch_add_u64(&database->log_written,
+								   (int64) pg_atomic_exchange_u64(&database->unmeasured, 0));
 	total = log_measure(map, bytes);
 	current_bytes = bytes[map->n - 1];
 	rotate = current_bytes >= log_segment_limit() ||
@@ -410,6 +427,9 @@ log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz
 
 		if (!old && !needed && total <= size_limit)
 			break;
+		held = log_is_held(map, total, read.groups, now);
+		if (held)
+			break;
 		if (log_segment_writer(database, map->segments[0].segment, map->segments[1].first) != 0 ||
 			(!old && log_is_being_read(map, bytes[i], total, size_limit, &read, now)) ||
 			!log_truncate_oldest(database, map))
@@ -418,8 +438,11 @@ log_retain(NotifydDatabase *database, LogMap *map, LogProgress read, TimestampTz
 	}
 	if (rotate && map->n < LOG_SEGMENTS)
 		log_rotate(database, map);
-	log_report_pinned(database, map, total, size_limit);
+	if (!held)
+		log_report_pinned(database, map, total, size_limit);
 	pg_atomic_write_u64(&database->log_bytes, total);
 	pg_atomic_write_u32(&database->segments, map->n);
+	pg_atomic_write_u64(&database->oldest_since, (uint64) map->segments[0].since);
+	pg_atomic_write_u64(&database->next_since, map->n > 1 ? (uint64) map->segments[1].since : 0);
 	return Min(LOG_LOOK_MS, Max(LOG_LOOK_MIN_MS, age_limit / (LOG_SEGMENTS - 1)));
 }

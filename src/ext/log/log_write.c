@@ -94,14 +94,15 @@ log_lock(NotifydDatabase *database)
 }
 
 LogReservation
-log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int32 of, uint64 tx, TimestampTz at)
+log_write(NotifydDatabase *database, HeapTuple *tuples, int n, int64 ids, int32 of, uint64 tx,
+		  TimestampTz at)
 {
 	/*
 	 * Open the table before taking ids, because that may take long. The feed may move on to another
 	 * segment meanwhile, which is rare.
 	 */
 	Relation table = log_open(database->segment, RowExclusiveLock);
-	LogReservation reservation = log_reserve(database, of, tuples, n);
+	LogReservation reservation = log_reserve(database, ids, tuples, n);
 	LogTailHint hint;
 
 	FAIL_POINT("pending-reserved");

@@ -24,6 +24,7 @@
 
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
+#include "ext/channel/channel_type.h"
 #include "ext/channel/grant.h"
 #include "ext/openapi/openapi_internal.h"
 #include "ext/rest/rest.h"
@@ -177,30 +178,57 @@ openapi_tags(StringInfo out, const List *tables)
 	openapi_end(out, "]");
 }
 
-/* The channels to which the role may publish, because it was granted that. */
+/* The operation that sends a message. Its path and parameters are written, and type may be InvalidOid. */
 static void
-openapi_send_path(Openapi *api)
+openapi_send_operation(Openapi *api, const char *name, Oid type)
 {
-	List *channels = grant_channels(GetUserId(), GRANT_PUBLISH);
 	StringInfo out = api->out;
-	ListCell *cell;
 
-	if (channels == NIL)
-		return;
-	openapi_begin_path(api, "/send/{channel}");
-	openapi_begin_parameter(out, "channel", "path", true, NULL);
-	openapi_json(out, "{\"type\":\"string\",\"enum\":[");
-	foreach (cell, channels)
-		openapi_text(out, lfirst(cell));
-	openapi_end(out, "]}}]");
-	openapi_begin_operation(out, "post", "send", "message", "send", "Send a message");
-	openapi_member(out, "requestBody", "{\"required\":true," OPENAPI_CONTENT "{}}}}");
+	openapi_end(out, "]");
+	openapi_begin_operation(out, "post", "send", name, "send", "Send a message");
+	openapi_member(out, "requestBody", "{\"required\":true," OPENAPI_CONTENT);
+	if (OidIsValid(type))
+		openapi_message_schema(api, type);
+	else
+		openapi_json(out, "{}");
+	openapi_end(out, "}}}");
 	openapi_member(out, "responses", "{");
 	openapi_begin_response(out, "200", "The message was sent.", NULL);
 	openapi_json(out, "{\"type\":\"object\"}");
 	openapi_end(out, "}}}");
 	openapi_errors(out, "400 401 403");
 	openapi_end(out, "}}}");
+}
+
+/* The channels to which the role may publish, because it was granted that: those without a type share a path. */
+static void
+openapi_send_paths(Openapi *api)
+{
+	List *plain = NIL;
+	ListCell *cell;
+
+	foreach (cell, grant_channels(GetUserId(), GRANT_PUBLISH))
+	{
+		char *channel = lfirst(cell);
+		Oid type = channel_type_find(channel);
+
+		if (!OidIsValid(type))
+		{
+			plain = lappend(plain, channel);
+			continue;
+		}
+		openapi_begin_path(api, openapi_path("/send/", channel));
+		openapi_send_operation(api, channel, type);
+	}
+	if (plain == NIL)
+		return;
+	openapi_begin_path(api, "/send/{channel}");
+	openapi_begin_parameter(api->out, "channel", "path", true, NULL);
+	openapi_json(api->out, "{\"type\":\"string\",\"enum\":[");
+	foreach (cell, plain)
+		openapi_text(api->out, lfirst(cell));
+	openapi_end(api->out, "]}}");
+	openapi_send_operation(api, "message", InvalidOid);
 }
 
 /* Without a token, clients are anonymous. */
@@ -237,7 +265,7 @@ openapi_paths(Openapi *api, const List *tables)
 		openapi_function_path(api, lfirst(cell));
 		openapi_check_size(api);
 	}
-	openapi_send_path(api);
+	openapi_send_paths(api);
 	openapi_end(api->out, "}");
 }
 

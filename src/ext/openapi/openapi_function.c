@@ -253,31 +253,13 @@ function_responses(Openapi *api, const CallFunction *function)
 
 /* ---------------- paths ---------------- */
 
-static char *
-function_path(const CallFunction *function)
-{
-	static const char plain[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~";
-	StringInfoData name;
-	StringInfoData path;
-
-	initStringInfo(&name);
-	initStringInfo(&path);
-	utf8_append(&name, function->name, (int) strlen(function->name));
-	appendStringInfoString(&path, "/rpc/");
-	for (int i = 0; i < name.len; i++)
-		appendStringInfo(&path, strchr(plain, name.data[i]) != NULL ? "%c" : "%%%02X",
-						 (unsigned char) name.data[i]);
-	return path.data;
-}
-
 void
 openapi_function_path(Openapi *api, const CallFunction *function)
 {
 	StringInfo out = api->out;
 	char *comment = GetComment(function->oid, ProcedureRelationId, 0);
 
-	openapi_begin_path(api, function_path(function));
+	openapi_begin_path(api, openapi_path("/rpc/", function->name));
 	openapi_end(out, "]");
 	if (function_takes_get(function))
 	{

@@ -73,6 +73,9 @@ extern void openapi_errors(StringInfo out, const char *statuses);
 extern void openapi_begin_parameter(StringInfo out, const char *name, const char *in, bool required,
 									const char *description);
 
+/* Return a path that ends in a name, whose other characters are encoded. */
+extern char *openapi_path(const char *prefix, const char *name);
+
 /* Begin the object of a path. Parameters that all operations have may follow, and then openapi_end(out, "]"). */
 extern void openapi_begin_path(const Openapi *api, const char *path);
 
@@ -101,6 +104,12 @@ typedef struct OpenapiValue
 } OpenapiValue;
 
 extern void openapi_schema(Openapi *api, const OpenapiValue *value);
+
+/*
+ * Write the schema of messages with the fields of a composite type. Unlike the schema that it refers
+ * to, it requires all of them.
+ */
+extern void openapi_message_schema(Openapi *api, Oid type);
 
 /* Write the composite types that schemas have referred to. */
 extern void openapi_composites(Openapi *api);

@@ -240,6 +240,25 @@ schema_write_composite(Openapi *api, const OpenapiComposite *composite)
 }
 
 void
+openapi_message_schema(Openapi *api, Oid type)
+{
+	TupleDesc fields = lookup_rowtype_tupdesc_copy(type, -1);
+	OpenapiValue value = {.type = type};
+
+	openapi_json(api->out, "{");
+	schema_composite(api, &value);
+	openapi_member(api->out, "required", "[");
+	for (int i = 0; i < fields->natts; i++)
+	{
+		if (!TupleDescAttr(fields, i)->attisdropped)
+			openapi_text(api->out, NameStr(TupleDescAttr(fields, i)->attname));
+	}
+	openapi_end(api->out, "]");
+	openapi_member(api->out, "unevaluatedProperties", "false");
+	openapi_end(api->out, "}");
+}
+
+void
 openapi_composites(Openapi *api)
 {
 	/* Those that are written refer to others, perhaps. */

@@ -109,6 +109,24 @@ openapi_begin_parameter(StringInfo out, const char *name, const char *in, bool r
 	openapi_name(out, "schema");
 }
 
+char *
+openapi_path(const char *prefix, const char *name)
+{
+	static const char plain[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~";
+	StringInfoData utf8;
+	StringInfoData path;
+
+	initStringInfo(&utf8);
+	initStringInfo(&path);
+	utf8_append(&utf8, name, (int) strlen(name));
+	appendStringInfoString(&path, prefix);
+	for (int i = 0; i < utf8.len; i++)
+		appendStringInfo(&path, strchr(plain, utf8.data[i]) != NULL ? "%c" : "%%%02X",
+						 (unsigned char) utf8.data[i]);
+	return path.data;
+}
+
 void
 openapi_begin_path(const Openapi *api, const char *path)
 {

@@ -16,6 +16,7 @@
  *	  query_filter.c	filters as SQL; query_order.c: the order of rows
  *	  query_spool.c		rows for which the client has no room yet
  *	  query_send.c		messages
+ *	  query_group.c		events of consumer groups
  *
  * Each file uses only those below it, and query_link.c.
  *
@@ -83,6 +84,9 @@ extern bool query_link_has_room(const ClientQuery *query);
 
 /* Queue a frame for the query's gateway. */
 extern void query_link_answer(const ClientQuery *query, const WireMessage *message);
+
+/* The number of the query's gateway. */
+extern int query_link_gateway(const ClientQuery *query);
 
 /* The socket of the query's link, and how many bytes of an incomplete frame were read from it. */
 extern FrameSocket *query_link_socket(const ClientQuery *query);
@@ -278,5 +282,9 @@ extern void query_snapshot(ClientQuery *query);
  */
 extern void query_snapshot_lock(const ClientQuery *query);
 extern void query_send(ClientQuery *query);
+
+/* Of consumer groups: TAKE; ACK, NACK and RELEASE */
+extern void query_take(ClientQuery *query);
+extern void query_return(ClientQuery *query);
 
 #endif /* PG_NOTIFYD_QUERY_H */

@@ -138,6 +138,12 @@ query_link_connect_all(bool retry)
 	link_generation = generation;
 }
 
+int
+query_link_gateway(const ClientQuery *query)
+{
+	return query->link->gateway;
+}
+
 /* ---------------- frames ---------------- */
 
 static WireBytes
@@ -154,7 +160,7 @@ link_copy(WireBytes bytes)
 static const char *
 link_query_problem(const WireQuery *query)
 {
-	if (query->kind < WIRE_QUERY_SNAPSHOT || query->kind > WIRE_QUERY_OPENAPI)
+	if (query->kind < WIRE_QUERY_SNAPSHOT || query->kind >= WIRE_QUERY_KINDS)
 		return "QUERY has an unknown kind.";
 	if (query->token.len > WIRE_MAX_TOKEN)
 		return "The token of QUERY is too long.";

@@ -134,6 +134,37 @@ run_reason(const ErrorData *error, bool timeout)
 	}
 }
 
+static NotifydAnswer
+run_answer_of(WireQueryReason reason)
+{
+	switch (reason)
+	{
+		case WIRE_QUERY_NOT_AUTHENTICATED:
+		case WIRE_QUERY_NOT_PERMITTED:
+		case WIRE_QUERY_UNKNOWN:
+		case WIRE_QUERY_BAD_PARAMETER:
+			return NOTIFYD_ANSWER_REFUSED;
+		case WIRE_QUERY_TIMEOUT:
+			return NOTIFYD_ANSWER_TIMEOUT;
+		case WIRE_QUERY_CANCELLED:
+			return NOTIFYD_ANSWER_CANCELLED;
+		default:
+			return NOTIFYD_ANSWER_ERROR;
+	}
+}
+
+/* Count the query for the statistics. */
+static void
+run_count(const ClientQuery *query, NotifydAnswer answer)
+{
+	NotifydDatabase *database = shared_database(MyDatabaseId);
+
+	if (query->wire.kind < WIRE_QUERY_KINDS)
+		(void) pg_atomic_fetch_add_u64(&database->answers[query->wire.kind][answer], 1);
+	if (answer != NOTIFYD_ANSWER_DONE)
+		(void) pg_atomic_fetch_add_u64(&database->failed_queries, 1);
+}
+
 static WireBytes
 run_utf8(const char *text)
 {
@@ -183,6 +214,7 @@ run_fail(const ClientQuery *query, const ErrorData *error, bool timeout)
 	query_link_answer(query, &message);
 	CommitTransactionCommand();
 	RESUME_INTERRUPTS();
+	run_count(query, run_answer_of(reason));
 }
 
 /* ---------------- what the server's log and pg_stat_activity say ---------------- */
@@ -195,7 +227,11 @@ run_describe(const ClientQuery *query, const char *role)
 										[WIRE_QUERY_SEND] = "message to",
 										[WIRE_QUERY_SNAPSHOT] = "rows of",
 										[WIRE_QUERY_REST] = "HTTP request for",
-										[WIRE_QUERY_OPENAPI] = "description"};
+										[WIRE_QUERY_OPENAPI] = "description",
+										[WIRE_QUERY_TAKE] = "take from",
+										[WIRE_QUERY_ACK] = "acknowledgement for",
+										[WIRE_QUERY_NACK] = "return to",
+										[WIRE_QUERY_RELEASE] = "return to"};
 	WireBytes name = query->wire.kind == WIRE_QUERY_REST ? query->wire.path : query->wire.name;
 	StringInfoData text;
 
@@ -245,6 +281,7 @@ query_abandon(void)
 	message.u.failed.message =
 		frames_bytes(timeout ? "the query took too long" : "the worker was terminated");
 	query_link_answer(run_query, &message);
+	run_count(run_query, run_answer_of((WireQueryReason) message.u.failed.reason));
 	/* The gateway may send another query when it has this answer. */
 	query_link_goodbye_all("the worker ends");
 }
@@ -269,6 +306,14 @@ run_kind(ClientQuery *query)
 		case WIRE_QUERY_OPENAPI:
 			query_openapi(query);
 			break;
+		case WIRE_QUERY_TAKE:
+			query_take(query);
+			break;
+		case WIRE_QUERY_ACK:
+		case WIRE_QUERY_NACK:
+		case WIRE_QUERY_RELEASE:
+			query_return(query);
+			break;
 		default:
 			query_refuse(WIRE_QUERY_UNKNOWN, ERRCODE_FEATURE_NOT_SUPPORTED, NULL, "not supported");
 	}
@@ -286,7 +331,9 @@ run_transaction(ClientQuery *query)
 		XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = query->wire.read_only || query->wire.kind == WIRE_QUERY_SNAPSHOT || XactReadOnly;
 	run_describe(query, NULL);
-	caller_become(query);
+	/* The client may be gone because its token has expired. */
+	if (query->wire.kind != WIRE_QUERY_RELEASE)
+		caller_become(query);
 	run_describe(query, GetUserNameFromId(GetUserId(), false));
 	if (query->wire.kind == WIRE_QUERY_SNAPSHOT)
 		query_snapshot_lock(query);
@@ -362,12 +409,13 @@ query_run(ClientQuery *query)
 	timeout = cancel_end();
 	run_query = NULL;
 	if (error != NULL)
-	{
 		run_fail(query, error, timeout);
-		(void) pg_atomic_fetch_add_u64(&shared_database(MyDatabaseId)->failed_queries, 1);
+	else
+	{
+		if (!query->answered)
+			run_answer(query);
+		run_count(query, NOTIFYD_ANSWER_DONE);
 	}
-	else if (!query->answered)
-		run_answer(query);
 	MemoryContextSwitchTo(before);
 	rest = run_leave_to_spool(query);
 	query_link_send_all();

@@ -316,6 +316,11 @@ snapshot_read_table(ClientQuery *query, const Watch *watch)
 	table.columns = snapshot_wanted(query, watch->relation, captured, table.key);
 	if (bms_is_empty(table.columns) || !snapshot_may_read(watch->relation, table.columns))
 		return;
+	if (watch->payload != NULL)
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_FEATURE_NOT_SUPPORTED, "snapshot",
+					 "there is no snapshot of channel \"%s\", because the events of table \"%s\" "
+					 "have a payload instead of rows",
+					 watch->channel, get_rel_name(watch->relation));
 	snapshot_append_utf8(&table.schema, get_namespace_name(get_rel_namespace(watch->relation)));
 	snapshot_append_utf8(&table.name, get_rel_name(watch->relation));
 	snapshot_name_key(&table);

@@ -17,40 +17,16 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
+#include "ext/json/json_strict.h"
 #include "ext/query/query.h"
-
-/* The largest exponent of a number, as of double precision. */
-#define VALUE_MAX_EXPONENT 308
-
-/*
- * Return true if a number has a larger exponent. PostgreSQL writes numbers without exponents, so a short text could
- * become one of a gigabyte.
- */
-static bool
-value_has_large_exponent(const char *json)
-{
-	bool quoted = false;
-
-	for (const char *p = json; *p != '\0'; p++)
-	{
-		if (quoted && *p == '\\' && p[1] != '\0')
-			p++;
-		else if (*p == '"')
-			quoted = !quoted;
-		else if (!quoted && (*p == 'e' || *p == 'E') && p > json &&
-				 isdigit((unsigned char) p[-1]) && strtol(p + 1, NULL, 10) > VALUE_MAX_EXPONENT)
-			return true;
-	}
-	return false;
-}
 
 Jsonb *
 query_json(const char *text)
 {
-	if (value_has_large_exponent(text))
+	if (json_has_large_exponent(text))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("a number is out of range"),
-				 errdetail("Exponents in JSON may be at most %d.", VALUE_MAX_EXPONENT)));
+				 errdetail("Exponents in JSON may be at most %d.", JSON_MAX_EXPONENT)));
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(unconstify(char *, text))));
 }
 

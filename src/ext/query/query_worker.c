@@ -200,6 +200,7 @@ pg_notifyd_worker_main(Datum main_arg)
 		query = query_link_next_query();
 		if (query != NULL)
 		{
+			worker_entry->kind = query->wire.kind;
 			pg_atomic_write_u64(&worker_entry->busy_since, (uint64) now);
 			query_run(query);
 			pg_atomic_write_u64(&worker_entry->busy_since, 0);

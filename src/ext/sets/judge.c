@@ -317,6 +317,7 @@ judge_report(SetBinding *binding, const char *reason, SetCallback callback, void
 	else if (binding->marks & (SET_MARK_LATER | SET_MARK_SLOW))
 	{
 		rule_set_no_time(binding->rule, &error);
+		set_totals.errors += (binding->marks & SET_MARK_LATER) == 0;
 		callback(binding, binding->marks & SET_MARK_LATER ? SET_LATER : SET_FAILED, &error, arg);
 	}
 	else if (binding->marks & SET_MARK_UNKNOWN)

@@ -15,8 +15,9 @@
  *
  *	  1. The position where the next record will be inserted is noted, and then the next transaction id.
  *		 Who has written before the position has a lower id.
- *	  2. As soon as a snapshot's xmin is not lower than that id, the position is decided. Whoever wrote
- *		 before it had ended, and so had set the LSN of its page.
+ *	  2. As soon as the xmin of the snapshot that computes the values is not lower than that id, the
+ *		 position is decided. Whoever wrote before it had ended, and so had set the LSN of its page.
+ *		 A later snapshot would not do: it shows transactions that the values do not.
  *	  3. A later snapshot is taken, and then the pages are read. Whoever wrote after the position, and is
  *		 visible in that snapshot, has set an LSN after the position.
  *
@@ -74,7 +75,7 @@ set_moment(SetMoment *moment)
 		tables.next = GetXLogInsertRecPtr();
 		tables.next_xid = ReadNextTransactionId();
 	}
-	if (TransactionIdPrecedesOrEquals(tables.next_xid, GetLatestSnapshot()->xmin))
+	if (TransactionIdPrecedesOrEquals(tables.next_xid, GetActiveSnapshot()->xmin))
 	{
 		tables.decided = tables.next;
 		tables.next = 0;

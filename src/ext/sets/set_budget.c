@@ -25,6 +25,8 @@
 #define BUDGET_EVENT_US   250000
 #define BUDGET_BINDING_US 1000000
 
+SetTotals set_totals;
+
 static struct
 {
 	bool limited;
@@ -72,6 +74,7 @@ budget_charge(int64 us)
 	int64 free = Max(BUDGET_FREE_US - budget.used, 0);
 
 	budget.used += us;
+	set_totals.us += (uint64) Max(us, 0);
 	budget.account = Max(budget.account - Max(us - free, 0), -BUDGET_EVENT_US);
 }
 

@@ -110,7 +110,10 @@ set_run(const GuardActor *actor, void (*function)(void *arg), void *arg, SetRule
 	if (error->later)
 		error->message[0] = '\0';
 	else
+	{
+		set_totals.errors++;
 		set_error_log(error, data, (*rule)->role_name, actor->claims);
+	}
 	if (data != NULL)
 		FreeErrorData(data);
 	return false;

@@ -82,7 +82,7 @@ typedef struct SetMoment
 	uint64 changes;
 } SetMoment;
 
-/* Set *moment to now. To be called before values are computed. */
+/* Set *moment to now. To be called before values are computed, with the active snapshot. */
 extern void set_moment(SetMoment *moment);
 
 /*
@@ -191,5 +191,14 @@ typedef void (*SetCallback)(SetBinding *binding, SetChange change, const SetErro
 							void *arg);
 extern void
 set_judge_all(Oid relation, struct EventRows *rows, char op, SetCallback callback, void *arg);
+
+/* What evaluations in the guard have taken in this process, in microseconds, and how many have failed. */
+typedef struct SetTotals
+{
+	uint64 us;
+	uint64 errors;
+} SetTotals;
+
+extern SetTotals set_totals;
 
 #endif /* PG_NOTIFYD_SETS_H */

@@ -143,6 +143,7 @@ notifyd_set_add(PG_FUNCTION_ARGS)
 	Datum values[3] = {0};
 	bool nulls[3] = {true, true, true};
 
+	guard_isolates = true;
 	set->name = test_argument(fcinfo, 0);
 	set->role = PG_GETARG_OID(1);
 	set->claims = test_argument(fcinfo, 2);

@@ -107,6 +107,8 @@ at_end_release(ResourceReleasePhase phase, bool isCommit, bool isTopLevel,
 
 	if (what & AT_END_WANT_FEED)
 		shared_want_feed(MyDatabaseId);
+	if (what & AT_END_VISIT)
+		shared_visit(MyDatabaseId);
 	if (what & AT_END_WAKE_ALL_FEEDS)
 		shared_wake_all_feeds();
 	else if (what & AT_END_WAKE_FEED)

@@ -17,6 +17,7 @@
 #define AT_END_WAKE_ALL_FEEDS 0x02 /* every feed does */
 #define AT_END_WANT_FEED      0x04 /* this database needs a feed: shared_want_feed() */
 #define AT_END_SCAN_DATABASES 0x08 /* the launcher reads pg_database again */
+#define AT_END_VISIT          0x10 /* shared_visit() this database, if it is asleep */
 
 /*
  * Request actions for the time when the current transaction has committed, released its locks and

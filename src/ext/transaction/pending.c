@@ -26,7 +26,7 @@
  * could read its events before it knows of its policies and privileges.
  *
  * Between the two, later events of all other transactions wait for this one (log_ids.c). So
- * everything that may wait or take long is done before the ids are taken, see pending_wait_first().
+ * everything that may wait or take long is done before the ids are taken, see wait_first.c.
  * src/README.md lists what cannot be done earlier.
  *
  *-------------------------------------------------------------------------
@@ -34,12 +34,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_database.h"
 #include "commands/async.h"
-#include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "storage/buffile.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -51,6 +48,8 @@
 #include "ext/transaction/at_end.h"
 #include "ext/transaction/output.h"
 #include "ext/transaction/pending.h"
+#include "ext/transaction/wait_first.h"
+#include "ext/transaction/watch_counts.h"
 
 #define PENDING_MEMORY (256 * 1024) /* bytes in memory before they are moved to the file */
 #define PENDING_BULK   256          /* transactions with more events are written as bulk */
@@ -65,6 +64,7 @@ typedef struct PendingEntry
 	uint32 length;    /* of the row, without padding */
 	bool notify;      /* send its id with NOTIFY on the channel too, */
 	bool notify_rows; /* or the whole event */
+	uint16 watch;     /* that counts it; 0: none */
 } PendingEntry;
 
 #define PENDING_HEADER MAXALIGN(sizeof(PendingEntry))
@@ -82,6 +82,7 @@ typedef struct PendingState
 {
 	bool committing; /* the events have been written, or there were none: no more are accepted */
 	int64 count;
+	int64 silent;   /* rows among them that are no events: pending_append_silent() */
 	int64 notifies; /* number of events to send with NOTIFY too */
 	StringInfo tail;
 	BufFile *file;
@@ -103,12 +104,11 @@ static PendingState pending;
 
 static const PendingHolder *pending_holder = NULL; /* NULL: nothing was held back yet */
 
-static void pending_register_session(void);
-
 static void
 pending_forget(void)
 {
 	memset(&pending, 0, sizeof(pending));
+	watch_counts_forget();
 }
 
 static uint64
@@ -245,7 +245,8 @@ pending_prepare(void)
 void
 pending_make_head(PendingHead *head, const PendingEvent *event)
 {
-	PendingEntry entry = {.notify = event->notify, .notify_rows = event->notify_rows};
+	PendingEntry entry = {
+		.notify = event->notify, .notify_rows = event->notify_rows, .watch = (uint16) event->watch};
 	LogRow row = {.op = event->op,
 				  .relation = event->relation,
 				  .columns = (const char *) event->columns,
@@ -360,6 +361,25 @@ pending_append(const PendingHead *head, const char *text, Size head_length, Size
 	return pending_end(head_end, hidden, hidden_length);
 }
 
+void
+pending_append_silent(const PendingEvent *event, const char *text, Size length)
+{
+	PendingHead head;
+
+	pending_append_held();
+	pending_make_head(&head, event);
+	(void) pending_append(&head, text, 0, length, NULL, 0);
+	pfree(head.buf.data);
+	pending.silent++;
+}
+
+/* How many events the transaction has, as clients are told. */
+static int32
+pending_events(void)
+{
+	return (int32) (pending.count - pending.silent);
+}
+
 /* ---------------- events that are held back ---------------- */
 
 void
@@ -375,13 +395,6 @@ pending_append_held(void)
 {
 	if (pending_holder != NULL)
 		pending_holder->append();
-}
-
-static void
-pending_forget_held(void)
-{
-	if (pending_holder != NULL)
-		pending_holder->forget();
 }
 
 /* ---------------- reading the buffer back ---------------- */
@@ -469,7 +482,7 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 	MemoryContext each =
 		AllocSetContextCreate(context, "pg_notifyd pending row", ALLOCSET_DEFAULT_SIZES);
 	uint64 offset;
-	LogRow row = {.tx = tx, .at = at, .of = (int32) pending.count};
+	LogRow row = {.tx = tx, .at = at, .of = pending_events()};
 
 	pending_rewind(&offset);
 	for (int64 i = 0; i < pending.count; i++)
@@ -483,6 +496,7 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 		log_parse_row(formed, &row);
 		row.id = first + i;
 		row.seq = (int32) (i + 1);
+		watch_counts_note(writer != NULL ? entry.watch : 0);
 		if (writer != NULL)
 			log_write_member(writer, &row);
 		else if (entry.notify)
@@ -491,62 +505,6 @@ pending_walk(LogBulkWriter *writer, int64 first, uint64 tx, TimestampTz at)
 		MemoryContextReset(each);
 	}
 	MemoryContextDelete(each);
-}
-
-/*
- * Return true if the transaction has executed NOTIFY, LISTEN or UNLISTEN. Only async.c knows.
- * AtPrepare_Notify() does nothing except raise an error in this case (PostgreSQL 14 to 18). There
- * is nothing to clean up after that error, so no subtransaction is needed to catch it.
- */
-static bool
-pending_transaction_notifies(void)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool notifies = false;
-
-	PG_TRY();
-	{
-		AtPrepare_Notify();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		notifies = true;
-	}
-	PG_END_TRY();
-	return notifies;
-}
-
-/*
- * Do everything that the commit would wait for after our callback, before this transaction delays
- * others.
- *
- * ON COMMIT actions of temporary tables take locks on them, which other sessions may hold. The
- * commit does not repeat them: it skips dropped tables, and truncates none if the flag for access
- * to temporary tables is not set (PreCommit_on_commit_actions() in commands/tablecmds.c).
- *
- * A commit with notifications waits for earlier transactions with notifications to end.
- * PreCommit_Notify() in commands/async.c takes the same lock, and finds that this transaction holds
- * it. It is taken last, as in PreCommit_Notify(), because a transaction with this lock should wait
- * for nothing else.
- *
- * After that the session does not wait for its own client either.
- */
-static void
-pending_wait_first(void)
-{
-	if (MyXactFlags & XACT_FLAGS_ACCESSEDTEMPNAMESPACE)
-	{
-		PreCommit_on_commit_actions();
-		MyXactFlags &= ~XACT_FLAGS_ACCESSEDTEMPNAMESPACE;
-	}
-	output_begin_buffering();
-	if (pending.notifies > 0 || pending_transaction_notifies())
-	{
-		log_lock(pending.database);
-		LockSharedObject(DatabaseRelationId, InvalidOid, 0, AccessExclusiveLock);
-	}
 }
 
 /* The usual case: insert a few events without a copy, with their final ids. */
@@ -565,15 +523,17 @@ pending_commit_small(uint64 tx, TimestampTz at)
 	for (int i = 0; i < n; i++)
 	{
 		char *row;
+		PendingEntry entry = pending_next(&offset, &row);
 
-		rows[i].t_len = pending_next(&offset, &row).length;
+		watch_counts_note(entry.watch);
+		rows[i].t_len = entry.length;
 		rows[i].t_data = (HeapTupleHeader) row;
 		rows[i].t_tableOid = InvalidOid;
 		ItemPointerSetInvalid(&rows[i].t_self);
 		tuples[i] = &rows[i];
 	}
-	pending_wait_first();
-	reservation = log_write(pending.database, tuples, n, n, tx, at);
+	wait_first(pending.database, pending.notifies > 0);
+	reservation = log_write(pending.database, tuples, n, n, pending_events(), tx, at);
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
@@ -593,7 +553,7 @@ pending_commit_bulk(uint64 tx, TimestampTz at)
 	pending_walk(writer, bulk.first_key, tx, at);
 	log_close_bulk_writer(writer, &summary);
 
-	pending_wait_first();
+	wait_first(pending.database, pending.notifies > 0);
 	reservation =
 		log_write_marker(pending.database, &bulk, &summary, (int32) pending.count, tx, at);
 	if (pending.notifies > 0)
@@ -701,7 +661,8 @@ pending_first_callback(XactEvent event, void *arg pg_attribute_unused())
 	if (event == XACT_EVENT_COMMIT)
 	{
 		FAIL_POINT("commit-after");
-		pg_atomic_fetch_add_u64(&pending.database->events_written, pending.count);
+		pg_atomic_fetch_add_u64(&pending.database->events_written, pending_events());
+		watch_counts_commit();
 		if (pending.invalidates)
 		{
 			at_end_decide(pending.database);
@@ -772,7 +733,8 @@ pending_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 			pending_end_subxact(level, true);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
-			pending_forget_held();
+			if (pending_holder != NULL)
+				pending_holder->forget();
 			pending_end_subxact(level, false);
 			break;
 	}
@@ -785,7 +747,7 @@ pending_register(void)
 }
 
 /* Register the callbacks that a session needs after its first event. */
-static void
+void
 pending_register_session(void)
 {
 	static bool registered = false;

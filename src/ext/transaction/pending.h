@@ -18,6 +18,7 @@ typedef struct PendingEvent
 	char op;          /* see operation.h */
 	bool notify;      /* send its id with NOTIFY on the channel too, */
 	bool notify_rows; /* or the whole event */
+	int watch;        /* of shared_watch(); 0: it is not counted by its watch */
 	Oid relation;     /* the watched table, also for a partition; InvalidOid for a message */
 	int ncolumns;     /* number of columns in the event, for the check of privileges; */
 	const AttrNumber *columns; /* -1 and NULL: the whole row */
@@ -72,6 +73,18 @@ extern int64 pending_append(const PendingHead *head, const char *text, Size head
  */
 extern StringInfo pending_begin(const PendingHead *head);
 extern int64 pending_end(int head_end, const char *hidden, Size hidden_length);
+
+/*
+ * Append a row for consumer groups (src/ext/group/) that is no event: its channel is empty, and
+ * clients do not count it. It must be behind all events of the transaction, and in no savepoint.
+ */
+extern void pending_append_silent(const PendingEvent *event, const char *text, Size length);
+
+/*
+ * Register the callbacks that a session needs after its first event. Callbacks that are registered
+ * later are called earlier: at XACT_EVENT_COMMIT, before log_decided().
+ */
+extern void pending_register_session(void);
 
 /* Register the callback that writes the events. Called when the library is preloaded. */
 extern void pending_register(void);

@@ -61,10 +61,11 @@ typedef enum ClientsColumn
 	CLIENTS_QUEUED_BYTES,
 	CLIENTS_MESSAGES,
 	CLIENTS_BYTES_SENT,
-	CLIENTS_SUBJECT, /* not in version 1.0, nor is the next one */
+	CLIENTS_SUBJECT, /* from here on not in version 1.0 */
 	CLIENTS_EXPIRES_AT,
+	CLIENTS_QUEUED_SINCE,
 } ClientsColumn;
-#define CLIENTS_NCOLUMNS     (CLIENTS_EXPIRES_AT + 1)
+#define CLIENTS_NCOLUMNS     (CLIENTS_QUEUED_SINCE + 1)
 #define CLIENTS_NCOLUMNS_1_0 (CLIENTS_BYTES_SENT + 1)
 
 typedef struct ClientsRow
@@ -129,7 +130,8 @@ clients_set_address(ClientsRow *row, const WireClient *client)
 	if (strchr(address, ':') != NULL)
 		clean_ipv6_addr(AF_INET6, address);
 	clients_set(row, CLIENTS_ADDRESS, DirectFunctionCall1(inet_in, CStringGetDatum(address)));
-	clients_set(row, CLIENTS_PORT, Int32GetDatum(client->port));
+	if (client->port != 0)
+		clients_set(row, CLIENTS_PORT, Int32GetDatum(client->port));
 }
 
 static int
@@ -168,6 +170,15 @@ clients_set_time(ClientsRow *row, ClientsColumn column, uint64 since_1970)
 	clients_set(row, column, TimestampTzGetDatum(time));
 }
 
+/* Set a time that lies this many microseconds back. */
+static void
+clients_set_ago(ClientsRow *row, ClientsColumn column, uint64 us)
+{
+	int64 back = (int64) Min(us, (uint64) PG_INT32_MAX * USECS_PER_SEC);
+
+	clients_set(row, column, TimestampTzGetDatum(GetCurrentTimestamp() - back));
+}
+
 static void
 clients_set_position(ClientsRow *row, const WireClient *client)
 {
@@ -203,6 +214,8 @@ clients_add_row(void *arg, int gateway, const WireClient *client)
 		clients_set(&row, CLIENTS_SUBJECT, CStringGetTextDatum(clients_text(client->subject)));
 	if (client->expires_at != 0)
 		clients_set_time(&row, CLIENTS_EXPIRES_AT, client->expires_at);
+	if (client->queued > 0)
+		clients_set_ago(&row, CLIENTS_QUEUED_SINCE, client->queued_us);
 	tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
 }
 

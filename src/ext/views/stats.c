@@ -21,10 +21,11 @@
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "fmgr.h"
-#include "ext/log/log.h"
+#include "ext/figures/figures.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -65,8 +66,27 @@ typedef enum StatsColumn
 	STATS_REFUSED_TOKENS, /* from here on not in version 1.0 */
 	STATS_QUERIES,
 	STATS_FAILED_QUERIES,
+	STATS_REFUSED_BY,
+	STATS_LAG_EVENTS,
+	STATS_LAST_SEEN,
+	STATS_LOCKED_SINCE,
+	STATS_WATERMARK,
+	STATS_IN_FLIGHT_SINCE,
+	STATS_OLDEST_SINCE,
+	STATS_RETENTION_LEFT,
+	STATS_RETENTION_LEFT_BYTES,
+	STATS_REPLAYS,
+	STATS_RESETS,
+	STATS_ANSWERS,
+	STATS_POLICY_ERRORS,
+	STATS_POLICY_TIME,
+	STATS_SANDBOX,
+	STATS_SLOW_CLIENTS,
+	STATS_WAITING_QUERIES,
+	STATS_LOOP_LAG,
+	STATS_WORKER_RESTARTS,
 } StatsColumn;
-#define STATS_NCOLUMNS (STATS_FAILED_QUERIES + 1)
+#define STATS_NCOLUMNS (STATS_WORKER_RESTARTS + 1)
 
 typedef struct StatsRow
 {
@@ -120,64 +140,34 @@ stats_begin(StatsRow *row, const char *kind, const char *name)
 	stats_set_text(row, STATS_NAME, name);
 }
 
-/*
- * Return how many backends are committing events of a database, and set *oldest_pid to the one that
- * began first (0: none).
- */
-static int
-stats_in_flight(int index, int *oldest_pid)
+/* Set a time that lies this many microseconds back. */
+static void
+stats_set_ago(StatsRow *row, StatsColumn column, int64 us)
 {
-	uint64 oldest = PG_UINT64_MAX;
-	int count = 0;
-
-	*oldest_pid = 0;
-	for (int i = 0; i < notifyd_shared->nbackends; i++)
-	{
-		NotifydBackend *backend = &notifyd_shared->backends[i];
-		uint64 id = pg_atomic_read_u64(&backend->first_id);
-
-		if (id == 0 || pg_atomic_read_u32(&backend->database) != (uint32) index)
-			continue;
-		count++;
-		if (id < oldest)
-		{
-			oldest = id;
-			*oldest_pid = backend->pid;
-		}
-	}
-	return count;
+	stats_set(row, column, TimestampTzGetDatum(GetCurrentTimestamp() - us));
 }
 
-/*
- * Return true if a running feed has not completed a round of its loop for long. This works for a
- * stopped feed too.
- */
-static bool
-stats_feed_silent(NotifydDatabase *database)
+static void
+stats_set_interval(StatsRow *row, StatsColumn column, int64 us)
 {
-	TimestampTz alive_at = (TimestampTz) pg_atomic_read_u64(&database->alive_at);
+	Interval *interval = palloc0(sizeof(Interval));
 
-	return alive_at != 0 &&
-		   TimestampDifferenceExceeds(alive_at, GetCurrentTimestamp(), NOTIFYD_SILENT_MS);
+	interval->time = us;
+	stats_set(row, column, IntervalPGetDatum(interval));
 }
 
-static const char *
-stats_feed_state(FeedState state, bool held, bool silent)
+/* Append a member with the number to a JSON object, and begin or continue the object. */
+static void
+stats_append(StringInfo json, const char *name, uint64 count)
 {
-	switch (state)
-	{
-		case FEED_STARTING:
-			return "starting";
-		case FEED_RUNNING:
-			return silent ? "not responding" : "running";
-		case FEED_ABSENT:
-			return "absent";
-		case FEED_ASLEEP:
-			return "asleep";
-		case FEED_WANTED:
-			break;
-	}
-	return held ? "held" : "waiting";
+	appendStringInfo(json, "%s\"%s\": " UINT64_FORMAT, json->len == 0 ? "{" : ", ", name, count);
+}
+
+static void
+stats_set_json(StatsRow *row, StatsColumn column, StringInfo json)
+{
+	appendStringInfoChar(json, '}');
+	stats_set(row, column, DirectFunctionCall1(jsonb_in, CStringGetDatum(json->data)));
 }
 
 /* Read a database's row of pg_database. Returns false if the database does not exist. */
@@ -201,67 +191,100 @@ stats_database_closed(Oid oid)
 	return stats_database_row(oid, &row) && !row.datallowconn;
 }
 
-/* Fill in the state of a database's feed. */
+/* Fill in what concerns a database's feed. */
 static void
-stats_feed(StatsRow *row, NotifydDatabase *database, bool all)
+stats_feed(StatsRow *row, NotifydDatabase *database, const DatabaseFigures *figures, bool all)
 {
-	FeedState state;
-	pid_t pid;
-	pid_t hold_pid;
-	TimestampTz started_at;
-	bool excluded;
-
-	LWLockAcquire(&notifyd_shared->lock, LW_SHARED);
-	state = database->life.state;
-	pid = database->feed_pid;
-	hold_pid = database->hold_pid;
-	started_at = database->life.started_at;
-	excluded = database->life.excluded;
-	LWLockRelease(&notifyd_shared->lock);
-
-	if (stats_database_closed(database->oid))
-		stats_set_text(row, STATS_STATE, "closed");
-	else if (excluded)
-		stats_set_text(row, STATS_STATE, "excluded");
-	else
-		stats_set_text(row, STATS_STATE,
-					   stats_feed_state(state, hold_pid != 0, stats_feed_silent(database)));
-	if (state != FEED_RUNNING)
+	stats_set_text(row, STATS_STATE,
+				   stats_database_closed(database->oid) ? "closed"
+														: figure_state_names[figures->state]);
+	stats_set(row, STATS_RESTARTS, Int32GetDatum(figures->restarts));
+	if (figures->lag != FIGURES_NONE)
+	{
+		stats_set_interval(row, STATS_LAG, figures->lag);
+		stats_set_count(row, STATS_LAG_EVENTS, figures->lag_events);
+	}
+	if (figures->feed_pid == 0)
 		return;
 	if (all)
-		stats_set(row, STATS_PID, Int32GetDatum(pid));
-	stats_set_started(row, started_at);
+		stats_set(row, STATS_PID, Int32GetDatum(figures->feed_pid));
+	stats_set_started(row, figures->started_at);
+	if (figures->unseen != FIGURES_NONE)
+		stats_set_ago(row, STATS_LAST_SEEN, figures->unseen);
+	if (figures->locked > 0)
+		stats_set_ago(row, STATS_LOCKED_SINCE, figures->locked);
 	stats_set(row, STATS_LINKS, Int32GetDatum((int32) pg_atomic_read_u32(&database->links)));
 	stats_set(row, STATS_SUBSCRIPTIONS,
 			  Int32GetDatum((int32) pg_atomic_read_u32(&database->subscriptions)));
-	if (pg_atomic_read_u32(&database->links) > 0)
-	{
-		Interval *lag = palloc0(sizeof(Interval));
-		TimestampTz since = lag_since(database);
+}
 
-		if (since != 0)
-			lag->time = Max(GetCurrentTimestamp() - since, 0);
-		stats_set(row, STATS_LAG, IntervalPGetDatum(lag));
+/* Fill in what concerns a database's log and watermark. */
+static void
+stats_log(StatsRow *row, NotifydDatabase *database, const DatabaseFigures *figures, bool all)
+{
+	stats_set_position(row, STATS_POSITION, database, pg_atomic_read_u64(&database->position));
+	stats_set_position(row, STATS_OLDEST, database, pg_atomic_read_u64(&database->oldest));
+	stats_set_position(row, STATS_NEWEST, database, figures->newest);
+	stats_set_position(row, STATS_WATERMARK, database, figures->watermark);
+	stats_set(row, STATS_IN_FLIGHT, Int32GetDatum(figures->in_flight));
+	if (figures->holder != 0)
+	{
+		if (all)
+			stats_set(row, STATS_OLDEST_IN_FLIGHT_PID, Int32GetDatum(figures->holder));
+		stats_set_ago(row, STATS_IN_FLIGHT_SINCE, figures->held);
 	}
+	stats_set_count(row, STATS_LOG_BYTES, figures->log_bytes);
+	stats_set(row, STATS_SEGMENTS, Int32GetDatum((int32) pg_atomic_read_u32(&database->segments)));
+	if (figures->oldest_age != FIGURES_NONE)
+	{
+		stats_set_ago(row, STATS_OLDEST_SINCE, figures->oldest_age);
+		stats_set_interval(row, STATS_RETENTION_LEFT, figures->left);
+	}
+	stats_set_count(row, STATS_RETENTION_LEFT_BYTES, figures->left_bytes);
+}
+
+/* Fill in counters that have names. */
+static void
+stats_named(StatsRow *row, NotifydDatabase *database)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < NOTIFYD_RESETS; i++)
+		stats_append(&json, figure_reset_names[i], pg_atomic_read_u64(&database->resets[i]));
+	stats_set_json(row, STATS_RESETS, &json);
+
+	initStringInfo(&json);
+	for (int i = 0; i < WIRE_QUERY_KINDS; i++)
+	{
+		for (int j = 0; j < NOTIFYD_ANSWERS && figure_query_names[i] != NULL; j++)
+			stats_append(&json, psprintf("%s %s", figure_query_names[i], figure_answer_names[j]),
+						 pg_atomic_read_u64(&database->answers[i][j]));
+	}
+	stats_set_json(row, STATS_ANSWERS, &json);
+}
+
+/* Fill in what concerns clients at present. */
+static void
+stats_load(StatsRow *row, const WireLoad *load)
+{
+	stats_set(row, STATS_CLIENTS, Int32GetDatum((int32) load->clients));
+	stats_set_count(row, STATS_QUEUED_BYTES, load->queued);
+	stats_set(row, STATS_SLOW_CLIENTS, Int32GetDatum((int32) load->slow));
+	stats_set(row, STATS_WAITING_QUERIES, Int32GetDatum((int32) load->waiting));
 }
 
 static void
 stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool all)
 {
-	uint64 next_id;
-	int oldest_pid;
-	int in_flight = stats_in_flight(shared_database_index(database), &oldest_pid);
+	DatabaseFigures figures;
 
-	LWLockAcquire(&database->lock, LW_SHARED);
-	next_id = OidIsValid(database->incarnation) ? database->next_id : 0;
-	LWLockRelease(&database->lock);
-
+	figures_database(database, &figures);
 	stats_begin(row, "database", name);
-	stats_feed(row, database, all);
-	stats_set_position(row, STATS_POSITION, database, pg_atomic_read_u64(&database->position));
-	stats_set_position(row, STATS_OLDEST, database, pg_atomic_read_u64(&database->oldest));
-	if (next_id > 0)
-		stats_set_position(row, STATS_NEWEST, database, next_id - 1);
+	stats_feed(row, database, &figures, all);
+	stats_log(row, database, &figures, all);
+	stats_named(row, database);
+	stats_load(row, &figures.load);
 	stats_set_count(row, STATS_EVENTS_WRITTEN, pg_atomic_read_u64(&database->events_written));
 	stats_set_count(row, STATS_EVENTS_SENT, pg_atomic_read_u64(&database->events_sent));
 	stats_set_count(row, STATS_NOTIFIES_SENT, pg_atomic_read_u64(&database->notifies_sent));
@@ -269,11 +292,41 @@ stats_database(StatsRow *row, NotifydDatabase *database, const char *name, bool 
 	stats_set_count(row, STATS_REFUSED_TOKENS, pg_atomic_read_u64(&database->refused_tokens));
 	stats_set_count(row, STATS_QUERIES, pg_atomic_read_u64(&database->queries));
 	stats_set_count(row, STATS_FAILED_QUERIES, pg_atomic_read_u64(&database->failed_queries));
-	stats_set_count(row, STATS_LOG_BYTES, pg_atomic_read_u64(&database->log_bytes));
-	stats_set(row, STATS_SEGMENTS, Int32GetDatum((int32) pg_atomic_read_u32(&database->segments)));
-	stats_set(row, STATS_IN_FLIGHT, Int32GetDatum(in_flight));
-	if (all && oldest_pid != 0)
-		stats_set(row, STATS_OLDEST_IN_FLIGHT_PID, Int32GetDatum(oldest_pid));
+	stats_set_count(row, STATS_REPLAYS, pg_atomic_read_u64(&database->replays));
+	stats_set_count(row, STATS_POLICY_ERRORS, pg_atomic_read_u64(&database->policy_errors));
+	stats_set_interval(row, STATS_POLICY_TIME, (int64) pg_atomic_read_u64(&database->policy_us));
+	stats_set_count(row, STATS_WORKER_RESTARTS, pg_atomic_read_u64(&database->worker_restarts));
+}
+
+/* Fill in how many requests a gateway has refused, all and by reason. */
+static void
+stats_refused(StatsRow *row, const NotifydGateway *gateway)
+{
+	StringInfoData json;
+	uint64 sum = 0;
+
+	initStringInfo(&json);
+	for (int i = 0; i < WIRE_REFUSALS; i++)
+	{
+		sum += gateway->stats.refused[i];
+		stats_append(&json, wire_refusal_names[i], gateway->stats.refused[i]);
+	}
+	stats_set_count(row, STATS_REFUSED, sum);
+	stats_set_json(row, STATS_REFUSED_BY, &json);
+}
+
+/* The parts of the sandbox that a gateway has, as text. */
+static const char *
+stats_sandbox(uint8 missing)
+{
+	bool calls = (missing & WIRE_SANDBOX_CALLS) == 0;
+	bool landlock = (missing & WIRE_SANDBOX_LANDLOCK) == 0;
+
+	if (notifyd_sandbox == WIRE_SANDBOX_OFF)
+		return "off";
+	if (calls)
+		return landlock ? "seccomp, landlock" : "seccomp";
+	return landlock ? "landlock" : "none";
 }
 
 static void
@@ -293,6 +346,10 @@ stats_gateway(StatsRow *row, int number)
 		stats_set(row, STATS_PID, Int32GetDatum(gateway.pid));
 		stats_set_started(row, gateway.started_at);
 	}
+	if (gateway.pid != 0 && gateway.seen_at != 0)
+		stats_set(row, STATS_LAST_SEEN, TimestampTzGetDatum(gateway.seen_at));
+	if (gateway.ready)
+		stats_set_text(row, STATS_SANDBOX, stats_sandbox(gateway.sandbox_missing));
 	if (gateway.silent)
 		stats_set_text(row, STATS_STATE, "not responding");
 	else if (gateway.ready)
@@ -300,15 +357,18 @@ stats_gateway(StatsRow *row, int number)
 	else
 		stats_set_text(row, STATS_STATE, gateway.pid != 0 ? "starting" : "waiting");
 	stats_set(row, STATS_RESTARTS, Int32GetDatum(gateway.restarts));
-	stats_set(row, STATS_SUBSCRIPTIONS, Int32GetDatum((int32) gateway.subscriptions));
-	stats_set(row, STATS_CLIENTS, Int32GetDatum((int32) gateway.clients));
-	stats_set_count(row, STATS_ACCEPTED, gateway.accepted);
-	stats_set_count(row, STATS_REFUSED, gateway.refused);
-	stats_set_count(row, STATS_CLOSED_SLOW, gateway.closed_slow);
-	stats_set_count(row, STATS_EVENTS_RECEIVED, gateway.events);
-	stats_set_count(row, STATS_MESSAGES, gateway.messages);
-	stats_set_count(row, STATS_BYTES_SENT, gateway.bytes);
-	stats_set_count(row, STATS_QUEUED_BYTES, gateway.queued);
+	stats_set(row, STATS_SUBSCRIPTIONS, Int32GetDatum((int32) gateway.stats.subscriptions));
+	stats_load(row, &(WireLoad){.clients = gateway.stats.clients,
+								.slow = gateway.stats.slow,
+								.waiting = gateway.stats.waiting,
+								.queued = gateway.stats.queued});
+	stats_set_interval(row, STATS_LOOP_LAG, gateway.stats.busy_ms * INT64CONST(1000));
+	stats_set_count(row, STATS_ACCEPTED, gateway.stats.accepted);
+	stats_refused(row, &gateway);
+	stats_set_count(row, STATS_CLOSED_SLOW, gateway.stats.closed_slow);
+	stats_set_count(row, STATS_EVENTS_RECEIVED, gateway.stats.events);
+	stats_set_count(row, STATS_MESSAGES, gateway.stats.messages);
+	stats_set_count(row, STATS_BYTES_SENT, gateway.stats.bytes);
 }
 
 /* Fill in the row of a worker. Returns false if the entry has none. */

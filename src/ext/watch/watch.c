@@ -61,7 +61,8 @@ watch_equal(const Watch *a, const Watch *b)
 	return a->ops == b->ops && watch_columns_equal(&a->cols, &b->cols) &&
 		   watch_columns_equal(&a->key, &b->key) &&
 		   watch_columns_equal(&a->update_of, &b->update_of) && a->old_values == b->old_values &&
-		   a->notify == b->notify && a->notify_rows == b->notify_rows;
+		   a->notify == b->notify && a->notify_rows == b->notify_rows &&
+		   strcmp(a->payload ? a->payload : "", b->payload ? b->payload : "") == 0;
 }
 
 static bool

@@ -13,6 +13,7 @@
 #include "access/attnum.h"
 #include "access/htup.h"
 #include "fmgr.h"
+#include "nodes/bitmapset.h"
 #include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
@@ -39,6 +40,7 @@ typedef struct Watch
 	bool old_values;
 	bool notify;      /* send the id of each event with NOTIFY too, */
 	bool notify_rows; /* or the whole event; only with notify */
+	char *payload;    /* the function that makes what events carry instead of rows; NULL: none */
 } Watch;
 
 /* ---------------- rows (watch_catalog.c) ---------------- */
@@ -201,6 +203,26 @@ extern void watch_adopt_orphans(const Watch *watch);
 /* Return true if a watch's condition uses other operators than when it was given. */
 extern bool watch_condition_is_other(const Watch *watch);
 
+/* ---------------- payload functions (watch_payload.c) ---------------- */
+
+/*
+ * Look up the function that a user has named, by the search path, and return the name that
+ * Watch.payload has. Raises ERRCODE_UNDEFINED_FUNCTION, ERRCODE_WRONG_OBJECT_TYPE if it has other
+ * arguments or another result, and ERRCODE_INSUFFICIENT_PRIVILEGE if the table's owner may not
+ * execute it.
+ */
+extern char *watch_read_payload(const char *name, Oid relation);
+
+/* Return the payload function of a watch that has one, or InvalidOid if it does not exist. */
+extern Oid watch_payload_function(const Watch *watch);
+
+/*
+ * Called before and after a utility command, in the same memory context: payload functions that
+ * have another name or schema afterwards are stored with it.
+ */
+extern List *watch_payloads_before(Node *statement);
+extern void watch_payloads_after(const List *payloads);
+
 /* ---------------- resets (watch_reset.c) ---------------- */
 
 /*
@@ -283,6 +305,13 @@ extern void watch_await_channel(const char *channel);
 /* Wait for the channel's lock, and call watch_check_join(). */
 extern void watch_join_channel(const char *channel);
 
+/*
+ * Raise ERRCODE_INSUFFICIENT_PRIVILEGE unless the channel belongs to the user: superusers and members
+ * of the role that owns the extension, and who has the privileges of the owners of all tables that
+ * are watched on the channel, of which there is at least one.
+ */
+extern void watch_check_owns_channel(const char *channel);
+
 /* ---------------- columns and keys (watch_key.c) ---------------- */
 
 /*
@@ -302,5 +331,12 @@ extern bool watch_has_key(const Watch *watch);
  * if events contain the whole row.
  */
 extern int watch_event_columns(const Watch *watch, int16 **columns);
+
+/*
+ * Return the columns in the events of a relation's watch on a channel, their numbers offset by
+ * FirstLowInvalidHeapAttributeNumber. Returns NULL if events contain the whole row, or if there is
+ * no such watch.
+ */
+extern Bitmapset *watch_captured_columns(Oid relation, const char *channel);
 
 #endif /* PG_NOTIFYD_WATCH_H */

@@ -48,7 +48,8 @@ enum WatchArgument
 	ARG_CONDITION,
 	ARG_OLD_VALUES,
 	ARG_NOTIFY,
-	ARG_NOTIFY_ROWS
+	ARG_NOTIFY_ROWS,
+	ARG_PAYLOAD
 };
 
 static void
@@ -273,6 +274,9 @@ watch_from_arguments(FunctionCallInfo fcinfo)
 	watch->old_values = PG_GETARG_BOOL(ARG_OLD_VALUES);
 	watch->notify = PG_GETARG_BOOL(ARG_NOTIFY);
 	watch->notify_rows = PG_GETARG_BOOL(ARG_NOTIFY_ROWS);
+	if (!PG_ARGISNULL(ARG_PAYLOAD))
+		watch->payload =
+			watch_read_payload(text_to_cstring(PG_GETARG_TEXT_PP(ARG_PAYLOAD)), watch->relation);
 	watch_check_combination(watch);
 	return watch;
 }

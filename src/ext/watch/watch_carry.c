@@ -17,7 +17,7 @@
  *
  * A restore parses the condition again, and the SQL text of IS DISTINCT FROM, NULLIF and CASE
  * cannot name an operator's schema: with pg_dump's search_path they may use another operator. So
- * the last argument lists the operators that the condition uses. A watch whose trigger uses other
+ * an argument lists the operators that the condition uses. A watch whose trigger uses other
  * operators is broken.
  *
  *-------------------------------------------------------------------------
@@ -64,8 +64,9 @@ enum CarryArgument
 	CARRY_COLS, /* an array of names; empty: not given */
 	CARRY_KEY,
 	CARRY_UPDATE_OF,
-	CARRY_FLAGS, /* "old_values", "notify", "notify_rows", each followed by a space */
-	CARRY_USES,  /* operators of the condition, see watch_condition_uses() */
+	CARRY_FLAGS,   /* "old_values", "notify", "notify_rows", each followed by a space */
+	CARRY_USES,    /* operators of the condition, see watch_condition_uses() */
+	CARRY_PAYLOAD, /* the payload function; empty: none */
 	CARRY_NARGUMENTS
 };
 
@@ -112,6 +113,7 @@ carry_arguments(const Watch *watch, const char *uses)
 		psprintf("%s%s%s", watch->old_values ? "old_values " : "", watch->notify ? "notify " : "",
 				 watch->notify_rows ? "notify_rows " : "");
 	values[CARRY_USES] = uses;
+	values[CARRY_PAYLOAD] = watch->payload != NULL ? watch->payload : "";
 	initStringInfo(&text);
 	for (int i = 0; i < CARRY_NARGUMENTS; i++)
 		appendBinaryStringInfo(&text, values[i], (int) strlen(values[i]) + 1);
@@ -228,6 +230,7 @@ carry_read(const WatchTrigger *trigger, Oid relation)
 {
 	Watch *watch = palloc0(sizeof(Watch));
 	const char *flags = carry_argument(trigger, CARRY_FLAGS);
+	const char *payload = carry_argument(trigger, CARRY_PAYLOAD);
 
 	watch->relation = relation;
 	watch->channel = pstrdup(carry_argument(trigger, CARRY_CHANNEL));
@@ -240,6 +243,8 @@ carry_read(const WatchTrigger *trigger, Oid relation)
 	watch->notify = strstr(flags, "notify ") != NULL;
 	watch->notify_rows = strstr(flags, "notify_rows ") != NULL;
 	watch->condition = watch_condition_text(relation, trigger->oid);
+	if (payload[0] != '\0')
+		watch->payload = watch_read_payload(payload, relation);
 	return watch;
 }
 

@@ -157,6 +157,7 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 	Datum *values = palloc(desc->natts * sizeof(Datum));
 	bool *nulls = palloc(desc->natts * sizeof(bool));
 	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
+	AttrNumber payload = watch_later_column(desc, "payload");
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	watch->id = DatumGetInt64(values[WATCH_ID - 1]);
@@ -174,6 +175,8 @@ watch_from_tuple(HeapTuple tuple, TupleDesc desc)
 	/* Version 1.0 sends whole events. Continue to do so until the extension is updated. */
 	watch->notify_rows =
 		notify_rows == InvalidAttrNumber ? watch->notify : DatumGetBool(values[notify_rows - 1]);
+	if (payload != InvalidAttrNumber && !nulls[payload - 1])
+		watch->payload = TextDatumGetCString(values[payload - 1]);
 	return watch;
 }
 
@@ -277,6 +280,7 @@ watch_to_tuple(const Watch *watch, TupleDesc desc)
 	Datum *values = palloc0(desc->natts * sizeof(Datum));
 	bool *nulls = palloc(desc->natts * sizeof(bool));
 	AttrNumber notify_rows = watch_later_column(desc, "notify_rows");
+	AttrNumber payload = watch_later_column(desc, "payload");
 
 	memset(nulls, false, WATCH_FIRST_LATER - 1);
 	memset(nulls + WATCH_FIRST_LATER - 1, true, desc->natts - (WATCH_FIRST_LATER - 1));
@@ -299,6 +303,11 @@ watch_to_tuple(const Watch *watch, TupleDesc desc)
 	{
 		values[notify_rows - 1] = BoolGetDatum(watch->notify_rows);
 		nulls[notify_rows - 1] = false;
+	}
+	if (payload != InvalidAttrNumber && watch->payload != NULL)
+	{
+		values[payload - 1] = CStringGetTextDatum(watch->payload);
+		nulls[payload - 1] = false;
 	}
 	return heap_form_tuple(desc, values, nulls);
 }

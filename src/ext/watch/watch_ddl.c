@@ -8,6 +8,7 @@
  *							triggers ENABLE ALWAYS again, unlike ENABLE TRIGGER USER and ALL
  *	  RENAME, SET SCHEMA	the watches follow the table: a notice
  *	  RENAME COLUMN			updates the arguments of triggers (watch_carry.c)
+ *	  renaming a function	updates watches with this payload function (watch_payload.c)
  *	  other columns			stores their shape (watch_shape.c)
  *	  CREATE TRIGGER		creates the watch that the trigger contains, if it does not exist: a restore
  *	  DROP EXTENSION		takes locks first (watch_uninstall.c)
@@ -65,6 +66,9 @@ struct WatchDdl
 
 	/* RENAME COLUMN */
 	Oid renamed; /* the table; InvalidOid: none */
+
+	/* RENAME and SET SCHEMA that may concern payload functions */
+	List *payloads;
 
 	/* CREATE TRIGGER */
 	Oid triggered; /* the table; InvalidOid: none */
@@ -295,6 +299,7 @@ watch_ddl_before(Node *statement)
 		case T_AlterObjectSchemaStmt:
 			ddl.moved = watch_ddl_relation(watch_ddl_moved(statement));
 			ddl.renamed = watch_ddl_relation(watch_ddl_renamed(statement));
+			ddl.payloads = watch_payloads_before(statement);
 			break;
 		case T_CreateTrigStmt:
 			ddl.triggered = watch_ddl_relation(((CreateTrigStmt *) statement)->relation);
@@ -309,7 +314,7 @@ watch_ddl_before(Node *statement)
 			break;
 	}
 	if (ddl.tables == NIL && !OidIsValid(ddl.moved) && !OidIsValid(ddl.renamed) &&
-		!OidIsValid(ddl.triggered))
+		!OidIsValid(ddl.triggered) && ddl.payloads == NIL)
 		return NULL;
 	result = palloc(sizeof(WatchDdl));
 	*result = ddl;
@@ -501,6 +506,7 @@ watch_ddl_after(WatchDdl *ddl)
 		watch_ddl_tell_moved(ddl->moved);
 	if (OidIsValid(ddl->renamed))
 		watch_ddl_rename_columns(ddl->renamed);
+	watch_payloads_after(ddl->payloads);
 	watch_ddl_note_shapes(ddl);
 	if (OidIsValid(ddl->triggered) && !IsBinaryUpgrade)
 	{

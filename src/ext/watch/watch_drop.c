@@ -6,6 +6,9 @@
  *	  a table			removes its watches
  *	  a column			that a watch names: an error unless CASCADE is given; then removes it from the
  *						watch. The last column of the key, named or primary, removes the watch
+ *	  a function		that makes payloads: an error unless CASCADE is given; then removes the watch
+ *	  a type			of a channel's messages: an error unless CASCADE is given; then takes the
+ *						declaration back
  *	  a trigger			of a watch, dropped by hand or with a column in the condition: removes the watch
  *
  * It runs with the privileges of the role that drops something, in commands that may not concern
@@ -18,6 +21,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
@@ -29,11 +33,12 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "ext/channel/channel_type.h"
 #include "ext/watch/watch.h"
 
 PG_FUNCTION_INFO_V1(notifyd_on_drop);
 
-/* A table, column, constraint or trigger that was dropped. */
+/* A table, column, constraint, trigger, function or type that was dropped. */
 typedef struct DroppedObject
 {
 	Oid class_id;
@@ -51,12 +56,12 @@ watch_dropped_objects(void)
 	List *dropped = NIL;
 
 	SPI_connect();
-	if (SPI_execute(
-			"SELECT classid, objid, objsubid, address_names "
-			"FROM pg_catalog.pg_event_trigger_dropped_objects() "
-			"WHERE object_type OPERATOR(pg_catalog.=) ANY "
-			"(ARRAY['table', 'table column', 'table constraint', 'trigger']::pg_catalog.text[])",
-			true, 0) != SPI_OK_SELECT)
+	if (SPI_execute("SELECT classid, objid, objsubid, address_names "
+					"FROM pg_catalog.pg_event_trigger_dropped_objects() "
+					"WHERE object_type OPERATOR(pg_catalog.=) ANY "
+					"(ARRAY['table', 'table column', 'table constraint', 'trigger', "
+					"'function', 'type']::pg_catalog.text[])",
+					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not list the dropped objects");
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -259,11 +264,74 @@ watch_relation_dropped(const DroppedObject *object, List *dropped, Node *command
 	}
 }
 
+/* Return true if the command drops objects, and only those that nothing depends on. */
+static bool
+watch_is_restricted(Node *command)
+{
+	if (command == NULL)
+		return false;
+	if (IsA(command, DropStmt))
+		return ((DropStmt *) command)->behavior == DROP_RESTRICT;
+	return IsA(command, DropOwnedStmt) && ((DropOwnedStmt *) command)->behavior == DROP_RESTRICT;
+}
+
+/* Functions were dropped: remove the watches whose payloads one of them made. */
+static void
+watch_functions_dropped(Node *command)
+{
+	ListCell *cell;
+
+	foreach (cell, watch_list_all())
+	{
+		Watch *watch = lfirst(cell);
+
+		if (watch->payload == NULL || OidIsValid(watch_payload_function(watch)))
+			continue;
+		if (watch_is_restricted(command))
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("cannot drop function %s because a watch uses it", watch->payload),
+					 errdetail("It makes the payloads of the watch of table \"%s\" on channel "
+							   "\"%s\".",
+							   get_rel_name(watch->relation), watch->channel),
+					 errhint("Use DROP ... CASCADE to drop the watch too, or change the watch with "
+							 "notify_watch() first.")));
+		watch_end(watch, "the watch of table %s on channel \"%s\" was dropped with its payload "
+						 "function");
+	}
+}
+
+/* A type was dropped: take back the declarations of channels with this type. */
+static void
+watch_type_dropped(const DroppedObject *object, Node *command)
+{
+	const char *name = object->nnames > 0 ? TextDatumGetCString(object->names[0]) : "";
+	ListCell *cell;
+
+	foreach (cell, channel_type_channels(object->object_id))
+	{
+		const char *channel = lfirst(cell);
+
+		if (watch_is_restricted(command))
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("cannot drop type %s because a channel uses it", name),
+					 errdetail("The messages of channel \"%s\" have this type.", channel),
+					 errhint("Use DROP ... CASCADE to take the declaration of the channel back "
+							 "too, or call notify_channel(%s, NULL) first.",
+							 quote_literal_cstr(channel))));
+		(void) channel_type_set(channel, InvalidOid);
+		ereport(NOTICE,
+				(errmsg("the declaration of channel \"%s\" was dropped with its type", channel)));
+	}
+}
+
 Datum
 notifyd_on_drop(PG_FUNCTION_ARGS)
 {
 	Node *command;
 	List *dropped;
+	bool functions = false;
 	ListCell *cell;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
@@ -277,7 +345,12 @@ notifyd_on_drop(PG_FUNCTION_ARGS)
 	{
 		if (((DroppedObject *) lfirst(cell))->class_id == RelationRelationId)
 			watch_relation_dropped(lfirst(cell), dropped, command);
+		if (((DroppedObject *) lfirst(cell))->class_id == TypeRelationId)
+			watch_type_dropped(lfirst(cell), command);
+		functions |= ((DroppedObject *) lfirst(cell))->class_id == ProcedureRelationId;
 	}
+	if (functions)
+		watch_functions_dropped(command);
 	foreach (cell, dropped)
 	{
 		DroppedObject *object = lfirst(cell);

@@ -68,6 +68,30 @@ watch_check_join(const char *channel)
 						 "watch a table on this channel.")));
 }
 
+void
+watch_check_owns_channel(const char *channel)
+{
+	Oid role = GetUserId();
+	List *watches;
+	bool owned;
+	ListCell *cell;
+
+	if (extension_is_admin(role))
+		return;
+	watches = watch_list_channel(channel);
+	owned = watches != NIL;
+	foreach (cell, watches)
+		owned = owned && watch_owned_by(lfirst(cell), role);
+	if (!owned)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of channel \"%s\"", channel),
+				 errhint("A channel belongs to the owners of the tables that are watched on it. "
+						 "Superusers and members of the role that owns extension %s own all "
+						 "channels.",
+						 EXTENSION_NAME)));
+}
+
 static LOCKTAG
 watch_channel_lock(const char *channel)
 {

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/sysattr.h"
 #include "catalog/pg_index.h"
 #include "nodes/pg_list.h"
 #include "utils/rel.h"
@@ -94,4 +95,17 @@ watch_event_columns(const Watch *watch, int16 **columns)
 	foreach (cell, key)
 		(*columns)[n++] = (int16) lfirst_int(cell);
 	return n;
+}
+
+Bitmapset *
+watch_captured_columns(Oid relation, const char *channel)
+{
+	const Watch *watch = OidIsValid(relation) ? watch_find_channel(relation, channel) : NULL;
+	Bitmapset *captured = NULL;
+	int16 *columns = NULL;
+	int n = watch != NULL ? watch_event_columns(watch, &columns) : -1;
+
+	for (int i = 0; i < n; i++)
+		captured = bms_add_member(captured, columns[i] - FirstLowInvalidHeapAttributeNumber);
+	return captured;
 }

@@ -22,6 +22,28 @@ log_to(void (*sink)(WireLogLevel level, WireBytes line))
 	log_sink = sink;
 }
 
+/*
+ * Replace bytes that are not UTF-8, and characters that control terminals: text from clients and
+ * system messages may have them.
+ */
+static void
+log_clean(char *line, size_t len)
+{
+	size_t good = 0;
+
+	while ((good += text_utf8_cut(line + good, len - good, len - good)) < len)
+		line[good] = '?';
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) line[i];
+
+		if (c < ' ' || c == 0x7f)
+			line[i] = '?';
+		else if (c == 0xc2 && (unsigned char) line[i + 1] < 0xa0) /* U+0080 to U+009F */
+			line[i] = line[i + 1] = '?';
+	}
+}
+
 void
 log_write(WireLogLevel level, const char *format, ...)
 {
@@ -36,14 +58,7 @@ log_write(WireLogLevel level, const char *format, ...)
 		return;
 	if ((size_t) len >= sizeof(line))
 		len = sizeof(line) - 1;
-	/*
-	 * Replace what may not be valid in the encoding of the server's log: text from clients and
-	 * system messages.
-	 */
-	for (int i = 0; i < len; i++)
-		if ((unsigned char) line[i] < ' ' || line[i] == 0x7f)
-			line[i] = '?';
-	len = (int) text_utf8_cut(line, (size_t) len, (size_t) len);
+	log_clean(line, (size_t) len);
 	if (log_sink != NULL)
 		log_sink(level, (WireBytes){.data = line, .len = (uint32_t) len});
 	else

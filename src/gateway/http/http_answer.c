@@ -48,8 +48,12 @@ http_complete(HttpConnection *connection, HttpResponse *response)
 {
 	HttpServer *server = connection->server;
 
-	if (response->status >= 400 && !connection->match.api)
-		(*server->refused)++;
+	if (response->status >= 400 &&
+		(!connection->match.api || response->refusal != WIRE_REFUSED_REQUEST))
+		server->refused[response->refusal]++;
+	if (response->status >= 400 && response->refusal != WIRE_REFUSED_REQUEST &&
+		server->refuse != NULL)
+		server->refuse(connection, connection->request, response->refusal, server->arg);
 	if (connection->match.api && response->status >= 400)
 		http_response_message(response);
 	if (connection->match.allowed != 0)
@@ -181,7 +185,7 @@ http_take_over(HttpConnection *connection, HttpTaken *taken)
 	HttpServer *server = connection->server;
 
 	*taken = (HttpTaken){.from = connection->from, .rest_len = connection->in_len};
-	memcpy(taken->address, connection->address, sizeof(taken->address));
+	network_text(&connection->client, taken->address);
 	/* First, so that the address outlives the connection. */
 	address_add_client(taken->from);
 	taken->transport = connection->transport->functions->keep(connection->transport);
@@ -195,7 +199,7 @@ http_take_over(HttpConnection *connection, HttpTaken *taken)
 	if (taken->transport != NULL)
 		return true;
 	address_remove_client(&server->addresses, taken->from);
-	(*server->refused)++;
+	server->refused[WIRE_REFUSED_RESOURCES]++;
 	return false;
 }
 
@@ -217,6 +221,8 @@ http_kept_ended(HttpConnection *connection)
 {
 	if (connection->request != NULL && connection->request->http11)
 		http_enter(connection, HTTP_KEPT_ENDED);
+	else if (connection->request == NULL && connection->events->ended != NULL)
+		connection->events->ended(connection->owner);
 }
 
 void
@@ -282,6 +288,12 @@ http_wake(void *connection)
 	HttpConnection *http = connection;
 
 	http->transport->functions->wake(http->transport);
+}
+
+void
+http_abort(void *connection)
+{
+	http_broken(connection);
 }
 
 void

@@ -139,3 +139,9 @@ http_chunked_next(HttpChunked *chunked, HttpSlice *input, HttpSlice *data)
 	}
 	return chunked->state == CHUNKED_BAD ? HTTP_CHUNKED_BAD : HTTP_CHUNKED_MORE;
 }
+
+uint64_t
+http_chunked_left(const HttpChunked *chunked)
+{
+	return chunked->state == CHUNKED_DATA ? chunked->left : 0;
+}

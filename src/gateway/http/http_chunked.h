@@ -45,4 +45,7 @@ typedef enum HttpChunkedResult
  */
 extern HttpChunkedResult http_chunked_next(HttpChunked *chunked, HttpSlice *input, HttpSlice *data);
 
+/* Return how many bytes of a chunk are still to come; 0 while its size is not complete. */
+extern uint64_t http_chunked_left(const HttpChunked *chunked);
+
 #endif /* GATEWAY_HTTP_CHUNKED_H */

@@ -111,7 +111,8 @@ http_read_chunks(HttpConnection *connection)
 		http_handle(connection);
 	else if (result == HTTP_CHUNKED_BAD)
 		http_refuse(connection, 400, "malformed chunk");
-	else if (connection->body.chunked.left > connection->body.limit - connection->body.len)
+	else if (http_chunked_left(&connection->body.chunked) >
+			 connection->body.limit - connection->body.len)
 		http_refuse(connection, 413, "the request's body is too large");
 }
 
@@ -184,6 +185,8 @@ http_decide(HttpConnection *connection, size_t size)
 	bool options;
 
 	connection->head_only = request->method == HTTP_HEAD;
+	if (problem == NULL)
+		problem = http_find_client(connection);
 	if (problem != NULL)
 	{
 		http_refuse(connection, 400, problem);
@@ -191,13 +194,13 @@ http_decide(HttpConnection *connection, size_t size)
 	}
 	/* As long as a body is not read, no other request can be. */
 	connection->keep_alive = !http_request_has_body(request) && http_request_keep_alive(request);
-	*match = http_router_find(server->routes, server->nroutes, request);
+	*match = http_router_find(server->routes, server->nroutes, request, server->arg);
 	options = match->route == NULL && match->api && request->method == HTTP_OPTIONS;
 	if (match->allowed == 0)
 		http_refuse(connection, 404, server->unknown_path);
 	else if (match->route == NULL && !options)
 		http_refuse_method(connection);
-	else if (!server->admit(request, match, server->arg, &response))
+	else if (!server->admit(connection, request, match, server->arg, &response))
 		http_respond(connection, &response);
 	else if (options)
 		http_tell_methods(connection);

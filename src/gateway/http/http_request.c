@@ -119,30 +119,63 @@ http_decode(HttpSlice *part, char **room)
 	return true;
 }
 
+bool
+http_query_next(HttpSlice *query, HttpSlice *part)
+{
+	const char *stop;
+
+	if (query->len == 0)
+		return false;
+	stop = memchr(query->data, '&', query->len);
+	*part = *query;
+	*query = (HttpSlice){0};
+	if (stop != NULL)
+	{
+		const char *end = part->data + part->len;
+
+		part->len = (size_t) (stop - part->data);
+		*query = (HttpSlice){.data = stop + 1, .len = (size_t) (end - stop - 1)};
+	}
+	return true;
+}
+
+void
+http_query_split(HttpSlice part, HttpSlice *name, HttpSlice *value)
+{
+	const char *end = part.data + part.len;
+	const char *equals = memchr(part.data, '=', part.len);
+	const char *start = equals != NULL ? equals + 1 : end;
+
+	*name = (HttpSlice){.data = part.data, .len = (size_t) ((equals ? equals : end) - part.data)};
+	*value = (HttpSlice){.data = start, .len = (size_t) (end - start)};
+}
+
+bool
+http_query_decode(HttpSlice text, char *room, HttpSlice *decoded)
+{
+	for (size_t i = 0; i < text.len; i++)
+		room[i] = text.data[i] == '+' ? ' ' : text.data[i];
+	decoded->data = room;
+	return text_percent_decode(room, text.len, room, &decoded->len) &&
+		   text_utf8_valid(room, decoded->len) && memchr(room, '\0', decoded->len) == NULL;
+}
+
 /* Split the query into parameters, decoded at room. Returns false if there are too many. */
 static bool
 http_query(HttpRequest *request, char *room)
 {
-	const char *p = request->query.len > 0 ? request->query.data : "";
-	const char *end = p + request->query.len;
+	HttpSlice rest = request->query;
+	HttpSlice part;
 
-	while (p < end)
+	while (http_query_next(&rest, &part))
 	{
-		const char *next = memchr(p, '&', (size_t) (end - p));
-		const char *stop = next != NULL ? next : end;
-		const char *equals = memchr(p, '=', (size_t) (stop - p));
-		const char *value = equals != NULL ? equals + 1 : stop;
 		HttpParameter *parameter = &request->parameters[request->nparameters];
 
 		if (request->nparameters++ == HTTP_MAX_PARAMETERS)
 			return false;
-		parameter->name = (HttpSlice){.data = p, .len = (size_t) ((equals ? equals : stop) - p)};
-		parameter->value = (HttpSlice){.data = value, .len = (size_t) (stop - value)};
+		http_query_split(part, &parameter->name, &parameter->value);
 		parameter->malformed =
 			!http_decode(&parameter->name, &room) || !http_decode(&parameter->value, &room);
-		if (next == NULL)
-			break;
-		p = next + 1;
 	}
 	return true;
 }

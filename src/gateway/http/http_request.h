@@ -20,7 +20,7 @@
 
 #define HTTP_HEAD_MAX       8192 /* bytes, including the empty line */
 #define HTTP_MAX_HEADERS    100
-#define HTTP_MAX_PARAMETERS 100
+#define HTTP_MAX_PARAMETERS 512 /* 100 channels of /events have some each */
 #define HTTP_MAX_CAPTURES   2
 #define HTTP_MAX_CAPTURED   512 /* bytes of all captures before they are decoded */
 
@@ -121,6 +121,22 @@ extern HttpSlice http_request_header(const HttpRequest *request, const char *nam
 /* Return true if the comma-separated values of all headers with this name contain the token. */
 extern bool http_request_header_has(const HttpRequest *request, const char *name, const char *token,
 									bool nocase);
+
+/*
+ * Take the next part, which has one parameter, from a query string that is not decoded. Returns false
+ * at the end.
+ */
+extern bool http_query_next(HttpSlice *query, HttpSlice *part);
+
+/* Split a part at its first equals sign. Without one, the value is empty. */
+extern void http_query_split(HttpSlice part, HttpSlice *name, HttpSlice *value);
+
+/*
+ * Decode a name or value as forms write it, with plus signs for spaces, to room, which has text.len
+ * bytes. Returns false if it is malformed, not UTF-8, or contains a NUL.
+ */
+extern bool http_query_decode(HttpSlice text, char *room, HttpSlice *decoded)
+	__attribute__((warn_unused_result));
 
 /* Return the first parameter with this name after the given one (NULL: from the start), or NULL. */
 extern const HttpParameter *

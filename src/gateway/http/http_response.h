@@ -18,6 +18,8 @@
 
 #include <jansson.h>
 
+#include "wire/wire.h"
+
 #define HTTP_RESPONSE_VALUE   128
 #define HTTP_RESPONSE_HEADERS 4096 /* maximum bytes of all added headers */
 #define HTTP_RESPONSE_HEAD    (HTTP_RESPONSE_HEADERS + 2 * HTTP_RESPONSE_VALUE + 512)
@@ -29,6 +31,7 @@ typedef struct HttpResponse
 	const char *cache_control; /* the same; "no-store" unless the caller changes it */
 	bool text;                 /* the body is a line of text */
 	bool stream;               /* the body is sent in parts, and its length is unknown */
+	WireRefusal refusal;       /* what a status of 400 or more is counted as */
 	const char *body;
 	size_t body_len;
 	char *owned; /* the body, if the response must free it */

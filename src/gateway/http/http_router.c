@@ -50,6 +50,13 @@ http_router_matches(const char *pattern, HttpSlice path, HttpSlice *captures)
 	return pattern == pattern_end && p == end;
 }
 
+static bool
+http_router_has(const HttpRoute *route, HttpSlice path, HttpSlice *captures, void *arg)
+{
+	return route->has != NULL ? route->has(path, arg)
+							  : http_router_matches(route->path, path, captures);
+}
+
 /* Decode the captures. Returns false if one is malformed, or if they are too long. */
 static bool
 http_router_decode(const HttpSlice *captures, HttpRequest *request)
@@ -72,7 +79,7 @@ http_router_decode(const HttpSlice *captures, HttpRequest *request)
 }
 
 HttpMatch
-http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request)
+http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, void *arg)
 {
 	HttpMatch match = {0};
 	bool known = false; /* a route without "**" has the path */
@@ -81,9 +88,9 @@ http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request)
 	{
 		HttpSlice captures[HTTP_MAX_CAPTURES] = {{0}};
 
-		bool any = strcmp(routes[i].path, HTTP_ROUTER_ANY) == 0;
+		bool any = routes[i].has == NULL && strcmp(routes[i].path, HTTP_ROUTER_ANY) == 0;
 
-		if (any ? known : !http_router_matches(routes[i].path, request->path, captures))
+		if (any ? known : !http_router_has(&routes[i], request->path, captures, arg))
 			continue;
 		known |= !any;
 		match.allowed |= routes[i].methods;

@@ -26,8 +26,11 @@ typedef struct HttpRoute
 	 * path that no other route has, and its handler reads request->path.
 	 */
 	const char *path;
+	/* If this is not NULL, the route has the paths for which it returns true, and path is NULL. */
+	bool (*has)(HttpSlice path, void *arg);
 	HttpHandler handler;
 	size_t max_body; /* bytes; 0: requests with a body are refused */
+	bool client;     /* its requests become clients that stay connected */
 	/*
 	 * The route belongs to the API: errors are JSON, the server answers OPTIONS, and pages of other
 	 * origins are admitted by CORS. The same for all routes with this path.
@@ -47,9 +50,10 @@ typedef struct HttpMatch
 
 /*
  * Find the route of a request, and decode its captures. A path whose captures are malformed or too
- * long does not exist.
+ * long does not exist. arg is the table's.
  */
-extern HttpMatch http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request);
+extern HttpMatch
+http_router_find(const HttpRoute *routes, size_t count, HttpRequest *request, void *arg);
 
 /*
  * Write the names of the methods, as in the header Allow, to text, which has HTTP_ROUTER_METHODS

@@ -7,14 +7,12 @@
  */
 #include "gateway/http/http_server.h"
 
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "gateway/base/memory.h"
+#include "gateway/http/http_forwarded.h"
 #include "gateway/http/http_server_internal.h"
 
 /* The time limits of the states; 0: no limit. */
@@ -135,15 +133,25 @@ http_lost(HttpConnection *connection)
 		events->closed(owner);
 }
 
-static void
-http_address(const struct sockaddr_storage *address, char *text)
+const char *
+http_find_client(HttpConnection *connection)
 {
-	char host[INET6_ADDRSTRLEN] = "?";
-	char port[8] = "?";
+	HttpServer *server = connection->server;
+	struct sockaddr_storage address = {0};
+	const char *problem;
 
-	(void) getnameinfo((const struct sockaddr *) address, sizeof(*address), host, sizeof(host),
-					   port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
-	snprintf(text, HTTP_ADDRESS, address->ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
+	if (server->proxies == NULL)
+		return NULL;
+	(void) connection->transport->functions->peer(connection->transport, &address);
+	problem = http_forwarded(connection->request, *server->proxies, &address);
+	if (problem != NULL)
+		return problem;
+	connection->client = address;
+	connection->from->memory -= connection->memory;
+	address_change_pending(&server->addresses, &connection->pending, &address);
+	connection->from = connection->pending.address;
+	connection->from->memory += connection->memory;
+	return NULL;
 }
 
 void
@@ -161,15 +169,13 @@ void
 http_server_accept(HttpServer *server, Transport *transport)
 {
 	HttpConnection *connection;
-	struct sockaddr_storage address = {0};
 
 	http_evict(server);
 	connection = memory_zeroed(sizeof(HttpConnection));
 	connection->server = server;
 	connection->transport = transport;
-	(void) transport->functions->peer(transport, &address);
-	http_address(&address, connection->address);
-	address_add_pending(&server->addresses, &connection->pending, &address);
+	(void) transport->functions->peer(transport, &connection->client);
+	address_add_pending(&server->addresses, &connection->pending, &connection->client);
 	connection->from = connection->pending.address;
 	server->count_pending++;
 	TAILQ_INSERT_TAIL(&server->states[HTTP_READING_HEAD], connection, in_state);
@@ -243,8 +249,22 @@ http_server_stop(HttpServer *server)
 	}
 }
 
-const Address *
+const struct sockaddr_storage *
+http_client(const HttpConnection *connection)
+{
+	return &connection->client;
+}
+
+Address *
 http_from(const HttpConnection *connection)
 {
 	return connection->from;
+}
+
+bool
+http_peer(const HttpConnection *connection, struct sockaddr_storage *address)
+{
+	const Transport *transport = connection->transport;
+
+	return transport != NULL && transport->functions->peer(transport, address);
 }

@@ -20,6 +20,9 @@
  * answered. The number of pending ones is limited; address.h describes which one is closed. A kept
  * connection counts as a client of its address, and its owner limits the number.
  *
+ * The address is the peer's until a request of a trusted proxy names its client, see
+ * http_forwarded.h. From then on the connection counts as that client's, until its next request.
+ *
  * The bodies of requests and the responses that clients have not taken yet share HttpServer's
  * max_memory. An address may use as much of it as is free, so one address never uses more than
  * half, and leaves others something. A body for which there is no room is refused with 503; a
@@ -43,6 +46,7 @@
 #include <sys/queue.h>
 
 #include "gateway/net/address.h"
+#include "wire/network.h"
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
 #include "gateway/http/http_router.h"
@@ -57,7 +61,6 @@
 	4096 /* for one more, a connection of the address with most pending ones is closed */
 #define HTTP_MAX_MEMORY (256u * 1024 * 1024) /* bytes of bodies and responses */
 #define HTTP_MAX_AHEAD  16384                /* then the next piece is the last one */
-#define HTTP_ADDRESS    64                   /* bytes of "[address]:port" including the NUL */
 
 typedef struct HttpConnection HttpConnection;
 
@@ -84,14 +87,21 @@ typedef struct HttpServer
 	 * Decide whether a request goes to its handler. There is a route for it, or it is an OPTIONS
 	 * that the server answers. If it returns false, the response contains the reason.
 	 */
-	bool (*admit)(const HttpRequest *request, const HttpMatch *match, void *arg,
-				  HttpResponse *response);
+	bool (*admit)(const HttpConnection *connection, const HttpRequest *request,
+				  const HttpMatch *match, void *arg, HttpResponse *response);
 	/* Add headers to any response to a request whose path exists. */
 	void (*complete)(const HttpRequest *request, const HttpMatch *match, void *arg,
 					 HttpResponse *response);
-	void *arg; /* of admit, complete and the handlers */
-	/* Number of requests answered with a status of 400 or more, without those to the API. */
+	char *const *proxies; /* trusted proxies, see http_forwarded.h; NULL: none */
+	void *arg;            /* of admit, complete and the handlers */
+	/*
+	 * Numbers of requests answered with a status of 400 or more, by HttpResponse.refusal. Those to
+	 * the API do not count as WIRE_REFUSED_REQUEST.
+	 */
 	uint64_t *refused;
+	/* Called for these requests, if refusal is not WIRE_REFUSED_REQUEST. NULL: nothing to do. */
+	void (*refuse)(const HttpConnection *connection, const HttpRequest *request,
+				   WireRefusal refusal, void *arg);
 	uint32_t max_pending;
 	size_t max_memory; /* bytes of the bodies of requests and of responses */
 	/* Set by the server. */
@@ -118,6 +128,11 @@ typedef struct HttpOwner
 	 * then gone.
 	 */
 	bool half_closed;
+	/*
+	 * The client has closed its side after the response had begun. Whether it is gone only writing
+	 * shows. NULL: the owner need not know.
+	 */
+	void (*ended)(void *owner);
 } HttpOwner;
 
 /* A connection that uses another protocol from now on. */
@@ -125,8 +140,8 @@ typedef struct HttpTaken
 {
 	Transport *transport; /* without owner */
 	Address *from;        /* the address that counts it as a client until http_server_left() */
-	char address[HTTP_ADDRESS];
-	char *rest; /* data after the request, which the caller frees; NULL: none */
+	char address[NETWORK_TEXT]; /* see network_text() */
+	char *rest;                 /* data after the request, which the caller frees; NULL: none */
 	size_t rest_len;
 } HttpTaken;
 
@@ -149,8 +164,14 @@ extern void http_server_left(HttpServer *server, Address *from);
 /* Close all connections that are neither taken over nor kept; these are no longer kept alive. */
 extern void http_server_stop(HttpServer *server);
 
+/* Return the address of the present request's client: the peer's, or what trusted proxies say. */
+extern const struct sockaddr_storage *http_client(const HttpConnection *connection);
+
 /* Return the address that would count the connection as a client. */
-extern const Address *http_from(const HttpConnection *connection);
+extern Address *http_from(const HttpConnection *connection);
+
+/* Get the address of the connection's other end, perhaps a proxy. Returns false if it is not available. */
+extern bool http_peer(const HttpConnection *connection, struct sockaddr_storage *address);
 
 /*
  * Answer, in the handler or later. Releases the response; request and connection become invalid for
@@ -186,6 +207,9 @@ extern void http_begin(HttpConnection *connection, HttpResponse *response);
 extern bool http_ready(void *connection);
 extern bool http_write(void *connection, const uint8_t *data, size_t len);
 extern void http_wake(void *connection);
+
+/* End the connection, because the client is to get nothing more. closed() follows. */
+extern void http_abort(void *connection);
 
 /*
  * The response is complete. The owner must not use the connection any more. No handler is called

@@ -73,7 +73,7 @@ struct HttpConnection
 	TransportRest unsent;
 	const HttpOwner *events; /* NULL: not kept, or answered */
 	void *owner;
-	char address[HTTP_ADDRESS];
+	struct sockaddr_storage client; /* of the present request, or the peer */
 };
 
 /* http_server.c */
@@ -90,6 +90,12 @@ extern void http_lost(HttpConnection *connection);
 /* Count a connection as pending, or as kept. */
 extern void http_count_pending(HttpConnection *connection);
 extern void http_count_kept(HttpConnection *connection);
+
+/*
+ * Find the client of the present request, which counts as its address's from now on. Returns NULL,
+ * or why the request must be refused.
+ */
+extern const char *http_find_client(HttpConnection *connection) __attribute__((warn_unused_result));
 
 /* Count the memory that it holds. Returns false if that is too much for its address. */
 extern bool http_count_memory(HttpConnection *connection);

@@ -35,7 +35,7 @@ hub_health(Hub *hub, const WireHealth *health)
 	free(hub->trouble);
 	hub->trouble = trouble.len > 0 ? memory_string(trouble.data, trouble.len) : NULL;
 	hub->looking = health->looking != 0;
-	hub->health_at = hub->sessions->io->now();
+	hub->health_at = hub->sessions->now();
 	hub->news++;
 }
 
@@ -83,6 +83,8 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 		if (sub->state != SUBSCRIPTION_LAGGING || (sub->ops & WIRE_OP_NOTIFY) != 0)
 			hub_ask(hub, database, sub);
 	}
+	/* Frames that tell of events may have been lost with the old link. */
+	groups_ready(&database->groups, (WireBytes){.data = "", .len = 0});
 	return database;
 }
 
@@ -217,7 +219,7 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 						message->text);
 }
 
-/* Build the frame of an event for the subscription's protocol. */
+/* Build the frame of an event for the subscription's protocol and kind of connection. */
 static Frame *
 hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_t id,
 		  WireBytes body)
@@ -229,18 +231,18 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 		.body = body,
 	};
 
-	return sub->client->protocol->event(&event);
+	return session_pack(&sub->client->session, sub->client->protocol->event(&event));
 }
 
 /*
- * Queue an event for one of its stream's subscriptions. The first client of each protocol builds
- * the protocol's frame. Subscriptions with a tag have frames of their own.
+ * Queue an event for one of its stream's subscriptions. The first client of each variant builds
+ * the variant's frame. Subscriptions with a tag have frames of their own.
  */
 static void
 hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
 {
 	Frame *own = NULL;
-	Frame **frame = sub->tagged ? &own : &frames[sub->protocol];
+	Frame **frame = sub->tagged ? &own : &frames[sub->variant];
 	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};
@@ -251,6 +253,8 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 		return;
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
+	if (sub->joint && !notification && (own = hub_place_event(sub, event->id, *frame)) != NULL)
+		frame = &own;
 	if ((notification || !hub_snapshot_waits(sub)) && session_has_room(session, *frame))
 	{
 		if (!notification)
@@ -286,7 +290,7 @@ hub_fetch(const Subscription *sub)
 static void
 hub_unref_all(Frame **frames)
 {
-	for (int i = 0; i < PROTOCOL_MAX; i++)
+	for (int i = 0; i < HUB_VARIANTS; i++)
 		if (frames[i] != NULL)
 			frame_unref(frames[i]);
 }
@@ -294,7 +298,7 @@ hub_unref_all(Frame **frames)
 static void
 hub_event(Hub *hub, Database *database, const WireEvent *event)
 {
-	Frame *frames[PROTOCOL_MAX] = {NULL};
+	Frame *frames[HUB_VARIANTS] = {NULL};
 
 	hub->sessions->stats.events++;
 	for (uint16_t i = 0; i < event->nstreams; i++)
@@ -347,9 +351,16 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 		case HUB_SNAPSHOT_CLOSED:
 			return true;
 	}
-	frame = sub->tagged ? &own : &frames[sub->protocol];
+	frame = sub->tagged ? &own : &frames[sub->variant];
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
+	if (sub->joint)
+	{
+		own = hub_place(sub->client, sub,
+						(WirePosition){.timeline = database->position.timeline, .id = event->id},
+						false, frame_ref(*frame));
+		frame = &own;
+	}
 	if (!hub_snapshot_waits(sub) && session_has_room(session, *frame))
 	{
 		note.before = sub->position.id;
@@ -368,7 +379,7 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 static HubResult
 hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 {
-	Frame *frames[PROTOCOL_MAX] = {NULL};
+	Frame *frames[HUB_VARIANTS] = {NULL};
 	bool good = true;
 
 	hub->sessions->stats.events++;
@@ -461,6 +472,7 @@ hub_goodbye(Database *database, WireBytes reason)
 	hub_forget_tokens(database);
 	while ((client = LIST_FIRST(&database->clients)) != NULL)
 		session_close(&client->session, SESSION_CLOSE_GOING_AWAY, text);
+	groups_end(&database->groups);
 	pool_end(&database->pool);
 	LIST_REMOVE(database, in_hub);
 	free(database);
@@ -526,14 +538,17 @@ void
 hub_tick(Hub *hub)
 {
 	static const char reason[] = "the database is not served at present";
-	uint64_t now = hub->sessions->io->now();
+	uint64_t now = hub->sessions->now();
 	Database *database;
 	HubClient *client;
 
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
+		database->load.slow = 0;
+		database->load.queued = 0;
 		hub_check_bookmarks(database);
 		pool_tick(&database->pool);
+		groups_tick(&database->groups, now);
 		hub_snapshot_tick(database, now);
 		if (database->link != NULL || !database->asleep ||
 			(RB_EMPTY(&database->subscriptions) && database->nheld == 0))
@@ -582,7 +597,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 				database->position.id = message->u.position.id;
 			database->renew = message->u.position.renew;
 			database->behind_ms = message->u.position.behind_ms;
-			database->heard_at = hub->sessions->io->now();
+			database->heard_at = hub->sessions->now();
 			return HUB_OK;
 		case WIRE_IDENTITY:
 			return hub_identity(hub, database, &message->u.identity) ? HUB_OK : HUB_BAD;
@@ -590,6 +605,9 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			return hub_auth_refused(hub, database, &message->u.auth_refused) ? HUB_OK : HUB_BAD;
 		case WIRE_IDENTITY_ENDED:
 			hub_identity_ended(database, &message->u.identity_ended);
+			return HUB_OK;
+		case WIRE_GROUP_READY:
+			groups_ready(&database->groups, message->u.group_ready);
 			return HUB_OK;
 		case WIRE_GOODBYE:
 			hub_goodbye(database, message->u.goodbye.reason);
@@ -609,6 +627,7 @@ hub_free(Hub *hub)
 	{
 		hub_forget_asked(database);
 		hub_forget_tokens(database);
+		groups_end(&database->groups);
 		pool_end(&database->pool);
 		LIST_REMOVE(database, in_hub);
 		free(database);

@@ -50,6 +50,7 @@
 
 #include "gateway/net/address.h"
 #include "gateway/protocol/protocol.h"
+#include "gateway/query/group.h"
 #include "gateway/query/pool.h"
 #include "gateway/session/identity.h"
 #include "gateway/session/session.h"
@@ -108,13 +109,15 @@ typedef struct Subscription
 	uint8_t state;
 	uint8_t ops;
 	uint8_t asking;    /* Asking */
-	uint8_t protocol;  /* number of the client's protocol */
+	uint8_t variant;   /* clients with the same number get the same bytes, see HUB_VARIANTS */
 	bool asked;        /* the client waits for an answer */
 	bool lost;         /* raw notifications were lost, and the client does not know yet */
 	bool missed;       /* the link was lost, so raw notifications may be, if the channel has any */
 	bool has_position; /* position is valid: not in the first WAITING without "since" */
 	bool resumes_inside; /* its client resumes inside of a snapshot, and gets a reset */
 	bool tagged;         /* its events have its tag, so it has frames of its own */
+	bool resumes;        /* its client came with a position */
+	bool joint;          /* its client resumes all subscriptions from one text: see hub_place.c */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
@@ -156,12 +159,13 @@ typedef struct HubClient
 	TAILQ_HEAD(, Subscription) asking; /* waiting for their turn */
 	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while asking is not empty */
 	/* Only for notifyd.clients. Set by the caller of hub_open(). */
-	uint64_t connected_at; /* microseconds since 1970 */
-	bool subprotocol;      /* pg_notifyd.v1 was selected */
-	Address *from;         /* counts this client; owned by the caller of hub_open() */
-	PoolClient queries;    /* calls and messages */
+	uint64_t connected_at;   /* microseconds since 1970 */
+	const char *subprotocol; /* WebSocket's, or a stream's type; "": none */
+	Address *from;           /* counts this client; owned by the caller of hub_open() */
+	PoolClient queries;      /* calls and messages */
 	LIST_HEAD(, HubQuery) asked_queries;
-	Frame *waiting_answer; /* for which the session had no room; NULL: none */
+	LIST_HEAD(, Consumer) consumers; /* of groups, see hub_group.c */
+	Frame *waiting_answer;           /* for which the session had no room; NULL: none */
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
@@ -189,6 +193,7 @@ TAILQ_HEAD(TokenSourceQueue, TokenSource);
 typedef struct AskedToken
 {
 	uint32_t session; /* which may have ended */
+	bool offered;     /* the client has just presented it */
 	TokenSource *source;
 } AskedToken;
 
@@ -214,6 +219,7 @@ typedef struct Database
 	struct StreamTree streams;
 	Subscription *next_delivered; /* by the running hub_event(), after the present one */
 	struct HubClientList clients;
+	WireLoad load;                  /* its clients; the rest is that of the last tick */
 	struct IdentityTree identities; /* clients that have sent a token, by session's number */
 	uint32_t nheld;                 /* clients that wait for the answer to a token */
 	struct TokenSourceTree token_sources;
@@ -222,6 +228,7 @@ typedef struct Database
 	uint32_t first_asked;
 	uint32_t nasked;
 	Pool pool;
+	Groups groups;
 	TAILQ_HEAD(, Snapshot) snapshots; /* that begin again soon */
 	size_t name_len;
 	char name[];
@@ -237,6 +244,12 @@ typedef struct Hub
 {
 	HubSend send;
 	HubWake wake; /* NULL: there is no launcher */
+	/*
+	 * May tokens of clients from this address (Address.key) be verified now? One that was refused is
+	 * counted. NULL: there is no limit.
+	 */
+	bool (*token_allowed)(const uint8_t *address);
+	void (*token_refused)(const uint8_t *address);
 	Pools pools;
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
@@ -286,11 +299,17 @@ extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *me
 	__attribute__((warn_unused_result));
 
 /*
- * Add a client of this database with this protocol, see session_open(). anonymous: it may do
+ * Add a client of this database with this protocol, see session_open() for kind and io. anonymous: it may do
  * without a token. The database is NULL for a client that the caller closes at once.
  */
-extern HubClient *hub_open(Hub *hub, Database *database, const Protocol *protocol,
+extern HubClient *hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protocol,
 						   const char *address, bool anonymous, void *io);
+
+/*
+ * Process a request of the client. Takes over what the request owns, but the caller still calls
+ * request_free(). A client that presents a token need not wait until it is verified.
+ */
+extern void hub_request(HubClient *client, Request *request);
 
 /*
  * The client presents a token, in its handshake or by a request with this id (NULL: it wants no
@@ -322,7 +341,7 @@ extern void hub_need(Hub *hub, Database *database);
 
 /*
  * Called once a second while there are clients, before sessions_tick(): repeat or give up requests
- * for feeds, and find clients that need a bookmark.
+ * for feeds, find clients that need a bookmark, and begin to measure the databases' loads.
  */
 extern void hub_tick(Hub *hub);
 

@@ -127,7 +127,7 @@ hub_ask(Hub *hub, Database *database, Subscription *sub)
 		return;
 	}
 	/* Then hub_identity() will. */
-	if (identity_waits(&client->identity))
+	if (identity_waits(&client->identity) || client->identity.state == IDENTITY_MISSING)
 		return;
 	if (TAILQ_EMPTY(&client->asking))
 		TAILQ_INSERT_TAIL(&database->asking, client, in_asking);

@@ -58,9 +58,8 @@ hub_refuse(HubClient *client, const Request *request, ProtocolReason reason, con
 {
 	WireBytes bytes = {.data = text, .len = (uint32_t) strlen(text)};
 
-	session_send_own(&client->session,
-					 client->protocol->refusal(request->id, reason, bytes, hub_requested(request)),
-					 FRAME_NO_POSITION);
+	hub_send_refusal(client,
+					 client->protocol->refusal(request->id, reason, bytes, hub_requested(request)));
 }
 
 /* Answer a successful request. */
@@ -91,9 +90,15 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 				   "too many subscriptions on one connection");
 		return;
 	}
+	if (request->snapshot && client->protocol->rows == NULL)
+	{
+		hub_refuse(client, request, PROTOCOL_NO_SNAPSHOTS, "there are no snapshots in this format");
+		return;
+	}
 	sub = memory_zeroed_lines(sizeof(Subscription) + request->channel_len);
 	sub->client = client;
-	sub->protocol = client->protocol->number;
+	sub->variant = (uint8_t) (client->protocol->number * SESSION_KINDS + client->session.kind);
+	sub->joint = client->protocol->resume != NULL;
 	sub->ops = request->ops;
 	sub->asked = true;
 	sub->id = request->id;
@@ -103,6 +108,7 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	request->selection = NULL;
 	if (request->snapshot)
 		hub_snapshot_new(hub, sub, request);
+	sub->resumes = request->has_since;
 	sub->resumes_inside = request->has_since && request->since_inside;
 	sub->has_position = request->has_since && !request->since_inside;
 	sub->position = request->since;
@@ -130,7 +136,7 @@ hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 	for (; sub != NULL; sub = hub_client_subscription(client, request, selection_matches))
 	{
 		hub_withdraw(hub, client->database, sub);
-		if (sub->asked)
+		if (sub->asked && !client->protocol->refusals_end)
 			hub_end(hub, sub, PROTOCOL_CANCELLED,
 					(WireBytes){.data = cancelled, .len = sizeof(cancelled) - 1});
 		else
@@ -228,69 +234,95 @@ hub_auth(Hub *hub, HubClient *client, Request *request)
 				   "first of them");
 		return;
 	}
+	if (client->from != NULL && hub->token_allowed != NULL &&
+		!hub->token_allowed(client->from->key))
+	{
+		hub_refuse(client, request, PROTOCOL_TOO_MANY_TOKENS,
+				   "too many tokens from this address were refused; try again later");
+		return;
+	}
 	hub_offer(hub, client, request->token, strlen(request->token), true, request->id);
 	request->id = NULL;
+}
+
+void
+hub_request(HubClient *client, Request *request)
+{
+	Hub *hub = client->session.sessions->owner;
+
+	if (client->identity.state == IDENTITY_MISSING && client->identity.offer == NULL &&
+		request->method != REQUEST_AUTH)
+	{
+		hub_refuse(client, request, PROTOCOL_NOT_AUTHENTICATED,
+				   "not authenticated; send a token with \"auth\" first");
+		return;
+	}
+	switch (request->method)
+	{
+		case REQUEST_SUBSCRIBE:
+			hub_subscribe(hub, client, request);
+			break;
+		case REQUEST_UNSUBSCRIBE:
+			hub_unsubscribe(hub, client, request);
+			break;
+		case REQUEST_PING:
+			hub_ping(client, request);
+			break;
+		case REQUEST_AUTH:
+			hub_auth(hub, client, request);
+			break;
+		case REQUEST_CONSUME:
+			if (!hub_consume(client, request))
+				hub_refuse(client, request, PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
+						   "too many groups are consumed on one connection");
+			break;
+		case REQUEST_CALL:
+		case REQUEST_SEND:
+		case REQUEST_ACK:
+		case REQUEST_NACK:
+			hub_query(client, request);
+			break;
+	}
 }
 
 static void
 hub_on_message(Session *session, const char *text, size_t len)
 {
-	Hub *hub = session->sessions->owner;
 	HubClient *client = (HubClient *) session;
 	Request request;
 	Frame *answer;
 
 	if (!client->protocol->parse(text, len, &request, &answer))
 	{
-		session_send_own(session, answer, FRAME_NO_POSITION);
+		hub_send_refusal(client, answer);
 		return;
 	}
-	if (client->identity.state == IDENTITY_MISSING && request.method != REQUEST_AUTH)
-	{
-		hub_refuse(client, &request, PROTOCOL_NOT_AUTHENTICATED,
-				   "not authenticated; send a token with \"auth\" first");
-		request_free(&request);
-		return;
-	}
-	switch (request.method)
-	{
-		case REQUEST_SUBSCRIBE:
-			hub_subscribe(hub, client, &request);
-			break;
-		case REQUEST_UNSUBSCRIBE:
-			hub_unsubscribe(hub, client, &request);
-			break;
-		case REQUEST_PING:
-			hub_ping(client, &request);
-			break;
-		case REQUEST_AUTH:
-			hub_auth(hub, client, &request);
-			break;
-		case REQUEST_CALL:
-		case REQUEST_SEND:
-			hub_query(client, &request);
-			break;
-	}
+	hub_request(client, &request);
 	request_free(&request);
 }
 
 HubClient *
-hub_open(Hub *hub, Database *database, const Protocol *protocol, const char *address,
-		 bool anonymous, void *io)
+hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protocol,
+		 const char *address, bool anonymous, void *io)
 {
 	HubClient *client =
-		(HubClient *) session_open(hub->sessions, sizeof(HubClient), address, anonymous, io);
+		(HubClient *) session_open(hub->sessions, kind, sizeof(HubClient), address, anonymous, io);
 
 	client->database = database;
 	client->protocol = protocol;
+	client->subprotocol = "";
 	identity_start(&client->identity, anonymous, client->session.alive_at);
 	LIST_INIT(&client->subscriptions);
 	LIST_INIT(&client->ended);
 	TAILQ_INIT(&client->asking);
 	pool_client_init(&client->queries);
 	LIST_INIT(&client->asked_queries);
+	LIST_INIT(&client->consumers);
 	if (database != NULL)
+	{
 		LIST_INSERT_HEAD(&database->clients, client, in_database);
+		database->load.clients++;
+	}
 	return client;
 }
 
@@ -309,9 +341,13 @@ hub_on_left(Session *session)
 	}
 	hub_leave_ended(client);
 	hub_leave_queries(client);
+	hub_leave_consumers(client);
 	hub_leave_identity(hub, client);
 	if (client->database != NULL)
+	{
 		LIST_REMOVE(client, in_database);
+		client->database->load.clients--;
+	}
 	client->database = NULL;
 }
 
@@ -458,6 +494,7 @@ hub_on_drained(Session *session)
 		hub_flush_snapshots((HubClient *) session);
 	if (session->state != SESSION_OPEN)
 		return;
+	hub_flush_consumers((HubClient *) session);
 	hub_catch_up(hub, (HubClient *) session);
 }
 
@@ -465,8 +502,9 @@ hub_on_drained(Session *session)
 static bool
 hub_bookmark_due(const HubClient *client, uint64_t now)
 {
-	return client->nsubscriptions > 0 && (now - client->session.sent_at >= HUB_BOOKMARK_MS ||
-										  client->session.announced < client->database->renew);
+	return client->nsubscriptions > 0 && client->protocol->position != NULL &&
+		   (now - client->session.sent_at >= HUB_BOOKMARK_MS ||
+			client->session.announced < client->database->renew);
 }
 
 static uint64_t
@@ -474,6 +512,8 @@ hub_bookmark_at(HubClient *client, uint64_t now)
 {
 	Session *session = &client->session;
 
+	if (client->protocol->position == NULL)
+		return UINT64_MAX;
 	if (!hub_bookmark_due(client, now))
 		return client->nsubscriptions > 0 ? session->sent_at + HUB_BOOKMARK_MS
 										  : now + HUB_BOOKMARK_MS;
@@ -505,14 +545,20 @@ hub_send_bookmark(HubClient *client, uint64_t now)
 	if (position.id <= session->announced)
 		return;
 	session->announced = position.id;
-	session_send_own(session, client->protocol->position(position), FRAME_NO_POSITION);
+	session_send_own(session,
+					 hub_place(client, NULL, position, false, client->protocol->position(position)),
+					 FRAME_NO_POSITION);
 }
 
+/* A session whose queue is not empty is visited in each tick. */
 static void
 hub_on_tick(Session *session, uint64_t now)
 {
 	HubClient *client = (HubClient *) session;
+	WireLoad *load = &client->database->load;
 
+	load->queued += session->queue.bytes;
+	load->slow += session_queued_ms(session, now) >= SESSION_SLOW_MS;
 	if (now >= hub_identity_deadline(client))
 		hub_identity_due(client);
 	else

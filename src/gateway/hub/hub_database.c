@@ -40,6 +40,7 @@ hub_new_database(Hub *hub, WireBytes name)
 	TAILQ_INIT(&database->snapshots);
 	pool_init(&database->pool, &hub->pools,
 			  (WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
+	groups_init(&database->groups, &database->pool);
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
 	return database;
 }
@@ -54,7 +55,7 @@ hub_want(Hub *hub, const char *name, size_t len)
 void
 hub_need(Hub *hub, Database *database)
 {
-	uint64_t now = hub->sessions->io->now();
+	uint64_t now = hub->sessions->now();
 
 	if (database->link != NULL || !database->asleep || hub->wake == NULL)
 		return;

@@ -94,7 +94,7 @@ hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 		return true;
 	identity = &client->identity;
 	offered = identity->asked == IDENTITY_ASKED_OFFER;
-	identity_accept(identity, message, hub->sessions->io->now());
+	identity_accept(identity, message, hub->sessions->now());
 	client->session.anonymous = false;
 	session_attend(&client->session);
 	hub_verify(hub, client);
@@ -133,7 +133,7 @@ hub_refuse_offer(HubClient *client, const WireAuthRefused *message)
 
 	client->identity.request = NULL;
 	hub_offer_answered(client);
-	session_send_own(&client->session, frame, FRAME_NO_POSITION);
+	hub_send_refusal(client, frame);
 	free(request);
 }
 
@@ -171,7 +171,7 @@ hub_identity_ended(Database *database, const WireIdentityEnded *message)
 void
 hub_verify_all(Hub *hub, Database *database)
 {
-	uint64_t now = hub->sessions->io->now();
+	uint64_t now = hub->sessions->now();
 	HubClient *client;
 
 	RB_FOREACH (client, IdentityTree, &database->identities)

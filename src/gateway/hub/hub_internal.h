@@ -9,9 +9,11 @@
  *	  hub_client.c			the clients' requests, and the functions that sessions call
  *	  hub_snapshot.c		subscriptions that begin with the rows of their set
  *	  hub_query.c			calls and messages, which workers execute
+ *	  hub_group.c			consumers of groups
  *	  hub_identity.c		tokens, and the identities that the feed gives for them
  *	  hub_token.c			AUTH frames, in turns of the clients' addresses
  *	  hub_subscription.c	a subscription: stream, position, lag, end
+ *	  hub_place.c			from where a client resumes all of its subscriptions
  *	  hub_ask.c				SUBSCRIBE frames, in turns of the clients
  *	  hub_database.c		the set of databases
  *
@@ -21,6 +23,9 @@
 #define GATEWAY_HUB_INTERNAL_H
 
 #include "gateway/hub/hub.h"
+
+/* Protocols of clients, times the kinds of their connections. */
+#define HUB_VARIANTS (PROTOCOL_MAX * SESSION_KINDS)
 
 RB_PROTOTYPE(SubscriptionTree, Subscription, in_database, )
 
@@ -114,6 +119,23 @@ extern void hub_flush_answer(HubClient *client);
 /* The client leaves: cancel its queries. */
 extern void hub_leave_queries(HubClient *client);
 
+/* ---------------- consumers (hub_group.c) ---------------- */
+
+/*
+ * Begin to consume, or change the window. Takes over the request's id if it answers later. Returns
+ * false if the client has too many consumers.
+ */
+extern bool hub_consume(HubClient *client, Request *request) __attribute__((warn_unused_result));
+
+/* Deliveries were acknowledged or given back by the client. */
+extern void hub_settled(HubClient *client, const char *group, const uint64_t *ids, size_t nids);
+
+/* The session may have room for more deliveries. */
+extern void hub_flush_consumers(HubClient *client);
+
+/* The client leaves: give its deliveries back. */
+extern void hub_leave_consumers(HubClient *client);
+
 /* ---------------- snapshots (hub_snapshot.c) ---------------- */
 
 /* Return the replay credit for a client's subscriptions (hub_ask.c). */
@@ -127,9 +149,19 @@ extern void hub_snapshot_free(Subscription *sub);
 extern bool hub_snapshot_holds(const Subscription *sub);
 extern bool hub_snapshot_is_unfinished(const Subscription *sub);
 
-/* Return true if frames of it wait for room, so that no event may be sent before; if it begins again soon. */
-extern bool hub_snapshot_waits(const Subscription *sub);
+/* Return true if a worker reads its rows. */
+extern bool hub_snapshot_is_reading(const Subscription *sub);
+
+/* Return true if it begins again soon; if frames of it wait for room, so that no event may be sent before. */
 extern bool hub_snapshot_is_due(const Subscription *sub);
+extern bool hub_snapshot_has_frames(const Snapshot *snapshot);
+
+/* Each event asks for each subscription, and most have no snapshot. */
+static inline bool
+hub_snapshot_waits(const Subscription *sub)
+{
+	return sub->snapshot != NULL && hub_snapshot_has_frames(sub->snapshot);
+}
 
 /* Return credit of a replay to the feed, now or when the session's queue is empty (hub_client.c). */
 extern void hub_return_credit(Hub *hub, Subscription *sub, uint32_t bytes);
@@ -166,6 +198,21 @@ extern void hub_restart_snapshot(Subscription *sub, WireBytes reason);
 
 /* Called once a second: begin the snapshots that are due. */
 extern void hub_snapshot_tick(Database *database, uint64_t now);
+
+/* ---------------- places of all subscriptions (hub_place.c) ---------------- */
+
+/*
+ * Return the frame that a joint subscription's client gets for a live event with this id: NULL if all
+ * of its subscriptions resume from there, so that it gets the shared one.
+ */
+extern Frame *hub_place_event(const Subscription *sub, uint64_t id, const Frame *shared);
+
+/*
+ * A frame of the client has a position, of this subscription, inside of its snapshot or not. NULL:
+ * of all. Takes the frame over and returns it, or one that names the places of the others.
+ */
+extern Frame *hub_place(const HubClient *client, const Subscription *sub, WirePosition position,
+						bool inside, Frame *frame);
 
 /* ---------------- subscriptions (hub_subscription.c) ---------------- */
 
@@ -220,7 +267,16 @@ hub_name(const Subscription *sub)
 /* Answer the client's request after the feed has answered. */
 extern void hub_answer(Subscription *sub);
 
-/* Send a reset: the subscription begins again at its position. before is as in FrameNote. */
+/* A subscription has begun: if all of its client's have, let the client's session write. */
+extern void hub_try_begin(HubClient *client);
+
+/* Send a refusal, which ends a client of a protocol in which refusals do. */
+extern void hub_send_refusal(HubClient *client, Frame *refusal);
+
+/*
+ * Send a reset: the subscription begins again at its position. before is as in FrameNote. May
+ * close the session.
+ */
 extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before);
 
 /*

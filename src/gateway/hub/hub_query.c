@@ -23,7 +23,10 @@ typedef struct HubQuery
 {
 	LIST_ENTRY(HubQuery) in_client;
 	HubClient *client;
-	char *id; /* of the request; NULL: it wants no answer, unless the query fails */
+	char *id;    /* of the request; NULL: it wants no answer, unless the query fails */
+	char *group; /* of ACK and NACK */
+	uint64_t *ids;
+	size_t nids;
 } HubQuery;
 
 /* Send a frame, which is taken over, or let it wait. */
@@ -64,6 +67,16 @@ hub_flush_answer(HubClient *client)
 }
 
 static void
+hub_free_query(HubQuery *query)
+{
+	LIST_REMOVE(query, in_client);
+	free(query->id);
+	free(query->group);
+	free(query->ids);
+	free(query);
+}
+
+static void
 hub_query_answered(void *owner, const WireMessage *answer)
 {
 	HubQuery *query = owner;
@@ -76,26 +89,44 @@ hub_query_answered(void *owner, const WireMessage *answer)
 		frame = protocol->query_failure(query->id, &answer->u.failed, (ProtocolName){0});
 	else if (query->id != NULL && answer->type == WIRE_RESULT)
 		frame = protocol->query_result(query->id, answer->u.result.body);
-	LIST_REMOVE(query, in_client);
-	free(query->id);
-	free(query);
+	if (answer->type == WIRE_RESULT && query->group != NULL)
+		hub_settled(client, query->group, query->ids, query->nids);
+	hub_free_query(query);
 	session_schedule(&client->session);
-	if (frame != NULL)
-		hub_send_answer(client, frame);
+	if (answer->type == WIRE_FAILED && protocol->refusals_end)
+		hub_send_refusal(client, frame);
+	else if (frame != NULL)
+		hub_send_answer(client, session_pack(&client->session, frame));
 }
 
 static const PoolEvents hub_query_events = {.answer = hub_query_answered};
+
+static uint8_t
+hub_query_kind(RequestMethod method)
+{
+	switch (method)
+	{
+		case REQUEST_SEND:
+			return WIRE_QUERY_SEND;
+		case REQUEST_ACK:
+			return WIRE_QUERY_ACK;
+		case REQUEST_NACK:
+			return WIRE_QUERY_NACK;
+		default:
+			return WIRE_QUERY_CALL;
+	}
+}
 
 void
 hub_query(HubClient *client, Request *request)
 {
 	HubQuery *query = memory_zeroed(sizeof(HubQuery));
 	WireQuery wire = {
-		.kind = request->method == REQUEST_CALL ? WIRE_QUERY_CALL : WIRE_QUERY_SEND,
+		.kind = hub_query_kind(request->method),
 		.body = {.data = request->body, .len = (uint32_t) strlen(request->body)},
 	};
 
-	if (request->method == REQUEST_CALL)
+	if (request->method != REQUEST_SEND)
 		wire.name = (WireBytes){.data = request->name, .len = (uint32_t) strlen(request->name)};
 	else
 		wire.name = (WireBytes){.data = request->channel, .len = request->channel_len};
@@ -105,6 +136,11 @@ hub_query(HubClient *client, Request *request)
 	query->client = client;
 	query->id = request->id;
 	request->id = NULL;
+	if (request->ids != NULL)
+		query->group = memory_string(request->name, strlen(request->name));
+	query->ids = request->ids;
+	query->nids = request->nids;
+	request->ids = NULL;
 	client->session.unanswered++;
 	LIST_INSERT_HEAD(&client->asked_queries, query, in_client);
 	(void) pool_submit(&client->database->pool, &client->queries, &wire, &hub_query_events, query);
@@ -117,11 +153,7 @@ hub_leave_queries(HubClient *client)
 
 	pool_cancel_all(&client->queries);
 	while ((query = LIST_FIRST(&client->asked_queries)) != NULL)
-	{
-		LIST_REMOVE(query, in_client);
-		free(query->id);
-		free(query);
-	}
+		hub_free_query(query);
 	if (client->waiting_answer != NULL)
 		frame_unref(client->waiting_answer);
 	client->waiting_answer = NULL;

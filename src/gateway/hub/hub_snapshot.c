@@ -34,6 +34,8 @@ typedef struct SnapshotFrame
 	STAILQ_ENTRY(SnapshotFrame) next;
 	Frame *frame;
 	FrameNote note;
+	bool placed; /* it has a position: */
+	ProtocolPlace place;
 } SnapshotFrame;
 
 typedef enum SnapshotState
@@ -68,31 +70,49 @@ struct Snapshot
 
 /* ---------------- sending ---------------- */
 
+/* Queue a frame if there is room. The places of the client's other subscriptions are those of now. */
+static bool
+snapshot_queue(Snapshot *snapshot, const SnapshotFrame *waiting)
+{
+	Subscription *sub = snapshot->sub;
+	Session *session = &sub->client->session;
+	Frame *frame = frame_ref(waiting->frame);
+	bool room;
+
+	if (waiting->placed)
+		frame = hub_place(sub->client, sub, waiting->place.position, waiting->place.inside, frame);
+	room = session_has_room(session, frame);
+	if (room)
+		session_send_event(session, frame, waiting->note);
+	frame_unref(frame);
+	return room;
+}
+
 /*
- * Send a frame, which is taken over, after those that wait. Until it is delivered, a client cannot resume from any
- * position. Returns false if the session is closed.
+ * Send a frame, which is taken over, after those that wait. place (NULL: none) is what its position is. Until it is
+ * delivered, a client cannot resume from any position. Returns false if the session is closed.
  */
 static bool
-snapshot_send(Snapshot *snapshot, Frame *frame, uint32_t credit)
+snapshot_send(Snapshot *snapshot, Frame *frame, const ProtocolPlace *place, uint32_t credit)
 {
 	Session *session = &snapshot->sub->client->session;
-	FrameNote note = {.before = 0, .sub = snapshot->sub->number, .credit = credit};
+	SnapshotFrame now = {
+		.note = {.before = 0, .sub = snapshot->sub->number, .credit = credit},
+		.placed = place != NULL,
+	};
 	SnapshotFrame *waiting;
 
-	if (STAILQ_EMPTY(&snapshot->frames) && session_has_room(session, frame))
+	frame = now.frame = session_pack(session, frame);
+	if (place != NULL)
+		now.place = *place;
+	if ((STAILQ_EMPTY(&snapshot->frames) && snapshot_queue(snapshot, &now)) ||
+		session->state != SESSION_OPEN)
 	{
-		session_send_event(session, frame, note);
 		frame_unref(frame);
 		return session->state == SESSION_OPEN;
 	}
-	if (session->state != SESSION_OPEN)
-	{
-		frame_unref(frame);
-		return false;
-	}
-	waiting = memory_zeroed(sizeof(SnapshotFrame));
-	waiting->frame = frame;
-	waiting->note = note;
+	waiting = memory_new(sizeof(SnapshotFrame));
+	*waiting = now;
 	STAILQ_INSERT_TAIL(&snapshot->frames, waiting, next);
 	session->owed = true;
 	return true;
@@ -106,17 +126,17 @@ hub_flush_snapshot(Subscription *sub)
 
 	while (sub->snapshot != NULL && (waiting = STAILQ_FIRST(&sub->snapshot->frames)) != NULL)
 	{
-		if (!session_has_room(session, waiting->frame))
+		if (!snapshot_queue(sub->snapshot, waiting))
 		{
 			session->owed = session->state == SESSION_OPEN;
 			return;
 		}
-		STAILQ_REMOVE_HEAD(&sub->snapshot->frames, next);
-		session_send_event(session, waiting->frame, waiting->note);
-		frame_unref(waiting->frame);
-		free(waiting);
+		/* If that has closed the session, everything is freed. */
 		if (session->state != SESSION_OPEN)
 			return;
+		STAILQ_REMOVE_HEAD(&sub->snapshot->frames, next);
+		frame_unref(waiting->frame);
+		free(waiting);
 	}
 }
 
@@ -141,6 +161,7 @@ static bool
 snapshot_release(Snapshot *snapshot, WirePosition position, bool inside)
 {
 	const Protocol *protocol = snapshot->sub->client->protocol;
+	ProtocolPlace place = {.position = position, .inside = inside};
 	Frame *frame;
 
 	if (snapshot->holds_event)
@@ -161,7 +182,7 @@ snapshot_release(Snapshot *snapshot, WirePosition position, bool inside)
 	free(snapshot->held_body);
 	snapshot->held_body = NULL;
 	snapshot->holds_event = false;
-	return snapshot_send(snapshot, frame, 0);
+	return snapshot_send(snapshot, frame, &place, 0);
 }
 
 static void
@@ -230,7 +251,7 @@ snapshot_on_rows(void *owner, const WireRows *rows)
 		return;
 	(void) snapshot_send(snapshot,
 						 sub->client->protocol->rows(hub_name(sub), rows, (WirePosition){0}, false),
-						 rows->rows.len);
+						 NULL, rows->rows.len);
 }
 
 static void
@@ -270,7 +291,7 @@ snapshot_failed(Snapshot *snapshot, const WireFailed *failed)
 	frame = client->protocol->query_failure(sub->asked ? sub->id : NULL, failed, hub_name(sub));
 	hub_withdraw(snapshot->hub, client->database, sub);
 	hub_free_subscription(snapshot->hub, sub);
-	session_send_own(&client->session, frame, FRAME_NO_POSITION);
+	hub_send_refusal(client, frame);
 }
 
 static void
@@ -315,7 +336,7 @@ hub_snapshot_subscribed(Subscription *sub)
 	}
 	sub->has_position = false;
 	snapshot->state = SNAPSHOT_READING;
-	snapshot->began_at = snapshot->hub->sessions->io->now();
+	snapshot->began_at = snapshot->hub->sessions->now();
 	query =
 		pool_submit(&client->database->pool, &client->queries, &wire, &snapshot_events, snapshot);
 	/* Otherwise it has been answered, and the snapshot may be gone. */
@@ -342,6 +363,12 @@ hub_snapshot_holds(const Subscription *sub)
 }
 
 bool
+hub_snapshot_is_reading(const Subscription *sub)
+{
+	return sub->snapshot != NULL && sub->snapshot->state == SNAPSHOT_READING;
+}
+
+bool
 hub_snapshot_is_unfinished(const Subscription *sub)
 {
 	return sub->snapshot != NULL &&
@@ -349,9 +376,9 @@ hub_snapshot_is_unfinished(const Subscription *sub)
 }
 
 bool
-hub_snapshot_waits(const Subscription *sub)
+hub_snapshot_has_frames(const Snapshot *snapshot)
 {
-	return sub->snapshot != NULL && !STAILQ_EMPTY(&sub->snapshot->frames);
+	return !STAILQ_EMPTY(&snapshot->frames);
 }
 
 bool
@@ -425,7 +452,7 @@ hub_restart_snapshot(Subscription *sub, WireBytes reason)
 {
 	Snapshot *snapshot = sub->snapshot;
 	Database *database = sub->client->database;
-	uint64_t now = snapshot->hub->sessions->io->now();
+	uint64_t now = snapshot->hub->sessions->now();
 	bool told = !sub->asked;
 	Session *session = &sub->client->session;
 

@@ -138,7 +138,55 @@ hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
 	Frame *frame = client->protocol->refusal(id, reason, text, hub_name(sub));
 
 	hub_free_subscription(hub, sub);
-	session_send_own(&client->session, frame, FRAME_NO_POSITION);
+	hub_send_refusal(client, frame);
+}
+
+void
+hub_send_refusal(HubClient *client, Frame *refusal)
+{
+	if (client->protocol->refusals_end)
+		session_end(&client->session, refusal);
+	else
+		session_send_own(&client->session, refusal, FRAME_NO_POSITION);
+}
+
+/*
+ * Those with snapshots begin when the rows of one have come: the others' rows come after them. A
+ * client that has no position yet gets one, so that it can resume from now on.
+ */
+void
+hub_try_begin(HubClient *client)
+{
+	const Subscription *sub;
+	WirePosition position;
+	bool unread = false;
+	bool read = false;
+	bool resumes = false;
+	bool inside = false;
+	Frame *frame;
+
+	if (!client->session.waits)
+		return;
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (sub->asked && !hub_snapshot_is_reading(sub))
+			return;
+		unread |= sub->asked;
+		read |= sub->snapshot != NULL && !sub->asked;
+		resumes |= sub->resumes;
+		inside |= hub_snapshot_is_unfinished(sub);
+	}
+	if (unread && !read)
+		return;
+	session_begin(&client->session);
+	if (resumes)
+		return;
+	position = hub_client_position(client);
+	frame =
+		client->protocol->result(REQUEST_SUBSCRIBE, NULL, (ProtocolName){.channel = {.data = NULL}},
+								 position, inside && client->nsubscriptions == 1);
+	session_send_own(&client->session, hub_place(client, NULL, position, false, frame),
+					 FRAME_NO_POSITION);
 }
 
 void
@@ -158,13 +206,19 @@ hub_answer(Subscription *sub)
 													   hub_snapshot_is_unfinished(sub)),
 						 FRAME_NO_POSITION);
 	free(id);
+	hub_try_begin(sub->client);
 }
 
 void
 hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
 {
-	session_send_own(&sub->client->session,
-					 sub->client->protocol->reset(hub_name(sub), reason, sub->position,
-												  hub_snapshot_is_unfinished(sub)),
-					 before);
+	bool inside = hub_snapshot_is_unfinished(sub);
+	const Protocol *protocol = sub->client->protocol;
+	Frame *frame = protocol->reset(hub_name(sub), reason, sub->position, inside);
+
+	if (protocol->resets_end)
+		session_end(&sub->client->session, frame);
+	else
+		session_send_own(&sub->client->session,
+						 hub_place(sub->client, sub, sub->position, inside, frame), before);
 }

@@ -102,7 +102,10 @@ hub_take_token_turns(Hub *hub, Database *database)
 		HubClient *client = TAILQ_FIRST(&source->waiting);
 		uint32_t last = (database->first_asked + database->nasked++) % WIRE_MAX_AUTHS;
 
-		database->asked[last] = (AskedToken){.session = client->session.number, .source = source};
+		database->asked[last] = (AskedToken){.session = client->session.number,
+											 .offered = identity_unverified(&client->identity) ==
+														client->identity.offer,
+											 .source = source};
 		source->asked++;
 		hub_stop_waiting(client);
 		hub_send_token(hub, client);
@@ -150,6 +153,8 @@ hub_token_answered(Hub *hub, Database *database, uint32_t session, bool accepted
 	database->first_asked = (database->first_asked + 1) % WIRE_MAX_AUTHS;
 	database->nasked--;
 	source->asked--;
+	if (!accepted && asked->offered && hub->token_refused != NULL)
+		hub->token_refused(source->address);
 	if (!accepted)
 		source->limit = 1;
 	else if (source->limit < HUB_TOKENS)

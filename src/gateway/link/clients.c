@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "gateway/base/memory.h"
-#include "gateway/ws/websocket_upgrade.h"
 
 /* The maximum size of a session's list of channels. */
 #define CLIENTS_CHANNELS (HUB_MAX_SUBSCRIPTIONS * (sizeof(uint32_t) + PROTOCOL_MAX_CHANNEL))
@@ -28,12 +27,12 @@ clients_bytes(const char *text)
 	return (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
 }
 
-/* Split "host:port" or "[host]:port", as made by handshake.c; "?" means unknown. */
+/* Split "host:port" or "[host]:port", as made by network_text(). Other texts have no address. */
 static void
 clients_address(const char *text, WireClient *client)
 {
 	const char *colon = strrchr(text, ':');
-	size_t len = colon != NULL ? (size_t) (colon - text) : strlen(text);
+	size_t len = colon != NULL ? (size_t) (colon - text) : 0;
 
 	if (colon != NULL)
 		client->port = (uint16_t) strtoul(colon + 1, NULL, 10);
@@ -42,8 +41,6 @@ clients_address(const char *text, WireClient *client)
 		text++;
 		len -= 2;
 	}
-	if (len == 1 && text[0] == '?')
-		len = 0;
 	client->address = (WireBytes){.data = text, .len = (uint32_t) len};
 }
 
@@ -90,6 +87,7 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.position = position,
 		.lag = database->position.id > position.id ? database->position.id - position.id : 0,
 		.queued = session->queue.bytes,
+		.queued_us = session_queued_ms(session, session->sessions->now()) * 1000,
 		.messages = session->messages,
 		.bytes = session->bytes,
 		.database = {.data = database->name, .len = (uint32_t) database->name_len},
@@ -97,7 +95,7 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.subject = clients_bytes(identity->subject != NULL ? identity->subject : ""),
 		.claims = clients_claims(identity->token),
 		.expires_at = identity->expires_at,
-		.subprotocol = clients_bytes(client->subprotocol ? WEBSOCKET_SUBPROTOCOL : ""),
+		.subprotocol = clients_bytes(client->subprotocol),
 		.channels = clients_channels(client, channels),
 	};
 	clients_address(session->address, &message.u.client);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "gateway/base/memory.h"
+#include "wire/network.h"
 
 #define ADDRESS_NETWORK 8 /* bytes of an IPv6 address that are compared */
 
@@ -36,18 +37,12 @@ addresses_init(Addresses *addresses)
 	addresses->highest = 0;
 }
 
-/*
- * Return the part of an address that is compared. IPv4 is written as in IPv6 (RFC 4291, 2.5.5.2).
- */
-static void
+void
 address_key(const struct sockaddr_storage *from, uint8_t *key)
 {
-	struct in6_addr in6 = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+	struct in6_addr in6 = {.s6_addr = {0xff}};
 
-	if (from->ss_family == AF_INET)
-		memcpy(in6.s6_addr + 12, &((const struct sockaddr_in *) from)->sin_addr, 4);
-	else if (from->ss_family == AF_INET6)
-		in6 = ((const struct sockaddr_in6 *) from)->sin6_addr;
+	(void) network_in6(from, &in6);
 	if (!IN6_IS_ADDR_V4MAPPED(&in6))
 		memset(in6.s6_addr + ADDRESS_NETWORK, 0, sizeof(in6.s6_addr) - ADDRESS_NETWORK);
 	memcpy(key, in6.s6_addr, ADDRESS_SIZE);
@@ -82,23 +77,28 @@ address_release(Addresses *addresses, Address *address)
 	free(address);
 }
 
-void
-address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from)
+static Address *
+address_find_or_create(Addresses *addresses, const struct sockaddr_storage *from)
 {
 	Address key;
 	Address *address;
 
 	address_key(from, key.key);
 	address = RB_FIND(AddressTree, &addresses->all, &key);
-	if (address == NULL)
-	{
-		address = memory_zeroed(sizeof(Address));
-		memcpy(address->key, key.key, ADDRESS_SIZE);
-		TAILQ_INIT(&address->pending);
-		RB_INSERT(AddressTree, &addresses->all, address);
-		TAILQ_INSERT_TAIL(&addresses->levels[0], address, in_level);
-	}
-	address_pend(addresses, pending, address);
+	if (address != NULL)
+		return address;
+	address = memory_zeroed(sizeof(Address));
+	memcpy(address->key, key.key, ADDRESS_SIZE);
+	TAILQ_INIT(&address->pending);
+	RB_INSERT(AddressTree, &addresses->all, address);
+	TAILQ_INSERT_TAIL(&addresses->levels[0], address, in_level);
+	return address;
+}
+
+void
+address_add_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from)
+{
+	address_pend(addresses, pending, address_find_or_create(addresses, from));
 }
 
 void
@@ -124,6 +124,17 @@ address_remove_pending(Addresses *addresses, Pending *pending)
 	TAILQ_REMOVE(&address->pending, pending, in_address);
 	address_move(addresses, address, -1);
 	address_release(addresses, address);
+}
+
+void
+address_change_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from)
+{
+	Address *address = address_find_or_create(addresses, from);
+
+	if (address == pending->address)
+		return;
+	address_remove_pending(addresses, pending);
+	address_pend(addresses, pending, address);
 }
 
 Pending *

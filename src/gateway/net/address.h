@@ -58,6 +58,12 @@ typedef struct Addresses
 	uint32_t highest;         /* highest level in use */
 } Addresses;
 
+/*
+ * Get the part of an address that is compared: ADDRESS_SIZE bytes. A multicast address, which no
+ * client has, stands for Unix sockets and unknown addresses.
+ */
+extern void address_key(const struct sockaddr_storage *from, uint8_t *key);
+
 extern void addresses_init(Addresses *addresses);
 
 /* Add a pending connection from this address. */
@@ -66,6 +72,10 @@ address_add_pending(Addresses *addresses, Pending *pending, const struct sockadd
 
 /* The same for a connection of an address that has clients or pending connections. */
 extern void address_pend(Addresses *addresses, Pending *pending, Address *address);
+
+/* The connection turns out to be one from this address. The former one may be freed. */
+extern void
+address_change_pending(Addresses *addresses, Pending *pending, const struct sockaddr_storage *from);
 
 /* The pending connection begins another request, as if it had just been added. */
 extern void address_renew_pending(Pending *pending);

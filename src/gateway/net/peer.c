@@ -12,6 +12,7 @@
 #include <sys/queue.h>
 
 #include "gateway/base/memory.h"
+#include "gateway/base/turn.h"
 
 #define PEER_READ   (64u * 1024)   /* maximum bytes of one read */
 #define PEER_RETAIN (1024u * 1024) /* a larger buffer is freed when it is empty */
@@ -28,6 +29,8 @@ struct Peer
 	size_t size;
 	size_t len;    /* bytes of it in use */
 	size_t needed; /* size of the next frame */
+	bool waiting;  /* for the next turn, with frames in its buffer; it does not read meanwhile */
+	TAILQ_ENTRY(Peer) in_waiting;
 	/* Frames to be written: those passed to the pipe, at most one write, and those queued since. */
 	TAILQ_ENTRY(Peer) in_gathering; /* while frames are queued */
 	bool writing;
@@ -39,6 +42,8 @@ struct Peer
 };
 
 static TAILQ_HEAD(, Peer) peer_gathering = TAILQ_HEAD_INITIALIZER(peer_gathering);
+static TAILQ_HEAD(, Peer) peer_waiting = TAILQ_HEAD_INITIALIZER(peer_waiting);
+static Turn peer_turn; /* for the frames of all peers */
 
 Peer *
 peer_new(uv_loop_t *loop, const PeerEvents *events, void *arg)
@@ -133,6 +138,8 @@ peer_close(Peer *peer, const char *why)
 	peer_flush(peer);
 	free(peer->out);
 	peer_empty(peer);
+	if (peer->waiting)
+		TAILQ_REMOVE(&peer_waiting, peer, in_waiting);
 	uv_close((uv_handle_t *) &peer->pipe, peer_on_closed);
 }
 
@@ -154,7 +161,22 @@ peer_on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(peer->buf + peer->len, (unsigned int) (peer->size - peer->len));
 }
 
-/* Process all complete frames. */
+/* Return true if the rest must wait for the next turn. */
+static bool
+peer_turn_is_over(void)
+{
+	return turn_is_over(&peer_turn, uv_hrtime(), TURN_NS);
+}
+
+static void
+peer_wait(Peer *peer)
+{
+	peer->waiting = true;
+	TAILQ_INSERT_TAIL(&peer_waiting, peer, in_waiting);
+	(void) uv_read_stop((uv_stream_t *) &peer->pipe);
+}
+
+/* Process all complete frames, as far as there is time in this turn. */
 static void
 peer_decode(Peer *peer)
 {
@@ -167,6 +189,11 @@ peer_decode(Peer *peer)
 
 	while (result == WIRE_OK && !peer->closing)
 	{
+		if (peer_turn_is_over())
+		{
+			peer_wait(peer);
+			break;
+		}
 		done += used;
 		result = wire_decode(peer->buf + done, peer->len - done, next, &used);
 		if (!peer->events->message(peer->arg, frame, result == WIRE_OK ? next : NULL))
@@ -195,6 +222,28 @@ peer_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 		peer->len += (size_t) n;
 		peer_decode(peer);
 	}
+}
+
+void
+peers_work(void)
+{
+	Peer *peer;
+
+	turn_begin(&peer_turn);
+	while ((peer = TAILQ_FIRST(&peer_waiting)) != NULL && !peer_turn_is_over())
+	{
+		TAILQ_REMOVE(&peer_waiting, peer, in_waiting);
+		peer->waiting = false;
+		peer_decode(peer);
+		if (!peer->waiting && !peer->closing && !peer_start(peer))
+			peer_close(peer, "it cannot be read");
+	}
+}
+
+bool
+peers_wait(void)
+{
+	return !TAILQ_EMPTY(&peer_waiting);
 }
 
 bool

@@ -41,6 +41,14 @@ extern uv_pipe_t *peer_stream(Peer *peer);
 extern bool peer_start(Peer *peer) __attribute__((warn_unused_result));
 
 /*
+ * Begin a turn of the loop: process frames for which the last turn had no time. So a burst of events
+ * for thousands of clients does not keep the loop from its other work. Called before the loop waits,
+ * which it must not do while peers_wait() returns true.
+ */
+extern void peers_work(void);
+extern bool peers_wait(void);
+
+/*
  * Queue a frame. peer_flush_all() must be called before the loop waits. If sending fails, closed()
  * is called later.
  */

@@ -9,8 +9,8 @@
  *	  transport_poll.c	a socket that the loop watches: from accept() on, cheap to close
  *	  transport_lws.c	a socket that libwebsockets watches: for clients
  *
- * A transport for TLS would be the owner of one of these, and have functions of its own for its own
- * owner.
+ *	  tls/transport_tls.c	TLS over one of these: their owner, with functions of its own for its own
+ *						owner
  *
  *-------------------------------------------------------------------------
  */
@@ -45,8 +45,8 @@ typedef struct TransportEvents
 typedef struct TransportFunctions
 {
 	/*
-	 * Write as much as possible now; *taken is the number of bytes. Returns false if the connection
-	 * is broken.
+	 * Write as much as possible now; *taken is the number of bytes. The next write begins with those
+	 * that were not taken, all of them. Returns false if the connection is broken.
 	 */
 	bool (*write)(Transport *transport, const uint8_t *data, size_t len, size_t *taken);
 	/* Call writable() when more data is accepted, after this has returned. */
@@ -59,8 +59,12 @@ typedef struct TransportFunctions
 	void (*drop)(Transport *transport);
 	/* Drop the connection if the peer is gone, even if it is not being read. */
 	void (*probe)(Transport *transport);
-	/* Get the address of the peer. Returns false if it is not available (any more). */
+	/*
+	 * Get the address of the peer, before keep(). Returns false if it is not available (any more).
+	 */
 	bool (*peer)(const Transport *transport, struct sockaddr_storage *address);
+	/* The peer is a proxy: peer() returns this address of its client. Only of sockets. */
+	void (*set_peer)(Transport *transport, const struct sockaddr_storage *address);
 	/*
 	 * Prepare for a long life: return the transport that replaces this one, without an owner.
 	 * Returns NULL if that failed, and closes the connection. Reports no event to the owner of this

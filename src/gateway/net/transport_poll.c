@@ -123,6 +123,12 @@ transport_poll_peer(const Transport *transport, struct sockaddr_storage *address
 	return true;
 }
 
+static void
+transport_poll_set_peer(Transport *transport, const struct sockaddr_storage *address)
+{
+	((PollTransport *) transport)->peer = *address;
+}
+
 /* End this transport first, because the loop must not watch the socket twice. */
 static Transport *
 transport_poll_keep(Transport *transport)
@@ -211,6 +217,7 @@ static const TransportFunctions transport_poll_functions = {
 	.drop = transport_poll_drop,
 	.probe = transport_poll_probe,
 	.peer = transport_poll_peer,
+	.set_peer = transport_poll_set_peer,
 	.keep = transport_poll_keep,
 };
 

@@ -25,6 +25,11 @@
 #define PARAM_ARGS     0x100
 #define PARAM_PAYLOAD  0x200
 #define PARAM_SNAPSHOT 0x400
+#define PARAM_GROUP    0x800
+#define PARAM_WINDOW   0x1000
+#define PARAM_IDS      0x2000
+#define PARAM_DELAY    0x4000
+#define PARAM_ERROR    0x8000
 
 /* Those that say which of a channel's subscriptions a request is about. */
 #define PARAM_SELECTION (PARAM_FILTER | PARAM_COLUMNS | PARAM_TAG)
@@ -42,6 +47,9 @@ static const struct
 	{"auth", REQUEST_AUTH, PARAM_TOKEN},
 	{"call", REQUEST_CALL, PARAM_NAME | PARAM_ARGS},
 	{"send", REQUEST_SEND, PARAM_CHANNEL | PARAM_PAYLOAD},
+	{"consume", REQUEST_CONSUME, PARAM_GROUP | PARAM_WINDOW},
+	{"ack", REQUEST_ACK, PARAM_GROUP | PARAM_IDS},
+	{"nack", REQUEST_NACK, PARAM_GROUP | PARAM_IDS | PARAM_DELAY | PARAM_ERROR},
 };
 
 static const struct
@@ -52,7 +60,9 @@ static const struct
 	{"channel", PARAM_CHANNEL}, {"ops", PARAM_OPS},           {"since", PARAM_SINCE},
 	{"token", PARAM_TOKEN},     {"filter", PARAM_FILTER},     {"columns", PARAM_COLUMNS},
 	{"tag", PARAM_TAG},         {"name", PARAM_NAME},         {"args", PARAM_ARGS},
-	{"payload", PARAM_PAYLOAD}, {"snapshot", PARAM_SNAPSHOT},
+	{"payload", PARAM_PAYLOAD}, {"snapshot", PARAM_SNAPSHOT}, {"group", PARAM_GROUP},
+	{"window", PARAM_WINDOW},   {"ids", PARAM_IDS},           {"delay", PARAM_DELAY},
+	{"error", PARAM_ERROR},
 };
 
 /* Fill in an error with a constant message. Always returns false, for use in a return statement. */
@@ -121,7 +131,7 @@ jsonrpc_parse_id(const json_t *json, Request *request, JsonrpcError *error)
 			"id must be a string of at most 256 bytes, an integer of at most 2^53, or null",
 			"member", "id");
 	free(request->id);
-	request->id = value != NULL ? jsonrpc_dump(value) : NULL;
+	request->id = value != NULL ? notification_dump(value) : NULL;
 	return true;
 }
 
@@ -180,10 +190,7 @@ jsonrpc_parse_since(const json_t *value, Request *request, JsonrpcError *error)
 	request->has_since = !json_is_null(value);
 	if (!request->has_since)
 		return true;
-	request->since_inside = text != NULL && len > 0 && text[len - 1] == JSONRPC_INSIDE;
-	if (request->since_inside)
-		len--;
-	if (text != NULL && wire_position_parse(text, len, &request->since))
+	if (text != NULL && position_parse(text, len, &request->since, &request->since_inside))
 		return true;
 	return jsonrpc_bad_param(error, "since must be a position as the server sent it", "since");
 }
@@ -279,12 +286,71 @@ jsonrpc_parse_name(const json_t *value, Request *request, JsonrpcError *error)
 }
 
 static bool
+jsonrpc_parse_group(const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (!json_is_string(value) || json_string_length(value) == 0 ||
+		json_string_length(value) > PROTOCOL_MAX_GROUP)
+		return jsonrpc_bad_param(error, "group must be a string of 1 to 63 bytes", "group");
+	free(request->name);
+	request->name = memory_string(json_string_value(value), json_string_length(value));
+	return true;
+}
+
+static bool
+jsonrpc_parse_window(const json_t *value, Request *request, JsonrpcError *error)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+		json_integer_value(value) > PROTOCOL_MAX_WINDOW)
+		return jsonrpc_bad_param(error, "window must be an integer from 0 to 1000", "window");
+	request->window = (uint32_t) json_integer_value(value);
+	return true;
+}
+
+static bool
+jsonrpc_parse_ids(const json_t *value, Request *request, JsonrpcError *error)
+{
+	size_t i;
+	json_t *item;
+
+	free(request->ids);
+	request->ids = memory_new((json_array_size(value) + 1) * sizeof(uint64_t));
+	request->nids = json_array_size(value);
+	json_array_foreach(value, i, item)
+	{
+		if (!json_is_integer(item) || json_integer_value(item) < 0)
+			break;
+		request->ids[i] = (uint64_t) json_integer_value(item);
+	}
+	if (json_is_array(value) && i == json_array_size(value))
+		return true;
+	return jsonrpc_bad_param(error, "ids must be an array of the numbers of deliveries", "ids");
+}
+
+/* What the worker gets of ACK and NACK. It checks delay and error. */
+static char *
+jsonrpc_settlement(const json_t *params)
+{
+	static const char *const names[] = {"ids", "delay", "error"};
+	json_t *body = json_object();
+	char *text;
+
+	for (size_t i = 0; i < JSONRPC_COUNT(names); i++)
+	{
+		if (json_object_get(params, names[i]) != NULL)
+			json_object_set(body, names[i], json_object_get(params, names[i]));
+	}
+	text = notification_dump(body);
+	json_decref(body);
+	return text;
+}
+
+static bool
 jsonrpc_parse_body(const char *name, const json_t *value, Request *request, JsonrpcError *error)
 {
 	if (strcmp(name, "args") == 0 && !json_is_object(value) && !json_is_array(value))
 		return jsonrpc_bad_param(error, "args must be an object or an array", "args");
 	free(request->body);
-	request->body = jsonrpc_dump(value);
+	request->body = notification_dump(value);
 	return true;
 }
 
@@ -347,6 +413,15 @@ jsonrpc_parse_param(const char *name, const json_t *value, unsigned int allowed,
 				return jsonrpc_parse_snapshot(value, request, error);
 			case PARAM_NAME:
 				return jsonrpc_parse_name(value, request, error);
+			case PARAM_GROUP:
+				return jsonrpc_parse_group(value, request, error);
+			case PARAM_WINDOW:
+				return jsonrpc_parse_window(value, request, error);
+			case PARAM_IDS:
+				return jsonrpc_parse_ids(value, request, error);
+			case PARAM_DELAY:
+			case PARAM_ERROR:
+				return true;
 			case PARAM_ARGS:
 			case PARAM_PAYLOAD:
 				return jsonrpc_parse_body(name, value, request, error);
@@ -396,6 +471,12 @@ jsonrpc_parse_params(json_t *json, unsigned int allowed, Request *request, Jsonr
 		return jsonrpc_bad_param(error, "name is missing", "name");
 	if ((allowed & PARAM_PAYLOAD) != 0 && request->body == NULL)
 		return jsonrpc_bad_param(error, "payload is missing", "payload");
+	if ((allowed & PARAM_GROUP) != 0 && request->name == NULL)
+		return jsonrpc_bad_param(error, "group is missing", "group");
+	if ((allowed & PARAM_IDS) != 0 && request->ids == NULL)
+		return jsonrpc_bad_param(error, "ids is missing", "ids");
+	if ((allowed & PARAM_IDS) != 0)
+		request->body = jsonrpc_settlement(params != NULL ? params : json);
 	if ((allowed & PARAM_ARGS) != 0 && request->body == NULL)
 		request->body = memory_string("{}", strlen("{}"));
 	if ((allowed & PARAM_SELECTION) != 0)
@@ -426,6 +507,12 @@ jsonrpc_parse_object(json_t *json, Request *request, JsonrpcError *error)
 		}
 	return jsonrpc_reject(error, JSONRPC_METHOD_NOT_FOUND, "method not found", "method",
 						  json_string_value(method));
+}
+
+bool
+jsonrpc_read_subscribe(json_t *params, Request *request, JsonrpcError *error)
+{
+	return jsonrpc_parse_params(params, jsonrpc_methods[0].params, request, error);
 }
 
 bool

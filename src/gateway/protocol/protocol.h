@@ -21,9 +21,20 @@
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
-#define PROTOCOL_MAX         4   /* maximum number of protocols */
+#define PROTOCOL_MAX         8   /* maximum number of protocols */
 #define PROTOCOL_MAX_CHANNEL 63  /* maximum length of a channel's name, in bytes */
 #define PROTOCOL_MAX_NAME    255 /* and of a function's */
+#define PROTOCOL_MAX_GROUP   63  /* and of a consumer group's */
+#define PROTOCOL_MAX_WINDOW                                                                        \
+	1000 /* deliveries that a consumer has without having acknowledged them */
+
+/* The numbers of protocols. */
+#define PROTOCOL_JSONRPC        0
+#define PROTOCOL_JSONRPC_BIGINT 1
+#define PROTOCOL_SSE            2
+#define PROTOCOL_SSE_BIGINT     3
+#define PROTOCOL_PAYLOAD        4
+#define PROTOCOL_PAYLOAD_BIGINT 5
 
 typedef enum RequestMethod
 {
@@ -33,6 +44,9 @@ typedef enum RequestMethod
 	REQUEST_AUTH,
 	REQUEST_CALL,
 	REQUEST_SEND,
+	REQUEST_CONSUME,
+	REQUEST_ACK,
+	REQUEST_NACK,
 } RequestMethod;
 
 /* Its owner calls request_free(). */
@@ -54,8 +68,11 @@ typedef struct Request
 	uint64_t limit;       /* at most so many (0: all) */
 	Selection *selection; /* of SUBSCRIBE and UNSUBSCRIBE; NULL: everything */
 	char *token;          /* of AUTH */
-	char *name;           /* of CALL */
-	char *body;           /* JSON: the arguments of CALL, the payload of SEND */
+	char *name;           /* of CALL: the function; of CONSUME, ACK and NACK: the group */
+	char *body;           /* JSON: the arguments of CALL, ACK and NACK, the payload of SEND */
+	uint32_t window;      /* of CONSUME */
+	uint64_t *ids;        /* of ACK and NACK */
+	size_t nids;
 } Request;
 
 /* Free what a request owns. */
@@ -68,12 +85,14 @@ request_free(Request *request)
 	free(request->name);
 	free(request->order);
 	free(request->body);
+	free(request->ids);
 	request->id = NULL;
 	request->selection = NULL;
 	request->token = NULL;
 	request->name = NULL;
 	request->order = NULL;
 	request->body = NULL;
+	request->ids = NULL;
 }
 
 /* Which of a client's subscriptions a message is about. */
@@ -108,13 +127,38 @@ typedef enum ProtocolReason
 	PROTOCOL_SUBSCRIBED_ALREADY = UINT8_MAX + 1,
 	PROTOCOL_NOT_SUBSCRIBED,
 	PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
-	PROTOCOL_CANCELLED, /* the client has unsubscribed before the subscription began */
+	PROTOCOL_NO_SNAPSHOTS,    /* the protocol has no message for rows */
+	PROTOCOL_TOO_MANY_TOKENS, /* from the address were refused; try again later */
+	PROTOCOL_CANCELLED,       /* the client has unsubscribed before the subscription began */
 } ProtocolReason;
+
+/* From where a subscription resumes; inside: inside of a snapshot. */
+typedef struct ProtocolPlace
+{
+	ProtocolName name;
+	WirePosition position;
+	bool inside;
+} ProtocolPlace;
+
+/* From where all subscriptions of a client resume: at base, but for those that are elsewhere. */
+typedef struct ProtocolPlaces
+{
+	WirePosition base;
+	size_t count;
+	ProtocolPlace elsewhere[WIRE_MAX_SUBSCRIPTIONS];
+} ProtocolPlaces;
 
 /* The caller owns the returned frames. All texts are UTF-8. */
 typedef struct Protocol
 {
 	uint8_t number; /* unique, less than PROTOCOL_MAX */
+
+	/*
+	 * Clients cannot be told why a request fails, or why a subscription ends, without the end of
+	 * the connection: that frame is the last one. The same for resets.
+	 */
+	bool refusals_end;
+	bool resets_end;
 
 	/*
 	 * Read a request from one message of the client, len bytes of valid UTF-8. Returns false if it
@@ -147,15 +191,30 @@ typedef struct Protocol
 
 	/*
 	 * A part of the rows of a subscription's set; NULL: the end, with the position from which the
-	 * stream goes on.
+	 * stream goes on. A protocol without this function has no snapshots.
 	 */
 	Frame *(*rows)(ProtocolName name, const WireRows *rows, WirePosition position, bool inside);
+
+	/*
+	 * The answer to a CONSUME that has succeeded, and a delivery of a group, a JSON object. A protocol
+	 * without these functions has no consumers.
+	 */
+	Frame *(*consuming)(const char *id, WireBytes group);
+	Frame *(*delivery)(WireBytes group, WireBytes delivery);
 
 	/* Build a reset: events of the channel before the position are missing. */
 	Frame *(*reset)(ProtocolName name, WireBytes reason, WirePosition position, bool inside);
 
-	/* Build a bookmark: everything up to the position was sent. */
+	/* Build a bookmark: everything up to the position was sent. NULL: clients get none. */
 	Frame *(*position)(WirePosition position);
+
+	/*
+	 * NULL: a client's subscriptions are independent of each other. Otherwise they begin and end
+	 * together, and a client resumes all of them from one text, which each frame with a position
+	 * has. If they do not all resume from that position, this makes a copy of the frame that names
+	 * their places.
+	 */
+	Frame *(*resume)(const Frame *frame, const ProtocolPlaces *places);
 } Protocol;
 
 #endif /* GATEWAY_PROTOCOL_H */

@@ -16,7 +16,10 @@
 #include "gateway/base/config.h"
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
+#include "gateway/http/http_server.h"
 #include "gateway/hub/hub.h"
+#include "gateway/session/session.h"
+#include "gateway/net/limiter.h"
 
 /* A client that is accepted. */
 typedef struct Admission
@@ -35,11 +38,25 @@ typedef struct Admission
 	const char *close_reason;
 } Admission;
 
+/*
+ * Check that an address (Address.key) has not too many new clients, of which this request is one if
+ * client is true, or too many refused tokens, if this request presents another one. Called once for each request.
+ */
+extern bool admission_rate(const HttpRequest *request, bool client, Limiter *limiter,
+						   const uint8_t *address, const Config *config, HttpResponse *response);
+
+/* Count a refused token of an address. */
+extern void admission_token_refused(Limiter *limiter, const uint8_t *address, const Config *config);
+
+/* Return the time until tokens of an address may be verified again, in milliseconds; 0: now. */
+extern uint64_t
+admission_token_wait(const Limiter *limiter, const uint8_t *address, const Config *config);
+
 /* Check that any request uses one of our host names. */
 extern bool
 admission_host(const HttpRequest *request, const Config *config, HttpResponse *response);
 
-/* Check that a request of a web page comes from an allowed origin. */
+/* Check that a request of a web page comes from an allowed origin, or from a page of this server. */
 extern bool
 admission_origin(const HttpRequest *request, const Config *config, HttpResponse *response);
 
@@ -59,6 +76,13 @@ typedef struct Crowd
 	uint32_t all;
 	uint32_t here;
 } Crowd;
+
+/*
+ * Count the clients besides this connection, which itself counts as one if it is kept. The
+ * connections of streams are sessions, and the HTTP server keeps them.
+ */
+extern Crowd admission_crowd(const Sessions *sessions, const HttpServer *server,
+							 const HttpConnection *connection, bool kept);
 
 /*
  * A client that stays connected. The feed verifies its token later. A client without a token is let

@@ -12,6 +12,8 @@
 #include <strings.h>
 
 #include "gateway/base/text.h"
+#include "wire/listen_address.h"
+#include "wire/setting_list.h"
 
 /* host[:port]; for an IPv6 address, host excludes the brackets. */
 typedef struct Authority
@@ -28,30 +30,6 @@ typedef struct Origin
 	size_t scheme_len;
 	Authority authority;
 } Origin;
-
-typedef struct ListItem
-{
-	const char *data;
-	size_t len;
-} ListItem;
-
-/*
- * Get the next entry of a comma-separated list, without surrounding white space. Skips empty
- * entries.
- */
-static bool
-origin_next_item(const char **list, ListItem *item)
-{
-	static const char separators[] = ", \t\r\n";
-	const char *p = *list + strspn(*list, separators);
-	const char *end = p + strcspn(p, ",");
-
-	*list = end;
-	while (end > p && strchr(separators, end[-1]) != NULL)
-		end--;
-	*item = (ListItem){.data = p, .len = (size_t) (end - p)};
-	return item->len > 0;
-}
 
 /* Return true if the text, which is not a C string, is an address of this family. */
 static bool
@@ -169,12 +147,12 @@ origin_allowed(const char *origin, size_t len, const char *allowed)
 {
 	Origin theirs;
 	Origin entry;
-	ListItem item;
+	SettingItem item;
 	bool parsed = origin_parse(origin, len, &theirs);
 
 	if (parsed && origin_is_local(&theirs))
 		return true;
-	while (origin_next_item(&allowed, &item))
+	while (setting_list_next(&allowed, &item))
 	{
 		if (item.len == 1 && *item.data == '*')
 			return true;
@@ -194,14 +172,32 @@ origin_allowed(const char *origin, size_t len, const char *allowed)
 	return false;
 }
 
+bool
+origin_is_host(const char *origin, size_t len, const char *host, size_t host_len)
+{
+	Origin page;
+	Authority ours;
+
+	if (!origin_parse(origin, len, &page) || !origin_parse_authority(host, host_len, &ours))
+		return false;
+	if (ours.port < 0)
+		ours.port = text_equal_nocase(page.scheme, page.scheme_len, "https") ? 443 : 80;
+	return (text_equal_nocase(page.scheme, page.scheme_len, "http") ||
+			text_equal_nocase(page.scheme, page.scheme_len, "https")) &&
+		   origin_same_host(&page.authority, &ours) && page.authority.port == ours.port;
+}
+
 /* Return true if the host is in listen_addresses. "*" there means all addresses, not all names. */
 static bool
 origin_in_addresses(const Authority *host, const char *addresses)
 {
-	ListItem item;
+	SettingItem item;
+	ListenAddress entry;
 
-	while (origin_next_item(&addresses, &item))
-		if (item.len == host->host_len && strncasecmp(item.data, host->host, item.len) == 0)
+	while (setting_list_next(&addresses, &item))
+		if (listen_address_parse(item.data, item.len, &entry) && entry.host != NULL &&
+			entry.host_len == host->host_len &&
+			strncasecmp(entry.host, host->host, host->host_len) == 0)
 			return true;
 	return false;
 }
@@ -211,7 +207,7 @@ origin_host_allowed(const char *host, size_t len, const char *listen_addresses, 
 {
 	Authority name;
 	Origin entry;
-	ListItem item;
+	SettingItem item;
 
 	if (!origin_parse_authority(host, len, &name))
 		return false;
@@ -219,7 +215,7 @@ origin_host_allowed(const char *host, size_t len, const char *listen_addresses, 
 		text_equal_nocase(name.host, name.host_len, "localhost") ||
 		origin_in_addresses(&name, listen_addresses))
 		return true;
-	while (origin_next_item(&allowed, &item))
+	while (setting_list_next(&allowed, &item))
 	{
 		if (item.len == 1 && *item.data == '*')
 			return true;
@@ -233,9 +229,9 @@ const char *
 origin_first_bad(const char *allowed, size_t *len)
 {
 	Origin entry;
-	ListItem item;
+	SettingItem item;
 
-	while (origin_next_item(&allowed, &item))
+	while (setting_list_next(&allowed, &item))
 	{
 		bool special = (item.len == 1 && *item.data == '*') ||
 					   (item.len == 4 && memcmp(item.data, "null", 4) == 0);

@@ -25,6 +25,12 @@
 extern bool origin_allowed(const char *origin, size_t len, const char *allowed);
 
 /*
+ * Return true if a page of this origin came from the server that this value of a Host header names:
+ * the live page, for example. The caller has checked that the name is one of ours.
+ */
+extern bool origin_is_host(const char *origin, size_t len, const char *host, size_t host_len);
+
+/*
  * Return true if this value of a Host header is one of our names: localhost, an IP address, a name
  * in listen_addresses or the host of an allowed origin. With "*" among those, every name is.
  */

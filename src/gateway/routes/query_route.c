@@ -207,12 +207,15 @@ query_details(const WireFailed *failed)
 	return json_sprintf("The parameter is \"%.*s\".", (int) failed->name.len, failed->name.data);
 }
 
-static void
-query_failed(const WireFailed *failed, bool anonymous, HttpResponse *response)
+void
+query_route_failed(QueryRoute *route, HttpConnection *connection, const WireFailed *failed,
+				   bool anonymous, HttpResponse *response)
 {
 	int status = query_route_status(failed, anonymous);
 	bool bad_token = failed->reason == WIRE_QUERY_NOT_AUTHENTICATED && !anonymous;
 
+	if (bad_token)
+		admission_token_refused(route->limiter, http_from(connection)->key, route->config);
 	http_response_json(response, status,
 					   json_pack("{s:o,s:o,s:o,s:o}", "code", query_json(failed->sqlstate),
 								 "message", query_json(failed->message), "details",
@@ -261,7 +264,8 @@ query_answered(void *owner, const WireMessage *answer)
 		query_add_headers(&response, result->headers);
 	}
 	else if (answer->type == WIRE_FAILED)
-		query_failed(&answer->u.failed, routed->anonymous, &response);
+		query_route_failed(routed->route, connection, &answer->u.failed, routed->anonymous,
+						   &response);
 	else
 		http_response_text(&response, 500, "internal error");
 	routed->route->count--;
@@ -311,8 +315,7 @@ query_route_run(QueryRoute *route, HttpConnection *connection, const HttpRequest
 	char *headers;
 
 	if (!admission_query(request,
-						 (Crowd){.all = route->sessions->count + route->server->count_kept,
-								 .here = http_from(connection)->nclients},
+						 admission_crowd(route->sessions, route->server, connection, false),
 						 route->config, route->hub, &admission, &response))
 	{
 		http_respond(connection, &response);

@@ -24,6 +24,7 @@
 #include "gateway/base/config.h"
 #include "gateway/http/http_server.h"
 #include "gateway/hub/hub.h"
+#include "gateway/net/limiter.h"
 #include "gateway/session/session.h"
 #include "wire/wire.h"
 
@@ -34,6 +35,7 @@
 typedef struct QueryRoute
 {
 	const Config *config;
+	Limiter *limiter;
 	Hub *hub;
 	const Sessions *sessions;
 	const HttpServer *server;
@@ -53,6 +55,10 @@ extern void query_route_run(QueryRoute *route, HttpConnection *connection,
  */
 extern bool query_route_check_body(const HttpRequest *request, HttpResponse *response)
 	__attribute__((warn_unused_result));
+
+/* Build the response to a query that has failed, and count a token that was refused. */
+extern void query_route_failed(QueryRoute *route, HttpConnection *connection,
+							   const WireFailed *failed, bool anonymous, HttpResponse *response);
 
 /* Return the status for a query that has failed. anonymous: the request presents no token. */
 extern int query_route_status(const WireFailed *failed, bool anonymous);

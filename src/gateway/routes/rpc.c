@@ -15,21 +15,6 @@
 
 /* ---------------- arguments of GET ---------------- */
 
-/* Decode a part of a query string, in which a plus sign is a space, and move *room behind it. */
-static bool
-rpc_decode(const char *start, const char *end, char **room, HttpSlice *decoded)
-{
-	char *copy = *room;
-	size_t len = (size_t) (end - start);
-
-	for (size_t i = 0; i < len; i++)
-		copy[i] = start[i] == '+' ? ' ' : start[i];
-	*room += len;
-	decoded->data = copy;
-	return text_percent_decode(copy, len, copy, &decoded->len) &&
-		   text_utf8_valid(copy, decoded->len) && memchr(copy, '\0', decoded->len) == NULL;
-}
-
 static void
 rpc_add_argument(json_t *arguments, HttpSlice name, HttpSlice value)
 {
@@ -46,18 +31,18 @@ rpc_add_argument(json_t *arguments, HttpSlice name, HttpSlice value)
 	free(key);
 }
 
-/* Add the parameter between start and end. Returns false if it is malformed. */
+/* Add a parameter. Returns false if it is malformed. */
 static bool
-rpc_parameter(json_t *arguments, const char *start, const char *end, char **room)
+rpc_parameter(json_t *arguments, HttpSlice part)
 {
-	const char *equals = memchr(start, '=', (size_t) (end - start));
+	char room[HTTP_HEAD_MAX];
 	HttpSlice name;
 	HttpSlice value;
 
-	if (start == end)
+	if (part.len == 0)
 		return true;
-	if (!rpc_decode(start, equals != NULL ? equals : end, room, &name) ||
-		!rpc_decode(equals != NULL ? equals + 1 : end, end, room, &value))
+	http_query_split(part, &name, &value);
+	if (!http_query_decode(name, room, &name) || !http_query_decode(value, room + name.len, &value))
 		return false;
 	if (!http_slice_is(name, "database") && !http_slice_is(name, "access_token"))
 		rpc_add_argument(arguments, name, value);
@@ -67,21 +52,13 @@ rpc_parameter(json_t *arguments, const char *start, const char *end, char **room
 char *
 rpc_arguments(HttpSlice query)
 {
-	char room[HTTP_HEAD_MAX];
-	char *next = room;
 	json_t *arguments = json_object();
-	const char *end = query.len > 0 ? query.data + query.len : query.data;
+	HttpSlice part;
 	bool valid = true;
 	char *text;
 
-	for (const char *p = query.data; valid && p < end;)
-	{
-		const char *stop = memchr(p, '&', (size_t) (end - p));
-
-		stop = stop != NULL ? stop : end;
-		valid = rpc_parameter(arguments, p, stop, &next);
-		p = stop + 1;
-	}
+	while (valid && http_query_next(&query, &part))
+		valid = rpc_parameter(arguments, part);
 	text = valid ? json_dumps(arguments, JSON_COMPACT) : NULL;
 	json_decref(arguments);
 	return text;

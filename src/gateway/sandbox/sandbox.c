@@ -10,17 +10,23 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* No core dumps; no new processes, unless a privilege exempts the user. */
+static const struct rlimit sandbox_none = {0, 0};
+
+void
+sandbox_hide(void)
+{
+	(void) setrlimit(RLIMIT_CORE, &sandbox_none);
+#if !SANDBOX_SANITIZED
+	(void) prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+/* No new processes, unless a privilege exempts the user. */
 static void
 sandbox_limit(void)
 {
-	static const struct rlimit none = {0, 0};
-
-	(void) setrlimit(RLIMIT_CORE, &none);
 #if !SANDBOX_SANITIZED
-	(void) setrlimit(RLIMIT_NPROC, &none);
-	/* Other processes of the user cannot read our memory or descriptors (prctl(2)). */
-	(void) prctl(PR_SET_DUMPABLE, 0);
+	(void) setrlimit(RLIMIT_NPROC, &sandbox_none);
 #endif
 }
 
@@ -29,6 +35,7 @@ sandbox_enter_parts(uint8_t parts)
 {
 	uint8_t missing = 0;
 
+	sandbox_hide();
 	sandbox_limit();
 	/* Both parts require it of a process without privileges (seccomp(2), landlock(7)). */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)

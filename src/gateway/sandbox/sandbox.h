@@ -52,6 +52,12 @@ extern uint8_t sandbox_enter(void);
 /* The same with some of the parts, for the test that shows what each refuses. */
 extern uint8_t sandbox_enter_parts(uint8_t parts);
 
+/*
+ * The part that keeps secrets: there are no core dumps, and other processes of the user cannot read
+ * our memory or descriptors (prctl(2)).
+ */
+extern void sandbox_hide(void);
+
 /* The parts, for sandbox.c. False if the system does not offer it. */
 extern bool sandbox_filter_calls(void) __attribute__((warn_unused_result));
 extern bool sandbox_restrict(void) __attribute__((warn_unused_result));

@@ -49,7 +49,7 @@ typedef struct Identity
 	bool requested;      /* a request of the client has made the offer, not its handshake */
 	bool presented;      /* the feed has got a token on the present link, and expects FORGET */
 	uint32_t number;     /* from the feed, on the present link; 0: none */
-	uint64_t deadline;   /* when it ends, on the clock of SessionIo; UINT64_MAX: never */
+	uint64_t deadline;   /* when it ends, on the clock of Sessions; UINT64_MAX: never */
 	uint64_t expires_at; /* microseconds since 1970; 0: never */
 	char *role;          /* NULL unless KNOWN */
 	char *subject;       /* NULL unless KNOWN */

@@ -14,7 +14,6 @@
 
 #include "gateway/base/log.h"
 #include "gateway/base/memory.h"
-#include "gateway/base/text.h"
 
 /* Bytes written to one client in a round, before others get their turn. */
 #define SESSION_ROUND (8 * FRAME_WRITE)
@@ -26,13 +25,15 @@
 #define SESSION_SPREAD 2654435769u
 
 void
-sessions_init(Sessions *sessions, const SessionIo *io, const Config *config,
-			  const SessionEvents *events, void *owner)
+sessions_init(Sessions *sessions, uint64_t (*now)(void), const SessionIo *const *kinds,
+			  const Config *config, const SessionEvents *events, void *owner)
 {
-	*sessions = (Sessions){.io = io, .config = config, .events = events, .owner = owner};
+	*sessions = (Sessions){.now = now, .config = config, .events = events, .owner = owner};
+	memcpy(sessions->kinds, kinds, sizeof(sessions->kinds));
 	LIST_INIT(&sessions->all);
 	LIST_INIT(&sessions->gone);
 	TAILQ_INIT(&sessions->dirty);
+	TAILQ_INIT(&sessions->delayed);
 	for (int i = 0; i < SESSION_SECONDS; i++)
 		LIST_INIT(&sessions->due[i]);
 	sessions->keepalive_ms = config->keepalive_ms;
@@ -63,7 +64,8 @@ _Static_assert(offsetof(Session, queue.count) + sizeof(uint32_t) <= MEMORY_LINE,
 			   "see session_fetch()");
 
 Session *
-session_open(Sessions *sessions, size_t size, const char *address, bool anonymous, void *io)
+session_open(Sessions *sessions, SessionKind kind, size_t size, const char *address, bool anonymous,
+			 void *io)
 {
 	size_t address_size = strlen(address) + 1;
 	Session *session = memory_zeroed_lines(size + address_size);
@@ -71,22 +73,28 @@ session_open(Sessions *sessions, size_t size, const char *address, bool anonymou
 	session->address = memcpy((char *) session + size, address, address_size);
 	session->sessions = sessions;
 	session->anonymous = anonymous;
+	session->kind = (uint8_t) kind;
+	session->waits = session_io(session)->begin != NULL;
 	session->io = io;
-	session->alive_at = sessions->io->now();
+	session->alive_at = sessions->now();
 	session->sent_at = session->alive_at;
 	session->ping_share = (uint32_t) sessions->stats.accepted * SESSION_SPREAD;
 	LIST_INSERT_HEAD(&sessions->all, session, in_all);
 	session_file(session, session->alive_at);
 	sessions->count++;
+	sessions->counts[kind]++;
 	sessions->stats.clients++;
 	sessions->stats.accepted++;
 	session->number = (uint32_t) sessions->stats.accepted;
 	return session;
 }
 
-static void
+void
 session_drop_partial(Session *session)
 {
+	if (session->complete && !session->held)
+		session_set_delayed(session, false);
+	session->complete = false;
 	free(session->partial);
 	session->partial = NULL;
 	session->partial_len = 0;
@@ -97,6 +105,8 @@ static void
 session_drop_queue(Session *session)
 {
 	session->sessions->stats.queued -= session->queue.bytes;
+	if (session->queue.offset > 0 && session_io(session)->whole)
+		session->torn = true;
 	queue_clear(&session->queue);
 	session->own = 0;
 	session->over_at = 0;
@@ -127,7 +137,7 @@ session_note_level(Session *session)
 	if (session_events(session) <= session_events_limit(session) / 2)
 		session->over_at = 0;
 	else if (session->over_at == 0)
-		session->over_at = session->sessions->io->now();
+		session->over_at = session->sessions->now();
 }
 
 /* Return true if all sessions together take more memory than they may. */
@@ -148,7 +158,7 @@ session_own_limit(const Session *session)
 
 /*
  * Return true if the client sends requests faster than it reads the answers, faster than the feed
- * answers, or more than its turn allows.
+ * answers, or more than its turn or that of all clients allows.
  */
 static bool
 session_asks_too_much(const Session *session)
@@ -164,15 +174,11 @@ session_asks_too_much(const Session *session)
 		own /= 2;
 		unanswered /= 2;
 	}
-	return session->held || session->own > own || session->unanswered >= unanswered ||
-		   session->turn >= SESSION_TURN;
+	return session->held || session->complete || session->own > own ||
+		   session->unanswered >= unanswered || session->turn >= SESSION_TURN;
 }
 
-/*
- * Pause or resume reading from the client. The time in which it was not read does not count as
- * silence. Call this after every change that session_asks_too_much() depends on.
- */
-static void
+void
 session_regulate(Session *session)
 {
 	bool pause = session->state == SESSION_OPEN && session_asks_too_much(session);
@@ -181,7 +187,7 @@ session_regulate(Session *session)
 	if (pause == session->paused || session->state >= SESSION_LEAVING)
 		return;
 	session->paused = pause;
-	session->sessions->io->pause(session->io, pause);
+	session_io(session)->pause(session->io, pause);
 	if (!pause)
 	{
 		session_alive(session);
@@ -199,7 +205,7 @@ session_leave_open(Session *session, SessionState state)
 {
 	if (session->state == SESSION_OPEN)
 	{
-		session->deadline = session->sessions->io->now() + SESSION_CLOSE_MS;
+		session->deadline = session->sessions->now() + SESSION_CLOSE_MS;
 		session_attend(session);
 		session->sessions->events->left(session);
 	}
@@ -221,9 +227,12 @@ session_queue(Session *session, Frame *frame, FrameNote note)
 {
 	size_t before = session->queue.bytes;
 
-	session->sent_at = session->sessions->io->now();
+	session->sent_at = session->sessions->now();
 	if (session->queue.count == 0)
+	{
 		session->taken_at = session->sent_at;
+		session->queued_at = (uint32_t) session->sent_at;
+	}
 	queue_append(&session->queue, frame, note, 0);
 	session->sessions->stats.queued += session->queue.bytes - before;
 	session_note_level(session);
@@ -256,7 +265,7 @@ session_broken(Session *session)
 {
 	session_leave_open(session, SESSION_LEAVING);
 	session_drop_queue(session);
-	session->sessions->io->drop(session->io);
+	session_io(session)->drop(session->io);
 }
 
 /* Write the queue as far as the socket accepts it. */
@@ -266,14 +275,17 @@ session_write(Session *session)
 	Sessions *sessions = session->sessions;
 	size_t written = 0;
 
-	while (session->queue.count > 0 && written < SESSION_ROUND && sessions->io->ready(session->io))
+	if (session->waits)
+		return;
+	while (session->queue.count > 0 && written < SESSION_ROUND &&
+		   session_io(session)->ready(session->io))
 	{
 		size_t before = session->queue.bytes;
 		size_t len;
 		const uint8_t *data =
 			queue_peek(&session->queue, sessions->scratch, sizeof(sessions->scratch), &len);
 
-		if (!sessions->io->write(session->io, data, len))
+		if (!session_io(session)->write(session->io, data, len))
 		{
 			session_broken(session);
 			return;
@@ -283,16 +295,20 @@ session_write(Session *session)
 		sessions->stats.bytes += len;
 		session->bytes += len;
 		written += len;
-		session->taken_at = sessions->io->now();
+		session->taken_at = sessions->now();
 	}
 	session_note_level(session);
 	if (session->queue.count > 0 && !session->waking)
 	{
 		session->waking = true;
 		session_attend(session);
-		sessions->io->wake(session->io);
+		session_io(session)->wake(session->io);
 	}
-	if (session->queue.count > 0 || !session->owed)
+	if (session->queue.count > 0)
+		return;
+	if (session->state == SESSION_CLOSING && session_io(session)->finish != NULL)
+		session_io(session)->finish(session->io);
+	if (!session->owed)
 		return;
 	session->owed = false;
 	sessions->events->drained(session);
@@ -330,7 +346,7 @@ session_room(const Session *session)
 	const Sessions *sessions = session->sessions;
 	size_t limit = session_events_limit(session);
 
-	if (session->over_at != 0 && sessions->io->now() - session->over_at >= SESSION_SOFT_MS)
+	if (session->over_at != 0 && sessions->now() - session->over_at >= SESSION_SOFT_MS)
 		limit /= 2;
 	if (limit > SESSION_SCARCE && session_memory_scarce(session))
 		limit = SESSION_SCARCE;
@@ -351,11 +367,23 @@ session_fits(const Session *session, size_t size)
 bool
 session_has_room(Session *session, const Frame *frame)
 {
-	size_t size = frame->len + sizeof(QueueEntry);
+	size_t size;
 
+	/* First, because of the clients that read as fast as events come. */
+	if (session->queue.count == 0)
+		return !session->waits;
+	if (session->waits)
+		return false;
+	size = frame->len + sizeof(QueueEntry);
 	if (session_fits(session, size))
 		return true;
-	/* Write first: only what the socket does not accept counts. */
+	/*
+	 * Write first: only what the socket does not accept counts. When the queues of all clients have
+	 * reached their limit, an event can find them all full, and there is no time to write them all.
+	 */
+	if (session_events_limit(session) > SESSION_SCARCE && session_memory_scarce(session) &&
+		sessions_are_late(session->sessions, &session->sessions->relieving))
+		return false;
 	session_write(session);
 	return session->state == SESSION_OPEN && session_fits(session, size);
 }
@@ -368,13 +396,13 @@ session_send_event(Session *session, Frame *frame, FrameNote note)
 	sessions->stats.messages++;
 	session->messages++;
 	if (!sessions->at_once || session->queue.count > 0 || note.sub != 0 ||
-		frame->len > FRAME_WRITE || !sessions->io->ready(session->io))
+		frame->len > FRAME_WRITE || !session_io(session)->ready(session->io))
 	{
 		session_queue(session, frame, note);
 		return;
 	}
-	session->sent_at = sessions->io->now();
-	if (!sessions->io->write(session->io, frame->data, frame->len))
+	session->sent_at = sessions->now();
+	if (!session_io(session)->write(session->io, frame->data, frame->len))
 	{
 		session_broken(session);
 		return;
@@ -403,13 +431,42 @@ session_send_own(Session *session, Frame *frame, uint64_t before)
 }
 
 void
-session_close(Session *session, uint16_t code, const char *reason)
+session_begin(Session *session)
 {
+	session->waits = false;
+	session_io(session)->begin(session->io);
+	session_schedule(session);
+}
+
+void
+session_end(Session *session, Frame *last)
+{
+	const SessionIo *io = session_io(session);
+
 	if (session->state != SESSION_OPEN)
+	{
+		frame_unref(last);
 		return;
+	}
 	session_leave_open(session, SESSION_CLOSING);
 	session_regulate(session);
-	session_queue_own(session, frame_close(code, reason), FRAME_NO_POSITION);
+	if (io->closing != NULL)
+		io->closing(session->io, last);
+	session->waits = false;
+	if (!session->torn)
+	{
+		session_queue_own(session, last, FRAME_NO_POSITION);
+		return;
+	}
+	frame_unref(last);
+	session_schedule(session);
+}
+
+void
+session_close(Session *session, uint16_t code, const char *reason)
+{
+	if (session->state == SESSION_OPEN)
+		session_end(session, session_io(session)->close(code, reason));
 }
 
 void
@@ -424,6 +481,8 @@ session_cut_off(Session *session, uint16_t code, const char *reason)
 void
 session_hold(Session *session, bool hold)
 {
+	if (session->complete && hold != session->held)
+		session_set_delayed(session, !hold);
 	session->held = hold;
 	if (hold)
 		session_regulate(session);
@@ -431,87 +490,13 @@ session_hold(Session *session, bool hold)
 		session_schedule(session);
 }
 
-/* Process a complete message. */
-static void
-session_message(Session *session, const char *text, size_t len)
-{
-	if (!text_utf8_valid(text, len))
-	{
-		session_close(session, SESSION_CLOSE_BAD_TEXT, "text that is not UTF-8");
-		return;
-	}
-	session->sessions->events->message(session, text, len);
-	if (++session->turn >= SESSION_TURN)
-		session_schedule(session);
-	session_regulate(session);
-}
-
-/* Keep a part of a message until the rest has arrived. */
-static void
-session_keep(Session *session, const char *data, size_t len, size_t remaining)
-{
-	if (session->partial_len == 0 && session->fragments == 0)
-	{
-		session->partial_at = session->sessions->io->now();
-		session_attend(session);
-	}
-	if (session->partial_len + len > 0)
-		session->partial = memory_resize(session->partial, session->partial_len + len + remaining);
-	if (len > 0)
-		memcpy(session->partial + session->partial_len, data, len);
-	session->partial_len += (uint32_t) len;
-	if (remaining == 0)
-		session->fragments++;
-}
-
 void
 session_alive(Session *session)
 {
-	session->alive_at = session->sessions->io->now();
+	session->alive_at = session->sessions->now();
 	if (session->pinged)
 		session->ping_share = 0;
 	session->pinged = false;
-}
-
-void
-session_received(Session *session, const char *data, size_t len, size_t remaining, bool final,
-				 bool binary)
-{
-	session_alive(session);
-	if (session->state != SESSION_OPEN)
-		return;
-	if (binary)
-	{
-		session_close(session, SESSION_CLOSE_UNSUPPORTED, "binary messages are not supported");
-		return;
-	}
-	if (remaining > session->sessions->config->max_message ||
-		session->partial_len + len + remaining > session->sessions->config->max_message)
-	{
-		session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
-		return;
-	}
-	final = final && remaining == 0;
-	if (final && session->partial == NULL)
-	{
-		session->fragments = 0;
-		session_message(session, data, len);
-		return;
-	}
-	session_keep(session, data, len, remaining);
-	if (final)
-	{
-		char *text = session->partial;
-		size_t text_len = session->partial_len;
-
-		/* Otherwise session_close() would free it while session_message() uses it. */
-		session->partial = NULL;
-		session_drop_partial(session);
-		session_message(session, text, text_len);
-		free(text);
-	}
-	else if (session->fragments > SESSION_MAX_FRAGMENTS)
-		session_close(session, SESSION_CLOSE_POLICY, "too many fragments");
 }
 
 void
@@ -524,8 +509,7 @@ session_writable(Session *session)
 	session_alive(session);
 	session->taken_at = session->alive_at;
 	session->waking = false;
-	session_write(session);
-	session_regulate(session);
+	session_schedule(session);
 }
 
 /* Enter the state LEAVING: nothing more is written. */
@@ -562,6 +546,7 @@ session_closed(Session *session)
 	session->state = SESSION_GONE;
 	session->io = NULL;
 	sessions->count--;
+	sessions->counts[session->kind]--;
 	sessions->stats.clients--;
 	LIST_REMOVE(session, in_due);
 	LIST_REMOVE(session, in_all);
@@ -621,13 +606,15 @@ sessions_expect(Sessions *sessions, bool more)
 	sessions->at_once = !more;
 }
 
-void
-sessions_flush(Sessions *sessions)
+/* Visit the sessions that have something to be done, until none has, or until there is no time. */
+static void
+sessions_visit(Sessions *sessions)
 {
 	Session *session;
 
-	sessions->at_once = false;
-	while ((session = TAILQ_FIRST(&sessions->dirty)) != NULL)
+	turn_begin(&sessions->writing);
+	while ((session = TAILQ_FIRST(&sessions->dirty)) != NULL &&
+		   !sessions_are_late(sessions, &sessions->writing))
 	{
 		TAILQ_REMOVE(&sessions->dirty, session, in_dirty);
 		session->dirty = false;
@@ -636,8 +623,28 @@ sessions_flush(Sessions *sessions)
 		session->turn = 0;
 		session_regulate(session);
 	}
-	while ((session = LIST_FIRST(&sessions->gone)) != NULL)
+}
+
+bool
+sessions_wait(const Sessions *sessions)
+{
+	return !TAILQ_EMPTY(&sessions->dirty) || !TAILQ_EMPTY(&sessions->delayed);
+}
+
+void
+sessions_flush(Sessions *sessions)
+{
+	Session *session;
+	Session *next;
+
+	sessions->at_once = false;
+	turn_begin(&sessions->relieving);
+	sessions_visit(sessions);
+	for (session = LIST_FIRST(&sessions->gone); session != NULL; session = next)
 	{
+		next = LIST_NEXT(session, in_all);
+		if (session->dirty)
+			continue;
 		LIST_REMOVE(session, in_all);
 		free(session);
 	}
@@ -648,6 +655,7 @@ sessions_free(Sessions *sessions)
 {
 	Session *session;
 
+	sessions->clock = NULL;
 	while ((session = LIST_FIRST(&sessions->all)) != NULL)
 		session_closed(session);
 	sessions_flush(sessions);

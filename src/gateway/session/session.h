@@ -9,6 +9,9 @@
  *		└──► LEAVING ─────► GONE		the client closes, or the connection is broken: nothing more is
  *									written
  *
+ * A session whose kind has begin() waits until session_begin() before it writes anything; until then
+ * there is no room for events.
+ *
  * The owner of the sessions is the hub, which knows the clients' subscriptions. Sessions call its
  * functions through SessionEvents. Messages are queued first. sessions_flush(), which the loop
  * calls once before it waits, writes all that was queued in a round, and frees the sessions that
@@ -31,6 +34,8 @@
  * queues counts too. Beyond SESSION_TOTAL times client_buffer, each client has room for at most
  * SESSION_SCARCE bytes of events, and is not read while SESSION_OWN_SCARCE bytes of its own
  * messages are queued. Only clients that are far behind notice this: they get the rest from the
+ * log. A burst can reach the limit before the queues are written. Then an event has queues written
+ * that have no room, for a limited time in each turn of the loop; the other clients get it from the
  * log.
  *
  * Sessions are visited when something is due. Each session is in the list of the second of its next
@@ -39,7 +44,15 @@
  * second. So thousands of quiet sessions cost nothing except their pings, and pings are spread over
  * the whole keepalive interval, even if all clients have connected at once.
  *
- * This module has no socket and no clock. It gets both through SessionIo.
+ * The requests of all clients together, and writing the queues, have a limited time in each turn of the
+ * loop (turn.h). A request that arrives later in the turn, or while others wait, is kept until it is
+ * its turn, and its client is not read meanwhile. So requests that take long cannot keep the loop from
+ * other work, however many clients send them.
+ *
+ * Sessions have connections of several kinds. A kind is a SessionIo: functions for the connection, and
+ * the frames that sessions send by themselves. Everything else is the same for all of them.
+ *
+ * This module has no socket and no clock. It gets both from its caller.
  *
  *-------------------------------------------------------------------------
  */
@@ -51,6 +64,7 @@
 #include <sys/queue.h>
 
 #include "gateway/base/config.h"
+#include "gateway/base/turn.h"
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
@@ -63,10 +77,12 @@
 	4096                      /* of which at most this much is for answers when memory is scarce */
 #define SESSION_UNANSWERED 16 /* requests waiting for the feed before the client is not read */
 #define SESSION_TURN       32 /* requests of a client that are processed before others get their turn */
-#define SESSION_TOTAL      32    /* all clients together may take this many times client_buffer */
+#define SESSION_TURN_BYTES 32768u /* or bytes of them, after decompression */
+#define SESSION_TOTAL      32     /* all clients together may take this many times client_buffer */
 #define SESSION_SCARCE     65536 /* beyond that, bytes of events that may be queued for each client */
 #define SESSION_SOFT_MS                                                                            \
 	10000 /* with more than half of the room for events taken: the rest is not used */
+#define SESSION_SLOW_MS 10000 /* with something queued all the time: the client counts as slow */
 #define SESSION_STALL_MS                                                                           \
 	30000 /* without progress while something is queued: the client is closed */
 #define SESSION_GIVE_BACK                                                                          \
@@ -96,14 +112,21 @@ typedef enum SessionState
 	SESSION_GONE,
 } SessionState;
 
-/* The connection of a session. io is the argument of session_open(). */
+/* The kinds of connections. */
+typedef enum SessionKind
+{
+	SESSION_WEBSOCKET,
+	SESSION_COMPRESSED, /* a WebSocket with permessage-deflate */
+	SESSION_SSE,
+	SESSION_KINDS
+} SessionKind;
+
+/* A kind of connections. io is the argument of session_open(). */
 typedef struct SessionIo
 {
-	/* The time in milliseconds, of a clock that never goes back. */
-	uint64_t (*now)(void);
 	/* Return true if write() may be called: the socket has accepted everything written before. */
 	bool (*ready)(void *io);
-	/* Write complete fragments. Returns false if the connection is broken. */
+	/* Write what queue_peek() returns. Returns false if the connection is broken. */
 	bool (*write)(void *io, const uint8_t *data, size_t len);
 	/* Stop or resume delivering data from the client, after this function has returned. */
 	void (*pause)(void *io, bool pause);
@@ -116,6 +139,23 @@ typedef struct SessionIo
 	 * is gone.
 	 */
 	void (*probe)(void *io);
+	/* A complete frame for a quiet client. */
+	WireBytes ping;
+	/* A client answers a ping; one that does not is closed. Otherwise it need not. */
+	bool answers_pings;
+	/* Turn a message of the protocol, which is taken over, into what is sent. NULL: it is sent as it is. */
+	Frame *(*pack)(Frame *frame);
+	/* Make the last frame of a session, which is closed with this code and reason. */
+	Frame *(*close)(uint16_t code, const char *reason);
+	/* The bytes of a frame belong together: nothing may follow a part of it. */
+	bool whole;
+	/* The following three are NULL if the connection needs no such call. */
+	/* The session may write from now on. */
+	void (*begin)(void *io);
+	/* The session is CLOSING, and this is its last frame. The connection may write something else. */
+	void (*closing)(void *io, Frame *last);
+	/* The last frame is written: end the connection, and call session_closed() later. */
+	void (*finish)(void *io);
 } SessionIo;
 
 /* The functions of the owner that a session calls. */
@@ -133,7 +173,7 @@ typedef struct SessionEvents
 	 */
 	WirePosition (*position)(const Session *session);
 	/*
-	 * Return when the owner next has something to do for the session, on the clock of SessionIo;
+	 * Return when the owner next has something to do for the session, on the clock of Sessions;
 	 * UINT64_MAX: only after session_attend(). The session is OPEN.
 	 */
 	uint64_t (*due)(Session *session, uint64_t now);
@@ -158,20 +198,27 @@ typedef struct SessionCursor
 /* The data shared by all sessions. */
 typedef struct Sessions
 {
-	const SessionIo *io;
+	uint64_t (*now)(void);   /* milliseconds of a clock that never goes back */
+	uint64_t (*clock)(void); /* nanoseconds; for the turns. NULL: they never end */
+	Turn asking;             /* for the requests of all clients */
+	Turn writing;            /* for sessions_flush() */
+	Turn relieving;          /* for session_has_room(), if memory is scarce */
+	const SessionIo *kinds[SESSION_KINDS];
 	const Config *config;
 	const SessionEvents *events;
 	void *owner;
 	struct SessionList all;                  /* except those that are GONE */
 	struct SessionList gone;                 /* to be freed */
 	struct SessionQueue dirty;               /* with something queued */
+	struct SessionQueue delayed;             /* with a request for which there was no time */
 	struct SessionList due[SESSION_SECONDS]; /* by the second modulo SESSION_SECONDS */
 	uint64_t second;                         /* lists up to this second were processed */
 	uint32_t keepalive_ms;                   /* the value used to sort them */
 	LIST_HEAD(, SessionCursor) cursors;
-	uint32_t count;     /* number of sessions */
-	size_t memory_peak; /* highest frame_memory() since memory was last returned */
-	bool at_once;       /* see sessions_expect() */
+	uint32_t count;                 /* number of sessions, */
+	uint32_t counts[SESSION_KINDS]; /* and of each kind */
+	size_t memory_peak;             /* highest frame_memory() since memory was last returned */
+	bool at_once;                   /* see sessions_expect() */
 	WireStats stats;
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;
@@ -184,8 +231,8 @@ struct Session
 	uint8_t state; /* SessionState */
 	bool dirty;
 	bool waking;        /* wake() was called, but session_writable() was not yet */
-	bool pinged;        /* a ping was sent and not answered yet */
-	bool anonymous;     /* connected without a token */
+	uint8_t kind;       /* SessionKind */
+	bool waits;         /* until session_begin() */
 	bool owed;          /* set by the owner: call drained() when the queue is empty */
 	bool paused;        /* the client is not being read */
 	bool held;          /* set by session_hold(): it must not be read */
@@ -194,43 +241,51 @@ struct Session
 	uint64_t messages;  /* number queued since it was opened */
 	uint64_t bytes;     /* number written since then */
 	Queue queue;
-	uint8_t turn;      /* requests processed since the last sessions_flush() */
-	size_t own;        /* bytes of our own messages in the queue, not of events */
-	uint64_t over_at;  /* since when more than half of the room for events is taken; 0: not now */
-	uint64_t taken_at; /* when the socket last accepted something, or the queue was empty */
+	uint8_t turn;       /* of SESSION_TURN, used since the last sessions_flush() */
+	uint32_t queued_at; /* since when the queue is not empty, unless it is; ms modulo 2^32 */
+	size_t own;         /* bytes of our own messages in the queue, not of events */
+	uint64_t over_at;   /* since when more than half of the room for events is taken; 0: not now */
+	uint64_t taken_at;  /* when the socket last accepted something, or the queue was empty */
 	LIST_ENTRY(Session) in_all;
 	LIST_ENTRY(Session) in_due;
 	TAILQ_ENTRY(Session) in_dirty;
 	uint32_t number;     /* unique since the start */
 	uint32_t unanswered; /* set by the owner: the client's requests waiting for a feed */
+	bool pinged;         /* a ping was sent and not answered yet */
+	bool anonymous;      /* connected without a token */
+	bool torn;           /* a part of a frame was written whose rest never will be */
 	uint64_t alive_at;   /* when the client last gave a sign of life */
 	uint32_t ping_share; /* the first ping is early by this share of keepalive, in units of 2^-32 */
 	uint64_t deadline;   /* unless OPEN: when the connection is dropped */
-	/* A message whose last fragment has not arrived yet. */
+	/* A message whose last fragment has not arrived yet, or which is complete and waits. */
 	char *partial;
 	uint32_t partial_len;
 	uint32_t fragments;
 	uint64_t partial_at;
-	const char *address; /* for log messages */
+	TAILQ_ENTRY(Session) in_delayed; /* while it is complete and the session is not held */
+	bool complete;                   /* there was no time for it in its turn of the loop */
+	bool compressed;                 /* if it is complete */
+	const char *address;             /* for log messages */
 };
 
-extern void sessions_init(Sessions *sessions, const SessionIo *io, const Config *config,
-						  const SessionEvents *events, void *owner);
+/* now and kinds are copied to the members with these names. */
+extern void sessions_init(Sessions *sessions, uint64_t (*now)(void), const SessionIo *const *kinds,
+						  const Config *config, const SessionEvents *events, void *owner);
 
 /*
- * Open a session for a connected client. io is its connection. The session ends with
+ * Open a session for a connected client. io is its connection, of this kind. The session ends with
  * session_closed(), and the next sessions_flush() frees it. It is the start of a block of size
  * bytes; the rest belongs to the owner and is zero at first.
  */
-extern Session *
-session_open(Sessions *sessions, size_t size, const char *address, bool anonymous, void *io);
+extern Session *session_open(Sessions *sessions, SessionKind kind, size_t size, const char *address,
+							 bool anonymous, void *io);
 
 /*
  * Part of a message was received: len bytes of a frame, with remaining bytes to follow. final: this
- * is the last frame of the message.
+ * is the last frame of the message. binary and compressed are about the whole message.
  */
 extern void session_received(Session *session, const char *data, size_t len, size_t remaining,
-							 bool final, bool binary);
+							 bool final, bool binary, bool compressed);
 
 /* A pong was received. */
 extern void session_alive(Session *session);
@@ -265,6 +320,26 @@ session_has_room(Session *session, const Frame *frame) __attribute__((warn_unuse
  */
 extern void session_send_event(Session *session, Frame *frame, FrameNote note);
 
+/*
+ * Turn a message of the client's protocol, which is taken over, into what its connection sends. All
+ * sessions of the same kind send the same. session_send_own() need not get it, because short
+ * messages are sent as they are.
+ */
+static inline Frame *
+session_pack(const Session *session, Frame *frame)
+{
+	const SessionIo *io = session->sessions->kinds[session->kind];
+
+	return io->pack != NULL ? io->pack(frame) : frame;
+}
+
+/* Return for how long, in ms, something has been queued; 0: nothing is. */
+static inline uint64_t
+session_queued_ms(const Session *session, uint64_t now)
+{
+	return session->queue.count > 0 ? (uint32_t) now - session->queued_at : 0;
+}
+
 /* Prefetch what session_has_room() and session_send_event() need. */
 static inline void
 session_fetch(const Session *session)
@@ -287,8 +362,14 @@ extern void session_schedule(Session *session);
 /* Make the next tick visit the session, because something may be due sooner. */
 extern void session_attend(Session *session);
 
+/* Let a session write that waits for this. */
+extern void session_begin(Session *session);
+
 /* Close the session after everything queued was written. */
 extern void session_close(Session *session, uint16_t code, const char *reason);
+
+/* The same with this last frame, whose ownership passes to the session. */
+extern void session_end(Session *session, Frame *last);
 
 /* Close without writing what is queued, because the client may no longer get it. */
 extern void session_cut_off(Session *session, uint16_t code, const char *reason);
@@ -319,8 +400,19 @@ extern void sessions_close_anonymous(Sessions *sessions);
  */
 extern void sessions_expect(Sessions *sessions, bool more);
 
-/* Write everything queued, and free the sessions that are GONE. Called before the loop waits. */
+/*
+ * Begin a turn of the loop: process the requests for which the last turn had no time. Called before
+ * sessions_flush().
+ */
+extern void sessions_work(Sessions *sessions);
+
+/*
+ * Write what is queued, and free the sessions that are GONE. Called before the loop waits, which it
+ * must not do while sessions_wait() returns true: then the time was too short for all sessions, and
+ * the next turn continues with the others.
+ */
 extern void sessions_flush(Sessions *sessions);
+extern bool sessions_wait(const Sessions *sessions);
 
 /*
  * Called once a second while there are sessions: keepalive, deadlines, and what is due for the

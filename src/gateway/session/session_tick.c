@@ -9,13 +9,6 @@
 
 #include "gateway/base/memory.h"
 
-/*
- * The payload of a ping, because libwebsockets reports only pongs with a payload; and the size of
- * the whole frame.
- */
-#define SESSION_PING "pg_notifyd"
-static const uint8_t session_ping[] = "\x89\x0a" SESSION_PING;
-
 /* Return when to ping the session, or to close it because it has not answered. */
 static uint64_t
 session_ping_due(const Session *session)
@@ -51,26 +44,27 @@ session_due(Session *session, uint64_t now)
 static void
 session_send_ping(Session *session)
 {
-	const SessionIo *io = session->sessions->io;
+	const SessionIo *io = session_io(session);
 
 	session->pinged = true;
 	if (session->queue.count > 0 || !io->ready(session->io))
-		session_queue_own(session,
-						  frame_control(FRAME_OPCODE_PING, SESSION_PING, sizeof(SESSION_PING) - 1),
-						  FRAME_NO_POSITION);
-	else if (!io->write(session->io, session_ping, sizeof(session_ping) - 1))
+		session_queue_own(session, frame_plain(&io->ping, 1), FRAME_NO_POSITION);
+	else if (!io->write(session->io, (const uint8_t *) io->ping.data, io->ping.len))
 		session_broken(session);
 	else
 	{
-		session->sessions->stats.bytes += sizeof(session_ping) - 1;
-		session->bytes += sizeof(session_ping) - 1;
+		session->sessions->stats.bytes += io->ping.len;
+		session->bytes += io->ping.len;
 	}
+	if (!io->answers_pings)
+		session_alive(session);
 }
 
 static void
 session_keepalive(Session *session, uint64_t now)
 {
-	if (session->sessions->config->keepalive_ms == 0 || now < session_ping_due(session))
+	if (session->waits || session->sessions->config->keepalive_ms == 0 ||
+		now < session_ping_due(session))
 		return;
 	if (!session->pinged)
 		session_send_ping(session);
@@ -88,7 +82,7 @@ static void
 session_tick(Session *session, uint64_t now)
 {
 	if (session->waking || session->paused)
-		session->sessions->io->probe(session->io);
+		session_io(session)->probe(session->io);
 	if (session->state != SESSION_OPEN && now >= session->deadline)
 		session_broken(session);
 	if (session->state != SESSION_OPEN)
@@ -149,7 +143,7 @@ sessions_release_memory(Sessions *sessions)
 void
 sessions_tick(Sessions *sessions)
 {
-	uint64_t now = sessions->io->now();
+	uint64_t now = sessions->now();
 	uint64_t second = now / 1000;
 	uint64_t done = sessions->second;
 	Session *session;

@@ -14,6 +14,7 @@
 #include "gateway/base/text.h"
 
 #define FRAME_FIN             0x80
+#define FRAME_COMPRESSED      0x40 /* RSV1 (RFC 7692, 6) */
 #define FRAME_OPCODE_TEXT     0x1
 #define FRAME_OPCODE_CONTINUE 0x0
 
@@ -87,13 +88,13 @@ frame_copy_parts(Frame *frame, const WireBytes **parts, size_t *offset, size_t s
 	}
 }
 
-Frame *
-frame_text(const WireBytes *parts, size_t count)
+/* Make a message whose first fragment begins with this byte. */
+static Frame *
+frame_message(uint8_t opcode, const WireBytes *parts, size_t count)
 {
 	size_t len = 0;
 	size_t offset = 0;
 	size_t size;
-	uint8_t opcode = FRAME_OPCODE_TEXT;
 	Frame *frame;
 
 	for (size_t i = 0; i < count; i++)
@@ -108,6 +109,60 @@ frame_text(const WireBytes *parts, size_t count)
 		len -= size;
 		opcode = FRAME_OPCODE_CONTINUE;
 	} while (len > 0);
+	return frame_done(frame);
+}
+
+Frame *
+frame_text(const WireBytes *parts, size_t count)
+{
+	return frame_message(FRAME_OPCODE_TEXT, parts, count);
+}
+
+Frame *
+frame_compressed(WireBytes data)
+{
+	return frame_message(FRAME_COMPRESSED | FRAME_OPCODE_TEXT, &data, 1);
+}
+
+bool
+frame_next(const Frame *frame, size_t *offset, WireBytes *part)
+{
+	const uint8_t *head = frame->data + *offset;
+
+	if (*offset == frame->len)
+		return false;
+	if (head[1] == 126)
+		*part =
+			(WireBytes){.data = (const char *) head + 4, .len = (uint32_t) head[2] << 8 | head[3]};
+	else
+		*part = (WireBytes){.data = (const char *) head + 2, .len = head[1]};
+	*offset = (size_t) ((const uint8_t *) part->data - frame->data) + part->len;
+	return true;
+}
+
+size_t
+frame_payload(const Frame *frame)
+{
+	size_t size = 0;
+	size_t offset = 0;
+	WireBytes part;
+
+	while (frame_next(frame, &offset, &part))
+		size += part.len;
+	return size;
+}
+
+Frame *
+frame_plain(const WireBytes *parts, size_t count)
+{
+	size_t len = 0;
+	size_t offset = 0;
+	Frame *frame;
+
+	for (size_t i = 0; i < count; i++)
+		len += parts[i].len;
+	frame = frame_new(len);
+	frame_copy_parts(frame, &parts, &offset, len);
 	return frame_done(frame);
 }
 

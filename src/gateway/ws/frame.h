@@ -29,6 +29,9 @@
 
 #define FRAME_CONTROL_MAX 125 /* maximum payload of a control frame */
 
+/* A complete ping. It has a payload because libwebsockets reports only pongs with one. */
+#define FRAME_PING "\x89\x0apg_notifyd"
+
 typedef struct Frame
 {
 	uint32_t refs;
@@ -41,6 +44,19 @@ typedef struct Frame
  * WIRE_MAX_PAYLOAD. The caller gets one reference.
  */
 extern Frame *frame_text(const WireBytes *parts, size_t count);
+
+/* The same for a text message that is compressed (RFC 7692, 6). */
+extern Frame *frame_compressed(WireBytes data);
+
+/*
+ * Walk through the payload of a message, fragment by fragment. *offset is 0 at first. Returns false
+ * at the end. frame_payload() returns the length of all.
+ */
+extern bool frame_next(const Frame *frame, size_t *offset, WireBytes *part);
+extern size_t frame_payload(const Frame *frame);
+
+/* Make a frame of these bytes, without a header. */
+extern Frame *frame_plain(const WireBytes *parts, size_t count);
 
 /* Make a control frame. The payload is truncated to FRAME_CONTROL_MAX. */
 extern Frame *frame_control(uint8_t opcode, const void *payload, size_t len);

@@ -17,6 +17,7 @@
 /* RFC 6455, 5.2 */
 #define WEBSOCKET_FIN      0x80
 #define WEBSOCKET_RESERVED 0x70
+#define WEBSOCKET_DEFLATED 0x40
 #define WEBSOCKET_OPCODE   0x0f
 #define WEBSOCKET_MASKED   0x80
 #define WEBSOCKET_LENGTH   0x7f
@@ -55,11 +56,15 @@ static const char *
 websocket_check_first(const WebsocketReader *reader)
 {
 	bool final = (reader->head[0] & WEBSOCKET_FIN) != 0;
+	uint8_t opcode = reader->head[0] & WEBSOCKET_OPCODE;
+	uint8_t allowed = 0;
 
-	/* Only extensions use these bits, and none is ever negotiated. */
-	if ((reader->head[0] & WEBSOCKET_RESERVED) != 0)
+	/* Only the first frame of a message says that it is compressed (RFC 7692, 6.1). */
+	if (reader->deflates && (opcode == WEBSOCKET_OPCODE_TEXT || opcode == WEBSOCKET_OPCODE_BINARY))
+		allowed = WEBSOCKET_DEFLATED;
+	if ((reader->head[0] & WEBSOCKET_RESERVED & ~allowed) != 0)
 		return "a reserved bit is set";
-	switch (reader->head[0] & WEBSOCKET_OPCODE)
+	switch (opcode)
 	{
 		case WEBSOCKET_OPCODE_CONTINUATION:
 			return reader->in_message ? NULL : "a continuation without a message";
@@ -135,7 +140,10 @@ websocket_begin_payload(WebsocketReader *reader)
 	if (websocket_is_control(reader))
 		return;
 	if (opcode != WEBSOCKET_OPCODE_CONTINUATION)
+	{
 		reader->binary = opcode == WEBSOCKET_OPCODE_BINARY;
+		reader->compressed = (reader->head[0] & WEBSOCKET_DEFLATED) != 0;
+	}
 	reader->in_message = !final;
 }
 
@@ -250,6 +258,7 @@ websocket_read_payload(WebsocketReader *reader, char *data, size_t len, Websocke
 		piece->remaining = reader->remaining;
 		piece->final = !reader->in_message;
 		piece->binary = reader->binary;
+		piece->compressed = reader->compressed;
 		return used;
 	}
 	memcpy(reader->control + reader->control_len, data, used);

@@ -54,6 +54,7 @@ typedef struct WebsocketPiece
 	uint64_t remaining; /* DATA: bytes of this frame that are still to come */
 	bool final;         /* DATA: last frame of the message */
 	bool binary;        /* DATA: of a binary message; otherwise text */
+	bool compressed;    /* DATA: of a compressed message */
 	uint16_t code;
 	const char *reason;
 } WebsocketPiece;
@@ -69,6 +70,8 @@ typedef struct WebsocketReader
 	bool in_payload; /* the head is complete */
 	bool in_message; /* a message has started, and more of its frames must follow */
 	bool binary;     /* the message is binary */
+	bool compressed; /* the message is compressed */
+	bool deflates;   /* set by the caller: permessage-deflate was negotiated */
 	bool ended;      /* after CLOSE and ERROR: discard everything */
 	uint8_t control_len;
 	uint8_t control[FRAME_CONTROL_MAX]; /* the payload of a control frame so far */

@@ -99,7 +99,8 @@ websocket_piece(WebsocketConnection *connection, const WebsocketPiece *piece)
 			break;
 		case WEBSOCKET_DATA:
 			connection->events->received(connection->session, piece->data, piece->len,
-										 piece->remaining, piece->final, piece->binary);
+										 piece->remaining, piece->final, piece->binary,
+										 piece->compressed);
 			break;
 		case WEBSOCKET_PING:
 			connection->events->alive(connection->session);
@@ -190,12 +191,13 @@ static const TransportEvents websocket_transport_events = {
 };
 
 WebsocketConnection *
-websocket_new(Transport *transport, const WebsocketEvents *events)
+websocket_new(Transport *transport, const WebsocketEvents *events, bool deflates)
 {
 	WebsocketConnection *connection = memory_zeroed(sizeof(WebsocketConnection));
 
 	connection->transport = transport;
 	connection->events = events;
+	connection->reader.deflates = deflates;
 	return connection;
 }
 

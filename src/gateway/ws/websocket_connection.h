@@ -25,7 +25,7 @@ typedef struct WebsocketConnection WebsocketConnection;
 typedef struct WebsocketEvents
 {
 	void (*received)(void *session, const char *data, size_t len, size_t remaining, bool final,
-					 bool binary);
+					 bool binary, bool compressed);
 	void (*alive)(void *session);
 	void (*writable)(void *session);
 	void (*closed)(void *session);
@@ -38,10 +38,11 @@ typedef struct WebsocketEvents
 } WebsocketEvents;
 
 /*
- * Create a connection on a transport, and take ownership of it. The connection ends with the
- * transport, after closed().
+ * Create a connection on a transport, and take ownership of it. deflates: permessage-deflate was
+ * negotiated. The connection ends with the transport, after closed().
  */
-extern WebsocketConnection *websocket_new(Transport *transport, const WebsocketEvents *events);
+extern WebsocketConnection *
+websocket_new(Transport *transport, const WebsocketEvents *events, bool deflates);
 
 /*
  * Send the answer to the handshake, and then process the data that the client sent after its

@@ -82,7 +82,7 @@ websocket_upgrade_subprotocol(const HttpRequest *request)
 }
 
 size_t
-websocket_upgrade_answer(const HttpRequest *request, char *buf)
+websocket_upgrade_answer(const HttpRequest *request, const char *extension, char *buf)
 {
 	char key[WEBSOCKET_KEY_LENGTH + sizeof(WEBSOCKET_GUID)];
 	unsigned char hash[WEBSOCKET_SHA1_LENGTH];
@@ -94,8 +94,9 @@ websocket_upgrade_answer(const HttpRequest *request, char *buf)
 	(void) lws_b64_encode_string((char *) hash, sizeof(hash), accept, sizeof(accept));
 	return (size_t) snprintf(buf, WEBSOCKET_ANSWER,
 							 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-							 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
-							 accept,
+							 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s%s\r\n",
+							 accept, extension != NULL ? "Sec-WebSocket-Extensions: " : "",
+							 extension != NULL ? extension : "", extension != NULL ? "\r\n" : "",
 							 websocket_upgrade_subprotocol(request)
 								 ? "Sec-WebSocket-Protocol: " WEBSOCKET_SUBPROTOCOL "\r\n"
 								 : "");

@@ -14,7 +14,7 @@
 /* The name of our subprotocol. */
 #define WEBSOCKET_SUBPROTOCOL "pg_notifyd.v1"
 
-#define WEBSOCKET_ANSWER 256 /* maximum bytes of an answer */
+#define WEBSOCKET_ANSWER 384 /* maximum bytes of an answer */
 
 /* Return true if the request is a valid handshake. Otherwise the response contains the reason. */
 extern bool websocket_upgrade_check(const HttpRequest *request, HttpResponse *response);
@@ -24,8 +24,9 @@ extern bool websocket_upgrade_subprotocol(const HttpRequest *request);
 
 /*
  * Write the answer to a valid handshake to buf, which has WEBSOCKET_ANSWER bytes, and return its
- * length.
+ * length. extension accepts an offer, see websocket_extension.h; NULL: none.
  */
-extern size_t websocket_upgrade_answer(const HttpRequest *request, char *buf);
+extern size_t
+websocket_upgrade_answer(const HttpRequest *request, const char *extension, char *buf);
 
 #endif /* GATEWAY_WEBSOCKET_UPGRADE_H */

@@ -44,7 +44,8 @@ END
 
 =item new(URL)
 
-Opens the page. Names that end with C<.example> are this machine.
+Opens the page and waits until its document is there: a script that ran earlier would run in the empty document that the
+browser starts with. Names that end with C<.example> are this machine.
 
 =cut
 
@@ -66,6 +67,7 @@ sub new
 	}
 	push @browsers, $pid;
 	$self->_connect(path("$profile/DevToolsActivePort"));
+	$self->wait_for(q{location.href !== 'about:blank' && document.readyState !== 'loading'}, 'the document') if $url ne 'about:blank';
 	return $self;
 }
 

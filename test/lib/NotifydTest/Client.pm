@@ -34,8 +34,9 @@ my $timeout = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
 
 =item new(port => PORT, %options)
 
-Connects. C<host> (127.0.0.1), C<path> (/ws), C<database>, C<headers> (a hash), C<subprotocols> (a list). A refused
-handshake is no error: then connected() is false, and status() and reason() say why.
+Connects, C<from> another address of this host if it is given. C<host> (127.0.0.1), C<path> (/ws), C<database>, C<headers> (a hash), C<subprotocols> (a list). C<ca>: uses
+TLS, and trusts the certificates in this file. C<raw>: messages are texts, and not decoded. A refused handshake is no error: then connected() is false, and status()
+and reason() say why.
 
 =cut
 
@@ -49,7 +50,9 @@ sub new
 		last_id => 1000,		# not to be confused with ids that a test sends by itself
 		ua => Mojo::UserAgent->new(inactivity_timeout => 0, max_redirects => 0),
 	}, $class;
-	my $url = 'ws://' . ($options{host} // '127.0.0.1') . ":$options{port}" . ($options{path} // '/ws');
+	$self->{ua}->ca($options{ca}) if $options{ca};
+	$self->{ua}->socket_options->{LocalAddr} = $options{from} if $options{from};
+	my $url = ($options{ca} ? 'wss://' : 'ws://') . ($options{host} // '127.0.0.1') . ":$options{port}" . ($options{path} // '/ws');
 	my $done = 0;
 
 	$url .= '?database=' . url_escape($options{database}) if defined $options{database};
@@ -68,7 +71,7 @@ sub _answered
 	return if !$tx->is_websocket;
 	$self->{tx} = $tx;
 	$tx->max_websocket_size(512 * 1024 * 1024);
-	$tx->on(text => sub { push @{ $self->{received} }, decode_json($_[1]); });
+	$tx->on(text => sub { push @{ $self->{received} }, $self->{options}{raw} ? $_[1] : decode_json($_[1]); });
 	$tx->on(finish => sub { my ($socket, $code, $reason) = @_; $self->{closed} = [ $code, $reason ]; });
 	return;
 }
@@ -210,6 +213,19 @@ sub next_message
 		},
 		'notification ' . ($method // ''));
 	return $message->{params};
+}
+
+=item next_text
+
+The next text of a raw client.
+
+=cut
+
+sub next_text
+{
+	my ($self) = @_;
+	$self->wait_for(sub { $self->{seen} < @{ $self->{received} } }, 'a text');
+	return $self->{received}[ $self->{seen}++ ];
 }
 
 =item next_event, next_events(N)

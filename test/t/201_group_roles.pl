@@ -1,0 +1,105 @@
+# Consumer groups of roles that log in, in other databases, on a standby and after its promotion.
+use strict;
+use warnings;
+
+use NotifydTest;
+use Test::More;
+
+my $node = notifyd_node('main', init => { allows_streaming => 1 });
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE mgr LOGIN;
+	CREATE ROLE red LOGIN;
+	CREATE TABLE jobs (id int PRIMARY KEY, tenant text);
+	SELECT notify_watch('jobs');
+	ALTER TABLE jobs OWNER TO mgr;
+	ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY mine ON jobs TO red USING (tenant = current_user);
+	GRANT SELECT ON jobs TO red;
+});
+
+sub take
+{
+	my ($role, $database, $server) = @_;
+
+	return ($server // $node)->safe_psql($database // 'postgres', "SELECT event #>> '{key,id}' FROM notify_take('g', 100)",
+		extra_params => [ '-U', $role ]);
+}
+
+# ---------------- roles that are no superusers ----------------
+
+$node->safe_psql('postgres', q{
+	SELECT notify_group('g', '{jobs}', filter => 'id=gt.1');
+	INSERT INTO jobs VALUES (1, 'red'), (2, 'red'), (3, 'blue'), (4, 'red')}, extra_params => [ '-U', 'mgr' ]);
+my ($status, $out, $err) = $node->psql('postgres', "SELECT notify_take('g')", extra_params => [ '-U', 'red' ]);
+like($err, qr/permission denied for consumer group "g"/, 'not without the privilege');
+$node->safe_psql('postgres', q{SELECT notify_grant('g', 'red', 'consume')});
+is(take('red'), "2\n4", 'a role gets the rows of its policy');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM notify_take('g', 9); SELECT current_user, session_user, current_setting('is_superuser')},
+	extra_params => [ '-U', 'red' ]), "0\nred|red|off", 'and stays what it is');
+is(take('mgr'), '3', 'the owner gets the rest');
+
+# ---------------- other databases ----------------
+
+$node->safe_psql('postgres', q{INSERT INTO jobs VALUES (5, 'red'), (6, 'red')});
+is($node->safe_psql('postgres', "SELECT event #>> '{key,id}' FROM notify_take('g')"), '5', 'one is done');
+wait_for(sub { $node->psql('template1', 'CREATE DATABASE copy TEMPLATE postgres') == 0 }, 'a copy of the database');
+is(take('mgr', 'copy'), '6', 'goes on where the database was');
+is(take('mgr'), '6', 'and so does the database');
+
+my $dump = $node->basedir . '/dump.sql';
+$node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'a dump');
+$node->safe_psql('postgres', 'CREATE DATABASE restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', $dump, '-d', $node->connstr('restored') ], 'is restored');
+is($node->safe_psql('restored', 'SELECT name, owner, channels, filter FROM notifyd.groups'), 'g|mgr|{jobs}|id=gt.1', 'with the group');
+$node->safe_psql('restored', q{INSERT INTO jobs VALUES (7, 'red')});
+is(take('mgr', 'restored'), '7', 'which begins there');
+is($node->safe_psql('restored', q{SELECT notify_group('new', '{jobs}'); SELECT count(DISTINCT id) FROM notifyd.consumer_group}), "\n2", 'and new ones get other numbers');
+
+$node->safe_psql('postgres', 'CREATE DATABASE old');
+$node->safe_psql('old', q{CREATE EXTENSION pg_notifyd VERSION '1.0'; CREATE TABLE t (id int PRIMARY KEY)});
+$node->safe_psql('old', q{ALTER EXTENSION pg_notifyd UPDATE});
+$node->safe_psql('old', q{SELECT notify_watch('t'), notify_group('g', '{t}'); INSERT INTO t VALUES (1)});
+is(take('postgres', 'old'), '1', 'a database of version 1.0 has groups after an update');
+
+# ---------------- DROP EXTENSION, while a transaction has an event ----------------
+
+$node->safe_psql('old', 'INSERT INTO t VALUES (2)');
+my $taker = $node->background_psql('old', on_error_stop => 0);
+like($taker->query("BEGIN; SELECT event #>> '{key,id}' FROM notify_take('g')"), qr/2/, 'a transaction has an event');
+$taker->query('ROLLBACK');
+$node->safe_psql('old', 'DROP EXTENSION pg_notifyd CASCADE; CREATE EXTENSION pg_notifyd');
+$node->safe_psql('old', q{SELECT notify_watch('t'), notify_group('g', '{t}'); INSERT INTO t VALUES (3)});
+like($taker->query("SELECT event #>> '{key,id}' FROM notify_take('g', 10)"), qr/^3$/, 'another extension has other groups');
+$taker->quit;
+
+# ---------------- without a feed ----------------
+
+$node->append_conf('postgresql.conf', "pg_notifyd.idle_timeout = '100ms'");
+$node->reload;
+wait_for(sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}) eq '0' }, 'the feeds are asleep');
+my $copied = $node->safe_psql('postgres', 'SELECT log_id FROM notifyd.group_state');
+$node->safe_psql('postgres', q{INSERT INTO jobs VALUES (8, 'red')});
+is(take('mgr'), '8', 'events are taken');
+wait_for(sub { $node->safe_psql('postgres', 'SELECT log_id FROM notifyd.group_state') > $copied }, 'one comes to copy the state');
+wait_for(sub { $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd feed'}) eq '0' }, 'and leaves');
+
+# ---------------- a standby, and its promotion ----------------
+
+$node->safe_psql('postgres', q{INSERT INTO jobs VALUES (11, 'red'), (12, 'red'), (13, 'red')});
+is($node->safe_psql('postgres', "SELECT event #>> '{key,id}' FROM notify_take('g')"), '11', 'one is done');
+$node->backup('base');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'base', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "pg_notifyd.listen_addresses = ''");
+$standby->start;
+is($node->safe_psql('postgres', "SELECT event #>> '{key,id}' FROM notify_take('g')"), '12', 'another one');
+$node->wait_for_catchup($standby);
+($status, $out, $err) = $standby->psql('postgres', "SELECT notify_take('g')");
+like($err, qr/cannot execute notify_take\(\)/, 'not on a standby');
+is($standby->safe_psql('postgres', 'SELECT name FROM notifyd.groups'), 'g', 'which shows the group');
+$node->stop('immediate');
+$standby->promote;
+is(take('postgres', 'postgres', $standby), '13', 'after a promotion the rest comes');
+
+done_testing();
