@@ -28,13 +28,12 @@ const char *const figure_reset_names[NOTIFYD_RESETS] = {
 	[NOTIFYD_RESET_NOTIFICATIONS] = "notifications",
 };
 
-const char *const figure_query_names[WIRE_QUERY_KINDS] = {
-	[WIRE_QUERY_SNAPSHOT] = "snapshot", [WIRE_QUERY_CALL] = "call",
-	[WIRE_QUERY_SEND] = "send",         [WIRE_QUERY_REST] = "table",
-	[WIRE_QUERY_OPENAPI] = "openapi",   [WIRE_QUERY_TAKE] = "take",
-	[WIRE_QUERY_ACK] = "ack",           [WIRE_QUERY_NACK] = "nack",
-	[WIRE_QUERY_RELEASE] = "release",
-};
+#define QUERY_COUNT(kind, name, metric) +1
+StaticAssertDecl(1 FIGURE_QUERIES(QUERY_COUNT) == WIRE_QUERY_KINDS,
+				 "FIGURE_QUERIES names each WireQueryKind");
+
+#define QUERY_NAME(kind, name, metric) [WIRE_QUERY_##kind] = (name),
+const char *const figure_query_names[WIRE_QUERY_KINDS] = {FIGURE_QUERIES(QUERY_NAME)};
 
 const char *const figure_answer_names[NOTIFYD_ANSWERS] = {
 	[NOTIFYD_ANSWER_DONE] = "done",           [NOTIFYD_ANSWER_REFUSED] = "refused",

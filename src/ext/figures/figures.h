@@ -38,8 +38,23 @@ extern const char *const figure_state_names[FIGURE_STATES];
 
 /* The same for resets, and for the kinds and results of queries. */
 extern const char *const figure_reset_names[NOTIFYD_RESETS];
-extern const char *const figure_query_names[WIRE_QUERY_KINDS]; /* NULL: none */
+extern const char *const figure_query_names[WIRE_QUERY_KINDS]; /* NULL at 0, which is no kind */
 extern const char *const figure_answer_names[NOTIFYD_ANSWERS];
+
+/*
+ * The kinds of queries: X(kind, name, name of the metric). The only place that names them, so that
+ * the views and the metrics have all of them.
+ */
+#define FIGURE_QUERIES(X)                                                                          \
+	X(SNAPSHOT, "snapshot", "snapshots")                                                           \
+	X(CALL, "call", "calls")                                                                       \
+	X(SEND, "send", "sends")                                                                       \
+	X(REST, "table", "table_requests")                                                             \
+	X(OPENAPI, "openapi", "openapi_requests")                                                      \
+	X(TAKE, "take", "takes")                                                                       \
+	X(ACK, "ack", "acknowledgements")                                                              \
+	X(NACK, "nack", "negative_acknowledgements")                                                   \
+	X(RELEASE, "release", "releases")
 
 /* Durations are in microseconds. */
 typedef struct DatabaseFigures

@@ -97,9 +97,9 @@ typedef enum DatabaseMetric
 				   "Requests of clients for workers (" name "), by result.", "result",             \
 				   &figure_answer_names[NOTIFYD_ANSWER_##answer]}
 
-#define QUERIES(kind, name)                                                                        \
+#define QUERIES(kind, view_name, name)                                                             \
 	QUERY(kind, DONE, name), QUERY(kind, REFUSED, name), QUERY(kind, ERROR, name),                 \
-		QUERY(kind, TIMEOUT, name), QUERY(kind, CANCELLED, name)
+		QUERY(kind, TIMEOUT, name), QUERY(kind, CANCELLED, name),
 
 static const char *const metrics_worker_states[] = {"starting", "idle", "busy"};
 
@@ -204,15 +204,6 @@ static const ExpositionMetric metrics_database[DATABASE_METRICS] = {
 	RESET(ROWS),
 	RESET(TABLE),
 	RESET(NOTIFICATIONS),
-	QUERIES(SNAPSHOT, "snapshots"),
-	QUERIES(CALL, "calls"),
-	QUERIES(SEND, "sends"),
-	QUERIES(REST, "table_requests"),
-	QUERIES(OPENAPI, "openapi_requests"),
-	QUERIES(TAKE, "takes"),
-	QUERIES(ACK, "acknowledgements"),
-	QUERIES(NACK, "negative_acknowledgements"),
-	QUERIES(RELEASE, "releases"),
 	WORKER(STARTING, 0),
 	WORKER(IDLE, 1),
 	WORKER(BUSY, 2),
@@ -229,7 +220,7 @@ static const ExpositionMetric metrics_database[DATABASE_METRICS] = {
 	[DATABASE_POLICY_SECONDS] = {.name = "pg_notifyd_policy_seconds_total",
 								 .type = "counter",
 								 .help = "Time that the feed has spent with policies and filters."},
-};
+	FIGURE_QUERIES(QUERIES)};
 
 /* The values of one database. */
 typedef struct MetricsDatabase
