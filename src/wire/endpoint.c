@@ -16,9 +16,8 @@ const char *const endpoint_formats[ENDPOINT_FORMATS] = {
 	[ENDPOINT_PAYLOAD] = "payload",
 };
 
-/* The first segments of the gateway's own paths, see gateway/routes/routes.c. */
-static const char *const endpoint_own[] = {
-	"", "client.js", "events", "healthz", "metrics", "openapi.json", "rpc", "send", "ws",
+const char *const endpoint_own[ENDPOINT_OWN] = {
+	"", "client.js", "events", "groups", "healthz", "metrics", "openapi.json", "rpc", "send", "ws",
 };
 
 static bool
@@ -47,7 +46,7 @@ endpoint_is_reserved(const char *path, size_t len)
 	const char *end = path + len;
 	const char *slash = memchr(first, '/', (size_t) (end - first));
 
-	for (size_t i = 0; i < sizeof(endpoint_own) / sizeof(endpoint_own[0]); i++)
+	for (int i = 0; i < ENDPOINT_OWN; i++)
 	{
 		if (endpoint_equal(first, (size_t) ((slash != NULL ? slash : end) - first),
 						   endpoint_own[i]))

@@ -45,6 +45,13 @@ extern bool endpoint_find(const char *list, const char *path, size_t len, Endpoi
  */
 extern const char *endpoint_first_bad(const char *list, SettingItem *item);
 
+/*
+ * The first segments of the gateway's own paths. test_endpoint.c compares them with the table in
+ * gateway/routes/routes.c.
+ */
+#define ENDPOINT_OWN 10
+extern const char *const endpoint_own[ENDPOINT_OWN];
+
 /* Return true if the first segment of the path belongs to a path of the gateway's own. */
 extern bool endpoint_is_reserved(const char *path, size_t len);
 

@@ -1,6 +1,7 @@
 /* pg_notifyd.endpoints: paths and formats. */
 #include "unit.h"
 
+#include "gateway/routes/routes.h"
 #include "wire/endpoint.h"
 
 /* The format of a path, or -1. */
@@ -74,6 +75,7 @@ test_bad(void **state)
 	expect_bad("/ws/a=payload", "/ws/a=payload", own);
 	expect_bad("/events=payload", "/events=payload", own);
 	expect_bad("/rpc/a=payload", "/rpc/a=payload", own);
+	expect_bad("/groups/a=payload", "/groups/a=payload", own);
 	expect_bad("/a=payload,/b=jsonrpc,/a=jsonrpc", "/a=jsonrpc", "earlier entry");
 	memset(longest, 'a', sizeof(longest));
 	longest[0] = '/';
@@ -97,6 +99,49 @@ test_reserved(void **state)
 		assert_false(endpoint_is_reserved(others[i], strlen(others[i])));
 }
 
+/* The first segment of a route's path is this one. */
+static bool
+route_is_at(const HttpRoute *route, const char *segment)
+{
+	size_t len = strlen(segment);
+
+	return route->path != NULL && route->path[0] == '/' &&
+		   strncmp(route->path + 1, segment, len) == 0 &&
+		   (route->path[1 + len] == '\0' || route->path[1 + len] == '/');
+}
+
+/* The gateway's routes and endpoint_own have the same first segments. */
+static void
+test_routes(void **state)
+{
+	Config config = {.page = true};
+	Routes routes = {.config = &config};
+	HttpServer server = {0};
+	int others = 0;
+
+	(void) state;
+	routes_configure(&server, &routes);
+	for (size_t i = 0; i < server.nroutes; i++)
+	{
+		const char *path = server.routes[i].path;
+
+		if (path == NULL || strcmp(path, "**") == 0)
+			others++;
+		else if (!endpoint_is_reserved(path, strlen(path)))
+			fail_msg("endpoint_own lacks %s", path);
+	}
+	assert_int_equal(others, 3);
+	for (int i = 0; i < ENDPOINT_OWN; i++)
+	{
+		size_t found = 0;
+
+		while (found < server.nroutes && !route_is_at(&server.routes[found], endpoint_own[i]))
+			found++;
+		if (found == server.nroutes)
+			fail_msg("no route begins with /%s", endpoint_own[i]);
+	}
+}
+
 int
 main(void)
 {
@@ -104,6 +149,7 @@ main(void)
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_reserved),
+		cmocka_unit_test(test_routes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,7 @@
 #include "ext/base/extension.h"
 #include "ext/expose/expose.h"
 #include "ext/transaction/at_end.h"
+#include "wire/endpoint.h"
 
 PG_FUNCTION_INFO_V1(notify_expose_function);
 PG_FUNCTION_INFO_V1(notify_expose_relation);
@@ -490,9 +491,6 @@ expose_check_relation(Oid relation)
 static void
 expose_check_path(const char *path)
 {
-	static const char *const reserved[] = {"ws",      "healthz",      "events",    "send",  "rpc",
-										   "metrics", "openapi.json", "client.js", "groups"};
-
 	if (path[0] == '\0' ||
 		strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
 			strlen(path) ||
@@ -500,9 +498,9 @@ expose_check_path(const char *path)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid path \"%s\"", path),
 				 errhint("Use ASCII letters, digits, \"_\", \"-\" and \".\", without slashes.")));
-	for (int i = 0; i < (int) lengthof(reserved); i++)
+	for (int i = 0; i < ENDPOINT_OWN; i++)
 	{
-		if (strcmp(path, reserved[i]) == 0)
+		if (strcmp(path, endpoint_own[i]) == 0)
 			ereport(ERROR, (errcode(ERRCODE_RESERVED_NAME),
 							errmsg("the path \"%s\" is used by pg_notifyd itself", path),
 							errhint("Give another path.")));

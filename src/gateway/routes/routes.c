@@ -388,8 +388,8 @@ routes_client(HttpConnection *connection, HttpRequest *request, void *arg)
 static void routes_rest(HttpConnection *connection, HttpRequest *request, void *arg);
 
 /*
- * endpoint.c knows the first segments of these paths. The live page comes first: without it, the
- * table begins behind it, see routes_configure().
+ * endpoint_own (wire/endpoint.h) has the first segments of these paths. The live page comes first:
+ * without it, the table begins behind it, see routes_configure().
  */
 static const HttpRoute routes_table[] = {
 	{.methods = HTTP_GET | HTTP_HEAD, .path = "/", .handler = routes_page},
@@ -488,7 +488,8 @@ routes_init(HttpServer *server, Routes *routes)
 	group_route_init(&routes->groups, &routes->queries);
 	routes_configure(server, routes);
 	server->unknown_path =
-		"there are /ws, /events, /healthz, /client.js, /openapi.json, /rpc/NAME and /send/CHANNEL";
+		"there are /ws, /events, /healthz, /metrics, /client.js, /openapi.json, /rpc/NAME, "
+		"/send/CHANNEL and /groups/NAME/take";
 	server->admit = routes_admit;
 	server->complete = routes_complete;
 	server->refuse = routes_refused;
