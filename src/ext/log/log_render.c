@@ -31,7 +31,8 @@ log_render_position(StringInfo buf, uint64 id)
 	WirePosition position = {.timeline = log_timeline_of(id), .id = id};
 	char text[WIRE_POSITION_SIZE];
 
-	buffer_put(buf, text, (int) wire_position_format(position, text));
+	/* Callers use the buffer as a C string, too. */
+	appendBinaryStringInfo(buf, text, (int) wire_position_format(position, text));
 }
 
 /*
