@@ -92,6 +92,8 @@ sql(q{
 	SELECT notify_expose(oid::regclass) FROM pg_class
 	WHERE relkind IN ('r', 'v') AND (relnamespace IN ('app'::regnamespace, 'closed'::regnamespace) OR oid = 'notes'::regclass);
 	SELECT notify_grant('news', 'member', 'publish'), notify_grant('ü "x"', 'member', 'publish'), notify_grant('news', 'clerk', 'publish'), notify_grant('other', 'member');
+	SELECT notify_watch('notes'), notify_group('mail', '{notes}'), notify_group('é "g"', '{notes}'), notify_group('withheld', '{notes}');
+	SELECT notify_grant('mail', 'member', 'consume'), notify_grant('é "g"', 'member', 'consume'), notify_grant('mail', 'clerk', 'subscribe');
 });
 
 my $ua = Mojo::UserAgent->new(max_redirects => 0);
@@ -151,13 +153,15 @@ is_deeply(operations($member), {
 	'/titles/' => 'get post', '/counts/' => 'get', '/pair/' => 'get', '/pair/{id}/' => 'get',
 	(map { ("/rpc/$_" => 'get post') } 'add', 'com.example%2F%7Bsay%7D%20it%20%C3%BC', 'sum', 'list', 'numbers', 'both', 'one', 'turn', 'all_notes', 'whole', 'mixed'),
 	(map { ("/rpc/$_" => 'post') } 'nothing', 'unnamed', 'place'), '/send/{channel}' => 'post',
+	(map { ("/groups/{group}/$_" => 'post') } 'take', 'ack', 'nack'),
 }, 'operations of a role with more privileges');
 my $clerk = document('clerk');
 is_deeply(operations($clerk), { '/notes/' => 'get post', '/send/{channel}' => 'post' }, 'a role that may not read the key');
 is_deeply([ map { $_->{name} } @{ $clerk->{tags} } ], ['notes'], 'tags');
 is_deeply($clerk->{paths}{'/send/{channel}'}{parameters}[0]{schema}{enum}, ['news'], 'its channel');
 is_deeply($member->{paths}{'/send/{channel}'}{parameters}[0]{schema}{enum}, [ 'news', 'ü "x"' ], 'those of another');
-my %names = (guest => 'secret|description|done|size|all_notes', member => 'hidden_id|"hidden"|away|"off"|forbidden', clerk => '"id"|description|secret|closed|mood|size');
+is_deeply($member->{paths}{"/groups/{group}/$_"}{parameters}[0]{schema}{enum}, [ 'mail', 'é "g"' ], "its groups: $_") for 'take', 'ack', 'nack';
+my %names = (guest => 'secret|description|done|size|all_notes', member => 'withheld|hidden_id|"hidden"|away|"off"|forbidden', clerk => '"id"|description|secret|closed|mood|size');
 for my $role (sort keys %names)
 {
 	(my $text = request($role, 'GET', '/openapi.json')->body) =~ s/"(description|summary)":"[^"]*"//g;
@@ -370,12 +374,47 @@ for (@calls)
 }
 is(request('member', 'POST', '/send/' . encode('ü "x"'), {}, { x => 1 })->code, 200, 'POST to a channel');
 
+# Consumer groups: real answers are as described, and so are the limits.
+sub group { my ($group, $what, @body) = @_; return request('member', 'POST', '/groups/' . encode($group) . "/$what", {}, @body); }
+sub group_answer { my ($what, $status) = @_; return resolve($member, $member->{paths}{"/groups/{group}/$what"}{post}{responses}{ $status // 200 })->{content}{'application/json'}{schema}; }
+for my $name ('mail', 'é "g"')
+{
+	my $deliveries = json(group($name, 'take?count=4&wait=1'));
+	is(scalar @$deliveries, 4, "deliveries of $name");
+	is_deeply([ map { $_->{position} } @$deliveries ], [ map { $_->{event}{position} } @$deliveries ], 'with their positions');
+	my @ids = map { $_->{id} } @$deliveries;
+	my $ack = { ids => [ @ids[ 0, 1 ] ] };
+	my $nack = { ids => [ $ids[2] ], delay => '1 hour', error => 'no mail' };
+	my ($acked, $nacked, $more) = (json(group($name, 'ack', $ack)), json(group($name, 'nack', $nack)), json(group($name, 'nack', { ids => [ $ids[3] ], delay => 3600 })));
+	is_deeply([ $acked, $nacked, $more ], [ { acknowledged => 2 }, { returned => 1 }, { returned => 1 } ], 'they are answered');
+	is(wrong($member, [ group_answer('take'), $deliveries ], [ group_answer('take'), [] ], [ group_answer('ack'), $acked ], [ group_answer('nack'), $nacked ],
+		[ body('/groups/{group}/ack', 'post'), $ack ], [ body('/groups/{group}/nack', 'post'), $nack ], [ body('/groups/{group}/nack', 'post'), { ids => [], delay => 3600 } ]),
+		'', 'as described');
+}
+for my $parameter (@{ $member->{paths}{'/groups/{group}/take'}{post}{parameters} })
+{
+	my ($name, $low, $high) = ($parameter->{name}, @{ $parameter->{schema} }{ 'minimum', 'maximum' });
+	is(group('mail', "take?$name=" . ($low - 1))->code, 400, "$name: not below its minimum");
+	is(group('mail', "take?$name=" . ($high + 1))->code, 400, 'nor above its maximum');
+	is(group('mail', "take?$name=$low")->code, 200, 'but that');
+}
+is(group('mail', 'take?count=1000')->code, 200, 'the maximum');
+for ([ 400, group('mail', 'ack', {}), 'ack' ], [ 401, request('member', 'POST', '/groups/mail/take', { Authorization => 'Bearer x' }), 'take' ],
+	[ 403, group('withheld', 'nack', { ids => [] }), 'nack' ], [ 404, group('none', 'take'), 'take' ])
+{
+	my ($status, $got, $what) = @$_;
+	is($got->code, $status, "status $status");
+	is(wrong($member, [ group_answer($what, $status), json($got) ]), '', 'and its body');
+}
+like(wrong($member, [ group_answer('take'), [ { id => 'x' } ] ], [ body('/groups/{group}/ack', 'post'), { ids => ['x'], delay => 1 } ]), qr/not of type 'integer'.*Additional/s, 'wrong ones would be found');
+
 # Privileges that are revoked
 sql('REVOKE INSERT, UPDATE, DELETE ON notes FROM member', 'REVOKE SELECT ON app.kinds FROM member', 'GRANT SELECT (u, i2) ON app.kinds TO member',
 	'REVOKE EXECUTE ON FUNCTION app.sum FROM member', q{SELECT notify_revoke('news', 'member', 'publish'), notify_conceal('app.odd'), notify_revoke('news', 'clerk')},
+	q{SELECT notify_revoke('mail', 'member', 'consume'), notify_ungroup('é "g"')},
 	'REVOKE USAGE ON SCHEMA app FROM guest', 'ALTER TABLE notes ADD later text');
 my $less = document('member');
-is($less->{paths}{"/$_"}, undef, "$_ is gone") for 'rpc/sum', 'odd/', 'odd/{key1}/{key2}/';
+is($less->{paths}{"/$_"}, undef, "$_ is gone") for 'rpc/sum', 'odd/', 'odd/{key1}/{key2}/', map { "groups/{group}/$_" } 'take', 'ack', 'nack';
 is(operations($less)->{'/notes/'}, 'get', 'no more writes');
 is_deeply([ sort keys %{ $less->{components}{schemas}{kinds}{properties} } ], [ 'i2', 'u' ], 'two columns');
 is_deeply($less->{paths}{'/send/{channel}'}{parameters}[0]{schema}{enum}, ['ü "x"'], 'one channel');

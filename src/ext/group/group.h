@@ -14,6 +14,7 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/array.h"
 
 #include "ext/log/log.h"
@@ -62,6 +63,12 @@ extern bool group_take(const GroupTaking *taking);
  * Checks no privilege.
  */
 extern void group_release(const char *name, ArrayType *ids);
+
+/*
+ * Return the names of the groups that the current role may take from, in their order. Needs a
+ * transaction.
+ */
+extern List *group_names(void);
 
 /* notify_ack() and notify_nack() */
 extern Datum notify_ack(PG_FUNCTION_ARGS);

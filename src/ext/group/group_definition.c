@@ -165,14 +165,47 @@ group_read(int id)
 
 /* ---------------- finding a group to take from ---------------- */
 
-static void
-group_check_taker(const GroupDefinition *definition)
+static bool
+group_may_take(const GroupDefinition *definition)
 {
 	const char *name = NameStr(definition->name);
 	Oid role = GetUserId();
 
-	if (!superuser_arg(role) && !has_privs_of_role(role, definition->owner) &&
-		!grant_exists(role, name, (int) strlen(name), GRANT_CONSUME))
+	return superuser_arg(role) || has_privs_of_role(role, definition->owner) ||
+		   grant_exists(role, name, (int) strlen(name), GRANT_CONSUME);
+}
+
+static int
+group_compare(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
+List *
+group_names(void)
+{
+	List *names = NIL;
+	ListCell *cell;
+
+	if (!OidIsValid(extension_find_relation("consumer_group")))
+		return NIL;
+	foreach (cell, group_list())
+	{
+		const GroupDefinition *definition = lfirst(cell);
+
+		if (group_may_take(definition))
+			names = lappend(names, pstrdup(NameStr(definition->name)));
+	}
+	list_sort(names, group_compare);
+	return names;
+}
+
+static void
+group_check_taker(const GroupDefinition *definition)
+{
+	const char *name = NameStr(definition->name);
+
+	if (!group_may_take(definition))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("permission denied for consumer group \"%s\"", name),
 						errhint("A superuser or the extension's owner can grant the privilege with "

@@ -266,6 +266,8 @@ openapi_paths(Openapi *api, const List *tables)
 		openapi_check_size(api);
 	}
 	openapi_send_paths(api);
+	openapi_group_paths(api);
+	openapi_check_size(api);
 	openapi_end(api->out, "}");
 }
 

@@ -7,6 +7,7 @@
  *	  openapi_table.c		the tables that the role may use
  *	  openapi_table_paths.c	their paths
  *	  openapi_function.c	the functions that it may call
+ *	  openapi_group.c		the consumer groups that it may take from
  *	  openapi_schema.c		types as JSON Schema
  *	  openapi_default.c		defaults of columns as JSON
  *	  openapi_write.c		JSON
@@ -162,5 +163,10 @@ extern void openapi_table_schema(Openapi *api, const OpenapiTable *table);
 extern List *openapi_functions(void);
 
 extern void openapi_function_path(Openapi *api, const CallFunction *function);
+
+/* ---------------- consumer groups (openapi_group.c) ---------------- */
+
+/* The paths of the consumer groups that the role may take from, which are the same for all of them. */
+extern void openapi_group_paths(Openapi *api);
 
 #endif /* PG_NOTIFYD_OPENAPI_INTERNAL_H */

@@ -20,12 +20,13 @@
 #include <sys/queue.h>
 
 #include "gateway/query/pool.h"
+#include "wire/take.h"
 #include "wire/wire.h"
 
 #define GROUP_MAX_NAME 63 /* bytes */
 
 /* Deliveries of one take, at most. */
-#define GROUP_MAX_COUNT 1000
+#define GROUP_MAX_COUNT TAKE_MAX_COUNT
 
 /* See groups_tick(). */
 #define GROUP_LOOK_MS 60000

@@ -217,9 +217,9 @@ group_route_take(GroupRoute *route, HttpConnection *connection, HttpRequest *req
 
 	if (!group_number(request, "count", 1, GROUP_MAX_COUNT, &count))
 		http_response_text(&response, 400, "count must be a number from 1 to %d", GROUP_MAX_COUNT);
-	else if (!group_number(request, "wait", 0, GROUP_ROUTE_MAX_WAIT, &wait))
+	else if (!group_number(request, "wait", 0, TAKE_MAX_WAIT, &wait))
 		http_response_text(&response, 400, "wait must be a number of seconds from 0 to %d",
-						   GROUP_ROUTE_MAX_WAIT);
+						   TAKE_MAX_WAIT);
 	else if (group_check_name(request, &response) &&
 			 admission_query(request,
 							 admission_crowd(queries->sessions, queries->server, connection, false),

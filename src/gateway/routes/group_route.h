@@ -15,8 +15,6 @@
 
 #include "gateway/routes/query_route.h"
 
-#define GROUP_ROUTE_MAX_WAIT 60 /* seconds */
-
 typedef struct GroupRoute
 {
 	QueryRoute *queries;
