@@ -39,6 +39,22 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM notify_take('g', 9); SELE
 	extra_params => [ '-U', 'red' ]), "0\nred|red|off", 'and stays what it is');
 is(take('mgr'), '3', 'the owner gets the rest');
 
+# ---------------- a filter whose column is renamed ----------------
+
+$node->safe_psql('postgres', q{
+	CREATE TABLE parts (id int PRIMARY KEY, status text);
+	SELECT notify_watch('parts'), notify_group('renamed', '{parts}', filter => 'status=eq.open');
+	INSERT INTO parts VALUES (1, 'open'), (2, 'closed');
+	ALTER TABLE parts RENAME status TO state;
+	INSERT INTO parts VALUES (3, 'open'), (4, 'closed');
+	SELECT notify_send('parts', '{}')});
+is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('renamed', 9)}), "1\n2\n3\n4",
+	'a filter leaves out no event of a table that lacks its column');
+$node->safe_psql('postgres', q{SELECT notify_group('renamed', '{parts}', filter => 'state=eq.open'); INSERT INTO parts VALUES (5, 'open'), (6, 'closed')});
+is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('renamed', 9)}), '5', 'and the new name selects again');
+
+$node->safe_psql('postgres', q{SELECT notify_ungroup('renamed'); DROP TABLE parts});
+
 # ---------------- other databases ----------------
 
 $node->safe_psql('postgres', q{INSERT INTO jobs VALUES (5, 'red'), (6, 'red')});

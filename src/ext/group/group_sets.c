@@ -32,7 +32,7 @@ typedef struct GroupSet
 {
 	Oid relation; /* InvalidOid: messages */
 	NameData channel;
-	bool nothing;  /* the events do not have the filter's columns */
+	bool nothing;  /* messages, which do not have the filter's columns */
 	bool unusable; /* error says why */
 	SetError error;
 	SetBinding *binding; /* NULL: every row */
@@ -142,8 +142,8 @@ sets_bind(GroupSets *sets, Oid relation, const char *channel)
 		set->unusable = true;
 		strlcpy(set->error.message, problem, sizeof(set->error.message));
 	}
-	else if (typed == FILTER_NO_COLUMN)
-		set->nothing = true;
+	else if (typed == FILTER_NO_COLUMN && !OidIsValid(relation))
+		set->nothing = true; /* as for subscribers, messages have no columns of rows */
 	else
 		set->unusable =
 			!set_bind(relation, &sets->identity, expression, &set->binding, &set->error);
