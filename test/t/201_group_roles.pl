@@ -53,7 +53,26 @@ is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('
 $node->safe_psql('postgres', q{SELECT notify_group('renamed', '{parts}', filter => 'state=eq.open'); INSERT INTO parts VALUES (5, 'open'), (6, 'closed')});
 is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('renamed', 9)}), '5', 'and the new name selects again');
 
-$node->safe_psql('postgres', q{SELECT notify_ungroup('renamed'); DROP TABLE parts});
+# ---------------- an owner that is dropped ----------------
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE gone;
+	ALTER TABLE parts OWNER TO gone;
+	SET ROLE gone;
+	SELECT notify_group('orphan', '{parts}', filter => 'state=eq.open')});
+$node->safe_psql('postgres', q{
+	INSERT INTO parts VALUES (11, 'open'), (12, 'open');
+	SELECT notify_take('orphan');
+	REASSIGN OWNED BY gone TO mgr;
+	DROP ROLE gone});
+($status, $out, $err) = $node->psql('postgres', q{SELECT notify_group('orphan', '{parts}')}, extra_params => [ '-U', 'red' ]);
+like($err, qr/permission denied for channel "parts"/, 'a group without an owner is not for everybody');
+$node->safe_psql('postgres', q{SELECT notify_group('orphan', '{parts}', filter => 'state=eq.open')}, extra_params => [ '-U', 'mgr' ]);
+is($node->safe_psql('postgres', q{SELECT owner FROM notifyd.groups WHERE name = 'orphan'}), 'mgr',
+	'but the owner of the table, who may define groups of the channel, can take it over');
+is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('orphan', 9)}, extra_params => [ '-U', 'mgr' ]), '12', 'where it is');
+
+$node->safe_psql('postgres', q{SELECT notify_ungroup('orphan'), notify_ungroup('renamed'); DROP TABLE parts});
 
 # ---------------- other databases ----------------
 

@@ -20,6 +20,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "ext/base/extension.h"
@@ -125,10 +126,28 @@ define_note_change(int group, DefineKind kind, int max_attempts)
 
 /* ---------------- arguments ---------------- */
 
+/* Raise an error unless the user may define groups of the channel. */
+static void
+define_check_channel(const char *channel)
+{
+	Oid role = GetUserId();
+	bool owned = false;
+	ListCell *cell;
+
+	foreach (cell, watch_list_channel(channel))
+		owned |= watch_owned_by(lfirst(cell), role);
+	if (!owned && !extension_is_admin(role))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for channel \"%s\"", channel),
+						errhint("Only a superuser, a member of the role that owns extension %s, or "
+								"the owner of a table that is watched on the channel can define a "
+								"consumer group of the channel.",
+								EXTENSION_NAME)));
+}
+
 static void
 define_check_names(const char *name, ArrayType *channels)
 {
-	Oid role = GetUserId();
 	Datum *names;
 	bool *nulls;
 	int n;
@@ -141,24 +160,13 @@ define_check_names(const char *name, ArrayType *channels)
 	for (int i = 0; i < n; i++)
 	{
 		char *channel;
-		bool owned = false;
-		ListCell *cell;
 
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
 		channel = TextDatumGetCString(names[i]);
 		channel_check_name(channel, NULL);
-		foreach (cell, watch_list_channel(channel))
-			owned |= watch_owned_by(lfirst(cell), role);
-		if (!owned && !extension_is_admin(role))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for channel \"%s\"", channel),
-					 errhint("Only a superuser, a member of the role that owns extension %s, or "
-							 "the owner of a table that is watched on the channel can define a "
-							 "consumer group of the channel.",
-							 EXTENSION_NAME)));
+		define_check_channel(channel);
 	}
 }
 
@@ -239,6 +247,27 @@ define_execute(const char *sql, int n, Oid *types, Datum *values, const char *nu
 	return result;
 }
 
+static bool
+define_has_owner(const GroupDefinition *definition)
+{
+	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(definition->owner));
+}
+
+/* If the owner was dropped, those may change the group who could define it. */
+static void
+define_check_owner(const GroupDefinition *definition)
+{
+	if (!define_has_owner(definition))
+	{
+		for (int i = 0; i < definition->nchannels; i++)
+			define_check_channel(NameStr(definition->channels[i]));
+	}
+	else if (!extension_is_admin(GetUserId()) && !has_privs_of_role(GetUserId(), definition->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of consumer group \"%s\"", NameStr(definition->name))));
+}
+
 /*
  * The group with this name, which the user may change; NULL: there is none. Other sessions that
  * define or drop one wait until this transaction ends.
@@ -256,9 +285,7 @@ define_lock(const char *name)
 
 		if (strcmp(NameStr(definition->name), name) != 0)
 			continue;
-		if (!extension_is_admin(GetUserId()) && !has_privs_of_role(GetUserId(), definition->owner))
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-							errmsg("must be owner of consumer group \"%s\"", name)));
+		define_check_owner(definition);
 		(void) group_lock(definition->id, true);
 		return definition;
 	}
@@ -272,7 +299,7 @@ define_changed(void)
 	CommandCounterIncrement();
 }
 
-/* Insert or update the row. Returns the group's number. */
+/* Insert or update the row. Returns the group's number. The user becomes the owner if there is none. */
 static int
 define_write(FunctionCallInfo fcinfo, const GroupDefinition *before)
 {
@@ -287,12 +314,13 @@ define_write(FunctionCallInfo fcinfo, const GroupDefinition *before)
 	}
 	values[5] = PG_GETARG_DATUM(DEFINE_ORDERED);
 	nulls[5] = PG_ARGISNULL(DEFINE_ORDERED) ? 'n' : ' ';
-	values[6] = ObjectIdGetDatum(GetUserId());
+	values[6] =
+		ObjectIdGetDatum(before != NULL && define_has_owner(before) ? before->owner : GetUserId());
 	if (before != NULL)
 		return define_execute("UPDATE notifyd.consumer_group SET channels = $2, filter = $3, "
-							  "lease = $4, max_attempts = $5, ordered = $6 "
+							  "lease = $4, max_attempts = $5, ordered = $6, owner = $7 "
 							  "WHERE name OPERATOR(pg_catalog.=) $1 RETURNING id",
-							  6, types, values, nulls);
+							  7, types, values, nulls);
 	return define_execute("INSERT INTO notifyd.consumer_group "
 						  "(name, channels, filter, lease, max_attempts, ordered, owner) "
 						  "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
