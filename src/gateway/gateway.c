@@ -70,6 +70,7 @@ static struct
 	uint32_t room; /* number of clients that there are descriptors for */
 	bool serving;
 	bool stopping;
+	bool restarting; /* the same, but the server goes on */
 	int status;
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
@@ -223,13 +224,17 @@ gateway_on_stop_timer(uv_timer_t *timer)
 	gateway_finish(0);
 }
 
-/* Close all clients with this code. The loop ends when they are gone, or after a time limit. */
+/*
+ * Close all clients with this code. The loop ends when they and their deliveries are gone, or after a
+ * time limit.
+ */
 static void
 gateway_stop(uint16_t code)
 {
 	if (gateway.stopping)
 		return;
 	gateway.stopping = true;
+	gateway.restarting = code == SESSION_CLOSE_RESTART;
 	if (!gateway.serving)
 	{
 		gateway_finish(0);
@@ -269,9 +274,9 @@ static bool
 gateway_needs_clock(void)
 {
 	return gateway.sessions.count > 0 || routes_wait(&gateway.routes) || acceptor_waits() ||
-		   proxy_server_waits(&gateway.proxies) || http_server_waits(&gateway.http) ||
-		   link_waits() || gateway_has_news() || gateway.sessions.stats.busy_ms > 0 ||
-		   gateway.sessions.stats.waiting > 0;
+		   hub_gives_back(&gateway.hub) || proxy_server_waits(&gateway.proxies) ||
+		   http_server_waits(&gateway.http) || link_waits() || gateway_has_news() ||
+		   gateway.sessions.stats.busy_ms > 0 || gateway.sessions.stats.waiting > 0;
 }
 
 /* Complete the statistics with what nobody counts. */
@@ -392,7 +397,9 @@ gateway_on_prepare(uv_prepare_t *handle)
 		(void) uv_timer_start(&gateway.tick, gateway_on_tick, GATEWAY_TICK_MS, GATEWAY_TICK_MS);
 	peer_flush_all();
 	loop_lag_turn(&gateway.lag);
-	if (gateway.stopping && gateway.sessions.count == 0 && gateway.routes.queries.count == 0)
+	/* Workers still take what the clients have left, unless the server stops. */
+	if (gateway.stopping && gateway.sessions.count == 0 && gateway.routes.queries.count == 0 &&
+		!(gateway.restarting && hub_gives_back(&gateway.hub)))
 		gateway_finish(0);
 }
 

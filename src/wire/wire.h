@@ -566,7 +566,7 @@ typedef enum WireQueryKind
 	WIRE_QUERY_TAKE = 6,     /* events of a consumer group, which are leased */
 	WIRE_QUERY_ACK = 7,      /* acknowledge deliveries, */
 	WIRE_QUERY_NACK = 8,     /* or give them back */
-	WIRE_QUERY_RELEASE = 9,  /* of a client that is gone: give its deliveries back, uncounted */
+	WIRE_QUERY_RELEASE = 9,  /* give deliveries back that a client did not answer */
 } WireQueryKind;
 #define WIRE_QUERY_KINDS (WIRE_QUERY_RELEASE + 1)
 
@@ -591,7 +591,7 @@ typedef struct WireQuery
 	WireBytes columns;   /* a list */
 	WireBytes order;     /* as in PostgREST's parameter */
 	uint64_t limit;      /* rows; 0: all; TAKE: events */
-	/* CALL: arguments, a JSON object or array; SEND: payload; ACK, NACK: arguments, a JSON object */
+	/* CALL: arguments, a JSON object or array; SEND: payload; ACK, NACK, RELEASE: arguments, a JSON object */
 	WireBytes body;
 } WireQuery;
 
@@ -627,7 +627,8 @@ typedef struct WireSnapshotDone
  * The body of the result of TAKE is a list: for each delivery its number in decimal, and a JSON object.
  * With the status WIRE_TAKE_MORE there may be more now; otherwise GROUP_READY follows some time.
  */
-#define WIRE_TAKE_MORE 206
+#define WIRE_TAKE_MORE     206
+#define WIRE_RELEASE_AGAIN 202 /* a transaction is about to end some of the leases: repeat it */
 typedef struct WireResultMsg
 {
 	uint32_t request;

@@ -156,12 +156,12 @@ is_deeply($two->call('nack', { group => 'mailers', ids => [$id], delay => 3600, 
 wait_for(sub { deliveries($two) == 4 }, 'makes room, too');
 is(row('delayed'), 2, 'delayed, with the one of before');
 
-# A connection that is cut off gives back at once, and this is no attempt.
+# A connection that is cut off gives back at once, and this is a failed attempt.
 my %mine = map { $_->{event}{key}{id} => 1 } (deliveries($two))[ 1 .. 3 ];
 Mojo::IOLoop->remove($two->{tx}->connection);
 $one->call('consume', { group => 'mailers', window => 100 });
 wait_for(sub { my %got = map { $_->{event}{key}{id} => $_ } deliveries($one); !grep { !$got{$_} } keys %mine }, 'the other one gets them');
-is(join(',', map { $_->{attempt} } grep { $mine{ $_->{event}{key}{id} } } deliveries($one)), '1,1,1', 'as first attempts');
+is(join(',', map { $_->{attempt} } grep { $mine{ $_->{event}{key}{id} } } deliveries($one)), '2,2,2', 'as second attempts');
 wait_for(sub { deliveries($one) == 7 }, 'and the last one');
 is(ack($one, map { $_->{id} } deliveries($one)), 6, 'all that it still had');
 is(row(q{leased || ' ' || pending}), '0 0', 'nothing is left');

@@ -25,6 +25,7 @@ static WireQuery last; /* sent to the worker; its texts are not valid */
 static char token[32];
 static char released[128];
 static unsigned takes;
+static unsigned releases;
 static Owner owners[3];
 
 static uint64_t
@@ -46,7 +47,10 @@ test_send(void *link, const WireMessage *message)
 		snprintf(token, sizeof(token), "%.*s", (int) last.token.len, last.token.data);
 	}
 	else
+	{
+		releases++;
 		snprintf(released, sizeof(released), "%.*s", (int) last.body.len, last.body.data);
+	}
 }
 
 static void
@@ -101,6 +105,7 @@ setup(void **state)
 	(void) state;
 	now = 100000;
 	takes = 0;
+	releases = 0;
 	released[0] = '\0';
 	memset(owners, 0, sizeof(owners));
 	pools = (Pools){.now = test_now, .send = test_send, .want = test_want, .drop = test_drop};
@@ -127,7 +132,7 @@ teardown(void **state)
 	groups_end(&groups);
 	pool_end(&pool);
 	assert_true(LIST_EMPTY(&groups.groups));
-	assert_int_equal(groups.releases.count, 0);
+	assert_int_equal(groups.releaser.count, 0);
 	return 0;
 }
 
@@ -153,12 +158,12 @@ answer(unsigned n, bool more)
 }
 
 static void
-refuse(void)
+refuse(WireQueryReason reason)
 {
 	WireMessage message = {.type = WIRE_FAILED};
 
 	message.u.failed.request = last.request;
-	message.u.failed.reason = WIRE_QUERY_BUSY;
+	message.u.failed.reason = (uint8_t) reason;
 	assert_true(pool_message(worker, &message));
 }
 
@@ -245,7 +250,7 @@ test_leaves(void **state)
 	answer(2, false);
 	assert_int_equal(owners[0].got, 0);
 	assert_int_equal(last.kind, WIRE_QUERY_RELEASE);
-	assert_string_equal(released, "{\"ids\":[1,2]}");
+	assert_string_equal(released, "{\"ids\":[1,2],\"failed\":false}");
 	answer(0, false);
 	assert_int_equal(takes, 2);
 	owners[1].leaves = true;
@@ -260,7 +265,7 @@ test_fails(void **state)
 {
 	(void) state;
 	join(0, 1);
-	refuse();
+	refuse(WIRE_QUERY_BUSY);
 	assert_int_equal(owners[0].failed, 1);
 	assert_int_equal(takes, 1);
 	groups_tick(&groups, now);
@@ -285,6 +290,83 @@ test_ends(void **state)
 	assert_null(owners[0].taker.group);
 }
 
+/* What is given back while a query does that is gathered, by group and by whether it counts. */
+static void
+test_releases_gather(void **state)
+{
+	(void) state;
+	groups_release(&groups, GROUP, TEXT("1"), true);
+	groups_release(&groups, GROUP, TEXT("2,3"), true);
+	groups_release(&groups, TEXT("others"), TEXT("4"), true);
+	groups_release(&groups, GROUP, TEXT("5"), false);
+	groups_release(&groups, GROUP, TEXT("6"), true);
+	assert_string_equal(released, "{\"ids\":[1],\"failed\":true}");
+	assert_int_equal(releases, 1);
+	answer(0, false);
+	assert_string_equal(released, "{\"ids\":[2,3,6],\"failed\":true}");
+	answer(0, false);
+	assert_string_equal(released, "{\"ids\":[4],\"failed\":true}");
+	answer(0, false);
+	assert_string_equal(released, "{\"ids\":[5],\"failed\":false}");
+	answer(0, false);
+	assert_int_equal(releases, 4);
+}
+
+/* Without a worker they wait, for however long. */
+static void
+test_releases_busy(void **state)
+{
+	(void) state;
+	pool.nwaiting = POOL_MAX_WAITING;
+	groups_release(&groups, GROUP, TEXT("1"), true);
+	for (int i = 0; i < 100; i++)
+		groups_tick(&groups, now);
+	groups_release(&groups, GROUP, TEXT("2"), true);
+	assert_int_equal(releases, 0);
+	pool.nwaiting = 0;
+	groups_tick(&groups, now);
+	assert_int_equal(releases, 1);
+	assert_string_equal(released, "{\"ids\":[1,2],\"failed\":true}");
+	answer(0, false);
+	groups_tick(&groups, now);
+	assert_int_equal(releases, 1);
+}
+
+/* If it is not known whether they were given back, this is repeated, but not for ever. */
+static void
+test_releases_unknown(void **state)
+{
+	(void) state;
+	groups_release(&groups, GROUP, TEXT("1"), true);
+	refuse(WIRE_QUERY_INTERNAL);
+	assert_int_equal(releases, 1);
+	groups_tick(&groups, now);
+	assert_int_equal(releases, 2);
+	for (int i = 0; i < 100 && releases == (unsigned) i + 2; i++)
+	{
+		refuse(WIRE_QUERY_INTERNAL);
+		groups_tick(&groups, now);
+	}
+	assert_int_equal(releases, 10);
+	groups_release(&groups, GROUP, TEXT("2"), true);
+	refuse(WIRE_QUERY_UNKNOWN);
+	groups_tick(&groups, now);
+	assert_int_equal(releases, 11);
+}
+
+/* The database goes while there is something to give back. */
+static void
+test_releases_end(void **state)
+{
+	(void) state;
+	groups_release(&groups, GROUP, TEXT("1"), true);
+	groups_release(&groups, GROUP, TEXT("2"), true);
+	groups_end(&groups);
+	answer(0, false);
+	groups_tick(&groups, now);
+	assert_int_equal(releases, 1);
+}
+
 int
 main(void)
 {
@@ -295,6 +377,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_leaves, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_releases_gather, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_releases_busy, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_releases_unknown, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_releases_end, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

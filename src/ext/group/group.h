@@ -59,10 +59,11 @@ typedef struct GroupTaking
 extern bool group_take(const GroupTaking *taking);
 
 /*
- * For workers: give deliveries of a client back that is gone, without counting them as attempts.
- * Checks no privilege.
+ * For workers: give deliveries back that a client did not answer. failed: they count as attempts.
+ * Returns false if transactions are about to acknowledge some of them, or to give them back: these stay
+ * leased if such a transaction is rolled back. Checks no privilege.
  */
-extern void group_release(const char *name, ArrayType *ids);
+extern bool group_release(const char *name, ArrayType *ids, bool failed);
 
 /*
  * Return the names of the groups that the current role may take from, in their order. Needs a

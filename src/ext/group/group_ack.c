@@ -30,8 +30,9 @@ typedef struct Ack
 	GroupClaimKind kind;
 	GroupIds deliveries;
 	int64 delay;
-	char *error;
+	const char *error;
 	int done;
+	bool busy; /* another transaction has claimed some of them */
 } Ack;
 
 static void
@@ -89,6 +90,19 @@ ack_give_back_followers(Ack *ack, GroupWindow *window, const GroupEntry *given_b
 	}
 }
 
+/* Return true if another transaction is about to end one of the leases. */
+static bool
+ack_is_busy(const Ack *ack, const GroupWindow *window)
+{
+	for (int i = window->begin; i < window->end; i++)
+	{
+		if (window->entries[i].state == GROUP_CLAIMED &&
+			group_ids_have(&ack->deliveries, window->entries[i].delivery))
+			return true;
+	}
+	return false;
+}
+
 /* Claim the leases of these deliveries. Returns how many there were. */
 static int
 ack_claim(Ack *ack)
@@ -100,6 +114,7 @@ ack_claim(Ack *ack)
 	while (!slot_lock(slot, ack->definition->id))
 		group_load(ack->definition, slot);
 	(void) window_expire(window, GetCurrentTimestamp());
+	ack->busy = ack_is_busy(ack, window);
 	for (int i = window->begin; i < window->end; i++)
 	{
 		GroupEntry *entry = &window->entries[i];
@@ -150,11 +165,14 @@ notify_nack(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(ack_claim(&ack));
 }
 
-void
-group_release(const char *name, ArrayType *ids)
+bool
+group_release(const char *name, ArrayType *ids, bool failed)
 {
-	Ack ack = {.definition = group_find_any(name), .kind = GROUP_RELEASE};
+	Ack ack = {.definition = group_find_any(name),
+			   .kind = failed ? GROUP_NACK : GROUP_RELEASE,
+			   .error = failed ? "the client has disconnected" : NULL};
 
 	ack_read_ids(&ack, ids);
 	(void) ack_claim(&ack);
+	return !ack.busy;
 }

@@ -409,7 +409,7 @@ typedef struct GroupClaim
 	GroupClaimKind kind;
 	TimestampTz until; /* of the lease before; GROUP_NACK: of the delay, too */
 	int64 interval;    /* GROUP_HOLD: the lease; GROUP_NACK: the delay, in microseconds */
-	char *error;       /* GROUP_NACK */
+	const char *error; /* GROUP_NACK */
 } GroupClaim;
 
 /* Prepare for n claims, so that claim_add() cannot fail. */

@@ -92,13 +92,15 @@ query_take(ClientQuery *query)
 
 /* ---------------- acknowledging and giving back ---------------- */
 
-/* The members of the body, in the order of the parameters of notify_nack(). */
+/* The members of the body, in the order of the parameters of notify_nack(), and that of RELEASE. */
 enum
 {
 	GROUP_NAME_ARG,
 	GROUP_IDS_ARG,
 	GROUP_DELAY_ARG,
 	GROUP_ERROR_ARG,
+	GROUP_NACK_ARGS,
+	GROUP_FAILED_ARG = GROUP_NACK_ARGS,
 	GROUP_ARGS
 };
 
@@ -106,18 +108,21 @@ static const struct
 {
 	const char *name;
 	Oid type;
+	uint8 kind; /* of the queries that have it; 0: all */
 } group_members[GROUP_ARGS] = {
-	[GROUP_IDS_ARG] = {"ids", INT8ARRAYOID},
-	[GROUP_DELAY_ARG] = {"delay", INTERVALOID},
-	[GROUP_ERROR_ARG] = {"error", TEXTOID},
+	[GROUP_IDS_ARG] = {"ids", INT8ARRAYOID, 0},
+	[GROUP_DELAY_ARG] = {"delay", INTERVALOID, WIRE_QUERY_NACK},
+	[GROUP_ERROR_ARG] = {"error", TEXTOID, WIRE_QUERY_NACK},
+	[GROUP_FAILED_ARG] = {"failed", BOOLOID, WIRE_QUERY_RELEASE},
 };
 
 static int
-group_member_number(const char *name, bool nack)
+group_member_number(const char *name, uint8 kind)
 {
-	for (int i = GROUP_IDS_ARG; i < (nack ? GROUP_ARGS : GROUP_DELAY_ARG); i++)
+	for (int i = GROUP_IDS_ARG; i < GROUP_ARGS; i++)
 	{
-		if (strcmp(group_members[i].name, name) == 0)
+		if (strcmp(group_members[i].name, name) == 0 &&
+			(group_members[i].kind == 0 || group_members[i].kind == kind))
 			return i;
 	}
 	query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_UNDEFINED_PARAMETER, name,
@@ -182,7 +187,7 @@ group_read_body(const ClientQuery *query, NullableDatum *args)
 	{
 		if (token == WJB_KEY)
 			i = group_member_number(pnstrdup(value.val.string.val, value.val.string.len),
-									query->wire.kind == WIRE_QUERY_NACK);
+									query->wire.kind);
 		else if (token == WJB_VALUE)
 			group_set_member(i, &value, &args[i]);
 	}
@@ -198,20 +203,22 @@ group_return(ClientQuery *query, char *group)
 	Interval none = {0};
 	LOCAL_FCINFO(fcinfo, GROUP_ARGS);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, nack ? GROUP_ARGS : GROUP_DELAY_ARG, InvalidOid, NULL,
-							 NULL);
+	InitFunctionCallInfoData(*fcinfo, NULL, nack ? GROUP_NACK_ARGS : GROUP_DELAY_ARG, InvalidOid,
+							 NULL, NULL);
 	fcinfo->args[GROUP_NAME_ARG] =
 		(NullableDatum){.value = PointerGetDatum(cstring_to_text(group)), .isnull = false};
 	fcinfo->args[GROUP_IDS_ARG].isnull = true;
 	fcinfo->args[GROUP_DELAY_ARG] =
 		(NullableDatum){.value = PointerGetDatum(&none), .isnull = false};
 	fcinfo->args[GROUP_ERROR_ARG].isnull = true;
+	fcinfo->args[GROUP_FAILED_ARG] = (NullableDatum){.value = BoolGetDatum(false), .isnull = false};
 	group_read_body(query, fcinfo->args);
-	if (query->wire.kind == WIRE_QUERY_RELEASE)
-		group_release(group, DatumGetArrayTypeP(fcinfo->args[GROUP_IDS_ARG].value));
-	else
+	if (query->wire.kind != WIRE_QUERY_RELEASE)
 		appendStringInfo(&query->body, "{\"%s\":%d}", nack ? "returned" : "acknowledged",
 						 DatumGetInt32(nack ? notify_nack(fcinfo) : notify_ack(fcinfo)));
+	else if (!group_release(group, DatumGetArrayTypeP(fcinfo->args[GROUP_IDS_ARG].value),
+							DatumGetBool(fcinfo->args[GROUP_FAILED_ARG].value)))
+		query->status = WIRE_RELEASE_AGAIN;
 }
 
 void

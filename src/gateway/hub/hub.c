@@ -563,6 +563,19 @@ hub_tick(Hub *hub)
 	}
 }
 
+bool
+hub_gives_back(const Hub *hub)
+{
+	const Database *database;
+
+	LIST_FOREACH(database, &hub->databases, in_hub)
+	{
+		if (!TAILQ_EMPTY(&database->groups.releases))
+			return true;
+	}
+	return false;
+}
+
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {

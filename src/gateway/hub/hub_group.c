@@ -4,7 +4,8 @@
  *	  Clients that consume: the deliveries of consumer groups.
  *
  * A consumer wants as many deliveries as its window has room for beside those that the client has
- * not acknowledged or given back. When the client leaves, all of them are given back.
+ * not acknowledged or given back. When the client leaves, all of them are given back, and count as
+ * attempts that have failed: one of them may be why it leaves.
  *
  *-------------------------------------------------------------------------
  */
@@ -107,9 +108,9 @@ consumer_forget(Consumer *consumer, uint64_t number)
 	}
 }
 
-/* Give the deliveries from number first on back. */
+/* Give the deliveries from number first on back. failed: as in groups_release(). */
 static void
-consumer_give_back(Consumer *consumer, uint32_t first)
+consumer_give_back(Consumer *consumer, uint32_t first, bool failed)
 {
 	char *ids = memory_new((consumer->nheld - first) * sizeof("18446744073709551615") + 1);
 	size_t len = 0;
@@ -119,7 +120,7 @@ consumer_give_back(Consumer *consumer, uint32_t first)
 								(unsigned long long) consumer->held[i]);
 	if (len > 0)
 		groups_release(&consumer->client->database->groups, consumer_name(consumer),
-					   (WireBytes){.data = ids, .len = (uint32_t) len});
+					   (WireBytes){.data = ids, .len = (uint32_t) len}, failed);
 	consumer->nheld = first;
 	free(ids);
 }
@@ -198,7 +199,7 @@ consumer_taken(void *owner, WireBytes deliveries)
 		return;
 	if (sent < consumer->nheld)
 	{
-		consumer_give_back(consumer, sent);
+		consumer_give_back(consumer, sent, false);
 		consumer->full = true;
 		client->session.owed = true;
 	}
@@ -327,7 +328,7 @@ hub_leave_consumers(HubClient *client)
 	while ((consumer = LIST_FIRST(&client->consumers)) != NULL)
 	{
 		group_leave(&consumer->taker);
-		consumer_give_back(consumer, 0);
+		consumer_give_back(consumer, 0, true);
 		consumer_free(consumer);
 	}
 }

@@ -7,6 +7,7 @@
  */
 #include "gateway/query/group.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,32 +73,129 @@ group_new(Groups *groups, WireBytes name)
 
 /* ---------------- giving back ---------------- */
 
-static void
-group_ignore_answer(void *owner, const WireMessage *answer)
+/* Deliveries of a group that are given back by one query. */
+typedef struct Release
 {
-	(void) owner;
-	(void) answer;
+	TAILQ_ENTRY(Release) in_groups;
+	bool failed;    /* they count as attempts that have failed */
+	unsigned tries; /* how often it is not known what the worker has done */
+	uint32_t name_len;
+	uint32_t len; /* of ids */
+	char *ids;    /* in decimal, with commas */
+	char name[];
+} Release;
+
+/* A query has about this many bytes at most, and is tried again so often. */
+#define RELEASE_BYTES (64 * 1024)
+#define RELEASE_TRIES 10
+
+static void
+release_free(Groups *groups, Release *release)
+{
+	TAILQ_REMOVE(&groups->releases, release, in_groups);
+	free(release->ids);
+	free(release);
 }
 
-/* If it fails, the leases end in time. */
-static const PoolEvents group_release_events = {.answer = group_ignore_answer};
+/* One that waits and has room for more; NULL: there is none. */
+static Release *
+release_find(const Groups *groups, WireBytes name, bool failed)
+{
+	Release *release;
+
+	TAILQ_FOREACH(release, &groups->releases, in_groups)
+	{
+		if (release != groups->releasing && release->failed == failed &&
+			release->len < RELEASE_BYTES && release->name_len == name.len &&
+			memcmp(release->name, name.data, name.len) == 0)
+			return release;
+	}
+	return NULL;
+}
+
+static Release *
+release_new(Groups *groups, WireBytes name, bool failed)
+{
+	Release *release = memory_zeroed(sizeof(Release) + name.len);
+
+	memcpy(release->name, name.data, name.len);
+	release->name_len = name.len;
+	release->failed = failed;
+	TAILQ_INSERT_TAIL(&groups->releases, release, in_groups);
+	return release;
+}
+
+/* Return true if the deliveries may still be leased. */
+static bool
+release_is_undone(Release *release, const WireMessage *answer)
+{
+	if (answer->type == WIRE_RESULT)
+		return answer->u.result.status == WIRE_RELEASE_AGAIN && ++release->tries < RELEASE_TRIES;
+	if (answer->type != WIRE_FAILED)
+		return false;
+	/* No worker has seen it. */
+	if (answer->u.failed.reason == WIRE_QUERY_BUSY)
+		return true;
+	return (answer->u.failed.reason == WIRE_QUERY_INTERNAL ||
+			answer->u.failed.reason == WIRE_QUERY_TIMEOUT) &&
+		   ++release->tries < RELEASE_TRIES;
+}
+
+static void release_run(Groups *groups);
+
+static void
+release_answered(void *owner, const WireMessage *answer)
+{
+	Groups *groups = owner;
+	Release *release = groups->releasing;
+
+	groups->releasing = NULL;
+	if (!release_is_undone(release, answer))
+		release_free(groups, release);
+	else
+	{
+		TAILQ_REMOVE(&groups->releases, release, in_groups);
+		TAILQ_INSERT_TAIL(&groups->releases, release, in_groups);
+		groups->release_stalled = true;
+	}
+	release_run(groups);
+}
+
+static const PoolEvents release_events = {.answer = release_answered};
+
+/* Send the next query, unless one is on its way. */
+static void
+release_run(Groups *groups)
+{
+	WireQuery query = {.kind = WIRE_QUERY_RELEASE};
+	Release *release = TAILQ_FIRST(&groups->releases);
+	char *body;
+
+	if (release == NULL || groups->releasing != NULL || groups->release_stalled)
+		return;
+	groups->releasing = release;
+	body = memory_new(release->len + sizeof("{\"ids\":[],\"failed\":false}"));
+	query.name = (WireBytes){.data = release->name, .len = release->name_len};
+	query.body.data = body;
+	query.body.len = (uint32_t) sprintf(body, "{\"ids\":[%.*s],\"failed\":%s}", (int) release->len,
+										release->ids, release->failed ? "true" : "false");
+	(void) pool_submit(groups->pool, &groups->releaser, &query, &release_events, groups);
+	free(body);
+}
 
 void
-groups_release(Groups *groups, WireBytes name, WireBytes ids)
+groups_release(Groups *groups, WireBytes name, WireBytes ids, bool failed)
 {
-	static const char before[] = "{\"ids\":[";
-	static const char after[] = "]}";
-	WireQuery query = {.kind = WIRE_QUERY_RELEASE, .name = name};
-	char *body = memory_new(sizeof(before) + ids.len + sizeof(after));
-	size_t len = sizeof(before) - 1;
+	Release *release = release_find(groups, name, failed);
 
-	memcpy(body, before, len);
-	memcpy(body + len, ids.data, ids.len);
-	len += ids.len;
-	memcpy(body + len, after, sizeof(after) - 1);
-	query.body = (WireBytes){.data = body, .len = (uint32_t) (len + sizeof(after) - 1)};
-	(void) pool_submit(groups->pool, &groups->releases, &query, &group_release_events, NULL);
-	free(body);
+	if (release == NULL)
+		release = release_new(groups, name, failed);
+	release->ids = memory_resize(release->ids, release->len + ids.len + 1);
+	if (release->len > 0)
+		release->ids[release->len++] = ',';
+	memcpy(release->ids + release->len, ids.data, ids.len);
+	release->len += ids.len;
+	release_run(groups);
 }
 
 bool
@@ -123,7 +221,8 @@ group_release_all(Group *group, WireBytes deliveries)
 		len += id.len;
 	}
 	if (len > 0)
-		groups_release(group->groups, group_name(group), (WireBytes){.data = ids, .len = len});
+		groups_release(group->groups, group_name(group), (WireBytes){.data = ids, .len = len},
+					   false);
 	free(ids);
 }
 
@@ -311,7 +410,8 @@ groups_init(Groups *groups, Pool *pool)
 {
 	groups->pool = pool;
 	LIST_INIT(&groups->groups);
-	pool_client_init(&groups->releases);
+	TAILQ_INIT(&groups->releases);
+	pool_client_init(&groups->releaser);
 }
 
 void
@@ -320,6 +420,7 @@ groups_end(Groups *groups)
 	static const char reason[] = "the database is not served any more";
 	WireFailed failed = {.reason = WIRE_QUERY_BUSY,
 						 .message = {.data = reason, .len = sizeof(reason) - 1}};
+	Release *release;
 	Group *group;
 	Group *next;
 
@@ -337,6 +438,11 @@ groups_end(Groups *groups)
 			taker->events->failed(taker->owner, &failed);
 		}
 	}
+	pool_cancel_all(&groups->releaser);
+	pool_client_init(&groups->releaser);
+	groups->releasing = NULL;
+	while ((release = TAILQ_FIRST(&groups->releases)) != NULL)
+		release_free(groups, release);
 }
 
 void
@@ -367,7 +473,8 @@ groups_tick(Groups *groups, uint64_t now)
 		groups->looked_at = now;
 		groups_ready(groups, (WireBytes){.data = "", .len = 0});
 	}
-
+	groups->release_stalled = false;
+	release_run(groups);
 	for (group = LIST_FIRST(&groups->groups); group != NULL; group = next)
 	{
 		next = LIST_NEXT(group, in_groups);

@@ -68,7 +68,10 @@ typedef struct Groups
 	Pool *pool;
 	LIST_HEAD(, Group) groups;
 	uint64_t looked_at;
-	PoolClient releases; /* of deliveries whose clients are gone */
+	TAILQ_HEAD(, Release) releases; /* deliveries to give back */
+	struct Release *releasing;      /* the one that is on its way; NULL: none */
+	bool release_stalled;           /* the last one has failed; groups_tick() goes on */
+	PoolClient releaser;
 } Groups;
 
 extern void groups_init(Groups *groups, Pool *pool);
@@ -97,8 +100,12 @@ extern void groups_ready(Groups *groups, WireBytes name);
  */
 extern void groups_tick(Groups *groups, uint64_t now);
 
-/* Give deliveries of a group back, without counting them as attempts. ids: in decimal, with commas. */
-extern void groups_release(Groups *groups, WireBytes name, WireBytes ids);
+/*
+ * Give deliveries of a group back. ids: in decimal, with commas. failed: they count as attempts, because
+ * the client has got them. One query at a time does this for a database, and is repeated if no worker
+ * is free.
+ */
+extern void groups_release(Groups *groups, WireBytes name, WireBytes ids, bool failed);
 
 /* Remove the first delivery of a list, and set its number and its JSON object. False: there is none. */
 extern bool group_next_delivery(WireBytes *deliveries, WireBytes *id, WireBytes *delivery)
