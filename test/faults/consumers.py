@@ -16,7 +16,7 @@ SHARE = 2           # consumers of each group
 
 PARALLEL = Group("parallel", workload.CHANNELS)
 ORDERED = Group("ordered", ("a", "b", "p", "t", workload.NOTICES), ordered=True)
-FRAGILE = Group("fragile", ("a", "h", "secret"))      # its events are set aside after two attempts
+FRAGILE = Group("fragile", ("a", "h", "secret"), again=True)      # its events are set aside after two attempts
 GROUPS = (PARALLEL, ORDERED, FRAGILE)
 
 SCHEMA = """

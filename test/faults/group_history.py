@@ -37,16 +37,23 @@ class Delivery:
 
 
 class Group:
-    """channels: whose events belong to it. ordered: by key. resets: (group, from, to) of what retention has removed."""
+    """
+    channels: whose events belong to it. ordered: by key. again: events that were set aside are sent again, as events of a
+    new id that nobody knows if retention removes them.
+    """
 
-    def __init__(self, name, channels, ordered=False):
+    def __init__(self, name, channels, ordered=False, again=False):
         self.name = name
         self.channels = channels
         self.ordered = ordered
+        self.again = again
 
 
 def check_groups(history, groups, effects, deliveries, resets=(), may_reset=False):
-    """history: a History that was checked, so that it knows the ids. Adds to its violations."""
+    """
+    history: a History that was checked, so that it knows the ids. resets: (group, from, to) of what retention has removed.
+    Adds to its violations.
+    """
     by_group = collections.defaultdict(list)
     for effect in effects:
         by_group[effect.group].append(effect)
@@ -80,7 +87,7 @@ def check_lost(history, group, effects, gone):
         if change.channel not in group.channels or ident in done:
             continue
         number = change_id(history, change)
-        if not any(number is None or low <= number <= high for low, high in gone):
+        if not any(number is None or (group.again or low <= number) and number <= high for low, high in gone):
             missing.append((number, change))
     if missing:
         history.violation("group lost", "%s: %d events, as id %s, %s; removed by retention: %s", group.name, len(missing),

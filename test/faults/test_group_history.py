@@ -9,6 +9,7 @@ from test_history import ALL, LEDGER, TIMES, subscription
 
 PARALLEL = Group("g", ("a",))
 ORDERED = Group("g", ("a",), ordered=True)
+AGAIN = Group("g", ("a",), again=True)
 EFFECTS = [Effect(n + 1, "g", each.channel, each.op, each.tag, each.key, each.id) for n, each in enumerate(ALL)]
 ONE, TWO, THREE, FOUR = EFFECTS
 
@@ -41,6 +42,9 @@ class Tests(unittest.TestCase):
         self.assertEqual(self.kinds(EFFECTS[1:], resets=resets), ["group reset"])
         self.assertEqual(self.kinds(EFFECTS[2:], resets=resets, may_reset=True), ["group lost"])
         self.assertEqual(self.kinds(EFFECTS[1:], resets=[("other", 1, 15)], may_reset=True), ["group lost"])
+        self.assertEqual(self.kinds(EFFECTS[1:], AGAIN, resets=[("g", 14, 15)], may_reset=True), [])
+        self.assertEqual(self.kinds(EFFECTS[2:], AGAIN, resets=[("g", 14, 15)], may_reset=True), ["group lost"])
+        self.assertEqual(self.kinds(EFFECTS[1:], resets=[("g", 14, 15)], may_reset=True), ["group lost"])
 
     def test_duplicate(self):
         self.assertEqual(self.kinds(EFFECTS + [ONE._replace(n=9)]), ["group duplicate"])

@@ -142,6 +142,26 @@ failed_claim(const GroupDefinition *definition, GroupSlot *slot, FailedEntry *fa
 	return n;
 }
 
+/* The log no longer has the event: consumers are told, instead. */
+static void
+failed_lose(const GroupDefinition *definition, GroupSlot *slot, const GroupEntry *claimed)
+{
+	GroupEntry *entry;
+
+	if (!slot_lock(slot, definition->id))
+		return;
+	entry = window_find(&slot->window, claimed->id);
+	if (entry != NULL && entry->delivery == claimed->delivery)
+	{
+		window_lose(entry);
+		window_fail(&slot->window, entry, 0, NULL);
+		slot->lost++;
+	}
+	LWLockRelease(&slot->lock);
+	claim_forget(claimed->id);
+	group_report_lost(definition, claimed->id, claimed->id);
+}
+
 void
 group_set_aside(const GroupDefinition *definition, GroupSlot *slot)
 {
@@ -150,16 +170,20 @@ group_set_aside(const GroupDefinition *definition, GroupSlot *slot)
 	Relation table = table_open(extension_relation("group_failed"), RowExclusiveLock);
 	int n = failed_claim(definition, slot, failed);
 
-	/* What the log no longer has is acknowledged without a trace: retention has been reported. */
 	for (int i = 0; i < n; i++)
 	{
-		failed[i].table = table;
-		(void) log_get(&getter, failed[i].entry.id, &failed[i].entry.address, failed_insert,
-					   &failed[i]);
+		FailedEntry *one = &failed[i];
+
+		one->table = table;
+		if (!log_get(&getter, one->entry.id, &one->entry.address, failed_insert, one))
+		{
+			failed_lose(definition, slot, &one->entry);
+			continue;
+		}
 		ereport(LOG,
 				(errmsg("consumer group \"%s\" has set an event aside", NameStr(definition->name)),
 				 errdetail("The event with id " UINT64_FORMAT " has failed %d times: %s",
-						   failed[i].entry.id, failed[i].entry.attempts, failed[i].error),
+						   one->entry.id, one->entry.attempts, one->error),
 				 errhint("The view notifyd.failed_events shows it. notify_retry() sends it "
 						 "again.")));
 	}

@@ -30,14 +30,15 @@ group_map(NotifydDatabase *database)
 	{
 		Oid incarnation;
 		int segment;
-		uint64 oldest;
 	} as_of;
 	int segment = database->segment;
-	uint64 oldest = pg_atomic_read_u64(&database->oldest);
 
-	/* A segment is begun, or removed, in shared memory after its row is committed. */
+	/*
+	 * A segment is begun in shared memory after its row is committed, and removed before. Until the
+	 * first feed has come after a start of the server, the shared value is 0.
+	 */
 	if (map.n == 0 || as_of.incarnation != database->incarnation || as_of.segment != segment ||
-		as_of.oldest != oldest)
+		map.oldest != pg_atomic_read_u64(&database->oldest))
 	{
 		LogMap now;
 
@@ -49,9 +50,23 @@ group_map(NotifydDatabase *database)
 		map = now;
 		as_of.incarnation = database->incarnation;
 		as_of.segment = segment;
-		as_of.oldest = oldest;
 	}
 	return &map;
+}
+
+/*
+ * A truncation locks the tables, announces itself in shared memory, and commits with its change to the
+ * map. Who has read an emptied table sees both.
+ */
+bool
+group_is_removed(NotifydDatabase *database, uint64 after)
+{
+	LogMap now;
+
+	if (pg_atomic_read_u64(&database->oldest) <= after)
+		return false;
+	log_load_map(&now);
+	return now.oldest > after;
 }
 
 /* ---------------- which events are the group's ---------------- */
@@ -254,6 +269,25 @@ fill_add(GroupSlot *slot, const GroupScan *scan, const LogReader *reader)
 	slot->window.scanned = reader->after;
 }
 
+static void
+fill_end(GroupScan *scan)
+{
+	pfree(scan->entries);
+	if (scan->sets != NULL)
+		group_sets_free(scan->sets);
+}
+
+void
+group_report_lost(const GroupDefinition *definition, uint64 first, uint64 last)
+{
+	ereport(LOG,
+			(errmsg("consumer group \"%s\" has lost events", NameStr(definition->name)),
+			 errdetail("The events with ids from " UINT64_FORMAT " to " UINT64_FORMAT
+					   " were removed before a consumer had taken them.",
+					   first, last),
+			 errhint("Increase pg_notifyd.group_retention or pg_notifyd.group_retention_size.")));
+}
+
 /* Retention has removed what was to be read: the group gets an entry for it. */
 static void
 fill_lost(const GroupDefinition *definition, GroupSlot *slot, uint64 oldest)
@@ -267,12 +301,7 @@ fill_lost(const GroupDefinition *definition, GroupSlot *slot, uint64 oldest)
 	slot->lost++;
 	LWLockRelease(&slot->lock);
 	slot_note_dirty(slot);
-	ereport(LOG,
-			(errmsg("consumer group \"%s\" has lost events", NameStr(definition->name)),
-			 errdetail("The events with ids from " UINT64_FORMAT " to " UINT64_FORMAT
-					   " were removed before a consumer had taken them.",
-					   entry.key, entry.id),
-			 errhint("Increase pg_notifyd.group_retention or pg_notifyd.group_retention_size.")));
+	group_report_lost(definition, entry.key, entry.id);
 }
 
 /*
@@ -306,14 +335,19 @@ fill_some(const GroupDefinition *definition, GroupSlot *slot, int room, int n)
 	group_scan(&scan, &reader, map, watermark, snapshot);
 	UnregisterSnapshot(snapshot);
 
+	/* If retention was faster than the scan, the next call reports it. */
+	if (group_is_removed(database, slot->reader.after))
+	{
+		fill_end(&scan);
+		return true;
+	}
+
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	fill_add(slot, &scan, &reader);
 	pending = slot->window.pending;
 	LWLockRelease(&slot->lock);
 	slot_note_dirty(slot);
-	pfree(scan.entries);
-	if (scan.sets != NULL)
-		group_sets_free(scan.sets);
+	fill_end(&scan);
 	if (scan.n > 0)
 		slot_wake(slot, pending - n);
 	return scan.later == 0;

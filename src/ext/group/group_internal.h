@@ -162,8 +162,14 @@ extern void window_lease(GroupWindow *window, GroupEntry *entry, TimestampTz unt
 /* Claim a LEASED or FAILED entry, for its acknowledgement; owner 0: to give it back. */
 extern void window_claim_leased(GroupWindow *window, GroupEntry *entry, int owner);
 
-/* The log no longer has the event of a claimed entry. */
+/* The log no longer has the event of an entry. */
 extern void window_lose(GroupEntry *entry);
+
+/*
+ * The log no longer has events up to an id. Those that nobody has now get one entry, which is
+ * returned; NULL: there is nothing new.
+ */
+extern GroupEntry *window_lose_all(GroupWindow *window, uint64 upto);
 
 /* The event is not open any more. */
 extern void window_remove(GroupWindow *window, GroupEntry *entry);
@@ -348,6 +354,9 @@ extern void group_ids_sort(GroupIds *ids);
 /* Return true if ids, which are sorted, have this one. */
 extern bool group_ids_have(const GroupIds *ids, uint64 id);
 
+/* Write to the server's log that events with ids from first to last are lost. */
+extern void group_report_lost(const GroupDefinition *definition, uint64 first, uint64 last);
+
 /* What a scan of the log for a group collects. */
 typedef struct GroupScan
 {
@@ -366,6 +375,12 @@ group_scan(GroupScan *scan, LogReader *reader, const LogMap *map, uint64 upto, S
 
 /* The map of segments. Take the watermark first. */
 extern const LogMap *group_map(NotifydDatabase *database);
+
+/*
+ * For who has read the log behind an id: whether retention has removed something there, so that
+ * what was read may be incomplete.
+ */
+extern bool group_is_removed(NotifydDatabase *database, uint64 after);
 
 /* The entry for an event. */
 extern GroupEntry group_entry(const GroupDefinition *definition, const LogEvent *event);

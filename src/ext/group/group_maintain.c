@@ -26,11 +26,39 @@
 
 /* ---------------- in each round ---------------- */
 
-/* Do what there is to do for a group, in the running transaction. */
+/* Retention has removed events up to an id. */
 static void
-maintain_group(const GroupDefinition *definition, GroupSlot *slot, bool checkpoint,
+maintain_lost(const GroupDefinition *definition, GroupSlot *slot, uint64 oldest)
+{
+	GroupEntry lost = {0};
+	GroupEntry *entry;
+
+	if (!slot_lock(slot, definition->id))
+		return;
+	entry = window_lose_all(&slot->window, oldest);
+	if (entry != NULL)
+	{
+		lost = *entry;
+		slot->lost++;
+	}
+	LWLockRelease(&slot->lock);
+	if (entry == NULL)
+		return;
+	slot_note_dirty(slot);
+	slot_wake(slot, 1);
+	group_report_lost(definition, lost.key, lost.id);
+}
+
+/*
+ * Do what there is to do for a group, in the running transaction. removed: up to which id retention
+ * has removed events since the last round; 0: none.
+ */
+static void
+maintain_group(const GroupDefinition *definition, GroupSlot *slot, uint64 removed, bool checkpoint,
 			   const GroupFeed *feed)
 {
+	if (removed != 0)
+		maintain_lost(definition, slot, removed);
 	if (slot->retry)
 		group_send_again(definition, slot);
 	if (slot->loaded && slot->window.failed > 0)
@@ -42,7 +70,7 @@ maintain_group(const GroupDefinition *definition, GroupSlot *slot, bool checkpoi
 }
 
 static void
-maintain_slot(GroupSlot *slot, bool checkpoint, const GroupFeed *feed)
+maintain_slot(GroupSlot *slot, uint64 removed, bool checkpoint, const GroupFeed *feed)
 {
 	Oid incarnation;
 
@@ -59,7 +87,7 @@ maintain_slot(GroupSlot *slot, bool checkpoint, const GroupFeed *feed)
 		if (definition != NULL)
 		{
 			definition->slot = slot;
-			maintain_group(definition, slot, checkpoint, feed);
+			maintain_group(definition, slot, removed, checkpoint, feed);
 		}
 	}
 	PopActiveSnapshot();
@@ -70,6 +98,9 @@ void
 group_maintain(NotifydDatabase *database, TimestampTz now, const GroupFeed *feed)
 {
 	static TimestampTz next = 0;
+	static uint64 last = 0;
+	uint64 oldest = pg_atomic_read_u64(&database->oldest);
+	uint64 removed = oldest != last ? oldest : 0;
 	bool checkpoint = now >= next;
 
 	if (checkpoint)
@@ -80,9 +111,10 @@ group_maintain(NotifydDatabase *database, TimestampTz now, const GroupFeed *feed
 
 		if (slot->database == database->oid &&
 			(slot->retry || slot->nlisteners > 0 || (slot->loaded && slot->window.failed > 0) ||
-			 (checkpoint && slot->loaded && slot->dirty)))
-			maintain_slot(slot, checkpoint, feed);
+			 (checkpoint && slot->loaded && slot->dirty) || (removed != 0 && slot->loaded)))
+			maintain_slot(slot, removed, checkpoint, feed);
 	}
+	last = oldest;
 }
 
 bool

@@ -188,8 +188,11 @@ store_find(const GroupDefinition *definition, LogReader *reader, const LogMap *m
 	return find.entry;
 }
 
-/* Load the window. The caller holds the lock on the group's number. */
-static void
+/*
+ * Load the window. The caller holds the lock on the group's number. Returns false if retention has
+ * removed what was read.
+ */
+static bool
 store_load(const GroupDefinition *definition, GroupSlot *slot)
 {
 	NotifydDatabase *database = log_attach();
@@ -229,6 +232,11 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	while (reader.after < upto && reader.after >= map->oldest && scan.n < scan.room)
 		group_scan(&scan, &reader, map, upto, snapshot);
 	UnregisterSnapshot(snapshot);
+	if (group_is_removed(database, map->oldest))
+	{
+		pfree(scan.entries);
+		return false;
+	}
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
 	window_reset(&slot->window, reader.after, GetCurrentTimestamp());
@@ -242,6 +250,7 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	slot->loaded = true;
 	LWLockRelease(&slot->lock);
 	pfree(scan.entries);
+	return true;
 }
 
 void
@@ -256,7 +265,10 @@ group_load(const GroupDefinition *definition, GroupSlot *slot)
 	if (slot_lock(slot, definition->id))
 		LWLockRelease(&slot->lock);
 	else
-		store_load(definition, slot);
+	{
+		while (!store_load(definition, slot))
+			CHECK_FOR_INTERRUPTS();
+	}
 	group_unlock(definition->id);
 }
 

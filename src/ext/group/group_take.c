@@ -48,6 +48,8 @@ typedef struct Take
 	LogGetter getter;
 	MemoryContext context; /* of the call */
 	GroupSets *sets;       /* NULL: not needed so far */
+	uint64 lost_first;     /* claimed, but no longer in the log; 0: none */
+	uint64 lost_last;
 	bool warned;
 	StringInfoData text;
 	MemoryContext each; /* reset for each event */
@@ -249,7 +251,11 @@ take_read(Take *take, GroupEntry *entry)
 		!log_get(&take->getter, entry->id, &entry->address, take_event, take))
 	{
 		if (OidIsValid(entry->address.table))
+		{
 			window_lose(entry);
+			take->lost_first = take->lost_first != 0 ? take->lost_first : entry->id;
+			take->lost_last = entry->id;
+		}
 		take_lost_event(take, entry);
 	}
 	if (take->allowed)
@@ -324,6 +330,21 @@ take_pending(Take *take)
 	}
 }
 
+/* Count and report what retention has removed before the feed could. */
+static void
+take_report_lost(Take *take)
+{
+	if (take->lost_first == 0)
+		return;
+	if (slot_lock(take->slot, take->definition->id))
+	{
+		take->slot->lost++;
+		LWLockRelease(&take->slot->lock);
+	}
+	group_report_lost(take->definition, take->lost_first, take->lost_last);
+	take->lost_first = 0;
+}
+
 /* Take what there is now. */
 static void
 take_now(Take *take)
@@ -335,6 +356,7 @@ take_now(Take *take)
 	} while (!take_is_full(take) &&
 			 group_fill(take->definition, take->slot, take->scanned, take->count - take->got));
 	log_end_get(&take->getter);
+	take_report_lost(take);
 }
 
 /* ---------------- waiting ---------------- */

@@ -245,6 +245,45 @@ window_lose(GroupEntry *entry)
 	entry->key = entry->id;
 }
 
+/* Whether the event of an entry is removed with those up to an id: nobody has it now. */
+static bool
+window_is_removed(const GroupEntry *entry, uint64 upto)
+{
+	return entry->id <= upto && (entry->state == GROUP_PENDING || entry->state == GROUP_DELAYED ||
+								 entry->state == GROUP_FAILED);
+}
+
+GroupEntry *
+window_lose_all(GroupWindow *window, uint64 upto)
+{
+	GroupEntry *last = NULL;
+	uint64 first = 0;
+	bool news = false;
+
+	for (int i = window->begin; i < window->end && !news; i++)
+		news = window_is_removed(&window->entries[i], upto) &&
+			   OidIsValid(window->entries[i].address.table);
+	for (int i = window->begin; news && i < window->end; i++)
+	{
+		GroupEntry *entry = &window->entries[i];
+
+		if (!window_is_removed(entry, upto))
+			continue;
+		if (first == 0)
+			first = OidIsValid(entry->address.table) ? entry->id : entry->key;
+		if (last != NULL)
+			window_remove(window, last);
+		last = entry;
+	}
+	if (last != NULL)
+	{
+		window_lose(last);
+		last->key = first;
+		window_set_state(window, last, GROUP_PENDING);
+	}
+	return last;
+}
+
 void
 window_remove(GroupWindow *window, GroupEntry *entry)
 {

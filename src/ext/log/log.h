@@ -251,10 +251,14 @@ log_write_marker(NotifydDatabase *database, const LogBulk *bulk, const LogSummar
 
 /* ---------------- reading (log_read.c) ---------------- */
 
-/* Where the row of an event is, so that log_get() finds it without a search. */
+/*
+ * Where the row of an event is, so that log_get() finds it without a search. A table that retention
+ * has emptied has another file.
+ */
 typedef struct LogAddress
 {
 	Oid table;
+	Oid file;
 	ItemPointerData tid;
 	uint16 member; /* of a chunk of bulk members: its place there, from 0 */
 } LogAddress;
@@ -367,7 +371,6 @@ typedef struct LogGetter
 {
 	MemoryContext context; /* what stays open is allocated there */
 	Relation table;        /* NULL: none is open */
-	BlockNumber nblocks;   /* it has at least so many blocks */
 	TupleTableSlot *slot;
 } LogGetter;
 

@@ -270,14 +270,15 @@ bulk_find_member(int segment, int64 first_key, int64 key, Snapshot snapshot)
 }
 
 bool
-log_read_member(TupleTableSlot *slot, uint64 id, uint16 member, const LogVisitor *visitor)
+log_read_member(TupleTableSlot *slot, uint64 id, const LogAddress *address,
+				const LogVisitor *visitor)
 {
 	LogReader reader = {.after = id - 1};
 	LogEvent event;
 	int rows = 1;
 
-	log_event_from_slot(&event, slot);
-	event.id = id - member;
+	log_event_from_slot(&event, slot, address->file);
+	event.id = id - address->member;
 	if (event.op != LOG_CHUNK_OP)
 		(void) visitor->event(&event, visitor->arg);
 	else
@@ -303,7 +304,7 @@ log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot snapshot,
 	{
 		LogEvent event;
 
-		log_event_from_slot(&event, scan.slot);
+		log_event_from_slot(&event, scan.slot, COMPAT_RELATION_FILE(scan.table));
 		event.id =
 			reader->bulk.first + (uint64) ((int64) event.id - reader->bulk.members.first_key);
 		if (event.op == LOG_CHUNK_OP)

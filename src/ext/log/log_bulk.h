@@ -36,10 +36,10 @@ extern bool log_read_bulk(LogReader *reader, uint64 upto, int *rows, Snapshot sn
 						  const LogVisitor *visitor);
 
 /*
- * Give the visitor the event with this id, which is in this row of a bulk table: itself, or as a
- * member of a chunk. Returns false if it is not there.
+ * Give the visitor the event with this id and address, which is in this row of a bulk table: itself,
+ * or as a member of a chunk. Returns false if it is not there.
  */
-extern bool
-log_read_member(TupleTableSlot *slot, uint64 id, uint16 member, const LogVisitor *visitor);
+extern bool log_read_member(TupleTableSlot *slot, uint64 id, const LogAddress *address,
+							const LogVisitor *visitor);
 
 #endif /* PG_NOTIFYD_LOG_BULK_H */

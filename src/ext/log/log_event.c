@@ -27,13 +27,13 @@ log_event_columns(LogEvent *event, const char *data, int ncolumns)
 }
 
 void
-log_event_from_slot(LogEvent *event, TupleTableSlot *slot)
+log_event_from_slot(LogEvent *event, TupleTableSlot *slot, Oid file)
 {
 	Datum *values = slot->tts_values;
 	struct varlena *columns = PG_DETOAST_DATUM_PACKED(values[LOG_COLUMNS - 1]);
 	struct varlena *channel = PG_DETOAST_DATUM_PACKED(values[LOG_CHANNEL - 1]);
 
-	event->address = (LogAddress){.table = slot->tts_tableOid, .tid = slot->tts_tid};
+	event->address = (LogAddress){.table = slot->tts_tableOid, .file = file, .tid = slot->tts_tid};
 	event->id = (uint64) DatumGetInt64(values[LOG_ID - 1]);
 	event->tx = (uint64) DatumGetInt64(values[LOG_TX - 1]);
 	event->at = DatumGetTimestampTz(values[LOG_AT - 1]);

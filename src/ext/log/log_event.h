@@ -14,8 +14,8 @@
 
 #include "ext/log/log.h"
 
-/* Fill an event from a row whose attributes have been read. It points into the row. */
-extern void log_event_from_slot(LogEvent *event, TupleTableSlot *slot);
+/* Fill an event from a row of a file whose attributes have been read. It points into the row. */
+extern void log_event_from_slot(LogEvent *event, TupleTableSlot *slot, Oid file);
 
 /* Set an event's attribute numbers, which need not be aligned. Good until the next call. */
 extern void log_event_columns(LogEvent *event, const char *data, int ncolumns);

@@ -69,7 +69,7 @@ log_read_row(LogReader *reader, TupleTableSlot *slot, uint64 upto, int *rows, Sn
 			reader->near_block, (BlockNumber) DatumGetInt32(slot->tts_values[LOG_START_BLOCK - 1]));
 	if (DatumGetChar(slot->tts_values[LOG_OP - 1]) == LOG_BULK_OP)
 		return log_read_large(reader, slot, upto, rows, snapshot, visitor);
-	log_event_from_slot(&event, slot);
+	log_event_from_slot(&event, slot, reader->near_file);
 	reader->after = event.id;
 	return visitor->event(&event, visitor->arg) && --*rows > 0;
 }
@@ -219,8 +219,8 @@ log_get_row(const LogGetter *getter, uint64 id, const LogAddress *address,
 
 	slot_getallattrs(getter->slot);
 	if (DatumGetInt64(getter->slot->tts_values[LOG_ID - 1]) < 0)
-		return log_read_member(getter->slot, id, address->member, visitor);
-	log_event_from_slot(&event, getter->slot);
+		return log_read_member(getter->slot, id, address, visitor);
+	log_event_from_slot(&event, getter->slot, address->file);
 	if (event.id != id)
 		return false;
 	(void) visitor->event(&event, visitor->arg);
@@ -241,14 +241,11 @@ log_get(LogGetter *getter, uint64 id, const LogAddress *address, LogCallback cal
 		MemoryContext old = MemoryContextSwitchTo(getter->context);
 
 		getter->table = table_open(address->table, AccessShareLock);
-		getter->nblocks = 0;
 		getter->slot = table_slot_create(getter->table, NULL);
 		MemoryContextSwitchTo(old);
 	}
 	/* Nobody empties the table while it is open. */
-	if (ItemPointerGetBlockNumber(&tid) >= getter->nblocks)
-		getter->nblocks = RelationGetNumberOfBlocks(getter->table);
-	return ItemPointerGetBlockNumber(&tid) < getter->nblocks &&
+	return address->file == COMPAT_RELATION_FILE(getter->table) &&
 		   table_tuple_fetch_row_version(getter->table, &tid, SnapshotAny, getter->slot) &&
 		   log_get_row(getter, id, address, &visitor);
 }

@@ -162,7 +162,13 @@ log_empty_table(Oid oid)
 	compat_reindex_relation(oid);
 }
 
-/* Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it. */
+/*
+ * Truncate the oldest segment. Returns false, with nothing done, if somebody holds a lock on it.
+ *
+ * Other processes learn of it from database->oldest, before the truncation commits: who has read the
+ * log looks there whether the segments that it has read may have been empty. If this is rolled back
+ * the feed ends, and the next one sets the value back.
+ */
 static bool
 log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 {
@@ -179,16 +185,11 @@ log_truncate_oldest(NotifydDatabase *database, LogMap *map)
 		log_execute("DELETE FROM notifyd.log_segment WHERE segment = $1", segment, 0);
 		log_execute("UPDATE notifyd.log_pin SET segment = -1 WHERE segment = $1", segment, 0);
 		log_execute("DELETE FROM notifyd.log_pin WHERE last_id <= $1", (int64) oldest, 0);
+		log_load_map(map);
+		pg_atomic_write_u64(&database->oldest, map->oldest);
 	}
 	log_end_work();
-	if (!locked)
-		return false;
-
-	worker_begin_transaction();
-	log_load_map(map);
-	CommitTransactionCommand();
-	pg_atomic_write_u64(&database->oldest, map->oldest);
-	return true;
+	return locked;
 }
 
 /* Switch to a segment whose row is committed, unless the counter has passed its first id. */
