@@ -666,11 +666,11 @@ CREATE VIEW notifyd.groups WITH (security_barrier = true) AS
 		OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW notifyd.groups IS 'consumer groups that the current user may take from; members of pg_read_all_stats see all of them';
 COMMENT ON COLUMN notifyd.groups.position IS 'everything up to this position is acknowledged; NULL, with the following: not used since the server started';
-COMMENT ON COLUMN notifyd.groups.pending IS 'events that wait for a consumer, of those that the group has read from the log';
+COMMENT ON COLUMN notifyd.groups.pending IS 'events that wait for a consumer, of those that the group has read from the log: at most 8192, see "behind"';
 COMMENT ON COLUMN notifyd.groups.claimed IS 'events that transactions have taken';
 COMMENT ON COLUMN notifyd.groups.leased IS 'events that were taken with hold => true';
 COMMENT ON COLUMN notifyd.groups.delayed IS 'events that were given back with a delay';
-COMMENT ON COLUMN notifyd.groups.behind IS 'number of ids in the log, of all channels, that the group has not read yet';
+COMMENT ON COLUMN notifyd.groups.behind IS 'number of ids in the log that the group has not read yet: an upper bound for its events there, since other channels, rollbacks and restarts of the server take ids, too';
 COMMENT ON COLUMN notifyd.groups.oldest_since IS 'when the oldest event that is not acknowledged was committed';
 COMMENT ON COLUMN notifyd.groups.waiting IS 'consumers that wait for events';
 COMMENT ON COLUMN notifyd.groups.acknowledged IS 'events acknowledged since the server started';
@@ -679,21 +679,35 @@ COMMENT ON COLUMN notifyd.groups.lost IS 'how often retention has removed events
 COMMENT ON COLUMN notifyd.groups.failed IS 'events that have failed too often and were set aside, see notifyd.failed_events';
 GRANT SELECT ON notifyd.groups TO PUBLIC;
 
--- Events have data of tables whose row-level security this view does not know, so only superusers see them.
+CREATE FUNCTION notifyd.may_read_failed(channel text, relation oid, columns smallint[]) RETURNS boolean
+	LANGUAGE C STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'notifyd_may_read_failed';
+COMMENT ON FUNCTION notifyd.may_read_failed(text, oid, smallint[]) IS
+	'whether the current user may read an event that was set aside';
+
+-- The row of an event is no longer known, so row-level security cannot judge it: whom it applies to does not see the event. The error may
+-- quote the event's data.
 CREATE VIEW notifyd.failed_events WITH (security_barrier = true) AS
-	SELECT g.name, f.id, f."position", f.attempts, f.error, f.since, f.event::json AS event
+	SELECT g.name, f.id, f."position", f.attempts, CASE WHEN r.readable THEN f.error END AS error, f.since,
+		CASE WHEN r.readable THEN f.event::json END AS event
 	FROM notifyd.group_failed AS f
 		JOIN notifyd.consumer_group AS g ON g.id OPERATOR(pg_catalog.=) f.group_id
-	WHERE NOT f.retry AND (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r
-		WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER);
-COMMENT ON VIEW notifyd.failed_events IS 'events that consumer groups have set aside; superusers see them';
+		CROSS JOIN LATERAL (SELECT notifyd.may_read_failed(f.channel, f.relation, f.columns) AS readable OFFSET 0) AS r
+	WHERE NOT f.retry AND (
+		(SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)
+		OR EXISTS (SELECT FROM pg_catalog.pg_roles AS o
+			WHERE o.oid OPERATOR(pg_catalog.=) g.owner::oid AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
+		OR EXISTS (SELECT FROM notifyd.channel_grant AS c
+				JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.role::oid
+			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume'
+				AND pg_catalog.pg_has_role(o.oid, 'USAGE')));
+COMMENT ON VIEW notifyd.failed_events IS 'events that consumer groups have set aside, of groups that the current user may take from';
 COMMENT ON COLUMN notifyd.failed_events.name IS 'name of the consumer group';
 COMMENT ON COLUMN notifyd.failed_events.id IS 'id of the event, for notify_retry()';
 COMMENT ON COLUMN notifyd.failed_events.position IS 'position of the event';
 COMMENT ON COLUMN notifyd.failed_events.attempts IS 'how often it was delivered';
-COMMENT ON COLUMN notifyd.failed_events.error IS 'why it failed last';
+COMMENT ON COLUMN notifyd.failed_events.error IS 'why it failed last; NULL if the current user may not read the event';
 COMMENT ON COLUMN notifyd.failed_events.since IS 'when it was set aside';
-COMMENT ON COLUMN notifyd.failed_events.event IS 'the event';
+COMMENT ON COLUMN notifyd.failed_events.event IS 'the event; NULL if the current user may not read it, or row-level security of its table applies to the user';
 GRANT SELECT ON notifyd.failed_events TO PUBLIC;
 
 CREATE FUNCTION @extschema@.notify_group(

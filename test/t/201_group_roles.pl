@@ -74,6 +74,52 @@ is($node->safe_psql('postgres', q{SELECT event #>> '{key,id}' FROM notify_take('
 
 $node->safe_psql('postgres', q{SELECT notify_ungroup('orphan'), notify_ungroup('renamed'); DROP TABLE parts});
 
+# ---------------- events that were set aside ----------------
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE clerk LOGIN; CREATE ROLE partial LOGIN; CREATE ROLE stranger LOGIN;
+	CREATE TABLE bills (id int PRIMARY KEY, v text);
+	SELECT notify_watch('bills');
+	ALTER TABLE bills OWNER TO mgr;
+	GRANT SELECT ON bills TO red, stranger;
+	GRANT SELECT (id) ON bills TO partial;
+	SELECT notify_group('news', '{news}', max_attempts => 1), notify_group('open', '{news}');
+	SELECT notify_grant('news', 'red', 'consume'), notify_grant('open', 'stranger', 'consume');
+});
+$node->safe_psql('postgres', q{SELECT notify_group('bills', '{bills}', max_attempts => 1)}, extra_params => [ '-U', 'mgr' ]);
+$node->safe_psql('postgres', qq{SELECT notify_grant('bills', '$_', 'consume')}) for 'red', 'clerk', 'partial';
+$node->safe_psql('postgres', q{INSERT INTO bills VALUES (1, 'canary'); SELECT notify_send('news', '"canary"')});
+$node->psql('postgres', "SELECT ('canary' || event)::int FROM notify_take('$_')") for 'bills', 'news';
+
+sub failed
+{
+	my ($role, $where) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "SELECT name, attempts, event::text ~ 'canary' AND error ~ 'canary' FROM notifyd.failed_events $where ORDER BY name",
+		extra_params => [ '-U', $role ]);
+	return $out . ($err =~ /canary/ ? ' leaked' : '');
+}
+
+wait_for(sub { $node->safe_psql('postgres', 'SELECT count(*) FROM notifyd.failed_events') eq '2' }, 'two events are set aside');
+is(failed('postgres', ''), "bills|1|t\nnews|1|t", 'superusers see them');
+is(failed('mgr', ''), 'bills|1|t', "the group's owner sees its own");
+is(failed('red', ''), "bills|1|t\nnews|1|", 'who may take sees them, but no message without the privilege on its channel');
+is(failed('clerk', ''), 'bills|1|', 'nothing of the event without SELECT');
+is(failed('partial', ''), 'bills|1|', 'nor with SELECT on some columns');
+is(failed('stranger', ''), '', 'and nothing of other groups');
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION spy(text) RETURNS boolean LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN RAISE WARNING 'spy: %', $1; RETURN true; END $$;
+	SELECT notify_grant('news', 'red');
+	ALTER TABLE bills ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY mine ON bills TO red USING (id = 2)});
+is(failed('red', ''), "bills|1|\nnews|1|t", 'nor where row security applies; and the message with the privilege');
+is(failed($_, 'WHERE spy(event::text) AND spy(error)'), failed($_, ''), "no condition sees what the view hides from $_") for 'clerk', 'partial', 'stranger';
+is(failed('mgr', ''), 'bills|1|t', 'the owner of the table bypasses it');
+my ($denied, undef, $why) = $node->psql('postgres', 'SELECT * FROM notifyd.group_failed', extra_params => [ '-U', 'mgr' ]);
+like($why, qr/permission denied/, 'the table itself is closed');
+is($node->safe_psql('postgres', q{SELECT notify_retry('bills')}, extra_params => [ '-U', 'mgr' ]), 1, 'the owner lets it come again');
+is($node->safe_psql('postgres', q{SELECT event #>> '{new,v}' FROM notify_take('bills', 1, wait => '60s')}, extra_params => [ '-U', 'mgr' ]), 'canary', 'and gets it');
+$node->safe_psql('postgres', q{SELECT notify_ungroup('bills'), notify_ungroup('news'), notify_ungroup('open'); DROP TABLE bills});
+
 # ---------------- other databases ----------------
 
 $node->safe_psql('postgres', q{INSERT INTO jobs VALUES (5, 'red'), (6, 'red')});

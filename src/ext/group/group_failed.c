@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -26,10 +27,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ext/access/access.h"
 #include "ext/base/extension.h"
 #include "ext/base/operation.h"
 #include "ext/group/group_internal.h"
 #include "ext/transaction/pending.h"
+
+PG_FUNCTION_INFO_V1(notifyd_may_read_failed);
 
 #define FAILED_AT_ONCE 100 /* events in one transaction */
 
@@ -246,4 +250,36 @@ group_send_again(const GroupDefinition *definition, GroupSlot *slot)
 	table_close(table, NoLock);
 	if (n == FAILED_AT_ONCE)
 		slot->retry = true;
+}
+
+/* ---------------- who may read them ---------------- */
+
+/*
+ * notifyd.may_read_failed(channel, relation, columns) -> boolean
+ *
+ * Whether the current user would get such an event if it were sent again, as notify_take() decides.
+ */
+Datum
+notifyd_may_read_failed(PG_FUNCTION_ARGS)
+{
+	LogEvent event = {.op = OPERATION_MESSAGE, .ncolumns = -1};
+	AccessReason reason;
+
+	if (superuser())
+		PG_RETURN_BOOL(true);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_BOOL(false);
+	event.channel = VARDATA_ANY(PG_GETARG_TEXT_PP(0));
+	event.channel_length = (int) VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0));
+	event.relation = PG_GETARG_OID(1);
+	if (!PG_ARGISNULL(2))
+	{
+		ArrayType *columns = PG_GETARG_ARRAYTYPE_P(2);
+
+		if (array_contains_nulls(columns))
+			PG_RETURN_BOOL(false);
+		event.ncolumns = ArrayGetNItems(ARR_NDIM(columns), ARR_DIMS(columns));
+		event.columns = (AttrNumber *) ARR_DATA_PTR(columns);
+	}
+	PG_RETURN_BOOL(access_event_allowed(GetUserId(), &event, &reason));
 }
