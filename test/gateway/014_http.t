@@ -242,6 +242,22 @@ for my $case (
 	like($preflight, qr{\r\nAccess-Control-Allow-Methods: GET, POST, PUT, PATCH, DELETE, OPTIONS\r\n}, 'has the methods');
 }
 
+# A client that reads nothing before it has sent all of a body that is refused
+{
+	my $socket = raw("POST /echo HTTP/1.1\r\nHost: localhost\r\n$chunked\r\n\r\n");
+	my $sent = 0;
+	my $chunk = sprintf "%x\r\n%s\r\n", 65536, 'x' x 65536;
+
+	local $SIG{PIPE} = 'IGNORE';
+	for (1 .. 128)
+	{
+		my $written = syswrite $socket, $chunk or last;
+		$sent += $written;
+	}
+	is($sent, 128 * length $chunk, 'a refused body can be sent to its end');
+	like((responses($socket, 1))[0], qr{^HTTP/1\.1 413 }, 'and then the answer is read');
+}
+
 # Python
 is(run('/usr/bin/python3', '-c', <<'PYTHON', $port), "1: 200 ok 200 3 404 200 abcdef 200 later 200 300000 | closed: 413\n", "Python's http.client");
 import http.client, sys

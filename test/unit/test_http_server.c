@@ -88,12 +88,13 @@ test_babble(void **state)
 {
 	static char babble[65537];
 	static Fake fake;
+	size_t pieces = HTTP_LINGER_BYTES / (sizeof(babble) - 1);
 
 	(void) state;
 	memset(babble, 'x', sizeof(babble) - 1);
 	serve_begin(&fake, 1);
 	serve_receive(&fake, "GET /text HTTP/1.0\r\n\r\n");
-	for (int i = 0; i < 4; i++)
+	for (size_t i = 0; i < pieces; i++)
 		serve_receive(&fake, babble);
 	assert_false(fake.dropped);
 	serve_receive(&fake, "x");

@@ -16,9 +16,6 @@
 #include "gateway/base/text.h"
 #include "gateway/http/http_server_internal.h"
 
-/* Maximum bytes read and discarded after an answer. */
-#define HTTP_LINGER_BYTES (256u * 1024)
-
 /* Bytes of memory for the first part of a body. */
 #define HTTP_BODY_FIRST 4096
 

@@ -57,6 +57,11 @@
 #define HTTP_SEND_MS   10000 /* for the client to accept a part of a response */
 #define HTTP_LINGER_MS 2000  /* for the client to close the connection after it */
 #define HTTP_PROBE_MS  1000  /* after the client's end of the connection */
+/*
+ * Maximum bytes that the server discards meanwhile. It must be more than the buffers of both sockets
+ * hold: a client that is reset before it has read the answer loses the answer.
+ */
+#define HTTP_LINGER_BYTES (16u * 1024 * 1024)
 #define HTTP_MAX_PENDING                                                                           \
 	4096 /* for one more, a connection of the address with most pending ones is closed */
 #define HTTP_MAX_MEMORY (256u * 1024 * 1024) /* bytes of bodies and responses */
