@@ -274,7 +274,7 @@ static bool
 gateway_needs_clock(void)
 {
 	return gateway.sessions.count > 0 || routes_wait(&gateway.routes) || acceptor_waits() ||
-		   hub_gives_back(&gateway.hub) || proxy_server_waits(&gateway.proxies) ||
+		   hub_groups_busy(&gateway.hub) || proxy_server_waits(&gateway.proxies) ||
 		   http_server_waits(&gateway.http) || link_waits() || gateway_has_news() ||
 		   gateway.sessions.stats.busy_ms > 0 || gateway.sessions.stats.waiting > 0;
 }
@@ -399,7 +399,7 @@ gateway_on_prepare(uv_prepare_t *handle)
 	loop_lag_turn(&gateway.lag);
 	/* Workers still take what the clients have left, unless the server stops. */
 	if (gateway.stopping && gateway.sessions.count == 0 && gateway.routes.queries.count == 0 &&
-		!(gateway.restarting && hub_gives_back(&gateway.hub)))
+		!(gateway.restarting && hub_groups_busy(&gateway.hub)))
 		gateway_finish(0);
 }
 

@@ -247,6 +247,9 @@ test_leaves(void **state)
 	join(0, 2);
 	join(1, 2);
 	group_leave(&owners[0].taker);
+	group_leave(&owners[1].taker);
+	assert_true(groups_busy(&groups));
+	join(1, 2);
 	answer(2, false);
 	assert_int_equal(owners[0].got, 0);
 	assert_int_equal(last.kind, WIRE_QUERY_RELEASE);
@@ -308,8 +311,10 @@ test_releases_gather(void **state)
 	assert_string_equal(released, "{\"ids\":[4],\"failed\":true}");
 	answer(0, false);
 	assert_string_equal(released, "{\"ids\":[5],\"failed\":false}");
+	assert_true(groups_busy(&groups));
 	answer(0, false);
 	assert_int_equal(releases, 4);
+	assert_false(groups_busy(&groups));
 }
 
 /* Without a worker they wait, for however long. */

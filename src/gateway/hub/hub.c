@@ -564,13 +564,13 @@ hub_tick(Hub *hub)
 }
 
 bool
-hub_gives_back(const Hub *hub)
+hub_groups_busy(const Hub *hub)
 {
 	const Database *database;
 
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
-		if (!TAILQ_EMPTY(&database->groups.releases))
+		if (groups_busy(&database->groups))
 			return true;
 	}
 	return false;

@@ -345,8 +345,11 @@ extern void hub_need(Hub *hub, Database *database);
  */
 extern void hub_tick(Hub *hub);
 
-/* Return true if deliveries of consumer groups wait to be given back, for which hub_tick() is needed. */
-extern bool hub_gives_back(const Hub *hub);
+/*
+ * Return true if clients take from consumer groups, or deliveries have to be given back, for which
+ * hub_tick() is needed.
+ */
+extern bool hub_groups_busy(const Hub *hub);
 
 /* Process the launcher's HEALTH. */
 extern void hub_health(Hub *hub, const WireHealth *health);

@@ -199,6 +199,12 @@ groups_release(Groups *groups, WireBytes name, WireBytes ids, bool failed)
 }
 
 bool
+groups_busy(const Groups *groups)
+{
+	return !LIST_EMPTY(&groups->groups) || !TAILQ_EMPTY(&groups->releases);
+}
+
+bool
 group_next_delivery(WireBytes *deliveries, WireBytes *id, WireBytes *delivery)
 {
 	return wire_list_next(deliveries, id) && wire_list_next(deliveries, delivery);

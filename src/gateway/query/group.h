@@ -107,6 +107,9 @@ extern void groups_tick(Groups *groups, uint64_t now);
  */
 extern void groups_release(Groups *groups, WireBytes name, WireBytes ids, bool failed);
 
+/* Return true if there are takers, or deliveries to give back, also those of a take that is on its way. */
+extern bool groups_busy(const Groups *groups);
+
 /* Remove the first delivery of a list, and set its number and its JSON object. False: there is none. */
 extern bool group_next_delivery(WireBytes *deliveries, WireBytes *id, WireBytes *delivery)
 	__attribute__((warn_unused_result));
