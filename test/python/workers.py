@@ -15,24 +15,32 @@ from pg_notifyd import Operation, awork, work
 
 DSN = os.environ['DSN']
 DONE = 'INSERT INTO done VALUES (%s, %s)'
+# While the test has this lock, workers wait in their handlers.
+GATE = 'SELECT pg_advisory_xact_lock_shared(1)'
+AT_GATE = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 
 def handle(delivery, cursor):
+    cursor.execute(GATE)
     cursor.execute(DONE, (delivery.event.id, os.getpid()))
     if random.randrange(50) == 0:
         raise KeyError('of a handler')
 
 
 async def ahandle(delivery, cursor):
+    await cursor.execute(GATE)
     await cursor.execute(DONE, (delivery.event.id, os.getpid()))
 
 
 def processes(database):
-    """Workers of two kinds, of which one is killed every now and then."""
+    """Workers of two kinds, of which one is killed every now and then. Each has a part of every hundred jobs, however fast the others are."""
     start = lambda kind: spawn([sys.executable, __file__, kind], stderr=subprocess.DEVNULL)
     workers = [start(kind) for kind in ('sync', 'async', 'sync')]
     for first in range(1, 2000, 100):
+        database.execute('SELECT pg_advisory_lock(1)')
         database.execute('INSERT INTO jobs SELECT i FROM generate_series(%s::int, %s) i', [first, first + 99])
+        wait_for(lambda: database.execute(AT_GATE).rowcount >= len(workers), 'work for each worker')
+        database.execute('SELECT pg_advisory_unlock(1)')
         wait_for(lambda: database.execute('SELECT count(*) FROM done').fetchone()[0] > first - 100, 'work')
         if first % 400 == 1:
             victim = random.choice(workers)
