@@ -78,6 +78,49 @@ def threads(database):
     same(str(seen[0][2]), '1.50', 'with all digits')
 
 
+async def neighbours(database, run):
+    """One event always fails, and its neighbours in the same transaction do not."""
+    database.execute("SELECT notify_group('failing', '{jobs}', max_attempts => 3)")
+    database.execute('INSERT INTO jobs SELECT -i FROM generate_series(10, 19) i')
+    seen = []
+
+    def handle(key):
+        seen.append(key)
+        if key == -13:
+            raise ValueError('always')
+
+    await run(handle, lambda: database.execute(
+        "SELECT FROM notifyd.groups WHERE name = 'failing' AND pending + claimed = 0 AND failed = 1 AND acknowledged = 9").rowcount)
+    same(sorted(set(seen)), list(range(-19, -9)), 'all of them are handled')
+    same(database.execute("SELECT event #>> '{key,id}', attempts FROM notifyd.failed_events WHERE name = 'failing'").fetchall(), [('-13', 3)],
+         'only the one that always fails is set aside')
+    database.execute("SELECT notify_ungroup('failing')")
+    database.execute('DELETE FROM jobs WHERE id < 0')
+
+
+async def in_threads(handle, is_done):
+    stop = threading.Event()
+    handler = lambda delivery, cursor: handle(delivery.event.id)
+    workers = [threading.Thread(target=work, args=(DSN, 'failing', handler), kwargs={'stop': stop, 'wait': 1, 'count': 10}) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    await await_for(is_done, 'the events')
+    stop.set()
+    for worker in workers:
+        worker.join()
+
+
+async def in_tasks(handle, is_done):
+    async def handler(delivery, cursor):
+        handle(delivery.event.id)
+
+    workers = [asyncio.create_task(awork(DSN, 'failing', handler, count=10)) for _ in range(2)]
+    await await_for(is_done, 'the events')
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+
+
 async def cancelled(database):
     seen = []
 
@@ -136,4 +179,6 @@ else:
         processes(database)
         threads(database)
         asyncio.run(cancelled(database))
+        asyncio.run(neighbours(database, in_threads))
+        asyncio.run(neighbours(database, in_tasks))
     in_django()

@@ -2,6 +2,9 @@
 
 Take, handle and COMMIT are one transaction. If the handler raises an error, or the process ends, nothing of it has happened, and
 the events are delivered again; after the group's max_attempts they are set aside. See doc/groups.md.
+
+An error gives all events of the transaction back, and each of them has used an attempt. So that one which always fails does not take
+its neighbours along until all of them are set aside, what comes again is alone in its transaction.
 """
 
 from __future__ import annotations
@@ -53,8 +56,8 @@ def work(
 
     `database` is a connection string, or a function that returns the context manager of a transaction, whose value is a
     cursor. What the handler does with the cursor commits with the acknowledgement. `count` events at most are one
-    transaction: with more it is faster, and an error gives all of them back. An error is logged, and the loop goes on after
-    up to a second, with another connection if this one is lost.
+    transaction: with more it is faster, and an error gives all of them back. After that, each of them has a transaction of
+    its own. An error is logged, and the loop goes on after up to a second, with another connection if this one is lost.
     """
     stop = stop or threading.Event()
     with contextlib.ExitStack() as stack:
@@ -62,8 +65,12 @@ def work(
         while not stop.is_set():
             try:
                 with begin() as cursor:
-                    cursor.execute(_TAKE, (group, count, wait))
-                    for delivery in _deliveries(cursor.fetchall(), parse_float):
+                    cursor.execute(_TAKE, (group, 1, wait))
+                    rows = cursor.fetchall()
+                    if count > 1 and _is_first(rows):
+                        cursor.execute(_TAKE, (group, count - 1, 0))
+                        rows += cursor.fetchall()
+                    for delivery in _deliveries(rows, parse_float):
                         handler(delivery, cursor)
             except Exception:
                 logger.exception('pg_notifyd: events of the group "%s" are given back', group)
@@ -85,8 +92,12 @@ async def awork(
         while True:
             try:
                 async with begin() as cursor:
-                    await _interruptible(cursor, cursor.execute(_TAKE, (group, count, wait)))
-                    for delivery in _deliveries(await cursor.fetchall(), parse_float):
+                    await _interruptible(cursor, cursor.execute(_TAKE, (group, 1, wait)))
+                    rows = await cursor.fetchall()
+                    if count > 1 and _is_first(rows):
+                        await cursor.execute(_TAKE, (group, count - 1, 0))
+                        rows += await cursor.fetchall()
+                    for delivery in _deliveries(rows, parse_float):
                         await handler(delivery, cursor)
             except Exception:
                 logger.exception('pg_notifyd: events of the group "%s" are given back', group)
@@ -103,6 +114,11 @@ async def _interruptible(cursor: psycopg.AsyncCursor, statement: Awaitable[Any])
         await asyncio.wait({task})
         task.exception()  # QueryCanceled, usually
         raise
+
+
+def _is_first(rows: list[tuple[int, int, str]]) -> bool:
+    """Whether the event has not failed before. Events that were given back are the first in the order of the log, so they are seen here."""
+    return bool(rows) and rows[0][1] == 1
 
 
 def _deliveries(rows: list[tuple[int, int, str]], parse_float: Callable[[str], Any]) -> Iterator[Delivery]:
