@@ -50,6 +50,19 @@ $node->start;
 is(take(100), join("\n", 14 .. 100), 'after another crash the rest comes, once');
 is(take(1), '', 'nothing is left');
 
+# The clock is set back over a restart, so what was stored before is of a time to come.
+my $hold = "SELECT id FROM notify_take('workers', 1, hold => true)";
+$node->safe_psql('postgres', 'INSERT INTO jobs VALUES (101)');
+my $id = $node->safe_psql('postgres', $hold);
+wait_for(sub { $node->safe_psql('postgres', 'SELECT delivery FROM notifyd.group_state') > $id }, 'the feed copies the number of the delivery');
+$node->safe_psql('postgres', 'UPDATE notifyd.group_state SET delivery = delivery + 10000000000000');
+$node->stop('immediate');
+$node->start;
+my $later = $node->safe_psql('postgres', $hold);
+cmp_ok($later, '>', $id + 10000000000000, 'numbers of deliveries do not come again');
+cmp_ok($later, '<', 2**53, 'and are exact in JavaScript');
+is($node->safe_psql('postgres', "SELECT notify_ack('workers', '{$later}')"), 1, 'acknowledged');
+
 # ---------------- workers that are killed and roll back ----------------
 
 my $n = 20000;
@@ -193,5 +206,30 @@ like($node->safe_psql('postgres', $take), qr/^RESET\|$from\|/, 'which comes afte
 is($node->safe_psql('postgres', q{
 	SELECT count(*) FILTER (WHERE event ->> 'op' = 'RESET') < 20, min((event #>> '{key,id}')::int) > 20000
 	FROM notify_take('workers', 8192)}), 't|t', 'and few for all others');
+
+# The copy is older than what is left of the log: what was acknowledged behind that does not come again. The copy of before stands for a crash
+# in the seconds in which a new one is not made.
+$node->safe_psql('postgres', "CREATE TABLE late (id int PRIMARY KEY); SELECT notify_watch('late'), notify_group('late', '{late}'); INSERT INTO late VALUES (1)");
+is(take(9, 'late'), '1', 'the first one');
+my $state = "FROM notifyd.group_state WHERE group_id = (SELECT max(id) FROM notifyd.consumer_group)";
+wait_for(sub { $node->safe_psql('postgres', "SELECT open = '{}' AND scanned > 0 AND log_id > 0 AND log_id >= (SELECT max(log_id) FROM notifyd.group_state) $state") eq 't' },
+	'the feed copies it');
+my $copied = $node->safe_psql('postgres', "SELECT scanned $state");
+$node->append_conf('postgresql.conf', "pg_notifyd.retention = '500ms'\npg_notifyd.group_retention = '500ms'");
+$node->reload;
+wait_for(sub { $node->safe_psql('postgres', 'INSERT INTO jobs SELECT max(id) + 1 FROM jobs');
+		$node->safe_psql('postgres', 'SELECT min(first_id) FROM notifyd.log_segment') > $copied + 1 },
+	'retention goes on');
+$node->append_conf('postgresql.conf', "pg_notifyd.retention = '1d'\npg_notifyd.group_retention = '1d'");
+$node->reload;
+$node->safe_psql('postgres', 'INSERT INTO late VALUES (2), (3)');
+is(take(9, 'late'), "2\n3", 'the next ones');
+$node->safe_psql('postgres', "UPDATE notifyd.group_state SET scanned = $copied, log_id = $copied, open = '{}', attempts = '{}' WHERE group_id = (SELECT max(id) FROM notifyd.consumer_group)");
+$node->stop('immediate');
+$offset = -s $node->logfile;
+$node->start;
+like($node->safe_psql('postgres', "SELECT event ->> 'op', event #>> '{key,id}' FROM notify_take('late', 9)"), qr/^RESET\|$/, 'a reset, and nothing else');
+ok($node->log_contains(qr/consumer group "late" has lost events/, $offset), 'the log says so');
+is(groups_row('lost', 'late'), 1, 'and the view');
 
 done_testing();

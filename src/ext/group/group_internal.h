@@ -123,8 +123,8 @@ typedef struct GroupWindow
 	GroupEntry entries[GROUP_WINDOW];
 } GroupWindow;
 
-/* Make the window empty. */
-extern void window_reset(GroupWindow *window, uint64 scanned, TimestampTz now);
+/* Make the window empty. The numbers of deliveries begin at next_delivery, or where they are if that is larger. */
+extern void window_reset(GroupWindow *window, uint64 scanned, uint64 next_delivery);
 
 /* How many entries can be added. */
 extern int window_room(const GroupWindow *window);
@@ -397,10 +397,11 @@ extern bool group_checkpoint(GroupSlot *slot);
 
 /*
  * Set the stored state of a group, in the transaction. ids: of open events; before that of an entry
- * for lost events, with a minus, the first id that it stands for.
+ * for lost events, with a minus, the first id that it stands for. delivery: the next delivery's
+ * number, which does not become smaller.
  */
 extern void group_store(int group, uint64 scanned, const int64 *ids, const uint16 *attempts, int n,
-						uint64 log_id);
+						uint64 log_id, uint64 delivery);
 
 /* ---------------- claims (group_end.c) ---------------- */
 

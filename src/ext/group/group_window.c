@@ -17,11 +17,10 @@
 #include "ext/group/group_internal.h"
 
 void
-window_reset(GroupWindow *window, uint64 scanned, TimestampTz now)
+window_reset(GroupWindow *window, uint64 scanned, uint64 next_delivery)
 {
 	window->scanned = scanned;
-	/* Numbers of deliveries grow from start to start, since there is less than one in a microsecond. */
-	window->next_delivery = Max(window->next_delivery, (uint64) now);
+	window->next_delivery = Max(window->next_delivery, next_delivery);
 	window->begin = window->end = window->first = 0;
 	window->open = window->pending = window->failed = 0;
 	window->due = DT_NOEND;
