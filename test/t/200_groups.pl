@@ -128,6 +128,18 @@ eval { $_->quit } for @waiters;
 $node->safe_psql('postgres', 'INSERT INTO jobs VALUES (-4)');
 is(take(9), '-4', 'and has no event');
 
+# A client that is killed while its session waits costs no attempt, and nothing is taken for it.
+for my $statement ("BEGIN; SELECT notify_take('workers', 1, wait => '60s')", "SELECT notify_take('workers', 1, wait => '60s')")
+{
+	my $client = IPC::Run::start([ 'psql', '-X', '-c', $statement, '-d', $node->connstr('postgres') ], '<', \'', '>', '/dev/null', '2>', '/dev/null');
+	wait_for(sub { groups_row('waiting') eq '1' }, 'a client waits');
+	$client->kill_kill;
+	$node->safe_psql('postgres', 'INSERT INTO jobs VALUES (-40)');
+	is($node->safe_psql('postgres', "SELECT attempt, event #>> '{key,id}' FROM notify_take('workers', 1, wait => '60s')"), '1|-40', 'killed, it has had nothing');
+	wait_for(sub { groups_row('waiting') eq '0' }, 'and its session ends');
+	$node->safe_psql('postgres', 'DELETE FROM jobs WHERE id = -40');
+}
+
 # What is given back wakes, too, and a lease that expires.
 $node->safe_psql('postgres', q{SELECT notify_group('workers', '{jobs}', lease => '500ms', max_attempts => 1000)});
 $node->safe_psql('postgres', 'INSERT INTO jobs VALUES (-5)');

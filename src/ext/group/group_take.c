@@ -10,9 +10,12 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "libpq/libpq-be.h"
+#include "libpq/libpq.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -386,6 +389,26 @@ take_sleep_ms(const Take *take, TimestampTz end)
 	return ms;
 }
 
+/*
+ * End a session whose client is gone while it waits. It would take the next event for nobody, which
+ * would count as an attempt, or even acknowledge it. PostgreSQL itself would notice that only when it
+ * sends the result, or at client_connection_check_interval.
+ */
+static void
+take_check_client(void)
+{
+	if (MyProcPort == NULL)
+		return;
+	if (!pq_check_connection())
+	{
+		ClientConnectionLost = true;
+		InterruptPending = true;
+		CHECK_FOR_INTERRUPTS();
+	}
+	/* The check may have reset the latch, which somebody set to wake the session. */
+	SetLatch(MyLatch);
+}
+
 /* Wait until there is an event, or until then. */
 static void
 take_wait(Take *take, TimestampTz end)
@@ -400,6 +423,7 @@ take_wait(Take *take, TimestampTz end)
 		ConditionVariablePrepareToSleep(&slot->wake);
 		for (;;)
 		{
+			take_check_client();
 			take_now(take);
 			if (take->got > 0 || GetCurrentTimestamp() >= end)
 				break;
