@@ -194,6 +194,15 @@ def refusals():
     wrong = Notifier(None, URL.replace('/ws', '/nonsense'))
     wrong.subscribe('users')(print)
     same(raises(NotifydError, wrong.start, 'no such path').code, 404, 'its status')
+    for url, code, text in ((URL.replace('ws:', 'http:'), 400, 'ws or wss'), (URL.replace('/ws', '/'), 200, '/ws')):
+        wrong = Notifier(None, url)
+        wrong.subscribe('users')(print)
+        error = raises(NotifydError, wrong.start, f'no WebSocket: {url}')
+        same((error.code, text in str(error)), (code, True), 'and it says what is wrong')
+    wrong = Notifier(None, URL)
+    wrong.subscribe('users', filters='nothing=eq.1')(print)
+    error = raises(NotifydError, wrong.start, 'a filter with a column that does not exist')
+    same('"users"' in str(error) and '"nothing"' in str(error), True, 'the error names the channel')
     raises(RuntimeError, lambda: asyncio.run(twice()), 'start twice')
 
     tokens = [os.environ['EXPIRED'], os.environ['TOKEN']]

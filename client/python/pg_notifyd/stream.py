@@ -86,6 +86,8 @@ class Stream:
             start = clock()
             try:
                 await self._connection(ready)
+            except websockets.InvalidURI as problem:
+                raise NotifydError(f'{problem}, as in ws://localhost:7432/ws', 400) from None
             except (OSError, asyncio.TimeoutError, websockets.WebSocketException, NotifydError) as problem:
                 problem = _translate(problem)
                 if isinstance(problem, NotifydError) and self._final(problem):
@@ -100,6 +102,8 @@ class Stream:
         """Would another connection end in the same way?"""
         if problem.code in _NOT_AUTHENTICATED:
             return not callable(self._token)
+        if 200 <= problem.code < 400:
+            return not self._began  # later, it may be the page of a proxy whose server is away
         if 400 <= problem.code < 500:
             return problem.code not in _BUSY_STATUSES
         return problem.code in _ENDED or (problem.code < 0 and not _busy(problem))
@@ -151,7 +155,10 @@ class Stream:
             subscription.position = members.get('position', subscription.position)
 
     async def _failed(self, subscription: Subscription, error: dict[str, Any]) -> None:
-        problem = NotifydError(error['message'], error['code'], error.get('data'))
+        message = error['message']
+        if json.dumps(subscription.channel) not in message:
+            message = f'channel "{subscription.channel}": {message}'
+        problem = NotifydError(message, error['code'], error.get('data'))
         if not self._began or _busy(problem) or problem.code in _NOT_AUTHENTICATED:
             raise problem  # ends the connection; the next one, if there is one, resumes all subscriptions
         self._subscriptions.remove(subscription)
@@ -163,6 +170,8 @@ def _translate(problem: Exception) -> Exception:
     if isinstance(problem, websockets.ConnectionClosed) and problem.rcvd:
         return NotifydError(problem.rcvd.reason or 'the server has closed the connection', problem.rcvd.code)
     status = getattr(problem, 'status_code', None) or getattr(getattr(problem, 'response', None), 'status_code', None)
+    if status and status < 400:
+        return NotifydError(f'{problem}: the path of the URL is not that of a WebSocket, by default /ws', status)
     return NotifydError(str(problem), status) if status else problem
 
 
