@@ -232,7 +232,6 @@ group_learn(const char *name)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("consumer group \"%s\" was changed in this transaction", name),
 						errhint("Commit the transaction before taking events.")));
-	known->definition.slot = slot_get(known->definition.id);
 	group_known.groups = lappend(group_known.groups, known);
 	return known;
 }
@@ -267,10 +266,19 @@ group_get(const char *name)
 	return known;
 }
 
+/* Slots are few, so a role that may not take from the group has been refused before. */
+static const GroupDefinition *
+group_use(GroupKnown *known)
+{
+	if (known->definition.slot == NULL)
+		known->definition.slot = slot_get(known->definition.id);
+	return &known->definition;
+}
+
 const GroupDefinition *
 group_find_any(const char *name)
 {
-	return &group_get(name)->definition;
+	return group_use(group_get(name));
 }
 
 const GroupDefinition *
@@ -283,5 +291,5 @@ group_find(const char *name)
 		group_check_taker(&known->definition);
 		known->taker = GetUserId();
 	}
-	return &known->definition;
+	return group_use(known);
 }

@@ -220,7 +220,11 @@ typedef struct GroupShared
 
 extern GroupShared *group_shared;
 
-/* The slot of a group, which is made if needed. Raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED. */
+/*
+ * The slot of a group, which is made if needed. If all are in use, slot_try() returns NULL, and
+ * slot_get() raises ERRCODE_CONFIGURATION_LIMIT_EXCEEDED.
+ */
+extern GroupSlot *slot_try(int group);
 extern GroupSlot *slot_get(int group);
 
 /* The slot of a group; NULL: there is none. */

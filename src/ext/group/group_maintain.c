@@ -159,14 +159,20 @@ maintain_needed(void)
 	return needed;
 }
 
-/* Read the log for a group that nobody takes from, or seldom, so that it needs no more than its events. */
+/*
+ * Read the log for a group that nobody takes from, or seldom, so that it needs no more than its events.
+ * Without a slot, it keeps what it needs, up to pg_notifyd.group_retention: anyone who owns a watched
+ * table can define more groups than there are slots, and that must not end the feed.
+ */
 static void
 maintain_advance(GroupDefinition *definition)
 {
 	uint64 scanned;
 	int fills = 0;
 
-	definition->slot = slot_get(definition->id);
+	definition->slot = slot_try(definition->id);
+	if (definition->slot == NULL)
+		return;
 	do
 	{
 		while (!slot_lock(definition->slot, definition->id))

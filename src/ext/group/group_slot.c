@@ -170,7 +170,7 @@ slot_find(int group)
 }
 
 GroupSlot *
-slot_get(int group)
+slot_try(int group)
 {
 	Oid incarnation = extension_relation("consumer_group");
 	GroupSlot *slot = slot_find(group);
@@ -185,6 +185,14 @@ slot_get(int group)
 			slot_assign(slot, MyDatabaseId, incarnation, group);
 		LWLockRelease(&group_shared->lock);
 	}
+	return slot;
+}
+
+GroupSlot *
+slot_get(int group)
+{
+	GroupSlot *slot = slot_try(group);
+
 	if (slot == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many consumer groups are in use"),

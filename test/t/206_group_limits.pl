@@ -1,0 +1,55 @@
+# Consumer groups of roles that mean harm: more groups than there are slots.
+use strict;
+use warnings;
+
+use NotifydTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = notifyd_node('main', conf => "pg_notifyd.max_groups = 2\npg_notifyd.retention = '500ms'");
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE mgr LOGIN;
+	CREATE ROLE red LOGIN;
+	CREATE ROLE blue LOGIN;
+	CREATE TABLE jobs (id int PRIMARY KEY, tenant text);
+	ALTER TABLE jobs OWNER TO mgr;
+	ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+	CREATE POLICY mine ON jobs USING (tenant = current_user);
+	GRANT SELECT ON jobs TO red, blue;
+	SELECT notify_watch('jobs');
+});
+
+sub as
+{
+	my ($role, $sql) = @_;
+
+	return ($node->psql('postgres', $sql, extra_params => [ '-U', $role ]))[1, 2];
+}
+
+# ---------------- more groups than slots ----------------
+
+as('mgr', "SELECT notify_group('g' || i, '{jobs}') FROM generate_series(1, 4) i");
+for my $group (1 .. 3)
+{
+	like((as('blue', "SELECT notify_take('g$group')"))[1], qr/permission denied for consumer group/, "group $group is not for everybody");
+}
+for my $group (1, 2)
+{
+	is((as('mgr', "SELECT notify_take('g$group')"))[1], '', "which has not taken the slot of group $group");
+}
+like((as('mgr', "SELECT notify_take('g3')"))[1], qr/too many consumer groups are in use/, 'the third one has none');
+
+sub segments
+{
+	return $node->safe_psql('postgres', 'SELECT count(*) FROM notifyd.log_segment');
+}
+
+my $restarts = "SELECT restarts FROM notifyd.stats WHERE kind = 'database' AND name = 'postgres'";
+wait_for(sub { $node->safe_psql('postgres', "INSERT INTO jobs SELECT coalesce(max(id), 0) + 1, 'red' FROM jobs"); segments() >= 4 },
+	'the groups keep segments of the log');
+is($node->safe_psql('postgres', $restarts), '0', 'while the feed goes on');
+unlike(slurp_file($node->logfile), qr/feed" \(PID \d+\) exited with exit code 1/, 'and has never failed');
+as('mgr', "SELECT notify_ungroup('g' || i) FROM generate_series(1, 4) i");
+
+done_testing();
