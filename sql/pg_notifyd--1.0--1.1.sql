@@ -596,8 +596,7 @@ CREATE TABLE notifyd.group_state (
 	log_id bigint NOT NULL,
 	needed bigint NOT NULL,
 	open bigint[] NOT NULL,
-	attempts smallint[] NOT NULL,
-	delivery bigint NOT NULL
+	attempts smallint[] NOT NULL
 );
 COMMENT ON TABLE notifyd.group_state IS 'what consumer groups had acknowledged a few seconds ago; the log has what came since';
 COMMENT ON COLUMN notifyd.group_state.group_id IS 'number of the group';
@@ -606,7 +605,6 @@ COMMENT ON COLUMN notifyd.group_state.log_id IS 'acknowledgements in the log beh
 COMMENT ON COLUMN notifyd.group_state.needed IS 'the group needs the log behind this id';
 COMMENT ON COLUMN notifyd.group_state.open IS 'ids of events that are not acknowledged; before that of a reset, the first id that it is about, as a negative number';
 COMMENT ON COLUMN notifyd.group_state.attempts IS 'how often they were delivered';
-COMMENT ON COLUMN notifyd.group_state.delivery IS 'deliveries so far have smaller numbers';
 
 CREATE TABLE notifyd.group_failed (
 	group_id integer NOT NULL,

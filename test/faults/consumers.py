@@ -81,13 +81,13 @@ class Consumer(threading.Thread):
 
     def take(self, hold):
         """Returns (number, event) of each."""
-        taken = self.do("SELECT id, event FROM notify_take(%s, %s, hold => %s, wait => %s)", self.group.name,
+        taken = self.do("SELECT id, attempt, event FROM notify_take(%s, %s, hold => %s, wait => %s)", self.group.name,
                         self.random.choice((1, 1, 3, 20, 200)), hold, self.random.choice(("0", "0", "200 ms")))
         now = time.monotonic()
         made = []
-        for number, event in taken:
+        for number, attempt, event in taken:
             event["id"] = int(event["position"].partition("-")[2])
-            made.append((Delivery(self.group.name, event["id"], number, now, self.name), event))
+            made.append((Delivery(self.group.name, event["id"], number, attempt, now, self.name), event))
         self.deliveries += [delivery for delivery, _ in made]
         return made
 

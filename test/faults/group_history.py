@@ -19,21 +19,22 @@ Effect = collections.namedtuple("Effect", "n group channel op tag key id")
 
 
 class Delivery:
-    """An event that a consumer got: it had the event from begin to end for sure. number: of the delivery."""
+    """An event that a consumer got: it had the event from begin to end for sure. number: of the delivery. attempt: how often it was delivered."""
 
-    __slots__ = ("group", "id", "number", "begin", "end", "consumer")
+    __slots__ = ("group", "id", "number", "attempt", "begin", "end", "consumer")
 
-    def __init__(self, group, event, number, begin, consumer):
+    def __init__(self, group, event, number, attempt, begin, consumer):
         self.group = group
         self.id = event
         self.number = number
+        self.attempt = attempt
         self.begin = begin
         self.end = begin
         self.consumer = consumer
 
     def __str__(self):
-        return "%s, event %d to %s as %d from %.3f to %.3f" % (self.group, self.id, self.consumer, self.number, self.begin,
-                                                              self.end)
+        return "%s, event %d to %s, attempt %d, from %.3f to %.3f" % (self.group, self.id, self.consumer, self.attempt,
+                                                                      self.begin, self.end)
 
 
 class Group:
@@ -104,12 +105,12 @@ def check_order(history, group, effects):
 
 
 def check_shared(history, deliveries):
-    """Numbers of deliveries grow while a server runs, and a consumer has an event only while it does."""
+    """Counts of attempts grow while a server runs, and a consumer has an event only while it does."""
     by_event = collections.defaultdict(list)
     for delivery in deliveries:
         by_event[(delivery.group, delivery.id)].append(delivery)
     for each in by_event.values():
         for one in each:
             for two in each:
-                if two.number > one.number and one.begin <= two.begin <= one.end:
+                if two.attempt > one.attempt and one.begin <= two.begin <= one.end:
                     history.violation("group shared", "%s; %s", one, two)

@@ -14,8 +14,8 @@ EFFECTS = [Effect(n + 1, "g", each.channel, each.op, each.tag, each.key, each.id
 ONE, TWO, THREE, FOUR = EFFECTS
 
 
-def delivery(number, begin, end, event=10):
-    made = Delivery("g", event, number, begin, "consumer %d" % number)
+def delivery(attempt, begin, end, event=10):
+    made = Delivery("g", event, 7, attempt, begin, "consumer %d" % attempt)
     made.end = end
     return made
 

@@ -50,19 +50,6 @@ $node->start;
 is(take(100), join("\n", 14 .. 100), 'after another crash the rest comes, once');
 is(take(1), '', 'nothing is left');
 
-# The clock is set back over a restart, so what was stored before is of a time to come.
-my $hold = "SELECT id FROM notify_take('workers', 1, hold => true)";
-$node->safe_psql('postgres', 'INSERT INTO jobs VALUES (101)');
-my $id = $node->safe_psql('postgres', $hold);
-wait_for(sub { $node->safe_psql('postgres', 'SELECT delivery FROM notifyd.group_state') > $id }, 'the feed copies the number of the delivery');
-$node->safe_psql('postgres', 'UPDATE notifyd.group_state SET delivery = delivery + 10000000000000');
-$node->stop('immediate');
-$node->start;
-my $later = $node->safe_psql('postgres', $hold);
-cmp_ok($later, '>', $id + 10000000000000, 'numbers of deliveries do not come again');
-cmp_ok($later, '<', 2**53, 'and are exact in JavaScript');
-is($node->safe_psql('postgres', "SELECT notify_ack('workers', '{$later}')"), 1, 'acknowledged');
-
 # ---------------- workers that are killed and roll back ----------------
 
 my $n = 20000;

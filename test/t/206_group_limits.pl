@@ -1,4 +1,4 @@
-# Consumer groups of roles that mean harm: more groups than there are slots.
+# Consumer groups of roles that mean harm: more groups than there are slots, and guessed deliveries.
 use strict;
 use warnings;
 
@@ -51,5 +51,21 @@ wait_for(sub { $node->safe_psql('postgres', "INSERT INTO jobs SELECT coalesce(ma
 is($node->safe_psql('postgres', $restarts), '0', 'while the feed goes on');
 unlike(slurp_file($node->logfile), qr/feed" \(PID \d+\) exited with exit code 1/, 'and has never failed');
 as('mgr', "SELECT notify_ungroup('g' || i) FROM generate_series(1, 4) i");
+
+# ---------------- deliveries cannot be guessed ----------------
+
+$node->safe_psql('postgres', q{
+	SELECT notify_group('g', '{jobs}'), notify_grant('g', 'red', 'consume'), notify_grant('g', 'blue', 'consume');
+});
+$node->safe_psql('postgres', q{INSERT INTO jobs VALUES (1000001, 'blue'), (1000002, 'red'), (1000003, 'blue'), (1000004, 'red')});
+my ($red) = as('red', "SELECT id FROM notify_take('g', 9, hold => true)");
+is(scalar(split /\n/, $red), 2, 'a role has two deliveries');
+my ($blue) = as('blue', "SELECT id FROM notify_take('g', 9, hold => true)");
+is(scalar(split /\n/, $blue), 2, 'another role has two, too');
+my ($guess) = as('blue', qq{SELECT notify_ack('g', array(SELECT id + i FROM unnest('{@{[ join ',', split /\n/, $blue ]}}'::bigint[]) id,
+	generate_series(-10000, 10000) i))});
+is($guess, '2', 'its own deliveries tell it nothing about the others');
+is((as('red', "SELECT notify_ack('g', '{@{[ join ',', split /\n/, $red ]}}')"))[0], '2', 'which are still leased');
+is((grep { $_ <= 0 || $_ >= 2**53 } split /\n/, "$red\n$blue"), 0, 'JavaScript can read their numbers');
 
 done_testing();

@@ -353,7 +353,7 @@ notify_group(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(DEFINE_FILTER))
 		group_check_filter(group_read(group));
 	if (before == NULL || !PG_ARGISNULL(DEFINE_SINCE))
-		group_store(group, since, NULL, NULL, 0, watermark, 0);
+		group_store(group, since, NULL, NULL, 0, watermark);
 	if (before != NULL)
 		define_note_change(group, PG_ARGISNULL(DEFINE_SINCE) ? DEFINE_ALTERED : DEFINE_MOVED,
 						   PG_GETARG_INT32(DEFINE_MAX_ATTEMPTS));

@@ -86,7 +86,7 @@ typedef enum GroupEntryState
 typedef struct GroupEntry
 {
 	uint64 id;
-	uint64 delivery;    /* number of its present or last delivery; 0: none yet */
+	uint64 delivery;    /* random number of its present or last delivery; 0: none yet */
 	uint64 key;         /* in ordered groups, a hash of its key */
 	TimestampTz until;  /* LEASED, DELAYED */
 	LogAddress address; /* table is InvalidOid: the events from key to id are lost */
@@ -107,9 +107,8 @@ typedef struct GroupError
 /* The entries of a group, in order of id. */
 typedef struct GroupWindow
 {
-	uint64 scanned;       /* events up to here are in the window, or not open */
-	uint64 next_delivery; /* number of the next delivery */
-	int begin;            /* entries from begin to end are used, some of which may be DONE */
+	uint64 scanned; /* events up to here are in the window, or not open */
+	int begin;      /* entries from begin to end are used, some of which may be DONE */
 	int end;
 	int open;       /* not DONE */
 	int pending;    /* PENDING */
@@ -123,8 +122,14 @@ typedef struct GroupWindow
 	GroupEntry entries[GROUP_WINDOW];
 } GroupWindow;
 
-/* Make the window empty. The numbers of deliveries begin at next_delivery, or where they are if that is larger. */
-extern void window_reset(GroupWindow *window, uint64 scanned, uint64 next_delivery);
+/*
+ * Draw the numbers of the next n deliveries, at most GROUP_WINDOW. Whoever has the number of a
+ * delivery may end its lease, so numbers are random. Raises an error if there are no random numbers.
+ */
+extern void window_draw_numbers(int n);
+
+/* Make the window empty. */
+extern void window_reset(GroupWindow *window, uint64 scanned);
 
 /* How many entries can be added. */
 extern int window_room(const GroupWindow *window);
@@ -140,8 +145,8 @@ extern int window_expire(GroupWindow *window, TimestampTz now);
 
 /*
  * Claim up to n PENDING entries behind the id after, in order, for a process, and copy them to
- * *claimed. ordered: leave out an entry if an earlier one has its key and is not claimed by the same
- * process.
+ * *claimed. window_draw_numbers(n) was called before. ordered: leave out an entry if an earlier one
+ * has its key and is not claimed by the same process.
  */
 extern int window_claim(GroupWindow *window, uint64 after, int n, bool ordered, int owner,
 						GroupEntry *claimed);
@@ -401,11 +406,10 @@ extern bool group_checkpoint(GroupSlot *slot);
 
 /*
  * Set the stored state of a group, in the transaction. ids: of open events; before that of an entry
- * for lost events, with a minus, the first id that it stands for. delivery: the next delivery's
- * number, which does not become smaller.
+ * for lost events, with a minus, the first id that it stands for.
  */
 extern void group_store(int group, uint64 scanned, const int64 *ids, const uint16 *attempts, int n,
-						uint64 log_id, uint64 delivery);
+						uint64 log_id);
 
 /* ---------------- claims (group_end.c) ---------------- */
 

@@ -64,7 +64,6 @@ slot_startup(void)
 			GroupSlot *slot = &group_shared->slots[i];
 
 			memset(slot, 0, offsetof(GroupSlot, window));
-			slot->window.next_delivery = 0;
 			LWLockInitialize(&slot->lock, tranche);
 			pg_atomic_init_u32(&slot->waiting, 0);
 			ConditionVariableInit(&slot->wake);

@@ -35,8 +35,7 @@ enum StoreAttribute
 	STORE_NEEDED,
 	STORE_OPEN,
 	STORE_ATTEMPTS,
-	STORE_DELIVERY,
-	STORE_NATTRIBUTES = STORE_DELIVERY
+	STORE_NATTRIBUTES = STORE_ATTEMPTS
 };
 
 /* A row of it. */
@@ -44,7 +43,6 @@ typedef struct StoredState
 {
 	uint64 scanned;
 	uint64 log_id;
-	uint64 delivery;
 	int nopen;
 	Datum *open;
 	Datum *attempts;
@@ -79,7 +77,6 @@ store_read(int group, Snapshot snapshot)
 			continue;
 		state.scanned = (uint64) DatumGetInt64(values[STORE_SCANNED - 1]);
 		state.log_id = (uint64) DatumGetInt64(values[STORE_LOG_ID - 1]);
-		state.delivery = (uint64) DatumGetInt64(values[STORE_DELIVERY - 1]);
 		deconstruct_array(DatumGetArrayTypePCopy(values[STORE_OPEN - 1]), INT8OID, 8,
 						  FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &state.open, NULL, &state.nopen);
 		deconstruct_array(DatumGetArrayTypePCopy(values[STORE_ATTEMPTS - 1]), INT2OID, 2, true,
@@ -192,20 +189,6 @@ store_find(const GroupDefinition *definition, LogReader *reader, const LogMap *m
 }
 
 /*
- * Numbers of deliveries grow from start to start. Usually the clock says where they begin, since
- * there is less than one in a microsecond. If it was set back, they begin behind all that can have
- * been since the copy was made.
- */
-#define STORE_DELIVERIES 100000000
-static uint64
-store_next_delivery(const StoredState *state)
-{
-	uint64 now = (uint64) GetCurrentTimestamp();
-
-	return state->delivery != 0 ? Max(now, state->delivery + STORE_DELIVERIES) : now;
-}
-
-/*
  * If retention has removed what is behind scanned, and something was acknowledged behind that, the
  * scan begins there, too. An entry stands for what is gone, unless it was acknowledged as well.
  * Returns true if it was added. Otherwise the next one who fills the window reports what is gone.
@@ -277,7 +260,7 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	}
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
-	window_reset(&slot->window, reader.after, store_next_delivery(&state));
+	window_reset(&slot->window, reader.after);
 	slot->window.max_attempts = definition->max_attempts;
 	for (int i = 0; i < scan.n; i++)
 		window_add(&slot->window, &scan.entries[i]);
@@ -317,12 +300,12 @@ group_load(const GroupDefinition *definition, GroupSlot *slot)
 
 void
 group_store(int group, uint64 scanned, const int64 *ids, const uint16 *attempts, int n,
-			uint64 log_id, uint64 delivery)
+			uint64 log_id)
 {
 	Datum *open = palloc((n + 1) * sizeof(Datum));
 	Datum *counts = palloc((n + 1) * sizeof(Datum));
 	uint64 needed = Min(scanned, log_id);
-	Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID, INT2ARRAYOID, INT8OID};
+	Oid types[] = {INT4OID, INT8OID, INT8OID, INT8OID, INT8ARRAYOID, INT2ARRAYOID};
 	Datum values[STORE_NATTRIBUTES];
 	Oid user;
 	int context;
@@ -342,18 +325,16 @@ group_store(int group, uint64 scanned, const int64 *ids, const uint16 *attempts,
 		PointerGetDatum(construct_array(open, n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	values[STORE_ATTEMPTS - 1] =
 		PointerGetDatum(construct_array(counts, n, INT2OID, 2, true, TYPALIGN_SHORT));
-	values[STORE_DELIVERY - 1] = Int64GetDatum((int64) delivery);
 
 	/* The caller need not have privileges on the table. */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(BOOTSTRAP_SUPERUSERID, context | SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
 	if (SPI_execute_with_args(
-			"INSERT INTO notifyd.group_state VALUES ($1, $2, $3, $4, $5, $6, $7) "
+			"INSERT INTO notifyd.group_state VALUES ($1, $2, $3, $4, $5, $6) "
 			"ON CONFLICT (group_id) DO UPDATE SET scanned = EXCLUDED.scanned, "
 			"log_id = EXCLUDED.log_id, needed = EXCLUDED.needed, open = EXCLUDED.open, "
-			"attempts = EXCLUDED.attempts, "
-			"delivery = GREATEST(group_state.delivery, EXCLUDED.delivery)",
+			"attempts = EXCLUDED.attempts",
 			STORE_NATTRIBUTES, types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not store the state of a consumer group");
 	SPI_finish();
@@ -369,7 +350,6 @@ group_checkpoint(GroupSlot *slot)
 	XLogRecPtr lsn;
 	uint64 log_id;
 	uint64 scanned;
-	uint64 delivery;
 	int n = 0;
 
 	if (!group_lock(group, false))
@@ -392,10 +372,9 @@ group_checkpoint(GroupSlot *slot)
 			attempts[n++] = entry->attempts;
 		}
 		scanned = slot->window.scanned;
-		delivery = slot->window.next_delivery;
 		slot->dirty = false;
 		LWLockRelease(&slot->lock);
-		group_store(group, scanned, ids, attempts, n, log_id, delivery);
+		group_store(group, scanned, ids, attempts, n, log_id);
 	}
 	pfree(ids);
 	pfree(attempts);

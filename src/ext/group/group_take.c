@@ -293,6 +293,7 @@ take_claim(Take *take, uint64 after)
 	GroupWindow *window = &take->slot->window;
 
 	claim_reserve(n);
+	window_draw_numbers(n);
 	while (!slot_lock(take->slot, take->definition->id))
 		group_load(take->definition, take->slot);
 	(void) window_expire(window, GetCurrentTimestamp());

@@ -6,7 +6,8 @@
  * The entries stand in order of id in an array. One that is not open any more stays where it is
  * until those before it are gone too, or room is needed. So entries are known by their ids, and
  * found by a binary search. The caller holds the lock of the group's slot. Nothing here raises an
- * error or allocates memory.
+ * error or allocates memory, except for window_draw_numbers(), which is called before the slot is
+ * locked.
  *
  *-------------------------------------------------------------------------
  */
@@ -16,11 +17,42 @@
 
 #include "ext/group/group_internal.h"
 
+/* ---------------- numbers of deliveries ---------------- */
+
+/* Numbers that JavaScript can read. */
+#define DELIVERY_BITS 53
+
+/* Numbers that this process has drawn and not used. */
+static uint64 window_numbers[GROUP_WINDOW];
+static int window_nnumbers = 0;
+
 void
-window_reset(GroupWindow *window, uint64 scanned, uint64 next_delivery)
+window_draw_numbers(int n)
+{
+	Assert(n <= GROUP_WINDOW);
+	if (window_nnumbers >= n)
+		return;
+	window_nnumbers = 0;
+	if (!pg_strong_random(window_numbers, n * sizeof(uint64)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not generate random numbers of deliveries")));
+	window_nnumbers = n;
+}
+
+/* A number, by which nobody can guess those of others. 0 is none. */
+static uint64
+window_next_number(void)
+{
+	Assert(window_nnumbers > 0);
+	return Max(window_numbers[--window_nnumbers] >> (64 - DELIVERY_BITS), 1);
+}
+
+/* ---------------- entries ---------------- */
+
+void
+window_reset(GroupWindow *window, uint64 scanned)
 {
 	window->scanned = scanned;
-	window->next_delivery = Max(window->next_delivery, next_delivery);
 	window->begin = window->end = window->first = 0;
 	window->open = window->pending = window->failed = 0;
 	window->due = DT_NOEND;
@@ -152,7 +184,7 @@ window_claim_entry(GroupWindow *window, GroupEntry *entry, int owner)
 {
 	window_set_state(window, entry, GROUP_CLAIMED);
 	entry->owner = owner;
-	entry->delivery = window->next_delivery++;
+	entry->delivery = window_next_number();
 	entry->attempts = Min(entry->attempts + 1, PG_UINT16_MAX);
 }
 
