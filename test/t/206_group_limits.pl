@@ -1,4 +1,4 @@
-# Consumer groups of roles that mean harm: more groups than there are slots, and guessed deliveries.
+# Consumer groups of roles that mean harm: more groups than there are slots, guessed deliveries, and filters with code.
 use strict;
 use warnings;
 
@@ -67,5 +67,22 @@ my ($guess) = as('blue', qq{SELECT notify_ack('g', array(SELECT id + i FROM unne
 is($guess, '2', 'its own deliveries tell it nothing about the others');
 is((as('red', "SELECT notify_ack('g', '{@{[ join ',', split /\n/, $red ]}}')"))[0], '2', 'which are still leased');
 is((grep { $_ <= 0 || $_ >= 2**53 } split /\n/, "$red\n$blue"), 0, 'JavaScript can read their numbers');
+
+# ---------------- code of a group's owner ----------------
+
+$node->safe_psql('postgres', q{GRANT CREATE ON SCHEMA public TO mgr});
+as('mgr', q{
+	CREATE TYPE colour AS ENUM ('red', 'blue');
+	CREATE FUNCTION as_text(colour) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE LOG 'cast as %', current_user; RETURN 'red'; END $$;
+	CREATE CAST (colour AS text) WITH FUNCTION as_text(colour) AS IMPLICIT;
+	CREATE TABLE things (id int PRIMARY KEY, c colour);
+	SELECT notify_watch('things');
+	SELECT notify_group('things', '{things}', filter => 'c=eq.red');
+	INSERT INTO things VALUES (1, 'red')});
+my $offset = -s $node->logfile;
+is($node->safe_psql('postgres', "SELECT event #>> '{key,id}' FROM notify_take('things')"), '1', 'a superuser takes from the group of another role');
+my $log = slurp_file($node->logfile, $offset);
+like($log, qr/cast as mgr/, 'whose filter runs a function');
+unlike($log, qr/cast as (?!mgr)/, 'as that role only');
 
 done_testing();
