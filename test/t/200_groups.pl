@@ -103,6 +103,14 @@ like($waiter->query('SELECT 1'), qr/-1/, 'the commit wakes it');
 ok(time - $began < 30, 'before its time');
 is(groups_row('waiting'), 0, 'nobody waits');
 
+# A group that is redefined meanwhile.
+$node->safe_psql('postgres', "CREATE TABLE more (id int PRIMARY KEY); SELECT notify_watch('more')");
+$waiter->query_until(qr/again/, "\\echo again\nSELECT event #>> '{key,id}' FROM notify_take('workers', 1, wait => '60s');\n");
+wait_for(sub { groups_row('waiting') eq '1' }, 'it waits again');
+$node->safe_psql('postgres', "SELECT notify_group('workers', '{jobs,more}', max_attempts => 1000)");
+$node->safe_psql('postgres', 'INSERT INTO more VALUES (-9)');
+like($waiter->query('SELECT 1'), qr/-9/, 'a consumer that waits gets events of a new channel');
+
 # As many as there are events.
 my @waiters = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
 $_->query_until(qr/waiting/, "\\echo waiting\nSELECT event #>> '{key,id}' FROM notify_take('workers', 1, wait => '60s');\n") for @waiters;

@@ -105,7 +105,7 @@ group_read_channels(GroupDefinition *definition, ArrayType *array)
 }
 
 static GroupDefinition *
-group_from_tuple(HeapTuple tuple, TupleDesc desc)
+group_from_tuple(HeapTuple tuple, TupleDesc desc, uint64 as_of)
 {
 	GroupDefinition *definition = palloc0(sizeof(GroupDefinition));
 	Datum values[GROUP_MAX_ATTEMPTS];
@@ -121,6 +121,7 @@ group_from_tuple(HeapTuple tuple, TupleDesc desc)
 	definition->ordered = !nulls[GROUP_ORDERED - 1];
 	definition->lease = group_interval_us(DatumGetIntervalP(values[GROUP_LEASE - 1]));
 	definition->max_attempts = DatumGetInt32(values[GROUP_MAX_ATTEMPTS - 1]);
+	definition->as_of = as_of;
 	definition->fresh = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data));
 	return definition;
 }
@@ -130,6 +131,7 @@ static List *
 group_select(const char *name, int id)
 {
 	Relation table = table_open(extension_relation("consumer_group"), AccessShareLock);
+	uint64 as_of = group_changes();
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	List *groups = NIL;
@@ -137,7 +139,7 @@ group_select(const char *name, int id)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		GroupDefinition *definition = group_from_tuple(tuple, RelationGetDescr(table));
+		GroupDefinition *definition = group_from_tuple(tuple, RelationGetDescr(table), as_of);
 
 		if ((name == NULL || strcmp(NameStr(definition->name), name) == 0) &&
 			(id == 0 || definition->id == id))

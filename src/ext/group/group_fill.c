@@ -13,6 +13,7 @@
 
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -353,15 +354,28 @@ fill_some(const GroupDefinition *definition, GroupSlot *slot, int room, int n)
 	return scan.later == 0;
 }
 
+/*
+ * The definition as it is now, for a caller with the lock on the group's number; NULL: the group was
+ * dropped. Who has changed it had this lock, too.
+ */
+static const GroupDefinition *
+fill_definition(const GroupDefinition *definition)
+{
+	AcceptInvalidationMessages();
+	return definition->as_of == group_changes() ? definition : group_read(definition->id);
+}
+
 bool
 group_fill(const GroupDefinition *definition, GroupSlot *slot, uint64 scanned, int n)
 {
+	int group = definition->id;
 	bool more = true;
 	int room = 0;
 
-	if (!group_lock(definition->id, true))
+	if (!group_lock(group, true))
 		return false;
-	if (slot_lock(slot, definition->id))
+	definition = fill_definition(definition);
+	if (definition != NULL && slot_lock(slot, group))
 	{
 		if (slot->window.scanned == scanned)
 			room = window_room(&slot->window);
@@ -370,6 +384,6 @@ group_fill(const GroupDefinition *definition, GroupSlot *slot, uint64 scanned, i
 	}
 	if (room > 0)
 		more = fill_some(definition, slot, room, n);
-	group_unlock(definition->id);
-	return more;
+	group_unlock(group);
+	return more && definition != NULL;
 }

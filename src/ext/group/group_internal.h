@@ -272,7 +272,8 @@ typedef struct GroupDefinition
 	bool ordered;
 	int64 lease; /* in microseconds */
 	int max_attempts;
-	bool fresh; /* this transaction has defined or altered it */
+	bool fresh;   /* this transaction has defined or altered it */
+	uint64 as_of; /* group_changes() when it was read */
 	GroupSlot *slot;
 } GroupDefinition;
 
