@@ -229,8 +229,10 @@ wait_for(sub { $node->safe_psql('postgres', 'INSERT INTO jobs SELECT max(id) + 1
 	'retention goes on');
 $node->append_conf('postgresql.conf', "pg_notifyd.retention = '1d'\npg_notifyd.group_retention = '1d'");
 $node->reload;
+my $scanned = $node->safe_psql('postgres', "SELECT scanned $state");
 $node->safe_psql('postgres', 'INSERT INTO late VALUES (2), (3)');
 is(take(9, 'late'), "2\n3", 'the next ones');
+wait_for(sub { $node->safe_psql('postgres', "SELECT open = '{}' AND scanned > $scanned $state") eq 't' }, 'the feed copies it again');
 $node->safe_psql('postgres', "UPDATE notifyd.group_state SET scanned = $copied, log_id = $copied, open = '{}', attempts = '{}' WHERE group_id = (SELECT max(id) FROM notifyd.consumer_group)");
 $node->stop('immediate');
 $offset = -s $node->logfile;

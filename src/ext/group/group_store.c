@@ -226,6 +226,9 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 		.definition = definition, .acknowledged = &acknowledged, .room = GROUP_WINDOW};
 	uint64 upto = acknowledged.n > 0 ? acknowledged.ids[acknowledged.n - 1] : 0;
 	LogReader reader = {0};
+	GroupEntry *whole;
+	uint64 lost_first;
+	uint64 lost_last;
 	bool lost;
 
 	scan.entries = palloc(GROUP_WINDOW * sizeof(GroupEntry));
@@ -250,6 +253,8 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	memset(&reader, 0, sizeof(reader));
 	reader.after = state.scanned;
 	lost = store_skip_removed(&scan, &reader, map->oldest, upto);
+	lost_first = state.scanned + 1;
+	lost_last = map->oldest;
 	while (reader.after < upto && reader.after >= map->oldest && scan.n < scan.room)
 		group_scan(&scan, &reader, map, upto, snapshot);
 	UnregisterSnapshot(snapshot);
@@ -264,15 +269,22 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	slot->window.max_attempts = definition->max_attempts;
 	for (int i = 0; i < scan.n; i++)
 		window_add(&slot->window, &scan.entries[i]);
+	whole = window_lose_all(&slot->window, map->oldest);
+	if (whole != NULL)
+	{
+		lost_first = whole->key;
+		lost_last = whole->id;
+		lost = true;
+	}
 	slot->reader = reader;
 	slot->generation++;
-	slot->dirty = scan.n != state.nopen || acknowledged.n > 0;
+	slot->dirty = scan.n != state.nopen || acknowledged.n > 0 || whole != NULL;
 	slot->lost += lost;
 	slot->retry = true;
 	slot->loaded = true;
 	LWLockRelease(&slot->lock);
 	if (lost)
-		group_report_lost(definition, state.scanned + 1, map->oldest);
+		group_report_lost(definition, lost_first, lost_last);
 	pfree(scan.entries);
 	return true;
 }

@@ -43,8 +43,11 @@ window_draw_numbers(int n)
 static uint64
 window_next_number(void)
 {
+	uint64 number;
+
 	Assert(window_nnumbers > 0);
-	return Max(window_numbers[--window_nnumbers] >> (64 - DELIVERY_BITS), 1);
+	number = window_numbers[--window_nnumbers] >> (64 - DELIVERY_BITS);
+	return Max(number, 1);
 }
 
 /* ---------------- entries ---------------- */
@@ -276,7 +279,7 @@ window_lose(GroupEntry *entry)
 	entry->key = entry->id;
 }
 
-/* Whether the event of an entry is removed with those up to an id: nobody has it now. */
+/* Whether the event of an entry is removed with those up to an id, and nobody has it now. */
 static bool
 window_is_removed(const GroupEntry *entry, uint64 upto)
 {
@@ -289,12 +292,19 @@ window_lose_all(GroupWindow *window, uint64 upto)
 {
 	GroupEntry *last = NULL;
 	uint64 first = 0;
-	bool news = false;
+	int n = 0;
+	int known = 0;
 
-	for (int i = window->begin; i < window->end && !news; i++)
-		news = window_is_removed(&window->entries[i], upto) &&
-			   OidIsValid(window->entries[i].address.table);
-	for (int i = window->begin; news && i < window->end; i++)
+	for (int i = window->begin; i < window->end; i++)
+	{
+		if (!window_is_removed(&window->entries[i], upto))
+			continue;
+		n++;
+		known += !OidIsValid(window->entries[i].address.table);
+	}
+	if (n == 0 || (n == 1 && known == 1))
+		return NULL;
+	for (int i = window->begin; i < window->end; i++)
 	{
 		GroupEntry *entry = &window->entries[i];
 
@@ -306,12 +316,9 @@ window_lose_all(GroupWindow *window, uint64 upto)
 			window_remove(window, last);
 		last = entry;
 	}
-	if (last != NULL)
-	{
-		window_lose(last);
-		last->key = first;
-		window_set_state(window, last, GROUP_PENDING);
-	}
+	window_lose(last);
+	last->key = first;
+	window_set_state(window, last, GROUP_PENDING);
 	return last;
 }
 
