@@ -151,7 +151,7 @@ SELECT * FROM take('two', 10);
 -- one that is given back takes along what was delivered behind it
 UPDATE jobs SET v = 'b' WHERE id = 51;
 UPDATE jobs SET v = 'c' WHERE id = 51;
-SELECT array_agg(id ORDER BY id) AS ids FROM notify_take('two', 2, hold => true) \gset
+SELECT array_agg(id ORDER BY "position") AS ids FROM notify_take('two', 2, hold => true) \gset
 SELECT notify_nack('two', (:'ids'::bigint[])[1:1]);
 SELECT notify_ack('two', :'ids');
 SELECT attempt, event #>> '{new,v}' AS v FROM notify_take('two', 10);
