@@ -85,6 +85,7 @@ closed('a position of nowhere', 4410, qr/^orders: events are missing: /, raw('/o
 closed('no privilege', 4403, qr/secrets/, raw('/order_events', '{"method":"subscribe","channel":"secrets"}'));
 closed('no channel', 4404, qr/nothing/, raw('/order_events?channel=nothing'));
 closed('a filter', 4400, qr/filter|column/, raw('/order_events?channel=orders&filter=nothing%3Deq.1'));
+closed('a group', 4400, qr/payloads cannot consume groups/, raw('/order_events', '{"method":"consume","params":{"group":"g"}}'));
 closed('a call', 4404, qr/nothing/, raw('/order_events', '{"method":"call","name":"nothing"}'));
 my $dropped = raw('/order_events?channel=dishes');
 wait_for(sub { sql(q{SELECT count(*) FROM notifyd.clients WHERE channels = '{dishes}'}) == 1 }, 'a subscription');

@@ -272,7 +272,10 @@ hub_request(HubClient *client, Request *request)
 			hub_auth(hub, client, request);
 			break;
 		case REQUEST_CONSUME:
-			if (!hub_consume(client, request))
+			if (client->protocol->delivery == NULL)
+				hub_refuse(client, request, PROTOCOL_NO_SNAPSHOTS,
+						   "clients that get payloads cannot consume groups");
+			else if (!hub_consume(client, request))
 				hub_refuse(client, request, PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
 						   "too many groups are consumed on one connection");
 			break;

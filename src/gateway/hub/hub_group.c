@@ -272,7 +272,7 @@ hub_consume(HubClient *client, Request *request)
 	{
 		n++;
 	}
-	if (client->protocol->delivery == NULL || (consumer == NULL && n >= HUB_MAX_CONSUMERS))
+	if (consumer == NULL && n >= HUB_MAX_CONSUMERS)
 		return false;
 	if (request->window > 0 && (consumer == NULL || consumer->taker.group == NULL))
 	{

@@ -127,7 +127,7 @@ typedef enum ProtocolReason
 	PROTOCOL_SUBSCRIBED_ALREADY = UINT8_MAX + 1,
 	PROTOCOL_NOT_SUBSCRIBED,
 	PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
-	PROTOCOL_NO_SNAPSHOTS,    /* the protocol has no message for rows */
+	PROTOCOL_NO_SNAPSHOTS,    /* the protocol has no message for rows, or deliveries */
 	PROTOCOL_TOO_MANY_TOKENS, /* from the address were refused; try again later */
 	PROTOCOL_CANCELLED,       /* the client has unsubscribed before the subscription began */
 } ProtocolReason;
