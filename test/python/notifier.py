@@ -242,6 +242,7 @@ def registered():
     @post_truncate_listener('users')
     def truncated():
         seen.append(('truncate',))
+        raise KeyError('of a listener')
 
     notifier = Notifier(DSN, URL)
     notifier.add_listeners()
@@ -254,6 +255,7 @@ def registered():
         database.execute('DELETE FROM users')
         database.execute('TRUNCATE users')
         wait_for(lambda: len(seen) == 4, 'four calls')
+        wait_for(lambda: 'error in registered.<locals>.truncated\n' in log.text, 'the name of a listener with an error in the log')
     born = datetime.date(2000, 1, 1)
     same(seen[0], ('insert', None, 1, 'a', decimal.Decimal('1.5'), born, User), 'a listener of INSERT, with a model')
     same(seen[1], ('update', 'Ann', 'Eve', 1, {'user': 7}), 'of UPDATE, with old, new and the context')

@@ -368,6 +368,7 @@ def _listening(listener: Any, around: Callable[[Callable], Callable]) -> Callabl
         def call(event: ChangeEvent) -> None:
             function(**listener.arguments(event))
 
+    call.__qualname__ = listener.function.__qualname__  # for the log
     return call
 
 
