@@ -236,14 +236,14 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	{
 		int64 id = DatumGetInt64(state.open[i]);
 		GroupEntry *entry = &scan.entries[scan.n];
-		bool lost = id < 0;
+		bool gone = id < 0;
 		uint64 first = (uint64) -id;
 
-		if (lost)
+		if (gone)
 			id = DatumGetInt64(state.open[++i]);
 		if (group_ids_have(&acknowledged, (uint64) id))
 			continue;
-		*entry = lost ? (GroupEntry){.id = (uint64) id, .key = first}
+		*entry = gone ? (GroupEntry){.id = (uint64) id, .key = first}
 					  : store_find(definition, &reader, map, (uint64) id, snapshot);
 		entry->attempts = (uint16) DatumGetInt16(state.attempts[i]);
 		scan.n++;
