@@ -207,6 +207,30 @@ store_skip_removed(GroupScan *scan, LogReader *reader, uint64 oldest, uint64 upt
 	return true;
 }
 
+/* Add the events that were open when the copy was made, but for those acknowledged since. */
+static void
+store_add_open(GroupScan *scan, const StoredState *state, const LogMap *map, Snapshot snapshot)
+{
+	LogReader reader = {0};
+
+	for (int i = 0; i < state->nopen && scan->n < scan->room; i++)
+	{
+		int64 id = DatumGetInt64(state->open[i]);
+		GroupEntry *entry = &scan->entries[scan->n];
+		bool lost = id < 0;
+		uint64 first = (uint64) -id;
+
+		if (lost)
+			id = DatumGetInt64(state->open[++i]);
+		if (group_ids_have(scan->acknowledged, (uint64) id))
+			continue;
+		*entry = lost ? (GroupEntry){.id = (uint64) id, .key = first}
+					  : store_find(scan->definition, &reader, map, (uint64) id, snapshot);
+		entry->attempts = (uint16) DatumGetInt16(state->attempts[i]);
+		scan->n++;
+	}
+}
+
 /*
  * Load the window. The caller holds the lock on the group's number. Returns false if retention has
  * removed what was read.
@@ -232,25 +256,9 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	bool lost;
 
 	scan.entries = palloc(GROUP_WINDOW * sizeof(GroupEntry));
-	for (int i = 0; i < state.nopen && scan.n < scan.room; i++)
-	{
-		int64 id = DatumGetInt64(state.open[i]);
-		GroupEntry *entry = &scan.entries[scan.n];
-		bool gone = id < 0;
-		uint64 first = (uint64) -id;
-
-		if (gone)
-			id = DatumGetInt64(state.open[++i]);
-		if (group_ids_have(&acknowledged, (uint64) id))
-			continue;
-		*entry = gone ? (GroupEntry){.id = (uint64) id, .key = first}
-					  : store_find(definition, &reader, map, (uint64) id, snapshot);
-		entry->attempts = (uint16) DatumGetInt16(state.attempts[i]);
-		scan.n++;
-	}
+	store_add_open(&scan, &state, map, snapshot);
 	if (state.scanned == 0)
 		state.scanned = map->oldest;
-	memset(&reader, 0, sizeof(reader));
 	reader.after = state.scanned;
 	lost = store_skip_removed(&scan, &reader, map->oldest, upto);
 	lost_first = state.scanned + 1;
