@@ -12,7 +12,7 @@ async def follow(changed):
             async for text in socket:
                 message = json.loads(text)
                 if message.get('error') or message.get('method') == 'error':
-                    raise SystemExit(message)
+                    raise SystemExit((message.get('error') or message['params'])['message'])
                 params = message.get('params') or message['result']
                 if message.get('method') == 'reset' or params.get('op') == 'TRUNCATE':
                     rows.clear()
