@@ -216,6 +216,7 @@ wire_config(WireCursor *c, WireConfig *config)
 	wire_bytes(c, &config->trusted_proxies);
 	wire_bytes(c, &config->metrics_addresses);
 	wire_bytes(c, &config->endpoints);
+	wire_bytes(c, &config->realms);
 }
 
 const char *const wire_refusal_names[WIRE_REFUSALS] = {
@@ -288,6 +289,8 @@ wire_subscribe(WireCursor *c, WireSubscribe *subscribe)
 	wire_u8(c, &subscribe->has_columns);
 	wire_list(c, &subscribe->columns);
 	wire_u8(c, &subscribe->hold);
+	wire_u8(c, &subscribe->match);
+	wire_u64(c, &subscribe->subscriber);
 }
 
 static void
@@ -323,6 +326,22 @@ wire_query(WireCursor *c, WireQuery *query)
 }
 
 static void
+wire_route(WireCursor *c, WireRoute *route)
+{
+	wire_u8(c, &route->kind);
+	wire_u8(c, &route->flags);
+	wire_u32(c, &route->session);
+	wire_u32(c, &route->identity);
+	wire_u64(c, &route->request);
+	wire_u64(c, &route->id);
+	wire_u64(c, &route->registration);
+	wire_position(c, &route->position);
+	wire_bytes(c, &route->name);
+	wire_bytes(c, &route->options);
+	wire_bytes(c, &route->payload);
+}
+
+static void
 wire_event(WireCursor *c, WireEvent *event)
 {
 	wire_u64(c, &event->id);
@@ -330,6 +349,7 @@ wire_event(WireCursor *c, WireEvent *event)
 	wire_u8(c, &event->more);
 	wire_u16(c, &event->nstreams);
 	wire_raw(c, &event->streams, (size_t) event->nstreams * 4);
+	wire_bytes(c, &event->audience);
 	wire_bytes(c, &event->body);
 }
 
@@ -469,6 +489,10 @@ wire_fields_feed(WireCursor *c, WireMessage *m)
 {
 	switch (m->type)
 	{
+		case WIRE_ROUTE_UP:
+		case WIRE_ROUTE_DOWN:
+			wire_route(c, &m->u.route);
+			return true;
 		case WIRE_SUBSCRIBED:
 			wire_u32(c, &m->u.subscribed.sub);
 			wire_u32(c, &m->u.subscribed.stream);

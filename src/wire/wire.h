@@ -31,6 +31,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "wire/wire_query.h"
+#include "wire/wire_route.h"
+#include "wire/wire_types.h"
+
 #define WIRE_VERSION     2
 #define WIRE_HEADER_SIZE 8
 #define WIRE_MAX_PAYLOAD (256u * 1024 * 1024)
@@ -76,6 +80,7 @@ typedef enum WireType
 	WIRE_AUTH = 33,          /* a client's token; answered by IDENTITY or AUTH_REFUSED, in order */
 	WIRE_FORGET = 34,        /* a session that has sent AUTH on this link has ended; not answered */
 	WIRE_JOIN = 35,          /* a subscription on hold goes on after a snapshot; not answered */
+	WIRE_ROUTE_UP = 36,      /* see wire_route.h */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -93,6 +98,7 @@ typedef enum WireType
 	WIRE_SUBSCRIPTION_ENDED = 63, /* this subscription ends; its client gets the reason */
 	WIRE_REPLAY_BEGIN = 64,       /* a subscription that was live gets a replay from here on */
 	WIRE_GROUP_READY = 65,        /* a consumer group has events to take */
+	WIRE_ROUTE_DOWN = 66,         /* see wire_route.h */
 	/* gateway to worker */
 	WIRE_QUERY = 70,        /* answered by RESULT, SNAPSHOT_DONE or FAILED, in any order */
 	WIRE_QUERY_CREDIT = 71, /* so many bytes of a snapshot's rows were written to the client */
@@ -144,20 +150,6 @@ typedef enum WireType
 /* The lifetime_ms of an identity that does not expire. */
 #define WIRE_NEVER UINT64_MAX
 
-/* A reference to bytes that someone else owns. */
-typedef struct WireBytes
-{
-	const char *data;
-	uint32_t len;
-} WireBytes;
-
-/* A position in the order of events. */
-typedef struct WirePosition
-{
-	uint32_t timeline;
-	uint64_t id;
-} WirePosition;
-
 /* pg_notifyd.sandbox: what the gateway gives up before it serves clients. */
 typedef enum WireSandboxMode
 {
@@ -198,6 +190,7 @@ typedef struct WireConfig
 	WireBytes trusted_proxies;   /* pg_notifyd.trusted_proxies, unparsed */
 	WireBytes metrics_addresses; /* pg_notifyd.metrics_addresses, unparsed */
 	WireBytes endpoints;         /* pg_notifyd.endpoints, unparsed */
+	WireBytes realms;            /* pg_notifyd.realms, unparsed */
 } WireConfig;
 
 typedef struct WireStop
@@ -352,16 +345,9 @@ typedef struct WireSubscribe
 	uint8_t has_columns; /* 0: all columns */
 	WireBytes columns;   /* their names, a list: see wire_list_next() */
 	uint8_t hold; /* 1: no events before JOIN, as the client gets a snapshot first; without since */
+	uint8_t match;       /* UriMatch: channel is a pattern, and the kind NOTIFICATIONS */
+	uint64_t subscriber; /* the session's own id, if it has one; 0: the client does not use WAMP */
 } WireSubscribe;
-
-/* What a snapshot has seen. Transaction ids are those of WireSnapshotDone. */
-typedef struct WireSnapshotIds
-{
-	uint64_t until; /* events with later ids are of transactions that it has not seen */
-	uint64_t xmin;  /* it has seen all earlier transactions, */
-	uint64_t xmax;  /* and none from here on */
-	WireBytes xip;  /* nor these in between: u64 each, little-endian, ascending */
-} WireSnapshotIds;
 
 /*
  * The subscription was on hold, and its client has the rows of this snapshot. Its replay begins, with
@@ -499,6 +485,7 @@ typedef struct WireEvent
 	uint8_t more; /* 1: another frame with this id follows */
 	uint16_t nstreams;
 	const uint8_t *streams; /* nstreams u32, little-endian; read with wire_stream() */
+	WireBytes audience;     /* with id 0: who gets it, the options of WAMP's PUBLISH; empty: all */
 	WireBytes body;
 } WireEvent;
 
@@ -555,112 +542,6 @@ typedef struct WireGoodbye
 {
 	WireBytes reason;
 } WireGoodbye;
-
-typedef enum WireQueryKind
-{
-	WIRE_QUERY_SNAPSHOT = 1, /* the rows of a channel that a subscription may see */
-	WIRE_QUERY_CALL = 2,     /* an exposed function */
-	WIRE_QUERY_SEND = 3,     /* a message */
-	WIRE_QUERY_REST = 4,     /* a path of an exposed table */
-	WIRE_QUERY_OPENAPI = 5,  /* the description of what the role may use */
-	WIRE_QUERY_TAKE = 6,     /* events of a consumer group, which are leased */
-	WIRE_QUERY_ACK = 7,      /* acknowledge deliveries, */
-	WIRE_QUERY_NACK = 8,     /* or give them back */
-	WIRE_QUERY_RELEASE = 9,  /* give deliveries back that a client did not answer */
-} WireQueryKind;
-#define WIRE_QUERY_KINDS (WIRE_QUERY_RELEASE + 1)
-
-/*
- * A request of a client, for which the worker verifies the client's token. Fields that a kind does
- * not use are empty.
- */
-typedef struct WireQuery
-{
-	uint32_t request; /* assigned by the gateway, unique on this link while in use */
-	uint8_t kind;     /* WireQueryKind */
-	uint8_t read_only;
-	uint32_t window;   /* initial credit in bytes, for ROWS; TAKE: about so many bytes at most */
-	WireBytes token;   /* empty: the client is anonymous */
-	WireBytes method;  /* of the HTTP request; empty: the client uses a WebSocket */
-	WireBytes path;    /* not decoded */
-	WireBytes query;   /* the query string, without the question mark, not decoded */
-	WireBytes headers; /* a list: names in lower case, each followed by its value */
-	WireBytes name;    /* of the channel, function or consumer group */
-	WireBytes filter;
-	uint8_t has_columns; /* 0: all columns */
-	WireBytes columns;   /* a list */
-	WireBytes order;     /* as in PostgREST's parameter */
-	uint64_t limit;      /* rows; 0: all; TAKE: events */
-	/* CALL: arguments, a JSON object or array; SEND: payload; ACK, NACK, RELEASE: arguments, a JSON object */
-	WireBytes body;
-} WireQuery;
-
-typedef struct WireQueryCredit
-{
-	uint32_t request;
-	uint32_t bytes;
-} WireQueryCredit;
-
-/* Also SPOOLED. */
-typedef struct WireQueryCancel
-{
-	uint32_t request;
-} WireQueryCancel;
-
-/* Rows of one table. They take as many bytes of credit as rows has. */
-typedef struct WireRows
-{
-	uint32_t request;
-	WireBytes schema;
-	WireBytes table;
-	WireBytes key;  /* names of the columns, a list */
-	WireBytes rows; /* JSON objects, separated by commas */
-} WireRows;
-
-typedef struct WireSnapshotDone
-{
-	uint32_t request;
-	WireSnapshotIds seen;
-} WireSnapshotDone;
-
-/*
- * The body of the result of TAKE is a list: for each delivery its number in decimal, and a JSON object.
- * With the status WIRE_TAKE_MORE there may be more now; otherwise GROUP_READY follows some time.
- */
-#define WIRE_TAKE_MORE     206
-#define WIRE_RELEASE_AGAIN 202 /* a transaction is about to end some of the leases: repeat it */
-typedef struct WireResultMsg
-{
-	uint32_t request;
-	uint16_t status;   /* of the HTTP response; 0: the usual one */
-	WireBytes headers; /* of the HTTP response, a list as in WireQuery */
-	WireBytes body;    /* JSON; empty: none */
-} WireResultMsg;
-
-typedef enum WireQueryReason
-{
-	WIRE_QUERY_NOT_AUTHENTICATED = 1, /* the token is not valid, or the role may not be used */
-	WIRE_QUERY_NOT_PERMITTED = 2,     /* the role does not have a privilege */
-	WIRE_QUERY_UNKNOWN = 3,           /* there is no such function, channel or path */
-	WIRE_QUERY_BAD_PARAMETER = 4,     /* name is the parameter */
-	WIRE_QUERY_SQL_ERROR = 5,
-	WIRE_QUERY_TIMEOUT = 6,   /* statement_timeout or snapshot_timeout */
-	WIRE_QUERY_TOO_LARGE = 7, /* the result is larger than max_response_size */
-	WIRE_QUERY_CANCELLED = 8,
-	WIRE_QUERY_INTERNAL = 9, /* the server's log has the error */
-	WIRE_QUERY_BUSY = 10,
-} WireQueryReason;
-
-typedef struct WireFailed
-{
-	uint32_t request;
-	uint8_t reason;     /* WireQueryReason */
-	WireBytes sqlstate; /* five characters; empty: none */
-	WireBytes message;
-	WireBytes detail;
-	WireBytes hint;
-	WireBytes name; /* of the parameter, function, channel or table; may be empty */
-} WireFailed;
 
 /* A connected client. */
 typedef struct WireClient
@@ -733,6 +614,7 @@ typedef struct WireMessage
 		WireSnapshotDone snapshot_done;
 		WireResultMsg result;
 		WireFailed failed;
+		WireRoute route;
 	} u;
 } WireMessage;
 

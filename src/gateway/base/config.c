@@ -44,6 +44,7 @@ config_set(Config *config, const WireConfig *from)
 	config_string(&config->trusted_proxies, from->trusted_proxies);
 	config_string(&config->metrics_addresses, from->metrics_addresses);
 	config_string(&config->endpoints, from->endpoints);
+	config_string(&config->realms, from->realms);
 }
 
 void
@@ -55,5 +56,6 @@ config_free(Config *config)
 	free(config->trusted_proxies);
 	free(config->metrics_addresses);
 	free(config->endpoints);
+	free(config->realms);
 	*config = (Config){0};
 }

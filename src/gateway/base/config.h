@@ -33,6 +33,7 @@ typedef struct Config
 	char *trusted_proxies;
 	char *metrics_addresses;
 	char *endpoints;
+	char *realms;
 } Config;
 
 /*
