@@ -95,6 +95,37 @@ grows(1, sub {
 }, 'a reset', 'pg_notifyd_resets_total', %here, reason => 'position');
 is(stats(q{resets->>'position'}), 1, 'in the view');
 
+# Consumer groups
+{
+	my %group = (%here, group => 'workers');
+	my $group = sub { return $metrics->becomes($_[1], "pg_notifyd_group_$_[0]", %group) };
+
+	is($metrics->value('pg_notifyd_group_pending', %group), undef, 'no metrics of a group that nobody uses');
+	sql(q{CREATE TABLE jobs (id int PRIMARY KEY); SELECT notify_watch('jobs'), notify_group('workers', '{jobs}', max_attempts => 1)});
+	sql('INSERT INTO jobs SELECT generate_series(1, 10)');
+	is(sql(q{SELECT count(*) FROM notify_take('workers', 2)}), 2, 'two are done');
+	is(sql(q{SELECT count(*) FROM notify_take('workers', 3, hold => true)}), 3, 'and three leased');
+	$node->psql('postgres', q{SELECT 1 / (count(*) - 1) FROM notify_take('workers', 1)});
+	$group->(set_aside_total => 1);
+	$group->(acknowledged_total => 2);
+	$group->(taken => 3);
+	$group->(pending => 4);
+	$group->(last_take_seconds => sub { $_[0] > 0 });
+	is($metrics->value('pg_notifyd_group_lost_total', %group), 0, 'nothing is lost');
+	my $behind = $metrics->value('pg_notifyd_group_behind_ids', %group);
+	sql('INSERT INTO jobs SELECT generate_series(11, 20)');
+	$group->(behind_ids => $behind + 10);
+	my $waits = $node->background_psql('postgres', on_error_stop => 0);
+	$waits->query_until(qr/^$/, "SELECT count(*) FROM notify_take('workers', 100); SELECT notify_take('workers', wait => '1 min');\n");
+	$group->(waiting => 1);
+	$group->(last_take_seconds => 0);
+	$group->(acknowledged_total => 16);
+	sql(q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%1 min%' AND pid <> pg_backend_pid()});
+	$waits->quit;
+	sql(q{SELECT notify_ungroup('workers')});
+	is($metrics->value('pg_notifyd_group_pending', %group), undef, 'a group that was dropped has none');
+}
+
 # Calls
 my %token = notifyd_bearer('reader', 7);
 grows(2, sub { http_get($node, '/rpc/add?a=1&b=2', %token) foreach 1, 2 }, 'calls', 'pg_notifyd_calls_total', %here, result => 'done');

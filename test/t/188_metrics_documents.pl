@@ -14,11 +14,13 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE orders (id int);
 	GRANT SELECT ON orders TO guest;
 	SELECT notify_watch('orders', key => '{id}', cols => '{id}');
+	SELECT notify_group('workers', '{orders}');
 });
 my $client = notifyd_client($node);
 $client->subscribe('orders');
 $node->safe_psql('postgres', 'INSERT INTO orders VALUES (1)');
 $client->next_event;
+$node->safe_psql('postgres', q{SELECT notify_take('workers')});
 my $metrics = NotifydTest::Metrics->new($node);
 $metrics->becomes(sub { $_[0] > 0 }, 'pg_notifyd_log_bytes', database => 'postgres');
 
@@ -47,7 +49,9 @@ my %shown = map { $_ => 1 } map { /\b(pg_notifyd_[a-z_]+)/g } @queries;
 is(join(' ', grep { !$shown{$_} } sort keys %there),
 	'pg_notifyd_acknowledgements_total pg_notifyd_certificate_expires_timestamp_seconds pg_notifyd_feed_links pg_notifyd_feed_sent_bytes_total pg_notifyd_gateway_accepted_total '
 	  . 'pg_notifyd_gateway_events_received_total pg_notifyd_gateway_last_seen_seconds pg_notifyd_gateway_sandbox '
-	  . 'pg_notifyd_gateway_subscriptions pg_notifyd_launcher_last_seen_seconds pg_notifyd_negative_acknowledgements_total '
+	  . 'pg_notifyd_gateway_subscriptions pg_notifyd_group_acknowledged_total pg_notifyd_group_behind_ids pg_notifyd_group_delayed '
+	  . 'pg_notifyd_group_last_take_seconds pg_notifyd_group_lost_total pg_notifyd_group_pending pg_notifyd_group_redelivered_total '
+	  . 'pg_notifyd_group_set_aside_total pg_notifyd_group_taken pg_notifyd_group_waiting pg_notifyd_launcher_last_seen_seconds pg_notifyd_negative_acknowledgements_total '
 	  . 'pg_notifyd_notifications_sent_total pg_notifyd_openapi_requests_total pg_notifyd_releases_total pg_notifyd_takes_total pg_notifyd_up',
 	'it shows all but these');
 

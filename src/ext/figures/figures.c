@@ -20,6 +20,8 @@ const char *const figure_state_names[FIGURE_STATES] = {
 	[FIGURE_SILENT] = "not responding",
 };
 
+List *(*figures_groups)(void) = NULL;
+
 const char *const figure_reset_names[NOTIFYD_RESETS] = {
 	[NOTIFYD_RESET_RETENTION] = "retention",
 	[NOTIFYD_RESET_POSITION] = "position",

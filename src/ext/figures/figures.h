@@ -13,6 +13,8 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
 #include "ext/base/shared.h"
 
 /* A duration that is unknown, or that does not apply. */
@@ -81,5 +83,25 @@ typedef struct DatabaseFigures
 
 /* Fill in the figures of an entry in use. */
 extern void figures_database(NotifydDatabase *database, DatabaseFigures *figures);
+
+/* A consumer group that has been used since the server started. */
+typedef struct GroupFigures
+{
+	Oid database;
+	NameData name; /* UTF-8 */
+	int pending;   /* events that wait for a consumer, of those that it has read */
+	int taken;     /* that consumers have */
+	int delayed;
+	int waiting;   /* consumers that wait */
+	uint64 behind; /* ids that it has not read */
+	int64 untaken; /* for how long nobody has taken from it; 0: somebody waits */
+	uint64 acknowledged;
+	uint64 redelivered;
+	uint64 lost;
+	uint64 set_aside;
+} GroupFigures;
+
+/* Returns a List of GroupFigures. src/ext/group/ sets it. */
+extern List *(*figures_groups)(void);
 
 #endif /* PG_NOTIFYD_FIGURES_H */

@@ -184,6 +184,7 @@ group_set_aside(const GroupDefinition *definition, GroupSlot *slot)
 			failed_lose(definition, slot, &one->entry);
 			continue;
 		}
+		slot->set_aside++;
 		ereport(LOG,
 				(errmsg("consumer group \"%s\" has set an event aside", NameStr(definition->name)),
 				 errdetail("The event with id " UINT64_FORMAT " has failed %d times: %s",

@@ -211,6 +211,9 @@ typedef struct GroupSlot
 	uint64 acknowledged;
 	uint64 redelivered;
 	uint64 lost;
+	uint64 set_aside;         /* the feed counts them, without the lock */
+	TimestampTz taken_at;     /* when somebody has last looked for events to take */
+	NameData name;            /* of the group, as UTF-8 */
 	pg_atomic_uint32 waiting; /* consumers that wait */
 	ConditionVariable wake;   /* they wait for this */
 	GroupWindow window;
@@ -240,6 +243,9 @@ extern GroupSlot *slot_find(int group);
  * loaded.
  */
 extern bool slot_lock(GroupSlot *slot, int group);
+
+/* For figures_groups (group_figures.c). */
+extern List *group_figures(void);
 
 /* Free the slots of databases that have been dropped, and of earlier extensions in this one. */
 extern void slot_sweep(void);

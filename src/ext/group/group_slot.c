@@ -13,10 +13,12 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/base/shared.h"
+#include "ext/figures/figures.h"
 #include "ext/group/group_internal.h"
 
 GroupShared *group_shared = NULL;
@@ -99,6 +101,7 @@ group_init(void)
 	slot_prev_startup = shmem_startup_hook;
 	shmem_startup_hook = slot_startup;
 	log_wake_consumers = slot_wake_database;
+	figures_groups = group_figures;
 	claim_init();
 }
 
@@ -129,7 +132,8 @@ slot_assign(GroupSlot *slot, Oid database, Oid incarnation, int group)
 	slot->loaded = false;
 	slot->dirty = slot->retry = false;
 	slot->nlisteners = 0;
-	slot->acknowledged = slot->redelivered = slot->lost = 0;
+	slot->acknowledged = slot->redelivered = slot->lost = slot->set_aside = 0;
+	slot->taken_at = GetCurrentTimestamp();
 	LWLockRelease(&slot->lock);
 }
 

@@ -15,6 +15,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -231,6 +232,17 @@ store_add_open(GroupScan *scan, const StoredState *state, const LogMap *map, Sna
 	}
 }
 
+/* Return the group's name in UTF-8, as metrics have it. */
+static char *
+store_name(const GroupDefinition *definition)
+{
+	const char *name = NameStr(definition->name);
+	const char *utf8 = pg_server_to_any(name, (int) strlen(name), PG_UTF8);
+	int length = pg_encoding_mbcliplen(PG_UTF8, utf8, (int) strlen(utf8), NAMEDATALEN - 1);
+
+	return pnstrdup(utf8, (Size) length);
+}
+
 /*
  * Load the window. The caller holds the lock on the group's number. Returns false if retention has
  * removed what was read.
@@ -254,6 +266,7 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	uint64 lost_first;
 	uint64 lost_last;
 	bool lost;
+	char *name = store_name(definition);
 
 	scan.entries = palloc(GROUP_WINDOW * sizeof(GroupEntry));
 	store_add_open(&scan, &state, map, snapshot);
@@ -273,6 +286,7 @@ store_load(const GroupDefinition *definition, GroupSlot *slot)
 	}
 
 	LWLockAcquire(&slot->lock, LW_EXCLUSIVE);
+	namestrcpy(&slot->name, name);
 	window_reset(&slot->window, reader.after);
 	slot->window.max_attempts = definition->max_attempts;
 	for (int i = 0; i < scan.n; i++)

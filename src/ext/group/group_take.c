@@ -305,7 +305,8 @@ take_claim(Take *take, uint64 after)
 	window_draw_numbers(n);
 	while (!slot_lock(take->slot, take->definition->id))
 		group_load(take->definition, take->slot);
-	(void) window_expire(window, GetCurrentTimestamp());
+	take->slot->taken_at = GetCurrentTimestamp();
+	(void) window_expire(window, take->slot->taken_at);
 	n = window_claim(window, after, n, take->definition->ordered, MyProcPid, take->claimed);
 	for (int i = 0; i < n; i++)
 	{

@@ -341,6 +341,18 @@ metrics_has_database(int index)
 		   database->life.state != FEED_ABSENT;
 }
 
+/* The name of a database that has metrics; NULL: it has none. */
+static const char *
+metrics_find_database(Oid oid)
+{
+	for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
+	{
+		if (databases[i].oid == oid && metrics_has_database(i))
+			return databases_name(i);
+	}
+	return NULL;
+}
+
 static ExpositionRow *
 metrics_collect_databases(size_t *n)
 {
@@ -467,13 +479,8 @@ metrics_name_watches(ExpositionRow *rows, size_t n)
 	for (size_t i = 0; i < n; i++)
 	{
 		MetricsWatch *mine = (MetricsWatch *) rows[i].values;
-		const char *database = NULL;
+		const char *database = metrics_find_database(mine->watch.database);
 
-		for (int j = 0; j < NOTIFYD_MAX_DATABASES && database == NULL; j++)
-		{
-			if (databases[j].oid == mine->watch.database && metrics_has_database(j))
-				database = databases_name(j);
-		}
 		if (database == NULL)
 			mine->events = NAN;
 		mine->labels[0] = (ExpositionLabel){"database", database != NULL ? database : ""};
@@ -481,6 +488,99 @@ metrics_name_watches(ExpositionRow *rows, size_t n)
 		mine->labels[2] = (ExpositionLabel){"schema", NameStr(mine->watch.schema)};
 		mine->labels[3] = (ExpositionLabel){"table", NameStr(mine->watch.table)};
 	}
+}
+
+typedef enum GroupMetric
+{
+	GROUP_METRIC_PENDING = 0,
+	GROUP_METRIC_TAKEN,
+	GROUP_METRIC_DELAYED,
+	GROUP_METRIC_WAITING,
+	GROUP_METRIC_BEHIND,
+	GROUP_METRIC_UNTAKEN,
+	GROUP_METRIC_ACKNOWLEDGED,
+	GROUP_METRIC_REDELIVERED,
+	GROUP_METRIC_LOST,
+	GROUP_METRIC_SET_ASIDE,
+	GROUP_METRICS,
+} GroupMetric;
+
+static const ExpositionMetric metrics_group[GROUP_METRICS] = {
+	{.name = "pg_notifyd_group_pending",
+	 .type = "gauge",
+	 .help = "Events that wait for a consumer, of those read."},
+	{.name = "pg_notifyd_group_taken", .type = "gauge", .help = "Events that consumers have."},
+	{.name = "pg_notifyd_group_delayed",
+	 .type = "gauge",
+	 .help = "Events that were given back with a delay."},
+	{.name = "pg_notifyd_group_waiting",
+	 .type = "gauge",
+	 .help = "Calls of notify_take() that wait."},
+	{.name = "pg_notifyd_group_behind_ids",
+	 .type = "gauge",
+	 .help = "Ids of the log that the group has not read."},
+	{.name = "pg_notifyd_group_last_take_seconds",
+	 .type = "gauge",
+	 .help = "Time since somebody has looked for events to take; 0: somebody waits."},
+	{.name = "pg_notifyd_group_acknowledged_total",
+	 .type = "counter",
+	 .help = "Events that were acknowledged."},
+	{.name = "pg_notifyd_group_redelivered_total",
+	 .type = "counter",
+	 .help = "Deliveries that were not the first."},
+	{.name = "pg_notifyd_group_lost_total",
+	 .type = "counter",
+	 .help = "Times that retention has removed events."},
+	{.name = "pg_notifyd_group_set_aside_total",
+	 .type = "counter",
+	 .help = "Events that have failed too often."},
+};
+
+typedef struct MetricsGroup
+{
+	double values[GROUP_METRICS];
+	ExpositionLabel labels[2];
+} MetricsGroup;
+
+static void
+metrics_fill_group(MetricsGroup *to, GroupFigures *figures, const char *database)
+{
+	to->values[GROUP_METRIC_PENDING] = figures->pending;
+	to->values[GROUP_METRIC_TAKEN] = figures->taken;
+	to->values[GROUP_METRIC_DELAYED] = figures->delayed;
+	to->values[GROUP_METRIC_WAITING] = figures->waiting;
+	to->values[GROUP_METRIC_BEHIND] = (double) figures->behind;
+	to->values[GROUP_METRIC_UNTAKEN] = metrics_seconds(figures->untaken);
+	to->values[GROUP_METRIC_ACKNOWLEDGED] = (double) figures->acknowledged;
+	to->values[GROUP_METRIC_REDELIVERED] = (double) figures->redelivered;
+	to->values[GROUP_METRIC_LOST] = (double) figures->lost;
+	to->values[GROUP_METRIC_SET_ASIDE] = (double) figures->set_aside;
+	to->labels[0] = (ExpositionLabel){"database", database};
+	to->labels[1] = (ExpositionLabel){"group", NameStr(figures->name)};
+}
+
+static ExpositionRow *
+metrics_collect_groups(size_t *n)
+{
+	List *groups = figures_groups();
+	ExpositionRow *rows = palloc((list_length(groups) + 1) * sizeof(ExpositionRow));
+	ListCell *cell;
+
+	*n = 0;
+	foreach (cell, groups)
+	{
+		GroupFigures *figures = lfirst(cell);
+		const char *database = metrics_find_database(figures->database);
+		MetricsGroup *group;
+
+		if (database == NULL)
+			continue;
+		group = palloc(sizeof(MetricsGroup));
+		metrics_fill_group(group, figures, database);
+		rows[(*n)++] = (ExpositionRow){
+			.labels = group->labels, .nlabels = lengthof(group->labels), .values = group->values};
+	}
+	return rows;
 }
 
 static const ExpositionMetric metrics_launcher[] = {
@@ -509,9 +609,11 @@ metrics_text(void)
 	size_t ndatabases;
 	size_t ngateways;
 	size_t nwatches;
+	size_t ngroups;
 	ExpositionRow *databases_rows = metrics_collect_databases(&ndatabases);
 	ExpositionRow *gateways_rows = metrics_collect_gateways(&ngateways);
 	ExpositionRow *watches = metrics_collect_watches(&nwatches);
+	ExpositionRow *groups = metrics_collect_groups(&ngroups);
 	Exposition text = {0};
 
 	metrics_name_watches(watches, nwatches);
@@ -523,6 +625,7 @@ metrics_text(void)
 		exposition_table(&text, metrics_launcher, lengthof(metrics_launcher), &launcher, 1);
 		exposition_table(&text, metrics_database, DATABASE_METRICS, databases_rows, ndatabases);
 		exposition_table(&text, metrics_watch, lengthof(metrics_watch), watches, nwatches);
+		exposition_table(&text, metrics_group, GROUP_METRICS, groups, ngroups);
 		exposition_table(&text, gateway_metrics, GATEWAY_METRICS, gateways_rows, ngateways);
 		if (text.buf == NULL)
 			text = (Exposition){.buf = palloc(text.len), .cap = text.len};
