@@ -79,6 +79,7 @@ refused('anonymous', post('mailers/take', {}), 401, qr/permission denied/);
 refused('bad token', post('mailers/take', { Authorization => 'Bearer x.y.z' }), 401, qr/./);
 refused('count', post('mailers/take?count=0', \%worker), 400, qr/count/);
 refused('wait', post('mailers/take?wait=1000', \%worker), 400, qr/wait/);
+refused('a parameter', post('mailers/take?cuont=10', \%worker), 400, qr/unknown parameter/);
 refused('no ids', post('mailers/ack', \%worker, json => {}), 400, qr/ids/);
 refused('ids', post('mailers/ack', \%worker, json => { ids => ['x'] }), 400, qr/bigint/);
 refused('unknown parameter', post('mailers/ack', \%worker, json => { ids => [], delay => 1 }), 400, qr/delay/);

@@ -167,6 +167,27 @@ group_number(const HttpRequest *request, const char *name, uint32_t min, uint32_
 	return value >= min && value <= max;
 }
 
+/* Refuse a parameter that is none of a take's, which would be ignored. */
+static bool
+group_check_parameters(const HttpRequest *request, HttpResponse *response)
+{
+	static const char *const known[] = {"count", "wait", "database", "access_token"};
+
+	for (size_t i = 0; i < request->nparameters; i++)
+	{
+		HttpSlice name = request->parameters[i].name;
+		size_t k = 0;
+
+		while (k < sizeof(known) / sizeof(known[0]) && !http_slice_is(name, known[k]))
+			k++;
+		if (k < sizeof(known) / sizeof(known[0]))
+			continue;
+		http_response_text(response, 400, "unknown parameter; there are count and wait");
+		return false;
+	}
+	return true;
+}
+
 /* Return true if the name from the path can be one. */
 static bool
 group_check_name(const HttpRequest *request, HttpResponse *response)
@@ -220,7 +241,7 @@ group_route_take(GroupRoute *route, HttpConnection *connection, HttpRequest *req
 	else if (!group_number(request, "wait", 0, TAKE_MAX_WAIT, &wait))
 		http_response_text(&response, 400, "wait must be a number of seconds from 0 to %d",
 						   TAKE_MAX_WAIT);
-	else if (group_check_name(request, &response) &&
+	else if (group_check_parameters(request, &response) && group_check_name(request, &response) &&
 			 admission_query(request,
 							 admission_crowd(queries->sessions, queries->server, connection, false),
 							 queries->config, queries->hub, &admission, &response))
