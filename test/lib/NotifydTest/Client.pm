@@ -71,8 +71,16 @@ sub _answered
 	return if !$tx->is_websocket;
 	$self->{tx} = $tx;
 	$tx->max_websocket_size(512 * 1024 * 1024);
-	$tx->on(text => sub { push @{ $self->{received} }, $self->{options}{raw} ? $_[1] : decode_json($_[1]); });
+	$tx->on(text => sub { $self->_arrived($_[1]); });
 	$tx->on(finish => sub { my ($socket, $code, $reason) = @_; $self->{closed} = [ $code, $reason ]; });
+	return;
+}
+
+# Keep a message. NotifydTest::Wamp has another method for it.
+sub _arrived
+{
+	my ($self, $text) = @_;
+	push @{ $self->{received} }, $self->{options}{raw} ? $text : decode_json($text);
 	return;
 }
 
