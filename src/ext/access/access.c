@@ -36,6 +36,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/extension.h"
 #include "ext/base/operation.h"
+#include "ext/channel/channel_type.h"
 #include "ext/channel/grant.h"
 #include "ext/watch/watch.h"
 
@@ -365,4 +366,19 @@ access_may_publish(Oid role, const char *channel)
 			return true;
 	}
 	return false;
+}
+
+bool
+access_may_use(Oid role, const char *procedure, int length, const char *privilege)
+{
+	return extension_is_admin(role) || grant_exists(role, procedure, length, privilege);
+}
+
+bool
+access_is_declared(const char *channel)
+{
+	return grant_exists(InvalidOid, channel, (int) strlen(channel), NULL) ||
+		   watch_list_channel(channel) != NIL ||
+		   (OidIsValid(extension_find_relation("channel_type")) &&
+			OidIsValid(channel_type_find(channel)));
 }

@@ -95,6 +95,22 @@ extern bool access_channel_captured(Oid role, const char *channel, const AccessC
 extern bool access_may_publish(Oid role, const char *channel);
 
 /*
+ * Return true if a role may use a procedure that a client has registered (GRANT_CALL), or register
+ * one (GRANT_REGISTER): superusers, members of the role that owns the extension, and roles with a
+ * grant. length is the length of the name in bytes; it may be any. Needs a transaction.
+ */
+extern bool access_may_use(Oid role, const char *procedure, int length, const char *privilege);
+
+/*
+ * Return true if a channel was declared: a table is watched on it, its messages have a type, or a
+ * role was granted the privilege to subscribe or to publish on this name, not only on a pattern. The
+ * messages of such channels are always in the log. Needs a transaction. Sees what is committed now;
+ * the answer depends on notifyd.watch, notifyd.channel_type and notifyd.channel_grant, whose changes
+ * invalidate the relation cache. Needs no privilege of anybody, so do not tell clients the answer.
+ */
+extern bool access_is_declared(const char *channel);
+
+/*
  * Return the OID of a role, for an empty name that of clients without a token. If there is none,
  * returns InvalidOid and sets *reason. Needs a transaction.
  */

@@ -82,6 +82,16 @@ grant_role_exists(Oid role)
 	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
 }
 
+/* Return true if a grant gives a privilege, or any of the channel if that is NULL. */
+static bool
+grant_gives(const Grant *grant, const char *privilege)
+{
+	if (privilege != NULL)
+		return strcmp(grant->privilege, privilege) == 0;
+	return strcmp(grant->privilege, GRANT_SUBSCRIBE) == 0 ||
+		   strcmp(grant->privilege, GRANT_PUBLISH) == 0;
+}
+
 bool
 grant_exists(Oid role, const char *channel, int length, const char *privilege)
 {
@@ -101,9 +111,7 @@ grant_exists(Oid role, const char *channel, int length, const char *privilege)
 	{
 		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
 
-		found = (privilege == NULL ? strcmp(grant.privilege, GRANT_CONSUME) != 0
-								   : strcmp(grant.privilege, privilege) == 0) &&
-				grant_role_exists(grant.role) &&
+		found = grant_gives(&grant, privilege) && grant_role_exists(grant.role) &&
 				(!OidIsValid(role) || has_privs_of_role(role, grant.role));
 	}
 	systable_endscan(scan);
@@ -145,17 +153,19 @@ grant_channels(Oid role, const char *privilege)
 static const char *
 grant_read_privilege(const char *name)
 {
-	static const char *const names[] = {GRANT_SUBSCRIBE, GRANT_PUBLISH, GRANT_CONSUME};
+	static const char *const names[] = {GRANT_SUBSCRIBE, GRANT_PUBLISH, GRANT_CONSUME, GRANT_CALL,
+										GRANT_REGISTER};
 
 	for (size_t i = 0; i < lengthof(names); i++)
 	{
 		if (pg_strcasecmp(name, names[i]) == 0)
 			return names[i];
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unrecognized privilege \"%s\"", name),
-					errhint("Valid privileges are \"%s\", \"%s\" and \"%s\".", GRANT_SUBSCRIBE,
-							GRANT_PUBLISH, GRANT_CONSUME)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized privilege \"%s\"", name),
+			 errhint("Valid privileges are \"%s\", \"%s\", \"%s\", \"%s\" and \"%s\".",
+					 GRANT_SUBSCRIBE, GRANT_PUBLISH, GRANT_CONSUME, GRANT_CALL, GRANT_REGISTER)));
 }
 
 /* Read the arguments of both functions, and check that the user may grant. */
