@@ -47,7 +47,7 @@ sub start
 			version => 2, gateway => 0, listeners => 1, port => $listener->sockport, anonymous => 1,
 			max_clients => 1000, per_address => 0, max_message => 65536, client_buffer => 8 * 1024 * 1024, keepalive => 0, sandbox => 1,
 			page => 0, compression => 0, max_handshakes => 0, max_failed_tokens => 0, ssl => $SSL, ssl_min => 0x0303, chain => '', key => '',
-			database => 'postgres', origins => '', addresses => 'localhost', trusted_proxies => '', metrics => '', endpoints => '',
+			database => 'postgres', origins => '', addresses => 'localhost', trusted_proxies => '', metrics => '', endpoints => '', realms => '',
 			%settings
 		},
 	}, $class;
@@ -115,7 +115,7 @@ sub configure
 		pack('v4CV3Q<VC3V2Cv',
 			@$s{qw(version gateway listeners port anonymous max_clients per_address max_message client_buffer keepalive sandbox page compression
 				max_handshakes max_failed_tokens ssl ssl_min)})
-		  . join('', map { pack('V/a*', $_) } @$s{qw(chain key database origins addresses trusted_proxies metrics endpoints)}));
+		  . join('', map { pack('V/a*', $_) } @$s{qw(chain key database origins addresses trusted_proxies metrics endpoints realms)}));
 }
 
 # What the launcher finds wrong; empty: nothing. LOOKING: it does not know all databases yet. Returns whether it is answered.

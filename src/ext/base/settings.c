@@ -18,6 +18,7 @@
 #include "wire/endpoint.h"
 #include "wire/listen_address.h"
 #include "wire/network.h"
+#include "wire/realm.h"
 #include "wire/wire.h"
 
 char *notifyd_listen_addresses = NULL;
@@ -37,6 +38,7 @@ int notifyd_max_failed_tokens_per_address = 0;
 char *notifyd_trusted_proxies = NULL;
 char *notifyd_metrics_addresses = NULL;
 char *notifyd_endpoints = NULL;
+char *notifyd_realms = NULL;
 bool notifyd_page = true;
 bool notifyd_compression = false;
 bool notifyd_ssl = false;
@@ -160,6 +162,20 @@ settings_check_endpoints(char **newval, void **extra pg_attribute_unused(),
 	GUC_check_errdetail("Entry \"%.*s\" %s.", (int) bad.len, bad.data, problem);
 	GUC_check_errhint("Write entries such as \"/order_events=payload\". The formats are: %s.",
 					  formats.data);
+	return false;
+}
+
+static bool
+settings_check_realms(char **newval, void **extra pg_attribute_unused(),
+					  GucSource source pg_attribute_unused())
+{
+	SettingItem bad;
+	const char *problem = realm_first_bad(*newval, &bad);
+
+	if (problem == NULL)
+		return true;
+	GUC_check_errdetail("Entry \"%.*s\" %s.", (int) bad.len, bad.data, problem);
+	GUC_check_errhint("Write entries such as \"realm1=shop\".");
 	return false;
 }
 
@@ -462,6 +478,11 @@ settings_define_web(void)
 		"A comma-separated list such as \"/order_events=payload\". The path \"/ws\" is always "
 		"served with the format \"jsonrpc\".",
 		&notifyd_endpoints, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_endpoints, NULL, NULL);
+	DefineCustomStringVariable(
+		"pg_notifyd.realms", "Sets the databases of WAMP's realms.",
+		"A comma-separated list such as \"realm1=shop\". Any other realm is the database of that "
+		"name.",
+		&notifyd_realms, "", PGC_SIGHUP, GUC_LIST_INPUT, settings_check_realms, NULL, NULL);
 	DefineCustomStringVariable(
 		"pg_notifyd.trusted_proxies",
 		"Sets the proxies that are believed when they say from which address a client comes.",

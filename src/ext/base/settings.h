@@ -25,6 +25,7 @@ extern int notifyd_max_failed_tokens_per_address;
 extern char *notifyd_trusted_proxies;
 extern char *notifyd_metrics_addresses;
 extern char *notifyd_endpoints;
+extern char *notifyd_realms;
 extern bool notifyd_page;
 extern bool notifyd_compression;
 extern bool notifyd_ssl;

@@ -80,6 +80,7 @@ control_pipe_send_config(FrameSocket *pipe, int gateway)
 	config->trusted_proxies = frames_bytes(notifyd_trusted_proxies);
 	config->metrics_addresses = frames_bytes(notifyd_metrics_addresses);
 	config->endpoints = frames_bytes(notifyd_endpoints);
+	config->realms = frames_bytes(notifyd_realms);
 	control_pipe_note_config(config);
 	pipe->secret |= config->ssl_key.len > 0;
 	control_pipe_send(pipe, &message);

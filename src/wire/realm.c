@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ *
+ * realm.c
+ *	  The realms of WAMP, which are databases. See realm.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "wire/realm.h"
+
+#include <string.h>
+
+#include "wire/uri.h"
+
+/* Split an entry at its first "=". Returns the length of the realm. */
+static size_t
+realm_split(const SettingItem *item, SettingItem *database)
+{
+	const char *equals = memchr(item->data, '=', item->len);
+	size_t len = equals != NULL ? (size_t) (equals - item->data) : item->len;
+
+	*database = (SettingItem){.data = item->data + item->len};
+	if (equals != NULL)
+		*database = (SettingItem){.data = equals + 1, .len = item->len - len - 1};
+	return len;
+}
+
+SettingItem
+realm_database(const char *list, const char *realm, size_t len)
+{
+	SettingItem item;
+	SettingItem database;
+
+	while (setting_list_next(&list, &item))
+	{
+		if (realm_split(&item, &database) == len && memcmp(item.data, realm, len) == 0)
+			return database;
+	}
+	return (SettingItem){.data = realm, .len = len};
+}
+
+const char *
+realm_first_bad(const char *list, SettingItem *item)
+{
+	const char *start = list;
+	SettingItem database;
+
+	while (setting_list_next(&list, item))
+	{
+		size_t len = realm_split(item, &database);
+		const char *p = start;
+		SettingItem before;
+
+		if (!uri_is_valid(URI_EXACT, item->data, len))
+			return "does not begin with the name of a realm";
+		if (database.len == 0 || database.len > REALM_MAX_DATABASE)
+			return "does not end with \"=\" and the name of a database";
+		while (setting_list_next(&p, &before) && before.data < item->data)
+		{
+			SettingItem other;
+
+			if (realm_split(&before, &other) == len && memcmp(before.data, item->data, len) == 0)
+				return "has the realm of an earlier entry";
+		}
+	}
+	return NULL;
+}
