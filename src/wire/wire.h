@@ -133,10 +133,11 @@ typedef enum WireType
  * Bytes of the longest token, filter and list of columns, and of the longest frame that a gateway
  * sends to a feed.
  */
-#define WIRE_MAX_TOKEN   8192
-#define WIRE_MAX_FILTER  8192
-#define WIRE_MAX_COLUMNS 8192
-#define WIRE_MAX_REQUEST (WIRE_HEADER_SIZE + WIRE_MAX_XIP * 8u + 1024)
+#define WIRE_MAX_TOKEN       8192
+#define WIRE_MAX_FILTER      8192
+#define WIRE_MAX_COLUMNS     8192
+#define WIRE_MAX_REQUEST     (WIRE_HEADER_SIZE + WIRE_MAX_XIP * 8u + 1024)
+#define WIRE_MAX_ROUTE_FRAME (WIRE_MAX_ROUTE + WIRE_MAX_REQUEST) /* the same for a ROUTE */
 
 /* Transactions in progress that a snapshot may have. */
 #define WIRE_MAX_XIP 65536
@@ -325,8 +326,13 @@ typedef struct WireHello
 #define WIRE_KIND_NOTIFICATIONS 0x2 /* raw notifications, live only */
 #define WIRE_KIND_ALL           0x3
 
-/* Subscriptions of one session, at most. */
+/*
+ * Subscriptions of one session, at most; how many of them may be patterns; and subscriptions to
+ * channels that patterns match, which come in addition.
+ */
 #define WIRE_MAX_SUBSCRIPTIONS 100
+#define WIRE_MAX_PATTERNS      20
+#define WIRE_MAX_CHILDREN      1000
 
 /* Replaces the subscription with the same number, if there is one. */
 typedef struct WireSubscribe

@@ -25,7 +25,7 @@ typedef enum WireRouteKind
 	ROUTE_CANCEL,     /* the CALL with this request; options those of CANCEL; not answered */
 	ROUTE_YIELD,      /* the result of the INVOKE with this id; flags; not answered */
 	ROUTE_FAIL,       /* that INVOKE has failed: name is the error; not answered */
-	ROUTE_PUBLISH,    /* name is the topic, options those of PUBLISH */
+	ROUTE_PUBLISH, /* name is the topic, id the session's own, options as in WireEvent.audience */
 	/* feed to gateway */
 	ROUTE_REGISTERED = 40, /* id is the registration */
 	ROUTE_UNREGISTERED,    /* request 0: the feed has ended the registration with this id */
@@ -44,6 +44,7 @@ typedef enum WireRouteKind
 /* Bits of flags. */
 #define ROUTE_PROGRESS 0x1 /* more results follow */
 #define ROUTE_UNKNOWN  0x2
+#define ROUTE_DISCLOSE 0x80 /* of PUBLISH: subscribers may know who has published it */
 
 /* Bytes of the longest payload. */
 #define WIRE_MAX_ROUTE (32u * 1024 * 1024)

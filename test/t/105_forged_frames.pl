@@ -63,9 +63,17 @@ sub hello
 
 sub subscribe
 {
-	my (%s) = (sub => 1, kinds => 1, ops => 1, session => 1, identity => 0, channel => 't', filter => '', columns => '', @_);
-	return frame(30, pack('VCCCVQ<VVVV/a*V/a*CV/a*C', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel filter)},
-		length $s{columns} > 0, $s{columns}, 0));
+	my (%s) = (sub => 1, kinds => 1, ops => 1, session => 1, identity => 0, channel => 't', filter => '', columns => '', match => 0, @_);
+	return frame(30, pack('VCCCVQ<VVVV/a*V/a*CV/a*CCQ<', @s{qw(sub kinds ops)}, 0, 0, 0, $s{session}, 1000, @s{qw(identity channel filter)},
+		length $s{columns} > 0, $s{columns}, 0, $s{match}, 0));
+}
+
+# A subscription of a pattern, and a message for others.
+sub pattern { return subscribe(kinds => 2, ops => 0, match => 1, channel => 'a.', @_); }
+sub route
+{
+	my (%r) = (kind => 9, flags => 0, session => 1, identity => 0, request => 1, id => 1, name => 'a.b', options => '', payload => '[]', @_);
+	return frame(36, pack('CCVVQ<Q<Q<VQ<V/a*V/a*V/a*', @r{qw(kind flags session identity request id)}, 0, 0, 0, @r{qw(name options payload)}));
 }
 
 sub auth { my ($session, $token) = @_; return frame(33, pack('VV/a*', $session, $token)); }
@@ -137,15 +145,25 @@ foreach my $case (
 	[ 'columns that are no list', 'The frame is malformed.', hello() . subscribe(columns => 'id') ],
 	[ 'no channel', 'The channel of SUBSCRIBE is empty or too long.', hello() . subscribe(channel => '') ],
 	[ 'a channel that is too long', 'The channel of SUBSCRIBE is empty or too long.', hello() . subscribe(channel => 't' x 64) ],
+	[ 'a match that does not exist', 'SUBSCRIBE has an invalid pattern.', hello() . pattern(match => 3) ],
+	[ 'a pattern with white space', 'SUBSCRIBE has an invalid pattern.', hello() . pattern(channel => 'a b') ],
+	[ 'a pattern with events', 'SUBSCRIBE of a pattern has what only those of a channel have.', hello() . pattern(kinds => 3) ],
+	[ 'a pattern with a filter', 'SUBSCRIBE of a pattern has what only those of a channel have.', hello() . pattern(filter => 'a=eq.1') ],
+	[ 'too many patterns of a session', 'A session has too many subscriptions of patterns.',
+		hello() . join('', map { pattern(sub => $_) } 1 .. 21) ],
+	[ 'too many subscriptions of a session with patterns', 'A session has too many subscriptions.',
+		hello() . pattern() . join('', map { subscribe(sub => $_) } 2 .. 1101) ],
+	[ 'a message with an identity that was never given', 'A request has another identity than its session.', hello() . route(identity => 5) ],
+	[ 'a route of feeds', 'A gateway does not send routes of this kind to a feed.', hello() . route(kind => 48) ],
 	[ 'UNSUBSCRIBE from nothing', 'UNSUBSCRIBE has unknown kinds.', hello() . subscribe() . frame(31, pack('VC', 1, 2)) ],
-	[ 'an identity that was never given', 'SUBSCRIBE has another identity than its session.', hello() . subscribe(identity => 5) ],
-	[ 'an identity that another session was given', 'SUBSCRIBE has another identity than its session.',
+	[ 'an identity that was never given', 'A request has another identity than its session.', hello() . subscribe(identity => 5) ],
+	[ 'an identity that another session was given', 'A request has another identity than its session.',
 		sub { subscribe(session => 2, identity => $_[0]) } ],
-	[ 'an identity of another link', 'SUBSCRIBE has another identity than its session.', sub { subscribe(session => 2, identity => $_[0] - 1) } ],
-	[ 'the next identity', 'SUBSCRIBE has another identity than its session.', sub { subscribe(identity => $_[0] + 1) } ],
-	[ 'no identity in a session that has one', 'SUBSCRIBE has another identity than its session.', sub { subscribe() } ],
-	[ 'an identity that is forgotten', 'SUBSCRIBE has another identity than its session.', sub { forget(1) . subscribe(identity => $_[0]) } ],
-	[ 'an identity after a refused token', 'SUBSCRIBE has another identity than its session.', hello() . auth(1, 'x') . subscribe(identity => 1) ],
+	[ 'an identity of another link', 'A request has another identity than its session.', sub { subscribe(session => 2, identity => $_[0] - 1) } ],
+	[ 'the next identity', 'A request has another identity than its session.', sub { subscribe(identity => $_[0] + 1) } ],
+	[ 'no identity in a session that has one', 'A request has another identity than its session.', sub { subscribe() } ],
+	[ 'an identity that is forgotten', 'A request has another identity than its session.', sub { forget(1) . subscribe(identity => $_[0]) } ],
+	[ 'an identity after a refused token', 'A request has another identity than its session.', hello() . auth(1, 'x') . subscribe(identity => 1) ],
 	[ 'a token that is too long', 'The token of AUTH is empty or too long.', hello() . auth(1, 'x' x 8193) ],
 	[ 'an empty token', 'The token of AUTH is empty or too long.', hello() . auth(1, '') ],
 	[ 'more tokens than clients', 'More sessions have tokens than the gateway may have clients.',
@@ -212,7 +230,7 @@ $listener = take_link($node);
 $link = next_link();
 syswrite $link, hello() . subscribe();
 expect_end($link);
-like(slurp_file($node->logfile), qr/DETAIL:  SUBSCRIBE has no identity, and anonymous access is disabled\./, 'no identity: the link ends');
+like(slurp_file($node->logfile), qr/DETAIL:  A request has no identity, and anonymous access is disabled\./, 'no identity: the link ends');
 sub reload { $node->append_conf('postgresql.conf', "pg_notifyd.anonymous_role = '$_[0]'\n"); $node->reload; return; }
 sub answers { my $link = shift; syswrite $link, subscribe(); return eval { (next_of($link, 40, 41))[0] } // 0; }
 reload('guest');

@@ -32,6 +32,7 @@ typedef struct View View;
 typedef struct Stream Stream;
 typedef struct FeedAuth FeedAuth;
 typedef struct Applied Applied;
+typedef struct Pattern Pattern;
 
 /*
  * A connection that has presented a token, and its identity if a token was valid. In
@@ -59,7 +60,9 @@ typedef struct Session
 {
 	uint32 number;
 	int nsubs;
-	Size filters; /* bytes of their filters */
+	Size filters;   /* bytes of their filters */
+	int npatterns;  /* subscriptions of patterns */
+	bool patterned; /* it has had some */
 	TurnsSession turns;
 } Session;
 
@@ -101,6 +104,7 @@ typedef struct Sub
 	bool unplaced;          /* it has begun in a stream of set_waiting_stream() */
 	bool resumes;           /* then: with since, which is where its replay begins */
 	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
+	uint64 serial;          /* of a pattern, see feed_pattern.c */
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
@@ -135,7 +139,9 @@ struct Link
 	dlist_head auths; /* tokens that wait to be verified, see feed_auth.c */
 	int nauths;
 	dlist_head replays;
-	Turns turns; /* of the replays */
+	Turns turns;         /* of the replays */
+	dlist_head patterns; /* see feed_pattern.c */
+	uint64 newest_pattern;
 };
 
 /* A list of columns that clients ask for. Equal lists are one, see feed_columns.c. */
@@ -221,9 +227,10 @@ typedef struct StreamPart
 struct Stream
 {
 	uint32 number;
-	int live;     /* number of subscriptions that get live events */
-	int notified; /* number of subscriptions that get raw notifications */
-	View *view;
+	int live;         /* number of subscriptions that get live events */
+	int notified;     /* number of subscriptions that get raw notifications */
+	View *view;       /* NULL: it has a pattern */
+	Pattern *pattern; /* NULL: it has a view */
 	Link *link;
 	uint64 policies; /* a hash of the policies of its parts; 0: they let all rows pass */
 	int nparts;      /* 0: it gets everything that the role may see */
@@ -258,6 +265,7 @@ struct Feed
 	uint64 applied_oldest;  /* map.oldest when applied_retain() last removed rows */
 	uint64 applied_touched; /* the position when it last touched them */
 	int nsubs;
+	int npatterns; /* of these, subscriptions of patterns */
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
 	TimestampTz refusal_logged_at;      /* when a refused token was last logged; 0: never */
@@ -386,6 +394,7 @@ typedef struct FeedChanges
 	bool all;          /* all decisions are affected */
 	bool disconnected; /* notifyd.disconnected */
 	bool roles;        /* roles, memberships or the database */
+	bool channels;     /* set by feed_recheck.c: relations that rights on channels depend on */
 	int n;
 	Oid relations[CHANGE_MAX_RELATIONS];
 } FeedChanges;
@@ -416,6 +425,12 @@ extern void columns_release(FeedColumns *columns);
 /* ---------------- channels and views (feed_view.c) ---------------- */
 
 extern void view_init(Feed *feed);
+
+/*
+ * Copy a name from the wire in the server's encoding, into NAMEDATALEN bytes. Returns false if it is
+ * too long or cannot be converted.
+ */
+extern bool view_copy_name(char *to, WireBytes name);
 
 /* Return the channel with this name, in the server's encoding, or NULL. */
 extern FeedChannel *view_channel(Feed *feed, const char *name, int length);
@@ -466,7 +481,7 @@ extern bool view_has_plain(const View *view);
 
 extern void stream_init(Feed *feed);
 
-/* Return the plain stream of a view on a link, or create another stream, without parts. */
+/* Return the plain stream of a view on a link, or create another one, without parts; view NULL: of a pattern. */
 extern Stream *stream_plain(Link *link, View *view);
 extern Stream *stream_create(Link *link, View *view);
 
@@ -480,13 +495,19 @@ extern void stream_count(Sub *sub, int change);
 /* Remove streams without subscriptions, and their views. Needs a transaction if there are any. */
 extern void stream_remove_idle(Feed *feed);
 
-/* End all streams of a view with all subscriptions, and remove the view. Needs a transaction. */
+/*
+ * End a stream of a pattern, or all streams of a view, with all subscriptions; and remove the view.
+ * Needs a transaction.
+ */
+extern void stream_end(Feed *feed, Stream *stream, const AccessReason *reason);
 extern void stream_end_view(Feed *feed, View *view, const AccessReason *reason);
 
 /* Return true if its subscriptions may get raw notifications. */
 static inline bool
 stream_notifies(const Stream *stream)
 {
+	if (stream->pattern != NULL)
+		return true;
 	return view_notifies(stream->view) &&
 		   (stream->nparts == 0 || (stream->parts[0].binding == NULL && !stream->parts[0].nothing));
 }
@@ -694,23 +715,6 @@ extern void identity_recheck(Feed *feed);
  * Remove rows of notifyd.disconnected that are not needed any more. Cheap when there are none.
  */
 extern void identity_end_disconnected(Feed *feed);
-
-/* ---------------- tokens that wait to be verified (feed_auth.c) ---------------- */
-
-/* Return true if the link may have one more token. */
-extern bool auth_has_room(const Link *link);
-
-/* Process AUTH, if there is room. The answer comes from auth_verify_some(). */
-extern void auth_receive(Link *link, const WireAuth *message);
-
-/*
- * Process FORGET. Returns false if no gateway sends it: the connection has not presented a token.
- * Its tokens that still wait are refused.
- */
-extern bool auth_forget(Link *link, const WireForget *message) __attribute__((warn_unused_result));
-
-/* Drop all tokens of a link that is closed. */
-extern void auth_drop_link(Link *link);
 
 /*
  * Verify some tokens, and send the answers. Returns true if others still wait. Called once in each

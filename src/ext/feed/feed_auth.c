@@ -17,7 +17,7 @@
  */
 #include "postgres.h"
 
-#include "ext/feed/feed.h"
+#include "ext/feed/feed_auth.h"
 
 #define AUTH_BUDGET_US 2000
 

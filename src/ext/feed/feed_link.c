@@ -20,9 +20,12 @@
 #include "ext/base/failpoint.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_auth.h"
 #include "ext/feed/feed_due.h"
+#include "ext/feed/feed_publish.h"
 #include "ext/base/settings.h"
 #include "ext/base/worker.h"
+#include "wire/uri.h"
 
 #define LINK_READS 4 /* maximum reads from a link in one round */
 
@@ -87,8 +90,9 @@ link_create(Feed *feed, int gateway)
 
 	link->feed = feed;
 	link->gateway = gateway;
-	frames_init(&link->socket, WIRE_MAX_REQUEST);
+	frames_init(&link->socket, WIRE_MAX_ROUTE_FRAME);
 	dlist_init(&link->replays);
+	dlist_init(&link->patterns);
 	link->subs =
 		hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	link->sessions =
@@ -205,26 +209,56 @@ link_selection_is_text(const WireSubscribe *request)
 }
 
 /*
- * Return what is wrong with the session and the identity of a SUBSCRIBE, or NULL. A number that the
- * session was given is right, even if the identity has ended.
+ * Return what is wrong with the identity of a request, or NULL. identity is the session's entry. A
+ * number that the session was given is right, even if the identity has ended.
  */
+static const char *
+link_identity_problem(const FeedIdentity *identity, uint32 number)
+{
+	if (number != (identity != NULL ? identity->number : 0))
+		return "A request has another identity than its session.";
+	if (number == 0 && pg_atomic_read_u32(&notifyd_shared->gateway_anonymous) == 0)
+		return "A request has no identity, and anonymous access is disabled.";
+	return NULL;
+}
+
+/* Return what is wrong with the session and the identity of a SUBSCRIBE, or NULL. */
 static const char *
 link_session_problem(const Link *link, const WireSubscribe *request)
 {
 	const Session *session = hash_search(link->sessions, &request->session, HASH_FIND, NULL);
 	const Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
-	const FeedIdentity *identity = identity_find(link, request->session);
+	const char *problem =
+		link_identity_problem(identity_find(link, request->session), request->identity);
+	int limit = WIRE_MAX_SUBSCRIPTIONS;
 
-	if (request->identity != (identity != NULL ? identity->number : 0))
-		return "SUBSCRIBE has another identity than its session.";
-	if (request->identity == 0 && pg_atomic_read_u32(&notifyd_shared->gateway_anonymous) == 0)
-		return "SUBSCRIBE has no identity, and anonymous access is disabled.";
+	if (problem != NULL)
+		return problem;
+	/* A pattern may have ended here, and the gateway does not know yet. */
+	if (session != NULL && session->patterned)
+		limit += WIRE_MAX_CHILDREN;
 	if (before != NULL && before->session->number != request->session)
 		return "The number of SUBSCRIBE belongs to another session.";
 	if (session == NULL && !link_has_room(link->sessions))
 		return "More sessions have subscriptions than the gateway may have clients.";
-	if (session != NULL && session->nsubs >= WIRE_MAX_SUBSCRIPTIONS && before == NULL)
+	if (session != NULL && session->nsubs >= limit && before == NULL)
 		return "A session has too many subscriptions.";
+	if (request->match != URI_EXACT && session != NULL && session->npatterns >= WIRE_MAX_PATTERNS &&
+		before == NULL)
+		return "A session has too many subscriptions of patterns.";
+	return NULL;
+}
+
+/* Return what is wrong with a SUBSCRIBE of a pattern for any client, or NULL. */
+static const char *
+link_pattern_problem(const WireSubscribe *request)
+{
+	if (request->match > URI_WILDCARD ||
+		!uri_is_valid(request->match, request->channel.data, request->channel.len))
+		return "SUBSCRIBE has an invalid pattern.";
+	if (request->kinds != WIRE_KIND_NOTIFICATIONS || request->hold || request->filter.len > 0 ||
+		request->has_columns)
+		return "SUBSCRIBE of a pattern has what only those of a channel have.";
 	return NULL;
 }
 
@@ -245,6 +279,8 @@ link_subscribe_problem(const Link *link, const WireSubscribe *request)
 		return "The filter or the columns of SUBSCRIBE are too long.";
 	if (!link_selection_is_text(request))
 		return "The filter or a column of SUBSCRIBE is not valid UTF-8.";
+	if (request->match != URI_EXACT && link_pattern_problem(request) != NULL)
+		return link_pattern_problem(request);
 	return link_session_problem(link, request);
 }
 
@@ -270,6 +306,31 @@ link_unsubscribe(Link *link, const WireUnsubscribe *request)
 		sub_unsubscribe(link, request);
 	else
 		link_reject(link, "UNSUBSCRIBE has unknown kinds.");
+}
+
+static void
+link_publish(Link *link, const WireRoute *route)
+{
+	const FeedIdentity *identity = identity_find(link, route->session);
+	const char *problem = link_identity_problem(identity, route->identity);
+
+	if (problem != NULL)
+	{
+		link_reject(link, problem);
+		return;
+	}
+	sub_begin();
+	recheck_look(link->feed);
+	publish_receive(link, route->identity != 0 ? identity : NULL, route);
+}
+
+static void
+link_route(Link *link, const WireRoute *route)
+{
+	if (route->kind == ROUTE_PUBLISH)
+		link_publish(link, route);
+	else
+		link_reject(link, "A gateway does not send routes of this kind to a feed.");
 }
 
 /*
@@ -304,6 +365,9 @@ link_handle(Link *link, const WireMessage *message)
 			break;
 		case WIRE_AUTH:
 			link_auth(link, &message->u.auth);
+			break;
+		case WIRE_ROUTE_UP:
+			link_route(link, &message->u.route);
 			break;
 		case WIRE_FORGET:
 			if (!auth_forget(link, &message->u.forget))
@@ -357,6 +421,7 @@ link_receive_all(Feed *feed)
 
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
+	publish_flush(feed);
 	sub_commit(feed);
 	return received;
 }

@@ -266,7 +266,12 @@ set_place_identity(FeedIdentity *identity)
 	dlist_iter iter;
 
 	dlist_foreach (iter, &identity->subs)
-		subs = lappend(subs, dlist_container(Sub, in_identity, iter.cur));
+	{
+		Sub *sub = dlist_container(Sub, in_identity, iter.cur);
+
+		if (sub->stream->pattern == NULL)
+			subs = lappend(subs, sub);
+	}
 	set_place_subs(subs);
 	dlist_foreach (iter, &identity->subs)
 		applied_renew(dlist_container(Sub, in_identity, iter.cur));

@@ -28,6 +28,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_place.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
@@ -156,6 +157,8 @@ feed_live_callback(const LogEvent *event, void *arg)
 	{
 		Link *link = batch->links[i];
 
+		if (batch->feed->npatterns > 0)
+			pattern_look(link, event->channel, event->channel_length, event->id - 1);
 		if (channel != NULL && event->op == OPERATION_RESET)
 			feed_queue_reset(link, channel, event);
 		else if (channel != NULL && !matched && !feed_queue_event(link, channel, event))
@@ -216,6 +219,9 @@ feed_skip_large(const LogLarge *large, void *arg)
 
 	if (summary->bytes <= FEED_LARGE_BYTES)
 		return false;
+	/* Patterns have to learn of all channels. */
+	if (batch->feed->npatterns > 0 && summary->nchannels > LOG_SUMMARY_CHANNELS)
+		return false;
 	batch->feed->transactions++;
 	for (int i = 0; i < batch->nlinks; i++)
 	{
@@ -228,6 +234,8 @@ feed_skip_large(const LogLarge *large, void *arg)
 			const char *name = summary->channels[j];
 			FeedChannel *channel = view_channel(batch->feed, name, (int) strlen(name));
 
+			if (batch->feed->npatterns > 0)
+				pattern_look(link, name, (int) strlen(name), large->reader->after);
 			if (channel != NULL)
 				feed_replay_channel(link, channel, large->reader, large->last);
 		}
@@ -274,6 +282,7 @@ feed_reset_link(Link *link)
 			sub_send_reset(sub, NOTIFYD_RESET_RETENTION, link->feed->map.oldest,
 						   EVENT_RESET_RETENTION);
 	}
+	pattern_reset(link, EVENT_RESET_RETENTION);
 }
 
 static FeedProgress

@@ -30,6 +30,8 @@
 
 #include "ext/base/extension.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_pattern.h"
+#include "ext/feed/feed_rights.h"
 #include "ext/watch/watch.h"
 
 /* A role that had views at the last check. */
@@ -57,13 +59,14 @@ recheck_init(Feed *feed)
 
 /* ---------------- relations ---------------- */
 
-/* Mark the views of the channels that a relation is watched on as due. */
-static void
+/* Mark the views of the channels that a relation is watched on as due. Returns false if there are none. */
+static bool
 recheck_watched(Feed *feed, Oid relation)
 {
+	List *watches = watch_list(relation);
 	ListCell *cell;
 
-	foreach (cell, watch_list(relation))
+	foreach (cell, watches)
 	{
 		const char *name = ((const Watch *) lfirst(cell))->channel;
 		FeedChannel *channel = view_channel(feed, name, (int) strlen(name));
@@ -74,6 +77,7 @@ recheck_watched(Feed *feed, Oid relation)
 		dlist_foreach (iter, &channel->views)
 			dlist_container(View, in_channel, iter.cur)->due = true;
 	}
+	return watches != NIL;
 }
 
 static void
@@ -89,7 +93,8 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 		else if (relation == extension_find_relation("disconnected"))
 			changes->disconnected = true;
 		else
-			recheck_watched(feed, relation);
+			changes->channels |= relation == extension_find_relation("channel_type") ||
+								 recheck_watched(feed, relation);
 	}
 }
 
@@ -177,6 +182,11 @@ recheck_look(Feed *feed)
 	recheck_relations(feed, &changes);
 	MemoryContextReset(each);
 	MemoryContextSwitchTo(context);
+	if (changes.all || changes.roles || changes.channels)
+	{
+		rights_forget();
+		pattern_recheck(feed, changes.all || changes.roles);
+	}
 	if (changes.all || changes.roles || changes.disconnected)
 		identity_recheck(feed);
 	hash_seq_init(&status, feed->views);

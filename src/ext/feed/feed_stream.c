@@ -13,6 +13,7 @@
 #include "ext/base/failpoint.h"
 #include "ext/base/utf8.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_pattern.h"
 
 void
 stream_init(Feed *feed)
@@ -46,7 +47,8 @@ stream_create(Link *link, View *view)
 	stream->view = view;
 	stream->link = link;
 	dlist_init(&stream->subs);
-	dlist_push_tail(&view->streams, &stream->in_view);
+	if (view != NULL)
+		dlist_push_tail(&view->streams, &stream->in_view);
 	dlist_push_tail(&feed->idle, &stream->in_idle);
 	return stream;
 }
@@ -69,12 +71,17 @@ stream_remove(Feed *feed, Stream *stream)
 
 	Assert(dlist_is_empty(&stream->subs));
 	dlist_delete(&stream->in_idle);
-	dlist_delete(&stream->in_view);
-	set_remove_parts(stream);
-	if (view->plain[stream->link->gateway] == stream)
-		view->plain[stream->link->gateway] = NULL;
+	if (stream->pattern != NULL)
+		pattern_remove(stream);
+	else
+	{
+		dlist_delete(&stream->in_view);
+		set_remove_parts(stream);
+		if (view->plain[stream->link->gateway] == stream)
+			view->plain[stream->link->gateway] = NULL;
+	}
 	hash_search(feed->streams, &stream->number, HASH_REMOVE, NULL);
-	if (dlist_is_empty(&view->streams))
+	if (view != NULL && dlist_is_empty(&view->streams))
 		view_remove(feed, view);
 }
 
@@ -127,7 +134,7 @@ stream_take(Sub *sub)
 /* ---------------- ends ---------------- */
 
 static void
-stream_end(Feed *feed, Stream *stream, WireReason reason, WireBytes text)
+stream_end_one(Feed *feed, Stream *stream, WireReason reason, WireBytes text)
 {
 	WireMessage message = {.type = WIRE_STREAM_ENDED};
 	dlist_mutable_iter iter;
@@ -140,6 +147,18 @@ stream_end(Feed *feed, Stream *stream, WireReason reason, WireBytes text)
 	dlist_foreach_modify (iter, &stream->subs)
 		sub_remove(dlist_container(Sub, in_stream, iter.cur));
 	stream_remove(feed, stream);
+}
+
+void
+stream_end(Feed *feed, Stream *stream, const AccessReason *reason)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	utf8_append(&text, reason->message, (int) strlen(reason->message));
+	stream_end_one(feed, stream, reason->kind,
+				   (WireBytes){.data = text.data, .len = (uint32_t) text.len});
+	pfree(text.data);
 }
 
 void
@@ -156,8 +175,8 @@ stream_end_view(Feed *feed, View *view, const AccessReason *reason)
 		Stream *stream = dlist_head_element(Stream, in_view, &view->streams);
 
 		last = !dlist_has_next(&view->streams, &stream->in_view);
-		stream_end(feed, stream, reason->kind,
-				   (WireBytes){.data = text.data, .len = (uint32_t) text.len});
+		stream_end_one(feed, stream, reason->kind,
+					   (WireBytes){.data = text.data, .len = (uint32_t) text.len});
 	}
 	pfree(text.data);
 }

@@ -13,7 +13,9 @@
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
 #include "ext/feed/feed.h"
+#include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_place.h"
+#include "wire/uri.h"
 
 /* A condition of a filter takes about 2 kB of memory, so the filters of a connection are limited. */
 #define SUB_FILTERS_BYTES (128 * 1024)
@@ -50,6 +52,8 @@ sub_remove(Sub *sub)
 
 	applied_end(sub);
 	set_stop_waiting(sub);
+	if (sub->stream->pattern != NULL)
+		pattern_end(sub);
 	stream_take(sub);
 	if (sub->filter != NULL)
 	{
@@ -224,6 +228,8 @@ sub_session(Link *link, uint32 number)
 	{
 		session->nsubs = 0;
 		session->filters = 0;
+		session->npatterns = 0;
+		session->patterned = false;
 		turns_open(&link->turns, &session->turns);
 	}
 	session->nsubs++;
@@ -285,6 +291,8 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 		sub_begin_replay(sub, link->reader.after - Min(position.id, link->reader.after));
 	}
 	stream_add(stream, sub);
+	if (stream->pattern != NULL)
+		pattern_begin(sub);
 	if (waiting)
 		set_wait(sub);
 	sub_count(link->feed, 1);
@@ -334,6 +342,8 @@ sub_stream(Link *link, const WireSubscribe *request, FeedIdentity **identity, Ac
 				 SUB_FILTERS_BYTES);
 		return NULL;
 	}
+	if (request->match != URI_EXACT)
+		return pattern_stream(link, request, *identity != NULL ? (*identity)->role : "", reason);
 	view = view_find_or_create(link->feed, *identity != NULL ? (*identity)->role : NULL,
 							   request->channel,
 							   request->has_columns ? columns_get(request->columns) : NULL, reason);

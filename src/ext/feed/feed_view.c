@@ -75,11 +75,7 @@ view_adjust_listen(FeedChannel *channel)
 	channel->listening = wanted;
 }
 
-/*
- * Copy a name from the wire in the server's encoding. Returns false if it is too long or cannot be
- * converted.
- */
-static bool
+bool
 view_copy_name(char *to, WireBytes name)
 {
 	char *server;

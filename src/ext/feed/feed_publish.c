@@ -1,0 +1,416 @@
+/*-------------------------------------------------------------------------
+ *
+ * feed_publish.c
+ *	  Messages that are not in the log.
+ *
+ * A client publishes to a channel by ROUTE_PUBLISH. If the channel was declared, its messages are in
+ * the log, and the gateway is told to let a worker write this one. Otherwise the message goes at once
+ * to the subscriptions of all gateways that get raw notifications of the channel, and to those of
+ * patterns that match it. All of them get it with one publication id. Like raw notifications,
+ * messages are lost while a gateway does not take what it is sent, and then subscribers get a reset.
+ *
+ * Who gets it is decided by what is true when the frame is processed. So a message goes to all
+ * subscriptions that the feed has confirmed before, and to none of those that ended before.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "ext/access/json_slice.h"
+#include "ext/base/settings.h"
+#include "ext/base/utf8.h"
+#include "ext/feed/feed_pattern.h"
+#include "ext/feed/feed_publish.h"
+#include "ext/feed/feed_rights.h"
+#include "wire/uri.h"
+
+/* Names that begin so belong to the router. */
+#define PUBLISH_RESERVED "wamp."
+
+/* Room for what a message has besides its payload, of pg_notifyd.max_event_size. */
+#define PUBLISH_HEAD 2048
+
+typedef struct Publication
+{
+	char channel[NAMEDATALEN]; /* in the server's encoding */
+	uint64 id;
+	JsonSlice args; /* text is NULL: none; so is kwargs */
+	JsonSlice kwargs;
+	const WireRoute *route;        /* NULL: of the feed itself */
+	const FeedIdentity *publisher; /* of the route; NULL: it has no token */
+} Publication;
+
+/* A message that publish_flush() has to send. */
+typedef struct PublishOwn
+{
+	slist_node node;
+	uint64 id;
+	char *topic;
+	WireBytes payload;
+} PublishOwn;
+
+static slist_head publish_waiting = SLIST_STATIC_INIT(publish_waiting);
+static slist_node *publish_last; /* of these, unless there are none */
+
+static uint64
+publish_new_id(void)
+{
+	uint64 id;
+
+	if (!pg_strong_random(&id, sizeof(id)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not generate the id of a publication")));
+	return id % URI_MAX_ID + 1;
+}
+
+/* ---------------- the message ---------------- */
+
+/*
+ * Take a payload apart: an array, or that and an object, or nothing. copy has to live as long as
+ * what is found.
+ */
+static bool
+publish_split(Publication *publication, WireBytes payload, StringInfo copy)
+{
+	JsonSlice both;
+	JsonSlice part = {.text = NULL};
+
+	if (payload.len == 0)
+		return true;
+	appendStringInfoChar(copy, '[');
+	appendBinaryStringInfo(copy, payload.data, (int) payload.len);
+	appendStringInfoChar(copy, ']');
+	if (!slice_parse(copy->data, copy->len, &both) || both.length != (size_t) copy->len ||
+		!slice_next(both, &part) || slice_kind(part) != '[')
+		return false;
+	publication->args = part;
+	if (slice_next(both, &part))
+	{
+		if (slice_kind(part) != '{')
+			return false;
+		publication->kwargs = part;
+		return !slice_next(both, &part);
+	}
+	return true;
+}
+
+static bool
+publish_has_args(const Publication *publication)
+{
+	JsonSlice first = {.text = NULL};
+
+	return publication->kwargs.text == NULL ||
+		   (publication->args.text != NULL && slice_next(publication->args, &first));
+}
+
+/* Who has published it, for clients that may know. */
+static void
+publish_append_publisher(StringInfo text, const Publication *publication)
+{
+	const FeedIdentity *identity = publication->publisher;
+	const char *role = identity != NULL ? identity->role : notifyd_anonymous_role;
+	const char *separator = "";
+
+	appendStringInfoString(text, ",\"publisher\":{");
+	if (publication->route != NULL && (publication->route->flags & ROUTE_DISCLOSE) != 0)
+	{
+		appendStringInfo(text, "\"session\":" UINT64_FORMAT, publication->route->id);
+		if (identity != NULL && identity->subject != NULL)
+		{
+			appendStringInfoString(text, ",\"authid\":");
+			utf8_append_json_string(text, identity->subject, (int) strlen(identity->subject));
+		}
+		appendStringInfoString(text, ",\"authrole\":");
+		utf8_append_json_string(text, role, (int) strlen(role));
+		separator = ",";
+	}
+	if (publish_has_args(publication))
+		appendStringInfo(text, "%s\"args\":true", separator);
+	appendStringInfoChar(text, '}');
+}
+
+static void
+publish_append_payload(StringInfo text, const Publication *publication)
+{
+	const JsonSlice *args = &publication->args;
+	const JsonSlice *kwargs = &publication->kwargs;
+
+	appendStringInfoString(text, ",\"payload\":");
+	if (!publish_has_args(publication))
+	{
+		appendBinaryStringInfo(text, kwargs->text, (int) kwargs->length);
+		return;
+	}
+	appendStringInfoString(text, "{\"args\":");
+	if (args->text != NULL)
+		appendBinaryStringInfo(text, args->text, (int) args->length);
+	else
+		appendStringInfoString(text, "[]");
+	if (kwargs->text != NULL)
+	{
+		appendStringInfoString(text, ",\"kwargs\":");
+		appendBinaryStringInfo(text, kwargs->text, (int) kwargs->length);
+	}
+	appendStringInfoChar(text, '}');
+}
+
+static void
+publish_build(StringInfo text, const Publication *publication)
+{
+	resetStringInfo(text);
+	appendStringInfoString(text, "{\"op\":\"NOTIFY\",\"channel\":");
+	utf8_append_json_string(text, publication->channel, (int) strlen(publication->channel));
+	appendStringInfo(text, ",\"publication\":" UINT64_FORMAT, publication->id);
+	publish_append_publisher(text, publication);
+	publish_append_payload(text, publication);
+	appendStringInfoChar(text, '}');
+}
+
+/* ---------------- who gets it ---------------- */
+
+/* The streams of a frame on a link. */
+typedef struct PublishFrame
+{
+	Link *link;
+	WireMessage message;
+	int n;
+	uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
+} PublishFrame;
+
+static void
+publish_queue(PublishFrame *frame)
+{
+	if (frame->n > 0)
+		event_queue(frame->link, &frame->message, frame->n, &frame->link->feed->text);
+	frame->n = 0;
+}
+
+static void
+publish_add_stream(const Stream *stream, void *arg)
+{
+	PublishFrame *frame = arg;
+
+	if (frame->n == WIRE_MAX_STREAMS)
+		publish_queue(frame);
+	wire_store_u32(frame->streams + frame->n * sizeof(uint32), stream->number);
+	frame->n++;
+}
+
+static void
+publish_add_channel(FeedChannel *channel, PublishFrame *frame)
+{
+	dlist_iter views;
+	dlist_iter iter;
+
+	dlist_foreach (views, &channel->views)
+	{
+		dlist_foreach (iter, &dlist_container(View, in_channel, views.cur)->streams)
+		{
+			const Stream *stream = dlist_container(Stream, in_view, iter.cur);
+
+			if (stream->link == frame->link && stream->notified > 0 && stream_notifies(stream))
+				publish_add_stream(stream, frame);
+		}
+	}
+}
+
+static void
+publish_send(Feed *feed, const Publication *publication)
+{
+	static PublishFrame frame;
+	const char *name = publication->channel;
+	FeedChannel *channel = view_channel(feed, name, (int) strlen(name));
+
+	if (channel == NULL && feed->npatterns == 0)
+		return;
+	publish_build(&feed->text, publication);
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || !link->greeted)
+			continue;
+		if (frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
+		{
+			link->notifies_lost = true;
+			continue;
+		}
+		frame.link = link;
+		frame.n = 0;
+		frame.message = (WireMessage){.type = WIRE_EVENT};
+		frame.message.u.event.op = WIRE_OP_NOTIFY;
+		frame.message.u.event.streams = frame.streams;
+		if (publication->route != NULL)
+			frame.message.u.event.audience = publication->route->options;
+		if (channel != NULL)
+			publish_add_channel(channel, &frame);
+		if (feed->npatterns > 0)
+			pattern_each_reader(link, name, publish_add_stream, &frame);
+		publish_queue(&frame);
+	}
+	event_count_sent(feed, &feed->text);
+	resetStringInfo(&feed->text);
+}
+
+/* ---------------- ROUTE_PUBLISH ---------------- */
+
+/* Answer, if the client wants an answer. text is an error's message for people, or NULL. */
+static void
+publish_answer(Link *link, const WireRoute *route, WireRouteKind kind, uint64 id, const char *error,
+			   const char *text)
+{
+	WireMessage message = {.type = WIRE_ROUTE_DOWN};
+	StringInfoData payload;
+
+	if (route->request == 0 && kind != ROUTE_DURABLE)
+		return;
+	initStringInfo(&payload);
+	if (text != NULL)
+	{
+		appendStringInfoChar(&payload, '[');
+		utf8_append_json_string(&payload, text, (int) strlen(text));
+		appendStringInfoChar(&payload, ']');
+	}
+	message.u.route.kind = kind;
+	message.u.route.session = route->session;
+	message.u.route.request = route->request;
+	message.u.route.id = id;
+	message.u.route.name = kind == ROUTE_DURABLE ? route->name : frames_bytes(error);
+	message.u.route.payload = (WireBytes){.data = payload.data, .len = (uint32_t) payload.len};
+	frames_queue(&link->socket, &message);
+	pfree(payload.data);
+}
+
+/* Return the error that a publication is refused with, and its message; NULL: there is none. */
+static const char *
+publish_problem(const Publication *publication, const char *role, const char **text)
+{
+	const char *channel = publication->channel;
+
+	*text = "the topic is reserved";
+	if (strncmp(channel, PUBLISH_RESERVED, strlen(PUBLISH_RESERVED)) == 0)
+		return "wamp.error.invalid_uri";
+	*text = "permission denied to publish to the topic";
+	return rights_has(role, channel, RIGHT_PUBLISH) ? NULL : "wamp.error.not_authorized";
+}
+
+static void
+publish_route(Link *link, Publication *publication, const char *role, StringInfo copy)
+{
+	const WireRoute *route = publication->route;
+	const char *text;
+	const char *error;
+	JsonSlice audience;
+
+	error = publish_problem(publication, role, &text);
+	if (error == NULL && rights_declared(publication->channel))
+	{
+		publish_answer(link, route, ROUTE_DURABLE, 0, "", NULL);
+		return;
+	}
+	if (error == NULL && route->payload.len + PUBLISH_HEAD > (uint32_t) notifyd_max_event_size)
+	{
+		error = "wamp.error.payload_size_exceeded";
+		text = "the message is larger than pg_notifyd.max_event_size";
+	}
+	if (error == NULL && !publish_split(publication, route->payload, copy))
+	{
+		error = "wamp.error.invalid_argument";
+		text = "the arguments are nested too deeply, or have characters or numbers that PostgreSQL "
+			   "does not have";
+	}
+	if (error == NULL && route->options.len > 0 &&
+		(!slice_parse(route->options.data, route->options.len, &audience) ||
+		 slice_kind(audience) != '{'))
+	{
+		error = "wamp.error.invalid_argument";
+		text = "the options are not an object";
+	}
+	if (error != NULL)
+	{
+		publish_answer(link, route, ROUTE_ERROR, 0, error, text);
+		return;
+	}
+	publication->id = publish_new_id();
+	publish_send(link->feed, publication);
+	publish_answer(link, route, ROUTE_PUBLISHED, publication->id, "", NULL);
+}
+
+void
+publish_receive(Link *link, const FeedIdentity *identity, const WireRoute *route)
+{
+	Publication publication = {.route = route, .publisher = identity};
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd publish", ALLOCSET_SMALL_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(context);
+	StringInfoData copy;
+
+	initStringInfo(&copy);
+	if (identity != NULL && identity->context == NULL)
+		publish_answer(link, route, ROUTE_ERROR, 0, "wamp.error.not_authorized",
+					   "the identity has ended");
+	else if (route->name.len == 0 || !view_copy_name(publication.channel, route->name))
+		publish_answer(link, route, ROUTE_ERROR, 0, "wamp.error.invalid_uri",
+					   "the topic has more than 63 bytes, or characters that the database does not "
+					   "have");
+	else
+		publish_route(link, &publication, identity != NULL ? identity->role : "", &copy);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}
+
+/* ---------------- messages of the feed ---------------- */
+
+uint64
+publish_own(const char *topic, WireBytes payload)
+{
+	PublishOwn *own =
+		MemoryContextAlloc(TopMemoryContext, sizeof(PublishOwn) + payload.len + strlen(topic) + 1);
+	char *data = (char *) (own + 1);
+
+	own->id = publish_new_id();
+	if (payload.len > 0)
+		memcpy(data, payload.data, payload.len);
+	own->payload = (WireBytes){.data = data, .len = payload.len};
+	own->topic = strcpy(data + payload.len, topic);
+	if (slist_is_empty(&publish_waiting))
+		slist_push_head(&publish_waiting, &own->node);
+	else
+		slist_insert_after(publish_last, &own->node);
+	publish_last = &own->node;
+	return own->id;
+}
+
+static void
+publish_own_now(Feed *feed, const PublishOwn *own)
+{
+	Publication publication = {.id = own->id};
+	StringInfoData copy;
+
+	initStringInfo(&copy);
+	if (view_copy_name(publication.channel, frames_bytes(own->topic)) &&
+		publish_split(&publication, own->payload, &copy))
+		publish_send(feed, &publication);
+	pfree(copy.data);
+}
+
+void
+publish_flush(Feed *feed)
+{
+	while (!slist_is_empty(&publish_waiting))
+	{
+		PublishOwn *own = slist_container(PublishOwn, node, slist_pop_head_node(&publish_waiting));
+
+		if (feed->nsubs > 0)
+		{
+			sub_begin();
+			recheck_look(feed);
+			publish_own_now(feed, own);
+		}
+		pfree(own);
+	}
+}
