@@ -17,9 +17,10 @@
 typedef enum WireRouteKind
 {
 	/* gateway to feed */
-	ROUTE_JOIN = 1, /* a session has been welcomed: id is the session's own, options its details */
-	ROUTE_LEAVE,    /* it has ended, with its registrations and calls; not answered */
-	ROUTE_REGISTER, /* name is the procedure, options those of REGISTER */
+	ROUTE_JOIN = 1,   /* a session has been welcomed: id is the session's own, flags, options its
+					 * details: authid, authmethod, authprovider, transport; not answered */
+	ROUTE_LEAVE,      /* it has ended, with its registrations and calls; not answered */
+	ROUTE_REGISTER,   /* name is the procedure, options those of REGISTER */
 	ROUTE_UNREGISTER, /* id is the registration */
 	ROUTE_CALL,       /* name is the procedure, options those of CALL */
 	ROUTE_CANCEL,     /* the CALL with this request; options those of CANCEL; not answered */
@@ -28,7 +29,7 @@ typedef enum WireRouteKind
 	ROUTE_PUBLISH, /* name is the topic, id the session's own, options as in WireEvent.audience */
 	/* feed to gateway */
 	ROUTE_REGISTERED = 40, /* id is the registration */
-	ROUTE_UNREGISTERED,    /* request 0: the feed has ended the registration with this id */
+	ROUTE_UNREGISTERED, /* request 0: the feed has ended the registration with this id; name is why */
 	ROUTE_INVOKE,    /* id is the invocation, registration the registration, options its details */
 	ROUTE_INTERRUPT, /* the INVOKE with this id; options */
 	ROUTE_RESULT,    /* of the CALL; flags; options its details */
@@ -44,6 +45,9 @@ typedef enum WireRouteKind
 /* Bits of flags. */
 #define ROUTE_PROGRESS 0x1 /* more results follow */
 #define ROUTE_UNKNOWN  0x2
+#define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT, */
+#define ROUTE_YIELDS   0x8  /* and answers an INVOKE with several YIELDs if it is asked to */
+#define ROUTE_AGAIN    0x10 /* of JOIN and REGISTER: repeated for a new feed */
 #define ROUTE_DISCLOSE 0x80 /* of PUBLISH: subscribers may know who has published it */
 
 /* Bytes of the longest payload. */
