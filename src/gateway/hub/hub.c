@@ -219,7 +219,10 @@ hub_stream_ended(Hub *hub, Database *database, const WireStreamEnded *message)
 						message->text);
 }
 
-/* Build the frame of an event for the subscription's protocol and kind of connection. */
+/*
+ * Build the frame of an event for the subscription's protocol and kind of connection. Returns NULL if
+ * a message to a pattern has no topic, which a feed does not send.
+ */
 static Frame *
 hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_t id,
 		  WireBytes body)
@@ -230,19 +233,64 @@ hub_build(const Database *database, const Subscription *sub, uint8_t op, uint64_
 		.name = hub_name(sub),
 		.body = body,
 	};
+	char topic[PROTOCOL_MAX_CHANNEL];
 
+	if (sub->match != URI_EXACT && !hub_topic(body, topic, &event.name.channel))
+		return NULL;
 	return session_pack(&sub->client->session, sub->client->protocol->event(&event));
 }
 
-/*
- * Queue an event for one of its stream's subscriptions. The first client of each variant builds
- * the variant's frame. Subscriptions with a tag have frames of their own.
- */
+/* What is made of an event for its clients. */
+typedef struct HubFrames
+{
+	Frame *shared
+		[HUB_VARIANTS]; /* for subscriptions without a tag; the first client builds its variant's */
+	Frame *tagged;      /* the last one with a tag: that of this variant with this tag */
+	uint8_t variant;
+	uint32_t tag_len;
+	char tag[SELECTION_MAX_NAME];
+	Audience *audience; /* NULL: everybody */
+} HubFrames;
+
+/* Return where the frame of a subscription is; NULL there: it is to be built. */
+static Frame **
+hub_frame(HubFrames *frames, const Subscription *sub)
+{
+	WireBytes tag;
+
+	if (!sub->tagged)
+		return &frames->shared[sub->variant];
+	tag = sub->selection->tag;
+	if (frames->tagged != NULL && (frames->variant != sub->variant || frames->tag_len != tag.len ||
+								   memcmp(frames->tag, tag.data, tag.len) != 0))
+	{
+		frame_unref(frames->tagged);
+		frames->tagged = NULL;
+	}
+	frames->variant = sub->variant;
+	frames->tag_len = tag.len;
+	memcpy(frames->tag, tag.data, tag.len);
+	return &frames->tagged;
+}
+
 static void
-hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event, Frame **frames)
+hub_free_frames(HubFrames *frames)
+{
+	for (int i = 0; i < HUB_VARIANTS; i++)
+		if (frames->shared[i] != NULL)
+			frame_unref(frames->shared[i]);
+	if (frames->tagged != NULL)
+		frame_unref(frames->tagged);
+	audience_free(frames->audience);
+}
+
+/* Queue an event for one of its stream's subscriptions. */
+static void
+hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *event,
+			HubFrames *frames)
 {
 	Frame *own = NULL;
-	Frame **frame = sub->tagged ? &own : &frames[sub->variant];
+	Frame **frame;
 	Session *session = &sub->client->session;
 	bool notification = event->id == 0;
 	FrameNote note = {.before = FRAME_NO_POSITION};
@@ -251,8 +299,13 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 		(notification ? sub->lost
 					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
 		return;
+	if (frames->audience != NULL && !hub_hears(sub->client, frames->audience))
+		return;
+	frame = hub_frame(frames, sub);
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
+	if (*frame == NULL)
+		return;
 	if (sub->joint && !notification && (own = hub_place_event(sub, event->id, *frame)) != NULL)
 		frame = &own;
 	if ((notification || !hub_snapshot_waits(sub)) && session_has_room(session, *frame))
@@ -288,17 +341,9 @@ hub_fetch(const Subscription *sub)
 }
 
 static void
-hub_unref_all(Frame **frames)
-{
-	for (int i = 0; i < HUB_VARIANTS; i++)
-		if (frames[i] != NULL)
-			frame_unref(frames[i]);
-}
-
-static void
 hub_event(Hub *hub, Database *database, const WireEvent *event)
 {
-	Frame *frames[HUB_VARIANTS] = {NULL};
+	HubFrames frames = {.audience = audience_read(event->audience)};
 
 	hub->sessions->stats.events++;
 	for (uint16_t i = 0; i < event->nstreams; i++)
@@ -311,10 +356,10 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
 		{
 			database->next_delivered = LIST_NEXT(sub, in_stream);
 			hub_fetch(database->next_delivered);
-			hub_deliver(hub, database, sub, event, frames);
+			hub_deliver(hub, database, sub, event, &frames);
 		}
 	}
-	hub_unref_all(frames);
+	hub_free_frames(&frames);
 	if (!event->more && event->id > database->position.id)
 		database->position.id = event->id;
 }
@@ -325,7 +370,7 @@ hub_event(Hub *hub, Database *database, const WireEvent *event)
  */
 static bool
 hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireReplayEvent *event,
-				   Frame **frames)
+				   HubFrames *frames)
 {
 	Subscription *sub = hub_subscription(database, number);
 	FrameNote note = {.sub = number, .credit = event->body.len};
@@ -351,7 +396,7 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 		case HUB_SNAPSHOT_CLOSED:
 			return true;
 	}
-	frame = sub->tagged ? &own : &frames[sub->variant];
+	frame = hub_frame(frames, sub);
 	if (*frame == NULL)
 		*frame = hub_build(database, sub, event->op, event->id, event->body);
 	if (sub->joint)
@@ -379,7 +424,7 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 static HubResult
 hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 {
-	Frame *frames[HUB_VARIANTS] = {NULL};
+	HubFrames frames = {.audience = NULL};
 	bool good = true;
 
 	hub->sessions->stats.events++;
@@ -387,8 +432,8 @@ hub_replay_event(Hub *hub, Database *database, const WireReplayEvent *event)
 	for (uint16_t i = 0; good && i < event->nsubs; i++)
 		good = hub_deliver_replay(hub, database,
 								  wire_load_u32(event->subs + (size_t) i * sizeof(uint32_t)), event,
-								  frames);
-	hub_unref_all(frames);
+								  &frames);
+	hub_free_frames(&frames);
 	return good ? HUB_OK : HUB_BAD;
 }
 
@@ -576,6 +621,13 @@ hub_groups_busy(const Hub *hub)
 	return false;
 }
 
+/* Returns false if no feed may send it. */
+static bool
+hub_route(Hub *hub, Database *database, const WireRoute *route)
+{
+	return route->kind == ROUTE_CHANNEL && hub_channel(hub, database, route);
+}
+
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {
@@ -619,6 +671,8 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 		case WIRE_IDENTITY_ENDED:
 			hub_identity_ended(database, &message->u.identity_ended);
 			return HUB_OK;
+		case WIRE_ROUTE_DOWN:
+			return hub_route(hub, database, &message->u.route) ? HUB_OK : HUB_BAD;
 		case WIRE_GROUP_READY:
 			groups_ready(&database->groups, message->u.group_ready);
 			return HUB_OK;

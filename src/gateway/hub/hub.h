@@ -20,6 +20,10 @@
  *
  * A SUBSCRIBE waits for its client's turn, see hub_ask.c.
  *
+ * A subscription of a pattern is LIVE from SUBSCRIBED on, and gets messages that are not in the log. The
+ * feed names channels that match, and the hub subscribes to each of them for it: its children, whose
+ * events have the pattern as tag (hub_pattern.c).
+ *
  * A stream is the feed's number for subscriptions of one channel that get the same. An EVENT names
  * streams, and goes to their LIVE subscriptions. Its frame is built once for each protocol of these
  * clients, and shared. One event of the log may be several EVENTs, each for other streams. A
@@ -74,6 +78,8 @@
 #define HUB_ASK_MS  1000
 
 #define HUB_MAX_SUBSCRIPTIONS WIRE_MAX_SUBSCRIPTIONS /* for each client */
+#define HUB_MAX_PATTERNS      WIRE_MAX_PATTERNS
+#define HUB_MAX_CHILDREN      WIRE_MAX_CHILDREN
 #define HUB_BOOKMARK_MS       30000 /* a client without events for this long gets a bookmark */
 
 typedef enum SubscriptionState
@@ -118,11 +124,13 @@ typedef struct Subscription
 	bool tagged;         /* its events have its tag, so it has frames of its own */
 	bool resumes;        /* its client came with a position */
 	bool joint;          /* its client resumes all subscriptions from one text: see hub_place.c */
+	uint8_t match;       /* UriMatch: channel is a pattern, and its children have it as parent */
 	WirePosition position;
 	RB_ENTRY(Subscription) in_database;
 	LIST_ENTRY(Subscription) in_client;
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
 	struct Stream *stream;               /* while the feed knows it, for any kinds */
+	struct Subscription *parent;         /* a pattern that its channel matches; NULL: none */
 	uint32_t number;
 	uint32_t credit;      /* bytes of its replay that were written, not yet returned to the feed */
 	char *id;             /* of the request, while asked; see Request */
@@ -154,10 +162,16 @@ typedef struct HubClient
 	struct TokenSource *token_source;  /* while its token waits for its turn, else NULL */
 	TAILQ_ENTRY(HubClient) in_waiting; /* of token_source */
 	LIST_HEAD(, Subscription) subscriptions;
-	uint32_t nsubscriptions;
+	uint32_t nsubscriptions; /* without children */
+	uint32_t npatterns;      /* of these */
+	uint32_t nchildren;
 	LIST_HEAD(, Subscription) ended;   /* dropped, with an answer still to come */
 	TAILQ_HEAD(, Subscription) asking; /* waiting for their turn */
 	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while asking is not empty */
+	/* For messages that name who gets them, see audience.h. Set by protocols whose clients have them. */
+	uint64_t number;      /* the session's own id; 0: it has none */
+	const char *authid;   /* NULL: the identity's subject */
+	const char *authrole; /* NULL: the identity's role */
 	/* Only for notifyd.clients. Set by the caller of hub_open(). */
 	uint64_t connected_at;   /* microseconds since 1970 */
 	const char *subprotocol; /* WebSocket's, or a stream's type; "": none */

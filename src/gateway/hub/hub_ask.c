@@ -73,12 +73,18 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.identity = sub->client->identity.number,
 		.channel = {.data = sub->channel, .len = sub->channel_len},
 		.hold = hub_snapshot_holds(sub),
+		.subscriber = sub->parent == NULL ? sub->client->number : 0,
 	};
 	if (sub->selection != NULL)
 	{
 		message.u.subscribe.filter = sub->selection->filter;
 		message.u.subscribe.has_columns = sub->selection->has_columns;
 		message.u.subscribe.columns = sub->selection->columns;
+	}
+	if (sub->match != URI_EXACT)
+	{
+		message.u.subscribe.kinds = WIRE_KIND_NOTIFICATIONS;
+		message.u.subscribe.match = sub->match;
 	}
 	hub->send(database->link, &message);
 }

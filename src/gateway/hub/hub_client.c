@@ -32,9 +32,9 @@ hub_client_subscription(const HubClient *client, const Request *request, HubSele
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
-		if (sub->channel_len == request->channel_len &&
-			memcmp(sub->channel, request->channel, sub->channel_len) == 0 &&
-			selects(sub->selection, request->selection))
+		if (sub->channel_len == request->channel_len && sub->match == request->match &&
+			sub->parent == NULL && memcmp(sub->channel, request->channel, sub->channel_len) == 0 &&
+			(sub->match != URI_EXACT || selects(sub->selection, request->selection)))
 			return sub;
 	}
 	return NULL;
@@ -48,7 +48,7 @@ hub_requested(const Request *request)
 
 	name.channel.data = request->channel_len > 0 ? request->channel : NULL;
 	name.channel.len = request->channel_len;
-	if (request->selection != NULL)
+	if (request->match == URI_EXACT && request->selection != NULL)
 		name.tag = request->selection->tag;
 	return name;
 }
@@ -84,6 +84,12 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 		hub_refuse(client, request, PROTOCOL_SUBSCRIBED_ALREADY, "already subscribed");
 		return;
 	}
+	if (request->match != URI_EXACT && client->npatterns >= HUB_MAX_PATTERNS)
+	{
+		hub_refuse(client, request, PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
+				   "too many patterns on one connection");
+		return;
+	}
 	if (client->nsubscriptions >= HUB_MAX_SUBSCRIPTIONS)
 	{
 		hub_refuse(client, request, PROTOCOL_TOO_MANY_SUBSCRIPTIONS,
@@ -104,8 +110,16 @@ hub_subscribe(Hub *hub, HubClient *client, Request *request)
 	sub->id = request->id;
 	request->id = NULL;
 	sub->selection = request->selection;
-	sub->tagged = sub->selection != NULL && sub->selection->tag.len > 0;
 	request->selection = NULL;
+	sub->match = request->match;
+	if (sub->match != URI_EXACT)
+	{
+		client->npatterns++;
+		sub->ops = WIRE_OP_NOTIFY;
+		free(sub->selection);
+		sub->selection = hub_pattern_tag(sub->match, request->channel, request->channel_len);
+	}
+	sub->tagged = sub->selection != NULL && sub->selection->tag.len > 0;
 	if (request->snapshot)
 		hub_snapshot_new(hub, sub, request);
 	sub->resumes = request->has_since;

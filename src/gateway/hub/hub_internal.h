@@ -7,6 +7,7 @@
  *
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
+ *	  hub_pattern.c			subscriptions of patterns, and who gets a message
  *	  hub_snapshot.c		subscriptions that begin with the rows of their set
  *	  hub_query.c			calls and messages, which workers execute
  *	  hub_group.c			consumers of groups
@@ -23,6 +24,8 @@
 #define GATEWAY_HUB_INTERNAL_H
 
 #include "gateway/hub/hub.h"
+#include "gateway/protocol/audience.h"
+#include "wire/uri.h"
 
 /* Protocols of clients, times the kinds of their connections. */
 #define HUB_VARIANTS (PROTOCOL_MAX * SESSION_KINDS)
@@ -199,6 +202,25 @@ extern void hub_restart_snapshot(Subscription *sub, WireBytes reason);
 /* Called once a second: begin the snapshots that are due. */
 extern void hub_snapshot_tick(Database *database, uint64_t now);
 
+/* ---------------- patterns (hub_pattern.c) ---------------- */
+
+/* Return the name of a pattern as a tag, which the caller frees. */
+extern Selection *hub_pattern_tag(UriMatch match, const char *pattern, size_t len);
+
+/* Process ROUTE_CHANNEL. Returns false if no feed may send it. May close the session. */
+extern bool hub_channel(Hub *hub, Database *database, const WireRoute *route)
+	__attribute__((warn_unused_result));
+
+/*
+ * The topic of a message that is not in the log, from its body. Returns false if it has none. buf has
+ * PROTOCOL_MAX_CHANNEL bytes.
+ */
+extern bool
+hub_topic(WireBytes body, char *buf, WireBytes *topic) __attribute__((warn_unused_result));
+
+/* Return true if the client is among those that get a message. */
+extern bool hub_hears(const HubClient *client, const Audience *audience);
+
 /* ---------------- places of all subscriptions (hub_place.c) ---------------- */
 
 /*
@@ -285,6 +307,7 @@ extern void hub_send_reset(Subscription *sub, WireBytes reason, uint64_t before)
  */
 extern void hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text);
 
+/* Remove a subscription from its client, with its children. */
 extern void hub_free_subscription(Hub *hub, Subscription *sub);
 
 #endif /* GATEWAY_HUB_INTERNAL_H */

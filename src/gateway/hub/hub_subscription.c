@@ -54,7 +54,7 @@ hub_join(Database *database, Subscription *sub, uint32_t number)
 	hub_part(database, sub);
 	stream = hub_stream(database, number);
 	first = stream != NULL ? LIST_FIRST(&stream->subscriptions) : NULL;
-	if (first != NULL && (first->channel_len != sub->channel_len ||
+	if (first != NULL && (first->match != sub->match || first->channel_len != sub->channel_len ||
 						  memcmp(first->channel, sub->channel, sub->channel_len) != 0))
 		return false;
 	if (stream == NULL)
@@ -69,14 +69,38 @@ hub_join(Database *database, Subscription *sub, uint32_t number)
 	return true;
 }
 
+/* Return a child of a pattern, or NULL. */
+static Subscription *
+hub_child(const Subscription *parent)
+{
+	Subscription *sub;
+
+	LIST_FOREACH(sub, &parent->client->subscriptions, in_client)
+	{
+		if (sub->parent == parent)
+			return sub;
+	}
+	return NULL;
+}
+
 void
 hub_free_subscription(Hub *hub, Subscription *sub)
 {
 	HubClient *client = sub->client;
 	Database *database = client->database;
+	Subscription *child;
 
+	while (sub->match != URI_EXACT && (child = hub_child(sub)) != NULL)
+	{
+		hub_withdraw(hub, database, child);
+		hub_free_subscription(hub, child);
+	}
 	hub_part(database, sub);
-	client->nsubscriptions--;
+	if (sub->parent != NULL)
+		client->nchildren--;
+	else
+		client->nsubscriptions--;
+	client->npatterns -= sub->match != URI_EXACT;
 	hub->sessions->stats.subscriptions--;
 	free(sub->id);
 	sub->id = NULL;
@@ -130,11 +154,35 @@ hub_go_live(Subscription *sub)
 	session_schedule(&sub->client->session);
 }
 
+/*
+ * A channel of a pattern may not be read any more, or may not be read at all. The client did not ask
+ * for it. It is told only if events are missing that it may read.
+ */
+static void
+hub_end_child(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
+{
+	HubClient *client = sub->client;
+	Frame *frame = NULL;
+
+	if (reason == PROTOCOL_POLICY_FAILED && !client->protocol->resets_end)
+		frame = client->protocol->reset(hub_name(sub), text, hub_position(client->database, sub),
+										false);
+	hub_free_subscription(hub, sub);
+	if (frame != NULL)
+		session_send_own(&client->session, frame, FRAME_NO_POSITION);
+}
+
 void
 hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
 {
 	HubClient *client = sub->client;
 	char *id = sub->asked ? sub->id : NULL;
+
+	if (sub->parent != NULL)
+	{
+		hub_end_child(hub, sub, reason, text);
+		return;
+	}
 	Frame *frame = client->protocol->refusal(id, reason, text, hub_name(sub));
 
 	hub_free_subscription(hub, sub);

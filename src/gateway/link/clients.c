@@ -53,6 +53,9 @@ clients_channels(const HubClient *client, char *buf)
 
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
+		/* Channels of patterns would be too many. */
+		if (sub->parent != NULL)
+			continue;
 		if (!wire_list_append(buf, CLIENTS_CHANNELS, &used,
 							  (WireBytes){.data = sub->channel, .len = sub->channel_len}))
 			break;

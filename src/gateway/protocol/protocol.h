@@ -59,7 +59,8 @@ typedef struct Request
 	char *id;
 	char channel[PROTOCOL_MAX_CHANNEL + 1];
 	uint8_t channel_len;
-	uint8_t ops; /* WIRE_OP_ bits */
+	uint8_t match; /* UriMatch: channel is a pattern, of SUBSCRIBE and UNSUBSCRIBE */
+	uint8_t ops;   /* WIRE_OP_ bits */
 	bool has_since;
 	WirePosition since;
 	bool since_inside;    /* since is a position inside a snapshot, see hub_snapshot.c */

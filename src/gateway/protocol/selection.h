@@ -12,7 +12,8 @@
 
 #include "wire/wire.h"
 
-#define SELECTION_MAX_TAG 63 /* bytes */
+#define SELECTION_MAX_TAG  63 /* bytes, of a client's own name */
+#define SELECTION_MAX_NAME 72 /* and of a name for a pattern, "wildcard:" and the pattern */
 
 /* One block of memory with its texts. */
 typedef struct Selection
