@@ -198,7 +198,9 @@ clients_add_row(void *arg, int gateway, const WireClient *client)
 	memset(row.nulls, true, sizeof(row.nulls));
 	clients_set(&row, CLIENTS_GATEWAY, Int32GetDatum(gateway));
 	clients_set_address(&row, client);
-	clients_set_name(&row, CLIENTS_DATABASE, clients_text(client->database));
+	/* A client of WAMP has none until it says HELLO. */
+	if (client->database.len > 0)
+		clients_set_name(&row, CLIENTS_DATABASE, clients_text(client->database));
 	clients_set_name(&row, CLIENTS_ROLE,
 					 client->role.len > 0 ? clients_text(client->role) : notifyd_anonymous_role);
 	if (client->subprotocol.len > 0)
@@ -206,7 +208,8 @@ clients_add_row(void *arg, int gateway, const WireClient *client)
 					CStringGetTextDatum(clients_text(client->subprotocol)));
 	clients_set_channels(&row, client->channels);
 	clients_set_time(&row, CLIENTS_CONNECTED_AT, client->connected_at);
-	clients_set_position(&row, client);
+	if (client->database.len > 0)
+		clients_set_position(&row, client);
 	clients_set_count(&row, CLIENTS_QUEUED_BYTES, client->queued);
 	clients_set_count(&row, CLIENTS_MESSAGES, client->messages);
 	clients_set_count(&row, CLIENTS_BYTES_SENT, client->bytes);

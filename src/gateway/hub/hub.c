@@ -20,11 +20,32 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	hub->send = send;
 	hub->sessions = sessions;
 	LIST_INIT(&hub->databases);
+	LIST_INIT(&hub->outside);
 	hub->wake = NULL;
 	hub->trouble = NULL;
 	hub->looking = false;
 	hub->health_at = 0;
 	hub->news = 0;
+}
+
+/* Something has changed for those who wait for a database, or may have. Calls may close sessions. */
+static void
+hub_visit_outside(Hub *hub)
+{
+	struct HubClientList visited = LIST_HEAD_INITIALIZER(visited);
+	HubClient *client;
+
+	while ((client = LIST_FIRST(&hub->outside)) != NULL)
+	{
+		LIST_REMOVE(client, in_database);
+		LIST_INSERT_HEAD(&visited, client, in_database);
+		client->protocol->hooks->outside(client);
+	}
+	while ((client = LIST_FIRST(&visited)) != NULL)
+	{
+		LIST_REMOVE(client, in_database);
+		LIST_INSERT_HEAD(&hub->outside, client, in_database);
+	}
 }
 
 void
@@ -37,6 +58,7 @@ hub_health(Hub *hub, const WireHealth *health)
 	hub->looking = health->looking != 0;
 	hub->health_at = hub->sessions->now();
 	hub->news++;
+	hub_visit_outside(hub);
 }
 
 bool
@@ -85,6 +107,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	}
 	/* Frames that tell of events may have been lost with the old link. */
 	groups_ready(&database->groups, (WireBytes){.data = "", .len = 0});
+	hub_visit_outside(hub);
 	return database;
 }
 
@@ -552,6 +575,7 @@ hub_asleep(Hub *hub, const WireAsleep *asleep)
 	database->asleep = true;
 	database->needed_since = 0;
 	hub->news++;
+	hub_visit_outside(hub);
 	/* A client may have subscribed before the feed ended. */
 	if (!RB_EMPTY(&database->subscriptions) || database->nheld > 0)
 		hub_need(hub, database);
@@ -587,6 +611,7 @@ hub_tick(Hub *hub)
 	Database *database;
 	HubClient *client;
 
+	hub_visit_outside(hub);
 	LIST_FOREACH(database, &hub->databases, in_hub)
 	{
 		database->load.slow = 0;

@@ -155,8 +155,10 @@ typedef struct HubClient
 {
 	Session session; /* first, so that pointers can be converted */
 	LIST_ENTRY(HubClient) in_database;
-	struct Database *database; /* NULL unless OPEN */
+	struct Database *database; /* NULL unless OPEN, and while outside */
+	bool outside; /* of all databases: its protocol has hooks, and it has entered none */
 	const Protocol *protocol;
+	void *state;                       /* belongs to the protocol; NULL at first */
 	RB_ENTRY(HubClient) in_identities; /* of the database, once it has sent a token */
 	Identity identity;
 	struct TokenSource *token_source;  /* while its token waits for its turn, else NULL */
@@ -267,6 +269,7 @@ typedef struct Hub
 	Pools pools;
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
+	struct HubClientList outside; /* clients in no database, by in_database */
 	/* The launcher's last report, see WIRE_HEALTH. */
 	char *trouble;      /* NULL: no problem */
 	bool looking;       /* the launcher has not checked all databases yet */
@@ -314,16 +317,32 @@ extern HubResult hub_message(Hub *hub, Database *database, const WireMessage *me
 
 /*
  * Add a client of this database with this protocol, see session_open() for kind and io. anonymous: it may do
- * without a token. The database is NULL for a client that the caller closes at once.
+ * without a token. The database is NULL for a client that the caller closes at once, or whose protocol has
+ * hooks: it is outside until hub_enter().
  */
 extern HubClient *hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protocol,
 						   const char *address, bool anonymous, void *io);
+
+/*
+ * A client that is outside enters a database. anonymous: it needs no token; otherwise it has
+ * IDENTITY_TOKEN_MS for one from now on.
+ */
+extern void hub_enter(HubClient *client, Database *database, bool anonymous);
+
+/*
+ * Return true if the database (NULL: none) may have clients now. Otherwise *later says that this may
+ * change soon, see hub_looking().
+ */
+extern bool hub_serves(const Hub *hub, const Database *database, bool *later);
 
 /*
  * Process a request of the client. Takes over what the request owns, but the caller still calls
  * request_free(). A client that presents a token need not wait until it is verified.
  */
 extern void hub_request(HubClient *client, Request *request);
+
+/* End a subscription of the client, which is told nothing of it. */
+extern void hub_drop(HubClient *client, Subscription *sub);
 
 /*
  * The client presents a token, in its handshake or by a request with this id (NULL: it wants no

@@ -164,10 +164,22 @@ hub_unsubscribe(Hub *hub, HubClient *client, const Request *request)
 	session_schedule(&client->session);
 }
 
+void
+hub_drop(HubClient *client, Subscription *sub)
+{
+	Hub *hub = client->session.sessions->owner;
+
+	hub_withdraw(hub, client->database, sub);
+	hub_free_subscription(hub, sub);
+	/* Another subscription may have waited for this one to end. */
+	session_schedule(&client->session);
+}
+
 WirePosition
 hub_client_position(const HubClient *client)
 {
-	WirePosition smallest = client->database->position;
+	WirePosition smallest =
+		client->database != NULL ? client->database->position : (WirePosition){0};
 	bool found = false;
 	Subscription *sub;
 
@@ -309,6 +321,11 @@ hub_on_message(Session *session, const char *text, size_t len)
 	Request request;
 	Frame *answer;
 
+	if (client->protocol->hooks != NULL)
+	{
+		client->protocol->hooks->message(client, text, len);
+		return;
+	}
 	if (!client->protocol->parse(text, len, &request, &answer))
 	{
 		hub_send_refusal(client, answer);
@@ -326,6 +343,7 @@ hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protoco
 		(HubClient *) session_open(hub->sessions, kind, sizeof(HubClient), address, anonymous, io);
 
 	client->database = database;
+	client->outside = database == NULL && protocol->hooks != NULL;
 	client->protocol = protocol;
 	client->subprotocol = "";
 	identity_start(&client->identity, anonymous, client->session.alive_at);
@@ -340,7 +358,24 @@ hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protoco
 		LIST_INSERT_HEAD(&database->clients, client, in_database);
 		database->load.clients++;
 	}
+	else if (client->outside)
+		LIST_INSERT_HEAD(&hub->outside, client, in_database);
 	return client;
+}
+
+void
+hub_enter(HubClient *client, Database *database, bool anonymous)
+{
+	const Hub *hub = client->session.sessions->owner;
+
+	LIST_REMOVE(client, in_database);
+	client->outside = false;
+	client->database = database;
+	LIST_INSERT_HEAD(&database->clients, client, in_database);
+	database->load.clients++;
+	client->session.anonymous = anonymous;
+	identity_start(&client->identity, anonymous, hub->sessions->now());
+	session_attend(&client->session);
 }
 
 /* End the client's subscriptions. */
@@ -351,6 +386,8 @@ hub_on_left(Session *session)
 	HubClient *client = (HubClient *) session;
 	Subscription *sub;
 
+	if (client->protocol->hooks != NULL)
+		client->protocol->hooks->left(client);
 	while ((sub = LIST_FIRST(&client->subscriptions)) != NULL)
 	{
 		hub_withdraw(hub, client->database, sub);
@@ -360,12 +397,12 @@ hub_on_left(Session *session)
 	hub_leave_queries(client);
 	hub_leave_consumers(client);
 	hub_leave_identity(hub, client);
-	if (client->database != NULL)
-	{
+	if (client->database != NULL || client->outside)
 		LIST_REMOVE(client, in_database);
+	if (client->database != NULL)
 		client->database->load.clients--;
-	}
 	client->database = NULL;
+	client->outside = false;
 }
 
 /*
@@ -473,7 +510,7 @@ hub_flush_credit(Hub *hub, HubClient *client)
 {
 	Subscription *sub;
 
-	if (client->database->link == NULL)
+	if (client->database == NULL || client->database->link == NULL)
 		return;
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
@@ -545,7 +582,7 @@ hub_due(Session *session, uint64_t now)
 {
 	HubClient *client = (HubClient *) session;
 	uint64_t bookmark = hub_bookmark_at(client, now);
-	uint64_t deadline = hub_identity_deadline(client);
+	uint64_t deadline = client->outside ? UINT64_MAX : hub_identity_deadline(client);
 
 	return bookmark < deadline ? bookmark : deadline;
 }
@@ -572,14 +609,27 @@ static void
 hub_on_tick(Session *session, uint64_t now)
 {
 	HubClient *client = (HubClient *) session;
-	WireLoad *load = &client->database->load;
+	WireLoad *load;
 
+	/* Then hub_tick() sees to it. */
+	if (client->database == NULL)
+		return;
+	load = &client->database->load;
 	load->queued += session->queue.bytes;
 	load->slow += session_queued_ms(session, now) >= SESSION_SLOW_MS;
 	if (now >= hub_identity_deadline(client))
 		hub_identity_due(client);
 	else
 		hub_send_bookmark(client, now);
+}
+
+static Frame *
+hub_farewell(Session *session, uint16_t code, const char *reason)
+{
+	HubClient *client = (HubClient *) session;
+	const ProtocolHooks *hooks = client->protocol->hooks;
+
+	return hooks != NULL ? hooks->farewell(client, code, reason) : NULL;
 }
 
 const SessionEvents hub_session_events = {
@@ -590,4 +640,5 @@ const SessionEvents hub_session_events = {
 	.due = hub_due,
 	.tick = hub_on_tick,
 	.left = hub_on_left,
+	.farewell = hub_farewell,
 };

@@ -68,6 +68,15 @@ hub_need(Hub *hub, Database *database)
 }
 
 bool
+hub_serves(const Hub *hub, const Database *database, bool *later)
+{
+	if (database != NULL && (database->link != NULL || database->asleep))
+		return true;
+	*later = hub_looking(hub);
+	return false;
+}
+
+bool
 hub_database_current(const Database *database, uint64_t now, const char **why)
 {
 	const char *reason = NULL;

@@ -75,7 +75,9 @@ hub_send_identity(HubClient *client, const char *request)
 {
 	const Identity *identity = &client->identity;
 
-	if (request != NULL)
+	if (client->protocol->hooks != NULL)
+		client->protocol->hooks->identified(client);
+	else if (request != NULL)
 		session_send_own(&client->session,
 						 client->protocol->identity(request, identity->role, identity->expires_at),
 						 FRAME_NO_POSITION);
@@ -128,8 +130,16 @@ static void
 hub_refuse_offer(HubClient *client, const WireAuthRefused *message)
 {
 	char *request = client->identity.request;
-	Frame *frame = client->protocol->refusal(request, message->reason, message->text,
-											 (ProtocolName){.channel = {.data = NULL}});
+	Frame *frame;
+
+	if (client->protocol->hooks != NULL)
+	{
+		hub_offer_answered(client);
+		client->protocol->hooks->not_identified(client, message->reason, message->text);
+		return;
+	}
+	frame = client->protocol->refusal(request, message->reason, message->text,
+									  (ProtocolName){.channel = {.data = NULL}});
 
 	client->identity.request = NULL;
 	hub_offer_answered(client);

@@ -93,7 +93,7 @@ hub_query_answered(void *owner, const WireMessage *answer)
 		hub_settled(client, query->group, query->ids, query->nids);
 	hub_free_query(query);
 	session_schedule(&client->session);
-	if (answer->type == WIRE_FAILED && protocol->refusals_end)
+	if (frame != NULL && answer->type == WIRE_FAILED && protocol->refusals_end)
 		hub_send_refusal(client, frame);
 	else if (frame != NULL)
 		hub_send_answer(client, session_pack(&client->session, frame));

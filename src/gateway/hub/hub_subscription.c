@@ -177,16 +177,26 @@ hub_end(Hub *hub, Subscription *sub, ProtocolReason reason, WireBytes text)
 {
 	HubClient *client = sub->client;
 	char *id = sub->asked ? sub->id : NULL;
+	ProtocolName name = hub_name(sub);
+	char channel[PROTOCOL_MAX_CHANNEL];
+	char tag[SELECTION_MAX_NAME];
+	Frame *frame;
 
 	if (sub->parent != NULL)
 	{
 		hub_end_child(hub, sub, reason, text);
 		return;
 	}
-	Frame *frame = client->protocol->refusal(id, reason, text, hub_name(sub));
-
+	frame = client->protocol->refusal(id, reason, text, name);
+	/* The hook needs the name, and sending may end the session with its subscriptions. */
+	memcpy(channel, name.channel.data, name.channel.len);
+	name.channel.data = channel;
+	if (name.tag.len > 0)
+		name.tag.data = memcpy(tag, name.tag.data, name.tag.len);
 	hub_free_subscription(hub, sub);
 	hub_send_refusal(client, frame);
+	if (client->protocol->hooks != NULL && client->session.state == SESSION_OPEN)
+		client->protocol->hooks->ended(client, name, reason, text);
 }
 
 void
@@ -241,6 +251,7 @@ void
 hub_answer(Subscription *sub)
 {
 	Session *session = &sub->client->session;
+	const ProtocolHooks *hooks = sub->client->protocol->hooks;
 	char *id = sub->id;
 
 	sub->asked = false;
@@ -254,7 +265,10 @@ hub_answer(Subscription *sub)
 													   hub_snapshot_is_unfinished(sub)),
 						 FRAME_NO_POSITION);
 	free(id);
-	hub_try_begin(sub->client);
+	if (hooks != NULL && session->state == SESSION_OPEN)
+		hooks->subscribed((HubClient *) session, hub_name(sub));
+	if (session->state == SESSION_OPEN)
+		hub_try_begin((HubClient *) session);
 }
 
 void

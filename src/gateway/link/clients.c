@@ -81,19 +81,17 @@ clients_tell(const Session *session, HubSend send, void *link)
 	const HubClient *client = (const HubClient *) session;
 	const Database *database = client->database;
 	const Identity *identity = &client->identity;
-	WirePosition position = session_position(session);
+	WirePosition position = database != NULL ? session_position(session) : (WirePosition){0};
 	char channels[CLIENTS_CHANNELS];
 	WireMessage message = {.type = WIRE_CLIENT};
 
 	message.u.client = (WireClient){
 		.connected_at = client->connected_at,
 		.position = position,
-		.lag = database->position.id > position.id ? database->position.id - position.id : 0,
 		.queued = session->queue.bytes,
 		.queued_us = session_queued_ms(session, session->sessions->now()) * 1000,
 		.messages = session->messages,
 		.bytes = session->bytes,
-		.database = {.data = database->name, .len = (uint32_t) database->name_len},
 		.role = clients_bytes(identity->role != NULL ? identity->role : ""),
 		.subject = clients_bytes(identity->subject != NULL ? identity->subject : ""),
 		.claims = clients_claims(identity->token),
@@ -101,6 +99,13 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.subprotocol = clients_bytes(client->subprotocol),
 		.channels = clients_channels(client, channels),
 	};
+	if (database != NULL)
+	{
+		message.u.client.database =
+			(WireBytes){.data = database->name, .len = (uint32_t) database->name_len};
+		if (database->position.id > position.id)
+			message.u.client.lag = database->position.id - position.id;
+	}
 	clients_address(session->address, &message.u.client);
 	send(link, &message);
 }

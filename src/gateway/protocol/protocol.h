@@ -35,6 +35,8 @@
 #define PROTOCOL_SSE_BIGINT     3
 #define PROTOCOL_PAYLOAD        4
 #define PROTOCOL_PAYLOAD_BIGINT 5
+#define PROTOCOL_WAMP           6
+#define PROTOCOL_WAMP_BIGINT    7
 
 typedef enum RequestMethod
 {
@@ -149,10 +151,41 @@ typedef struct ProtocolPlaces
 	ProtocolPlace elsewhere[WIRE_MAX_SUBSCRIPTIONS];
 } ProtocolPlaces;
 
+struct HubClient;
+
+/*
+ * What a protocol does itself whose clients have sessions with a state: HubClient.state. Such a client
+ * is in no database at first, see hub_enter(). The client's session is OPEN in all calls but left(), and a
+ * call may close it.
+ */
+typedef struct ProtocolHooks
+{
+	/* The client has sent a message, len bytes of valid UTF-8. In place of parse(). */
+	void (*message)(struct HubClient *client, const char *text, size_t len);
+	/*
+	 * The feed has verified what the client has presented by hub_offer() with requested: its identity is
+	 * KNOWN, or it stays what it was, for this reason.
+	 */
+	void (*identified)(struct HubClient *client);
+	void (*not_identified)(struct HubClient *client, uint8_t reason, WireBytes text);
+	/* A request to subscribe was answered; it was refused, or the subscription has ended later. */
+	void (*subscribed)(struct HubClient *client, ProtocolName name);
+	void (*ended)(struct HubClient *client, ProtocolName name, ProtocolReason reason,
+				  WireBytes text);
+	/* The client is in no database; databases may be served now, or a second has passed. */
+	void (*outside)(struct HubClient *client);
+	/* The connection is about to be closed. Return a message to send before, or NULL. */
+	Frame *(*farewell)(struct HubClient *client, uint16_t code, const char *reason);
+	/* The session is not OPEN any more: free the state. The client's database, if any, is still set. */
+	void (*left)(struct HubClient *client);
+} ProtocolHooks;
+
 /* The caller owns the returned frames. All texts are UTF-8. */
 typedef struct Protocol
 {
 	uint8_t number; /* unique, less than PROTOCOL_MAX */
+
+	const ProtocolHooks *hooks; /* NULL: none */
 
 	/*
 	 * Clients cannot be told why a request fails, or why a subscription ends, without the end of

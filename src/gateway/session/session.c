@@ -105,8 +105,7 @@ static void
 session_drop_queue(Session *session)
 {
 	session->sessions->stats.queued -= session->queue.bytes;
-	if (session->queue.offset > 0 && session_io(session)->whole)
-		session->torn = true;
+	session->torn |= session->queue.offset > 0;
 	queue_clear(&session->queue);
 	session->own = 0;
 	session->over_at = 0;
@@ -453,7 +452,7 @@ session_end(Session *session, Frame *last)
 	if (io->closing != NULL)
 		io->closing(session->io, last);
 	session->waits = false;
-	if (!session->torn)
+	if (!session->torn || !io->whole)
 	{
 		session_queue_own(session, last, FRAME_NO_POSITION);
 		return;
@@ -465,8 +464,16 @@ session_end(Session *session, Frame *last)
 void
 session_close(Session *session, uint16_t code, const char *reason)
 {
-	if (session->state == SESSION_OPEN)
-		session_end(session, session_io(session)->close(code, reason));
+	Frame *farewell;
+
+	if (session->state != SESSION_OPEN)
+		return;
+	farewell = session->sessions->events->farewell(session, code, reason);
+	if (farewell != NULL && !session->torn)
+		session_queue_own(session, frame_ref(farewell), FRAME_NO_POSITION);
+	if (farewell != NULL)
+		frame_unref(farewell);
+	session_end(session, session_io(session)->close(code, reason));
 }
 
 void

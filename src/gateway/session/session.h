@@ -181,6 +181,11 @@ typedef struct SessionEvents
 	void (*tick)(Session *session, uint64_t now);
 	/* The session has left the state OPEN: it accepts no more frames. */
 	void (*left)(Session *session);
+	/*
+	 * The session is about to be closed with this code and reason. Return a message to send before
+	 * the last frame, or NULL. The session is OPEN.
+	 */
+	Frame *(*farewell)(Session *session, uint16_t code, const char *reason);
 } SessionEvents;
 
 LIST_HEAD(SessionList, Session);
@@ -253,7 +258,7 @@ struct Session
 	uint32_t unanswered; /* set by the owner: the client's requests waiting for a feed */
 	bool pinged;         /* a ping was sent and not answered yet */
 	bool anonymous;      /* connected without a token */
-	bool torn;           /* a part of a frame was written whose rest never will be */
+	bool torn;           /* a part of a message was written whose rest never will be */
 	uint64_t alive_at;   /* when the client last gave a sign of life */
 	uint32_t ping_share; /* the first ping is early by this share of keepalive, in units of 2^-32 */
 	uint64_t deadline;   /* unless OPEN: when the connection is dropped */
