@@ -49,7 +49,7 @@ test_good(void **state)
 	assert_null(http_request_header(&request, "sec-websocket-key").data);
 	assert_true(http_request_header_has(&request, "connection", "upgrade", true));
 	assert_false(http_request_header_has(&request, "connection", "up", true));
-	assert_true(websocket_upgrade_subprotocol(&request));
+	assert_string_equal(websocket_upgrade_subprotocol(&request), "pg_notifyd.v1");
 	assert_int_equal(request.content_length, 0);
 	assert_null(parse("OPTIONS / HTTP/1.0\r\n\r\n", &request));
 	assert_false(request.http11);
@@ -60,7 +60,10 @@ test_good(void **state)
 	assert_int_equal(request.method, 0);
 	assert_null(
 		parse(REQUEST "Sec-WebSocket-Protocol: PG_NOTIFYD.V1, pg_notifyd.v10\r\n\r\n", &request));
-	assert_false(websocket_upgrade_subprotocol(&request));
+	assert_null(websocket_upgrade_subprotocol(&request));
+	assert_null(
+		parse(REQUEST "Sec-WebSocket-Protocol: x, ,wamp.2.json, pg_notifyd.v1\r\n\r\n", &request));
+	assert_string_equal(websocket_upgrade_subprotocol(&request), "wamp.2.json");
 	assert_null(
 		parse("POST /send/x HTTP/1.1\r\nContent-Length: 123456789012345\r\n\r\n", &request));
 	assert_int_equal(request.content_length, 123456789012345);

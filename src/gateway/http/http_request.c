@@ -82,6 +82,21 @@ http_trim(const char *p, const char *end)
 	return (HttpSlice){.data = p, .len = (size_t) (end - p)};
 }
 
+/* Get the next item of a comma-separated list, and advance the list over it. */
+static bool
+http_list_next(HttpSlice *list, HttpSlice *item)
+{
+	const char *end = list->data + list->len;
+	const char *comma = list->len > 0 ? memchr(list->data, ',', list->len) : NULL;
+	const char *next = comma != NULL ? comma + 1 : end;
+
+	if (list->len == 0)
+		return false;
+	*item = http_trim(list->data, comma != NULL ? comma : end);
+	*list = (HttpSlice){.data = next, .len = (size_t) (end - next)};
+	return true;
+}
+
 /*
  * Return true if a comma-separated list contains the token. Subprotocols are case-sensitive,
  * connection options are not.
@@ -89,19 +104,12 @@ http_trim(const char *p, const char *end)
 static bool
 http_list_has(HttpSlice value, const char *token, bool nocase)
 {
-	const char *p = value.data;
-	const char *end = p + value.len;
+	HttpSlice item;
 
-	while (p < end)
+	while (http_list_next(&value, &item))
 	{
-		const char *comma = memchr(p, ',', (size_t) (end - p));
-		HttpSlice item = http_trim(p, comma != NULL ? comma : end);
-
 		if (nocase ? text_equal_nocase(item.data, item.len, token) : http_slice_is(item, token))
 			return true;
-		if (comma == NULL)
-			return false;
-		p = comma + 1;
 	}
 	return false;
 }
@@ -344,6 +352,28 @@ http_request_header_has(const HttpRequest *request, const char *name, const char
 			return true;
 	}
 	return false;
+}
+
+const char *
+http_request_header_first(const HttpRequest *request, const char *name, const char *const *tokens)
+{
+	for (size_t i = 0; i < request->nheaders; i++)
+	{
+		HttpSlice list = request->headers[i].value;
+		HttpSlice item;
+
+		if (!text_equal_nocase(request->headers[i].name.data, request->headers[i].name.len, name))
+			continue;
+		while (http_list_next(&list, &item))
+		{
+			for (const char *const *token = tokens; *token != NULL; token++)
+			{
+				if (http_slice_is(item, *token))
+					return *token;
+			}
+		}
+	}
+	return NULL;
 }
 
 const HttpParameter *

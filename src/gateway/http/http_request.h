@@ -123,6 +123,13 @@ extern bool http_request_header_has(const HttpRequest *request, const char *name
 									bool nocase);
 
 /*
+ * Return the first item of the comma-separated values of all headers with this name that is one of the
+ * tokens, which end with NULL. Returns the token, or NULL if there is none.
+ */
+extern const char *
+http_request_header_first(const HttpRequest *request, const char *name, const char *const *tokens);
+
+/*
  * Take the next part, which has one parameter, from a query string that is not decoded. Returns false
  * at the end.
  */

@@ -232,16 +232,24 @@ admission_client(const HttpRequest *request, Crowd others, const Config *config,
 {
 	if (!admission_any(request, others, config, hub, admission, response))
 		return false;
-	if (admission->database == NULL ||
-		(admission->database->link == NULL && !admission->database->asleep))
+	if (!hub_serves(hub, admission->database, &admission->later))
 	{
-		admission->later = hub_looking(hub);
 		(void) admission_close(response, 503, WIRE_REFUSED_DATABASE, admission,
 							   SESSION_CLOSE_NOT_SERVED, "this database is not served at present");
 		(void) http_response_header(response, "Retry-After", ADMISSION_RETRY_AFTER);
 		return false;
 	}
 	return true;
+}
+
+bool
+admission_outside(const HttpRequest *request, Crowd others, const Config *config, Hub *hub,
+				  Admission *admission, HttpResponse *response)
+{
+	bool admitted = admission_any(request, others, config, hub, admission, response);
+
+	admission->database = NULL;
+	return admitted;
 }
 
 bool

@@ -91,6 +91,10 @@ extern Crowd admission_crowd(const Sessions *sessions, const HttpServer *server,
 extern bool admission_client(const HttpRequest *request, Crowd others, const Config *config,
 							 Hub *hub, Admission *admission, HttpResponse *response);
 
+/* The same for a client that chooses its database later. admission->database is NULL. */
+extern bool admission_outside(const HttpRequest *request, Crowd others, const Config *config,
+							  Hub *hub, Admission *admission, HttpResponse *response);
+
 /*
  * A request for a query, after admission_identity(). The worker verifies its token later. The database must be known; it needs
  * no feed.

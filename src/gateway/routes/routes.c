@@ -19,6 +19,7 @@
 #include "gateway/routes/rest.h"
 #include "gateway/routes/rpc.h"
 #include "gateway/sse/sse_request.h"
+#include "gateway/wamp/wamp_protocol.h"
 #include "gateway/ws/websocket_extension.h"
 #include "gateway/ws/websocket_upgrade.h"
 
@@ -135,6 +136,29 @@ routes_bigint(const HttpRequest *request, bool *bigint)
 	return wanted == NULL || *bigint || http_slice_is(wanted->value, "number");
 }
 
+/* Whether the client speaks WAMP. */
+static bool
+routes_is_wamp(const HttpRequest *request)
+{
+	const char *subprotocol = websocket_upgrade_subprotocol(request);
+
+	return subprotocol != NULL && strcmp(subprotocol, WEBSOCKET_SUBPROTOCOL_WAMP) == 0;
+}
+
+/* The protocol of a WebSocket, whose request routes_check_upgrade() has checked. */
+static const Protocol *
+routes_protocol(const Routes *routes, const HttpRequest *request, EndpointFormat *format)
+{
+	bool bigint = false;
+
+	*format = ENDPOINT_JSONRPC;
+	(void) routes_bigint(request, &bigint);
+	if (routes_is_wamp(request))
+		return bigint ? &wamp_bigint_protocol : &wamp_protocol;
+	(void) routes_format(routes, request, format);
+	return protocol_for(*format, bigint);
+}
+
 /*
  * Subscribe to the channels that stand in the query string of a raw client, or close it because of
  * what is wrong there, as the error of a JSON-RPC answer.
@@ -161,11 +185,11 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	const char *extension =
 		routes->sessions->config->compression ? websocket_extension_accept(request) : NULL;
 	size_t answer_len = websocket_upgrade_answer(request, extension, answer);
-	bool subprotocol = websocket_upgrade_subprotocol(request);
+	const char *subprotocol = websocket_upgrade_subprotocol(request);
 	WebsocketConnection *websocket;
 	HubClient *client;
-	EndpointFormat format = ENDPOINT_JSONRPC;
-	bool bigint = false;
+	EndpointFormat format;
+	const Protocol *protocol = routes_protocol(routes, request, &format);
 	SseRequest channels = {0};
 	json_t *error = NULL;
 	size_t token_len = admission->token.len;
@@ -174,23 +198,22 @@ routes_open(Routes *routes, HttpConnection *connection, const HttpRequest *reque
 	/* The request ends with the connection that is taken over. */
 	if (token_len > 0)
 		memcpy(token, admission->token.data, token_len);
-	/* routes_check_upgrade() has checked them. */
-	(void) (routes_format(routes, request, &format) && routes_bigint(request, &bigint));
 	if (format == ENDPOINT_PAYLOAD && http_request_parameter(request, "channel", NULL) != NULL)
 		error = sse_request_read(request->query, (HttpSlice){0}, "format", &channels);
 	if (!http_take_over(connection, &taken))
 		goto done;
 	websocket = websocket_new(taken.transport, routes->websocket_events, extension != NULL);
 	client = hub_open(routes->hub, admission->close_code == 0 ? admission->database : NULL,
-					  extension != NULL ? SESSION_COMPRESSED : SESSION_WEBSOCKET,
-					  protocol_for(format, bigint), taken.address,
-					  admission->anonymous && token_len == 0, websocket);
+					  extension != NULL ? SESSION_COMPRESSED : SESSION_WEBSOCKET, protocol,
+					  taken.address, admission->anonymous && token_len == 0, websocket);
 	client->connected_at = routes->wall_clock();
-	client->subprotocol = subprotocol ? WEBSOCKET_SUBPROTOCOL : "";
+	client->subprotocol = subprotocol != NULL ? subprotocol : "";
 	client->from = taken.from;
 	client->queries.from = taken.from;
 	if (admission->close_code != 0)
 		session_close(&client->session, admission->close_code, admission->close_reason);
+	else if (token_len > 0 && protocol->hooks != NULL)
+		wamp_present(client, token, token_len);
 	else if (token_len > 0)
 		hub_offer(routes->hub, client, token, token_len, false, NULL);
 	routes_subscribe(client, &channels, error);
@@ -222,6 +245,16 @@ routes_others(const Routes *routes, const HttpConnection *connection, bool kept)
 	return admission_crowd(routes->sessions, routes->queries.server, connection, kept);
 }
 
+/* Let a client in. One of WAMP chooses its database later. */
+static bool
+routes_let_in(const Routes *routes, const HttpConnection *connection, const HttpRequest *request,
+			  bool kept, Admission *admission, HttpResponse *response)
+{
+	return (routes_is_wamp(request) ? admission_outside : admission_client)(
+		request, routes_others(routes, connection, kept), routes->config, routes->hub, admission,
+		response);
+}
+
 /* Try a request again that has waited. */
 static bool
 routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, void *arg)
@@ -230,8 +263,7 @@ routes_try_again(HttpConnection *connection, HttpRequest *request, bool last, vo
 	Admission admission;
 	HttpResponse response;
 
-	if (admission_client(request, routes_others(routes, connection, true), routes->config,
-						 routes->hub, &admission, &response))
+	if (routes_let_in(routes, connection, request, true, &admission, &response))
 	{
 		routes_open(routes, connection, request, &admission);
 		return true;
@@ -273,8 +305,7 @@ routes_websocket(HttpConnection *connection, HttpRequest *request, void *arg)
 	HttpResponse response;
 
 	if (routes_check_upgrade(routes, request, &response) &&
-		admission_client(request, routes_others(routes, connection, false), routes->config,
-						 routes->hub, &admission, &response))
+		routes_let_in(routes, connection, request, false, &admission, &response))
 		routes_open(routes, connection, request, &admission);
 	else if (admission.later &&
 			 waiting_add(&routes->waiting, connection, request, routes->sessions->now()))

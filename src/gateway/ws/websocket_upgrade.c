@@ -75,10 +75,12 @@ websocket_upgrade_check(const HttpRequest *request, HttpResponse *response)
 	return true;
 }
 
-bool
+const char *
 websocket_upgrade_subprotocol(const HttpRequest *request)
 {
-	return http_request_header_has(request, "sec-websocket-protocol", WEBSOCKET_SUBPROTOCOL, false);
+	static const char *const known[] = {WEBSOCKET_SUBPROTOCOL, WEBSOCKET_SUBPROTOCOL_WAMP, NULL};
+
+	return http_request_header_first(request, "sec-websocket-protocol", known);
 }
 
 size_t
@@ -87,6 +89,7 @@ websocket_upgrade_answer(const HttpRequest *request, const char *extension, char
 	char key[WEBSOCKET_KEY_LENGTH + sizeof(WEBSOCKET_GUID)];
 	unsigned char hash[WEBSOCKET_SHA1_LENGTH];
 	char accept[2 * WEBSOCKET_SHA1_LENGTH];
+	const char *subprotocol = websocket_upgrade_subprotocol(request);
 	int len = snprintf(key, sizeof(key), "%.*s" WEBSOCKET_GUID, WEBSOCKET_KEY_LENGTH,
 					   http_request_header(request, "sec-websocket-key").data);
 
@@ -94,10 +97,10 @@ websocket_upgrade_answer(const HttpRequest *request, const char *extension, char
 	(void) lws_b64_encode_string((char *) hash, sizeof(hash), accept, sizeof(accept));
 	return (size_t) snprintf(buf, WEBSOCKET_ANSWER,
 							 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-							 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s%s\r\n",
+							 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s%s%s%s%s%s\r\n",
 							 accept, extension != NULL ? "Sec-WebSocket-Extensions: " : "",
 							 extension != NULL ? extension : "", extension != NULL ? "\r\n" : "",
-							 websocket_upgrade_subprotocol(request)
-								 ? "Sec-WebSocket-Protocol: " WEBSOCKET_SUBPROTOCOL "\r\n"
-								 : "");
+							 subprotocol != NULL ? "Sec-WebSocket-Protocol: " : "",
+							 subprotocol != NULL ? subprotocol : "",
+							 subprotocol != NULL ? "\r\n" : "");
 }

@@ -11,16 +11,17 @@
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
 
-/* The name of our subprotocol. */
-#define WEBSOCKET_SUBPROTOCOL "pg_notifyd.v1"
+/* The names of the subprotocols that we know: our own, and WAMP's. */
+#define WEBSOCKET_SUBPROTOCOL      "pg_notifyd.v1"
+#define WEBSOCKET_SUBPROTOCOL_WAMP "wamp.2.json"
 
 #define WEBSOCKET_ANSWER 384 /* maximum bytes of an answer */
 
 /* Return true if the request is a valid handshake. Otherwise the response contains the reason. */
 extern bool websocket_upgrade_check(const HttpRequest *request, HttpResponse *response);
 
-/* Return true if the client offers our subprotocol. */
-extern bool websocket_upgrade_subprotocol(const HttpRequest *request);
+/* Return the first subprotocol that the client offers and that we know, or NULL. */
+extern const char *websocket_upgrade_subprotocol(const HttpRequest *request);
 
 /*
  * Write the answer to a valid handshake to buf, which has WEBSOCKET_ANSWER bytes, and return its

@@ -1,0 +1,335 @@
+/*-------------------------------------------------------------------------
+ *
+ * wamp_broker.c
+ *	  Topics: SUBSCRIBE, UNSUBSCRIBE and EVENT. See wamp_broker.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/wamp/wamp_broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/base/memory.h"
+#include "gateway/protocol/jsonrpc.h"
+#include "gateway/protocol/notification.h"
+#include "gateway/wamp/wamp_build.h"
+#include "wire/uri.h"
+
+/* The options of SUBSCRIBE that are those of JSON-RPC's "subscribe", behind "x_". */
+static const char *const wamp_selections[] = {"filter", "columns", "ops", "since"};
+
+/* ---------------- the numbers of subscriptions ---------------- */
+
+/*
+ * A subscription that a pattern has brought about has the pattern as its tag, such as "prefix:com.shop."
+ * Returns the number that its client knows.
+ */
+static uint64_t
+wamp_subscription_id(ProtocolName name)
+{
+	const char *colon = name.tag.len > 0 ? memchr(name.tag.data, ':', name.tag.len) : NULL;
+	size_t len = colon != NULL ? (size_t) (colon - name.tag.data) : 0;
+	UriMatch match;
+
+	if (colon == NULL || !uri_match_parse(name.tag.data, len, &match))
+		return uri_id(URI_EXACT, name.channel.data, name.channel.len);
+	return uri_id(match, colon + 1, name.tag.len - len - 1);
+}
+
+/* The subscription that the client itself has asked for, with this number, or NULL. */
+static Subscription *
+wamp_find(const HubClient *client, uint64_t id)
+{
+	Subscription *sub;
+
+	LIST_FOREACH(sub, &client->subscriptions, in_client)
+	{
+		if (sub->parent == NULL && uri_id(sub->match, sub->channel, sub->channel_len) == id)
+			return sub;
+	}
+	return NULL;
+}
+
+/* ---------------- SUBSCRIBE ---------------- */
+
+/* Read how the topic matches. Returns false if the client was told what is wrong. */
+static bool
+wamp_read_match(HubClient *client, const WampMessage *message, UriMatch *match)
+{
+	const json_t *option = json_object_get(message->details, "match");
+
+	*match = URI_EXACT;
+	if (option != NULL &&
+		(!json_is_string(option) ||
+		 !uri_match_parse(json_string_value(option), json_string_length(option), match)))
+		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_argument",
+					"match must be \"exact\", \"prefix\" or \"wildcard\"");
+	else if (!uri_is_valid(*match, message->uri, message->uri_len))
+		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_uri",
+					"the topic is no valid URI");
+	else
+		return true;
+	return false;
+}
+
+/* Read the topic and the options of SUBSCRIBE. Returns false if the client was told what is wrong. */
+static bool
+wamp_read_subscribe(HubClient *client, const WampMessage *message, Request *request)
+{
+	json_t *params;
+	json_t *error;
+	UriMatch match;
+
+	if (!wamp_read_match(client, message, &match))
+		return false;
+	if (message->uri_len > PROTOCOL_MAX_CHANNEL)
+	{
+		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_uri",
+					"a topic has at most 63 bytes");
+		return false;
+	}
+	params = json_object();
+	json_object_set_new(params, "channel", json_stringn(message->uri, message->uri_len));
+	for (size_t i = 0; i < sizeof(wamp_selections) / sizeof(wamp_selections[0]); i++)
+	{
+		char name[16];
+		json_t *value;
+
+		snprintf(name, sizeof(name), "x_%s", wamp_selections[i]);
+		value = json_object_get(message->details, name);
+		if (value != NULL)
+			json_object_set(params, wamp_selections[i], value);
+	}
+	error = jsonrpc_subscribe(params, request);
+	json_decref(params);
+	if (error == NULL)
+	{
+		request->match = (uint8_t) match;
+		return true;
+	}
+	wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_argument",
+				json_string_value(json_object_get(error, "message")));
+	json_decref(error);
+	return false;
+}
+
+/* Let a SUBSCRIBE wait for the answer to the topic's first one. */
+static void
+wamp_wait(WampSession *session, uint64_t id, uint64_t request)
+{
+	WampWaiter *waiter = memory_zeroed(sizeof(WampWaiter));
+
+	waiter->request = request;
+	waiter->subscription = id;
+	TAILQ_INSERT_TAIL(&session->waiters, waiter, in_session);
+	session->client->session.unanswered++;
+}
+
+/* Take the first waiter for this subscription out. Returns false if there is none. */
+static bool
+wamp_next_waiter(WampSession *session, uint64_t id, uint64_t *request)
+{
+	WampWaiter *waiter;
+
+	TAILQ_FOREACH(waiter, &session->waiters, in_session)
+	{
+		if (waiter->subscription != id)
+			continue;
+		*request = waiter->request;
+		TAILQ_REMOVE(&session->waiters, waiter, in_session);
+		free(waiter);
+		session->client->session.unanswered--;
+		session_schedule(&session->client->session);
+		return true;
+	}
+	return false;
+}
+
+/* The client has a subscription to the topic already: WAMP wants the same answer. */
+static void
+wamp_subscribe_again(WampSession *session, const Subscription *sub, const Request *request,
+					 uint64_t number)
+{
+	HubClient *client = session->client;
+	uint64_t id = uri_id(sub->match, sub->channel, sub->channel_len);
+
+	if (sub->match == URI_EXACT &&
+		(sub->ops != request->ops || !selection_same(sub->selection, request->selection)))
+		wamp_refuse(client, WAMP_SUBSCRIBE, number, "wamp.error.option_not_allowed",
+					"the session has a subscription to this topic with other options");
+	else if (sub->asked)
+		wamp_wait(session, id, number);
+	else
+		wamp_send(client, wamp_subscribed(number, id));
+}
+
+void
+wamp_subscribe(WampSession *session, const WampMessage *message)
+{
+	HubClient *client = session->client;
+	Subscription *sub;
+	Request request;
+
+	if (!wamp_read_subscribe(client, message, &request))
+		return;
+	sub = wamp_find(client, uri_id(request.match, message->uri, message->uri_len));
+	if (sub == NULL)
+	{
+		request.id = wamp_request_id(WAMP_SUBSCRIBE, message->request);
+		hub_request(client, &request);
+	}
+	else if (sub->match == request.match && sub->channel_len == message->uri_len &&
+			 memcmp(sub->channel, message->uri, message->uri_len) == 0)
+		wamp_subscribe_again(session, sub, &request, message->request);
+	else
+		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.unavailable",
+					"this topic has the number of another one to which the session has subscribed");
+	request_free(&request);
+}
+
+void
+wamp_has_subscribed(HubClient *client, ProtocolName name)
+{
+	uint64_t id = wamp_subscription_id(name);
+	uint64_t request;
+
+	while (client->state != NULL && wamp_next_waiter(client->state, id, &request))
+		wamp_send(client, wamp_subscribed(request, id));
+}
+
+/* ---------------- UNSUBSCRIBE and refusals ---------------- */
+
+void
+wamp_unsubscribe(WampSession *session, const WampMessage *message)
+{
+	HubClient *client = session->client;
+	Subscription *sub = wamp_find(client, message->id);
+
+	/* The client cannot know the number of one that is not answered. */
+	if (sub == NULL || sub->asked)
+	{
+		wamp_refuse(client, WAMP_UNSUBSCRIBE, message->request, "wamp.error.no_such_subscription",
+					"the session has no such subscription");
+		return;
+	}
+	hub_drop(client, sub);
+	wamp_send(client, wamp_unsubscribed(message->request));
+}
+
+static const char *
+wamp_reason_uri(ProtocolReason reason)
+{
+	switch (reason)
+	{
+		case PROTOCOL_NOT_PERMITTED:
+		case PROTOCOL_NO_SUCH_CHANNEL:
+		case PROTOCOL_NOT_AUTHENTICATED:
+		case PROTOCOL_EXPIRED:
+		case PROTOCOL_REVOKED:
+		case PROTOCOL_DISCONNECTED:
+			return "wamp.error.not_authorized";
+		case PROTOCOL_BAD_FILTER:
+		case PROTOCOL_NO_SNAPSHOTS:
+			return "wamp.error.invalid_argument";
+		case PROTOCOL_CANCELLED:
+			return "wamp.error.canceled";
+		case PROTOCOL_NOT_SUBSCRIBED:
+			return "wamp.error.no_such_subscription";
+		case PROTOCOL_TOO_MANY_SUBSCRIPTIONS:
+		case PROTOCOL_TOO_MANY_TOKENS:
+		case PROTOCOL_SUBSCRIBED_ALREADY:
+			return "wamp.error.unavailable";
+		case PROTOCOL_POLICY_FAILED:
+			break;
+	}
+	return "wamp.error.runtime_error";
+}
+
+Frame *
+wamp_topic_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name)
+{
+	WampType type;
+	uint64_t request;
+
+	if (id == NULL)
+		return wamp_unsubscribed_by_router(wamp_subscription_id(name), wamp_reason_uri(reason));
+	wamp_request_read(id, &type, &request);
+	return wamp_failure(type, request, wamp_reason_uri(reason), text, NULL);
+}
+
+void
+wamp_has_ended(HubClient *client, ProtocolName name, ProtocolReason reason, WireBytes text)
+{
+	uint64_t id = wamp_subscription_id(name);
+	uint64_t request;
+
+	while (client->state != NULL && wamp_next_waiter(client->state, id, &request))
+		wamp_send(client,
+				  wamp_failure(WAMP_SUBSCRIBE, request, wamp_reason_uri(reason), text, NULL));
+}
+
+Frame *
+wamp_topic_result(const char *id, ProtocolName name)
+{
+	WampType type;
+	uint64_t request;
+
+	wamp_request_read(id, &type, &request);
+	return wamp_subscribed(request, wamp_subscription_id(name));
+}
+
+/* ---------------- EVENT ---------------- */
+
+/* The details of an event, which the caller frees. */
+static char *
+wamp_event_details(ProtocolName name, WirePosition position)
+{
+	json_t *details = json_object();
+	char *text;
+
+	if (name.tag.len > 0)
+		notification_put_bytes(details, "topic", name.channel);
+	if (position.id != 0)
+		notification_put_position(details, position, false);
+	text = notification_dump(details);
+	json_decref(details);
+	return text;
+}
+
+Frame *
+wamp_topic_event(const ProtocolEvent *event, bool bigint)
+{
+	char *details = wamp_event_details(event->name, event->position);
+	WampPayload payload = {.kwargs = event->body, .bigint = bigint};
+	uint64_t publication = event->position.id != 0 ? event->position.id : wamp_random_id();
+	Frame *frame = wamp_event(wamp_subscription_id(event->name), publication,
+							  notification_bytes(details), &payload);
+
+	free(details);
+	return frame;
+}
+
+Frame *
+wamp_topic_reset(ProtocolName name, WireBytes reason, WirePosition position, bool inside)
+{
+	json_t *kwargs = json_object();
+	char *details = wamp_event_details(name, position);
+	char *text;
+	WampPayload payload = {.bigint = false};
+	Frame *frame;
+
+	notification_put_bytes(kwargs, "op", notification_bytes("RESET"));
+	notification_put_bytes(kwargs, "channel", name.channel);
+	notification_put_bytes(kwargs, "reason", reason);
+	notification_put_position(kwargs, position, inside);
+	text = notification_dump(kwargs);
+	payload.kwargs = notification_bytes(text);
+	frame = wamp_event(wamp_subscription_id(name), wamp_random_id(), notification_bytes(details),
+					   &payload);
+	free(text);
+	free(details);
+	json_decref(kwargs);
+	return frame;
+}

@@ -1,0 +1,131 @@
+/*-------------------------------------------------------------------------
+ *
+ * wamp_protocol.c
+ *	  The protocol wamp.2.json: tables of functions, and which file processes a message.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "gateway/wamp/wamp_protocol.h"
+
+#include <stdlib.h>
+
+#include "gateway/base/memory.h"
+#include "gateway/wamp/wamp_broker.h"
+#include "gateway/wamp/wamp_dealer.h"
+#include "gateway/wamp/wamp_session.h"
+
+/* ---------------- hooks ---------------- */
+
+static void
+wamp_dispatch(WampSession *session, const WampMessage *message)
+{
+	if (wamp_session_message(session, message))
+		return;
+	switch (message->type)
+	{
+		case WAMP_SUBSCRIBE:
+			wamp_subscribe(session, message);
+			break;
+		case WAMP_UNSUBSCRIBE:
+			wamp_unsubscribe(session, message);
+			break;
+		case WAMP_CALL:
+			wamp_call(session, message);
+			break;
+		default:
+			if (message->request != 0)
+				wamp_refuse(session->client, message->type, message->request,
+							"wamp.error.option_not_allowed", "not supported");
+			break;
+	}
+}
+
+static void
+wamp_on_message(HubClient *client, const char *text, size_t len)
+{
+	WampMessage message;
+	char error[256];
+
+	if (!wamp_read(text, len, &message, error, sizeof(error)))
+	{
+		wamp_violation(client, error);
+		return;
+	}
+	wamp_dispatch(wamp_session(client), &message);
+	wamp_message_free(&message);
+}
+
+void
+wamp_present(HubClient *client, const char *token, size_t len)
+{
+	wamp_session(client)->token = memory_string(token, len);
+}
+
+static const ProtocolHooks wamp_hooks = {
+	.message = wamp_on_message,
+	.identified = wamp_identified,
+	.not_identified = wamp_not_identified,
+	.subscribed = wamp_has_subscribed,
+	.ended = wamp_has_ended,
+	.outside = wamp_outside,
+	.farewell = wamp_farewell,
+	.left = wamp_left,
+};
+
+/* ---------------- frames ---------------- */
+
+static Frame *
+wamp_protocol_event(const ProtocolEvent *event)
+{
+	return wamp_topic_event(event, false);
+}
+
+static Frame *
+wamp_bigint_event(const ProtocolEvent *event)
+{
+	return wamp_topic_event(event, true);
+}
+
+static Frame *
+wamp_protocol_result(RequestMethod method, const char *id, ProtocolName name, WirePosition position,
+					 bool inside)
+{
+	(void) method;
+	(void) position;
+	(void) inside;
+	return wamp_topic_result(id, name);
+}
+
+static Frame *
+wamp_protocol_query_result(const char *id, WireBytes body)
+{
+	return wamp_query_result(id, body, false);
+}
+
+static Frame *
+wamp_bigint_query_result(const char *id, WireBytes body)
+{
+	return wamp_query_result(id, body, true);
+}
+
+const Protocol wamp_protocol = {
+	.number = PROTOCOL_WAMP,
+	.hooks = &wamp_hooks,
+	.event = wamp_protocol_event,
+	.result = wamp_protocol_result,
+	.refusal = wamp_topic_refusal,
+	.query_result = wamp_protocol_query_result,
+	.query_failure = wamp_query_failure,
+	.reset = wamp_topic_reset,
+};
+
+const Protocol wamp_bigint_protocol = {
+	.number = PROTOCOL_WAMP_BIGINT,
+	.hooks = &wamp_hooks,
+	.event = wamp_bigint_event,
+	.result = wamp_protocol_result,
+	.refusal = wamp_topic_refusal,
+	.query_result = wamp_bigint_query_result,
+	.query_failure = wamp_query_failure,
+	.reset = wamp_topic_reset,
+};
