@@ -21,6 +21,7 @@
  *	  feed_match.c		which streams get what of an event; event_body.c of ext/sets writes it
  *	  feed_pattern.c	subscriptions of patterns
  *	  feed_publish.c	messages that are not in the log
+ *	  feed_topic.c		what clients of WAMP have subscribed to
  *	  feed_rights.c		what roles may do with channels that no view is of
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated

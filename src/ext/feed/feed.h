@@ -109,6 +109,9 @@ typedef struct Sub
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
 	dlist_node in_waiting;
+	struct Topic *topic; /* see feed_topic.c; NULL: it is not of a session of WAMP */
+	uint64 subscriber;   /* then: the session */
+	dlist_node in_topic;
 
 	/* Valid only during a scan for several replays, see feed_replay.c. */
 	bool in_scan;

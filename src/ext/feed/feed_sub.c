@@ -15,6 +15,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_place.h"
+#include "ext/feed/feed_topic.h"
 #include "wire/uri.h"
 
 /* A condition of a filter takes about 2 kB of memory, so the filters of a connection are limited. */
@@ -50,6 +51,7 @@ sub_remove(Sub *sub)
 {
 	Link *link = sub->link;
 
+	topic_end(sub);
 	applied_end(sub);
 	set_stop_waiting(sub);
 	if (sub->stream->pattern != NULL)
@@ -251,7 +253,7 @@ sub_begin_replay(Sub *sub, uint64 left)
 
 static void
 sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscribe *request,
-		  bool waiting)
+		  bool waiting, TopicSubscriber before)
 {
 	WirePosition position = {.timeline = link->feed->timeline, .id = link->position};
 	const char *reset = NULL;
@@ -308,6 +310,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 			kind = NOTIFYD_RESET_ROWS;
 		}
 	}
+	topic_begin(sub, request, before);
 	sub_send_subscribed(sub, position);
 	if (reset != NULL)
 		sub_send_reset(sub, kind, position.id, reset);
@@ -372,6 +375,7 @@ sub_subscribe(Link *link, const WireSubscribe *request)
 	Stream *stream;
 	FeedIdentity *identity;
 	Sub *before = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
+	TopicSubscriber taken = {.topic = NULL};
 
 	/* Free memory after each frame, not only at the end of the transaction. */
 	context =
@@ -380,12 +384,18 @@ sub_subscribe(Link *link, const WireSubscribe *request)
 	if (feed->nsubs == 0)
 		position_jump_all(feed);
 	if (before != NULL)
+	{
+		taken = topic_take(before);
 		sub_remove(before);
+	}
 	stream = sub_stream(link, request, &identity, &reason);
 	if (stream == NULL)
+	{
 		sub_refuse(link, request->sub, &reason);
+		topic_drop(feed, taken);
+	}
 	else
-		sub_start(link, stream, identity, request, reason.kind == SET_NOT_NOW);
+		sub_start(link, stream, identity, request, reason.kind == SET_NOT_NOW, taken);
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }
