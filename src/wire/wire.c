@@ -310,6 +310,7 @@ wire_query(WireCursor *c, WireQuery *query)
 	wire_u32(c, &query->request);
 	wire_u8(c, &query->kind);
 	wire_u8(c, &query->read_only);
+	wire_u8(c, &query->progressive);
 	wire_u32(c, &query->window);
 	wire_bytes(c, &query->token);
 	wire_bytes(c, &query->method);
@@ -323,6 +324,7 @@ wire_query(WireCursor *c, WireQuery *query)
 	wire_bytes(c, &query->order);
 	wire_u64(c, &query->limit);
 	wire_bytes(c, &query->body);
+	wire_bytes(c, &query->named);
 }
 
 static void
@@ -429,6 +431,7 @@ wire_fields_query(WireCursor *c, WireMessage *m)
 		case WIRE_RESULT:
 			wire_u32(c, &m->u.result.request);
 			wire_u16(c, &m->u.result.status);
+			wire_u64(c, &m->u.result.event);
 			wire_list(c, &m->u.result.headers);
 			wire_bytes(c, &m->u.result.body);
 			return true;

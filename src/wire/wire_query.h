@@ -42,8 +42,10 @@ typedef struct WireQuery
 	uint32_t request; /* assigned by the gateway, unique on this link while in use */
 	uint8_t kind;     /* WireQueryKind */
 	uint8_t read_only;
-	uint32_t window;   /* initial credit in bytes, for ROWS; TAKE: about so many bytes at most */
-	WireBytes token;   /* empty: the client is anonymous */
+	uint8_t
+		progressive; /* CALL: the rows of a set are sent as ROWS, before the RESULT; needs window */
+	uint32_t window; /* initial credit in bytes, for ROWS; TAKE: about so many bytes at most */
+	WireBytes token; /* empty: the client is anonymous */
 	WireBytes method;  /* of the HTTP request; empty: the client uses a WebSocket */
 	WireBytes path;    /* not decoded */
 	WireBytes query;   /* the query string, without the question mark, not decoded */
@@ -56,6 +58,13 @@ typedef struct WireQuery
 	uint64_t limit;      /* rows; 0: all; TAKE: events */
 	/* CALL: arguments, a JSON object or array; SEND: payload; ACK, NACK, RELEASE: arguments, a JSON object */
 	WireBytes body;
+	/*
+	 * CALL: arguments by name beside those of the array in body, a JSON object.
+	 * SEND: the member "publisher" of the event, a JSON object, as query_publisher() of ext/query reads it. It says
+	 * what the gateway knows of the client; the worker verifies only the role, which is the event's "by".
+	 * Empty: none.
+	 */
+	WireBytes named;
 } WireQuery;
 
 typedef struct WireQueryCredit
@@ -96,6 +105,7 @@ typedef struct WireResultMsg
 {
 	uint32_t request;
 	uint16_t status;   /* of the HTTP response; 0: the usual one */
+	uint64_t event;    /* of SEND: the event's id; 0: none */
 	WireBytes headers; /* of the HTTP response, a list as in WireQuery */
 	WireBytes body;    /* JSON; empty: none */
 } WireResultMsg;

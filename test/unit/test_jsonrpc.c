@@ -168,11 +168,11 @@ test_bigint(void **state)
 		protocol->rows(NAME("c"), NULL, position, false),
 		"{\"jsonrpc\":\"2.0\",\"method\":\"rows\",\"params\":{\"channel\":\"c\",\"done\":true,"
 		"\"position\":\"3-42\",\"rows\":[]}}");
-	expect_text(protocol->query_result("1", BYTES("9007199254740993")),
+	expect_text(protocol->query_result("1", &(WireResultMsg){.body = BYTES("9007199254740993")}),
 				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"9007199254740993\"}");
-	expect_text(protocol->query_result("1", BYTES("[1]")),
+	expect_text(protocol->query_result("1", &(WireResultMsg){.body = BYTES("[1]")}),
 				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":[1]}");
-	expect_text(protocol->query_result("1", BYTES("")),
+	expect_text(protocol->query_result("1", &(WireResultMsg){.body = BYTES("")}),
 				"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":null}");
 }
 

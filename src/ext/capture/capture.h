@@ -215,7 +215,10 @@ extern void capture_flush_moved(void);
  */
 extern text *send_typed(const char *channel, text *json);
 
-/* notify_send(channel text, payload json) returns bigint, for callers in C. */
-extern Datum notify_send(PG_FUNCTION_ARGS);
+/*
+ * notify_send(channel, payload) as the current user. publisher is the event's member "publisher", a JSON object of
+ * trusted form in the server's encoding, or NULL. Returns the number of the message among the transaction's events.
+ */
+extern int64 send_message(const char *channel, text *payload, const char *publisher);
 
 #endif /* PG_NOTIFYD_CAPTURE_H */

@@ -90,30 +90,21 @@ send_check_right(const char *channel)
 	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
 }
 
-/*
- * Returns the number of the message among the events of the transaction, because its id is assigned
- * only at commit.
- */
-Datum
-notify_send(PG_FUNCTION_ARGS)
+int64
+send_message(const char *channel, text *payload_json, const char *publisher)
 {
 	PendingEvent event = {.op = OPERATION_MESSAGE, .relation = InvalidOid, .ncolumns = 0};
 	PendingHead head;
 	StringInfoData payload;
 	char *sender = GetUserNameFromId(GetUserId(), false);
-	char *channel;
 	text *json;
 	int64 place;
 
 	PreventCommandIfReadOnly("notify_send()");
 	shared_require();
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
-	channel = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	channel_check_name(channel, NULL);
 	send_check_right(channel);
-	json = send_typed(channel, PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1));
+	json = send_typed(channel, payload_json);
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("message too large"),
 						errdetail("A message must not be larger than %d MB.",
@@ -127,6 +118,8 @@ notify_send(PG_FUNCTION_ARGS)
 	appendStringInfoString(&head.buf, ",\"by\":");
 	json_append_string(&head.buf, sender, strlen(sender));
 	context_append(&head.buf);
+	if (publisher != NULL)
+		appendStringInfo(&head.buf, ",\"publisher\":%s", publisher);
 	initStringInfo(&payload);
 	appendStringInfoString(&payload, ",\"payload\":");
 	appendBinaryStringInfo(&payload, VARDATA_ANY(json), (int) VARSIZE_ANY_EXHDR(json));
@@ -135,5 +128,20 @@ notify_send(PG_FUNCTION_ARGS)
 	place = pending_append(&head, payload.data, 0, payload.len, NULL, 0);
 	pfree(head.buf.data);
 	pfree(payload.data);
-	PG_RETURN_INT64(place);
+	return place;
+}
+
+/*
+ * Returns the number of the message among the events of the transaction, because its id is assigned
+ * only at commit.
+ */
+Datum
+notify_send(PG_FUNCTION_ARGS)
+{
+	text *payload = PG_ARGISNULL(1) ? cstring_to_text("null") : PG_GETARG_TEXT_PP(1);
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel must not be null")));
+	PG_RETURN_INT64(send_message(text_to_cstring(PG_GETARG_TEXT_PP(0)), payload, NULL));
 }

@@ -48,6 +48,7 @@ typedef struct ClientQuery
 	WireQuery wire; /* its texts are in the query's context */
 	MemoryContext context;
 	StringInfoData body; /* of the answer, as UTF-8 */
+	int64 event;         /* of SEND: its number among the transaction's events, from 1; 0: none */
 	uint16 status;       /* of the HTTP response; 0: 200 */
 	StringInfoData headers;
 	bool answered;       /* the answer was sent by its function itself */

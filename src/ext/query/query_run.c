@@ -25,6 +25,7 @@
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
 #include "ext/query/query.h"
+#include "ext/transaction/pending.h"
 
 #define RUN_NAME_LENGTH 255 /* of a query's name that the log has at most */
 
@@ -106,6 +107,8 @@ run_answer(const ClientQuery *query)
 
 	message.u.result.request = query->wire.request;
 	message.u.result.status = query->status;
+	if (query->event > 0)
+		message.u.result.event = pending_committed_first() + (uint64) query->event - 1;
 	message.u.result.headers =
 		(WireBytes){.data = query->headers.data, .len = (uint32_t) query->headers.len};
 	message.u.result.body =

@@ -94,6 +94,7 @@ typedef struct PendingState
 	int nsavepoints;
 	int savepoints_size;
 	NotifydDatabase *database;
+	uint64 first;     /* id of the first event; 0: not assigned yet */
 	bool invalidates; /* the commit sends invalidation messages */
 	bool begun;       /* an entry is being written: */
 	int entry_at;     /* its offset in the tail, */
@@ -101,6 +102,9 @@ typedef struct PendingState
 } PendingState;
 
 static PendingState pending;
+
+/* What was PendingState.first when a transaction committed; 0: none has had events. */
+static uint64 pending_committed;
 
 static const PendingHolder *pending_holder = NULL; /* NULL: nothing was held back yet */
 
@@ -373,6 +377,12 @@ pending_append_silent(const PendingEvent *event, const char *text, Size length)
 	pending.silent++;
 }
 
+uint64
+pending_committed_first(void)
+{
+	return pending_committed;
+}
+
 /* How many events the transaction has, as clients are told. */
 static int32
 pending_events(void)
@@ -534,6 +544,7 @@ pending_commit_small(uint64 tx, TimestampTz at)
 	}
 	wait_first(pending.database, pending.notifies > 0);
 	reservation = log_write(pending.database, tuples, n, n, pending_events(), tx, at);
+	pending.first = reservation.first;
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
@@ -556,6 +567,7 @@ pending_commit_bulk(uint64 tx, TimestampTz at)
 	wait_first(pending.database, pending.notifies > 0);
 	reservation =
 		log_write_marker(pending.database, &bulk, &summary, (int32) pending.count, tx, at);
+	pending.first = reservation.first;
 	if (pending.notifies > 0)
 		pending_walk(NULL, (int64) reservation.first, tx, at);
 }
@@ -634,6 +646,8 @@ pending_last_callback(XactEvent event, void *arg pg_attribute_unused())
 		case XACT_EVENT_COMMIT:
 			/* After the commit, because removing a large file takes long. */
 			pending_drop_file();
+			if (pending.first != 0)
+				pending_committed = pending.first;
 			pending_forget();
 			output_end_buffering();
 			break;

@@ -81,6 +81,12 @@ extern int64 pending_end(int head_end, const char *hidden, Size hidden_length);
 extern void pending_append_silent(const PendingEvent *event, const char *text, Size length);
 
 /*
+ * The id of the first event of the last transaction of this session that committed events. An event's id is this plus
+ * its number in the transaction minus one.
+ */
+extern uint64 pending_committed_first(void);
+
+/*
  * Register the callbacks that a session needs after its first event. Callbacks that are registered
  * later are called earlier: at XACT_EVENT_COMMIT, before log_decided().
  */

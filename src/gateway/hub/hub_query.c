@@ -88,7 +88,7 @@ hub_query_answered(void *owner, const WireMessage *answer)
 	if (answer->type == WIRE_FAILED)
 		frame = protocol->query_failure(query->id, &answer->u.failed, (ProtocolName){0});
 	else if (query->id != NULL && answer->type == WIRE_RESULT)
-		frame = protocol->query_result(query->id, answer->u.result.body);
+		frame = protocol->query_result(query->id, &answer->u.result);
 	if (answer->type == WIRE_RESULT && query->group != NULL)
 		hub_settled(client, query->group, query->ids, query->nids);
 	hub_free_query(query);
@@ -126,6 +126,8 @@ hub_query(HubClient *client, Request *request)
 		.body = {.data = request->body, .len = (uint32_t) strlen(request->body)},
 	};
 
+	if (request->named != NULL)
+		wire.named = (WireBytes){.data = request->named, .len = (uint32_t) strlen(request->named)};
 	if (request->method != REQUEST_SEND)
 		wire.name = (WireBytes){.data = request->name, .len = (uint32_t) strlen(request->name)};
 	else

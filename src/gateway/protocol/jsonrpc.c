@@ -158,13 +158,13 @@ jsonrpc_refusal(const char *id, ProtocolReason reason, WireBytes text, ProtocolN
 }
 
 static Frame *
-jsonrpc_query_result(const char *id, WireBytes body)
+jsonrpc_query_result(const char *id, const WireResultMsg *result)
 {
 	WireBytes parts[] = {
 		notification_bytes("{\"jsonrpc\":\"2.0\",\"id\":"),
 		notification_bytes(id),
 		notification_bytes(",\"result\":"),
-		body.len > 0 ? body : notification_bytes("null"),
+		result->body.len > 0 ? result->body : notification_bytes("null"),
 		notification_bytes("}"),
 	};
 
@@ -249,10 +249,11 @@ jsonrpc_bigint_event(const ProtocolEvent *event)
 }
 
 static Frame *
-jsonrpc_bigint_query_result(const char *id, WireBytes body)
+jsonrpc_bigint_query_result(const char *id, const WireResultMsg *result)
 {
-	char *quoted = numbers_replace(&body);
-	Frame *frame = jsonrpc_query_result(id, body);
+	WireResultMsg copy = *result;
+	char *quoted = numbers_replace(&copy.body);
+	Frame *frame = jsonrpc_query_result(id, &copy);
 
 	free(quoted);
 	return frame;

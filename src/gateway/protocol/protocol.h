@@ -73,6 +73,8 @@ typedef struct Request
 	char *token;          /* of AUTH */
 	char *name;           /* of CALL: the function; of CONSUME, ACK and NACK: the group */
 	char *body;           /* JSON: the arguments of CALL, ACK and NACK, the payload of SEND */
+	char *named;          /* as WireQuery.named; NULL: none */
+	bool progressive;     /* of CALL: Protocol.progress for each row of a set */
 	uint32_t window;      /* of CONSUME */
 	uint64_t *ids;        /* of ACK and NACK */
 	size_t nids;
@@ -88,6 +90,7 @@ request_free(Request *request)
 	free(request->name);
 	free(request->order);
 	free(request->body);
+	free(request->named);
 	free(request->ids);
 	request->id = NULL;
 	request->selection = NULL;
@@ -95,6 +98,7 @@ request_free(Request *request)
 	request->name = NULL;
 	request->order = NULL;
 	request->body = NULL;
+	request->named = NULL;
 	request->ids = NULL;
 }
 
@@ -219,8 +223,8 @@ typedef struct Protocol
 	 */
 	Frame *(*refusal)(const char *id, ProtocolReason reason, WireBytes text, ProtocolName name);
 
-	/* The answer to a query: the worker's result, a JSON value, or why it has failed. */
-	Frame *(*query_result)(const char *id, WireBytes body);
+	/* The answer to a query: the worker's result, whose body is a JSON value, or why it has failed. */
+	Frame *(*query_result)(const char *id, const WireResultMsg *result);
 	Frame *(*query_failure)(const char *id, const WireFailed *failed, ProtocolName name);
 
 	/*

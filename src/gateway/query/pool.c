@@ -60,7 +60,7 @@ pool_new_query(const WireQuery *wire)
 {
 	size_t size = (size_t) wire->token.len + wire->method.len + wire->path.len + wire->query.len +
 				  wire->headers.len + wire->name.len + wire->filter.len + wire->columns.len +
-				  wire->order.len + wire->body.len;
+				  wire->order.len + wire->body.len + wire->named.len;
 	PoolQuery *query = memory_zeroed(sizeof(PoolQuery) + size);
 	char *to = query->text;
 
@@ -75,6 +75,7 @@ pool_new_query(const WireQuery *wire)
 	query->wire.columns = pool_copy(&to, wire->columns);
 	query->wire.order = pool_copy(&to, wire->order);
 	query->wire.body = pool_copy(&to, wire->body);
+	query->wire.named = pool_copy(&to, wire->named);
 	return query;
 }
 

@@ -97,15 +97,15 @@ wamp_protocol_result(RequestMethod method, const char *id, ProtocolName name, Wi
 }
 
 static Frame *
-wamp_protocol_query_result(const char *id, WireBytes body)
+wamp_protocol_query_result(const char *id, const WireResultMsg *result)
 {
-	return wamp_query_result(id, body, false);
+	return wamp_query_result(id, result->body, false);
 }
 
 static Frame *
-wamp_bigint_query_result(const char *id, WireBytes body)
+wamp_bigint_query_result(const char *id, const WireResultMsg *result)
 {
-	return wamp_query_result(id, body, true);
+	return wamp_query_result(id, result->body, true);
 }
 
 const Protocol wamp_protocol = {
