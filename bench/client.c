@@ -3,9 +3,11 @@
  * client.c
  *	  The load client: thousands of WebSocket connections that count the messages they receive.
  *
- *	  client -p PORT [-P PATH] [-T FILE] [-n CLIENTS] [-s MESSAGE] [-S N] [-t at|sent] [-e N]
- *			[-w WINDOW] [-d]
+ *	  client -p PORT [-P PATH] [-u SUBPROTOCOL] [-g GREETING] [-T FILE] [-n CLIENTS] [-s MESSAGE]
+ *			[-S N] [-t at|sent] [-e N] [-w WINDOW] [-d]
  *
+ *	  -u	subprotocol to offer
+ *	  -g	message that each client sends first, such as a HELLO of WAMP; the answer to it is not counted
  *	  -T	file of tokens, one a line. Client k, from 0, has the k-th one; after the last, the first is next
  *	  -s	message that each client sends after connecting; the first message received is the answer. Each #
  *			in it becomes the number of the message, counted over all clients from 0
@@ -55,6 +57,8 @@ static struct
 	/* command-line arguments */
 	int port;
 	const char *path;
+	const char *subprotocol;
+	const char *greeting;
 	char **tokens;
 	uint32_t ntokens;
 	uint32_t clients;
@@ -212,14 +216,21 @@ client_subscribe(Ws *ws, uint32_t number)
 		client_fail("a subscription could not be sent");
 }
 
+/* End the program if the answer is an error: of JSON-RPC, or an ERROR or ABORT of WAMP. */
+static void
+client_check_answer(const char *text, size_t len)
+{
+	if (memmem(text, len, "\"error\"", 7) == NULL &&
+		(len < 3 || (memcmp(text, "[8,", 3) != 0 && memcmp(text, "[3,", 3) != 0)))
+		return;
+	fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
+	exit(1);
+}
+
 static void
 client_on_answer(Ws *ws, const char *text, size_t len)
 {
-	if (memmem(text, len, "\"error\"", 7) != NULL)
-	{
-		fprintf(stderr, "client: refused: %.*s\n", (int) len, text);
-		exit(1);
-	}
+	client_check_answer(text, len);
 	histogram_add(&client.answers, clock_monotonic() - ws->asked_at);
 	if (++ws->answers < client.messages_each)
 	{
@@ -233,6 +244,20 @@ client_on_answer(Ws *ws, const char *text, size_t len)
 		snprintf(client.answer, sizeof(client.answer), "%.*s", (int) len, text);
 }
 
+/* The client may begin. */
+static void
+client_greeted(Ws *ws)
+{
+	ws->greeted = true;
+	client.open++;
+	if (client.open == client.clients)
+		client.open_at = clock_monotonic();
+	if (client.subscribe == NULL)
+		client.answered++;
+	else
+		client_subscribe(ws, 0);
+}
+
 static void
 client_on_message(Ws *ws, const char *text, size_t len, void *arg)
 {
@@ -240,6 +265,13 @@ client_on_message(Ws *ws, const char *text, size_t len, void *arg)
 	if (len < 128 && memmem(text, len, "\"method\":\"position\"", 19) != NULL)
 	{
 		client.positions++;
+		ws->messages--;
+		return;
+	}
+	if (client.greeting != NULL && !ws->greeted)
+	{
+		client_check_answer(text, len);
+		client_greeted(ws);
 		ws->messages--;
 		return;
 	}
@@ -266,13 +298,10 @@ client_lost(Ws *ws)
 static void
 client_on_open(Ws *ws)
 {
-	client.open++;
-	if (client.open == client.clients)
-		client.open_at = clock_monotonic();
-	if (client.subscribe == NULL)
-		client.answered++;
-	else
-		client_subscribe(ws, 0);
+	if (client.greeting == NULL)
+		client_greeted(ws);
+	else if (!ws_send(ws, client.greeting))
+		client_fail("a greeting could not be sent");
 }
 
 /* Return the path of the client's handshake, with its token if there are any. */
@@ -297,7 +326,8 @@ client_on_event(Ws *ws, uint32_t events)
 
 	if (ws->state == WS_CONNECTING)
 	{
-		if ((events & EPOLLOUT) == 0 || !ws_request(ws, client.port, client_path(ws)))
+		if ((events & EPOLLOUT) == 0 ||
+			!ws_request(ws, client.port, client_path(ws), client.subprotocol))
 			client_fail("connect");
 		if (epoll_ctl(client.epoll, EPOLL_CTL_MOD, ws->fd, &readable) != 0)
 			client_fail("epoll_ctl");
@@ -527,7 +557,7 @@ client_options(int argc, char **argv)
 	client.messages_each = 1;
 	client.every = 1;
 	client.window = 512;
-	while ((option = getopt(argc, argv, "p:P:T:n:s:S:t:e:w:d")) != -1)
+	while ((option = getopt(argc, argv, "p:P:u:g:T:n:s:S:t:e:w:d")) != -1)
 	{
 		switch (option)
 		{
@@ -536,6 +566,12 @@ client_options(int argc, char **argv)
 				break;
 			case 'P':
 				client.path = optarg;
+				break;
+			case 'u':
+				client.subprotocol = optarg;
+				break;
+			case 'g':
+				client.greeting = optarg;
 				break;
 			case 'T':
 				client_read_tokens(optarg);
@@ -568,9 +604,10 @@ client_options(int argc, char **argv)
 	if (client.port <= 0 || client.clients == 0 || client.messages_each == 0 || client.every == 0 ||
 		client.window == 0)
 	{
-		fprintf(stderr,
-				"usage: client -p PORT [-P PATH] [-T FILE] [-n CLIENTS] [-s MESSAGE] [-S N] "
-				"[-t at|sent] [-e N] [-w WINDOW] [-d]\n");
+		fprintf(
+			stderr,
+			"usage: client -p PORT [-P PATH] [-u SUBPROTOCOL] [-g GREETING] [-T FILE] [-n CLIENTS] "
+			"[-s MESSAGE] [-S N] [-t at|sent] [-e N] [-w WINDOW] [-d]\n");
 		exit(2);
 	}
 }

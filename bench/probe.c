@@ -197,7 +197,7 @@ probe_connect_ws(Probe *probe, int port, const char *message)
 	if (!ws_connect(&probe->ws, port))
 		probe_fail(probe, strerror(errno));
 	fd.fd = probe->ws.fd;
-	if (poll(&fd, 1, PROBE_MS) != 1 || !ws_request(&probe->ws, port, "/ws"))
+	if (poll(&fd, 1, PROBE_MS) != 1 || !ws_request(&probe->ws, port, "/ws", NULL))
 		probe_fail(probe, "cannot connect");
 	while (probe->ws.state != WS_OPEN)
 		probe_poll(probe);

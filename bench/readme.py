@@ -188,6 +188,15 @@ REQUIREMENTS = [
 ] + [
     ("groups: a take of one event with 1,000,000 pending, time; to that with ten", "groups",
      "1 consumer, 1,000,000 events pending", "1 consumer, 10 events pending"),
+    ("WAMP: calls of an SQL function, 32 at a time: calls a second; to the JSON-RPC protocol of the same gateway", "wamp",
+     "WAMP: calls, 32 at a time", "JSON-RPC: calls, 32 at a time"),
+    ("the same: p99", "wamp", "WAMP: calls, 32 at a time, p99", "JSON-RPC: calls, 32 at a time, p99"),
+    ("the same: processor time for a call", "wamp", "WAMP: calls, 32 at a time, processor",
+     "JSON-RPC: calls, 32 at a time, processor"),
+    ("WAMP: events to 1,000 clients, messages a second; to the JSON-RPC protocol", "wamp", "WAMP: events to 1,000 clients",
+     "JSON-RPC: events to 1,000 clients"),
+    ("the same: processor time for a message", "wamp", "WAMP: events to 1,000 clients, processor",
+     "JSON-RPC: events to 1,000 clients, processor"),
     ("no clients: processor time of the gateway", "idle", "nobody connected: gateway", None),
     ("no clients: processor time of the feed", "idle", "nobody connected: feed", None),
     ("no clients: wakeups of the gateway", "idle", "nobody connected: gateway, wakeups", None),
@@ -199,7 +208,7 @@ REQUIREMENTS = [
 ]
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow", "sets", "queries", "groups"]
+         "replay", "slow", "sets", "queries", "groups", "wamp"]
 ONLY_BY_NAME = ["soak"]
 
 HEAD = """# Benchmarks

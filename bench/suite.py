@@ -25,7 +25,7 @@ from programs import Peer, Writers  # noqa: E402
 from report import Figures  # noqa: E402
 
 NAMES = ["write", "endtoend", "fanout", "gateways", "latency", "bulk", "idle", "connect", "sandbox",
-         "replay", "slow", "sets", "queries", "groups"]
+         "replay", "slow", "sets", "queries", "groups", "wamp"]
 ONLY_BY_NAME = ["soak"]
 
 

@@ -55,7 +55,7 @@ ws_write(Ws *ws, const void *data, size_t len)
 }
 
 bool
-ws_request(Ws *ws, int port, const char *path)
+ws_request(Ws *ws, int port, const char *path, const char *subprotocol)
 {
 	char request[1024];
 	int error = 0;
@@ -63,8 +63,9 @@ ws_request(Ws *ws, int port, const char *path)
 	int len = snprintf(
 		request, sizeof(request),
 		"GET %s HTTP/1.1\r\nHost: localhost:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-		path, port);
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
+		path, port, subprotocol != NULL ? "Sec-WebSocket-Protocol: " : "",
+		subprotocol != NULL ? subprotocol : "", subprotocol != NULL ? "\r\n" : "");
 
 	if (getsockopt(ws->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
 	{

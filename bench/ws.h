@@ -32,6 +32,7 @@ typedef struct Ws
 	int fd;
 	WsState state;
 	uint32_t number;   /* for the caller */
+	bool greeted;      /* for the caller */
 	bool answered;     /* for the caller */
 	uint32_t answers;  /* for the caller */
 	uint64_t asked_at; /* for the caller */
@@ -51,8 +52,9 @@ typedef void (*WsMessage)(Ws *ws, const char *text, size_t len, void *arg);
  */
 extern bool ws_connect(Ws *ws, int port) __attribute__((warn_unused_result));
 
-/* The socket has become writable: send the request. */
-extern bool ws_request(Ws *ws, int port, const char *path) __attribute__((warn_unused_result));
+/* The socket has become writable: send the request, which offers this subprotocol unless it is NULL. */
+extern bool ws_request(Ws *ws, int port, const char *path, const char *subprotocol)
+	__attribute__((warn_unused_result));
 
 /* The socket is readable: read a limited amount. Returns false if the connection has ended. */
 extern bool ws_read(Ws *ws, WsMessage message, void *arg) __attribute__((warn_unused_result));
