@@ -75,4 +75,10 @@ extern int fuzz_tls(const uint8_t *data, size_t size);
  */
 extern int fuzz_token(const uint8_t *data, size_t size);
 
+/*
+ * Messages of WAMP: those are accepted that the specification allows for clients, with the values
+ * that another reader of JSON finds, and their arguments go on byte by byte.
+ */
+extern int fuzz_wamp(const uint8_t *data, size_t size);
+
 #endif /* FUZZ_H */

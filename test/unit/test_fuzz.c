@@ -19,7 +19,7 @@ static const struct
 	{"deflate", fuzz_deflate}, {"filter", fuzz_filter},   {"frames", fuzz_frames},
 	{"http", fuzz_http},       {"jsonrpc", fuzz_jsonrpc}, {"payload", fuzz_payload},
 	{"proxy", fuzz_proxy},     {"sse", fuzz_sse},         {"tls", fuzz_tls},
-	{"token", fuzz_token},
+	{"token", fuzz_token},     {"wamp", fuzz_wamp},
 };
 
 static uint32_t random_state = 1;

@@ -192,6 +192,20 @@ test_not_an_array(void **state)
 		refuse(texts[i], "a message must be a JSON array");
 }
 
+/* Neither in a head nor in arguments, which would go on to others. */
+static void
+test_nul(void **state)
+{
+	static const char head[] = "[49,1\0,{}]";
+	static const char arguments[] = "[70,1,{},[1\0]]";
+	char error[100];
+
+	(void) state;
+	assert_false(wamp_read(head, sizeof(head) - 1, &message, error, sizeof(error)));
+	assert_false(wamp_read(arguments, sizeof(arguments) - 1, &message, error, sizeof(error)));
+	assert_string_equal(error, "a message must be a JSON array");
+}
+
 static void
 test_not_only_an_array(void **state)
 {
@@ -468,7 +482,7 @@ main(void)
 		cmocka_unit_test(test_ids),           cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_details),       cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_bad_arguments), cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_errors),        cmocka_unit_test(test_nul),
 	};
 
 	return cmocka_run_group_tests_name("wamp_message", tests, NULL, NULL);

@@ -147,7 +147,8 @@ wamp_split(WampReader *reader, const char *text, size_t len)
 	const char *from;
 	const char *to;
 
-	if (all.len < 2 || all.data[0] != '[')
+	/* jansson (2.14, stream_unget() in load.c) skips a NUL behind a number. */
+	if (all.len < 2 || all.data[0] != '[' || memchr(all.data, '\0', all.len) != NULL)
 		return wamp_reject(reader, "a message must be a JSON array");
 	for (from = all.data + 1;; from = to + 1)
 	{
