@@ -9,6 +9,7 @@
 #include "fuzz.h"
 #include "gateway/base/text.h"
 #include "gateway/wamp/wamp_build.h"
+#include "gateway/wamp/wamp_options.h"
 
 /* A value that jansson has of the same text must be this one. */
 static void
@@ -106,6 +107,22 @@ fuzz_is_message(const json_t *json, size_t *arguments)
 		default:
 			return false;
 	}
+}
+
+static bool
+fuzz_has_wrong_option(const json_t *json)
+{
+	const char *expected;
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(json, i, value)
+	{
+		if (json_is_object(value))
+			return wamp_options_wrong((WampType) json_integer_value(json_array_get(json, 0)), value,
+									  &expected) != NULL;
+	}
+	return false;
 }
 
 /* An accepted message has the values that jansson reads. */
@@ -227,7 +244,7 @@ fuzz_wamp(const uint8_t *data, size_t size)
 		json = memchr(text, '\0', size) == NULL
 				   ? json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL)
 				   : NULL;
-		assert(json == NULL || !fuzz_is_message(json, &arguments));
+		assert(json == NULL || !fuzz_is_message(json, &arguments) || fuzz_has_wrong_option(json));
 		json_decref(json);
 		return 0;
 	}

@@ -360,6 +360,70 @@ test_details(void **state)
 	}
 }
 
+/* Options that are known have a type; others are ignored. */
+static void
+test_options(void **state)
+{
+	static const struct
+	{
+		const char *before; /* the value */
+		const char *after;
+		const char *good;
+		const char *bad;
+		const char *problem;
+	} cases[] = {
+		{"[1,\"r\",{\"roles\":", "}]", "{} {\"caller\":{}}", "[] null 1",
+		 "HELLO: roles must be an object"},
+		{"[1,\"r\",{\"authmethods\":", "}]", "[] [\"ticket\"]", "\"ticket\" [1] {} null",
+		 "HELLO: authmethods must be an array of strings"},
+		{"[1,\"r\",{\"authid\":", "}]", "\"joe\"", "1 null []", "HELLO: authid must be a string"},
+		{"[16,1,{\"acknowledge\":", "},\"t\"]", "true false", "1 \"true\" null []",
+		 "PUBLISH: acknowledge must be true or false"},
+		{"[16,1,{\"exclude\":", "},\"t\"]", "[] [1,9007199254740992]",
+		 "1 [0] [-1] [1.5] [\"1\"] [9007199254740993] {} null [[1]]",
+		 "PUBLISH: exclude must be an array of integers from 1 to 2^53"},
+		{"[16,1,{\"eligible_authrole\":", "},\"t\"]", "[\"a\",\"b\"]", "\"a\" [1] [[\"a\"]]",
+		 "PUBLISH: eligible_authrole must be an array of strings"},
+		{"[32,1,{\"match\":", "},\"t\"]", "\"exact\" \"prefix\" \"wildcard\"",
+		 "\"\" \"exac\" \"exact2\" 1 null [\"exact\"]",
+		 "SUBSCRIBE: match must be \"exact\", \"prefix\" or \"wildcard\""},
+		{"[48,1,{\"timeout\":", "},\"t\"]", "0 1000 9007199254740992",
+		 "-1 1.5 \"1\" null 9007199254740993", "CALL: timeout must be an integer from 0 to 2^53"},
+		{"[49,1,{\"mode\":", "}]", "\"skip\" \"kill\" \"killnowait\"", "\"killno\" 1",
+		 "CANCEL: mode must be \"skip\", \"kill\" or \"killnowait\""},
+		{"[64,1,{\"invoke\":", "},\"t\"]",
+		 "\"single\" \"roundrobin\" \"random\" \"first\" \"last\"", "\"all\" \"la\" 1",
+		 "REGISTER: invoke must be \"single\", \"roundrobin\", \"random\", \"first\" or \"last\""},
+		{"[70,1,{\"progress\":", "}]", "true false", "1 \"\"",
+		 "YIELD: progress must be true or false"},
+		{"[70,1,{\"retain\":", "}]", "1 \"x\" {}", "", ""},
+	};
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++)
+	{
+		char values[200];
+		char text[300];
+		char *next;
+
+		snprintf(values, sizeof(values), "%s", cases[i].good);
+		for (char *value = strtok_r(values, " ", &next); value != NULL;
+			 value = strtok_r(NULL, " ", &next))
+		{
+			snprintf(text, sizeof(text), "%s%s%s", cases[i].before, value, cases[i].after);
+			accept(text);
+			wamp_message_free(&message);
+		}
+		snprintf(values, sizeof(values), "%s", cases[i].bad);
+		for (char *value = strtok_r(values, " ", &next); value != NULL;
+			 value = strtok_r(NULL, " ", &next))
+		{
+			snprintf(text, sizeof(text), "%s%s%s", cases[i].before, value, cases[i].after);
+			refuse(text, cases[i].problem);
+		}
+	}
+}
+
 /* ---------------- arguments ---------------- */
 
 /* They go on as they were written. */
@@ -483,6 +547,7 @@ main(void)
 		cmocka_unit_test(test_details),       cmocka_unit_test(test_slices),
 		cmocka_unit_test(test_bad_arguments), cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_errors),        cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_options),
 	};
 
 	return cmocka_run_group_tests_name("wamp_message", tests, NULL, NULL);

@@ -269,7 +269,7 @@ test_no_method(void **state)
 
 	(void) state;
 	(void) play_hello(&play_link_a, 1, 100);
-	play_receive(dial(&pipe), "[1,\"db\",{\"roles\":{},\"authmethods\":[\"cookie\",7]}]");
+	play_receive(dial(&pipe), "[1,\"db\",{\"roles\":{},\"authmethods\":[\"cookie\",\"7\"]}]");
 	expect_end(&pipe, "wamp.error.no_matching_auth_method");
 	play_config.anonymous = false;
 	play_receive(dial(&pipe), HELLO);
@@ -442,7 +442,7 @@ test_bad_topics(void **state)
 		strstr(next_text(&pipe), "\"wamp.error.invalid_uri\",[\"a topic has at most 63 bytes\"]"));
 	play_receive(session, "[32,3,{\"x_ops\":7},\"a\"]");
 	assert_non_null(strstr(next_text(&pipe), "\"wamp.error.invalid_argument\""));
-	play_receive(session, "[32,4,{\"match\":\"regex\"},\"a\"]");
+	play_receive(session, "[32,4,{\"x_filter\":7},\"a\"]");
 	assert_non_null(strstr(next_text(&pipe), "\"wamp.error.invalid_argument\""));
 	play_expect_nothing(&pipe);
 }

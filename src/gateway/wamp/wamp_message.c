@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "gateway/base/memory.h"
+#include "gateway/wamp/wamp_options.h"
 
 #define WAMP_MAX_ELEMENTS 7 /* ERROR has so many */
 
@@ -197,6 +198,25 @@ wamp_value(WampReader *reader, WireBytes text)
 	return value;
 }
 
+/* Details must be an object, in which the options that are known have values of their types. */
+static bool
+wamp_read_details(WampReader *reader, WireBytes text)
+{
+	WampMessage *message = reader->message;
+	const char *expected;
+	const char *name;
+
+	message->details = wamp_value(reader, text);
+	if (!json_is_object(message->details))
+		return wamp_reject_element(reader, "details or options must be an object");
+	name = wamp_options_wrong(message->type, message->details, &expected);
+	if (name == NULL)
+		return true;
+	snprintf(reader->error, reader->size, "%s: %s must be %s", wamp_type_name(message->type), name,
+			 expected);
+	return false;
+}
+
 static bool
 wamp_read_element(WampReader *reader, char kind, WireBytes text)
 {
@@ -219,9 +239,7 @@ wamp_read_element(WampReader *reader, char kind, WireBytes text)
 			message->failed = WAMP_INVOCATION;
 			return true;
 		case 'd':
-			message->details = wamp_value(reader, text);
-			return json_is_object(message->details) ||
-				   wamp_reject_element(reader, "details or options must be an object");
+			return wamp_read_details(reader, text);
 		case 'u':
 			string = wamp_value(reader, text);
 			message->uri = json_string_value(string);

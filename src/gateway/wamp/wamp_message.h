@@ -4,7 +4,8 @@
  *	  Reads the messages of WAMP that a client sends (wamp.2.json).
  *
  * A message is a JSON array that begins with a number, its type. The types that only a router sends
- * are refused, and so is everything that does not have exactly the form of its type.
+ * are refused, and so is everything that does not have exactly the form of its type, or has options
+ * of wrong types (wamp_options.h).
  *
  * Arguments and ArgumentsKw are not made into values: they go on as they were written, so that
  * numbers keep their digits. They are checked to be an array and an object all the same.
@@ -20,38 +21,8 @@
 
 #include <jansson.h>
 
+#include "gateway/wamp/wamp_type.h"
 #include "wire/wire.h"
-
-#define WAMP_MAX_ID (UINT64_C(1) << 53)
-
-/* The types of messages (WAMP, Basic Profile, "Message Codes"; CANCEL and INTERRUPT: Advanced Profile). */
-typedef enum WampType
-{
-	WAMP_HELLO = 1,
-	WAMP_WELCOME = 2,
-	WAMP_ABORT = 3,
-	WAMP_CHALLENGE = 4,
-	WAMP_AUTHENTICATE = 5,
-	WAMP_GOODBYE = 6,
-	WAMP_ERROR = 8,
-	WAMP_PUBLISH = 16,
-	WAMP_PUBLISHED = 17,
-	WAMP_SUBSCRIBE = 32,
-	WAMP_SUBSCRIBED = 33,
-	WAMP_UNSUBSCRIBE = 34,
-	WAMP_UNSUBSCRIBED = 35,
-	WAMP_EVENT = 36,
-	WAMP_CALL = 48,
-	WAMP_CANCEL = 49,
-	WAMP_RESULT = 50,
-	WAMP_REGISTER = 64,
-	WAMP_REGISTERED = 65,
-	WAMP_UNREGISTER = 66,
-	WAMP_UNREGISTERED = 67,
-	WAMP_INVOCATION = 68,
-	WAMP_INTERRUPT = 69,
-	WAMP_YIELD = 70,
-} WampType;
 
 /* Its owner calls wamp_message_free(). */
 typedef struct WampMessage

@@ -11,6 +11,7 @@
  *	  wamp_session.c	HELLO to GOODBYE
  *	  wamp_build.c		builds messages
  *	  wamp_message.c	reads messages
+ *	  wamp_options.c	types of options
  *
  *-------------------------------------------------------------------------
  */

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * wamp_options.h
+ *	  The options of WAMP's messages that have a meaning here: their types.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef GATEWAY_WAMP_OPTIONS_H
+#define GATEWAY_WAMP_OPTIONS_H
+
+#include <jansson.h>
+
+#include "gateway/wamp/wamp_type.h"
+
+/*
+ * Check Options or Details of a message of this type, an object. Returns NULL, or the name of the
+ * option with a wrong value; *expected is what the value must be, such as "true or false". Options
+ * that are not known are ignored, as the specification demands.
+ */
+extern const char *wamp_options_wrong(WampType type, const json_t *options, const char **expected);
+
+#endif /* GATEWAY_WAMP_OPTIONS_H */
