@@ -334,13 +334,15 @@ typedef struct WireHello
 #define WIRE_MAX_PATTERNS      20
 #define WIRE_MAX_CHILDREN      1000
 
+#define WIRE_SINCE_NEW 2
+
 /* Replaces the subscription with the same number, if there is one. */
 typedef struct WireSubscribe
 {
 	uint32_t sub;      /* assigned by the gateway, unique on this link while in use */
 	uint8_t kinds;     /* WIRE_KIND_ bits; ops, since and window concern only events */
 	uint8_t ops;       /* WIRE_OP_ bits, without WIRE_OP_NOTIFY */
-	uint8_t has_since; /* 0: no replay */
+	uint8_t has_since; /* 0: no replay; WIRE_SINCE_NEW: the client has nothing from before since */
 	WirePosition since;
 	uint32_t
 		session; /* the gateway's number for the client's connection; connections take turns in replays */

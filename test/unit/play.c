@@ -244,7 +244,7 @@ play_expect_subscribe(size_t i, uint32_t sub, uint8_t ops, uint64_t since)
 					 WIRE_KIND_EVENTS |
 						 ((ops & WIRE_OP_NOTIFY) != 0 ? WIRE_KIND_NOTIFICATIONS : 0));
 	assert_int_equal(message->ops, ops & ~WIRE_OP_NOTIFY);
-	assert_int_equal(message->has_since, since != 0);
+	assert_int_equal(message->has_since != 0, since != 0);
 	if (since != 0)
 		assert_int_equal(message->since.id, since);
 }

@@ -57,6 +57,7 @@ child(Database *database, uint32_t sub, const char *name, uint32_t stream, uint6
 	assert_int_equal(play_nsent, 1);
 	number = play_sent[0].u.subscribe.sub;
 	play_expect_subscribe(0, number, WIRE_OP_ALL & ~WIRE_OP_NOTIFY, before);
+	assert_int_equal(play_sent[0].u.subscribe.has_since, WIRE_SINCE_NEW);
 	play_subscribed(database, number, stream, true, before);
 	play_nsent = 0;
 	return number;
@@ -249,6 +250,7 @@ test_lost(void **state)
 	assert_int_equal(play_nsent, 2);
 	assert_int_equal(play_sent[0].u.subscribe.match, URI_PREFIX);
 	play_expect_subscribe(1, play_sent[1].u.subscribe.sub, WIRE_OP_ALL & ~WIRE_OP_NOTIFY, 106);
+	assert_int_equal(play_sent[1].u.subscribe.has_since, 1);
 	play_notifies = true;
 	play_subscribed(database, play_sent[0].u.subscribe.sub, 1, false, 110);
 	play_subscribed(database, play_sent[1].u.subscribe.sub, 2, true, 106);

@@ -299,7 +299,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 		set_wait(sub);
 	sub_count(link->feed, 1);
 	sub->unplaced = waiting;
-	sub->resumes = request->has_since && reset == NULL;
+	sub->resumes = request->has_since && request->has_since != WIRE_SINCE_NEW && reset == NULL;
 	if ((sub->kinds & WIRE_KIND_EVENTS) != 0 && !waiting)
 	{
 		const char *changed = applied_begin(sub, sub->resumes ? &position.id : NULL);

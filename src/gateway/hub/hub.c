@@ -172,6 +172,7 @@ hub_subscribed(Hub *hub, Database *database, const WireSubscribed *message)
 	sub->state = SUBSCRIPTION_REPLAYING;
 	sub->position = message->position;
 	sub->has_position = true;
+	sub->fresh = false;
 	if (sub->resumes_inside && !hub_tell_inside(sub))
 		return HUB_OK;
 	if (hub_snapshot_holds(sub))

@@ -131,6 +131,7 @@ typedef struct Subscription
 	TAILQ_ENTRY(Subscription) in_asking; /* while it waits for its turn */
 	struct Stream *stream;               /* while the feed knows it, for any kinds */
 	struct Subscription *parent;         /* a pattern that its channel matches; NULL: none */
+	bool fresh;                          /* its client has nothing from before its position */
 	uint32_t number;
 	uint32_t credit;      /* bytes of its replay that were written, not yet returned to the feed */
 	char *id;             /* of the request, while asked; see Request */

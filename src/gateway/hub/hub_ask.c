@@ -66,7 +66,9 @@ hub_send_subscribe(Hub *hub, Database *database, Subscription *sub)
 		.kinds = (sub->state != SUBSCRIPTION_LAGGING ? WIRE_KIND_EVENTS : 0) |
 				 ((sub->ops & WIRE_OP_NOTIFY) != 0 ? WIRE_KIND_NOTIFICATIONS : 0),
 		.ops = sub->ops & (uint8_t) ~WIRE_OP_NOTIFY,
-		.has_since = sub->has_position,
+		.has_since = !sub->has_position ? 0
+					 : sub->fresh       ? WIRE_SINCE_NEW
+										: 1,
 		.since = sub->position,
 		.session = sub->client->session.number,
 		.window = hub_window(sub->client),

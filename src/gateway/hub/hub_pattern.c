@@ -69,6 +69,7 @@ hub_add_child(Hub *hub, Database *database, Subscription *parent, const WireRout
 	sub->selection = selection_copy(parent->selection);
 	sub->tagged = true;
 	sub->has_position = true;
+	sub->fresh = true;
 	sub->position = route->position;
 	sub->channel_len = (uint8_t) route->name.len;
 	memcpy(sub->channel, route->name.data, route->name.len);
