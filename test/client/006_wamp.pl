@@ -1,0 +1,85 @@
+# Clients of WAMP that others wrote, unmodified: AutobahnJS in a page and in Node.
+use strict;
+use warnings;
+
+use Mojo::File qw(curfile path);
+use Mojo::Server::Daemon;
+use Mojolicious;
+use NotifydTest;
+use NotifydTest::Browser;
+use NotifydTest::Node;
+use Test::More;
+
+my $top = curfile->dirname->dirname->dirname;
+my $node = notifyd_node('main', roles => ['web'], conf => "pg_notifyd.realms = 'realm1=postgres'\n");
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION now_sql() RETURNS text LANGUAGE sql AS 'SELECT now()::text';
+	CREATE FUNCTION now_plpgsql() RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN now(); END';
+	CREATE FUNCTION now_standard() RETURNS text RETURN now();
+	SELECT notify_expose('now_sql()', 'com.example.now.v1'), notify_expose('now_plpgsql()', 'com.example.now.v2'),
+		notify_expose('now_standard()', 'com.example.now.v3');
+
+	CREATE TABLE orders (id int PRIMARY KEY, name text);
+	CREATE TABLE secrets (id int PRIMARY KEY);
+	GRANT SELECT ON orders TO guest, web;
+	GRANT INSERT ON orders TO web;
+	SELECT notify_watch('orders', channel => 'com.shop.orders'), notify_watch('secrets', channel => 'com.shop.secrets');
+	CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
+	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
+	CREATE FUNCTION numbers(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(1, n)';
+	CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS $$
+		BEGIN RAISE EXCEPTION 'not enough money' USING ERRCODE = 'PT402'; END $$;
+	CREATE FUNCTION place_order(id int, name text) RETURNS int
+		LANGUAGE sql AS 'INSERT INTO orders VALUES (place_order.id, place_order.name) RETURNING orders.id';
+	REVOKE EXECUTE ON FUNCTION place_order FROM PUBLIC;
+	GRANT EXECUTE ON FUNCTION place_order TO web;
+	SELECT notify_expose('add(int, int)', 'com.shop.add'), notify_expose('who()', 'com.shop.who'),
+		notify_expose('numbers(int)', 'com.shop.numbers'), notify_expose('fail()', 'com.shop.fail'),
+		notify_expose('place_order(int, text)', 'com.shop.place_order');
+});
+my $port = notifyd_port($node);
+my ($modules, $why) = npm_modules('autobahn-browser@22.11.1', 'autobahn@26.3.1', 'node@22.23.3');
+plan skip_all => $why if !defined $modules;
+
+# A page as that of Crossbar's tutorial about databases, whose component in Python these functions replace.
+my $page = <<"EOS";
+<!DOCTYPE html>
+<meta charset="utf-8">
+<script src="autobahn.min.js"></script>
+<script>
+const log = [];
+const connection = new autobahn.Connection({ url: 'ws://127.0.0.1:$port/ws', realm: 'realm1' });
+connection.onopen = session => {
+	log.push('connected');
+	for (const version of ['v1', 'v2', 'v3'])
+		session.call('com.example.now.' + version).then(
+			result => log.push(version + ' ' + result),
+			error => log.push(version + ' error ' + error.error));
+};
+connection.onclose = reason => log.push(reason);
+connection.open();
+</script>
+EOS
+my %files = ('/' => [ 'text/html', $page ], '/autobahn.min.js' => [ 'text/javascript', path("$modules/autobahn-browser/autobahn.min.js")->slurp ]);
+my $app = Mojolicious->new;
+$app->log->level('fatal');
+$app->routes->get(
+	'/*file' => { file => '' } => sub {
+		my $c = shift;
+		my ($type, $text) = @{ $files{ $c->req->url->path } // [ 'text/plain', '' ] };
+		$c->res->headers->content_type($type);
+		$c->render(data => $text);
+	});
+my $daemon = Mojo::Server::Daemon->new(app => $app, silent => 1, listen => ['http://127.0.0.1'])->start;
+my $browser = NotifydTest::Browser->new('http://127.0.0.1:' . $daemon->ports->[0] . '/');
+$browser->wait_for('log.length >= 4', 'the results of three procedures');
+my ($connected, @results) = @{ $browser->evaluate('log') };
+is($connected, 'connected', 'AutobahnJS in Chromium connects');
+like($results[ $_ - 1 ], qr/^v$_ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d/, "it calls com.example.now.v$_") foreach 1 .. 3;
+
+subtest 'AutobahnJS in Node' => sub {
+	run_script(["$modules/node/bin/node"], $top->child('test/client/wamp.mjs'), "$modules/autobahn/index.js", $port,
+		notifyd_token({ role => 'web', sub => 'joe', exp => time + 6000 }));
+};
+
+done_testing();

@@ -1,0 +1,63 @@
+// wamp.mjs LIBRARY PORT TOKEN: what AutobahnJS does with tables and functions, as its users write it.
+import { createRequire } from 'node:module';
+import { is, ok, until } from './tap.mjs';
+
+const [, , library, port, token] = process.argv;
+console.warn = () => {};	// AutobahnJS tells why connections end
+const autobahn = createRequire(import.meta.url)(library);
+const url = `ws://127.0.0.1:${port}/ws`;
+
+// A session that is open, and what it ends with.
+function join(options = {})
+{
+	const connection = new autobahn.Connection({ url, realm: 'realm1', max_retries: 0, ...options });
+	const joined = new Promise((resolve, reject) =>
+	{
+		connection.onopen = (session, details) => resolve({ connection, session, details });
+		connection.onclose = (reason, details) =>
+		{
+			reject({ reason, ...details });
+			return true;	// no further attempt
+		};
+	});
+	connection.open();
+	return joined;
+}
+const withTicket = { authmethods: ['ticket'], authid: 'joe', onchallenge: () => token };
+const refused = promise => promise.then(() => 'not refused', error => error);
+
+// Sessions
+const { connection, session, details } = await join();
+ok(Number.isInteger(session.id) && session.id > 0, 'a session without a token');
+is([details.authrole, details.authmethod], ['anonymous', 'anonymous'], 'is anonymous');
+const joe = await join(withTicket);
+is([joe.details.authid, joe.details.authrole, joe.details.authmethod], ['joe', 'web', 'ticket'], 'a token as ticket');
+is((await refused(join({ ...withTicket, onchallenge: () => `${token}x` }))).reason, 'wamp.error.authentication_failed', 'a bad ticket');
+is((await refused(join({ realm: 'missing' }))).reason, 'wamp.error.no_such_realm', 'an unknown realm');
+
+// Calls
+is(await session.call('com.shop.add', [1, 2]), 3, 'a call by position');
+is(await session.call('com.shop.add', [], { a: 5, b: 6 }), 11, 'by name');
+is(await joe.session.call('com.shop.who'), 'web', 'as the role of the token');
+is((await refused(session.call('com.shop.nothing'))).error, 'wamp.error.no_such_procedure', 'an unknown procedure');
+is((await refused(session.call('com.shop.add', ['x', 1]))).error, 'wamp.error.invalid_argument', 'a bad argument');
+const failure = await refused(session.call('com.shop.fail'));
+is([failure.error, failure.args[0], failure.kwargs.sqlstate], ['wamp.error.runtime_error', 'not enough money', 'PT402'], 'an error of PostgreSQL');
+is(await session.call('com.shop.numbers', [3]), [1, 2, 3], 'a set');
+is((await refused(session.call('com.shop.place_order', [], { id: 1, name: 'x' }))).error, 'wamp.error.not_authorized', 'no privilege');
+
+// Topics
+const events = [];
+const subscription = await session.subscribe('com.shop.orders', (args, kwargs, info) => events.push({ args, kwargs, info }));
+is(await joe.session.call('com.shop.place_order', [], { id: 2, name: 'Lemonade' }), 2, 'a call that writes');
+await until(() => events.length === 1, 'its event');
+const { args, kwargs, info } = events[0];
+is([args, kwargs.op, kwargs.key, kwargs.new], [[], 'INSERT', { id: 2 }, { id: 2, name: 'Lemonade' }], 'an event of a table');
+ok(Number.isInteger(info.publication), 'has the number of a publication');
+is((await refused(session.subscribe('com.shop.secrets', () => {}))).error, 'wamp.error.not_authorized', 'a topic without the privilege');
+await subscription.unsubscribe();
+await joe.session.call('com.shop.place_order', [], { id: 3, name: 'Fries' });
+is(events.length, 1, 'no event after the end of the subscription');
+
+connection.close();
+joe.connection.close();
