@@ -201,8 +201,12 @@ frames_receive(FrameSocket *frames)
 	StringInfo in = &frames->in;
 	ssize_t got;
 
-	memmove(in->data, in->data + frames->in_used, in->len - frames->in_used);
-	in->len -= frames->in_used;
+	/* While a large frame arrives, nothing is moved; and its buffer is not kept. */
+	if (frames->in_used == in->len)
+		frames_empty(in);
+	else if (frames->in_used > 0)
+		memmove(in->data, in->data + frames->in_used, in->len - frames->in_used);
+	in->len -= Min(frames->in_used, in->len);
 	frames->in_used = 0;
 	enlargeStringInfo(in, FRAMES_READ_SIZE);
 	do

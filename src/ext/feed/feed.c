@@ -22,6 +22,7 @@
  *	  feed_pattern.c	subscriptions of patterns
  *	  feed_publish.c	messages that are not in the log
  *	  feed_topic.c		what clients of WAMP have subscribed to
+ *	  feed_route.c		sessions of WAMP, and calls between them
  *	  feed_rights.c		what roles may do with channels that no view is of
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated
@@ -256,7 +257,7 @@ feed_idle_limit(const Feed *feed)
 static bool
 feed_may_end(Feed *feed)
 {
-	bool used = feed->nsubs > 0 || feed->nidentities > 0;
+	bool used = feed->nsubs > 0 || feed->nidentities > 0 || feed->nrouted > 0;
 
 	if (used)
 		feed->needed = true;
@@ -473,6 +474,10 @@ pg_notifyd_feed_main(Datum main_arg)
 		if (auth_verify_some(feed) && progress == FEED_IDLE)
 			progress = FEED_MORE;
 		timeout = feed_retain(feed);
+		if (feed->route_due == 0 && progress == FEED_IDLE)
+			progress = FEED_MORE;
+		else if (feed->route_due > 0)
+			timeout = Min(timeout, feed->route_due);
 		group_maintain(feed->database, feed->now,
 					   &(GroupFeed){.ready = link_group_ready, .arg = feed});
 		if (tick)

@@ -269,6 +269,8 @@ struct Feed
 	uint64 applied_touched; /* the position when it last touched them */
 	int nsubs;
 	int npatterns; /* of these, subscriptions of patterns */
+	int nrouted;   /* sessions of WAMP */
+	int route_due; /* feed_route.c has something to do after so many ms; 0: at once; -1: nothing */
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */
 	TimestampTz refusal_logged_at;      /* when a refused token was last logged; 0: never */
@@ -434,6 +436,9 @@ extern void view_init(Feed *feed);
  * too long or cannot be converted.
  */
 extern bool view_copy_name(char *to, WireBytes name);
+
+/* Return text from the wire in the server's encoding, allocated; NULL: it cannot be converted. */
+extern char *view_server_text(WireBytes text);
 
 /* Return the channel with this name, in the server's encoding, or NULL. */
 extern FeedChannel *view_channel(Feed *feed, const char *name, int length);

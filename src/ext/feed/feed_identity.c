@@ -31,6 +31,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_place.h"
 #include "ext/feed/feed_due.h"
+#include "ext/feed/feed_route.h"
 
 #define IDENTITY_LOG_MS 60000
 
@@ -62,6 +63,7 @@ identity_release(FeedIdentity *identity)
 		return;
 	dlist_foreach_modify (iter, &identity->subs)
 		sub_remove(dlist_container(Sub, in_identity, iter.cur));
+	route_end_session(identity->link, identity->session);
 	MemoryContextDelete(identity->context);
 	identity->context = NULL;
 	identity->link->feed->nidentities--;

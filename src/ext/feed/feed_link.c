@@ -23,6 +23,7 @@
 #include "ext/feed/feed_auth.h"
 #include "ext/feed/feed_due.h"
 #include "ext/feed/feed_publish.h"
+#include "ext/feed/feed_route.h"
 #include "ext/base/settings.h"
 #include "ext/base/worker.h"
 #include "wire/uri.h"
@@ -47,6 +48,7 @@ link_close(Link *link, const char *why)
 	link->mark = 0;
 	link->mark_bytes = 0;
 	sub_drop_link(link);
+	route_drop_link(link);
 	auth_drop_link(link);
 	identity_drop_link(link);
 	link_wait_set_stale = true;
@@ -308,29 +310,27 @@ link_unsubscribe(Link *link, const WireUnsubscribe *request)
 		link_reject(link, "UNSUBSCRIBE has unknown kinds.");
 }
 
-static void
-link_publish(Link *link, const WireRoute *route)
-{
-	const FeedIdentity *identity = identity_find(link, route->session);
-	const char *problem = link_identity_problem(identity, route->identity);
-
-	if (problem != NULL)
-	{
-		link_reject(link, problem);
-		return;
-	}
-	sub_begin();
-	recheck_look(link->feed);
-	publish_receive(link, route->identity != 0 ? identity : NULL, route);
-}
-
+/* Requests that need a privilege name the identity of their session. */
 static void
 link_route(Link *link, const WireRoute *route)
 {
-	if (route->kind == ROUTE_PUBLISH)
-		link_publish(link, route);
-	else
-		link_reject(link, "A gateway does not send routes of this kind to a feed.");
+	const FeedIdentity *identity = identity_find(link, route->session);
+	const char *problem = NULL;
+
+	if (route->kind == ROUTE_PUBLISH || route->kind == ROUTE_JOIN ||
+		route->kind == ROUTE_REGISTER || route->kind == ROUTE_CALL)
+		problem = link_identity_problem(identity, route->identity);
+	if (problem == NULL)
+	{
+		sub_begin();
+		recheck_look(link->feed);
+		if (route->kind == ROUTE_PUBLISH)
+			publish_receive(link, route->identity != 0 ? identity : NULL, route);
+		else
+			problem = route_receive(link, route);
+	}
+	if (problem != NULL)
+		link_reject(link, problem);
 }
 
 /*
@@ -419,8 +419,10 @@ link_receive_all(Feed *feed)
 {
 	bool received = false;
 
+	route_begin_round(feed);
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 		received |= feed->links[i] != NULL && link_receive(feed->links[i]);
+	route_end_round(feed);
 	publish_flush(feed);
 	sub_commit(feed);
 	return received;

@@ -32,6 +32,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_rights.h"
+#include "ext/feed/feed_route.h"
 #include "ext/watch/watch.h"
 
 /* A role that had views at the last check. */
@@ -185,6 +186,7 @@ recheck_look(Feed *feed)
 	if (changes.all || changes.roles || changes.channels)
 	{
 		rights_forget();
+		route_recheck();
 		pattern_recheck(feed, changes.all || changes.roles);
 	}
 	if (changes.all || changes.roles || changes.disconnected)

@@ -83,24 +83,32 @@ view_copy_name(char *to, WireBytes name)
 	memset(to, 0, NAMEDATALEN);
 	if (name.len == 0)
 		return true;
-	server = pnstrdup(name.data, name.len);
+	server = view_server_text(name);
+	if (server == NULL || strlen(server) >= NAMEDATALEN)
+		return false;
+	strcpy(to, server);
+	return true;
+}
+
+char *
+view_server_text(WireBytes text)
+{
+	char *server = pnstrdup(text.data, text.len);
+
 	if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
 	{
 		Oid conversion = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
-		Size size = (Size) name.len * MAX_CONVERSION_GROWTH + 1;
+		Size size = (Size) text.len * MAX_CONVERSION_GROWTH + 1;
 		char *converted = palloc0(size);
 
 		if (!OidIsValid(conversion) ||
 			pg_do_encoding_conversion_buf(
-				conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) server, name.len,
-				(unsigned char *) converted, (int) size, true) != (int) name.len)
-			return false;
+				conversion, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) server, text.len,
+				(unsigned char *) converted, (int) size, true) != (int) text.len)
+			return NULL;
 		server = converted;
 	}
-	if (strlen(server) >= NAMEDATALEN)
-		return false;
-	strcpy(to, server);
-	return true;
+	return server;
 }
 
 /* ---------------- views ---------------- */

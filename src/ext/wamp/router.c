@@ -49,6 +49,12 @@ router_sessions(const Router *router)
 }
 
 size_t
+router_link_sessions(const Router *router, int link)
+{
+	return router->by_link[link];
+}
+
+size_t
 router_calls(const Router *router)
 {
 	return router->requests.n;
@@ -162,7 +168,7 @@ router_join(Router *router, const RouterJoin *join)
 
 	if (!options_read(join->details, &details) ||
 		session_find(router, join->link, join->session) != NULL || join->id > URI_MAX_ID ||
-		(join->link != ROUTER_LOCAL && join->id == 0) ||
+		(join->link == ROUTER_LOCAL) != (join->id == 0) || join->link >= ROUTER_MAX_LINKS ||
 		(join->id != 0 && router_session(router, join->id) != NULL))
 		return false;
 	session = memset(router_allocate(router, sizeof(RouterSession)), 0, sizeof(RouterSession));
@@ -184,6 +190,7 @@ router_join(Router *router, const RouterJoin *join)
 		return true;
 	table_add(router, &router->by_id, &session->by_id, join->id);
 	router->nsessions++;
+	router->by_link[join->link]++;
 	if ((join->flags & ROUTE_AGAIN) == 0)
 		meta_joined(router, session);
 	return true;
@@ -200,6 +207,7 @@ session_end(Router *router, RouterSession *session, bool quietly)
 	{
 		table_remove(&router->by_id, &session->by_id);
 		router->nsessions--;
+		router->by_link[session->link]--;
 	}
 	ring_remove(&session->in_router);
 	call_end_session(router, session);

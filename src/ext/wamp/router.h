@@ -45,6 +45,9 @@ typedef struct RouterText RouterText;
 #define ROUTER_MAX_WILDCARDS     1000   /* of all sessions: each may be compared with each call */
 #define ROUTER_MAX_CALLS         1000   /* under way, that a session has made */
 
+/* Links have numbers from 0 on, less than this. */
+#define ROUTER_MAX_LINKS 64
+
 /* The link of callers in SQL. Their sessions have the id 0, and no names. */
 #define ROUTER_LOCAL (-1)
 
@@ -79,7 +82,7 @@ typedef struct RouterHost
 	bool (*taken)(void *arg, WireBytes name);
 	/*
 	 * Answer a procedure "wamp.…" that the router does not know. Returns false if there is none with this
-	 * name. Otherwise appends the result, like a payload, or sets *error.
+	 * name. Otherwise appends the result, like a payload; or sets *error, and appends a message.
 	 */
 	bool (*answer)(void *arg, const RouterQuestion *question, RouterText *result,
 				   const char **error);
@@ -133,8 +136,9 @@ extern int64_t router_expire(Router *router);
 extern void router_recheck(Router *router);
 extern bool router_check(Router *router, unsigned n);
 
-/* The numbers of sessions, without those of callers in SQL, and of calls under way. */
+/* The numbers of sessions, without those of callers in SQL, of all and of a link; and of calls under way. */
 extern size_t router_sessions(const Router *router);
+extern size_t router_link_sessions(const Router *router, int link);
 extern size_t router_calls(const Router *router);
 
 /* ---------------- text (router_text.c) ---------------- */

@@ -170,6 +170,7 @@ struct Router
 	int64_t unix_now;
 	uint64_t serials;
 	size_t nsessions; /* with an id */
+	size_t by_link[ROUTER_MAX_LINKS];
 	RouterTable by_number;
 	RouterTable by_id;
 	RouterRing sessions;

@@ -479,9 +479,15 @@ meta_answer(MetaCall *call)
 		meta_answer_own(call, meta_procedures[i].answer);
 		return true;
 	}
-	call->message = "the procedure has failed";
-	return host->answer != NULL &&
-		   host->answer(host->arg, &call->question, &call->result, &call->error);
+	if (host->answer == NULL ||
+		!host->answer(host->arg, &call->question, &call->result, &call->error))
+		return false;
+	if (call->error != NULL)
+	{
+		text_append(&call->result, "", 1);
+		call->message = call->result.data;
+	}
+	return true;
 }
 
 bool
