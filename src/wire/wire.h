@@ -104,11 +104,11 @@ typedef enum WireType
 	WIRE_QUERY_CREDIT = 71, /* so many bytes of a snapshot's rows were written to the client */
 	WIRE_QUERY_CANCEL = 72, /* the client does not want the answer; the query is answered anyway */
 	/* worker to gateway */
-	WIRE_ROWS = 80, /* a part of a snapshot */
+	WIRE_ROWS = 80, /* a part of a snapshot, or of a call's result */
 	WIRE_SNAPSHOT_DONE = 81,
 	WIRE_RESULT = 82,
 	WIRE_FAILED = 83,
-	WIRE_SPOOLED = 84, /* the rest of a snapshot waits for credit; the worker takes other queries */
+	WIRE_SPOOLED = 84, /* the rest of the rows waits for credit; the worker takes other queries */
 	/* gateway to backend */
 	WIRE_CLIENT = 50,
 	WIRE_CLIENTS_END = 51, /* after the last CLIENT */

@@ -79,14 +79,17 @@ typedef struct WireQueryCancel
 	uint32_t request;
 } WireQueryCancel;
 
-/* Rows of one table. They take as many bytes of credit as rows has. */
+/*
+ * Rows of one table; of CALL, rows of its result, without schema, table and key. They take as many bytes of credit as
+ * rows has.
+ */
 typedef struct WireRows
 {
 	uint32_t request;
 	WireBytes schema;
 	WireBytes table;
 	WireBytes key;  /* names of the columns, a list */
-	WireBytes rows; /* JSON objects, separated by commas */
+	WireBytes rows; /* JSON objects, separated by commas; of CALL: a list of JSON values */
 } WireRows;
 
 typedef struct WireSnapshotDone

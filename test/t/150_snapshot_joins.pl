@@ -271,7 +271,7 @@ wait_for(sub { ($failed = fails()) ne 'done' }, 'a snapshot that takes too long'
 like($failed, qr/^-32013: the query took too long: Subscribe with .* or increase pg_notifyd\.snapshot_timeout\.$/, 'the error says what to do');
 sql('ALTER SYSTEM RESET pg_notifyd.snapshot_timeout', 'SELECT pg_reload_conf()');
 wait_for(sub { ($failed = fails(1)) !~ /^-32013/ }, 'enough time');
-is($failed, '-32012: too many rows of snapshots wait for clients that are slow: Try again later, or subscribe with a filter, columns or a limit.', 'and that more rows wait than may');
+is($failed, '-32012: too many rows wait for clients that are slow: Try again later, or ask for fewer rows.', 'and that more rows wait than may');
 sql('ALTER SYSTEM RESET pg_notifyd.snapshot_spool_size', 'SELECT pg_reload_conf()');
 my $workers = q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_notifyd worker'};
 sql(q{ALTER ROLE authenticator SET temp_file_limit = '1MB'}, $workers);

@@ -52,7 +52,7 @@ typedef struct ClientQuery
 	uint16 status;       /* of the HTTP response; 0: 200 */
 	StringInfoData headers;
 	bool answered;       /* the answer was sent by its function itself */
-	struct Spool *spool; /* of a snapshot; NULL: none */
+	struct Spool *spool; /* of rows; NULL: none */
 } ClientQuery;
 
 /* ---------------- links (query_link.c) ---------------- */
@@ -171,6 +171,10 @@ extern DestReceiver *rows_receiver(RowsForm form, StringInfo out, Size limit, ui
 extern DestReceiver *
 rows_receiver_pieces(StringInfo out, uint64 *count, void (*piece)(void *arg), void *arg);
 
+/* The same for a list as in wire.h, with an item for each row, which has at most limit bytes. */
+extern DestReceiver *rows_receiver_list(RowsForm form, StringInfo out, Size limit, uint64 *count,
+										void (*piece)(void *arg), void *arg);
+
 /* ---------------- values that clients send as JSON (query_value.c) ---------------- */
 
 /*
@@ -192,6 +196,15 @@ extern void spool_begin(ClientQuery *query);
 
 /* Send a frame that takes so many bytes of credit, now or later. Raises errors about temporary files. */
 extern void spool_send(ClientQuery *query, const WireMessage *message, uint32 bytes);
+
+/*
+ * Read credit and cancellations that have arrived, and send what was queued. Raises an error by query_refuse() if the
+ * client has left.
+ */
+extern void spool_attend(ClientQuery *query);
+
+/* Send this frame after all others, when spool_end() was called. It takes no credit and cannot fail. */
+extern void spool_set_last(const ClientQuery *query, const WireMessage *message);
 
 /*
  * There are no more frames. Returns true if all of them were sent. Otherwise the query lives on until they are, and

@@ -10,7 +10,8 @@
  * or, for one composite value, SELECT s.f(x => $1, z => $2) AS f,
  * with the arguments that the client gives, so that the others have their defaults. They are converted from JSON
  * before, one by one: then an error can name the argument that is wrong, and is not one of the function. A function
- * whose only parameter is json or jsonb and has no name gets all of what the client sends, as in PostgREST.
+ * whose only parameter is json or jsonb and has no name gets all of what the client sends, as in PostgREST. A client
+ * of WAMP may give arguments by position and by name at once.
  *
  *-------------------------------------------------------------------------
  */
@@ -217,6 +218,11 @@ call_add_argument(const CallFunction *function, CallArguments *arguments, int i,
 {
 	NullableDatum *argument = &arguments->values[i];
 
+	if (bms_is_member(i, arguments->given))
+		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE,
+					 call_argument_name(function, i),
+					 "parameter \"%s\" of function \"%s\" was given by position and by name",
+					 call_argument_name(function, i), function->name);
 	PG_TRY();
 	{
 		argument->value = query_value(call_argument_json(arguments, function->types[i], value),
@@ -301,49 +307,68 @@ call_check_arguments(const CallFunction *function, CallArguments *arguments)
 	}
 }
 
-/* Read the body: what a function gets as a whole, or an object or array with arguments. */
-static Jsonb *
-call_read_body(const CallFunction *function, const char *text, CallArguments *arguments)
+/* Read JSON of the request. name is what is wrong if it is none. */
+static Datum
+call_read_json(const char *text, const char *name, PGFunction read)
 {
-	Jsonb *volatile json = NULL;
+	volatile Datum json = 0;
 
 	PG_TRY();
 	{
-		if (!function->whole)
-			json = query_json(text[0] != '\0' ? text : "{}");
-		else
-			arguments->values[0].value =
-				DirectFunctionCall1(function->types[0] == JSONOID ? json_in : jsonb_in,
-									CStringGetDatum(text[0] != '\0' ? text : "null"));
+		json = read != NULL ? DirectFunctionCall1(read, CStringGetDatum(text))
+							: PointerGetDatum(query_json(text));
 	}
 	PG_CATCH();
 	{
 		if (query_value_is_wrong(geterrcode()))
-			query_blame(WIRE_QUERY_BAD_PARAMETER, "args");
+			query_blame(WIRE_QUERY_BAD_PARAMETER, name);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	return json;
 }
 
+/* The only argument of a function that gets all of what the client sends, which has this shape if it has two parts. */
+static Datum
+call_read_whole(const ClientQuery *query, const CallFunction *function)
+{
+	char *text = query_text(query->wire.body);
+
+	if (query->wire.named.len > 0)
+		text = psprintf("{\"args\":%s,\"kwargs\":%s}", text, query_text(query->wire.named));
+	return call_read_json(text[0] != '\0' ? text : "null", "args",
+						  function->types[0] == JSONOID ? json_in : jsonb_in);
+}
+
 static void
 call_parse_arguments(ClientQuery *query, const CallFunction *function, CallArguments *arguments)
 {
+	char *text;
 	Jsonb *json;
 
 	arguments->given = NULL;
 	arguments->texts = query->wire.read_only;
 	arguments->values = palloc0(sizeof(NullableDatum) * Max(function->narguments, 1));
-	json = call_read_body(function, query_text(query->wire.body), arguments);
-	if (json == NULL)
+	if (function->whole)
 	{
+		arguments->values[0].value = call_read_whole(query, function);
 		arguments->given = bms_make_singleton(0);
 		return;
 	}
+	text = query_text(query->wire.body);
+	json = DatumGetJsonbP(call_read_json(text[0] != '\0' ? text : "{}", "args", NULL));
 	if (JB_ROOT_IS_SCALAR(json) || (!JB_ROOT_IS_OBJECT(json) && !JB_ROOT_IS_ARRAY(json)))
 		query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "args",
 					 "args must be an object or an array");
 	call_read_arguments(function, json, arguments);
+	if (query->wire.named.len > 0)
+	{
+		json = DatumGetJsonbP(call_read_json(query_text(query->wire.named), "kwargs", NULL));
+		if (!JB_ROOT_IS_OBJECT(json))
+			query_refuse(WIRE_QUERY_BAD_PARAMETER, ERRCODE_INVALID_PARAMETER_VALUE, "kwargs",
+						 "kwargs must be an object");
+		call_read_arguments(function, json, arguments);
+	}
 	call_check_arguments(function, arguments);
 }
 
@@ -357,11 +382,27 @@ call_append_name(StringInfo sql, Oid function)
 					 quote_identifier(get_func_name(function)));
 }
 
+/* The number of the last argument without a name, or -1. Those before it cannot be named either. */
+static int
+call_last_nameless(const CallFunction *function, const Bitmapset *given)
+{
+	int last = -1;
+	int i = -1;
+
+	while ((i = bms_next_member(given, i)) >= 0)
+	{
+		if (function->names[i][0] == '\0')
+			last = i;
+	}
+	return last;
+}
+
 /* The query for these arguments. */
 static char *
 call_sql(const CallFunction *function, const Bitmapset *given)
 {
 	StringInfoData sql;
+	int nameless = call_last_nameless(function, given);
 	const char *separator = "";
 	int n = 0;
 	int i = -1;
@@ -375,7 +416,7 @@ call_sql(const CallFunction *function, const Bitmapset *given)
 	{
 		appendStringInfo(&sql, "%s%s", separator,
 						 function->variadic && i == function->narguments - 1 ? "VARIADIC " : "");
-		if (function->names[i][0] != '\0')
+		if (i > nameless)
 			appendStringInfo(&sql, "%s => ", quote_identifier(function->names[i]));
 		appendStringInfo(&sql, "$%d", ++n);
 		separator = ", ";
@@ -439,24 +480,65 @@ call_parameters(const CallFunction *function, const CallArguments *arguments, Oi
 }
 
 static void
-call_execute(ClientQuery *query, CallFunction *function, const CallArguments *arguments)
+call_run(CallFunction *function, const CallArguments *arguments, DestReceiver *receiver)
 {
-	SPIExecuteOptions options = {0};
+	SPIExecuteOptions options = {.dest = receiver};
 	Oid types[FUNC_MAX_ARGS];
-	uint64 count;
 	int result;
 
-	if (function->set)
-		appendStringInfoChar(&query->body, '[');
 	options.params = call_parameters(function, arguments, types);
-	options.dest = rows_receiver(
-		function->scalar || function->composite || function->is_void ? ROWS_VALUES : ROWS_OBJECTS,
-		&query->body, (Size) notifyd_max_response_size, &count);
 	SPI_connect();
 	result = SPI_execute_plan_extended(call_plan(function, arguments->given, types), &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s", SPI_result_code_string(result));
 	SPI_finish();
+}
+
+static RowsForm
+call_form(const CallFunction *function)
+{
+	return function->scalar || function->composite || function->is_void ? ROWS_VALUES
+																		: ROWS_OBJECTS;
+}
+
+static void
+call_send_rows(void *arg)
+{
+	ClientQuery *query = arg;
+	WireMessage message = {.type = WIRE_ROWS};
+
+	message.u.rows.request = query->wire.request;
+	message.u.rows.rows = (WireBytes){.data = query->body.data, .len = (uint32_t) query->body.len};
+	spool_send(query, &message, (uint32) query->body.len);
+	resetStringInfo(&query->body);
+	spool_attend(query);
+}
+
+/* Send the rows of a set one by one. The answer behind them has no body. */
+static void
+call_execute_progressively(ClientQuery *query, CallFunction *function,
+						   const CallArguments *arguments)
+{
+	uint64 count;
+
+	spool_begin(query);
+	call_run(function, arguments,
+			 rows_receiver_list(call_form(function), &query->body, (Size) notifyd_max_response_size,
+								&count, call_send_rows, query));
+	if (query->body.len > 0)
+		call_send_rows(query);
+}
+
+static void
+call_execute(ClientQuery *query, CallFunction *function, const CallArguments *arguments)
+{
+	uint64 count;
+
+	if (function->set)
+		appendStringInfoChar(&query->body, '[');
+	call_run(
+		function, arguments,
+		rows_receiver(call_form(function), &query->body, (Size) notifyd_max_response_size, &count));
 	if (function->set)
 		appendStringInfoChar(&query->body, ']');
 	else if (function->is_void || count == 0)
@@ -493,7 +575,10 @@ query_call(ClientQuery *query)
 					 "function \"%s\" is volatile, and GET must not change anything; use POST",
 					 function->name);
 	call_parse_arguments(query, function, &arguments);
-	call_execute(query, function, &arguments);
+	if (query->wire.progressive && function->set)
+		call_execute_progressively(query, function, &arguments);
+	else
+		call_execute(query, function, &arguments);
 	if (query->wire.method.len > 0)
 		query_response(query);
 }

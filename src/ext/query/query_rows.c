@@ -21,6 +21,7 @@ typedef struct RowsReceiver
 	RowsForm form;
 	StringInfo out;
 	Size limit;
+	bool list; /* a list as in wire.h, without commas */
 	uint64 *count;
 	void (*piece)(void *arg); /* NULL: none */
 	void *arg;
@@ -88,7 +89,13 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 	int pinned;
 
 	slot_getallattrs(slot);
-	if (receiver->piece == NULL ? *receiver->count > 0 : begin > 0)
+	if (receiver->list)
+	{
+		/* For the length, and nothing that is no UTF-8. */
+		appendStringInfoSpaces(receiver->out, sizeof(uint32));
+		begin = receiver->out->len;
+	}
+	else if (receiver->piece == NULL ? *receiver->count > 0 : begin > 0)
 		appendStringInfoChar(receiver->out, ',');
 	pinned = json_pin(receiver->pins);
 	if (receiver->form == ROWS_OBJECTS)
@@ -97,14 +104,17 @@ rows_receive(TupleTableSlot *slot, DestReceiver *self)
 		rows_append_value(receiver, slot, 0);
 	json_unpin(pinned);
 	utf8_make(receiver->out, begin);
+	if (receiver->list)
+		wire_store_u32((uint8_t *) receiver->out->data + begin - sizeof(uint32),
+					   (uint32) (receiver->out->len - begin));
 	++*receiver->count;
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(receiver->row);
-	if (receiver->piece != NULL && receiver->out->len >= ROWS_PIECE)
-		receiver->piece(receiver->arg);
-	if ((Size) receiver->out->len > receiver->limit)
+	if ((Size) (receiver->out->len - (receiver->piece != NULL ? begin : 0)) > receiver->limit)
 		query_refuse(WIRE_QUERY_TOO_LARGE, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL,
 					 "the result is larger than pg_notifyd.max_response_size");
+	if (receiver->piece != NULL && receiver->out->len >= ROWS_PIECE)
+		receiver->piece(receiver->arg);
 	return true;
 }
 
@@ -150,5 +160,18 @@ rows_receiver_pieces(StringInfo out, uint64 *count, void (*piece)(void *arg), vo
 
 	receiver->piece = piece;
 	receiver->arg = arg;
+	return pub;
+}
+
+DestReceiver *
+rows_receiver_list(RowsForm form, StringInfo out, Size limit, uint64 *count,
+				   void (*piece)(void *arg), void *arg)
+{
+	DestReceiver *pub = rows_receiver_pieces(out, count, piece, arg);
+	RowsReceiver *receiver = (RowsReceiver *) pub;
+
+	receiver->form = form;
+	receiver->limit = limit;
+	receiver->list = true;
 	return pub;
 }

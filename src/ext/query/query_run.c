@@ -113,7 +113,10 @@ run_answer(const ClientQuery *query)
 		(WireBytes){.data = query->headers.data, .len = (uint32_t) query->headers.len};
 	message.u.result.body =
 		(WireBytes){.data = query->body.data, .len = (uint32_t) query->body.len};
-	query_link_answer(query, &message);
+	if (query->spool != NULL)
+		spool_set_last(query, &message);
+	else
+		query_link_answer(query, &message);
 }
 
 /* Which answer an error is. */
@@ -348,7 +351,7 @@ run_transaction(ClientQuery *query)
 	error_context_stack = context.previous;
 }
 
-/* The rest of a snapshot is sent while other queries are executed. Returns true if there is a rest. */
+/* The rest of the rows is sent while other queries are executed. Returns true if there is a rest. */
 static bool
 run_leave_to_spool(ClientQuery *query)
 {

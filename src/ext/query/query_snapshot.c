@@ -297,11 +297,7 @@ snapshot_send_rows(void *arg)
 	message.u.rows.rows = (WireBytes){.data = table->rows.data, .len = (uint32_t) table->rows.len};
 	spool_send(query, &message, (uint32) table->rows.len);
 	resetStringInfo(&table->rows);
-	/* Credit and cancellations may have arrived, and what was queued can be sent. */
-	query_link_send_all();
-	(void) query_link_receive_all();
-	if (!query_link_wants(query))
-		query_refuse(WIRE_QUERY_CANCELLED, ERRCODE_QUERY_CANCELED, NULL, "the client has left");
+	spool_attend(query);
 }
 
 static void

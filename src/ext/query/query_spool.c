@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * query_spool.c
- *	  Rows of snapshots for which the client has no room yet.
+ *	  Rows for which the client has no room yet: of snapshots, and of calls that send them one by one.
  *
- * A snapshot's transaction does not wait for the client. While the client has credit, rows are sent; those
+ * A transaction does not wait for the client. While the client has credit, rows are sent; those
  * beyond it are written to a temporary file, and are sent as credit arrives, while the worker executes
  * other queries. So the transaction lasts as long as reading the rows takes, however slow the client is, and
  * memory is bounded. pg_notifyd.snapshot_spool_size bounds the files of a worker, and so does temp_file_limit. A file
@@ -39,7 +39,9 @@ typedef struct Spool
 	off_t read_at;  /* where the next frame to be sent is */
 	off_t size;     /* of the file */
 	uint64 entries; /* frames in the file that were not sent */
-	bool ended;     /* there will be no more; the query belongs to the spool */
+	char *last;     /* a frame that follows all others, in the query's context; NULL: none */
+	size_t last_size;
+	bool ended; /* there will be no more; the query belongs to the spool */
 } Spool;
 
 static dlist_head spools = DLIST_STATIC_INIT(spools);
@@ -114,9 +116,9 @@ spool_check_room(uint64 bytes)
 	if (spools_size + bytes > (uint64) notifyd_snapshot_spool_size * 1024 * 1024)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many rows of snapshots wait for clients that are slow"),
+				 errmsg("too many rows wait for clients that are slow"),
 				 errdetail("pg_notifyd.snapshot_spool_size is %d MB.", notifyd_snapshot_spool_size),
-				 errhint("Try again later, or subscribe with a filter, columns or a limit.")));
+				 errhint("Try again later, or ask for fewer rows.")));
 }
 
 static void
@@ -203,6 +205,38 @@ spool_send(ClientQuery *query, const WireMessage *message, uint32 bytes)
 	spool->credit -= bytes;
 }
 
+void
+spool_attend(ClientQuery *query)
+{
+	query_link_send_all();
+	(void) query_link_receive_all();
+	if (!query_link_wants(query))
+		query_refuse(WIRE_QUERY_CANCELLED, ERRCODE_QUERY_CANCELED, NULL, "the client has left");
+}
+
+void
+spool_set_last(const ClientQuery *query, const WireMessage *message)
+{
+	size_t size = wire_encode(message, NULL, 0);
+
+	query->spool->last = MemoryContextAlloc(query->context, size);
+	query->spool->last_size = size;
+	(void) wire_encode(message, query->spool->last, size);
+}
+
+static void
+spool_send_last(Spool *spool)
+{
+	WireMessage message;
+	size_t used;
+
+	if (spool->last == NULL)
+		return;
+	if (wire_decode(spool->last, spool->last_size, &message, &used) != WIRE_OK)
+		elog(ERROR, "the last frame of a query is not valid");
+	query_link_answer(spool->query, &message);
+}
+
 bool
 spool_end(ClientQuery *query)
 {
@@ -211,6 +245,7 @@ spool_end(ClientQuery *query)
 	spool_drain(spool);
 	if (spool->entries == 0)
 	{
+		spool_send_last(spool);
 		spool_drop(query);
 		return true;
 	}
@@ -270,8 +305,10 @@ spool_serve(void)
 		if (!spool->ended)
 			continue;
 		spool_drain(spool);
-		if (spool->entries == 0)
-			spool_free(spool);
+		if (spool->entries > 0)
+			continue;
+		spool_send_last(spool);
+		spool_free(spool);
 	}
 }
 

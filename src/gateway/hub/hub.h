@@ -181,8 +181,8 @@ typedef struct HubClient
 	Address *from;           /* counts this client; owned by the caller of hub_open() */
 	PoolClient queries;      /* calls and messages */
 	LIST_HEAD(, HubQuery) asked_queries;
-	LIST_HEAD(, Consumer) consumers; /* of groups, see hub_group.c */
-	Frame *waiting_answer;           /* for which the session had no room; NULL: none */
+	LIST_HEAD(, Consumer) consumers;  /* of groups, see hub_group.c */
+	STAILQ_HEAD(, HubAnswer) answers; /* of queries, for which the session had no room */
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
@@ -341,6 +341,12 @@ extern bool hub_serves(const Hub *hub, const Database *database, bool *later);
  * request_free(). A client that presents a token need not wait until it is verified.
  */
 extern void hub_request(HubClient *client, Request *request);
+
+/*
+ * The client does not want the answer to a query any more, whose request had this id. It is not answered. Returns false
+ * if there is none, because it has been answered.
+ */
+extern bool hub_cancel(HubClient *client, const char *id);
 
 /* End a subscription of the client, which is told nothing of it. */
 extern void hub_drop(HubClient *client, Subscription *sub);

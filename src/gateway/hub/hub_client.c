@@ -352,6 +352,7 @@ hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protoco
 	TAILQ_INIT(&client->asking);
 	pool_client_init(&client->queries);
 	LIST_INIT(&client->asked_queries);
+	STAILQ_INIT(&client->answers);
 	LIST_INIT(&client->consumers);
 	if (database != NULL)
 	{
@@ -543,7 +544,7 @@ hub_on_drained(Session *session)
 	if (session->state != SESSION_OPEN)
 		return;
 	hub_flush_credit(hub, (HubClient *) session);
-	hub_flush_answer((HubClient *) session);
+	hub_flush_answers((HubClient *) session);
 	if (session->state == SESSION_OPEN)
 		hub_flush_snapshots((HubClient *) session);
 	if (session->state != SESSION_OPEN)

@@ -116,8 +116,8 @@ extern void hub_leave_identity(Hub *hub, HubClient *client);
 /* Pass a request on to the workers. Takes over its id. */
 extern void hub_query(HubClient *client, Request *request);
 
-/* Send an answer for which there was no room, if there is now. May close the session. */
-extern void hub_flush_answer(HubClient *client);
+/* Send answers for which there was no room, if there is now. May close the session. */
+extern void hub_flush_answers(HubClient *client);
 
 /* The client leaves: cancel its queries. */
 extern void hub_leave_queries(HubClient *client);

@@ -227,6 +227,9 @@ typedef struct Protocol
 	Frame *(*query_result)(const char *id, const WireResultMsg *result);
 	Frame *(*query_failure)(const char *id, const WireFailed *failed, ProtocolName name);
 
+	/* A row of a set before the answer to its CALL, a JSON value. NULL: the answer has all rows. */
+	Frame *(*progress)(const char *id, WireBytes row);
+
 	/*
 	 * A part of the rows of a subscription's set; NULL: the end, with the position from which the
 	 * stream goes on. A protocol without this function has no snapshots.

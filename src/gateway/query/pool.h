@@ -34,7 +34,7 @@ typedef struct PoolWorker PoolWorker;
 /* What a query's owner gets: parts, and then one answer. The frame is valid during the call. */
 typedef struct PoolEvents
 {
-	/* A part of a snapshot. */
+	/* A part of a snapshot, or of the result of a progressive call. */
 	void (*rows)(void *owner, const WireRows *rows);
 	/* The answer, after which the query does not exist any more: RESULT, SNAPSHOT_DONE or FAILED. */
 	void (*answer)(void *owner, const WireMessage *answer);

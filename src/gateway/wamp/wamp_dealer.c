@@ -17,11 +17,24 @@
 
 /* ---------------- CALL ---------------- */
 
+/* Return true if arguments are none, or []. */
+static bool
+wamp_is_empty(WireBytes args)
+{
+	for (uint32_t i = 0; i < args.len; i++)
+	{
+		if (strchr("[] \t\r\n", args.data[i]) == NULL || args.data[i] == '\0')
+			return false;
+	}
+	return true;
+}
+
 void
 wamp_call(WampSession *session, const WampMessage *message)
 {
 	HubClient *client = session->client;
-	WireBytes body = message->kwargs.len > 0 ? message->kwargs : message->args;
+	WireBytes body = message->args;
+	WireBytes named = message->kwargs;
 	Request request = {.method = REQUEST_CALL};
 
 	if (!uri_is_valid(URI_EXACT, message->uri, message->uri_len))
@@ -36,11 +49,19 @@ wamp_call(WampSession *session, const WampMessage *message)
 					"there is no such function");
 		return;
 	}
+	if (wamp_is_empty(body) && named.len > 0)
+	{
+		body = named;
+		named.len = 0;
+	}
 	if (body.len == 0)
 		body = notification_bytes("[]");
 	request.id = wamp_request_id(WAMP_CALL, message->request);
 	request.name = memory_string(message->uri, message->uri_len);
 	request.body = memory_string(body.data, body.len);
+	if (named.len > 0)
+		request.named = memory_string(named.data, named.len);
+	request.progressive = json_is_true(json_object_get(message->details, "receive_progress"));
 	hub_request(client, &request);
 	request_free(&request);
 }
@@ -54,8 +75,20 @@ wamp_query_result(const char *id, WireBytes body, bool bigint)
 	uint64_t request;
 
 	wamp_request_read(id, &type, &request);
-	return wamp_result_value(request, body.len > 0 ? body : notification_bytes("null"), false,
-							 bigint);
+	/* The rows came before. */
+	if (body.len == 0)
+		return wamp_result(request, body, &WAMP_NO_PAYLOAD);
+	return wamp_result_value(request, body, false, bigint);
+}
+
+Frame *
+wamp_query_progress(const char *id, WireBytes row, bool bigint)
+{
+	WampType type;
+	uint64_t request;
+
+	wamp_request_read(id, &type, &request);
+	return wamp_result_value(request, row, true, bigint);
 }
 
 static const char *

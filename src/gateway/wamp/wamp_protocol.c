@@ -108,6 +108,18 @@ wamp_bigint_query_result(const char *id, const WireResultMsg *result)
 	return wamp_query_result(id, result->body, true);
 }
 
+static Frame *
+wamp_protocol_progress(const char *id, WireBytes row)
+{
+	return wamp_query_progress(id, row, false);
+}
+
+static Frame *
+wamp_bigint_progress(const char *id, WireBytes row)
+{
+	return wamp_query_progress(id, row, true);
+}
+
 const Protocol wamp_protocol = {
 	.number = PROTOCOL_WAMP,
 	.hooks = &wamp_hooks,
@@ -115,6 +127,7 @@ const Protocol wamp_protocol = {
 	.result = wamp_protocol_result,
 	.refusal = wamp_topic_refusal,
 	.query_result = wamp_protocol_query_result,
+	.progress = wamp_protocol_progress,
 	.query_failure = wamp_query_failure,
 	.reset = wamp_topic_reset,
 };
@@ -126,6 +139,7 @@ const Protocol wamp_bigint_protocol = {
 	.result = wamp_protocol_result,
 	.refusal = wamp_topic_refusal,
 	.query_result = wamp_bigint_query_result,
+	.progress = wamp_bigint_progress,
 	.query_failure = wamp_query_failure,
 	.reset = wamp_topic_reset,
 };
