@@ -26,6 +26,7 @@
 #include "ext/base/operation.h"
 #include "ext/base/buffer.h"
 #include "ext/base/extension.h"
+#include "ext/base/relation_change.h"
 #include "ext/base/shared.h"
 #include "ext/capture/capture.h"
 #include "ext/watch/watch.h"
@@ -95,7 +96,7 @@ capture_plan_init(void)
 	HASHCTL control = {.keysize = sizeof(CaptureKey), .entrysize = sizeof(CaptureEntry)};
 
 	capture_plans = hash_create("pg_notifyd capture plans", 64, &control, HASH_ELEM | HASH_BLOBS);
-	CacheRegisterRelcacheCallback(capture_relation_changed, (Datum) 0);
+	relation_change_register(capture_relation_changed);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, capture_catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, capture_catalog_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(CASTSOURCETARGET, capture_catalog_changed, (Datum) 0);

@@ -18,6 +18,7 @@
 
 #include "ext/base/operation.h"
 #include "ext/access/access.h"
+#include "ext/base/relation_change.h"
 #include "ext/capture/capture.h"
 #include "ext/capture/context.h"
 #include "ext/base/extension.h"
@@ -69,7 +70,7 @@ send_check_right(const char *channel)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(send_relation_changed, (Datum) 0);
+		relation_change_register(send_relation_changed);
 		CacheRegisterSyscacheCallback(AUTHOID, send_role_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, send_role_changed, (Datum) 0);
 		registered = true;

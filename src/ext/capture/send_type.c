@@ -14,6 +14,7 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
+#include "ext/base/relation_change.h"
 #include "ext/capture/capture.h"
 #include "ext/channel/channel_type.h"
 #include "ext/json/json.h"
@@ -73,7 +74,7 @@ send_remember_type(const char *channel)
 	uint64 before;
 
 	if (!registered)
-		CacheRegisterRelcacheCallback(send_type_changed, (Datum) 0);
+		relation_change_register(send_type_changed);
 	registered = true;
 	if (send_last.valid && strcmp(send_last.channel, channel) == 0)
 		return;

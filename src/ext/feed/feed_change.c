@@ -13,6 +13,7 @@
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
+#include "ext/base/relation_change.h"
 #include "ext/feed/feed.h"
 
 static FeedChanges changes; /* since the last change_take() */
@@ -52,7 +53,7 @@ change_of_schema(Datum arg pg_attribute_unused(), int cache pg_attribute_unused(
 void
 change_init(void)
 {
-	CacheRegisterRelcacheCallback(change_of_relation, (Datum) 0);
+	relation_change_register(change_of_relation);
 	CacheRegisterSyscacheCallback(AUTHOID, change_of_role, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, change_of_role, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, change_of_role, (Datum) 0);

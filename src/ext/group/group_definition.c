@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "ext/base/extension.h"
+#include "ext/base/relation_change.h"
 #include "ext/channel/grant.h"
 #include "ext/group/group_internal.h"
 
@@ -74,7 +75,7 @@ group_changes(void)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(group_relation_changed, (Datum) 0);
+		relation_change_register(group_relation_changed);
 		CacheRegisterSyscacheCallback(AUTHOID, group_role_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, group_role_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(NAMESPACEOID, group_role_changed, (Datum) 0);

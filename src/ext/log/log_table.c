@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "ext/base/extension.h"
+#include "ext/base/relation_change.h"
 #include "ext/base/worker.h"
 #include "ext/log/log.h"
 
@@ -65,7 +66,7 @@ log_known_relation(Oid *known, const char *format, int segment)
 		return *known;
 	if (!log_known.watching)
 	{
-		CacheRegisterRelcacheCallback(log_forget, 0);
+		relation_change_register(log_forget);
 		log_known.watching = true;
 	}
 	snprintf(name, sizeof(name), format, segment);

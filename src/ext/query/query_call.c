@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/relation_change.h"
 #include "ext/base/settings.h"
 #include "ext/expose/expose.h"
 #include "ext/query/query.h"
@@ -98,7 +99,7 @@ call_refresh(void)
 	{
 		call_context =
 			AllocSetContextCreate(TopMemoryContext, "pg_notifyd calls", ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(call_relation_changed, (Datum) 0);
+		relation_change_register(call_relation_changed);
 		CacheRegisterSyscacheCallback(PROCOID, call_object_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(TYPEOID, call_object_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(NAMESPACEOID, call_object_changed, (Datum) 0);

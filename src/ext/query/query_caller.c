@@ -43,6 +43,7 @@
 #include "ext/base/compat.h"
 #include "ext/base/digest.h"
 #include "ext/base/extension.h"
+#include "ext/base/relation_change.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
@@ -97,7 +98,7 @@ caller_init(void)
 	caller_context =
 		AllocSetContextCreate(TopMemoryContext, "pg_notifyd tokens", ALLOCSET_DEFAULT_SIZES);
 	RegisterXactCallback(caller_before_commit, NULL);
-	CacheRegisterRelcacheCallback(caller_relation_changed, (Datum) 0);
+	relation_change_register(caller_relation_changed);
 	CacheRegisterSyscacheCallback(AUTHOID, caller_role_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, caller_role_changed, (Datum) 0);
 }

@@ -21,6 +21,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "ext/base/relation_change.h"
 #include "ext/rest/rest_internal.h"
 #include "ext/watch/watch.h"
 
@@ -148,7 +149,7 @@ rest_refresh(void)
 	{
 		rest_context = AllocSetContextCreate(TopMemoryContext, "pg_notifyd REST tables",
 											 ALLOCSET_DEFAULT_SIZES);
-		CacheRegisterRelcacheCallback(rest_relation_changed, (Datum) 0);
+		relation_change_register(rest_relation_changed);
 		CacheRegisterSyscacheCallback(NAMESPACEOID, rest_schema_changed, (Datum) 0);
 	}
 	if (rest_paths != NULL && !rest_stale)

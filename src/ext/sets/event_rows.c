@@ -25,6 +25,7 @@
 
 #include "ext/base/buffer.h"
 #include "ext/base/operation.h"
+#include "ext/base/relation_change.h"
 #include "ext/json/json_read.h"
 #include "ext/log/log_hidden.h"
 #include "ext/sets/event_rows.h"
@@ -145,7 +146,7 @@ event_rows_create(MemoryContext context)
 	HASHCTL control = {.keysize = sizeof(Oid), .entrysize = sizeof(RowsEntry), .hcxt = context};
 
 	if (!registered)
-		CacheRegisterRelcacheCallback(rows_relation_changed, (Datum) 0);
+		relation_change_register(rows_relation_changed);
 	registered = true;
 	rows->context = context;
 	rows->each =

@@ -34,6 +34,7 @@
 #include "utils/syscache.h"
 
 #include "ext/base/compat.h"
+#include "ext/base/relation_change.h"
 #include "ext/sets/sets_internal.h"
 #include "ext/watch/watch_shape.h"
 
@@ -172,7 +173,7 @@ rule_init(void)
 
 	rule_table = hash_create("pg_notifyd rules", 64, &control,
 							 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(rule_relation_changed, (Datum) 0);
+	relation_change_register(rule_relation_changed);
 	for (int i = 0; i < (int) lengthof(functions); i++)
 		CacheRegisterSyscacheCallback(functions[i], rule_function_changed, (Datum) 0);
 	for (int i = 0; i < (int) lengthof(objects); i++)
