@@ -152,8 +152,9 @@ $(BUILD)/libgateway.a: $(filter-out $(BUILD)/gateway/main.o,$(GATEWAY_OBJS)) $(B
 
 # Those modules of the extension that need nothing of PostgreSQL.
 UNIT_EXT = $(patsubst %,$(BUILD)/ext/%.o,access/json_slice access/jws access/jws_key base/backoff base/feed_life \
-	feed/feed_due feed/throttle filter/filter_parse launcher/gateway_life launcher/pulse sets/event_body \
-	wamp/router wamp/router_call wamp/router_meta wamp/router_registration wamp/router_table wamp/router_text)
+	channel/grant_pattern feed/feed_due feed/throttle filter/filter_parse launcher/gateway_life launcher/pulse \
+	sets/event_body wamp/router wamp/router_call wamp/router_meta wamp/router_registration wamp/router_table \
+	wamp/router_text)
 
 $(UNIT_TESTS): %: %.o $(UNIT_HELPERS) $(UNIT_EXT) $(BUILD)/libgateway.a
 	$(NET_LINK) -o $@ $^ $(NET_LDLIBS) -lcmocka -lcrypto

@@ -121,36 +121,62 @@ COMMENT ON COLUMN notifyd.watches.state IS
 	'active; no key: events do not identify their row; origin only: changes applied by a logical replication subscription are not captured; replica only: only these are captured; disabled; broken condition: it now uses other operators; missing trigger';
 GRANT SELECT ON notifyd.watches TO PUBLIC;
 
-/* ---------------- channels: privileges to subscribe and publish ---------------- */
+/* ---------------- channels: privileges, also on patterns ---------------- */
 
 ALTER TABLE notifyd.channel_grant ADD COLUMN privilege text NOT NULL DEFAULT 'subscribe';
+-- Grants of version 1.0 and of its dumps are on names, even if these look like patterns.
+ALTER TABLE notifyd.channel_grant ADD COLUMN pattern boolean NOT NULL DEFAULT false;
 ALTER TABLE notifyd.channel_grant DROP CONSTRAINT channel_grant_pkey;
-ALTER TABLE notifyd.channel_grant ADD CONSTRAINT channel_grant_pkey PRIMARY KEY (channel, role, privilege);
+ALTER TABLE notifyd.channel_grant ADD CONSTRAINT channel_grant_pkey PRIMARY KEY (channel, role, privilege, pattern);
+-- The few grants on patterns are read together.
+CREATE INDEX channel_grant_pattern_idx ON notifyd.channel_grant (pattern);
 COMMENT ON TABLE notifyd.channel_grant IS
-	'privileges to subscribe and publish to channels, maintained by notify_grant(); use the view notifyd.grants';
+	'privileges on channels, consumer groups and procedures, maintained by notify_grant(); use the view notifyd.grants';
+COMMENT ON COLUMN notifyd.channel_grant.channel IS 'name of the channel, consumer group or procedure, or a pattern';
+COMMENT ON COLUMN notifyd.channel_grant.role IS 'who has the privilege, with its members';
+COMMENT ON COLUMN notifyd.channel_grant.privilege IS 'subscribe, publish, consume, call or register';
+COMMENT ON COLUMN notifyd.channel_grant.pattern IS 'whether channel is a pattern of names instead of a name';
 
 CREATE VIEW notifyd.grants WITH (security_barrier = true) AS
-	SELECT g.channel, g.role, g.privilege
+	SELECT g.channel, g.role, g.privilege,
+		CASE WHEN NOT g.pattern THEN 'exact'
+			WHEN pg_catalog.right(g.channel, 1) OPERATOR(pg_catalog.=) '*' THEN 'prefix'
+			ELSE 'wildcard' END AS match
 	FROM notifyd.channel_grant AS g
 		JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) g.role
 	WHERE pg_catalog.pg_has_role(r.oid, 'USAGE')
 		OR EXISTS (SELECT FROM pg_catalog.pg_extension AS e
 			WHERE e.extname OPERATOR(pg_catalog.=) 'pg_notifyd' AND pg_catalog.pg_has_role(e.extowner, 'USAGE'));
 COMMENT ON VIEW notifyd.grants IS
-	'privileges to subscribe and publish to channels; roles that may grant see all, others their own';
+	'privileges on channels, consumer groups and procedures; roles that may grant see all, others their own';
+COMMENT ON COLUMN notifyd.grants.channel IS 'name of the channel, consumer group or procedure, or a pattern';
+COMMENT ON COLUMN notifyd.grants.role IS 'who has the privilege, with its members';
+COMMENT ON COLUMN notifyd.grants.privilege IS 'subscribe, publish, consume, call or register';
+COMMENT ON COLUMN notifyd.grants.match IS
+	'exact: the privilege is on this name; prefix: on all names that begin so; wildcard: empty parts stand for any part';
 GRANT SELECT ON notifyd.grants TO PUBLIC;
 
 DROP FUNCTION @extschema@.notify_grant(text, regrole);
-CREATE FUNCTION @extschema@.notify_grant(channel text, role regrole, privilege text DEFAULT 'subscribe') RETURNS void
+CREATE FUNCTION @extschema@.notify_grant(
+	channel text,
+	role regrole,
+	privilege text DEFAULT 'subscribe',
+	pattern boolean DEFAULT NULL
+) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_grant';
-COMMENT ON FUNCTION @extschema@.notify_grant(text, regrole, text) IS
-	'grant a role the privilege to subscribe or publish to a channel';
+COMMENT ON FUNCTION @extschema@.notify_grant(text, regrole, text, boolean) IS
+	'grant a role a privilege on a channel, consumer group or procedure, or on those that match a pattern';
 
 DROP FUNCTION @extschema@.notify_revoke(text, regrole);
-CREATE FUNCTION @extschema@.notify_revoke(channel text, role regrole, privilege text DEFAULT NULL) RETURNS void
+CREATE FUNCTION @extschema@.notify_revoke(
+	channel text,
+	role regrole,
+	privilege text DEFAULT NULL,
+	pattern boolean DEFAULT NULL
+) RETURNS void
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_revoke';
-COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text) IS
-	'revoke one privilege, or all privileges, of a role on a channel';
+COMMENT ON FUNCTION @extschema@.notify_revoke(text, regrole, text, boolean) IS
+	'revoke one privilege, or all privileges, of a role on a channel, consumer group, procedure or pattern';
 
 CREATE TABLE notifyd.channel_type (channel text COLLATE pg_catalog."C" PRIMARY KEY, type regtype NOT NULL);
 COMMENT ON TABLE notifyd.channel_type IS 'types of the messages of channels, maintained by notify_channel()';
@@ -495,7 +521,7 @@ GRANT SELECT ON notifyd.exposed_function, notifyd.exposed_relation TO pg_databas
 -- Dumps are often restored with session_replication_role = replica.
 CREATE FUNCTION notifyd.exposure_changed() RETURNS trigger
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_exposure_changed';
-COMMENT ON FUNCTION notifyd.exposure_changed() IS 'lets sessions read again what is exposed, and the types of channels';
+COMMENT ON FUNCTION notifyd.exposure_changed() IS 'lets sessions read again what is exposed, the types of channels, and grants';
 CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.exposed_function
 	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
 ALTER TABLE notifyd.exposed_function ENABLE ALWAYS TRIGGER exposure_changed;
@@ -508,6 +534,10 @@ CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.chan
 ALTER TABLE notifyd.channel_type ENABLE ALWAYS TRIGGER exposure_changed;
 COMMENT ON TRIGGER exposure_changed ON notifyd.channel_type IS 'lets rows that are restored or deleted take effect';
 COMMENT ON TRIGGER exposure_changed ON notifyd.exposed_relation IS 'lets rows that are restored or deleted take effect';
+CREATE TRIGGER exposure_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.channel_grant
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.exposure_changed();
+ALTER TABLE notifyd.channel_grant ENABLE ALWAYS TRIGGER exposure_changed;
+COMMENT ON TRIGGER exposure_changed ON notifyd.channel_grant IS 'lets rows that are restored or deleted take effect';
 
 CREATE FUNCTION notifyd.exposure_ddl() RETURNS event_trigger
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_exposure_ddl';
@@ -661,7 +691,7 @@ CREATE VIEW notifyd.groups WITH (security_barrier = true) AS
 			WHERE o.oid OPERATOR(pg_catalog.=) g.owner::oid AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
 		OR EXISTS (SELECT FROM notifyd.channel_grant AS c
 				JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.role::oid
-			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume'
+			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume' AND NOT c.pattern
 				AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
 		OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW notifyd.groups IS 'consumer groups that the current user may take from; members of pg_read_all_stats see all of them';
@@ -698,7 +728,7 @@ CREATE VIEW notifyd.failed_events WITH (security_barrier = true) AS
 			WHERE o.oid OPERATOR(pg_catalog.=) g.owner::oid AND pg_catalog.pg_has_role(o.oid, 'USAGE'))
 		OR EXISTS (SELECT FROM notifyd.channel_grant AS c
 				JOIN pg_catalog.pg_roles AS o ON o.oid OPERATOR(pg_catalog.=) c.role::oid
-			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume'
+			WHERE c.channel OPERATOR(pg_catalog.=) g.name AND c.privilege OPERATOR(pg_catalog.=) 'consume' AND NOT c.pattern
 				AND pg_catalog.pg_has_role(o.oid, 'USAGE')));
 COMMENT ON VIEW notifyd.failed_events IS 'events that consumer groups have set aside, of groups that the current user may take from';
 COMMENT ON COLUMN notifyd.failed_events.name IS 'name of the consumer group';

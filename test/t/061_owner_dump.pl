@@ -23,7 +23,7 @@ $node->safe_psql('source', q{SELECT notify_grant('lobby', 'guest')});
 
 my $what = q{SELECT relation, channel, cols, state FROM notifyd.watches; SELECT * FROM notifyd.grants; SELECT * FROM orders};
 my $before = $node->safe_psql('source', $what);
-is($before, "orders|orders|{name}|active\nlobby|guest|subscribe\n1|one", 'the contents');
+is($before, "orders|orders|{name}|active\nlobby|guest|subscribe|exact\n1|one", 'the contents');
 
 $node->command_ok([ 'pg_dump', '-U', 'alice', '-Fc', '-f', $dump, 'source' ], 'the owner dumps the database');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-U', 'alice', '--no-comments', '-N', 'notifyd', '-d', 'target', $dump ],

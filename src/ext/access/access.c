@@ -377,8 +377,7 @@ access_may_use(Oid role, const char *procedure, int length, const char *privileg
 bool
 access_is_declared(const char *channel)
 {
-	return grant_exists(InvalidOid, channel, (int) strlen(channel), NULL) ||
-		   watch_list_channel(channel) != NIL ||
+	return grant_names(channel, (int) strlen(channel)) || watch_list_channel(channel) != NIL ||
 		   (OidIsValid(extension_find_relation("channel_type")) &&
 			OidIsValid(channel_type_find(channel)));
 }

@@ -93,7 +93,7 @@ channel_type_channels(Oid type)
 	{
 		bool isnull;
 
-		if (channel_type_of(tuple, RelationGetDescr(table)) == type)
+		if (!OidIsValid(type) || channel_type_of(tuple, RelationGetDescr(table)) == type)
 			channels = lappend(channels,
 							   TextDatumGetCString(heap_getattr(tuple, CHANNEL_TYPE_CHANNEL,
 																RelationGetDescr(table), &isnull)));

@@ -19,7 +19,7 @@
  */
 extern Oid channel_type_find(const char *channel);
 
-/* Return the names of the channels with this type. */
+/* Return the names of the channels with this type, or with InvalidOid of all that were declared. */
 extern List *channel_type_channels(Oid type);
 
 /*

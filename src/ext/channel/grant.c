@@ -2,7 +2,7 @@
  *
  * grant.c
  *	  notify_grant() and notify_revoke(): the privileges to subscribe to a channel, to publish to
- *	  it, and to take events from a consumer group.
+ *	  it, to take events from a consumer group, and to call and register procedures of clients.
  *
  * The rows of notifyd.channel_grant are written like those of a system catalog, see
  * watch_catalog.c. DROP ROLE does not remove the rows of the role, because roles belong to all
@@ -20,134 +20,26 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_authid.h"
-#include "catalog/pg_collation.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #include "ext/base/extension.h"
 #include "ext/channel/channel_name.h"
-#include "ext/channel/grant.h"
+#include "ext/channel/grant_internal.h"
+#include "ext/channel/grant_pattern.h"
 #include "ext/log/log.h"
 #include "ext/transaction/at_end.h"
 
 PG_FUNCTION_INFO_V1(notify_grant);
 PG_FUNCTION_INFO_V1(notify_revoke);
-
-/* The columns of notifyd.channel_grant, as in the extension's script. */
-enum GrantAttribute
-{
-	GRANT_CHANNEL = 1,
-	GRANT_ROLE,
-	GRANT_PRIVILEGE, /* not in version 1.0, which knows only "subscribe" */
-	GRANT_NATTRIBUTES = GRANT_PRIVILEGE
-};
-
-typedef struct Grant
-{
-	Oid role;
-	const char *channel;
-	const char *privilege; /* NULL: any privilege */
-} Grant;
-
-static Grant
-grant_from_tuple(HeapTuple tuple, TupleDesc desc)
-{
-	Grant grant = {.privilege = GRANT_SUBSCRIBE};
-	bool isnull;
-
-	grant.channel = TextDatumGetCString(heap_getattr(tuple, GRANT_CHANNEL, desc, &isnull));
-	grant.role = DatumGetObjectId(heap_getattr(tuple, GRANT_ROLE, desc, &isnull));
-	if (desc->natts >= GRANT_PRIVILEGE)
-		grant.privilege = TextDatumGetCString(heap_getattr(tuple, GRANT_PRIVILEGE, desc, &isnull));
-	return grant;
-}
-
-static bool
-grant_role_exists(Oid role)
-{
-	return SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role));
-}
-
-/* Return true if a grant gives a privilege, or any of the channel if that is NULL. */
-static bool
-grant_gives(const Grant *grant, const char *privilege)
-{
-	if (privilege != NULL)
-		return strcmp(grant->privilege, privilege) == 0;
-	return strcmp(grant->privilege, GRANT_SUBSCRIBE) == 0 ||
-		   strcmp(grant->privilege, GRANT_PUBLISH) == 0;
-}
-
-bool
-grant_exists(Oid role, const char *channel, int length, const char *privilege)
-{
-	Relation table = table_open(extension_relation("channel_grant"), AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	text *name = cstring_to_text_with_len(channel, length);
-	bool found = false;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyEntryInitialize(&key, 0, GRANT_CHANNEL, BTEqualStrategyNumber, InvalidOid,
-						   DEFAULT_COLLATION_OID, F_TEXTEQ, PointerGetDatum(name));
-	scan = systable_beginscan(table, extension_relation("channel_grant_pkey"), true, snapshot, 1,
-							  &key);
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
-
-		found = grant_gives(&grant, privilege) && grant_role_exists(grant.role) &&
-				(!OidIsValid(role) || has_privs_of_role(role, grant.role));
-	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(table, AccessShareLock);
-	pfree(name);
-	return found;
-}
-
-List *
-grant_channels(Oid role, const char *privilege)
-{
-	Relation table = table_open(extension_relation("channel_grant"), AccessShareLock);
-	Relation index = index_open(extension_relation("channel_grant_pkey"), AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan_ordered(table, index, snapshot, 0, NULL);
-	List *channels = NIL;
-	HeapTuple tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
-	{
-		Grant grant = grant_from_tuple(tuple, RelationGetDescr(table));
-
-		if (strcmp(grant.privilege, privilege) == 0 && grant_role_exists(grant.role) &&
-			has_privs_of_role(role, grant.role) &&
-			(channels == NIL || strcmp(llast(channels), grant.channel) != 0))
-			channels = lappend(channels, pstrdup(grant.channel));
-	}
-	systable_endscan_ordered(scan);
-	UnregisterSnapshot(snapshot);
-	index_close(index, AccessShareLock);
-	table_close(table, AccessShareLock);
-	return channels;
-}
-
-/* ---------------- changing grants ---------------- */
 
 /* Return the privilege with this name. */
 static const char *
@@ -189,7 +81,36 @@ grant_from_arguments(FunctionCallInfo fcinfo, const char *function)
 	grant.role = PG_GETARG_OID(1);
 	if (!PG_ARGISNULL(2))
 		grant.privilege = grant_read_privilege(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	grant.any = PG_ARGISNULL(3);
+	grant.pattern = !grant.any && PG_GETARG_BOOL(3);
 	return grant;
+}
+
+/*
+ * Decide whether a grant is on a pattern: if the caller does not say it, the name decides, except
+ * that of a consumer group. Raises ERRCODE_INVALID_NAME for a pattern that is none.
+ */
+static void
+grant_decide_pattern(Grant *grant)
+{
+	bool group = strcmp(grant->privilege, GRANT_CONSUME) == 0;
+	GrantPattern pattern;
+	const char *problem = grant_pattern_read(grant->channel, &pattern);
+
+	if (grant->any)
+		grant->pattern = !group && (problem != NULL || pattern.match != URI_EXACT);
+	grant->any = false;
+	if (!grant->pattern)
+		return;
+	if (group)
+		problem = "The privilege \"consume\" is granted on the name of a consumer group.";
+	else if (problem == NULL && pattern.match == URI_EXACT)
+		problem = "It has neither an empty part nor a star as its last part.";
+	if (problem != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME), errmsg("invalid pattern \"%s\"", grant->channel),
+				 errdetail("%s", problem),
+				 errhint("With pattern => false, the privilege is granted on exactly this name.")));
 }
 
 /* Open the table, and keep other transactions from changing it until this one ends. */
@@ -219,6 +140,7 @@ grant_clean(Relation table, const Grant *grant, bool remove)
 	{
 		Grant have = grant_from_tuple(tuple, RelationGetDescr(table));
 		bool same = have.role == grant->role && strcmp(have.channel, grant->channel) == 0 &&
+					(grant->any || have.pattern == grant->pattern) &&
 					(grant->privilege == NULL || strcmp(have.privilege, grant->privilege) == 0);
 
 		found = found || same;
@@ -253,6 +175,7 @@ notify_grant(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("privilege must not be null")));
 	channel_check_name(grant.channel, NULL);
+	grant_decide_pattern(&grant);
 	if (!grant_role_exists(grant.role))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("role with OID %u does not exist", grant.role)));
@@ -260,9 +183,9 @@ notify_grant(PG_FUNCTION_ARGS)
 	table = grant_open();
 	if (!grant_clean(table, &grant, false))
 	{
-		Datum values[GRANT_NATTRIBUTES] = {CStringGetTextDatum(grant.channel),
-										   ObjectIdGetDatum(grant.role),
-										   CStringGetTextDatum(grant.privilege)};
+		Datum values[GRANT_NATTRIBUTES] = {
+			CStringGetTextDatum(grant.channel), ObjectIdGetDatum(grant.role),
+			CStringGetTextDatum(grant.privilege), BoolGetDatum(grant.pattern)};
 		bool nulls[GRANT_NATTRIBUTES] = {false};
 
 		CatalogTupleInsert(table, heap_form_tuple(RelationGetDescr(table), values, nulls));
@@ -271,7 +194,10 @@ notify_grant(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* A null privilege means all privileges. If there is nothing to revoke, raises a NOTICE. */
+/*
+ * A null privilege means all privileges, and a null pattern both the name and the pattern. If there
+ * is nothing to revoke, raises a NOTICE.
+ */
 Datum
 notify_revoke(PG_FUNCTION_ARGS)
 {

@@ -24,8 +24,6 @@
 
 #include "ext/base/extension.h"
 #include "ext/base/settings.h"
-#include "ext/channel/channel_type.h"
-#include "ext/channel/grant.h"
 #include "ext/openapi/openapi_internal.h"
 #include "ext/rest/rest.h"
 
@@ -36,7 +34,6 @@
 #define OPENAPI_NUMBER "{\"type\":\"integer\",\"minimum\":0,\"default\":0}"
 #define OPENAPI_ROWS                                                                               \
 	"{\"type\":\"integer\",\"minimum\":0,\"default\":" CppAsString2(REST_DEFAULT_LIMIT) "}"
-#define OPENAPI_CONTENT "\"content\":{\"application/json\":{\"schema\":"
 
 static const char openapi_responses[] =
 	"{\"NotFound\":{\"description\":\"There is no such row that the role may "
@@ -176,59 +173,6 @@ openapi_tags(StringInfo out, const List *tables)
 		openapi_tag(out, table->exposure->name, table->description);
 	}
 	openapi_end(out, "]");
-}
-
-/* The operation that sends a message. Its path and parameters are written, and type may be InvalidOid. */
-static void
-openapi_send_operation(Openapi *api, const char *name, Oid type)
-{
-	StringInfo out = api->out;
-
-	openapi_end(out, "]");
-	openapi_begin_operation(out, "post", "send", name, "send", "Send a message");
-	openapi_member(out, "requestBody", "{\"required\":true," OPENAPI_CONTENT);
-	if (OidIsValid(type))
-		openapi_message_schema(api, type);
-	else
-		openapi_json(out, "{}");
-	openapi_end(out, "}}}");
-	openapi_member(out, "responses", "{");
-	openapi_begin_response(out, "200", "The message was sent.", NULL);
-	openapi_json(out, "{\"type\":\"object\"}");
-	openapi_end(out, "}}}");
-	openapi_errors(out, "400 401 403");
-	openapi_end(out, "}}}");
-}
-
-/* The channels to which the role may publish, because it was granted that: those without a type share a path. */
-static void
-openapi_send_paths(Openapi *api)
-{
-	List *plain = NIL;
-	ListCell *cell;
-
-	foreach (cell, grant_channels(GetUserId(), GRANT_PUBLISH))
-	{
-		char *channel = lfirst(cell);
-		Oid type = channel_type_find(channel);
-
-		if (!OidIsValid(type))
-		{
-			plain = lappend(plain, channel);
-			continue;
-		}
-		openapi_begin_path(api, openapi_path("/send/", channel));
-		openapi_send_operation(api, channel, type);
-	}
-	if (plain == NIL)
-		return;
-	openapi_begin_path(api, "/send/{channel}");
-	openapi_begin_parameter(api->out, "channel", "path", true, NULL);
-	openapi_json(api->out, "{\"type\":\"string\",\"enum\":[");
-	foreach (cell, plain)
-		openapi_text(api->out, lfirst(cell));
-	openapi_end(api->out, "]}}");
-	openapi_send_operation(api, "message", InvalidOid);
 }
 
 /* Without a token, clients are anonymous. */

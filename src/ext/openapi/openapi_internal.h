@@ -7,6 +7,7 @@
  *	  openapi_table.c		the tables that the role may use
  *	  openapi_table_paths.c	their paths
  *	  openapi_function.c	the functions that it may call
+ *	  openapi_send.c		the channels to which it may publish
  *	  openapi_group.c		the consumer groups that it may take from
  *	  openapi_schema.c		types as JSON Schema
  *	  openapi_default.c		defaults of columns as JSON
@@ -35,6 +36,8 @@ typedef struct Openapi
 	List *names;      /* of schemas that are taken */
 	List *composites; /* OpenapiComposite, those that were referred to */
 } Openapi;
+
+#define OPENAPI_CONTENT "\"content\":{\"application/json\":{\"schema\":"
 
 /* ---------------- JSON (openapi_write.c) ---------------- */
 
@@ -168,5 +171,10 @@ extern void openapi_function_path(Openapi *api, const CallFunction *function);
 
 /* The paths of the consumer groups that the role may take from, which are the same for all of them. */
 extern void openapi_group_paths(Openapi *api);
+
+/* ---------------- channels (openapi_send.c) ---------------- */
+
+/* Write the paths of the channels that the role may publish to. */
+extern void openapi_send_paths(Openapi *api);
 
 #endif /* PG_NOTIFYD_OPENAPI_INTERNAL_H */

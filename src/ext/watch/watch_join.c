@@ -57,7 +57,7 @@ watch_check_join(const char *channel)
 		else
 			detail = "Tables of another owner are watched on the channel.";
 	}
-	if (!owned && detail == NULL && grant_exists(InvalidOid, channel, (int) strlen(channel), NULL))
+	if (!owned && detail == NULL && grant_reserves(channel, (int) strlen(channel)))
 		detail = "Roles have privileges on the channel.";
 	if (detail != NULL)
 		ereport(ERROR,
