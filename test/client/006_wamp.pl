@@ -1,4 +1,4 @@
-# Clients of WAMP that others wrote, unmodified: AutobahnJS in a page and in Node.
+# Clients of WAMP that others wrote, unmodified: AutobahnJS in a page and in Node, Autobahn|Python.
 use strict;
 use warnings;
 
@@ -38,6 +38,7 @@ $node->safe_psql('postgres', q{
 		notify_expose('place_order(int, text)', 'com.shop.place_order');
 });
 my $port = notifyd_port($node);
+my $token = notifyd_token({ role => 'web', sub => 'joe', exp => time + 6000 });
 my ($modules, $why) = npm_modules('autobahn-browser@22.11.1', 'autobahn@26.3.1', 'node@22.23.3');
 plan skip_all => $why if !defined $modules;
 
@@ -78,8 +79,11 @@ is($connected, 'connected', 'AutobahnJS in Chromium connects');
 like($results[ $_ - 1 ], qr/^v$_ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d/, "it calls com.example.now.v$_") foreach 1 .. 3;
 
 subtest 'AutobahnJS in Node' => sub {
-	run_script(["$modules/node/bin/node"], $top->child('test/client/wamp.mjs'), "$modules/autobahn/index.js", $port,
-		notifyd_token({ role => 'web', sub => 'joe', exp => time + 6000 }));
+	run_script(["$modules/node/bin/node"], $top->child('test/client/wamp.mjs'), "$modules/autobahn/index.js", $port, $token);
+};
+
+subtest 'Autobahn|Python' => sub {
+	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, $token);
 };
 
 done_testing();
