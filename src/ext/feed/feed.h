@@ -104,7 +104,8 @@ typedef struct Sub
 	bool unplaced;          /* it has begun in a stream of set_waiting_stream() */
 	bool resumes;           /* then: with since, which is where its replay begins */
 	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
-	uint64 serial;          /* of a pattern, see feed_pattern.c */
+	uint64 serial;          /* of a pattern, see feed_pattern.c; 0: while it has a scan */
+	struct PatternScan *scan;
 	dlist_node in_stream;   /* stream->subs */
 	dlist_node in_replays;  /* link->replays, while replaying */
 	dlist_node in_identity; /* identity->subs */
@@ -268,7 +269,8 @@ struct Feed
 	uint64 applied_oldest;  /* map.oldest when applied_retain() last removed rows */
 	uint64 applied_touched; /* the position when it last touched them */
 	int nsubs;
-	int npatterns; /* of these, subscriptions of patterns */
+	int npatterns; /* of these, subscriptions of patterns, */
+	int nscans;    /* and those that read the log, see feed_pattern.c */
 	int nrouted;   /* sessions of WAMP */
 	int route_due; /* feed_route.c has something to do after so many ms; 0: at once; -1: nothing */
 	int nidentities;

@@ -17,6 +17,10 @@
  * numbers are forgotten when something changes that privileges depend on; then each channel's next
  * event tells everybody again. A gateway ignores what it knows.
  *
+ * A subscription that resumes reads the log from its position on, in parts, and is told of the
+ * channels there. Only when it is where the link is, does it get a serial number. Otherwise it could be
+ * told of a channel by a later event first.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -49,6 +53,17 @@ typedef struct PatternChannel
 	char name[NAMEDATALEN];
 	uint64 told[NOTIFYD_MAX_GATEWAYS]; /* serial number of the last one of each link */
 } PatternChannel;
+
+/* The reading of the log for a subscription that resumes. */
+typedef struct PatternScan
+{
+	Sub *sub;
+	LogReader reader;
+	HTAB *told; /* names of channels */
+	MemoryContext context;
+} PatternScan;
+
+#define PATTERN_SCAN_ROWS 1000 /* in one round, for each link */
 
 static HTAB *pattern_channels;    /* NULL: none is known */
 static uint64 pattern_serial = 0; /* the last one */
@@ -95,12 +110,51 @@ pattern_stream(Link *link, const WireSubscribe *request, const char *role, Acces
 	return pattern->stream;
 }
 
-void
-pattern_begin(Sub *sub)
+/* The subscription is to be told of all channels whose events are read from now on. */
+static void
+pattern_go_live(Sub *sub)
 {
 	sub->serial = ++pattern_serial;
 	sub->stream->pattern->newest = sub->serial;
 	sub->link->newest_pattern = sub->serial;
+	/* They are in the order of their numbers. */
+	dlist_delete(&sub->in_stream);
+	dlist_push_tail(&sub->stream->subs, &sub->in_stream);
+}
+
+static void
+pattern_begin_scan(Sub *sub, uint64 after)
+{
+	MemoryContext context =
+		AllocSetContextCreate(sub->link->feed->context, "pg_notifyd scan", ALLOCSET_SMALL_SIZES);
+	PatternScan *scan = MemoryContextAllocZero(context, sizeof(PatternScan));
+	HASHCTL told = {.keysize = NAMEDATALEN, .entrysize = NAMEDATALEN, .hcxt = context};
+
+	scan->sub = sub;
+	scan->context = context;
+	scan->reader.after = after;
+	scan->told = hash_create("pg_notifyd told", 64, &told, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	sub->scan = scan;
+	sub->link->feed->nscans++;
+}
+
+static void
+pattern_end_scan(Sub *sub)
+{
+	if (sub->scan == NULL)
+		return;
+	MemoryContextDelete(sub->scan->context);
+	sub->scan = NULL;
+	sub->link->feed->nscans--;
+}
+
+void
+pattern_begin(Sub *sub, uint64 after)
+{
+	if (after != sub->link->position)
+		pattern_begin_scan(sub, after);
+	else
+		pattern_go_live(sub);
 	sub->session->patterned = true;
 	sub->session->npatterns++;
 	sub->link->feed->npatterns++;
@@ -109,6 +163,7 @@ pattern_begin(Sub *sub)
 void
 pattern_end(Sub *sub)
 {
+	pattern_end_scan(sub);
 	sub->session->npatterns--;
 	sub->link->feed->npatterns--;
 }
@@ -159,30 +214,40 @@ pattern_matches(const Pattern *pattern, const char *channel)
 	return uri_matches(pattern->match, pattern->text, pattern->length, channel, strlen(channel));
 }
 
-/* Tell the subscriptions of a pattern with later serial numbers than told of a channel. */
+/* Tell a subscription of a channel. */
 static void
-pattern_tell(const Pattern *pattern, const char *channel, uint64 told, uint64 before)
+pattern_tell_one(const Sub *sub, const char *channel, uint64 before)
 {
-	Link *link = pattern->stream->link;
+	Link *link = sub->link;
 	WireMessage message = {.type = WIRE_ROUTE_DOWN};
 	StringInfoData name;
-	dlist_iter iter;
 
 	initStringInfo(&name);
 	utf8_append(&name, channel, (int) strlen(channel));
 	message.u.route.kind = ROUTE_CHANNEL;
 	message.u.route.name = (WireBytes){.data = name.data, .len = (uint32_t) name.len};
 	message.u.route.position = (WirePosition){.timeline = link->feed->timeline, .id = before};
+	message.u.route.session = sub->number;
+	frames_queue(&link->socket, &message);
+	pfree(name.data);
+}
+
+/* Tell the subscriptions of a pattern with later serial numbers than told of a channel. */
+static void
+pattern_tell(const Pattern *pattern, const char *channel, uint64 told, uint64 before)
+{
+	dlist_iter iter;
+
 	dlist_reverse_foreach(iter, &pattern->stream->subs)
 	{
 		const Sub *sub = dlist_container(Sub, in_stream, iter.cur);
 
+		if (sub->scan != NULL)
+			continue;
 		if (sub->serial <= told)
 			break;
-		message.u.route.session = sub->number;
-		frames_queue(&link->socket, &message);
+		pattern_tell_one(sub, channel, before);
 	}
-	pfree(name.data);
 }
 
 void
@@ -223,6 +288,128 @@ pattern_each_reader(Link *link, const char *channel, void (*add)(const Stream *s
 			rights_has(pattern->role, channel, RIGHT_MESSAGES))
 			add(pattern->stream, arg);
 	}
+}
+
+/* ---------------- subscriptions that resume ---------------- */
+
+/* An event of a channel was read for a scan. */
+static void
+pattern_scan_channel(PatternScan *scan, const char *name, int length, uint64 before)
+{
+	const Pattern *pattern = scan->sub->stream->pattern;
+	char channel[NAMEDATALEN];
+	bool found;
+
+	if (length == 0 || length >= NAMEDATALEN)
+		return;
+	memcpy(channel, name, length);
+	channel[length] = '\0';
+	if (!pattern_matches(pattern, channel))
+		return;
+	(void) hash_search(scan->told, channel, HASH_ENTER, &found);
+	if (!found && rights_has(pattern->role, channel, RIGHT_SEE))
+		pattern_tell_one(scan->sub, channel, before);
+}
+
+static bool
+pattern_scan_event(const LogEvent *event, void *arg)
+{
+	PatternScan *scan = arg;
+
+	pattern_scan_channel(scan, event->channel, event->channel_length, event->id - 1);
+	return link_ready(scan->sub->link);
+}
+
+static bool
+pattern_scan_large(const LogLarge *large, void *arg)
+{
+	const LogSummary *summary = large->summary;
+
+	/* A marker of version 1.0 does not say how large it is, and names no channel. */
+	if (summary->bytes == 0 || summary->nchannels > LOG_SUMMARY_CHANNELS)
+		return false;
+	for (int i = 0; i < summary->nchannels; i++)
+		pattern_scan_channel(arg, summary->channels[i], (int) strlen(summary->channels[i]),
+							 large->reader->after);
+	return true;
+}
+
+/* Read a part of the log for one. */
+static void
+pattern_scan(Sub *sub, Snapshot snapshot)
+{
+	Link *link = sub->link;
+	PatternScan *scan = sub->scan;
+	LogVisitor visitor = {.event = pattern_scan_event, .skip = pattern_scan_large, .arg = scan};
+	WireMessage done = {.type = WIRE_REPLAY_DONE};
+
+	if (scan->reader.after < link->feed->map.oldest)
+	{
+		memset(&scan->reader, 0, sizeof(scan->reader));
+		scan->reader.after = link->feed->map.oldest;
+		sub_send_reset(sub, NOTIFYD_RESET_RETENTION, link->feed->map.oldest, EVENT_RESET_RETENTION);
+	}
+	if (scan->reader.after < link->reader.after)
+		log_read(&scan->reader, &link->feed->map, link->reader.after, PATTERN_SCAN_ROWS, snapshot,
+				 &visitor);
+	if (scan->reader.after < link->reader.after)
+		return;
+	pattern_end_scan(sub);
+	pattern_go_live(sub);
+	done.u.replay_done.sub = sub->number;
+	done.u.replay_done.id = link->position;
+	frames_queue(&link->socket, &done);
+}
+
+/* Return a subscription of the link that reads the log: the one that is furthest behind; NULL: none. */
+static Sub *
+pattern_next_scan(const Link *link)
+{
+	Sub *next = NULL;
+	dlist_iter patterns;
+	dlist_iter iter;
+
+	dlist_foreach (patterns, (dlist_head *) &link->patterns)
+	{
+		dlist_foreach (iter, &dlist_container(Pattern, in_link, patterns.cur)->stream->subs)
+		{
+			Sub *sub = dlist_container(Sub, in_stream, iter.cur);
+
+			if (sub->scan != NULL &&
+				(next == NULL || sub->scan->reader.after < next->scan->reader.after))
+				next = sub;
+		}
+	}
+	return next;
+}
+
+bool
+pattern_scan_some(Feed *feed, Snapshot snapshot)
+{
+	bool more = false;
+
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+		Sub *sub = link_ready(link) ? pattern_next_scan(link) : NULL;
+
+		if (sub == NULL)
+			continue;
+		pattern_scan(sub, snapshot);
+		more |= link_ready(link);
+	}
+	return more && feed->nscans > 0;
+}
+
+uint64
+pattern_scan_progress(const Link *link, uint64 after)
+{
+	const Sub *sub = pattern_next_scan(link);
+
+	/* Nothing is kept for one that retention has overtaken. */
+	return sub != NULL && sub->scan->reader.after >= link->feed->map.oldest
+			   ? Min(after, sub->scan->reader.after)
+			   : after;
 }
 
 /* ---------------- changes ---------------- */

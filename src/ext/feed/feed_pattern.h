@@ -17,8 +17,11 @@
 extern Stream *
 pattern_stream(Link *link, const WireSubscribe *request, const char *role, AccessReason *reason);
 
-/* A subscription has been added to the stream of a pattern, and before it is taken out. */
-extern void pattern_begin(Sub *sub);
+/*
+ * A subscription has been added to the stream of a pattern. It gets the events after this id; those
+ * that the link has sent are read again by pattern_scan_some(). And: before it is taken out.
+ */
+extern void pattern_begin(Sub *sub, uint64 after);
 extern void pattern_end(Sub *sub);
 
 /* The stream is about to be removed. */
@@ -46,5 +49,14 @@ extern void pattern_reset(Link *link, const char *reason);
  * role may not use the database any more. Needs a transaction.
  */
 extern void pattern_recheck(Feed *feed, bool roles);
+
+/*
+ * Read a part of the log for subscriptions that resume. Call it after live events were read. Returns
+ * true if it can go on at once.
+ */
+extern bool pattern_scan_some(Feed *feed, Snapshot snapshot);
+
+/* Return how far the slowest of them on a link has read, or the given id if that is less. */
+extern uint64 pattern_scan_progress(const Link *link, uint64 after);
 
 #endif /* PG_NOTIFYD_FEED_PATTERN_H */

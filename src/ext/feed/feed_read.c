@@ -321,7 +321,7 @@ feed_has_replays(Feed *feed)
 		if (feed->links[i] != NULL && !dlist_is_empty(&feed->links[i]->replays))
 			return true;
 	}
-	return false;
+	return feed->nscans > 0;
 }
 
 /* A reader that retention has overtaken gets a reset: nothing is kept for it. */
@@ -347,6 +347,8 @@ feed_read_progress(Feed *feed)
 		dlist_foreach (iter, &link->replays)
 			read.replays = feed_slower(feed, read.replays,
 									   dlist_container(Sub, in_replays, iter.cur)->reader.after);
+		if (feed->nscans > 0)
+			read.replays = pattern_scan_progress(link, read.replays);
 	}
 	return read;
 }
@@ -388,6 +390,7 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 
 	/* Send the frames now, so that the gateways have them while the feed does its other work. */
 	link_send_all(feed);
+	more |= feed->nscans > 0 && pattern_scan_some(feed, snapshot);
 	replays = feed_read_replays(feed, snapshot);
 	PopActiveSnapshot();
 	UnregisterSnapshot(snapshot);

@@ -201,7 +201,7 @@ sub_send_subscribed(Sub *sub, WirePosition position)
 
 	message.u.subscribed.sub = sub->number;
 	message.u.subscribed.stream = sub->stream->number;
-	message.u.subscribed.replay = sub->replaying;
+	message.u.subscribed.replay = sub->replaying || sub->scan != NULL;
 	message.u.subscribed.notifies = stream_notifies(sub->stream);
 	message.u.subscribed.position = position;
 	frames_queue(&sub->link->socket, &message);
@@ -276,7 +276,7 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 	sub->kinds = request->kinds;
 	sub->ops = (request->kinds & WIRE_KIND_EVENTS) != 0 ? request->ops : 0;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
-	if (request->has_since && (sub->kinds & WIRE_KIND_EVENTS) != 0)
+	if (request->has_since && ((sub->kinds & WIRE_KIND_EVENTS) != 0 || stream->pattern != NULL))
 		position = sub_resume(link, request->since, &reset);
 	if (reset != NULL && request->since.id < link->feed->map.oldest)
 		kind = NOTIFYD_RESET_RETENTION;
@@ -287,14 +287,14 @@ sub_start(Link *link, Stream *stream, FeedIdentity *identity, const WireSubscrib
 		sub->held = true;
 		sub->credit = 0;
 	}
-	else if (position.id != link->position || waiting)
+	else if ((position.id != link->position && stream->pattern == NULL) || waiting)
 	{
 		sub->reader.after = position.id;
 		sub_begin_replay(sub, link->reader.after - Min(position.id, link->reader.after));
 	}
 	stream_add(stream, sub);
 	if (stream->pattern != NULL)
-		pattern_begin(sub);
+		pattern_begin(sub, position.id);
 	if (waiting)
 		set_wait(sub);
 	sub_count(link->feed, 1);
