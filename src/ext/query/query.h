@@ -12,6 +12,7 @@
  *	  query_value.c		values that clients send as JSON
  *	  query_call.c		calls of exposed functions
  *	  query_response.c	status and headers of the HTTP response that a function has set
+ *	  query_history.c	the last events of a channel
  *	  query_snapshot.c	snapshots: the first rows of a subscription
  *	  query_filter.c	filters as SQL; query_order.c: the order of rows
  *	  query_spool.c		rows for which the client has no room yet
@@ -188,6 +189,18 @@ extern Datum query_value(const char *json, Oid type, int32 typmod, bool *isnull)
 
 /* Return true if an error with this SQLSTATE, raised while a value was read, means that the value is wrong. */
 extern bool query_value_is_wrong(int sqlstate);
+
+/* ---------------- snapshots and events (query_snapshot.c, query_history.c) ---------------- */
+
+/* Wait until what the transaction has seen is as safe as an event before it is sent. */
+extern void query_make_durable(void);
+
+/*
+ * Answer a call of QUERY_HISTORY, whose body is {"channel": ..., "limit": ...}: an object of the last
+ * events of the channel that a subscriber with this role would get, the newest one last, by their ids.
+ */
+#define QUERY_HISTORY "wamp.subscription.get_events"
+extern void query_history(ClientQuery *query);
 
 /* ---------------- rows that wait for credit (query_spool.c) ---------------- */
 

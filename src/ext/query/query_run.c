@@ -298,7 +298,11 @@ run_kind(ClientQuery *query)
 	switch ((WireQueryKind) query->wire.kind)
 	{
 		case WIRE_QUERY_CALL:
-			query_call(query);
+			if (query->wire.name.len == strlen(QUERY_HISTORY) &&
+				memcmp(query->wire.name.data, QUERY_HISTORY, query->wire.name.len) == 0)
+				query_history(query);
+			else
+				query_call(query);
 			break;
 		case WIRE_QUERY_SEND:
 			query_send(query);

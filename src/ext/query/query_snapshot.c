@@ -95,9 +95,8 @@ snapshot_describe(Snapshot snapshot, NotifydDatabase *database, WireSnapshotIds 
 							.len = (uint32_t) (snapshot->xcnt * sizeof(uint64))};
 }
 
-/* What the snapshot has seen must be as safe as an event before it is sent. */
-static void
-snapshot_make_durable(void)
+void
+query_make_durable(void)
 {
 	/* A transaction is visible before its commit has set NotifydDatabase.commit_lsn. */
 	XLogRecPtr lsn = log_wal_end();
@@ -395,7 +394,7 @@ query_snapshot(ClientQuery *query)
 	FAIL_POINT("snapshot-taken");
 	snapshot_describe(GetActiveSnapshot(), database, &done.u.snapshot_done.seen);
 	spool_begin(query);
-	snapshot_make_durable();
+	query_make_durable();
 	watches = watch_list_channel(query_text(query->wire.name));
 	foreach (cell, watches)
 	{
