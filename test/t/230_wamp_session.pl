@@ -74,9 +74,46 @@ sql(q{INSERT INTO orders VALUES (2, 'Soup')});
 my $since = $client->subscribe('com.shop.orders', x_since => $event->{details}{position});
 is($client->next_event->{kwargs}{new}{name}, 'Soup', 'x_since: events between');
 
+# PUBLISH to a topic of the log: after the commit, in the order in which it was sent
+sql(q{SELECT notify_grant('com.shop.news', 'member'), notify_grant('com.shop.news', 'member', 'publish'), notify_grant('com.shop.news', 'guest')});
+my $news = $client->subscribe('com.shop.news');
+my $joes = $joe->subscribe('com.shop.news');
+is($joes, $news, 'all sessions have the same number for a topic');
+my $id = $joe->publish('com.shop.news', undef, { a => 1 });
+$event = $client->next_event;
+is_deeply([ @$event{qw(subscription publication args kwargs)} ], [ $news, $id, [], { a => 1 } ], 'keyword arguments');
+is_deeply([ sort keys %{ $event->{details} } ], ['position'], 'nothing of the publisher');
+$joe->publish('com.shop.news', [ 1, 'x' ], undef, disclose_me => \1);
+$event = $client->next_event;
+is_deeply([ @$event{qw(args kwargs)} ], [ [ 1, 'x' ], undef ], 'arguments');
+is_deeply([ @{ $event->{details} }{qw(publisher publisher_authid publisher_authrole)} ], [ $joe->session, 'joe', 'member' ], 'disclose_me');
+$joe->publish('com.shop.news', [2], { b => 2 }, exclude_me => \0);
+$event = $client->next_event;
+is_deeply([ @$event{qw(args kwargs)} ], [ [2], { b => 2 } ], 'both');
+$event = $joe->next_event;
+is_deeply([ @$event{qw(args kwargs)} ], [ [2], { b => 2 } ], 'the publisher gets only what it does not exclude itself from');
+$joe->publish('com.shop.news', undef, { c => 3 }, exclude_me => \0, disclose_me => \1);
+is($joe->next_event->{details}{publisher}, $joe->session, 'the publisher gets it, and knows who it is');
+is($client->next_event->{kwargs}{c}, 3, 'the others, too');
+sql(q{SELECT notify_send('com.shop.news', '{"x":1}')});
+is_deeply($client->next_event->{kwargs}{payload}, { x => 1 }, 'notify_send: the event');
+sql(q!SELECT notify_send('com.shop.news', '{"args" : [1, {"y":"}"}] , "kwargs": {"z":2}}')!);
+$event = $client->next_event;
+is_deeply([ @$event{qw(args kwargs)} ], [ [ 1, { y => '}' } ], { z => 2 } ], 'notify_send: arguments');
+my $replayed = wamp_client($node, realm => 'postgres');
+$replayed->subscribe('com.shop.news', x_since => $welcome{x_position});
+is_deeply([ map { $replayed->next_event->{publication} } 1 .. 6 ], [ map { $_->{publication} } ($client->events)[ -6 .. -1 ] ], 'a replay');
+$joe->start('PUBLISH', {}, 'com.shop.news', [$_]) foreach 1 .. 30;
+is_deeply([ map { $client->next_event->{args}[0] } 1 .. 30 ], [ 1 .. 30 ], 'events of one publisher are in order');
+is_deeply([ map { $_->[0] } grep { $_->[0] == 17 } $joe->received ], [ (17) x 4 ], 'PUBLISHED only if it is asked for');
+is(error_uri($client->request('PUBLISH', { acknowledge => \1 }, 'com.shop.news')), 'wamp.error.not_authorized', 'the role may not publish');
+is(error_uri($joe->request('PUBLISH', { acknowledge => \1, exclude => [1] }, 'com.shop.news')), 'wamp.error.option_not_allowed', 'a list of sessions');
+is(error_uri($joe->request('PUBLISH', { acknowledge => \1 }, 'a b')), 'wamp.error.invalid_uri', 'no URI');
+
 # Calls
 is($client->result('com.example.add', [ 1, 2 ]), 3, 'arguments by position');
 is($client->result('com.example.add', [], { a => 1 }), 11, 'arguments by name');
+is($client->result('com.example.add', [5], { b => 2 }), 7, 'both');
 is_deeply($client->result('com.example.rows', [2]), [ { i => 1 }, { i => 2 } ], 'a set');
 is_deeply([ @{ $client->call('com.example.fail') }[ 1, 4 .. 6 ] ],
 	[ 48, 'wamp.error.runtime_error', ['no money'], { sqlstate => 'PT402', detail => 'none', hint => 'pay' } ], 'an error of SQL');

@@ -33,10 +33,8 @@ static const struct
 	const char *name;
 	PublisherKind kind;
 } publisher_members[] = {
-	{"session", PUBLISHER_SESSION},
-	{"authid", PUBLISHER_NAME},
-	{"authrole", PUBLISHER_NAME},
-	{"args", PUBLISHER_FLAG},
+	{"session", PUBLISHER_SESSION}, {"authid", PUBLISHER_NAME},  {"authrole", PUBLISHER_NAME},
+	{"args", PUBLISHER_FLAG},       {"include", PUBLISHER_FLAG},
 };
 
 static void

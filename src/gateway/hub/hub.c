@@ -13,6 +13,7 @@
 
 #include "gateway/hub/hub_internal.h"
 #include "gateway/base/memory.h"
+#include "gateway/protocol/members.h"
 
 void
 hub_init(Hub *hub, HubSend send, Sessions *sessions)
@@ -107,6 +108,7 @@ hub_hello(Hub *hub, const WireHello *hello, void *link, void **replaced)
 	}
 	/* Frames that tell of events may have been lost with the old link. */
 	groups_ready(&database->groups, (WireBytes){.data = "", .len = 0});
+	hub_tell_members(database, true);
 	hub_visit_outside(hub);
 	return database;
 }
@@ -133,6 +135,7 @@ hub_lost(Database *database)
 			hub_snapshot_lost(sub);
 		}
 	}
+	hub_tell_members(database, false);
 }
 
 /* The client has lost its connection inside of a snapshot. Returns false if the session is closed. */
@@ -274,7 +277,21 @@ typedef struct HubFrames
 	uint32_t tag_len;
 	char tag[SELECTION_MAX_NAME];
 	Audience *audience; /* NULL: everybody */
+	uint64_t excluded;  /* the session that has published it, and does not get it */
+	bool looked;        /* excluded is set */
 } HubFrames;
+
+/* Return true if the client has published the message, and is not to get it. */
+static bool
+hub_is_excluded(HubFrames *frames, const HubClient *client, uint8_t op, WireBytes body)
+{
+	if (op != WIRE_OP_MESSAGE || client->number == 0)
+		return false;
+	if (!frames->looked)
+		frames->excluded = members_excluded(body);
+	frames->looked = true;
+	return frames->excluded == client->number;
+}
 
 /* Return where the frame of a subscription is; NULL there: it is to be built. */
 static Frame **
@@ -324,6 +341,8 @@ hub_deliver(Hub *hub, Database *database, Subscription *sub, const WireEvent *ev
 					  : sub->state != SUBSCRIPTION_LIVE || event->id <= sub->position.id))
 		return;
 	if (frames->audience != NULL && !hub_hears(sub->client, frames->audience))
+		return;
+	if (hub_is_excluded(frames, sub->client, event->op, event->body))
 		return;
 	frame = hub_frame(frames, sub);
 	if (*frame == NULL)
@@ -419,6 +438,12 @@ hub_deliver_replay(Hub *hub, Database *database, uint32_t number, const WireRepl
 		case HUB_SNAPSHOT_HELD:
 		case HUB_SNAPSHOT_CLOSED:
 			return true;
+	}
+	if (hub_is_excluded(frames, sub->client, event->op, event->body))
+	{
+		sub->position = (WirePosition){.timeline = database->position.timeline, .id = event->id};
+		hub_return_credit(hub, sub, note.credit);
+		return true;
 	}
 	frame = hub_frame(frames, sub);
 	if (*frame == NULL)
@@ -647,13 +672,6 @@ hub_groups_busy(const Hub *hub)
 	return false;
 }
 
-/* Returns false if no feed may send it. */
-static bool
-hub_route(Hub *hub, Database *database, const WireRoute *route)
-{
-	return route->kind == ROUTE_CHANNEL && hub_channel(hub, database, route);
-}
-
 HubResult
 hub_message(Hub *hub, Database *database, const WireMessage *message)
 {
@@ -698,7 +716,7 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			hub_identity_ended(database, &message->u.identity_ended);
 			return HUB_OK;
 		case WIRE_ROUTE_DOWN:
-			return hub_route(hub, database, &message->u.route) ? HUB_OK : HUB_BAD;
+			return hub_routed(hub, database, &message->u.route) ? HUB_OK : HUB_BAD;
 		case WIRE_GROUP_READY:
 			groups_ready(&database->groups, message->u.group_ready);
 			return HUB_OK;

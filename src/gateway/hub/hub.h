@@ -78,6 +78,7 @@
 #define HUB_ASK_MS  1000
 
 #define HUB_MAX_SUBSCRIPTIONS WIRE_MAX_SUBSCRIPTIONS /* for each client */
+#define HUB_HINTS             512
 #define HUB_MAX_PATTERNS      WIRE_MAX_PATTERNS
 #define HUB_MAX_CHILDREN      WIRE_MAX_CHILDREN
 #define HUB_BOOKMARK_MS       30000 /* a client without events for this long gets a bookmark */
@@ -156,7 +157,8 @@ typedef struct HubClient
 {
 	Session session; /* first, so that pointers can be converted */
 	LIST_ENTRY(HubClient) in_database;
-	struct Database *database; /* NULL unless OPEN, and while outside */
+	struct Database *database;      /* NULL unless OPEN, and while outside */
+	RB_ENTRY(HubClient) in_members; /* of the database, if its protocol has hooks */
 	bool outside; /* of all databases: its protocol has hooks, and it has entered none */
 	const Protocol *protocol;
 	void *state;                       /* belongs to the protocol; NULL at first */
@@ -186,6 +188,7 @@ typedef struct HubClient
 } HubClient;
 
 LIST_HEAD(HubClientList, HubClient);
+RB_HEAD(MemberTree, HubClient);
 TAILQ_HEAD(HubClientQueue, HubClient);
 RB_HEAD(SubscriptionTree, Subscription);
 RB_HEAD(StreamTree, Stream);
@@ -236,9 +239,11 @@ typedef struct Database
 	struct StreamTree streams;
 	Subscription *next_delivered; /* by the running hub_event(), after the present one */
 	struct HubClientList clients;
+	struct MemberTree members;      /* clients whose protocols have hooks, by session's number */
 	WireLoad load;                  /* its clients; the rest is that of the last tick */
 	struct IdentityTree identities; /* clients that have sent a token, by session's number */
-	uint32_t nheld;                 /* clients that wait for the answer to a token */
+	uint32_t nheld;                 /* clients that wait for the answer to a token, or for a feed */
+	uint64_t hints[HUB_HINTS];      /* belong to protocols with hooks */
 	struct TokenSourceTree token_sources;
 	struct TokenSourceQueue token_turns; /* those that may send a token, in turn */
 	AskedToken asked[WIRE_MAX_AUTHS];    /* a ring */
@@ -347,6 +352,13 @@ extern void hub_request(HubClient *client, Request *request);
  * if there is none, because it has been answered.
  */
 extern bool hub_cancel(HubClient *client, const char *id);
+
+/*
+ * Send a ROUTE to the feed for a client, whose session and identity are filled in here. Returns false
+ * without a link on which the feed knows the client's identity: linked() of ProtocolHooks tells when there is one.
+ */
+extern bool
+hub_route(HubClient *client, const WireRoute *route) __attribute__((warn_unused_result));
 
 /* End a subscription of the client, which is told nothing of it. */
 extern void hub_drop(HubClient *client, Subscription *sub);

@@ -374,6 +374,7 @@ hub_enter(HubClient *client, Database *database, bool anonymous)
 	client->database = database;
 	LIST_INSERT_HEAD(&database->clients, client, in_database);
 	database->load.clients++;
+	hub_add_member(client);
 	client->session.anonymous = anonymous;
 	identity_start(&client->identity, anonymous, hub->sessions->now());
 	session_attend(&client->session);
@@ -400,6 +401,8 @@ hub_on_left(Session *session)
 	hub_leave_identity(hub, client);
 	if (client->database != NULL || client->outside)
 		LIST_REMOVE(client, in_database);
+	if (client->database != NULL && client->protocol->hooks != NULL)
+		hub_remove_member(client);
 	if (client->database != NULL)
 		client->database->load.clients--;
 	client->database = NULL;

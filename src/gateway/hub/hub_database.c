@@ -34,6 +34,7 @@ hub_new_database(Hub *hub, WireBytes name)
 	RB_INIT(&database->streams);
 	RB_INIT(&database->identities);
 	LIST_INIT(&database->clients);
+	RB_INIT(&database->members);
 	TAILQ_INIT(&database->asking);
 	RB_INIT(&database->token_sources);
 	TAILQ_INIT(&database->token_turns);

@@ -110,6 +110,8 @@ hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 		hub_send_identity(client, request);
 		free(request);
 	}
+	else if (client->protocol->hooks != NULL)
+		client->protocol->hooks->linked(client, true);
 	return true;
 }
 

@@ -7,6 +7,7 @@
  *
  *	  hub.c					frames from the feeds; the hub as a whole
  *	  hub_client.c			the clients' requests, and the functions that sessions call
+ *	  hub_route.c			frames for clients with sessions of their own
  *	  hub_pattern.c			subscriptions of patterns, and who gets a message
  *	  hub_snapshot.c		subscriptions that begin with the rows of their set
  *	  hub_query.c			calls and messages, which workers execute
@@ -220,6 +221,19 @@ hub_topic(WireBytes body, char *buf, WireBytes *topic) __attribute__((warn_unuse
 
 /* Return true if the client is among those that get a message. */
 extern bool hub_hears(const HubClient *client, const Audience *audience);
+
+/* ---------------- frames for clients with sessions of their own (hub_route.c) ---------------- */
+
+/* A client whose protocol has hooks enters its database, or leaves it. */
+extern void hub_add_member(HubClient *client);
+extern void hub_remove_member(HubClient *client);
+
+/* Process ROUTE_DOWN. Returns false if no feed may send it. May close the session. */
+extern bool hub_routed(Hub *hub, Database *database, const WireRoute *route)
+	__attribute__((warn_unused_result));
+
+/* Tell the clients that the link is there, or was lost. May close their sessions. */
+extern void hub_tell_members(Database *database, bool linked);
 
 /* ---------------- places of all subscriptions (hub_place.c) ---------------- */
 

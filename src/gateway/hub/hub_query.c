@@ -150,7 +150,6 @@ hub_release_rows(const HubQuery *query, bool drop)
 static void
 hub_free_query(HubQuery *query)
 {
-	LIST_REMOVE(query, in_client);
 	free(query->id);
 	free(query->group);
 	free(query->ids);
@@ -183,7 +182,14 @@ hub_query_answered(void *owner, const WireMessage *answer)
 	const Protocol *protocol = client->protocol;
 	Frame *frame = NULL;
 
+	LIST_REMOVE(query, in_client);
 	client->session.unanswered--;
+	session_schedule(&client->session);
+	if (protocol->hooks != NULL && protocol->hooks->answered(client, query->id, answer))
+	{
+		hub_free_query(query);
+		return;
+	}
 	if (answer->type == WIRE_FAILED)
 		frame = protocol->query_failure(query->id, &answer->u.failed, (ProtocolName){0});
 	else if (query->id != NULL && answer->type == WIRE_RESULT)
@@ -192,7 +198,6 @@ hub_query_answered(void *owner, const WireMessage *answer)
 		hub_settled(client, query->group, query->ids, query->nids);
 	hub_release_rows(query, false);
 	hub_free_query(query);
-	session_schedule(&client->session);
 	if (frame != NULL && answer->type == WIRE_FAILED && protocol->refusals_end)
 		hub_send_refusal(client, frame);
 	else if (frame != NULL)
@@ -273,6 +278,7 @@ hub_cancel(HubClient *client, const char *id)
 	pool_cancel(query->running);
 	client->session.unanswered--;
 	hub_release_rows(query, true);
+	LIST_REMOVE(query, in_client);
 	hub_free_query(query);
 	session_schedule(&client->session);
 	if (STAILQ_EMPTY(&client->answers))
@@ -288,7 +294,10 @@ hub_leave_queries(HubClient *client)
 
 	pool_cancel_all(&client->queries);
 	while ((query = LIST_FIRST(&client->asked_queries)) != NULL)
+	{
+		LIST_REMOVE(query, in_client);
 		hub_free_query(query);
+	}
 	while ((waiting = STAILQ_FIRST(&client->answers)) != NULL)
 	{
 		STAILQ_REMOVE_HEAD(&client->answers, next);

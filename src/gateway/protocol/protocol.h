@@ -176,6 +176,15 @@ typedef struct ProtocolHooks
 	void (*subscribed)(struct HubClient *client, ProtocolName name);
 	void (*ended)(struct HubClient *client, ProtocolName name, ProtocolReason reason,
 				  WireBytes text);
+	/*
+	 * A worker has answered a request, by RESULT or FAILED. Return true if the client is not to get the answer
+	 * that query_result() or query_failure() builds.
+	 */
+	bool (*answered)(struct HubClient *client, const char *id, const WireMessage *answer);
+	/* The feed has sent a ROUTE for the client. */
+	void (*routed)(struct HubClient *client, const WireRoute *route);
+	/* A feed is connected, which knows nothing of the client yet; or its link was lost. */
+	void (*linked)(struct HubClient *client, bool linked);
 	/* The client is in no database; databases may be served now, or a second has passed. */
 	void (*outside)(struct HubClient *client);
 	/* The connection is about to be closed. Return a message to send before, or NULL. */

@@ -13,6 +13,7 @@
 
 #include "gateway/base/memory.h"
 #include "gateway/protocol/jsonrpc.h"
+#include "gateway/protocol/members.h"
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
 #include "wire/uri.h"
@@ -282,32 +283,111 @@ wamp_topic_result(const char *id, ProtocolName name)
 
 /* ---------------- EVENT ---------------- */
 
-/* The details of an event, which the caller frees. */
-static char *
+/* Begin the details of an event. */
+static json_t *
 wamp_event_details(ProtocolName name, WirePosition position)
 {
 	json_t *details = json_object();
-	char *text;
 
 	if (name.tag.len > 0)
 		notification_put_bytes(details, "topic", name.channel);
 	if (position.id != 0)
 		notification_put_position(details, position, false);
-	text = notification_dump(details);
-	json_decref(details);
-	return text;
+	return details;
+}
+
+static void
+wamp_copy_member(json_t *details, const char *key, WireBytes object, const char *name)
+{
+	WireBytes value;
+
+	if (members_find(object, name, &value))
+		json_object_set_new(details, key, json_loadb(value.data, value.len, JSON_DECODE_ANY, NULL));
+}
+
+/* Add who has published it, if subscribers may know. */
+static void
+wamp_disclose(json_t *details, WireBytes publisher)
+{
+	WireBytes role;
+
+	if (!members_find(publisher, "authrole", &role))
+		return;
+	wamp_copy_member(details, "publisher", publisher, "session");
+	wamp_copy_member(details, "publisher_authid", publisher, "authid");
+	wamp_copy_member(details, "publisher_authrole", publisher, "authrole");
+}
+
+/* Take {"args": [...], "kwargs": {...}} apart. Returns false if it is something else. */
+static bool
+wamp_split(WireBytes object, WampPayload *payload)
+{
+	WireBytes rest = object;
+	WireBytes name;
+	WireBytes value;
+
+	payload->args = payload->kwargs = (WireBytes){.len = 0};
+	if (object.len == 0 || *object.data != '{')
+		return false;
+	while (members_next(&rest, &name, &value))
+	{
+		if (name.len == 4 && memcmp(name.data, "args", 4) == 0 && value.len > 0 &&
+			*value.data == '[' && payload->args.len == 0)
+			payload->args = value;
+		else if (name.len == 6 && memcmp(name.data, "kwargs", 6) == 0 && value.len > 0 &&
+				 *value.data == '{' && payload->kwargs.len == 0)
+			payload->kwargs = value;
+		else
+			return false;
+	}
+	return payload->args.len > 0 || payload->kwargs.len > 0;
+}
+
+/*
+ * The arguments of a message: those that a client of WAMP has published, or that its payload looks
+ * like, or the event itself.
+ */
+static void
+wamp_message_payload(WireBytes body, json_t *details, uint64_t *publication, WampPayload *payload)
+{
+	WireBytes value;
+	WireBytes publisher;
+	WireBytes flag;
+
+	if (members_find(body, "publication", &value))
+		*publication = strtoull(value.data, NULL, 10);
+	if (!members_find(body, "payload", &value))
+		return;
+	if (!members_find(body, "publisher", &publisher))
+	{
+		if (!wamp_split(value, payload))
+			*payload = (WampPayload){.kwargs = body, .bigint = payload->bigint};
+		return;
+	}
+	wamp_disclose(details, publisher);
+	if (members_find(publisher, "args", &flag))
+		(void) wamp_split(value, payload);
+	else
+		payload->kwargs = value;
 }
 
 Frame *
 wamp_topic_event(const ProtocolEvent *event, bool bigint)
 {
-	char *details = wamp_event_details(event->name, event->position);
+	json_t *details = wamp_event_details(event->name, event->position);
+	uint64_t publication = event->position.id;
 	WampPayload payload = {.kwargs = event->body, .bigint = bigint};
-	uint64_t publication = event->position.id != 0 ? event->position.id : wamp_random_id();
-	Frame *frame = wamp_event(wamp_subscription_id(event->name), publication,
-							  notification_bytes(details), &payload);
+	char *text;
+	Frame *frame;
 
-	free(details);
+	if ((event->op & (WIRE_OP_MESSAGE | WIRE_OP_NOTIFY)) != 0)
+		wamp_message_payload(event->body, details, &publication, &payload);
+	text = notification_dump(details);
+	frame = wamp_event(wamp_subscription_id(event->name),
+					   publication != 0 ? publication : wamp_random_id(), notification_bytes(text),
+					   &payload);
+	free(text);
+	json_decref(details);
 	return frame;
 }
 
@@ -315,7 +395,8 @@ Frame *
 wamp_topic_reset(ProtocolName name, WireBytes reason, WirePosition position, bool inside)
 {
 	json_t *kwargs = json_object();
-	char *details = wamp_event_details(name, position);
+	json_t *details = wamp_event_details(name, position);
+	char *head = notification_dump(details);
 	char *text;
 	WampPayload payload = {.bigint = false};
 	Frame *frame;
@@ -326,10 +407,11 @@ wamp_topic_reset(ProtocolName name, WireBytes reason, WirePosition position, boo
 	notification_put_position(kwargs, position, inside);
 	text = notification_dump(kwargs);
 	payload.kwargs = notification_bytes(text);
-	frame = wamp_event(wamp_subscription_id(name), wamp_random_id(), notification_bytes(details),
+	frame = wamp_event(wamp_subscription_id(name), wamp_random_id(), notification_bytes(head),
 					   &payload);
 	free(text);
-	free(details);
+	free(head);
 	json_decref(kwargs);
+	json_decref(details);
 	return frame;
 }

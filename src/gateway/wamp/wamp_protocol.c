@@ -11,7 +11,9 @@
 
 #include "gateway/base/memory.h"
 #include "gateway/wamp/wamp_broker.h"
+#include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_dealer.h"
+#include "gateway/wamp/wamp_publish.h"
 #include "gateway/wamp/wamp_session.h"
 
 /* ---------------- hooks ---------------- */
@@ -28,6 +30,9 @@ wamp_dispatch(WampSession *session, const WampMessage *message)
 			break;
 		case WAMP_UNSUBSCRIBE:
 			wamp_unsubscribe(session, message);
+			break;
+		case WAMP_PUBLISH:
+			wamp_publish(session, message);
 			break;
 		case WAMP_CALL:
 			wamp_call(session, message);
@@ -61,6 +66,43 @@ wamp_present(HubClient *client, const char *token, size_t len)
 	wamp_session(client)->token = memory_string(token, len);
 }
 
+static bool
+wamp_answered(HubClient *client, const char *id, const WireMessage *answer)
+{
+	WampType type;
+	uint64_t request;
+
+	wamp_request_read(id, &type, &request);
+	if (type != WAMP_PUBLISH)
+		return false;
+	wamp_publish_answered(client->state, request, answer);
+	return true;
+}
+
+static void
+wamp_routed(HubClient *client, const WireRoute *route)
+{
+	if (client->state != NULL && (route->request & WAMP_PUBLICATION) != 0)
+		wamp_publish_routed(client->state, route);
+}
+
+static void
+wamp_linked(HubClient *client, bool linked)
+{
+	const WampSession *session = client->state;
+
+	if (session != NULL && session->state == WAMP_STATE_ESTABLISHED)
+		wamp_publish_linked(client->state, linked);
+}
+
+static void
+wamp_has_left(HubClient *client)
+{
+	if (client->state != NULL)
+		wamp_publish_left(client->state);
+	wamp_left(client);
+}
+
 static const ProtocolHooks wamp_hooks = {
 	.message = wamp_on_message,
 	.identified = wamp_identified,
@@ -69,7 +111,10 @@ static const ProtocolHooks wamp_hooks = {
 	.ended = wamp_has_ended,
 	.outside = wamp_outside,
 	.farewell = wamp_farewell,
-	.left = wamp_left,
+	.left = wamp_has_left,
+	.answered = wamp_answered,
+	.routed = wamp_routed,
+	.linked = wamp_linked,
 };
 
 /* ---------------- frames ---------------- */

@@ -7,8 +7,10 @@
  *
  *	  wamp_protocol.c	tables of functions, and which file processes a message
  *	  wamp_broker.c		topics: SUBSCRIBE, UNSUBSCRIBE, EVENT
+ *	  wamp_publish.c	topics: PUBLISH
  *	  wamp_dealer.c		procedures: CALL, RESULT
  *	  wamp_session.c	HELLO to GOODBYE
+ *	  wamp_failure.c	answers of workers that are errors
  *	  wamp_build.c		builds messages
  *	  wamp_message.c	reads messages
  *	  wamp_options.c	types of options

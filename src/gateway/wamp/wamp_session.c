@@ -29,7 +29,10 @@
 #define WAMP_SYSTEM_SHUTDOWN "wamp.close.system_shutdown"
 
 /* WELCOME's "roles": the features that there are. */
-static const char wamp_roles[] = "{\"broker\":{\"features\":{}},\"dealer\":{\"features\":{}}}";
+static const char wamp_roles[] =
+	"{\"broker\":{\"features\":{\"publisher_identification\":true,\"publisher_exclusion\":true,"
+	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true}},"
+	"\"dealer\":{\"features\":{}}}";
 
 /* What HELLO and WELCOME call the methods, and who provides for them. */
 static const struct
@@ -55,6 +58,7 @@ wamp_session(HubClient *client)
 	session->client = client;
 	session->deadline = client->session.sessions->now() + WAMP_HELLO_MS;
 	TAILQ_INIT(&session->waiters);
+	TAILQ_INIT(&session->publications);
 	client->state = session;
 	return session;
 }

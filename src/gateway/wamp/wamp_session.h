@@ -61,6 +61,9 @@ typedef struct WampWaiter
 	uint64_t subscription;
 } WampWaiter;
 
+/* A PUBLISH that is not finished, see wamp_publish.c. */
+typedef struct WampPublication WampPublication;
+
 /* HubClient.state */
 typedef struct WampSession
 {
@@ -73,8 +76,11 @@ typedef struct WampSession
 	char *token;  /* of the handshake, until it is used; NULL: none */
 	char *authid; /* of an ESTABLISHED session */
 	TAILQ_HEAD(, WampWaiter) waiters;
-	bool ends;   /* wamp_end() was called, */
-	Frame *last; /* with this message; NULL: none */
+	TAILQ_HEAD(, WampPublication) publications; /* in order */
+	uint64_t last_publication;                  /* number of the last one */
+	bool needs_feed;                            /* counted in Database.nheld */
+	bool ends;                                  /* wamp_end() was called, */
+	Frame *last;                                /* with this message; NULL: none */
 } WampSession;
 
 /* Return the client's session, which is made when it is first needed. */
