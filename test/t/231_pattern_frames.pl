@@ -170,6 +170,70 @@ is(next_of(), 'answer 47 to 1: wamp.error.invalid_uri["the topic is reserved"]',
 publish(name => 'x' x 64);
 like(next_of(), qr/^answer 47 to 1: wamp.error.invalid_uri/, 'a name that is too long');
 
+# Grants on patterns do not declare a channel: its messages go at once to all that match.
+$node->safe_psql('postgres', q{
+	SELECT notify_grant('open.*', 'guest', 'publish'), notify_grant('open.*', 'guest', 'subscribe');
+	SELECT notify_grant('closed.*', 'guest', 'publish'), notify_grant('open.secret', 'reader', 'publish');
+});
+subscribe(sub => 7, channel => 'open.');
+subscribe(sub => 8, channel => 'open..b', match => 2);
+subscribe(sub => 9, channel => 'open.a.b', match => 0);
+is_deeply([ map { next_of() } 1 .. 3 ], [ map { "subscribed $_" } 7 .. 9 ], 'subscriptions of channels that nobody has declared');
+# What came of a message, with the id of its publication in the answer and in the event as 1.
+sub published
+{
+	my @found;
+	while (1)
+	{
+		my ($type, $payload) = next_frame();
+		if ($type == 43)
+		{
+			my ($id, $op, $more, $n, $rest) = unpack 'Q<CCva*', $payload;
+			my ($audience, $body) = unpack 'V/a*V/a*', substr $rest, 4 * $n;
+			push @found, "to $n" . ($audience ne '' && " but $audience"), $body if !$id;
+		}
+		elsif ($type == 66)
+		{
+			my ($kind, undef, undef, undef, undef, $id, undef, undef, undef, $name) = unpack 'CCVVQ<Q<Q<VQ<V/a*V/a*V/a*', $payload;
+			return [ map { s/"publication":$id\b/"publication":1/r } @found, $kind == 45 && $id >= 1 && $id <= 2**53 ? 'published' : "$kind $name" ];
+		}
+	}
+	return;
+}
+sub body { my ($channel, $publisher, $payload) = @_; return qq({"op":"NOTIFY","channel":"$channel","publication":1,"publisher":{$publisher},"payload":$payload}); }
+publish(name => 'open.a.b', payload => '[1,"x"]');
+is_deeply(published(), [ 'to 3', body('open.a.b', '"args":true', '{"args":[1,"x"]}'), 'published' ], 'arguments');
+publish(name => 'open.a.b', payload => '[ ] , {"a": 12345678901234567890}');
+is_deeply(published(), [ 'to 3', body('open.a.b', '', '{"a": 12345678901234567890}'), 'published' ], 'arguments with names only');
+publish(name => 'open.a.b', payload => '[[]],{"a":{}}');
+is_deeply(published(), [ 'to 3', body('open.a.b', '"args":true', '{"args":[[]],"kwargs":{"a":{}}}'), 'published' ], 'both');
+publish(name => 'open.a.b', payload => '');
+is_deeply(published(), [ 'to 3', body('open.a.b', '"args":true', '{"args":[]}'), 'published' ], 'none');
+publish(name => 'open.x', flags => 0x80, options => '{"exclude":[5]}');
+is_deeply(published(), [ 'to 1 but {"exclude":[5]}', body('open.x', '"session":5,"authrole":"guest","args":true', '{"args":[]}'), 'published' ],
+	'with its publisher, and not for all');
+publish(name => 'closed.x');
+is_deeply(published(), ['published'], 'nobody has subscribed');
+publish(name => 'open.secret');
+is_deeply(published(), ['46 open.secret'], 'a grant on its name declares a channel');
+foreach my $case (
+	[ '[' x 40 . ']' x 40, 'nested too deeply' ], [ '["\u0000"]', 'with a NUL' ], [ '[1', 'no JSON' ], [ '{}', 'no array' ], [ '[],[]', 'no object' ], [ '[],{},1', 'more' ])
+{
+	publish(name => 'open.a.b', payload => $case->[0]);
+	is_deeply(published(), ['47 wamp.error.invalid_argument'], "arguments: $case->[1]");
+}
+publish(name => 'open.a.b', options => '[]');
+is_deeply(published(), ['47 wamp.error.invalid_argument'], 'options that are no object');
+publish(name => 'open.a.b', payload => '["' . 'x' x (4 * 1024 * 1024) . '"]');
+is_deeply(published(), ['47 wamp.error.payload_size_exceeded'], 'a message that is too large');
+publish(name => 'open.a.b', request => 0);
+publish(name => 'open.x', request => 0);
+is(scalar(grep { /^event of [13]: / } before_fence()), 2, 'no answer where none is wanted');
+$node->safe_psql('postgres', q{SELECT notify_revoke('open.*', 'guest', 'subscribe')});
+before_fence();
+publish(name => 'open.a.b');
+is_deeply(published(), ['published'], 'nobody may read it any more');
+
 # ---------------- subscription meta events ----------------
 
 my $n = 10;
