@@ -409,12 +409,13 @@ my %messages = (
 	16 => ['WANT_WORKER', 'V/a*', [qw(database)]],
 	17 => ['LOAD', 'VVVQ<V/a*', [qw(clients slow waiting queued database)]],
 	20 => ['HELLO', 'vvVVQ<V/a*', [qw(version gateway oid timeline id database)]],
-	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*V/a*CV/a*C',
-		[qw(sub kinds ops has_since timeline id session window identity channel filter has_columns columns hold)]],
+	30 => ['SUBSCRIBE', 'VCCCVQ<VVVV/a*V/a*CV/a*CCQ<',
+		[qw(sub kinds ops has_since timeline id session window identity channel filter has_columns columns hold match subscriber)]],
 	31 => ['UNSUBSCRIBE', 'VC', [qw(sub kinds)]],
 	32 => ['REPLAY_CREDIT', 'VV', [qw(sub bytes)]],
 	33 => ['AUTH', 'VV/a*', [qw(session token)]],
 	34 => ['FORGET', 'V', [qw(session)]],
+	36 => ['ROUTE_UP', 'CCVVQ<Q<Q<VQ<V/a*V/a*V/a*', [qw(kind flags session identity request id registration timeline at name options payload)]],
 	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
 		[qw(connected_at timeline id lag queued queued_us messages bytes expires_at port address database role subject claims
 			subprotocol channels)]],
@@ -500,7 +501,7 @@ sub ended_stream { my ($self, $stream, $reason, $text) = @_; $self->send(42, pac
 sub event_frame
 {
 	my ($self, $id, $op, $streams, $text) = @_;
-	my $payload = pack('Q<CCv', $id, $op, 0, scalar @$streams) . pack('V*', @$streams) . pack('V/a*', $text);
+	my $payload = pack('Q<CCv', $id, $op, 0, scalar @$streams) . pack('V*', @$streams) . pack('V/a*V/a*', '', $text);
 	return pack('VCCv', length $payload, 43, 0, 0) . $payload;
 }
 
