@@ -23,10 +23,9 @@
 #define WAMP_CLOSE_NORMAL   1000
 #define WAMP_CLOSE_PROTOCOL 1002
 
-#define WAMP_VIOLATION       "wamp.error.protocol_violation"
-#define WAMP_NOT_IDENTIFIED  "wamp.error.authentication_failed"
-#define WAMP_NO_SUCH_REALM   "wamp.error.no_such_realm"
-#define WAMP_SYSTEM_SHUTDOWN "wamp.close.system_shutdown"
+#define WAMP_VIOLATION      "wamp.error.protocol_violation"
+#define WAMP_NOT_IDENTIFIED "wamp.error.authentication_failed"
+#define WAMP_NO_SUCH_REALM  "wamp.error.no_such_realm"
 
 /* WELCOME's "roles": the features that there are. */
 static const char wamp_roles[] =
@@ -330,10 +329,13 @@ wamp_farewell_for(const WampSession *session, uint16_t code, const char *reason)
 
 	switch (code)
 	{
+		/*
+		 * The client is to come back. AutobahnJS does so only if the connection ends without GOODBYE
+		 * or ABORT.
+		 */
 		case SESSION_CLOSE_GOING_AWAY:
 		case SESSION_CLOSE_RESTART:
-			uri = WAMP_SYSTEM_SHUTDOWN;
-			break;
+			return NULL;
 		case SESSION_CLOSE_NO_IDENTITY:
 			uri = established ? "wamp.close.killed" : WAMP_NOT_IDENTIFIED;
 			break;
@@ -341,7 +343,9 @@ wamp_farewell_for(const WampSession *session, uint16_t code, const char *reason)
 			uri = established ? "pg_notifyd.close.token_expired" : WAMP_NOT_IDENTIFIED;
 			break;
 		case SESSION_CLOSE_NOT_SERVED:
-			uri = established ? WAMP_SYSTEM_SHUTDOWN : WAMP_NO_SUCH_REALM;
+			if (established)
+				return NULL;
+			uri = WAMP_NO_SUCH_REALM;
 			break;
 		case SESSION_CLOSE_TOO_SLOW:
 			uri = "pg_notifyd.close.too_slow";

@@ -16,7 +16,7 @@
  *						   ESTABLISHED ◄┘
  *							 │
  *							 ├──GOODBYE──► SHUTTING_DOWN	goodbye, and the end of the connection
- *							 └── we end it: goodbye ──► SHUTTING_DOWN
+ *							 └── we end it: goodbye, or nothing if it is to reconnect ──► SHUTTING_DOWN
  *
  *	  any ──ABORT, or a message that may not come now: abort──► SHUTTING_DOWN
  *
