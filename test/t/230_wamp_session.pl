@@ -23,11 +23,12 @@ sql(q{
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
 	CREATE FUNCTION fail() RETURNS void LANGUAGE plpgsql AS $$
 		BEGIN RAISE EXCEPTION 'no money' USING ERRCODE = 'PT402', DETAIL = 'none', HINT = 'pay'; END $$;
+	CREATE FUNCTION large() RETURNS bigint LANGUAGE sql AS 'SELECT 9007199254740993';
 	CREATE FUNCTION forbidden() RETURNS int LANGUAGE sql AS 'SELECT 1';
 	REVOKE EXECUTE ON FUNCTION forbidden() FROM PUBLIC;
 	SELECT notify_expose('add(int,int)', 'com.example.add'), notify_expose('rows(int)', 'com.example.rows'),
 		notify_expose('who()', 'com.example.who'), notify_expose('fail()', 'com.example.fail'),
-		notify_expose('forbidden()', 'com.example.forbidden');
+		notify_expose('forbidden()', 'com.example.forbidden'), notify_expose('large()', 'com.example.large');
 });
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', 'CREATE EXTENSION pg_notifyd');
@@ -109,6 +110,29 @@ is_deeply([ map { $_->[0] } grep { $_->[0] == 17 } $joe->received ], [ (17) x 4 
 is(error_uri($client->request('PUBLISH', { acknowledge => \1 }, 'com.shop.news')), 'wamp.error.not_authorized', 'the role may not publish');
 is(error_uri($joe->request('PUBLISH', { acknowledge => \1, exclude => [1] }, 'com.shop.news')), 'wamp.error.option_not_allowed', 'a list of sessions');
 is(error_uri($joe->request('PUBLISH', { acknowledge => \1 }, 'a b')), 'wamp.error.invalid_uri', 'no URI');
+
+# Topics of a pattern that are not declared: not in the log
+sql(q{SELECT notify_grant('com.chat.*', 'member', 'publish'), notify_grant('com.chat.*', 'guest')});
+my $chat = $client->subscribe('com.chat.one');
+my $pattern = $client->subscribe('com.chat.', match => 'prefix');
+$id = $joe->publish('com.chat.one', ['hi'], undef, disclose_me => \1);
+my %got = map { $_->{subscription} => $_ } map { $client->next_event } 1 .. 2;
+is_deeply([ map { $_->{publication} } @got{ $chat, $pattern } ], [ $id, $id ], 'one EVENT for each subscription, with one publication');
+is_deeply([ $got{$chat}{args}, $got{$pattern}{details}{topic}, $got{$chat}{details}{publisher} ], [ ['hi'], 'com.chat.one', $joe->session ], 'its arguments and details');
+$joe->publish('com.chat.one', ['not you'], undef, exclude => [ 0 + $client->session ]);
+$joe->start('PUBLISH', {}, 'com.chat.one', [$_]) foreach 1 .. 30;
+my @heard = map { $client->next_event } 1 .. 60;
+foreach my $which ($chat, $pattern)
+{
+	is_deeply([ map { $_->{args}[0] } grep { $_->{subscription} == $which } @heard ], [ 1 .. 30 ], 'in order, and without what was not for the session');
+}
+
+# Numbers that a double does not hold
+my $bigint = wamp_client($node, realm => 'postgres', path => '/ws?bigint=string');
+is_deeply([ map { $_->result('com.example.large') } $bigint, $client ], [ '9007199254740993', 9007199254740993 ], '?bigint=string');
+$bigint->subscribe('com.shop.news');
+$joe->publish('com.shop.news', [9007199254740993], { x => 9007199254740993 });
+is_deeply([ @{ $bigint->next_event }{qw(args kwargs)} ], [ ['9007199254740993'], { x => '9007199254740993' } ], 'the same for events');
 
 # Calls
 is($client->result('com.example.add', [ 1, 2 ]), 3, 'arguments by position');
