@@ -39,9 +39,8 @@ wamp_subscription_id(ProtocolName name)
 	return uri_id(match, colon + 1, name.tag.len - len - 1);
 }
 
-/* The subscription that the client itself has asked for, with this number, or NULL. */
-static Subscription *
-wamp_find(const HubClient *client, uint64_t id)
+Subscription *
+wamp_find_subscription(const HubClient *client, uint64_t id)
 {
 	Subscription *sub;
 
@@ -175,7 +174,7 @@ wamp_subscribe(WampSession *session, const WampMessage *message)
 
 	if (!wamp_read_subscribe(client, message, &request))
 		return;
-	sub = wamp_find(client, uri_id(request.match, message->uri, message->uri_len));
+	sub = wamp_find_subscription(client, uri_id(request.match, message->uri, message->uri_len));
 	if (sub == NULL)
 	{
 		request.id = wamp_request_id(WAMP_SUBSCRIBE, message->request);
@@ -206,7 +205,7 @@ void
 wamp_unsubscribe(WampSession *session, const WampMessage *message)
 {
 	HubClient *client = session->client;
-	Subscription *sub = wamp_find(client, message->id);
+	Subscription *sub = wamp_find_subscription(client, message->id);
 
 	/* The client cannot know the number of one that is not answered. */
 	if (sub == NULL || sub->asked)
@@ -343,12 +342,8 @@ wamp_split(WireBytes object, WampPayload *payload)
 	return payload->args.len > 0 || payload->kwargs.len > 0;
 }
 
-/*
- * The arguments of a message: those that a client of WAMP has published, or that its payload looks
- * like, or the event itself.
- */
-static void
-wamp_message_payload(WireBytes body, json_t *details, uint64_t *publication, WampPayload *payload)
+void
+wamp_event_payload(WireBytes body, json_t *details, uint64_t *publication, WampPayload *payload)
 {
 	WireBytes value;
 	WireBytes publisher;
@@ -381,7 +376,7 @@ wamp_topic_event(const ProtocolEvent *event, bool bigint)
 	Frame *frame;
 
 	if ((event->op & (WIRE_OP_MESSAGE | WIRE_OP_NOTIFY)) != 0)
-		wamp_message_payload(event->body, details, &publication, &payload);
+		wamp_event_payload(event->body, details, &publication, &payload);
 	text = notification_dump(details);
 	frame = wamp_event(wamp_subscription_id(event->name),
 					   publication != 0 ? publication : wamp_random_id(), notification_bytes(text),

@@ -11,11 +11,24 @@
 #ifndef GATEWAY_WAMP_BROKER_H
 #define GATEWAY_WAMP_BROKER_H
 
+#include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_session.h"
 
 /* Process a message of an established session. Each may close the session. */
 extern void wamp_subscribe(WampSession *session, const WampMessage *message);
 extern void wamp_unsubscribe(WampSession *session, const WampMessage *message);
+
+/* The subscription that the client itself has asked for, with this number, or NULL. */
+extern Subscription *wamp_find_subscription(const HubClient *client, uint64_t id);
+
+/*
+ * Find the arguments of a message in its event's object, which payload->kwargs is at first: those that a
+ * client of WAMP has published, or that its payload looks like. Adds who has published it to the details,
+ * if subscribers may know, and sets *publication if the message has a number of its own. The object of
+ * another event has no "payload", and stays as it is.
+ */
+extern void
+wamp_event_payload(WireBytes body, json_t *details, uint64_t *publication, WampPayload *payload);
 
 /* Functions of ProtocolHooks. */
 extern void wamp_has_subscribed(HubClient *client, ProtocolName name);

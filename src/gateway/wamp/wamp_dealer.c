@@ -13,6 +13,7 @@
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
+#include "gateway/wamp/wamp_history.h"
 #include "gateway/wamp/wamp_failure.h"
 #include "wire/uri.h"
 
@@ -38,6 +39,8 @@ wamp_call(WampSession *session, const WampMessage *message)
 	WireBytes named = message->kwargs;
 	Request request = {.method = REQUEST_CALL};
 
+	if (wamp_history_call(session, message))
+		return;
 	if (!uri_is_valid(URI_EXACT, message->uri, message->uri_len))
 	{
 		wamp_refuse(client, WAMP_CALL, message->request, "wamp.error.invalid_uri",
@@ -75,6 +78,8 @@ wamp_query_result(const char *id, WireBytes body, bool bigint)
 	WampType type;
 	uint64_t request;
 
+	if (wamp_history_asked(id))
+		return wamp_history_result(id, body, bigint);
 	wamp_request_read(id, &type, &request);
 	/* The rows came before. */
 	if (body.len == 0)
