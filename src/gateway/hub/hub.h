@@ -52,6 +52,7 @@
 
 #include <uv/tree.h>
 
+#include "gateway/base/log_throttle.h"
 #include "gateway/net/address.h"
 #include "gateway/protocol/protocol.h"
 #include "gateway/query/group.h"
@@ -251,6 +252,8 @@ typedef struct Database
 	uint32_t nasked;
 	Pool pool;
 	Groups groups;
+	PoolClient testator;    /* the messages of clients that have left, see hub_testament.c */
+	LogThrottle testaments; /* that were not sent */
 	TAILQ_HEAD(, Snapshot) snapshots; /* that begin again soon */
 	size_t name_len;
 	char name[];
@@ -346,6 +349,13 @@ extern bool hub_serves(const Hub *hub, const Database *database, bool *later);
  * request_free(). A client that presents a token need not wait until it is verified.
  */
 extern void hub_request(HubClient *client, Request *request);
+
+/*
+ * The client leaves: send a message as its role, which a worker may do after it has left. payload and publisher are
+ * JSON, as in Request.body and Request.named, and are copied.
+ */
+extern void hub_send_testament(HubClient *client, WireBytes channel, const char *payload,
+							   const char *publisher);
 
 /*
  * The client does not want the answer to a query any more, whose request had this id. It is not answered. Returns false

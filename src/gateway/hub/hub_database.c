@@ -42,6 +42,7 @@ hub_new_database(Hub *hub, WireBytes name)
 	pool_init(&database->pool, &hub->pools,
 			  (WireBytes){.data = database->name, .len = (uint32_t) database->name_len});
 	groups_init(&database->groups, &database->pool);
+	pool_client_init(&database->testator);
 	LIST_INSERT_HEAD(&hub->databases, database, in_hub);
 	return database;
 }

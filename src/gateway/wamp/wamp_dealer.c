@@ -14,6 +14,7 @@
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_history.h"
+#include "gateway/wamp/wamp_testament.h"
 #include "gateway/wamp/wamp_failure.h"
 #include "wire/uri.h"
 
@@ -39,7 +40,7 @@ wamp_call(WampSession *session, const WampMessage *message)
 	WireBytes named = message->kwargs;
 	Request request = {.method = REQUEST_CALL};
 
-	if (wamp_history_call(session, message))
+	if (wamp_history_call(session, message) || wamp_testament_call(session, message))
 		return;
 	if (!uri_is_valid(URI_EXACT, message->uri, message->uri_len))
 	{

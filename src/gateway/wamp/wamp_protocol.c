@@ -15,6 +15,7 @@
 #include "gateway/wamp/wamp_dealer.h"
 #include "gateway/wamp/wamp_publish.h"
 #include "gateway/wamp/wamp_session.h"
+#include "gateway/wamp/wamp_testament.h"
 
 /* ---------------- hooks ---------------- */
 
@@ -99,7 +100,10 @@ static void
 wamp_has_left(HubClient *client)
 {
 	if (client->state != NULL)
+	{
+		wamp_testament_left(client->state);
 		wamp_publish_left(client->state);
+	}
 	wamp_left(client);
 }
 

@@ -30,8 +30,9 @@
 /* WELCOME's "roles": the features that there are. */
 static const char wamp_roles[] =
 	"{\"broker\":{\"features\":{\"publisher_identification\":true,\"publisher_exclusion\":true,"
-	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true}},"
-	"\"dealer\":{\"features\":{}}}";
+	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true,"
+	"\"event_history\":true}},"
+	"\"dealer\":{\"features\":{\"testament_meta_api\":true}}}";
 
 /* What HELLO and WELCOME call the methods, and who provides for them. */
 static const struct
@@ -58,6 +59,7 @@ wamp_session(HubClient *client)
 	session->deadline = client->session.sessions->now() + WAMP_HELLO_MS;
 	TAILQ_INIT(&session->waiters);
 	TAILQ_INIT(&session->publications);
+	TAILQ_INIT(&session->testaments);
 	client->state = session;
 	return session;
 }

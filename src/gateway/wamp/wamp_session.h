@@ -64,6 +64,8 @@ typedef struct WampWaiter
 /* A PUBLISH that is not finished, see wamp_publish.c. */
 typedef struct WampPublication WampPublication;
 
+typedef struct WampTestament WampTestament;
+
 /* HubClient.state */
 typedef struct WampSession
 {
@@ -77,10 +79,13 @@ typedef struct WampSession
 	char *authid; /* of an ESTABLISHED session */
 	TAILQ_HEAD(, WampWaiter) waiters;
 	TAILQ_HEAD(, WampPublication) publications; /* in order */
-	uint64_t last_publication;                  /* number of the last one */
-	bool needs_feed;                            /* counted in Database.nheld */
-	bool ends;                                  /* wamp_end() was called, */
-	Frame *last;                                /* with this message; NULL: none */
+	TAILQ_HEAD(, WampTestament) testaments;     /* see wamp_testament.h */
+	unsigned int ntestaments;
+	size_t testament_bytes;
+	uint64_t last_publication; /* number of the last one */
+	bool needs_feed;           /* counted in Database.nheld */
+	bool ends;                 /* wamp_end() was called, */
+	Frame *last;               /* with this message; NULL: none */
 } WampSession;
 
 /* Return the client's session, which is made when it is first needed. */
