@@ -248,48 +248,6 @@ test_credit(void **state)
 	}
 }
 
-/* The rest of a call's rows leaves the worker free for others, but not for the next call of its client. */
-static void
-test_spooled_call(void **state)
-{
-	WireMessage spooled = {.type = WIRE_SPOOLED};
-	WireMessage done = {.type = WIRE_RESULT};
-	uint32_t number;
-
-	(void) state;
-	start(&links[0]);
-	call(0, 0, "rows");
-	call(0, 1, "next");
-	number = links[0].last.u.query.request;
-	spooled.u.spooled.request = done.u.result.request = number;
-	assert_true(pool_message(links[0].worker, &spooled));
-	assert_int_equal(links[0].queries, 1);
-	call(1, 2, "other");
-	assert_string_equal(links[0].name, "other");
-	answer(&links[0]);
-	assert_int_equal(links[0].queries, 2);
-	assert_true(pool_message(links[0].worker, &done));
-	assert_int_equal(owners[0].answer, WIRE_RESULT);
-	assert_string_equal(links[0].name, "next");
-	answer(&links[0]);
-
-	/* A cancelled one lets the next one begin. */
-	call(0, 3, "rows");
-	call(0, 4, "next");
-	number = links[0].last.u.query.request;
-	spooled.u.spooled.request = done.u.result.request = number;
-	assert_true(pool_message(links[0].worker, &spooled));
-	assert_string_equal(links[0].name, "rows");
-	pool_cancel(owners[3].query);
-	pool_tick(&pool);
-	call(1, 5, "other");
-	assert_true(pool_message(links[0].worker, &done));
-	answer(&links[0]);
-	assert_string_equal(links[0].name, "other");
-	answer(&links[0]);
-	assert_int_equal(owners[3].answer, 0);
-}
-
 /* A worker that says goodbye gives its query back; one that is lost may have executed it. */
 static void
 test_lost(void **state)
@@ -349,8 +307,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_turns),        TEST(test_blocked), TEST(test_full),      TEST(test_credit),
-		TEST(test_spooled_call), TEST(test_lost),    TEST(test_cancelled),
+		TEST(test_turns),  TEST(test_blocked), TEST(test_full),
+		TEST(test_credit), TEST(test_lost),    TEST(test_cancelled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

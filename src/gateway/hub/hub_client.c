@@ -443,13 +443,16 @@ hub_catch_up(Hub *hub, HubClient *client)
 {
 	static const char reason[] = "notifications were lost";
 	Subscription *sub;
+	bool lagging;
 
-	while ((sub = hub_next_lagging(client, &client->session.owed)) != NULL)
+	while ((sub = hub_next_lagging(client, &lagging)) != NULL)
 	{
 		sub->state = SUBSCRIPTION_WAITING;
 		if (sub->asking == ASKING_NOTHING)
 			hub_ask(hub, client->database, sub);
 	}
+	/* Answers and rows may wait for room, too. */
+	client->session.owed |= lagging;
 	LIST_FOREACH(sub, &client->subscriptions, in_client)
 	{
 		if (!sub->lost)

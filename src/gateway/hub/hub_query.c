@@ -8,8 +8,9 @@
  * does not read has one such answer at most.
  *
  * A progressive call sends the rows of a set one by one, in the same way. A worker sends as many rows as the query
- * has credit, which it gets back when they are in the session's queue. So rows that wait take at most hub_window()
- * bytes and the last frame of the worker.
+ * has credit, which it gets back when they are in the session's queue. So rows that wait take at most the query's window
+ * and the last frame of the worker. When the worker has the rest of the rows in its spool, the client's next query
+ * begins; if it is progressive too, its window is the smaller the more such queries there are.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,8 +29,9 @@ typedef struct HubQuery
 	LIST_ENTRY(HubQuery) in_client;
 	HubClient *client;
 	PoolQuery *running; /* NULL: it was answered at once */
-	char *id;           /* of the request; NULL: it wants no answer, unless the query fails */
-	char *group;        /* of ACK and NACK */
+	bool progressive;
+	char *id;    /* of the request; NULL: it wants no answer, unless the query fails */
+	char *group; /* of ACK and NACK */
 	uint64_t *ids;
 	size_t nids;
 } HubQuery;
@@ -222,6 +224,21 @@ hub_query_kind(RequestMethod method)
 	}
 }
 
+/* How many queries of the client send their rows one by one. */
+static uint32_t
+hub_count_progressive(const HubClient *client)
+{
+	const HubQuery *query;
+	uint32_t count = 0;
+
+	LIST_FOREACH(query, &client->asked_queries, in_client)
+	{
+		if (query->progressive)
+			count++;
+	}
+	return count;
+}
+
 void
 hub_query(HubClient *client, Request *request)
 {
@@ -237,7 +254,8 @@ hub_query(HubClient *client, Request *request)
 	if (request->progressive && request->id != NULL && client->protocol->progress != NULL)
 	{
 		wire.progressive = 1;
-		wire.window = hub_window(client);
+		wire.window = hub_window(client) / (hub_count_progressive(client) + 1);
+		query->progressive = true;
 	}
 	if (request->method != REQUEST_SEND)
 		wire.name = (WireBytes){.data = request->name, .len = (uint32_t) strlen(request->name)};

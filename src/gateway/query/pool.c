@@ -179,24 +179,18 @@ pool_stop_waiting(PoolQuery *query)
 		pool_leave_turns(query->pool, query->client);
 }
 
-/* The query's worker may run another. */
-static void
-pool_free_worker(PoolQuery *query)
-{
-	if (query->worker->running != query)
-		return;
-	query->worker->running = NULL;
-	query->source->running--;
-	pool_file_source(query->pool, query->source);
-}
-
-/* The query runs no more: its client may run another, too. */
+/* The query runs no more: its client may run another. */
 static void
 pool_stop_running(PoolQuery *query)
 {
 	PoolClient *client = query->client;
 
-	pool_free_worker(query);
+	if (query->worker->running == query)
+	{
+		query->worker->running = NULL;
+		query->source->running--;
+		pool_file_source(query->pool, query->source);
+	}
 	if (client != NULL && client->running == query)
 	{
 		client->running = NULL;
@@ -399,11 +393,7 @@ pool_spooled(PoolWorker *worker, uint32_t number)
 
 	if (query == NULL)
 		return false;
-	/* The worker takes another query. The client's next call begins after the answer to this one. */
-	if (query->wire.kind == WIRE_QUERY_CALL)
-		pool_free_worker(query);
-	else
-		pool_stop_running(query);
+	pool_stop_running(query);
 	pool_dispatch(worker->pool);
 	return true;
 }
