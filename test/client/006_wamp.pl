@@ -24,6 +24,8 @@ $node->safe_psql('postgres', q{
 	GRANT SELECT ON orders TO guest, web;
 	GRANT INSERT ON orders TO web;
 	SELECT notify_watch('orders', channel => 'com.shop.orders'), notify_watch('secrets', channel => 'com.shop.secrets');
+	SELECT notify_grant(topic, role, privilege) FROM (VALUES ('com.shop.news'), ('com.chat.*')) AS t (topic),
+		(VALUES ('guest'::regrole, 'subscribe'), ('web', 'subscribe'), ('web', 'publish')) AS r (role, privilege);
 	CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
 	CREATE FUNCTION numbers(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(1, n)';

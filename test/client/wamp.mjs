@@ -59,5 +59,23 @@ await subscription.unsubscribe();
 await joe.session.call('com.shop.place_order', [], { id: 3, name: 'Fries' });
 is(events.length, 1, 'no event after the end of the subscription');
 
+// Messages: to a topic that is declared, and to another one that a pattern allows
+for (const topic of ['com.shop.news', 'com.chat.room'])
+{
+	const got = [];
+	await session.subscribe(topic, (args, kwargs, { publication }) => got.push([args, kwargs, publication]));
+	const { id } = await joe.session.publish(topic, ['open', 1.5], { until: 18 }, { acknowledge: true });
+	joe.session.publish(topic, [], { last: true });
+	await until(() => got.length === 2, `the messages of ${topic}`);
+	is(got[0], [['open', 1.5], { until: 18 }, id], `${topic}: the arguments, and the number of the publication`);
+	is(got[1].slice(0, 2), [[], { last: true }], `${topic}: named arguments alone`);
+	is((await refused(session.publish(topic, ['x'], {}, { acknowledge: true }))).error, 'wamp.error.not_authorized', `${topic}: no privilege`);
+}
+const rooms = [];
+await session.subscribe('com.chat.', (args, kwargs, { topic }) => rooms.push([topic, args]), { match: 'prefix' });
+await joe.session.publish('com.chat.kitchen', ['hello'], {}, { acknowledge: true });
+await until(() => rooms.length === 1, 'a message by a pattern');
+is(rooms, [['com.chat.kitchen', ['hello']]], 'a subscription of a prefix');
+
 connection.close();
 joe.connection.close();
