@@ -362,9 +362,9 @@ test_progress(void **state)
 	yield(1, 1, 1, 0, "");
 	expect("2.1 RESULT 1\n");
 	assert_int_equal(router_expire(router), -1);
-	/* It cannot be interrupted. */
+	/* A callee that cannot be interrupted. */
 	call(2, 1, 2, "com.b", "{\"receive_progress\":true}", "");
-	expect("1.2 INVOKE #1 {}\n");
+	expect("1.2 INVOKE #1 {\"receive_progress\":true}\n");
 	/* The caller's gateway takes nothing. */
 	call(2, 1, 3, "com.a", "{\"receive_progress\":true}", "");
 	forget();

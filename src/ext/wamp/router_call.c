@@ -14,9 +14,6 @@
 
 #define CALL_MAX_TIMEOUT (INT64_C(1000) * 60 * 60 * 24 * 365) /* ms */
 
-/* Bits of WireRoute.flags that a JOIN of a callee has if it can have progressive results. */
-#define CALL_PROGRESSES (ROUTE_CANCELS | ROUTE_YIELDS)
-
 /* ---------------- the heap ---------------- */
 
 static void
@@ -363,7 +360,8 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 						 .request = route->request,
 						 .invocation = ++session->invocation,
 						 .timeout = wish->timeout};
-	call->progressive = wish->progressive && (session->flags & CALL_PROGRESSES) == CALL_PROGRESSES;
+	/* AutobahnJS has progressive results, but takes no INTERRUPT: if the caller leaves, they go nowhere. */
+	call->progressive = wish->progressive && (session->flags & ROUTE_YIELDS) != 0;
 	table_add(router, &router->requests, &call->by_request, call_key(caller, call->request));
 	table_add(router, &router->invocations, &call->by_invocation,
 			  call_key(session, call->invocation));
