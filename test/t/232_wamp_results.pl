@@ -75,6 +75,7 @@ is($client->result('com.example.over2', [1], { b => 'x' }), 'int, text', 'and th
 is_deeply($client->result('com.example.whole', [ 1, 2 ]), [ 1, 2 ], 'a function that gets everything: arguments');
 is_deeply($client->result('com.example.whole', [], { a => 1 }), { a => 1 }, 'named ones');
 is_deeply($client->result('com.example.whole', [1], { a => 1 }), { args => [1], kwargs => { a => 1 } }, 'both');
+is_deeply($client->result('com.example.whole', [ [] ], { a => 1 }), { args => [ [] ], kwargs => { a => 1 } }, 'an empty list as argument');
 
 sub expect_error
 {

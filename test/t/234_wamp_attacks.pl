@@ -20,6 +20,7 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION nap() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(60)';
 	CREATE FUNCTION add() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO t VALUES (-1)';
 	SELECT notify_expose('echo(json)'), notify_expose('nap()'), notify_expose('add()');
+	SELECT notify_grant(pattern, 'guest'), notify_grant(pattern, 'guest', 'publish') FROM unnest('{com.t.*,com.u.*}'::text[]) AS pattern;
 });
 my $watcher = wamp_client($node, realm => 'postgres');
 $watcher->subscribe('t');
@@ -188,6 +189,36 @@ for my $realm ('', 'a b', 'a..b', 'x' x 100_000, "\x{1F600}", 'template1', 'temp
 	$client->wait_for(sub { @answers = grep { $_->[0] == 8 || $_->[0] == 50 } $client->received; @answers >= 2_000 }, 'answers to CALL');
 	is_deeply([ grep { $_->[0] == 50 && $_->[1] != $_->[3][0] } @answers ], [], '2,000 calls at once: each result is that of its call');
 	is_deeply([ grep { $_->[0] == 8 && $_->[4] ne 'wamp.error.unavailable' } @answers ], [], 'those that fail are too many');
+}
+
+{
+	my $client = established();
+	my @answers;
+	$client->send([ 'SUBSCRIBE', $_, { match => $_ % 2 ? 'prefix' : 'wildcard' }, "a$_." ]) for 1 .. 5_000;
+	$client->wait_for(sub { @answers = grep { $_->[0] == 8 || $_->[0] == 33 } $client->received; @answers >= 5_000 }, 'answers to SUBSCRIBE');
+	is_deeply([ sort { $a <=> $b } map { $_->[0] == 8 ? $_->[2] : $_->[1] } @answers ], [ 1 .. 5_000 ], '5,000 patterns');
+	$client->{last_request} = 5_000;
+	is_served($client, 'the session goes on');
+}
+{
+	my ($client, $reader) = (established(), established());
+	my (@answers, @events);
+	$reader->subscribe('com.t.', match => 'prefix');
+	$client->send([ 'PUBLISH', $_, { acknowledge => \1 }, 'com.t.' . $_ % 7, [$_] ]) for 1 .. 2_000;
+	$client->wait_for(sub { @answers = grep { $_->[0] == 17 } $client->received; @answers >= 2_000 }, 'answers to PUBLISH');
+	is_deeply([ map { $_->[1] } @answers ], [ 1 .. 2_000 ], '2,000 messages are acknowledged in order');
+	$reader->wait_for(sub { @events = $reader->events; @events >= 2_000 }, 'their events');
+	is_deeply([ map { $_->{args}[0] } @events ], [ 1 .. 2_000 ], 'and arrive in order');
+	$client->{last_request} = 2_000;
+	for my $options ({ exclude => [ 1 .. 100_000 ] }, { eligible_authid => [ ('x') x 100_000 ] }, { exclude_authrole => [ 'x' x 900_000 ] })
+	{
+		my $answer = $client->request('PUBLISH', { acknowledge => \1, %$options }, 'com.t.x', ['last']);
+		ok($answer->[0] == 17 || $answer->[0] == 8, 'a long list in ' . (keys %$options)[0]);
+	}
+	$client->send_text('[16,3000,{"acknowledge":true},"com.u.x",' . '[' x 2000 . ']' x 2000 . ']');
+	is(error_uri($client->answer('PUBLISH', 3000)), 'wamp.error.invalid_argument', 'a deep message');
+	$client->{last_request} = 3000;
+	is_served($client, 'the session goes on');
 }
 
 # Options of our own

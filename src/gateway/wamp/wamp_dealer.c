@@ -20,13 +20,13 @@
 
 /* ---------------- CALL ---------------- */
 
-/* Return true if arguments are none, or []. */
+/* Return true if arguments, an array, are none or []. */
 static bool
 wamp_is_empty(WireBytes args)
 {
-	for (uint32_t i = 0; i < args.len; i++)
+	for (uint32_t i = 1; i + 1 < args.len; i++)
 	{
-		if (strchr("[] \t\r\n", args.data[i]) == NULL || args.data[i] == '\0')
+		if (strchr(" \t\r\n", args.data[i]) == NULL)
 			return false;
 	}
 	return true;
