@@ -49,6 +49,7 @@ $node->safe_psql('postgres', qq{
 });
 wait_healthy($node);
 my $client = wamp_client($node, realm => 'postgres');
+ok($client->welcome->{roles}{dealer}{features}{progressive_call_results}, 'WELCOME says that there are progressive results');
 
 # Names.
 like($client->result('com.example.now.v1'), qr/^20\d\d-/, 'a text');

@@ -32,7 +32,7 @@ static const char wamp_roles[] =
 	"{\"broker\":{\"features\":{\"publisher_identification\":true,\"publisher_exclusion\":true,"
 	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true,"
 	"\"event_history\":true}},"
-	"\"dealer\":{\"features\":{\"testament_meta_api\":true}}}";
+	"\"dealer\":{\"features\":{\"progressive_call_results\":true,\"testament_meta_api\":true}}}";
 
 /* What HELLO and WELCOME call the methods, and who provides for them. */
 static const struct
