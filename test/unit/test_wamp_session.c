@@ -152,6 +152,28 @@ test_waits_for_database(void **state)
 	expect_end(&late, "\"wamp.error.no_such_realm\"]");
 }
 
+/* It also waits while another feed of a known database starts. */
+static void
+test_waits_for_feed(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	PlayPipe pipe;
+	PlayPipe late;
+
+	(void) state;
+	hub_health(&play_hub, &(WireHealth){.looking = 0, .trouble = play_bytes("")});
+	hub_lost(database);
+	play_receive(dial(&pipe), HELLO);
+	play_expect_nothing(&pipe);
+	(void) play_hello(&play_link_a, 1, 100);
+	expect_start(&pipe, "[2,");
+	hub_lost(database);
+	play_receive(dial(&late), HELLO);
+	play_clock += WAMP_HELLO_MS;
+	hub_tick(&play_hub);
+	expect_end(&late, "not served");
+}
+
 static void
 test_no_hello(void **state)
 {
@@ -483,6 +505,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_anonymous, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_realms, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_database, setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_waits_for_feed, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_no_hello, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_ticket, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_ticket, setup, play_teardown),

@@ -220,7 +220,7 @@ wamp_enter(WampSession *session)
 		hub_enter(client, database, session->method == WAMP_METHOD_ANONYMOUS);
 		wamp_authenticate(session);
 	}
-	else if (later && hub->sessions->now() < session->deadline)
+	else if ((later || database != NULL) && hub->sessions->now() < session->deadline)
 	{
 		if (session->state == WAMP_STATE_CLOSED)
 			hub_want(hub, name.data, name.len);
@@ -228,7 +228,7 @@ wamp_enter(WampSession *session)
 	}
 	else
 		wamp_abort_session(client, SESSION_CLOSE_NOT_SERVED, WAMP_NO_SUCH_REALM,
-						   database != NULL || later
+						   later || database != NULL
 							   ? "the database of this realm is not served at present"
 							   : "there is no such realm, or its database is not served");
 }
