@@ -322,12 +322,12 @@ test_calls(void **state)
 	call(2, 7, 7, "com.a", "1", "");
 	expect("2.7 ERROR? 5 wamp.error.no_such_procedure\n2.7 ERROR 6 wamp.error.invalid_uri\n"
 		   "2.7 ERROR 7 wamp.error.invalid_argument\n");
-	/* Who may not call learns nothing. */
+	/* Without the right. */
 	forbidden = "com.a";
 	call(2, 7, 8, "com.a", "", "");
 	forbidden = "com.none";
 	call(2, 7, 9, "com.none", "", "");
-	expect("2.7 ERROR? 8 wamp.error.not_authorized\n2.7 ERROR? 9 wamp.error.not_authorized\n");
+	expect("2.7 ERROR? 8 wamp.error.not_authorized\n2.7 ERROR? 9 wamp.error.no_such_procedure\n");
 	/* The callee wants to know. */
 	do_register(1, 2, "com.b", "{\"disclose_caller\":true}");
 	forget();

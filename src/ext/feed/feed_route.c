@@ -19,7 +19,6 @@
 
 #include "ext/access/json_slice.h"
 #include "ext/base/extension.h"
-#include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/channel/grant.h"
 #include "ext/expose/expose.h"
@@ -35,6 +34,9 @@
 /* Bytes of the longest name and options that a gateway passes on, besides those of PUBLISH. */
 #define ROUTE_MAX_NAME    1024
 #define ROUTE_MAX_OPTIONS 8192
+
+/* What gateways tell clients without a token that their role is. */
+#define ROUTE_ANONYMOUS "anonymous"
 
 typedef struct RouteRightKey
 {
@@ -239,6 +241,14 @@ route_value_end(const char *p, const char *end)
 	return NULL;
 }
 
+static const char *
+route_skip_spaces(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+		p++;
+	return p;
+}
+
 /*
  * Return true if a payload is an array, or that, a comma and an object, so that it can become a part of a
  * client's message. Whether these are valid is for the client to find out.
@@ -253,9 +263,11 @@ route_is_payload(WireBytes payload)
 		return true;
 	if (*payload.data != '[' || (p = route_value_end(payload.data, end)) == NULL)
 		return false;
+	p = route_skip_spaces(p, end);
 	if (p == end)
 		return true;
-	return end - p >= 3 && p[0] == ',' && p[1] == '{' && route_value_end(p + 1, end) == end;
+	p = *p == ',' ? route_skip_spaces(p + 1, end) : end;
+	return p < end && *p == '{' && route_value_end(p, end) == end;
 }
 
 static const char *
@@ -300,7 +312,7 @@ route_join(Link *link, const WireRoute *route)
 {
 	const FeedIdentity *identity = identity_find(link, route->session);
 	bool known = identity != NULL && identity->context != NULL;
-	const char *role = known ? identity->role : notifyd_anonymous_role;
+	const char *role = known ? identity->role : ROUTE_ANONYMOUS;
 	WireRoute kill = {.kind = ROUTE_KILL,
 					  .session = route->session,
 					  .name = frames_bytes("wamp.error.unavailable")};

@@ -177,6 +177,9 @@ router_join(Router *router, const RouterJoin *join)
 	session->id = join->id;
 	session->flags = join->flags;
 	session->serial = ++router->serials;
+	/* It may still answer what an earlier feed has asked, with numbers from 1 on. */
+	if ((join->flags & ROUTE_AGAIN) != 0)
+		session->invocation = router->host.random(router->host.arg) % (URI_MAX_ID / 2);
 	session->authid = session_copy(router, join->authid);
 	session->authrole = session_copy(router, join->authrole);
 	session->details = session_describe(router, join, &details);

@@ -381,10 +381,7 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 	text_reset(&details);
 }
 
-/*
- * Nobody can be called by this name. A caller without the right learns nothing of names: it gets the
- * same error whether somebody has registered the procedure or not.
- */
+/* Nobody can be called by this name, or not by this caller. */
 static void
 call_unknown(Router *router, const RouterSession *session, uint64_t request, bool allowed)
 {
@@ -424,8 +421,13 @@ call_begin(Router *router, RouterSession *session, const WireRoute *route)
 	else
 	{
 		allowed = router_may(router, session, ROUTER_CALL, route->name);
-		if (!allowed || (router_is_reserved(route->name) && !meta_call(router, session, route)))
-			call_unknown(router, session, route->request, allowed);
+		if (!allowed)
+			call_unknown(router, session, route->request,
+						 !router_is_reserved(route->name) &&
+							 registration_next_match(router, NULL, route->name.data,
+													 route->name.len) == NULL);
+		else if (router_is_reserved(route->name) && !meta_call(router, session, route))
+			call_unknown(router, session, route->request, true);
 		if (!allowed || router_is_reserved(route->name))
 			return;
 		callee = call_find_callee(router, route->name, &busy);

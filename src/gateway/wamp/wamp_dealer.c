@@ -16,6 +16,7 @@
 #include "gateway/wamp/wamp_history.h"
 #include "gateway/wamp/wamp_testament.h"
 #include "gateway/wamp/wamp_failure.h"
+#include "gateway/wamp/wamp_route.h"
 #include "wire/uri.h"
 
 /* ---------------- CALL ---------------- */
@@ -54,6 +55,8 @@ wamp_call(WampSession *session, const WampMessage *message)
 					"there is no such function");
 		return;
 	}
+	if (wamp_route_call(session, message))
+		return;
 	if (wamp_is_empty(body) && named.len > 0)
 	{
 		body = named;

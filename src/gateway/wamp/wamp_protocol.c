@@ -14,6 +14,7 @@
 #include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_dealer.h"
 #include "gateway/wamp/wamp_publish.h"
+#include "gateway/wamp/wamp_route.h"
 #include "gateway/wamp/wamp_session.h"
 #include "gateway/wamp/wamp_testament.h"
 
@@ -38,12 +39,39 @@ wamp_dispatch(WampSession *session, const WampMessage *message)
 		case WAMP_CALL:
 			wamp_call(session, message);
 			break;
+		case WAMP_CANCEL:
+			wamp_cancel(session, message);
+			break;
+		case WAMP_REGISTER:
+			wamp_register(session, message);
+			break;
+		case WAMP_UNREGISTER:
+			wamp_unregister(session, message);
+			break;
+		case WAMP_YIELD:
+			wamp_yield(session, message);
+			break;
+		case WAMP_ERROR:
+			wamp_invocation_failed(session, message);
+			break;
 		default:
 			if (message->request != 0)
 				wamp_refuse(session->client, message->type, message->request,
 							"wamp.error.option_not_allowed", "not supported");
 			break;
 	}
+}
+
+/* If the session has just been established, the feed learns of it. */
+static void
+wamp_settle(HubClient *client)
+{
+	WampSession *session = client->state;
+
+	if (session == NULL || session->state != WAMP_STATE_ESTABLISHED || session->settled)
+		return;
+	session->settled = true;
+	wamp_route_join(session);
 }
 
 static void
@@ -59,6 +87,21 @@ wamp_on_message(HubClient *client, const char *text, size_t len)
 	}
 	wamp_dispatch(wamp_session(client), &message);
 	wamp_message_free(&message);
+	wamp_settle(client);
+}
+
+static void
+wamp_on_identified(HubClient *client)
+{
+	wamp_identified(client);
+	wamp_settle(client);
+}
+
+static void
+wamp_on_outside(HubClient *client)
+{
+	wamp_outside(client);
+	wamp_settle(client);
 }
 
 void
@@ -75,7 +118,7 @@ wamp_answered(HubClient *client, const char *id, const WireMessage *answer)
 
 	wamp_request_read(id, &type, &request);
 	if (type != WAMP_PUBLISH)
-		return false;
+		return client->state != NULL && wamp_route_answered(client->state, request, answer);
 	wamp_publish_answered(client->state, request, answer);
 	return true;
 }
@@ -85,6 +128,8 @@ wamp_routed(HubClient *client, const WireRoute *route)
 {
 	if (client->state != NULL && (route->request & WAMP_PUBLICATION) != 0)
 		wamp_publish_routed(client->state, route);
+	else if (client->state != NULL)
+		wamp_route_received(client->state, route);
 }
 
 static void
@@ -92,7 +137,10 @@ wamp_linked(HubClient *client, bool linked)
 {
 	const WampSession *session = client->state;
 
-	if (session != NULL && session->state == WAMP_STATE_ESTABLISHED)
+	if (session == NULL || !session->settled)
+		return;
+	wamp_route_linked(client->state, linked);
+	if (client->state != NULL)
 		wamp_publish_linked(client->state, linked);
 }
 
@@ -102,6 +150,7 @@ wamp_has_left(HubClient *client)
 	if (client->state != NULL)
 	{
 		wamp_testament_left(client->state);
+		wamp_route_left(client->state);
 		wamp_publish_left(client->state);
 	}
 	wamp_left(client);
@@ -109,11 +158,11 @@ wamp_has_left(HubClient *client)
 
 static const ProtocolHooks wamp_hooks = {
 	.message = wamp_on_message,
-	.identified = wamp_identified,
+	.identified = wamp_on_identified,
 	.not_identified = wamp_not_identified,
 	.subscribed = wamp_has_subscribed,
 	.ended = wamp_has_ended,
-	.outside = wamp_outside,
+	.outside = wamp_on_outside,
 	.farewell = wamp_farewell,
 	.left = wamp_has_left,
 	.answered = wamp_answered,

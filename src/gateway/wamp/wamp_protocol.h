@@ -9,6 +9,7 @@
  *	  wamp_broker.c		topics: SUBSCRIBE, UNSUBSCRIBE, EVENT
  *	  wamp_publish.c	topics: PUBLISH
  *	  wamp_dealer.c		procedures: CALL, RESULT
+ *	  wamp_route.c		procedures of sessions: REGISTER, INVOCATION, YIELD
  *	  wamp_session.c	HELLO to GOODBYE
  *	  wamp_failure.c	answers of workers that are errors
  *	  wamp_build.c		builds messages

@@ -31,8 +31,11 @@
 static const char wamp_roles[] =
 	"{\"broker\":{\"features\":{\"publisher_identification\":true,\"publisher_exclusion\":true,"
 	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true,"
-	"\"event_history\":true}},"
-	"\"dealer\":{\"features\":{\"progressive_call_results\":true,\"testament_meta_api\":true}}}";
+	"\"session_meta_api\":true,\"subscription_meta_api\":true,\"event_history\":true}},"
+	"\"dealer\":{\"features\":{\"caller_identification\":true,\"call_canceling\":true,"
+	"\"progressive_call_results\":true,"
+	"\"pattern_based_registration\":true,\"shared_registration\":true,"
+	"\"session_meta_api\":true,\"registration_meta_api\":true,\"testament_meta_api\":true}}}";
 
 /* What HELLO and WELCOME call the methods, and who provides for them. */
 static const struct
@@ -60,8 +63,22 @@ wamp_session(HubClient *client)
 	TAILQ_INIT(&session->waiters);
 	TAILQ_INIT(&session->publications);
 	TAILQ_INIT(&session->testaments);
+	TAILQ_INIT(&session->registrations);
+	TAILQ_INIT(&session->calls);
 	client->state = session;
 	return session;
+}
+
+const char *
+wamp_method_name(const WampSession *session)
+{
+	return wamp_methods[session->method].name;
+}
+
+const char *
+wamp_method_provider(const WampSession *session)
+{
+	return wamp_methods[session->method].provider;
 }
 
 const char *
@@ -145,10 +162,9 @@ wamp_establish(WampSession *session)
 	notification_put_bytes(details, "realm", notification_bytes(session->realm));
 	notification_put_bytes(details, "authid", notification_bytes(session->authid));
 	notification_put_bytes(details, "authrole", notification_bytes(wamp_role(session)));
-	notification_put_bytes(details, "authmethod",
-						   notification_bytes(wamp_methods[session->method].name));
+	notification_put_bytes(details, "authmethod", notification_bytes(wamp_method_name(session)));
 	notification_put_bytes(details, "authprovider",
-						   notification_bytes(wamp_methods[session->method].provider));
+						   notification_bytes(wamp_method_provider(session)));
 	json_object_set_new(details, "roles", roles);
 	notification_put_bytes(details, "x_position", notification_bytes(position));
 	text = notification_dump(details);
@@ -260,6 +276,21 @@ wamp_choose_method(const WampSession *session, const json_t *details)
 	return WAMP_METHOD_NONE;
 }
 
+/* What the client can do as a callee, as flags of ROUTE_JOIN. */
+static uint8_t
+wamp_features(json_t *details)
+{
+	const json_t *features =
+		json_object_get(json_object_get(json_object_get(details, "roles"), "callee"), "features");
+	uint8_t flags = 0;
+
+	if (json_is_true(json_object_get(features, "call_canceling")))
+		flags |= ROUTE_CANCELS;
+	if (json_is_true(json_object_get(features, "progressive_call_results")))
+		flags |= ROUTE_YIELDS;
+	return flags;
+}
+
 static void
 wamp_hello(WampSession *session, const WampMessage *message)
 {
@@ -285,6 +316,7 @@ wamp_hello(WampSession *session, const WampMessage *message)
 							   : "the method is \"ticket\"; anonymous access is disabled");
 		return;
 	}
+	session->features = wamp_features(message->details);
 	session->realm = memory_string(message->uri, message->uri_len);
 	session->deadline = client->session.sessions->now() + WAMP_HELLO_MS;
 	wamp_enter(session);

@@ -66,6 +66,10 @@ typedef struct WampPublication WampPublication;
 
 typedef struct WampTestament WampTestament;
 
+/* See wamp_route.c. */
+typedef struct WampRegistration WampRegistration;
+typedef struct WampCall WampCall;
+
 /* HubClient.state */
 typedef struct WampSession
 {
@@ -84,12 +88,25 @@ typedef struct WampSession
 	size_t testament_bytes;
 	uint64_t last_publication; /* number of the last one */
 	bool needs_feed;           /* counted in Database.nheld */
-	bool ends;                 /* wamp_end() was called, */
-	Frame *last;               /* with this message; NULL: none */
+	TAILQ_HEAD(, WampRegistration) registrations;
+	TAILQ_HEAD(, WampCall) calls; /* at the feed, or perhaps for it; in order */
+	uint32_t nregistrations;
+	uint32_t ncalls;
+	uint8_t features; /* flags of ROUTE_JOIN */
+	bool settled;     /* wamp_route_join() was called */
+	bool joined;      /* the feed knows the session; */
+	bool known;       /* a feed has known it */
+	bool lacks_feed;  /* counted in Database.nheld */
+	bool ends;        /* wamp_end() was called, */
+	Frame *last;      /* with this message; NULL: none */
 } WampSession;
 
 /* Return the client's session, which is made when it is first needed. */
 extern WampSession *wamp_session(HubClient *client);
+
+/* The names of the method that has authenticated a session, and of who provides for it. */
+extern const char *wamp_method_name(const WampSession *session);
+extern const char *wamp_method_provider(const WampSession *session);
 
 /* The name of an established session's role. */
 extern const char *wamp_role(const WampSession *session);
