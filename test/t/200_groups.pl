@@ -241,4 +241,22 @@ like($node->safe_psql('postgres', "SELECT event ->> 'op', event #>> '{key,id}' F
 ok($node->log_contains(qr/consumer group "late" has lost events/, $offset), 'the log says so');
 is(groups_row('lost', 'late'), 1, 'and the view');
 
+# A loss begins where an earlier one did, although an event behind that was taken then, and is given back later.
+$node->safe_psql('postgres', "CREATE TABLE held (id int PRIMARY KEY); SELECT notify_watch('held'), notify_group('held', '{held}')");
+$node->safe_psql('postgres', "INSERT INTO held VALUES ($_)") for 1 .. 3;
+my @held = map { [ split /\|/ ] } split /\n/, $node->safe_psql('postgres', "SELECT id, event ->> 'id' FROM notify_take('held', 2, hold => true)");
+my $give_back = sub { $node->safe_psql('postgres', "SELECT notify_nack('held', '{$_[0]}')") };
+$give_back->($held[0][0]);
+my $lost = sub {
+	my $more = shift;
+	my $count = groups_row('lost', 'held');
+	wait_for(sub { $node->safe_psql('postgres', 'INSERT INTO jobs SELECT max(id) + 1 FROM jobs'); groups_row('lost', 'held') > $count }, $more);
+};
+$node->append_conf('postgresql.conf', "pg_notifyd.retention = '500ms'\npg_notifyd.group_retention = '500ms'");
+$node->reload;
+$lost->('a loss');
+$give_back->($held[1][0]);
+$lost->('another one');
+is($node->safe_psql('postgres', "SELECT event ->> 'from' FROM notify_take('held', 9)"), $held[0][1], 'both losses are one');
+
 done_testing();

@@ -307,11 +307,13 @@ window_lose_all(GroupWindow *window, uint64 upto)
 	for (int i = window->begin; i < window->end; i++)
 	{
 		GroupEntry *entry = &window->entries[i];
+		uint64 from = OidIsValid(entry->address.table) ? entry->id : entry->key;
 
 		if (!window_is_removed(entry, upto))
 			continue;
-		if (first == 0)
-			first = OidIsValid(entry->address.table) ? entry->id : entry->key;
+		/* An earlier loss may begin before an event that was taken then, and is no more. */
+		if (first == 0 || from < first)
+			first = from;
 		if (last != NULL)
 			window_remove(window, last);
 		last = entry;
