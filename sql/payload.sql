@@ -187,7 +187,7 @@ SELECT * FROM w;
 ALTER SCHEMA shop RENAME TO mall;
 ALTER FUNCTION mall."Who is it?" SET SCHEMA public;
 SELECT payload, pg_get_triggerdef(t.oid) LIKE '%, ''public."Who is it?"'')' AS carried
-	FROM w JOIN pg_trigger AS t ON t.tgrelid = w.relation;
+	FROM w JOIN pg_trigger AS t ON t.tgrelid = w.relation ORDER BY payload NULLS FIRST;
 CREATE OR REPLACE FUNCTION "Who is it?"(text, orders, orders) RETURNS json LANGUAGE sql AS $$SELECT '"replaced"'::json$$;
 ALTER TABLE orders RENAME TO renamed;
 ALTER TABLE renamed RENAME COLUMN status TO state;
