@@ -10,21 +10,11 @@
 
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
+#include "gateway/wamp/wamp_hint.h"
 #include "gateway/wamp/wamp_route_internal.h"
-#include "wire/uri.h"
 
 /* What the feed takes, see router.h. */
 #define CALLER_MAX_CALLS 1000
-
-/* Hints of procedures have this bit, and those of topics do not (wamp_publish.c). */
-#define ROUTE_HINT (UINT64_C(1) << 60)
-
-typedef enum RouteHint
-{
-	ROUTE_HINT_NONE,
-	ROUTE_HINT_WORKER, /* it is a function */
-	ROUTE_HINT_FEED,   /* a session has registered it */
-} RouteHint;
 
 typedef enum CallState
 {
@@ -38,42 +28,12 @@ struct WampCall
 	TAILQ_ENTRY(WampCall) in_session;
 	uint8_t state; /* CallState */
 	uint64_t request;
-	uint64_t key; /* the hash of its name */
+	uint64_t key; /* of its hint */
 	char *text;   /* what the feed gets: name, options, tail; NULL: not needed any more */
 	WireBytes name;
 	WireBytes options;
 	WireBytes tail;
 };
-
-/* ---------------- hints ---------------- */
-
-static uint64_t
-caller_key(WireBytes name)
-{
-	return uri_id(URI_EXACT, name.data, name.len);
-}
-
-static uint64_t *
-caller_hint(const WampSession *session, uint64_t key)
-{
-	return &session->client->database->hints[key % HUB_HINTS];
-}
-
-static RouteHint
-caller_known(const WampSession *session, uint64_t key)
-{
-	uint64_t hint = *caller_hint(session, key);
-
-	return (hint & ~UINT64_C(3)) == (key << 2 | ROUTE_HINT) ? (RouteHint) (hint & 3)
-															: ROUTE_HINT_NONE;
-}
-
-static void
-caller_learn(const WampSession *session, uint64_t key, RouteHint known)
-{
-	if (known != ROUTE_HINT_NONE || caller_known(session, key) != ROUTE_HINT_NONE)
-		*caller_hint(session, key) = key << 2 | ROUTE_HINT | known;
-}
 
 /* ---------------- calls ---------------- */
 
@@ -153,13 +113,14 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 	static const char *const names[] = {"disclose_me", "receive_progress", "timeout"};
 	HubClient *client = session->client;
 	WireBytes name = {.data = message->uri, .len = (uint32_t) message->uri_len};
-	uint64_t key = caller_key(name);
-	bool at_feed = caller_known(session, key) == ROUTE_HINT_FEED ||
-				   (strncmp(message->uri, "wamp.", 5) == 0 &&
-					strcmp(message->uri, "wamp.subscription.get_events") != 0);
+	uint64_t key = wamp_hint_procedure(name);
+	WampHint known = wamp_hint(client->database, key);
+	bool at_feed =
+		known == HINT_FEED || (strncmp(message->uri, "wamp.", 5) == 0 &&
+							   strcmp(message->uri, "wamp.subscription.get_events") != 0);
 	char *options;
 
-	if (!at_feed && caller_known(session, key) == ROUTE_HINT_WORKER)
+	if (!at_feed && known == HINT_WORKER)
 		return false;
 	options = route_options(message->details, names, sizeof(names) / sizeof(names[0]));
 	if (options == NULL || session->ncalls >= CALLER_MAX_CALLS ||
@@ -233,7 +194,8 @@ wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *a
 	if (call == NULL || call->state == CALL_AT_FEED || call->state == CALL_READY)
 	{
 		if (unknown)
-			caller_learn(session, caller_key(answer->u.failed.name), ROUTE_HINT_NONE);
+			wamp_hint_learn(client->database, wamp_hint_procedure(answer->u.failed.name),
+							HINT_NONE);
 		return false;
 	}
 	key = call->key;
@@ -242,7 +204,7 @@ wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *a
 	else
 	{
 		if (caller_is_found(answer))
-			caller_learn(session, key, ROUTE_HINT_WORKER);
+			wamp_hint_learn(client->database, key, HINT_WORKER);
 		caller_free_call(session, call);
 	}
 	caller_go_on(client, key);
@@ -307,8 +269,8 @@ caller_answered(WampSession *session, const WireRoute *route)
 
 	if (call == NULL || call->state != CALL_AT_FEED)
 		return;
-	caller_learn(session, call->key,
-				 (route->flags & ROUTE_UNKNOWN) != 0 ? ROUTE_HINT_NONE : ROUTE_HINT_FEED);
+	wamp_hint_learn(client->database, call->key,
+					(route->flags & ROUTE_UNKNOWN) != 0 ? HINT_NONE : HINT_FEED);
 	frame = route->kind == ROUTE_ERROR
 				? route_error(client, WAMP_CALL, route->request, route)
 				: wamp_result(route->request,

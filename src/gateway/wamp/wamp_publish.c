@@ -14,6 +14,7 @@
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_failure.h"
+#include "gateway/wamp/wamp_hint.h"
 #include "wire/uri.h"
 
 typedef enum PublicationState
@@ -41,52 +42,21 @@ struct WampPublication
 	char text[];    /* of topic and tail */
 };
 
-/* Options of PUBLISH that say who gets a message: lists of sessions, or of strings. */
-static const struct
+/* Options of PUBLISH that say who gets a message. */
+static const char *const publish_lists[] = {"exclude",         "eligible",
+											"exclude_authid",  "exclude_authrole",
+											"eligible_authid", "eligible_authrole"};
+
+static WampHint
+publish_known(const WampSession *session, const WampPublication *publication)
 {
-	const char *name;
-	json_type type;
-} publish_lists[] = {
-	{"exclude", JSON_INTEGER},        {"eligible", JSON_INTEGER},
-	{"exclude_authid", JSON_STRING},  {"exclude_authrole", JSON_STRING},
-	{"eligible_authid", JSON_STRING}, {"eligible_authrole", JSON_STRING},
-};
-
-/* ---------------- what the feed has said of topics ---------------- */
-
-typedef enum PublishHint
-{
-	HINT_NONE,
-	HINT_PLAIN,   /* its messages are not in the log */
-	HINT_DURABLE, /* they are */
-} PublishHint;
-
-/* A hint is the topic's number times four, and what is known of it. */
-static uint64_t *
-publish_hint(const WampSession *session, WireBytes topic, uint64_t *key)
-{
-	uint64_t id = uri_id(URI_EXACT, topic.data, topic.len);
-
-	*key = id << 2;
-	return &session->client->database->hints[id % HUB_HINTS];
-}
-
-static PublishHint
-publish_known(const WampSession *session, WireBytes topic)
-{
-	uint64_t key;
-	uint64_t hint = *publish_hint(session, topic, &key);
-
-	return (hint & ~UINT64_C(3)) == key ? (PublishHint) (hint & 3) : HINT_NONE;
+	return wamp_hint(session->client->database, wamp_hint_topic(publication->topic));
 }
 
 static void
-publish_learn(const WampSession *session, WireBytes topic, PublishHint known)
+publish_learn(const WampSession *session, const WampPublication *publication, WampHint known)
 {
-	uint64_t key;
-	uint64_t *hint = publish_hint(session, topic, &key);
-
-	*hint = key | known;
+	wamp_hint_learn(session->client->database, wamp_hint_topic(publication->topic), known);
 }
 
 /* ---------------- answers ---------------- */
@@ -285,7 +255,7 @@ publish_next(const WampSession *session)
 	}
 	if (publication == NULL || first)
 		return publication;
-	return plain && publish_known(session, publication->topic) == HINT_PLAIN ? publication : NULL;
+	return plain && publish_known(session, publication) == HINT_PLAIN ? publication : NULL;
 }
 
 /* Send what may be sent now. May close the session. */
@@ -297,7 +267,7 @@ publish_more(HubClient *client)
 	while (client->state != NULL && (publication = publish_next(client->state)) != NULL)
 	{
 		WampSession *session = client->state;
-		PublishHint known = publish_known(session, publication->topic);
+		WampHint known = publish_known(session, publication);
 
 		if (known == HINT_DURABLE)
 		{
@@ -327,18 +297,6 @@ publish_find(const WampSession *session, uint64_t number)
 	return NULL;
 }
 
-/* The text of an error from the feed, which the caller frees: the first argument. */
-static char *
-publish_error_text(WireBytes payload)
-{
-	json_t *args = json_loadb(payload.data, payload.len, JSON_DISABLE_EOF_CHECK, NULL);
-	const char *text = json_string_value(json_array_get(args, 0));
-	char *copy = text != NULL ? memory_string(text, strlen(text)) : memory_string("", 0);
-
-	json_decref(args);
-	return copy;
-}
-
 void
 wamp_publish_routed(WampSession *session, const WireRoute *route)
 {
@@ -349,22 +307,21 @@ wamp_publish_routed(WampSession *session, const WireRoute *route)
 		return;
 	if (route->kind == ROUTE_DURABLE)
 	{
-		publish_learn(session, publication->topic, HINT_DURABLE);
+		publish_learn(session, publication, HINT_DURABLE);
 		publish_to_worker(session, publication);
 	}
 	else if (route->kind == ROUTE_PUBLISHED)
 	{
-		publish_learn(session, publication->topic, HINT_PLAIN);
+		publish_learn(session, publication, HINT_PLAIN);
 		publish_finish(session, publication, wamp_published(publication->request, route->id));
 	}
 	else
 	{
-		char *uri = memory_string(route->name.data, route->name.len);
-		char *text = publish_error_text(route->payload);
+		WampPayload payload = {.args = route->payload};
 
-		publish_fail(session, publication, uri, text);
-		free(uri);
-		free(text);
+		publish_finish(session, publication,
+					   wamp_error(WAMP_PUBLISH, publication->request, (WireBytes){.len = 0},
+								  route->name, &payload));
 	}
 	publish_more(client);
 }
@@ -380,7 +337,7 @@ wamp_publish_answered(WampSession *session, uint64_t number, const WireMessage *
 	if (answer->type == WIRE_FAILED)
 	{
 		/* The topic may have been declared no more. */
-		publish_learn(session, publication->topic, HINT_NONE);
+		publish_learn(session, publication, HINT_NONE);
 		publish_finish(session, publication,
 					   wamp_worker_failure(WAMP_PUBLISH, publication->request, &answer->u.failed));
 	}
@@ -435,36 +392,28 @@ wamp_publish_left(WampSession *session)
 
 /* ---------------- PUBLISH ---------------- */
 
-/* Read the options that say who gets a message. Returns false if one is malformed. */
-static bool
-publish_read_audience(const json_t *options, json_t **audience)
+/* Return the options that say who gets a message, whose types wamp_read() has checked; NULL: none. */
+static json_t *
+publish_audience(const json_t *options)
 {
-	*audience = NULL;
+	json_t *audience = NULL;
+
 	for (size_t i = 0; i < sizeof(publish_lists) / sizeof(publish_lists[0]); i++)
 	{
-		json_t *list = json_object_get(options, publish_lists[i].name);
-		json_t *element;
-		size_t j;
+		json_t *list = json_object_get(options, publish_lists[i]);
 
 		if (list == NULL)
 			continue;
-		if (*audience == NULL)
-			*audience = json_object();
-		json_object_set(*audience, publish_lists[i].name, list);
-		if (!json_is_array(list))
-			return false;
-		json_array_foreach(list, j, element)
-		{
-			if (json_typeof(element) != publish_lists[i].type)
-				return false;
-		}
+		if (audience == NULL)
+			audience = json_object();
+		json_object_set(audience, publish_lists[i], list);
 	}
-	return true;
+	return audience;
 }
 
 /* Make a publication of a message. */
 static WampPublication *
-publish_new(WampSession *session, const WampMessage *message, json_t *audience)
+publish_new(WampSession *session, const WampMessage *message)
 {
 	WireBytes tail = wamp_tail(message);
 	WampPublication *publication =
@@ -476,7 +425,7 @@ publish_new(WampSession *session, const WampMessage *message, json_t *audience)
 	publication->acknowledged = json_is_true(json_object_get(message->details, "acknowledge"));
 	publication->disclose = json_is_true(json_object_get(message->details, "disclose_me"));
 	publication->exclude_me = !json_is_false(exclude_me);
-	publication->audience = audience;
+	publication->audience = publish_audience(message->details);
 	memcpy(publication->text, message->uri, message->uri_len);
 	publication->topic = (WireBytes){.data = publication->text, .len = (uint32_t) message->uri_len};
 	publication->tail = (WireBytes){.data = publication->text + message->uri_len, .len = tail.len};
@@ -496,11 +445,8 @@ void
 wamp_publish(WampSession *session, const WampMessage *message)
 {
 	HubClient *client = session->client;
-	WampPublication *publication;
-	json_t *audience;
-	bool valid = publish_read_audience(message->details, &audience);
+	WampPublication *publication = publish_new(session, message);
 
-	publication = publish_new(session, message, audience);
 	TAILQ_INSERT_TAIL(&session->publications, publication, in_session);
 	client->session.unanswered++;
 	if (!uri_is_valid(URI_EXACT, message->uri, message->uri_len))
@@ -508,9 +454,6 @@ wamp_publish(WampSession *session, const WampMessage *message)
 	else if (message->uri_len > PROTOCOL_MAX_CHANNEL)
 		publish_fail(session, publication, "wamp.error.invalid_uri",
 					 "a topic has at most 63 bytes");
-	else if (!valid)
-		publish_fail(session, publication, "wamp.error.invalid_argument",
-					 "options that say who gets a message must be lists of sessions or strings");
 	else
 		publish_more(client);
 }
