@@ -177,6 +177,7 @@ typedef struct PublishFrame
 {
 	Link *link;
 	WireMessage message;
+	bool queued; /* it has been, with some streams */
 	int n;
 	uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
 } PublishFrame;
@@ -184,8 +185,10 @@ typedef struct PublishFrame
 static void
 publish_queue(PublishFrame *frame)
 {
-	if (frame->n > 0)
-		event_queue(frame->link, &frame->message, frame->n, &frame->link->feed->text);
+	if (frame->n == 0)
+		return;
+	event_queue(frame->link, &frame->message, frame->n, &frame->link->feed->text);
+	frame->queued = true;
 	frame->n = 0;
 }
 
@@ -218,16 +221,38 @@ publish_add_channel(FeedChannel *channel, PublishFrame *frame)
 	}
 }
 
+bool
+publish_to_link(Link *link, FeedChannel *channel, const char *name, WireBytes audience)
+{
+	static PublishFrame frame;
+
+	frame.link = link;
+	frame.queued = false;
+	frame.n = 0;
+	frame.message = (WireMessage){.type = WIRE_EVENT};
+	frame.message.u.event.op = WIRE_OP_NOTIFY;
+	frame.message.u.event.streams = frame.streams;
+	frame.message.u.event.audience = audience;
+	if (channel != NULL)
+		publish_add_channel(channel, &frame);
+	if (name != NULL && link->feed->npatterns > 0)
+		pattern_each_reader(link, name, publish_add_stream, &frame);
+	publish_queue(&frame);
+	return frame.queued;
+}
+
 static void
 publish_send(Feed *feed, const Publication *publication)
 {
-	static PublishFrame frame;
+	WireBytes audience = {.len = 0};
 	const char *name = publication->channel;
 	FeedChannel *channel = view_channel(feed, name, (int) strlen(name));
 
 	if (channel == NULL && feed->npatterns == 0)
 		return;
 	publish_build(&feed->text, publication);
+	if (publication->route != NULL)
+		audience = publication->route->options;
 	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
 	{
 		Link *link = feed->links[i];
@@ -239,18 +264,7 @@ publish_send(Feed *feed, const Publication *publication)
 			link->notifies_lost = true;
 			continue;
 		}
-		frame.link = link;
-		frame.n = 0;
-		frame.message = (WireMessage){.type = WIRE_EVENT};
-		frame.message.u.event.op = WIRE_OP_NOTIFY;
-		frame.message.u.event.streams = frame.streams;
-		if (publication->route != NULL)
-			frame.message.u.event.audience = publication->route->options;
-		if (channel != NULL)
-			publish_add_channel(channel, &frame);
-		if (feed->npatterns > 0)
-			pattern_each_reader(link, name, publish_add_stream, &frame);
-		publish_queue(&frame);
+		(void) publish_to_link(link, channel, name, audience);
 	}
 	event_count_sent(feed, &feed->text);
 	resetStringInfo(&feed->text);

@@ -12,6 +12,13 @@
 #include "ext/feed/feed.h"
 
 /*
+ * Queue feed->text on a link: for the streams of a channel (NULL: of none) that get raw
+ * notifications, and for those of patterns that match a name (NULL: of none). audience is as in
+ * WireEvent. Returns true if there were any.
+ */
+extern bool publish_to_link(Link *link, FeedChannel *channel, const char *name, WireBytes audience);
+
+/*
  * Process ROUTE_PUBLISH, and answer it. identity is the session's; NULL: it has no token. Must be
  * called after recheck_look(), in the transaction of sub_begin().
  */

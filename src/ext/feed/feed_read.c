@@ -30,6 +30,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_place.h"
+#include "ext/feed/feed_publish.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 
@@ -399,42 +400,6 @@ feed_read(Feed *feed, XLogRecPtr lsn)
 
 /* ---------------- raw notifications ---------------- */
 
-/* Queue feed->text for the streams of a channel that get raw notifications. */
-static void
-feed_queue_notification(Link *link, FeedChannel *channel)
-{
-	static uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
-	Feed *feed = link->feed;
-	WireMessage message = {.type = WIRE_EVENT};
-	int n = 0;
-	dlist_iter views;
-	dlist_iter iter;
-
-	message.u.event.op = WIRE_OP_NOTIFY;
-	message.u.event.streams = streams;
-	dlist_foreach (views, &channel->views)
-	{
-		dlist_foreach (iter, &dlist_container(View, in_channel, views.cur)->streams)
-		{
-			const Stream *stream = dlist_container(Stream, in_view, iter.cur);
-
-			if (stream->link != link || stream->notified == 0 || !stream_notifies(stream))
-				continue;
-			if (n == WIRE_MAX_STREAMS)
-			{
-				event_queue(link, &message, n, &feed->text);
-				n = 0;
-			}
-			wire_store_u32(streams + n * sizeof(uint32), stream->number);
-			n++;
-		}
-	}
-	if (n == 0)
-		return;
-	event_queue(link, &message, n, &feed->text);
-	event_count_sent(feed, &feed->text);
-}
-
 void
 feed_notify(void *arg, const char *name, const char *payload)
 {
@@ -458,8 +423,8 @@ feed_notify(void *arg, const char *name, const char *payload)
 			continue;
 		if (feed->locked_long || frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
 			link->notifies_lost = true;
-		else
-			feed_queue_notification(link, channel);
+		else if (publish_to_link(link, channel, NULL, (WireBytes){.len = 0}))
+			event_count_sent(feed, &feed->text);
 	}
 	pg_atomic_fetch_add_u64(&feed->database->notifies_sent, 1);
 }
