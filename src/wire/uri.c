@@ -56,6 +56,14 @@ uri_is_valid(UriMatch match, const char *text, size_t len)
 	return part || match != URI_EXACT;
 }
 
+bool
+uri_is_reserved(const char *text, size_t len)
+{
+	static const char prefix[] = "wamp.";
+
+	return uri_matches(URI_PREFIX, prefix, sizeof(prefix) - 1, text, len);
+}
+
 /* Return the length of the part that begins here. */
 static size_t
 uri_part(const char *text, size_t len)

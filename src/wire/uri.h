@@ -36,6 +36,9 @@ uri_match_parse(const char *name, size_t len, UriMatch *match) __attribute__((wa
  */
 extern bool uri_is_valid(UriMatch match, const char *text, size_t len);
 
+/* Return true if the name belongs to the router: it begins with "wamp." (WAMP, "URIs"). */
+extern bool uri_is_reserved(const char *text, size_t len);
+
 /* Return true if the pattern matches the URI. */
 extern bool
 uri_matches(UriMatch match, const char *pattern, size_t pattern_len, const char *uri, size_t len);

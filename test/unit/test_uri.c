@@ -60,6 +60,16 @@ test_matches(void **state)
 }
 
 static void
+test_reserved(void **state)
+{
+	(void) state;
+	assert_true(uri_is_reserved("wamp.session.count", 18));
+	assert_true(uri_is_reserved("wamp.", 5));
+	assert_false(uri_is_reserved("wamp", 4));
+	assert_false(uri_is_reserved("wampx.a", 7));
+}
+
+static void
 test_names(void **state)
 {
 	UriMatch match;
@@ -93,9 +103,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_valid),
-		cmocka_unit_test(test_matches),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_valid),    cmocka_unit_test(test_matches),
+		cmocka_unit_test(test_reserved), cmocka_unit_test(test_names),
 		cmocka_unit_test(test_id),
 	};
 

@@ -28,9 +28,6 @@
 #include "ext/feed/feed_rights.h"
 #include "wire/uri.h"
 
-/* Names that begin so belong to the router. */
-#define PUBLISH_RESERVED "wamp."
-
 /* Room for what a message has besides its payload, of pg_notifyd.max_event_size. */
 #define PUBLISH_HEAD 2048
 
@@ -306,7 +303,7 @@ publish_problem(const Publication *publication, const char *role, const char **t
 	const char *channel = publication->channel;
 
 	*text = "the topic is reserved";
-	if (strncmp(channel, PUBLISH_RESERVED, strlen(PUBLISH_RESERVED)) == 0)
+	if (uri_is_reserved(channel, strlen(channel)))
 		return "wamp.error.invalid_uri";
 	*text = "permission denied to publish to the topic";
 	return rights_has(role, channel, RIGHT_PUBLISH) ? NULL : "wamp.error.not_authorized";

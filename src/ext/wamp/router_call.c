@@ -423,12 +423,13 @@ call_begin(Router *router, RouterSession *session, const WireRoute *route)
 		allowed = router_may(router, session, ROUTER_CALL, route->name);
 		if (!allowed)
 			call_unknown(router, session, route->request,
-						 !router_is_reserved(route->name) &&
+						 !uri_is_reserved(route->name.data, route->name.len) &&
 							 registration_next_match(router, NULL, route->name.data,
 													 route->name.len) == NULL);
-		else if (router_is_reserved(route->name) && !meta_call(router, session, route))
+		else if (uri_is_reserved(route->name.data, route->name.len) &&
+				 !meta_call(router, session, route))
 			call_unknown(router, session, route->request, true);
-		if (!allowed || router_is_reserved(route->name))
+		if (!allowed || uri_is_reserved(route->name.data, route->name.len))
 			return;
 		callee = call_find_callee(router, route->name, &busy);
 		if (callee != NULL)

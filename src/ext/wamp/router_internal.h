@@ -210,12 +210,6 @@ router_may(const Router *router, const RouterSession *session, RouterRight right
 	return router->host.may(router->host.arg, session->link, session->number, right, name);
 }
 
-static inline bool
-router_is_reserved(WireBytes name)
-{
-	return name.len >= 5 && __builtin_memcmp(name.data, "wamp.", 5) == 0;
-}
-
 /* ---------------- router_registration.c ---------------- */
 
 extern void registration_register(Router *router, RouterSession *session, const WireRoute *route);

@@ -314,7 +314,7 @@ registration_bad_name(const Router *router, const RouterSession *session, UriMat
 	if (name.len > ROUTER_MAX_NAME || !uri_is_valid(match, name.data, name.len))
 		return (RegistrationProblem){
 			ROUTER_BAD_URI, "the name of the procedure is no valid URI of up to 255 bytes"};
-	if (router_is_reserved(name))
+	if (uri_is_reserved(name.data, name.len))
 		return (RegistrationProblem){ROUTER_BAD_URI, "URIs that begin with \"wamp.\" are reserved"};
 	if (!router_may(router, session, ROUTER_REGISTER, name))
 		return (RegistrationProblem){ROUTER_NOT_AUTHORIZED,

@@ -12,6 +12,7 @@
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_hint.h"
 #include "gateway/wamp/wamp_route_internal.h"
+#include "wire/uri.h"
 
 /* What the feed takes, see router.h. */
 #define CALLER_MAX_CALLS 1000
@@ -116,7 +117,7 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 	uint64_t key = wamp_hint_procedure(name);
 	WampHint known = wamp_hint(client->database, key);
 	bool at_feed =
-		known == HINT_FEED || (strncmp(message->uri, "wamp.", 5) == 0 &&
+		known == HINT_FEED || (uri_is_reserved(message->uri, message->uri_len) &&
 							   strcmp(message->uri, "wamp.subscription.get_events") != 0);
 	char *options;
 
