@@ -1,6 +1,8 @@
 /* The hub with subscriptions of patterns, and messages for some clients only. */
 #include "play.h"
 
+#include <time.h>
+
 #include "gateway/protocol/audience.h"
 #include "gateway/protocol/jsonrpc.h"
 #include "wire/uri.h"
@@ -398,6 +400,50 @@ test_audience(void **state)
 				 !hears("{\"exclude\":[\"a\"],\"exclude_authid\":[1]}", 1, "a", "r"));
 }
 
+/* Long lists, in no order: each of their members is found, and nobody else. */
+#define LONG 20000
+
+static char *
+long_lists(void)
+{
+	char *text = malloc(2 * LONG * 24);
+	size_t len = (size_t) sprintf(text, "{\"exclude\":[0");
+
+	for (unsigned i = 0; i < LONG; i++)
+		len += (size_t) sprintf(text + len, ",%u", (i * 7919U) % LONG * 2 + 2);
+	len += (size_t) sprintf(text + len, "],\"eligible_authid\":[\"n\"");
+	for (unsigned i = 0; i < LONG; i++)
+		len += (size_t) sprintf(text + len, ",\"n%u\"", (i * 7919U) % LONG * 2);
+	memcpy(text + len, "]}", sizeof("]}"));
+	return text;
+}
+
+/*
+ * A client can make lists as long as a message, and each subscriber is looked up in them. So looking
+ * up as many as the list has takes about as long as reading it, and not thousands of times longer.
+ */
+static void
+test_long_audience(void **state)
+{
+	char *text = long_lists();
+	clock_t begin = clock();
+	Audience *audience = audience_read(play_bytes(text));
+	clock_t read = clock() - begin;
+
+	(void) state;
+	begin = clock();
+	for (unsigned i = 0; i < 2 * LONG; i++)
+	{
+		char name[16];
+
+		sprintf(name, "n%u", i);
+		assert_int_equal(audience_has(audience, i + 1, name, NULL), i % 2 == 0);
+	}
+	assert_true(clock() - begin < 50 * (read + CLOCKS_PER_SEC / 1000));
+	audience_free(audience);
+	free(text);
+}
+
 /* Clients of every protocol are left out, by what they are. */
 static void
 test_left_out(void **state)
@@ -465,6 +511,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_many, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_bad, play_setup, play_teardown),
 		cmocka_unit_test(test_audience),
+		cmocka_unit_test(test_long_audience),
 		cmocka_unit_test_setup_teardown(test_left_out, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_frames, play_setup, play_teardown),
 	};
