@@ -45,8 +45,7 @@ typedef enum WireRouteKind
 /* Bits of flags. */
 #define ROUTE_PROGRESS 0x1 /* more results follow */
 #define ROUTE_UNKNOWN  0x2
-#define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT, */
-#define ROUTE_YIELDS   0x8  /* and answers an INVOKE with several YIELDs if it is asked to */
+#define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT */
 #define ROUTE_AGAIN    0x10 /* of JOIN and REGISTER: repeated for a new feed */
 #define ROUTE_DISCLOSE 0x80 /* of PUBLISH: subscribers may know who has published it */
 

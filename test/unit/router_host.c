@@ -199,7 +199,7 @@ join_with(int link, uint32_t number, uint8_t flags)
 void
 join(int link, uint32_t number)
 {
-	join_with(link, number, ROUTE_CANCELS | ROUTE_YIELDS);
+	join_with(link, number, ROUTE_CANCELS);
 }
 
 void

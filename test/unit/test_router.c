@@ -344,7 +344,7 @@ test_progress(void **state)
 {
 	(void) state;
 	join(1, 1);
-	join_with(1, 2, ROUTE_YIELDS);
+	join_with(1, 2, 0);
 	join(2, 1);
 	do_register(1, 1, "com.a", "");
 	do_register(1, 2, "com.b", "");
@@ -362,7 +362,7 @@ test_progress(void **state)
 	yield(1, 1, 1, 0, "");
 	expect("2.1 RESULT 1\n");
 	assert_int_equal(router_expire(router), -1);
-	/* A callee that cannot be interrupted. */
+	/* A callee that has announced nothing. */
 	call(2, 1, 2, "com.b", "{\"receive_progress\":true}", "");
 	expect("1.2 INVOKE #1 {\"receive_progress\":true}\n");
 	/* The caller's gateway takes nothing. */

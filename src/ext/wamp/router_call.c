@@ -338,6 +338,11 @@ call_describe(RouterText *text, const RouterCall *call, const RouterCallee *call
 		call_append_member(text, "caller_authrole");
 		text_append_json(text, caller->authrole, strlen(caller->authrole));
 	}
+	/*
+	 * Callees need not have announced that they have progressive results: the specification wants them
+	 * to ignore this then. Wampy.js 8.0.2 has them and does not announce them, AutobahnJS 26.3.1 announces
+	 * them but takes no INTERRUPT.
+	 */
 	if (call->progressive)
 	{
 		call_append_member(text, "receive_progress");
@@ -359,9 +364,8 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 						 .callee = session,
 						 .request = route->request,
 						 .invocation = ++session->invocation,
+						 .progressive = wish->progressive,
 						 .timeout = wish->timeout};
-	/* AutobahnJS has progressive results, but takes no INTERRUPT: if the caller leaves, they go nowhere. */
-	call->progressive = wish->progressive && (session->flags & ROUTE_YIELDS) != 0;
 	table_add(router, &router->requests, &call->by_request, call_key(caller, call->request));
 	table_add(router, &router->invocations, &call->by_invocation,
 			  call_key(session, call->invocation));

@@ -286,8 +286,6 @@ wamp_features(json_t *details)
 
 	if (json_is_true(json_object_get(features, "call_canceling")))
 		flags |= ROUTE_CANCELS;
-	if (json_is_true(json_object_get(features, "progressive_call_results")))
-		flags |= ROUTE_YIELDS;
 	return flags;
 }
 
