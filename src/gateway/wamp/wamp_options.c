@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_options.c
- *	  The options of WAMP's messages that have a meaning here: their types.
+ *	  The options of WAMP's messages that have a meaning here, or in the specification: their types.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +18,7 @@ typedef enum WampKind
 	WAMP_OBJECT,
 	WAMP_STRINGS,
 	WAMP_IDS,
+	WAMP_OBJECTS,
 	WAMP_MATCH,
 	WAMP_INVOKE,
 	WAMP_MODE,
@@ -30,6 +31,7 @@ static const char *const wamp_expected[] = {
 	[WAMP_OBJECT] = "an object",
 	[WAMP_STRINGS] = "an array of strings",
 	[WAMP_IDS] = "an array of integers from 1 to 2^53",
+	[WAMP_OBJECTS] = "an array of objects",
 	[WAMP_MATCH] = "\"exact\", \"prefix\" or \"wildcard\"",
 	[WAMP_INVOKE] = "\"single\", \"roundrobin\", \"random\", \"first\" or \"last\"",
 	[WAMP_MODE] = "\"skip\", \"kill\" or \"killnowait\"",
@@ -53,7 +55,12 @@ static const struct
 	{WAMP_PUBLISH, "eligible", WAMP_IDS},
 	{WAMP_PUBLISH, "eligible_authid", WAMP_STRINGS},
 	{WAMP_PUBLISH, "eligible_authrole", WAMP_STRINGS},
+	{WAMP_PUBLISH, "retain", WAMP_BOOLEAN},
+	{WAMP_PUBLISH, "transaction_hash", WAMP_STRING},
+	{WAMP_PUBLISH, "forward_for", WAMP_OBJECTS},
 	{WAMP_SUBSCRIBE, "match", WAMP_MATCH},
+	{WAMP_SUBSCRIBE, "get_retained", WAMP_BOOLEAN},
+	{WAMP_SUBSCRIBE, "forward_for", WAMP_OBJECTS},
 	{WAMP_CALL, "timeout", WAMP_MILLISECONDS},
 	{WAMP_CALL, "receive_progress", WAMP_BOOLEAN},
 	{WAMP_CALL, "disclose_me", WAMP_BOOLEAN},
@@ -72,6 +79,20 @@ wamp_is_integer(const json_t *value, json_int_t least)
 }
 
 static bool
+wamp_is_item(const json_t *item, WampKind kind)
+{
+	switch (kind)
+	{
+		case WAMP_IDS:
+			return wamp_is_integer(item, 1);
+		case WAMP_OBJECTS:
+			return json_is_object(item);
+		default:
+			return json_is_string(item);
+	}
+}
+
+static bool
 wamp_is_list(const json_t *value, WampKind kind)
 {
 	json_t *item;
@@ -79,7 +100,7 @@ wamp_is_list(const json_t *value, WampKind kind)
 
 	json_array_foreach(value, i, item)
 	{
-		if (kind == WAMP_IDS ? !wamp_is_integer(item, 1) : !json_is_string(item))
+		if (!wamp_is_item(item, kind))
 			return false;
 	}
 	return json_is_array(value);
@@ -115,6 +136,7 @@ wamp_is_kind(const json_t *value, WampKind kind)
 			return json_is_object(value);
 		case WAMP_STRINGS:
 		case WAMP_IDS:
+		case WAMP_OBJECTS:
 			return wamp_is_list(value, kind);
 		case WAMP_MATCH:
 			return wamp_is_word(value, "exact prefix wildcard ");

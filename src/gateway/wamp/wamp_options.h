@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_options.h
- *	  The options of WAMP's messages that have a meaning here: their types.
+ *	  The options of WAMP's messages that have a meaning here, or in the specification: their types.
  *
  *-------------------------------------------------------------------------
  */
