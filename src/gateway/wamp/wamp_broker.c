@@ -18,7 +18,7 @@
 #include "gateway/wamp/wamp_build.h"
 #include "wire/uri.h"
 
-/* The options of SUBSCRIBE that are those of JSON-RPC's "subscribe", behind "x_". */
+/* The options of SUBSCRIBE that are those of JSON-RPC's "subscribe", behind "x_" or "_". */
 static const char *const wamp_selections[] = {"filter", "columns", "ops", "since"};
 
 /* ---------------- the numbers of subscriptions ---------------- */
@@ -97,8 +97,11 @@ wamp_read_subscribe(HubClient *client, const WampMessage *message, Request *requ
 		char name[16];
 		json_t *value;
 
+		/* Clients may let only those options of their users pass that begin as the specification says, with "_". */
 		snprintf(name, sizeof(name), "x_%s", wamp_selections[i]);
 		value = json_object_get(message->details, name);
+		if (value == NULL)
+			value = json_object_get(message->details, name + 1);
 		if (value != NULL)
 			json_object_set(params, wamp_selections[i], value);
 	}
