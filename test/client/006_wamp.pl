@@ -1,4 +1,4 @@
-# Clients of WAMP that others wrote, unmodified: AutobahnJS in a page and in Node, Autobahn|Python.
+# Clients of WAMP that others wrote, unmodified: AutobahnJS in a page and in Node, Wampy.js, kraftfahrstrasse, Autobahn|Python.
 use strict;
 use warnings;
 
@@ -26,6 +26,7 @@ $node->safe_psql('postgres', q{
 	SELECT notify_watch('orders', channel => 'com.shop.orders'), notify_watch('secrets', channel => 'com.shop.secrets');
 	SELECT notify_grant(topic, role, privilege) FROM (VALUES ('com.shop.news'), ('com.chat.*')) AS t (topic),
 		(VALUES ('guest'::regrole, 'subscribe'), ('web', 'subscribe'), ('web', 'publish')) AS r (role, privilege);
+	SELECT notify_grant('com.proc.*', 'guest', 'call'), notify_grant('com.proc.*', 'web', 'register');
 	CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
 	CREATE FUNCTION numbers(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(1, n)';
@@ -41,7 +42,8 @@ $node->safe_psql('postgres', q{
 });
 my $port = notifyd_port($node);
 my $token = notifyd_token({ role => 'web', sub => 'joe', exp => time + 6000 });
-my ($modules, $why) = npm_modules('autobahn-browser@22.11.1', 'autobahn@26.3.1', 'node@22.23.3');
+my ($modules, $why) = npm_modules('autobahn-browser@22.11.1', 'autobahn@26.3.1', 'wampy@8.0.2',
+	'@verkehrsministerium/kraftfahrstrasse@0.9.0', 'node@22.23.3');
 plan skip_all => $why if !defined $modules;
 
 # A page as that of Crossbar's tutorial about databases, whose component in Python these functions replace.
@@ -82,6 +84,15 @@ like($results[ $_ - 1 ], qr/^v$_ \d{4}-\d\d-\d\d \d\d:\d\d:\d\d/, "it calls com.
 
 subtest 'AutobahnJS in Node' => sub {
 	run_script(["$modules/node/bin/node"], $top->child('test/client/wamp.mjs'), "$modules/autobahn/index.js", $port, $token);
+};
+
+subtest 'Wampy.js' => sub {
+	run_script(["$modules/node/bin/node"], $top->child('test/client/wampy.mjs'), "$modules/wampy/dist/esm/wampy.js", $port, $token);
+};
+
+subtest 'kraftfahrstrasse' => sub {
+	run_script(["$modules/node/bin/node"], $top->child('test/client/kraftfahrstrasse.mjs'),
+		"$modules/\@verkehrsministerium/kraftfahrstrasse/build/cjs/index.js", $port, $token);
 };
 
 subtest 'Autobahn|Python' => sub {
