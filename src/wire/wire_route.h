@@ -26,7 +26,8 @@ typedef enum WireRouteKind
 	ROUTE_CANCEL,     /* the CALL with this request; options those of CANCEL; not answered */
 	ROUTE_YIELD,      /* the result of the INVOKE with this id; flags; not answered */
 	ROUTE_FAIL,       /* that INVOKE has failed: name is the error; not answered */
-	ROUTE_PUBLISH, /* name is the topic, id the session's own, options as in WireEvent.audience */
+	ROUTE_PUBLISH,    /* name is the topic, id the session's own, options as in WireEvent.audience,
+					   * position that of the session's last message in the log; id 0: none */
 	/* feed to gateway */
 	ROUTE_REGISTERED = 40, /* id is the registration */
 	ROUTE_UNREGISTERED, /* request 0: the feed has ended the registration with this id; name is why */

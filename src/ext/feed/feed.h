@@ -146,6 +146,8 @@ struct Link
 	Turns turns;         /* of the replays */
 	dlist_head patterns; /* see feed_pattern.c */
 	uint64 newest_pattern;
+	dlist_head kept; /* messages that have to wait, see feed_publish.c */
+	Size kept_bytes; /* of their texts */
 };
 
 /* A list of columns that clients ask for. Equal lists are one, see feed_columns.c. */
@@ -354,12 +356,6 @@ extern bool position_has_live(const Feed *feed, uint64 watermark);
 extern bool position_behind(const Feed *feed);
 
 /* ---------------- links (feed_link.c) ---------------- */
-
-/*
- * Raw notifications are not in the log. If more bytes than this are unsent, they are dropped, and
- * the subscribers get a reset.
- */
-#define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
 
 /*
  * Connect to the gateways that are running, and close links to those that are not. Cheap when

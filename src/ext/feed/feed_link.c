@@ -48,6 +48,7 @@ link_close(Link *link, const char *why)
 	link->mark = 0;
 	link->mark_bytes = 0;
 	sub_drop_link(link);
+	publish_drop_link(link);
 	route_drop_link(link);
 	auth_drop_link(link);
 	identity_drop_link(link);
@@ -95,6 +96,7 @@ link_create(Feed *feed, int gateway)
 	frames_init(&link->socket, WIRE_MAX_ROUTE_FRAME);
 	dlist_init(&link->replays);
 	dlist_init(&link->patterns);
+	dlist_init(&link->kept);
 	link->subs =
 		hash_create("pg_notifyd subscriptions", 256, &subs, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	link->sessions =

@@ -9,7 +9,14 @@
  * patterns that match it. All of them get it with one publication id. Like raw notifications,
  * messages are lost while a gateway does not take what it is sent, and then subscribers get a reset.
  *
- * Who gets it is decided by what is true when the frame is processed. So a message goes to all
+ * WAMP wants the messages of one session to arrive in their order, also those of several topics, and
+ * some of these may be in the log. So ROUTE_PUBLISH has the position of the session's last message in
+ * the log. A message has its place right behind this event: a link whose reader has not come there
+ * keeps the message (Link.kept), and the reader sends it before the next event. The gateway does not
+ * let the session publish in the log again before the feed has answered, so the next event of
+ * the session cannot be before this place.
+ *
+ * Who gets it is decided by what is true when it is sent on a link. So a message goes to all
  * subscriptions that the feed has confirmed before, and to none of those that ended before.
  *
  *-------------------------------------------------------------------------
@@ -35,11 +42,22 @@ typedef struct Publication
 {
 	char channel[NAMEDATALEN]; /* in the server's encoding */
 	uint64 id;
+	uint64 after;   /* it comes after the events of the log up to this one */
 	JsonSlice args; /* text is NULL: none; so is kwargs */
 	JsonSlice kwargs;
 	const WireRoute *route;        /* NULL: of the feed itself */
 	const FeedIdentity *publisher; /* of the route; NULL: it has no token */
 } Publication;
+
+/* A message that a link sends when it has read the log up to this event. */
+typedef struct PublishKept
+{
+	dlist_node node; /* Link.kept */
+	uint64 after;
+	char channel[NAMEDATALEN];
+	StringInfoData text;
+	WireBytes audience;
+} PublishKept;
 
 /* A message that publish_flush() has to send. */
 typedef struct PublishOwn
@@ -175,6 +193,7 @@ typedef struct PublishFrame
 	Link *link;
 	WireMessage message;
 	bool queued; /* it has been, with some streams */
+	StringInfo text;
 	int n;
 	uint8_t streams[WIRE_MAX_STREAMS * sizeof(uint32)];
 } PublishFrame;
@@ -184,7 +203,7 @@ publish_queue(PublishFrame *frame)
 {
 	if (frame->n == 0)
 		return;
-	event_queue(frame->link, &frame->message, frame->n, &frame->link->feed->text);
+	event_queue(frame->link, &frame->message, frame->n, frame->text);
 	frame->queued = true;
 	frame->n = 0;
 }
@@ -219,11 +238,13 @@ publish_add_channel(FeedChannel *channel, PublishFrame *frame)
 }
 
 bool
-publish_to_link(Link *link, FeedChannel *channel, const char *name, WireBytes audience)
+publish_to_link(Link *link, FeedChannel *channel, const char *name, StringInfo text,
+				WireBytes audience)
 {
 	static PublishFrame frame;
 
 	frame.link = link;
+	frame.text = text;
 	frame.queued = false;
 	frame.n = 0;
 	frame.message = (WireMessage){.type = WIRE_EVENT};
@@ -236,6 +257,75 @@ publish_to_link(Link *link, FeedChannel *channel, const char *name, WireBytes au
 		pattern_each_reader(link, name, publish_add_stream, &frame);
 	publish_queue(&frame);
 	return frame.queued;
+}
+
+/* ---------------- when it is sent ---------------- */
+
+/* Let a link send feed->text later. */
+static void
+publish_keep(Link *link, const Publication *publication, WireBytes audience)
+{
+	StringInfo text = &link->feed->text;
+	PublishKept *kept;
+	char *data;
+
+	kept = MemoryContextAlloc(link->feed->context, sizeof(PublishKept) + text->len + audience.len);
+	data = (char *) (kept + 1);
+	kept->after = publication->after;
+	strcpy(kept->channel, publication->channel);
+	kept->text = (StringInfoData){.data = memcpy(data, text->data, text->len), .len = text->len};
+	data += text->len;
+	if (audience.len > 0)
+		memcpy(data, audience.data, audience.len);
+	kept->audience = (WireBytes){.data = data, .len = audience.len};
+	dlist_push_tail(&link->kept, &kept->node);
+	link->kept_bytes += text->len;
+}
+
+static void
+publish_drop_kept(Link *link, PublishKept *kept)
+{
+	dlist_delete(&kept->node);
+	link->kept_bytes -= kept->text.len;
+	pfree(kept);
+}
+
+void
+publish_send_kept(Link *link, uint64 after)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify (iter, &link->kept)
+	{
+		PublishKept *kept = dlist_container(PublishKept, node, iter.cur);
+		FeedChannel *channel = view_channel(link->feed, kept->channel, (int) strlen(kept->channel));
+
+		if (kept->after > after)
+			continue;
+		(void) publish_to_link(link, channel, kept->channel, &kept->text, kept->audience);
+		publish_drop_kept(link, kept);
+	}
+}
+
+void
+publish_drop_link(Link *link)
+{
+	while (!dlist_is_empty(&link->kept))
+		publish_drop_kept(link, dlist_head_element(PublishKept, node, &link->kept));
+}
+
+static void
+publish_send_to(Link *link, FeedChannel *channel, const Publication *publication,
+				WireBytes audience)
+{
+	if (!dlist_is_empty(&link->kept))
+		publish_send_kept(link, link->reader.after);
+	if (frames_unsent(&link->socket) + link->kept_bytes > LINK_NOTIFY_LIMIT)
+		link->notifies_lost = true;
+	else if (link->reader.after < publication->after)
+		publish_keep(link, publication, audience);
+	else
+		(void) publish_to_link(link, channel, publication->channel, &link->feed->text, audience);
 }
 
 static void
@@ -254,14 +344,8 @@ publish_send(Feed *feed, const Publication *publication)
 	{
 		Link *link = feed->links[i];
 
-		if (link == NULL || !link->greeted)
-			continue;
-		if (frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
-		{
-			link->notifies_lost = true;
-			continue;
-		}
-		(void) publish_to_link(link, channel, name, audience);
+		if (link != NULL && link->greeted)
+			publish_send_to(link, channel, publication, audience);
 	}
 	event_count_sent(feed, &feed->text);
 	resetStringInfo(&feed->text);
@@ -309,6 +393,20 @@ publish_problem(const Publication *publication, const char *role, const char **t
 	return rights_has(role, channel, RIGHT_PUBLISH) ? NULL : "wamp.error.not_authorized";
 }
 
+/* The place of a message, which is not trusted: the log has no later one. */
+static uint64
+publish_place(Feed *feed, WirePosition position)
+{
+	uint64 issued;
+
+	if (position.id == 0 || position.timeline != feed->timeline)
+		return 0;
+	LWLockAcquire(&feed->database->lock, LW_SHARED);
+	issued = feed->database->next_id - 1;
+	LWLockRelease(&feed->database->lock);
+	return Min(position.id, issued);
+}
+
 static void
 publish_route(Link *link, Publication *publication, const char *role, StringInfo copy)
 {
@@ -347,6 +445,7 @@ publish_route(Link *link, Publication *publication, const char *role, StringInfo
 		return;
 	}
 	publication->id = publish_new_id();
+	publication->after = publish_place(link->feed, route->position);
 	publish_send(link->feed, publication);
 	publish_answer(link, route, ROUTE_PUBLISHED, publication->id, "", NULL);
 }
@@ -423,5 +522,14 @@ publish_flush(Feed *feed)
 			publish_own_now(feed, own);
 		}
 		pfree(own);
+	}
+	for (int i = 0; i < NOTIFYD_MAX_GATEWAYS; i++)
+	{
+		Link *link = feed->links[i];
+
+		if (link == NULL || dlist_is_empty(&link->kept))
+			continue;
+		sub_begin();
+		publish_send_kept(link, link->reader.after);
 	}
 }

@@ -12,11 +12,25 @@
 #include "ext/feed/feed.h"
 
 /*
- * Queue feed->text on a link: for the streams of a channel (NULL: of none) that get raw
+ * Raw notifications are not in the log. If more bytes than this are unsent, they are dropped, and
+ * the subscribers get a reset.
+ */
+#define LINK_NOTIFY_LIMIT (16 * 1024 * 1024)
+
+/*
+ * Queue a message with this text on a link: for the streams of a channel (NULL: of none) that get raw
  * notifications, and for those of patterns that match a name (NULL: of none). audience is as in
  * WireEvent. Returns true if there were any.
  */
-extern bool publish_to_link(Link *link, FeedChannel *channel, const char *name, WireBytes audience);
+extern bool publish_to_link(Link *link, FeedChannel *channel, const char *name, StringInfo text,
+							WireBytes audience);
+
+/*
+ * The link has been sent the events up to this id: send it the messages that come after them and
+ * before the next one. Needs a transaction unless Link.kept is empty. And: the link is closed.
+ */
+extern void publish_send_kept(Link *link, uint64 after);
+extern void publish_drop_link(Link *link);
 
 /*
  * Process ROUTE_PUBLISH, and answer it. identity is the session's; NULL: it has no token. Must be

@@ -131,6 +131,17 @@ typedef struct FeedBatch
 	int nlinks;
 } FeedBatch;
 
+/* Send the messages that have their place behind the events up to this id. */
+static void
+feed_send_kept(const FeedBatch *batch, uint64 after)
+{
+	for (int i = 0; i < batch->nlinks; i++)
+	{
+		if (!dlist_is_empty(&batch->links[i]->kept))
+			publish_send_kept(batch->links[i], after);
+	}
+}
+
 /* Returns true if match_send() is to queue the event. */
 static bool
 feed_match(FeedChannel *channel, const LogEvent *event)
@@ -149,6 +160,7 @@ feed_live_callback(const LogEvent *event, void *arg)
 	bool matched = false;
 	bool go_on = true;
 
+	feed_send_kept(batch, event->id - 1);
 	batch->feed->text.len = 0;
 	if (event->channel_length > 0 && (event->seq == 1 || batch->feed->transactions == 0))
 		batch->feed->transactions++;
@@ -224,6 +236,7 @@ feed_skip_large(const LogLarge *large, void *arg)
 	if (batch->feed->npatterns > 0 && summary->nchannels > LOG_SUMMARY_CHANNELS)
 		return false;
 	batch->feed->transactions++;
+	feed_send_kept(batch, large->reader->after);
 	for (int i = 0; i < batch->nlinks; i++)
 	{
 		Link *link = batch->links[i];
@@ -308,6 +321,7 @@ feed_read_live(Feed *feed, uint64 watermark, Snapshot snapshot)
 		batch.links[i]->reader = reader;
 		position_set(batch.links[i], 0);
 	}
+	feed_send_kept(&batch, reader.after);
 	feed_collect_links(feed, watermark, &batch);
 	return batch.nlinks > 0 ? FEED_MORE : FEED_IDLE;
 }
@@ -423,7 +437,7 @@ feed_notify(void *arg, const char *name, const char *payload)
 			continue;
 		if (feed->locked_long || frames_unsent(&link->socket) > LINK_NOTIFY_LIMIT)
 			link->notifies_lost = true;
-		else if (publish_to_link(link, channel, NULL, (WireBytes){.len = 0}))
+		else if (publish_to_link(link, channel, NULL, text, (WireBytes){.len = 0}))
 			event_count_sent(feed, &feed->text);
 	}
 	pg_atomic_fetch_add_u64(&feed->database->notifies_sent, 1);

@@ -107,6 +107,8 @@ publish_to_feed(WampSession *session, WampPublication *publication)
 		.flags = publication->disclose ? ROUTE_DISCLOSE : 0,
 		.request = WAMP_PUBLICATION | publication->number,
 		.id = session->id,
+		.position = {.timeline = session->client->database->position.timeline,
+					 .id = session->last_logged},
 		.name = publication->topic,
 		.payload = publication->tail,
 	};
@@ -342,8 +344,11 @@ wamp_publish_answered(WampSession *session, uint64_t number, const WireMessage *
 					   wamp_worker_failure(WAMP_PUBLISH, publication->request, &answer->u.failed));
 	}
 	else
+	{
+		session->last_logged = answer->u.result.event;
 		publish_finish(session, publication,
 					   wamp_published(publication->request, answer->u.result.event));
+	}
 	publish_more(client);
 }
 

@@ -10,9 +10,11 @@
  *		 │			 │ ROUTE_DURABLE
  *		 └───────────┴──► AT_WORKER ──► published, after the commit, or refused
  *
- * A session's messages are published in the order in which they were sent. So a message waits for the
- * earlier ones, unless all of them go through the feed alone. The database keeps what the feed has said
- * of some topics, which saves asking.
+ * A session's messages are published in the order in which they were sent, also on several topics. So a
+ * message waits for the earlier ones, unless all of them go through the feed alone. One that follows a
+ * message in the log names the event of that message, and the feed sends it after this event. While
+ * SESSION_UNANSWERED of its messages wait, the client is not read. The database keeps what the feed has
+ * said of some topics, which saves asking.
  *
  *-------------------------------------------------------------------------
  */

@@ -87,6 +87,7 @@ typedef struct WampSession
 	unsigned int ntestaments;
 	size_t testament_bytes;
 	uint64_t last_publication; /* number of the last one */
+	uint64_t last_logged;      /* id of the event of the last one in the log; 0: none */
 	bool needs_feed;           /* counted in Database.nheld */
 	TAILQ_HEAD(, WampRegistration) registrations;
 	TAILQ_HEAD(, WampCall) calls; /* at the feed, or perhaps for it; in order */

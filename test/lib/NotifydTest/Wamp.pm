@@ -56,14 +56,27 @@ my %roles = (
 
 =item wamp_client(NODE, %options)
 
-A client of this node, see new().
+A client of this node, see new(). C<gateway>: of the gateway with this number; the client has said HELLO then.
 
 =cut
 
 sub wamp_client
 {
 	my ($node, %options) = @_;
-	return NotifydTest::Wamp->new(port => $node->{notifyd_port}, %options);
+	my $gateway = delete $options{gateway};
+	my $client;
+
+	return NotifydTest::Wamp->new(port => $node->{notifyd_port}, %options) if !defined $gateway;
+	# The kernel chooses the gateway of a connection.
+	NotifydTest::Client::wait_until(
+		sub {
+			$client->close if $client;
+			$client = eval { NotifydTest::Wamp->new(port => $node->{notifyd_port}, %options) } or return 0;
+			my $port = $client->{tx}->local_port;
+			return $node->safe_psql('postgres', "SELECT gateway FROM notifyd.clients WHERE port = $port") eq $gateway;
+		},
+		"a client of gateway $gateway");
+	return $client;
 }
 
 =item wamp_type(NAME)
