@@ -448,6 +448,26 @@ wire_fields_identity(WireCursor *c, WireMessage *m)
 			wire_u32(c, &m->u.auth.session);
 			wire_bytes(c, &m->u.auth.token);
 			return true;
+		case WIRE_AUTH_USER:
+			wire_u32(c, &m->u.auth_user.session);
+			wire_u64(c, &m->u.auth_user.number);
+			wire_bytes(c, &m->u.auth_user.user);
+			return true;
+		case WIRE_AUTH_SIGNATURE:
+			wire_u32(c, &m->u.auth_signature.session);
+			wire_bytes(c, &m->u.auth_signature.signature);
+			return true;
+		case WIRE_CHALLENGE:
+			wire_u32(c, &m->u.challenge.session);
+			wire_u32(c, &m->u.challenge.iterations);
+			wire_u32(c, &m->u.challenge.keylen);
+			wire_bytes(c, &m->u.challenge.text);
+			wire_bytes(c, &m->u.challenge.salt);
+			return true;
+		case WIRE_ISSUED:
+			wire_u32(c, &m->u.issued.session);
+			wire_bytes(c, &m->u.issued.token);
+			return true;
 		case WIRE_FORGET:
 			wire_u32(c, &m->u.forget.session);
 			return true;

@@ -81,6 +81,8 @@ typedef enum WireType
 	WIRE_FORGET = 34,        /* a session that has sent AUTH on this link has ended; not answered */
 	WIRE_JOIN = 35,          /* a subscription on hold goes on after a snapshot; not answered */
 	WIRE_ROUTE_UP = 36,      /* see wire_route.h */
+	WIRE_AUTH_USER = 37,     /* a user's name; answered by CHALLENGE or AUTH_REFUSED, as AUTH is */
+	WIRE_AUTH_SIGNATURE = 38, /* of the challenge; answered by ISSUED or AUTH_REFUSED, as AUTH is */
 	/* link, feed to gateway */
 	WIRE_SUBSCRIBED = 40,
 	WIRE_REFUSED = 41,
@@ -99,6 +101,8 @@ typedef enum WireType
 	WIRE_REPLAY_BEGIN = 64,       /* a subscription that was live gets a replay from here on */
 	WIRE_GROUP_READY = 65,        /* a consumer group has events to take */
 	WIRE_ROUTE_DOWN = 66,         /* see wire_route.h */
+	WIRE_CHALLENGE = 67,          /* for the user that AUTH_USER names */
+	WIRE_ISSUED = 68,             /* the signature is right: a token for the session */
 	/* gateway to worker */
 	WIRE_QUERY = 70,        /* answered by RESULT, SNAPSHOT_DONE or FAILED, in any order */
 	WIRE_QUERY_CREDIT = 71, /* so many bytes of a snapshot's rows were written to the client */
@@ -134,6 +138,7 @@ typedef enum WireType
  * sends to a feed.
  */
 #define WIRE_MAX_TOKEN       8192
+#define WIRE_MAX_USER        255 /* of a user's name */
 #define WIRE_MAX_FILTER      8192
 #define WIRE_MAX_COLUMNS     8192
 #define WIRE_MAX_REQUEST     (WIRE_HEADER_SIZE + WIRE_MAX_XIP * 8u + 1024)
@@ -145,7 +150,7 @@ typedef enum WireType
 /* Bytes of the longest frame that a gateway sends to a worker. */
 #define WIRE_MAX_QUERY (32u * 1024 * 1024)
 
-/* At most this many AUTH frames are on their way on a link without an answer. */
+/* At most this many frames AUTH, AUTH_USER and AUTH_SIGNATURE are on their way on a link without an answer. */
 #define WIRE_MAX_AUTHS 64
 
 /* The lifetime_ms of an identity that does not expire. */
@@ -388,6 +393,21 @@ typedef struct WireAuth
 	WireBytes token;  /* at most WIRE_MAX_TOKEN bytes */
 } WireAuth;
 
+/* A user of WAMP-CRA wants a challenge. A session gets one on a link. */
+typedef struct WireAuthUser
+{
+	uint32_t session; /* as in WireSubscribe */
+	uint64_t number;  /* the session's own id, for the challenge */
+	WireBytes user;   /* 1 to WIRE_MAX_USER bytes */
+} WireAuthUser;
+
+/* What the session's client has made of the challenge. */
+typedef struct WireAuthSignature
+{
+	uint32_t session;
+	WireBytes signature; /* at most WIRE_MAX_TOKEN bytes */
+} WireAuthSignature;
+
 typedef struct WireForget
 {
 	uint32_t session;
@@ -422,7 +442,7 @@ typedef enum WireReason
 	WIRE_NO_SUCH_CHANNEL = 2,   /* the channel does not exist or cannot be used */
 	WIRE_NOT_AUTHENTICATED = 3, /* the token is not valid, or the link has no such identity */
 	WIRE_EXPIRED = 4,           /* the token has expired */
-	WIRE_REVOKED = 5,           /* tokens may no longer name the role */
+	WIRE_REVOKED = 5,           /* tokens may no longer name the role; or the user has changed */
 	WIRE_DISCONNECTED = 6,      /* notify_disconnect() was called */
 	WIRE_BAD_FILTER = 7,        /* the filter or the columns cannot be used with this channel */
 	WIRE_POLICY_FAILED = 8,     /* a row security policy or the filter raised an error */
@@ -463,6 +483,23 @@ typedef struct WireIdentity
 	WireBytes role;
 	WireBytes subject; /* empty: none */
 } WireIdentity;
+
+/* What the user's client signs, and how it makes the key for that of the user's secret. */
+typedef struct WireChallenge
+{
+	uint32_t session;
+	uint32_t iterations;
+	uint32_t keylen;
+	WireBytes text;
+	WireBytes salt;
+} WireChallenge;
+
+/* The gateway presents the token by AUTH, as if it were the client's. */
+typedef struct WireIssued
+{
+	uint32_t session;
+	WireBytes token;
+} WireIssued;
 
 /* If the connection already has an identity, the identity does not change. */
 typedef struct WireAuthRefused
@@ -593,6 +630,8 @@ typedef struct WireMessage
 		WireUnsubscribe unsubscribe;
 		WireReplayCredit credit;
 		WireAuth auth;
+		WireAuthUser auth_user;
+		WireAuthSignature auth_signature;
 		WireForget forget;
 		WireSubscribed subscribed;
 		WireMoved moved;
@@ -608,6 +647,8 @@ typedef struct WireMessage
 		WireGoodbye goodbye;
 		WireBytes group_ready; /* its name */
 		WireIdentity identity;
+		WireChallenge challenge;
+		WireIssued issued;
 		WireAuthRefused auth_refused;
 		WireIdentityEnded identity_ended;
 		WireClient client;
