@@ -261,6 +261,46 @@ CREATE TRIGGER disconnected_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.
 ALTER TABLE notifyd.disconnected ENABLE ALWAYS TRIGGER disconnected_changed;
 COMMENT ON TRIGGER disconnected_changed ON notifyd.disconnected IS 'lets rows that are restored or deleted take effect';
 
+-- Users of WAMP-CRA. The C code relies on the order of the columns.
+CREATE TABLE notifyd.wamp_user (
+	authid text COLLATE pg_catalog."C" PRIMARY KEY,
+	role regrole,
+	salt text NOT NULL,
+	iterations integer NOT NULL,
+	keylen integer NOT NULL,
+	key text NOT NULL
+);
+COMMENT ON TABLE notifyd.wamp_user IS 'users of WAMP-CRA, maintained by notify_wamp_user(); that without a name makes salts for names that do not exist';
+COMMENT ON COLUMN notifyd.wamp_user.authid IS 'name of the user';
+COMMENT ON COLUMN notifyd.wamp_user.role IS 'role of the user''s sessions';
+COMMENT ON COLUMN notifyd.wamp_user.salt IS 'random, and another one after each change of the user';
+COMMENT ON COLUMN notifyd.wamp_user.iterations IS 'iterations of PBKDF2';
+COMMENT ON COLUMN notifyd.wamp_user.keylen IS 'number of bytes that PBKDF2 makes';
+COMMENT ON COLUMN notifyd.wamp_user.key IS 'what PBKDF2 makes of the user''s secret, in base64: who knows it can sign for the user';
+SELECT pg_catalog.pg_extension_config_dump('notifyd.wamp_user',
+	'WHERE role IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid OPERATOR(pg_catalog.=) role)');
+-- For dumps. The first notify_wamp_user() takes it away.
+GRANT SELECT ON notifyd.wamp_user TO pg_database_owner;
+
+CREATE FUNCTION notifyd.wamp_user_changed() RETURNS trigger
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_disconnected_changed';
+COMMENT ON FUNCTION notifyd.wamp_user_changed() IS 'lets the feed read notifyd.wamp_user again';
+CREATE TRIGGER wamp_user_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.wamp_user
+	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.wamp_user_changed();
+ALTER TABLE notifyd.wamp_user ENABLE ALWAYS TRIGGER wamp_user_changed;
+COMMENT ON TRIGGER wamp_user_changed ON notifyd.wamp_user IS 'lets rows that are restored or deleted take effect';
+
+CREATE FUNCTION @extschema@.notify_wamp_user(authid text, role regrole, secret text, iterations integer DEFAULT 10000)
+	RETURNS void
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_wamp_user';
+COMMENT ON FUNCTION @extschema@.notify_wamp_user(text, regrole, text, integer) IS
+	'let clients authenticate by WAMP-CRA with a secret, or change that; ends the user''s sessions';
+
+CREATE FUNCTION @extschema@.notify_wamp_user_drop(authid text) RETURNS boolean
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_wamp_user_drop';
+COMMENT ON FUNCTION @extschema@.notify_wamp_user_drop(text) IS
+	'drop a user of WAMP-CRA, and end the user''s sessions; returns false if there is none';
+
 CREATE FUNCTION @extschema@.notify_disconnect(claims jsonb DEFAULT '{}', issued_before timestamptz DEFAULT pg_catalog.now())
 	RETURNS integer
 	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_disconnect';

@@ -32,9 +32,14 @@ $node->command_ok([ 'pg_restore', '--exit-on-error', '-a', '-n', 'notifyd', '-d'
 	'a superuser restores these');
 is($node->safe_psql('target', $what), $before, 'watches, grants and rows are the same');
 
+# When there are users of WAMP-CRA, the owner may not read their keys.
+$node->safe_psql('source', q{SELECT notify_wamp_user('joe', 'guest', 'secret', 1000)});
+$node->command_fails_like([ 'pg_dump', '-U', 'alice', '-Fc', '-f', $dump, 'source' ], qr/permission denied for table wamp_user/, 'the keys of users');
+$node->command_ok([ 'pg_dump', '-U', 'alice', '-Fc', '-f', $dump, '--exclude-table-data=notifyd.wamp_user', 'source' ], 'are left out');
+
 # Nobody else reads the tables past the views.
 $node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN');
-foreach my $table ('watch', 'watch_id_seq', 'channel_grant')
+foreach my $table ('watch', 'watch_id_seq', 'channel_grant', 'wamp_user')
 {
 	my (undef, undef, $error) = $node->psql('source', "SET ROLE mallory; SELECT * FROM notifyd.$table");
 	like($error, qr/permission denied for (table|sequence) $table/, "$table is not for others");

@@ -29,6 +29,7 @@
 #include "ext/access/access.h"
 #include "ext/access/jws.h"
 #include "ext/access/token.h"
+#include "ext/access/token_own.h"
 #include "ext/access/token_settings.h"
 #include "ext/base/compat.h"
 #include "ext/base/digest.h"
@@ -182,19 +183,19 @@ token_text(JsonSlice value, bool found, const char *what, char **text, char **re
 		   token_refuse(refusal, "JWT claim \"%s\" is not a string", what);
 }
 
-/* The role, as the token names it; NULL if it names none. */
+/* The role, as the token names it; NULL if it names none. own: the server has issued it. */
 static bool
-token_role_claim(JsonSlice claims, char **name, char **refusal)
+token_role_claim(JsonSlice claims, bool own, char **name, char **refusal)
 {
+	const char *claim = own ? "role" : notifyd_jwt_role_claim;
 	JsonSlice value;
-	SliceFound found = slice_path(claims, notifyd_jwt_role_claim, &value);
+	SliceFound found = slice_path(claims, claim, &value);
 
 	if (found == SLICE_TWICE)
-		return token_refuse(refusal, "JWT has the claim of the role (%s) twice",
-							notifyd_jwt_role_claim);
+		return token_refuse(refusal, "JWT has the claim of the role (%s) twice", claim);
 	if (found == SLICE_FOUND && slice_kind(value) == 'n')
 		found = SLICE_ABSENT;
-	return token_text(value, found == SLICE_FOUND, notifyd_jwt_role_claim, name, refusal);
+	return token_text(value, found == SLICE_FOUND, claim, name, refusal);
 }
 
 static char *
@@ -323,23 +324,44 @@ token_set_role(const char *name, Identity *identity, char **refusal)
 	return true;
 }
 
+/* Whether a token of the server's own is for the present state of its user. */
+static bool
+token_check_user(JsonSlice claims, bool own, Identity *identity, char **refusal)
+{
+	JsonSlice value;
+	bool found;
+
+	if (!own)
+		return true;
+	if (!token_claim(claims, TOKEN_OWN_USER, &value, &found, refusal) ||
+		!token_text(value, found, TOKEN_OWN_USER, &identity->user, refusal))
+		return false;
+	return (identity->user != NULL && identity->subject != NULL &&
+			wamp_user_is(identity->subject, identity->user, identity->role_name)) ||
+		   token_refuse(refusal, "the user was changed or dropped");
+}
+
 /* Everything but the signature. */
 static bool
-token_check_claims(JsonSlice claims, TimestampTz now, Identity *identity, char **refusal)
+token_check_claims(JsonSlice claims, bool own, TimestampTz now, Identity *identity, char **refusal)
 {
+	JwsRefusal reason;
 	JsonSlice value;
 	bool found;
 	char *role;
 
+	if (!token_own_check(claims, own, &reason))
+		return token_refuse(refusal, "%s", reason.text);
 	return token_check_times(claims, now, identity, refusal) &&
 		   token_check_audience(claims, refusal) &&
 		   token_claim(claims, "sub", &value, &found, refusal) &&
 		   token_text(value, found, "sub", &identity->subject, refusal) &&
 		   token_claim(claims, "session_id", &value, &found, refusal) &&
 		   token_text(value, found, "session_id", &identity->session_id, refusal) &&
-		   token_role_claim(claims, &role, refusal) &&
+		   token_role_claim(claims, own, &role, refusal) &&
 		   token_convert(claims, identity, &role, refusal) &&
-		   token_set_role(role, identity, refusal);
+		   token_set_role(role, identity, refusal) &&
+		   token_check_user(claims, own, identity, refusal);
 }
 
 Jsonb *
@@ -368,6 +390,8 @@ token_claims(const char *part, size_t length, TimestampTz *issued_at)
 static bool
 token_check_signature(const JwsToken *token, JwsRefusal *reason)
 {
+	if (token_own_is(token))
+		return token_own_verify(token, reason);
 	if (jws_verify(token, token_keys(), reason))
 		return true;
 	if (token_keys_failed())
@@ -387,7 +411,7 @@ token_verify(const char *token, size_t length, TimestampTz now, Identity *identi
 	memset(identity, 0, sizeof(*identity));
 	if (jws_parse(token, length, parsed, &reason) && token_check_signature(parsed, &reason) &&
 		jws_claims(parsed, &claims, &reason))
-		good = token_check_claims(claims, now, identity, refusal);
+		good = token_check_claims(claims, token_own_is(parsed), now, identity, refusal);
 	else
 		good = token_refuse(refusal, "%s", reason.text);
 	if (good)

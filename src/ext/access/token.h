@@ -32,6 +32,7 @@ typedef struct Identity
 	TimestampTz valid_until; /* TOKEN_SKEW later: from then on the token is refused */
 	Jsonb *claims;
 	uint8 hash[TOKEN_HASH_SIZE]; /* SHA-256 of the token's text */
+	char *user; /* of a token of token_own.h: which state of its user; NULL: another token */
 } Identity;
 
 /*

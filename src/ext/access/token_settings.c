@@ -30,6 +30,7 @@
 char *notifyd_jwt_audience = NULL;
 char *notifyd_jwt_role_claim = NULL;
 int notifyd_jwt_max_lifetime = 0;
+int notifyd_wampcra_lifetime = 0;
 
 static char *token_secret_variable = NULL; /* always empty */
 static const char *token_secret_text = ""; /* the setting: empty, a secret, or "@" and a path */
@@ -346,6 +347,10 @@ token_settings_define(void)
 							"Sets the longest time that tokens may be valid after they are issued.",
 							"0 accepts tokens without a limit.", &notifyd_jwt_max_lifetime, 0, 0,
 							INT_MAX, PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pg_notifyd.wampcra_lifetime",
+							"Sets the longest time that a session of a user of WAMP-CRA lasts.",
+							"0 disables the limit.", &notifyd_wampcra_lifetime, 0, 0, INT_MAX,
+							PGC_SIGHUP, GUC_SUPERUSER_ONLY | GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 /* Say that a file was read again, or that it could not be. */

@@ -13,6 +13,7 @@
 extern char *notifyd_jwt_audience;   /* empty: any */
 extern char *notifyd_jwt_role_claim; /* a path, see slice_path() */
 extern int notifyd_jwt_max_lifetime; /* s; 0: no limit */
+extern int notifyd_wampcra_lifetime; /* s, of the server's own tokens; 0: without an end */
 
 /* Define the settings; called once, from _PG_init, before the prefix is reserved. */
 extern void token_settings_define(void);

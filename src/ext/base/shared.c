@@ -181,6 +181,8 @@ shared_startup(void)
 			pg_atomic_init_u64(&notifyd_shared->watches[i].events, 0);
 		for (int i = 0; i < NOTIFYD_MAX_DATABASES; i++)
 			shared_init_database(&notifyd_shared->databases[i], database_tranche);
+		if (!pg_strong_random(notifyd_shared->token_key, NOTIFYD_TOKEN_KEY))
+			elog(FATAL, "could not generate random bytes");
 		notifyd_shared->nbackends = compat_proc_count();
 		for (int i = 0; i < notifyd_shared->nbackends; i++)
 		{

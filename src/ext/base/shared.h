@@ -41,6 +41,7 @@
 #define NOTIFYD_MAX_GATEWAYS  64
 #define NOTIFYD_MAX_WORKERS   64   /* of all databases together */
 #define NOTIFYD_MAX_WATCHES   1024 /* that are counted by themselves, of all databases together */
+#define NOTIFYD_TOKEN_KEY     32   /* bytes of the key of the server's own tokens */
 
 /*
  * A feed that has not completed a round for this long, in ms, is reported as not responding. It
@@ -207,6 +208,7 @@ typedef struct NotifydShared
 		database_generation;          /* increased when the launcher must read pg_database again */
 	pg_atomic_uint32 gateway_clients; /* largest max_clients that gateways were given */
 	pg_atomic_uint32 gateway_anonymous; /* 1: gateways were told to accept anonymous clients */
+	uint8 token_key[NOTIFYD_TOKEN_KEY]; /* random, see token_own.h; never changes */
 	int nbackends;
 	NotifydGateway gateways[NOTIFYD_MAX_GATEWAYS];
 	NotifydWorker workers[NOTIFYD_MAX_WORKERS];

@@ -5,7 +5,7 @@
  *
  * Each query comes with its client's token, and the worker verifies it. Verifying a signature may take longer
  * than the query, so tokens that were accepted are kept by the hash of their text until something
- * changes that may make them invalid: a role, a membership, notifyd.disconnected, a setting.
+ * changes that may make them invalid: a role, a membership, notifyd.disconnected, notifyd.wamp_user, a setting.
  *
  * Roles and settings are set as PostgREST does it: for the transaction. But the role is locked: anybody who owns a
  * function that runs for a client, also as a trigger or in a view, could otherwise SET ROLE to all roles of the
@@ -67,6 +67,7 @@ static DisconnectedSet *caller_disconnected;
 static bool caller_stale;
 static bool caller_gone; /* the role of the session is no longer that of the settings */
 static Oid caller_disconnected_table;
+static Oid caller_users_table;
 static Oid caller_plans_role; /* for which plans of the session were made */
 
 /* ---------------- what makes tokens invalid ---------------- */
@@ -74,7 +75,8 @@ static Oid caller_plans_role; /* for which plans of the session were made */
 static void
 caller_relation_changed(Datum arg pg_attribute_unused(), Oid relation)
 {
-	caller_stale |= !OidIsValid(relation) || relation == caller_disconnected_table;
+	caller_stale |= !OidIsValid(relation) || relation == caller_disconnected_table ||
+					relation == caller_users_table;
 }
 
 static void
@@ -137,6 +139,7 @@ caller_refresh(void)
 	caller_tokens = NULL;
 	MemoryContextReset(caller_context);
 	caller_disconnected_table = extension_relation("disconnected");
+	caller_users_table = extension_relation("wamp_user");
 	caller_stale = false;
 	caller_plans_role = InvalidOid;
 	before = MemoryContextSwitchTo(caller_context);
