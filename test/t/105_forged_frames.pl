@@ -4,16 +4,18 @@ use strict;
 use warnings;
 
 use Cwd;
+use Digest::SHA qw(hmac_sha256);
 use IO::Select;
 use IO::Socket::UNIX;
+use MIME::Base64 qw(encode_base64);
 use NotifydTest;
 use PostgreSQL::Test::Utils;
 use Socket;
 use Test::More;
 
 local $SIG{PIPE} = 'IGNORE';
-# Three clients for each gateway.
-my $node = notifyd_node('main', roles => ['reader'], conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.gateways = 2\npg_notifyd.max_clients = 6\n");
+# Three clients for each gateway. The database "other" is not served, so only one feed connects.
+my $node = notifyd_node('main', roles => ['reader'], conf => "pg_notifyd.idle_timeout = 0\npg_notifyd.gateways = 2\npg_notifyd.max_clients = 6\npg_notifyd.databases = 'postgres'\n");
 $node->safe_psql('postgres', q{
 	CREATE TABLE t (id int PRIMARY KEY);
 	GRANT SELECT ON t TO guest, reader;
@@ -77,6 +79,8 @@ sub route
 }
 
 sub auth { my ($session, $token) = @_; return frame(33, pack('VV/a*', $session, $token)); }
+sub auth_user { my ($session, $user) = @_; return frame(37, pack('VQ<V/a*', $session, 77, $user)); }
+sub auth_signature { my ($session, $signature) = @_; return frame(38, pack('VV/a*', $session, $signature)); }
 sub forget { return frame(34, pack('V', shift)); }
 
 # The next frame, as type and payload; empty: the link has ended.
@@ -164,8 +168,14 @@ foreach my $case (
 	[ 'no identity in a session that has one', 'A request has another identity than its session.', sub { subscribe() } ],
 	[ 'an identity that is forgotten', 'A request has another identity than its session.', sub { forget(1) . subscribe(identity => $_[0]) } ],
 	[ 'an identity after a refused token', 'A request has another identity than its session.', hello() . auth(1, 'x') . subscribe(identity => 1) ],
-	[ 'a token that is too long', 'The token of AUTH is empty or too long.', hello() . auth(1, 'x' x 8193) ],
-	[ 'an empty token', 'The token of AUTH is empty or too long.', hello() . auth(1, '') ],
+	[ 'a token that is too long', 'The token, user or signature is empty or too long.', hello() . auth(1, 'x' x 8193) ],
+	[ 'an empty token', 'The token, user or signature is empty or too long.', hello() . auth(1, '') ],
+	[ 'a user without a name', 'The token, user or signature is empty or too long.', hello() . auth_user(1, '') ],
+	[ 'a user whose name is too long', 'The token, user or signature is empty or too long.', hello() . auth_user(1, 'x' x 256) ],
+	[ 'a user whose name is not text', 'The user is not valid UTF-8.', hello() . auth_user(1, "x\xff") ],
+	[ 'a signature that is too long', 'The token, user or signature is empty or too long.', hello() . auth_signature(1, 'x' x 8193) ],
+	[ 'more users than clients', 'More sessions have tokens than the gateway may have clients.',
+		hello() . join('', map { auth_user($_, 'joe') } 1 .. 4) ],
 	[ 'more tokens than clients', 'More sessions have tokens than the gateway may have clients.',
 		hello() . join('', map { auth($_, token($_)) } 1 .. 4) ],
 	[ 'more tokens at a time than a gateway sends', 'More tokens wait for an answer than a gateway sends.', hello() . auth(1, 'x') x 65 ],
@@ -204,6 +214,41 @@ syswrite $link,
 is(unpack('V', next_of($link, 40, 41)), $_, 'as many subscriptions as a session may have') for 1 .. 100;
 is((next_of($link, 40, 41))[0], 40, 'one of them twice');
 close $link;
+
+# WAMP-CRA: one challenge for a session, which one signature uses up, and a token for this database only.
+$node->safe_psql('postgres', q{SELECT notify_wamp_user('joe', 'reader', 'a secret', 1000)});
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', 'CREATE EXTENSION pg_notifyd');
+my $key = $node->safe_psql('postgres', q{SELECT key FROM notifyd.wamp_user WHERE authid = 'joe'});
+sub signed { my ($text, $key) = @_; return encode_base64(hmac_sha256($text, $key), ''); }
+$link = next_link();
+syswrite $link, hello() . auth_signature(1, 'x') . auth_user(1, 'joe') . auth_user(1, 'joe') . auth_user(2, 'jim');
+is_deeply([ unpack 'VCV/a*', next_of($link, 61, 67) ], [ 1, 3, 'the challenge is too old' ], 'a signature before the challenge');
+my ($session, $iterations, $keylen, $text, $salt) = unpack 'VVVV/a*V/a*', next_of($link, 61, 67);
+is_deeply([ $session, $iterations, $keylen ], [ 1, 1000, 32 ], 'a challenge');
+is_deeply([ unpack 'VCV/a*', next_of($link, 61, 67) ], [ 1, 3, 'a session gets one challenge' ], 'no second one');
+is_deeply([ unpack 'VVV', next_of($link, 61, 67) ], [ 2, 1000, 32 ], 'a challenge for a user who does not exist');
+syswrite $link, auth_signature(1, signed($text, $key)) . auth_signature(1, signed($text, $key)) . auth_signature(2, signed($text, $key));
+my ($type, $payload) = next_of($link, 61, 68);
+is($type, 68, 'the signature is right');
+my ($issued_session, $issued) = unpack 'VV/a*', $payload;
+is($issued_session, 1, 'for this session');
+is_deeply([ unpack 'VCV/a*', next_of($link, 61, 68) ], [ 1, 3, 'the challenge is too old' ], 'once');
+is_deeply([ unpack 'VCV/a*', next_of($link, 61, 68) ], [ 2, 3, 'the user or the signature is wrong' ], 'not for another user');
+syswrite $link, auth(3, $issued);
+is_deeply([ (unpack 'VVQ<Q<V/a*V/a*', next_of($link, 60, 61))[ 0, 4, 5 ] ], [ 3, 'reader', 'joe' ], 'the token is valid');
+close $link;
+sub verify
+{
+	my ($database, $token) = @_;
+	my (undef, $out, $error) = $node->psql($database, "SELECT notify_verify('$token') ->> 'role'");
+	return $error =~ /token is refused: (.*)/ ? $1 : $out;
+}
+is(verify('postgres', $issued), 'reader', 'notify_verify');
+is(verify('other', $issued), 'JWT is for another database', 'but not in another database');
+is(verify('postgres', $issued =~ s/\.[^.]*\./.eyJzdWIiOiJ4In0./r), 'JWT signature does not match any key', 'nor with other claims');
+$node->safe_psql('postgres', q{SELECT notify_wamp_user('joe', 'reader', 'a secret', 1000)});
+is(verify('postgres', $issued), 'the user was changed or dropped', 'nor after a change of the user');
 
 # What crosses the end of an identity on its way is refused, and so is what follows a refused token.
 ($link, my $number) = next_identity();

@@ -32,6 +32,7 @@ typedef struct View View;
 typedef struct Stream Stream;
 typedef struct FeedAuth FeedAuth;
 typedef struct Applied Applied;
+typedef struct FeedChallenge FeedChallenge;
 typedef struct Pattern Pattern;
 
 /*
@@ -49,8 +50,12 @@ typedef struct FeedIdentity
 	TimestampTz ends_at;    /* when it ends; DT_NOEND: never */
 	TimestampTz issued_at;  /* of its token; DT_NOBEGIN: unknown */
 	Jsonb *claims;          /* of its token, allocated alone in context */
+	char *user;             /* Identity.user of its token, allocated alone in context; NULL: none */
 	dlist_head subs;
-	MemoryContext context; /* NULL: there is no identity, or it has ended */
+	MemoryContext context;    /* NULL: there is no identity, or it has ended */
+	bool challenged;          /* it has had a challenge, see feed_challenge.c */
+	FeedChallenge *challenge; /* NULL: it has none now */
+	MemoryContext challenge_context;
 } FeedIdentity;
 
 /*
@@ -395,7 +400,7 @@ extern void link_goodbye_all(Feed *feed, const char *reason);
 typedef struct FeedChanges
 {
 	bool all;          /* all decisions are affected */
-	bool disconnected; /* notifyd.disconnected */
+	bool disconnected; /* notifyd.disconnected, or notifyd.wamp_user */
 	bool roles;        /* roles, memberships or the database */
 	bool channels;     /* set by feed_recheck.c: relations that rights on channels depend on */
 	int n;
@@ -684,36 +689,17 @@ extern void sub_send_reset(Sub *sub, NotifydReset kind, uint64 id, const char *r
  */
 extern void sub_reset_notifies(Link *link);
 
-/* ---------------- identities (feed_identity.c) ---------------- */
-
-/* Make the table of a link's identities. */
-extern HTAB *identity_table(Feed *feed);
+/* ---------------- identities (feed_identity.c, feed_identity.h), and tokens that wait (feed_auth.c) ---------------- */
 
 /* The entry of a connection that has presented a token, or NULL. */
 extern FeedIdentity *identity_find(const Link *link, uint32 session);
-
-/* Note that a connection presents a token. */
-extern void identity_present(Link *link, uint32 session);
-
-/*
- * Verify the token of a connection that has presented it, within a transaction and after
- * recheck_look(), and answer; or answer without that.
- */
-extern void identity_verify(Link *link, uint32 session, const char *token, size_t len);
-extern void identity_refuse(Link *link, uint32 session, WireReason reason, const char *text);
-
-/* The connection has ended. Returns false if it has not presented a token. */
-extern bool identity_forget(Link *link, uint32 session) __attribute__((warn_unused_result));
-
-/* Drop all identities of a link that is closed. */
-extern void identity_drop_link(Link *link);
 
 /* End the identities whose time is over at feed->now. Cheap when there are none. */
 extern void identity_expire(Feed *feed);
 
 /*
- * End the identities whose role tokens may no longer choose, and those that notify_disconnect() has
- * ended. Needs a transaction.
+ * End the identities whose role tokens may no longer choose, those that notify_disconnect() has ended, and those
+ * of users of WAMP-CRA who were changed or dropped. Needs a transaction.
  */
 extern void identity_recheck(Feed *feed);
 

@@ -18,16 +18,19 @@
 #include "postgres.h"
 
 #include "ext/feed/feed_auth.h"
+#include "ext/feed/feed_challenge.h"
 
 #define AUTH_BUDGET_US 2000
 
 struct FeedAuth
 {
 	dlist_node in_link; /* Link.auths */
+	WireType type;      /* AUTH, AUTH_USER, AUTH_SIGNATURE */
 	uint32 session;
 	bool forgotten; /* the session has ended meanwhile */
+	uint64 number;  /* WireAuthUser.number */
 	uint32 len;
-	char token[FLEXIBLE_ARRAY_MEMBER];
+	char text[FLEXIBLE_ARRAY_MEMBER];
 };
 
 bool
@@ -37,17 +40,18 @@ auth_has_room(const Link *link)
 }
 
 void
-auth_receive(Link *link, const WireAuth *message)
+auth_receive(Link *link, WireType type, uint32 session, uint64 number, WireBytes text)
 {
-	FeedAuth *auth =
-		MemoryContextAlloc(link->feed->context, offsetof(FeedAuth, token) + message->token.len);
+	FeedAuth *auth = MemoryContextAlloc(link->feed->context, offsetof(FeedAuth, text) + text.len);
 
 	Assert(auth_has_room(link));
-	identity_present(link, message->session);
-	auth->session = message->session;
+	identity_present(link, session);
+	auth->type = type;
+	auth->session = session;
 	auth->forgotten = false;
-	auth->len = message->token.len;
-	memcpy(auth->token, message->token.data, message->token.len);
+	auth->number = number;
+	auth->len = text.len;
+	memcpy(auth->text, text.data, text.len);
 	dlist_push_tail(&link->auths, &auth->in_link);
 	link->nauths++;
 }
@@ -103,8 +107,12 @@ auth_verify(Link *link)
 	link->feed->auth_turn = link->gateway + 1;
 	if (auth->forgotten)
 		identity_refuse(link, auth->session, WIRE_NOT_AUTHENTICATED, "the connection has ended");
+	else if (auth->type == WIRE_AUTH_USER)
+		challenge_make(link, auth->session, auth->number, auth->text, auth->len);
+	else if (auth->type == WIRE_AUTH_SIGNATURE)
+		challenge_answer(link, auth->session, auth->text, auth->len);
 	else
-		identity_verify(link, auth->session, auth->token, auth->len);
+		identity_verify(link, auth->session, auth->text, auth->len);
 	auth_free(link, auth);
 }
 

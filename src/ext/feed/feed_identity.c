@@ -25,12 +25,13 @@
 #include "utils/timestamp.h"
 
 #include "ext/access/token.h"
+#include "ext/access/wamp_user.h"
 #include "ext/base/settings.h"
 #include "ext/base/utf8.h"
 #include "ext/base/worker.h"
-#include "ext/feed/feed.h"
-#include "ext/feed/feed_place.h"
 #include "ext/feed/feed_due.h"
+#include "ext/feed/feed_identity.h"
+#include "ext/feed/feed_place.h"
 #include "ext/feed/feed_route.h"
 
 #define IDENTITY_LOG_MS 60000
@@ -86,6 +87,14 @@ identity_end(FeedIdentity *identity, WireReason reason, const char *text)
 	identity_release(identity);
 }
 
+void
+identity_drop_challenge(FeedIdentity *identity)
+{
+	if (identity->challenge != NULL)
+		MemoryContextDelete(identity->challenge_context);
+	identity->challenge = NULL;
+}
+
 bool
 identity_forget(Link *link, uint32 session)
 {
@@ -93,6 +102,7 @@ identity_forget(Link *link, uint32 session)
 
 	if (identity == NULL)
 		return false;
+	identity_drop_challenge(identity);
 	identity_release(identity);
 	hash_search(link->identities, &session, HASH_REMOVE, NULL);
 	return true;
@@ -107,6 +117,7 @@ identity_drop_link(Link *link)
 	hash_seq_init(&status, link->identities);
 	while ((identity = hash_seq_search(&status)) != NULL)
 	{
+		identity_drop_challenge(identity);
 		identity_release(identity);
 		hash_search(link->identities, &identity->session, HASH_REMOVE, NULL);
 	}
@@ -194,6 +205,9 @@ identity_recheck_link(Link *link)
 			identity_end(identity, WIRE_REVOKED, refusal);
 		else if (disconnected_has(link->feed->disconnected, identity->claims, identity->issued_at))
 			identity_end(identity, WIRE_DISCONNECTED, "disconnected by notify_disconnect()");
+		else if (identity->user != NULL &&
+				 !wamp_user_is(identity->subject, identity->user, identity->role))
+			identity_end(identity, WIRE_REVOKED, "the user was changed or dropped");
 	}
 }
 
@@ -301,6 +315,10 @@ identity_set_token(FeedIdentity *identity, const Identity *valid)
 		pfree(identity->claims);
 	identity->claims = memcpy(MemoryContextAlloc(identity->context, VARSIZE(valid->claims)),
 							  valid->claims, VARSIZE(valid->claims));
+	if (identity->user != NULL)
+		pfree(identity->user);
+	identity->user =
+		valid->user != NULL ? MemoryContextStrdup(identity->context, valid->user) : NULL;
 	identity->ends_at = valid->expires_at > feed->now ? valid->expires_at : valid->valid_until;
 	feed->next_expiry = Min(feed->next_expiry, identity->ends_at);
 	if (renewed && !same)
@@ -332,7 +350,7 @@ identity_note_refusal(Feed *feed, const char *reason)
 						  "notifyd.stats.refused_tokens counts all of them.")));
 }
 
-static void
+void
 identity_reject(Link *link, uint32 session, WireReason reason, const char *text)
 {
 	identity_note_refusal(link->feed, text);

@@ -22,6 +22,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_auth.h"
 #include "ext/feed/feed_due.h"
+#include "ext/feed/feed_identity.h"
 #include "ext/feed/feed_publish.h"
 #include "ext/feed/feed_route.h"
 #include "ext/base/settings.h"
@@ -165,14 +166,18 @@ link_has_room(HTAB *connections)
 		   pg_atomic_read_u32(&notifyd_shared->gateway_clients);
 }
 
+/* Process AUTH, AUTH_USER or AUTH_SIGNATURE. */
 static void
-link_auth(Link *link, const WireAuth *auth)
+link_auth(Link *link, WireType type, uint32 session, uint64 number, WireBytes text)
 {
+	uint32 limit = type == WIRE_AUTH_USER ? WIRE_MAX_USER : WIRE_MAX_TOKEN;
 	const char *problem = NULL;
 
-	if (auth->token.len == 0 || auth->token.len > WIRE_MAX_TOKEN)
-		problem = "The token of AUTH is empty or too long.";
-	else if (identity_find(link, auth->session) == NULL && !link_has_room(link->identities))
+	if (text.len == 0 || text.len > limit)
+		problem = "The token, user or signature is empty or too long.";
+	else if (type == WIRE_AUTH_USER && !pg_verify_mbstr(PG_UTF8, text.data, (int) text.len, true))
+		problem = "The user is not valid UTF-8.";
+	else if (identity_find(link, session) == NULL && !link_has_room(link->identities))
 		problem = "More sessions have tokens than the gateway may have clients.";
 	else if (!auth_has_room(link))
 		problem = "More tokens wait for an answer than a gateway sends.";
@@ -181,7 +186,7 @@ link_auth(Link *link, const WireAuth *auth)
 		link_reject(link, problem);
 		return;
 	}
-	auth_receive(link, auth);
+	auth_receive(link, type, session, number, text);
 }
 
 /* Process HELLO, which is the first frame and comes once. */
@@ -366,7 +371,15 @@ link_handle(Link *link, const WireMessage *message)
 			sub_credit(link, &message->u.credit);
 			break;
 		case WIRE_AUTH:
-			link_auth(link, &message->u.auth);
+			link_auth(link, message->type, message->u.auth.session, 0, message->u.auth.token);
+			break;
+		case WIRE_AUTH_USER:
+			link_auth(link, message->type, message->u.auth_user.session,
+					  message->u.auth_user.number, message->u.auth_user.user);
+			break;
+		case WIRE_AUTH_SIGNATURE:
+			link_auth(link, message->type, message->u.auth_signature.session, 0,
+					  message->u.auth_signature.signature);
 			break;
 		case WIRE_ROUTE_UP:
 			link_route(link, &message->u.route);

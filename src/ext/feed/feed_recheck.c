@@ -91,7 +91,8 @@ recheck_relations(Feed *feed, FeedChanges *changes)
 		if (relation == extension_relation("watch") ||
 			relation == extension_relation("channel_grant"))
 			changes->all = true;
-		else if (relation == extension_find_relation("disconnected"))
+		else if (relation == extension_find_relation("disconnected") ||
+				 relation == extension_find_relation("wamp_user"))
 			changes->disconnected = true;
 		else
 			changes->channels |= relation == extension_find_relation("channel_type") ||
