@@ -36,6 +36,7 @@ $node->safe_psql('postgres', q{
 		LANGUAGE sql AS 'INSERT INTO orders VALUES (place_order.id, place_order.name) RETURNING orders.id';
 	REVOKE EXECUTE ON FUNCTION place_order FROM PUBLIC;
 	GRANT EXECUTE ON FUNCTION place_order TO web;
+	SELECT notify_wamp_user('jane', 'web', 'jäne''s secret');
 	SELECT notify_expose('add(int, int)', 'com.shop.add'), notify_expose('who()', 'com.shop.who'),
 		notify_expose('numbers(int)', 'com.shop.numbers'), notify_expose('fail()', 'com.shop.fail'),
 		notify_expose('place_order(int, text)', 'com.shop.place_order');
@@ -96,7 +97,8 @@ subtest 'kraftfahrstrasse' => sub {
 };
 
 subtest 'Autobahn|Python' => sub {
-	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, $token);
+	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'ticket', $token);
+	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'wampcra', "jäne's secret");
 };
 
 done_testing();

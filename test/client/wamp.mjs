@@ -24,6 +24,11 @@ function join(options = {})
 	return joined;
 }
 const withTicket = { authmethods: ['ticket'], authid: 'joe', onchallenge: () => token };
+const withSecret = secret => ({
+	authmethods: ['wampcra', 'ticket'], authid: 'jane',
+	onchallenge: (session, method, { challenge, salt, iterations, keylen }) =>
+		autobahn.auth_cra.sign(autobahn.auth_cra.derive_key(secret, salt, iterations, keylen), challenge)
+});
 const refused = promise => promise.then(() => 'not refused', error => error);
 
 // Sessions
@@ -33,6 +38,11 @@ is([details.authrole, details.authmethod], ['anonymous', 'anonymous'], 'is anony
 const joe = await join(withTicket);
 is([joe.details.authid, joe.details.authrole, joe.details.authmethod], ['joe', 'web', 'ticket'], 'a token as ticket');
 is((await refused(join({ ...withTicket, onchallenge: () => `${token}x` }))).reason, 'wamp.error.authentication_failed', 'a bad ticket');
+const jane = await join(withSecret('jäne\'s secret'));
+is([jane.details.authid, jane.details.authrole, jane.details.authmethod], ['jane', 'web', 'wampcra'], 'a secret');
+is(await jane.session.call('com.shop.who'), 'web', 'a call as the role of the user');
+jane.connection.close();
+is((await refused(join(withSecret('x')))).reason, 'wamp.error.authentication_failed', 'a wrong secret');
 is((await refused(join({ realm: 'missing' }))).reason, 'wamp.error.no_such_realm', 'an unknown realm');
 
 // Calls

@@ -1,4 +1,4 @@
-"""wamp.py PORT TOKEN: what Autobahn|Python does with tables and functions, on asyncio."""
+"""wamp.py PORT METHOD SECRET: what Autobahn|Python does with tables and functions, on asyncio."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from autobahn.asyncio.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.exception import ApplicationError
 
-port, token = sys.argv[1:]
+port, method, secret = sys.argv[1:]
 
 
 def check(good, name):
@@ -24,12 +24,17 @@ async def refusal(call):
 
 class Shop(ApplicationSession):
     def onConnect(self):
-        self.join(self.config.realm, ["ticket"], "joe")
+        self.join(self.config.realm, [method], "jane" if method == "wampcra" else "joe")
 
     def onChallenge(self, challenge):
-        return create_authenticator("ticket", ticket=token).on_challenge(self, challenge)
+        options = {"authid": "jane", "secret": secret} if method == "wampcra" else {"ticket": secret}
+        return create_authenticator(method, **options).on_challenge(self, challenge)
 
     async def onJoin(self, details):
+        if method == "wampcra":
+            check((details.authid, details.authrole, details.authmethod) == ("jane", "web", "wampcra"), "a secret")
+            self.leave()
+            return
         check((details.authid, details.authrole, details.authmethod) == ("joe", "web", "ticket"), "a token as ticket")
         check(await self.call("com.shop.add", 1, 2) == 3, "a call by position")
         check(await self.call("com.shop.add", a=5, b=6) == 11, "by name")

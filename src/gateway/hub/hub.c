@@ -712,6 +712,10 @@ hub_message(Hub *hub, Database *database, const WireMessage *message)
 			return hub_identity(hub, database, &message->u.identity) ? HUB_OK : HUB_BAD;
 		case WIRE_AUTH_REFUSED:
 			return hub_auth_refused(hub, database, &message->u.auth_refused) ? HUB_OK : HUB_BAD;
+		case WIRE_CHALLENGE:
+			return hub_challenge(hub, database, &message->u.challenge) ? HUB_OK : HUB_BAD;
+		case WIRE_ISSUED:
+			return hub_issued(hub, database, &message->u.issued) ? HUB_OK : HUB_BAD;
 		case WIRE_IDENTITY_ENDED:
 			hub_identity_ended(database, &message->u.identity_ended);
 			return HUB_OK;

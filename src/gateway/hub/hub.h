@@ -381,6 +381,15 @@ extern void hub_offer(Hub *hub, HubClient *client, const char *token, size_t len
 					  char *request);
 
 /*
+ * The client wants to authenticate by WAMP-CRA as this user, 1 to WIRE_MAX_USER bytes. number is the session's own id.
+ * challenged() of ProtocolHooks has the answer, and the client then presents its signature of at most WIRE_MAX_TOKEN
+ * bytes; if that is right, identified() follows as if the client had presented a token. The client is not read
+ * until the feed has answered.
+ */
+extern void hub_offer_user(Hub *hub, HubClient *client, const char *user, uint64_t number);
+extern void hub_offer_signature(Hub *hub, HubClient *client, const char *signature);
+
+/*
  * Return the position up to which everything was queued to this client: if it takes all of that, it
  * can resume there. Its session is OPEN.
  */

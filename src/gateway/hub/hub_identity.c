@@ -34,14 +34,36 @@ hub_identity_client(Database *database, uint32_t session)
 	return RB_FIND(IdentityTree, &database->identities, &key);
 }
 
-void
-hub_offer(Hub *hub, HubClient *client, const char *token, size_t len, bool requested, char *request)
+/* Have the feed asked about the client's offer, and read nothing from the client until then. */
+static void
+hub_begin_offer(Hub *hub, HubClient *client)
 {
-	identity_offer(&client->identity, token, len, requested, request);
 	(void) RB_INSERT(IdentityTree, &client->database->identities, client);
 	client->database->nheld++;
 	session_hold(&client->session, true);
 	hub_verify(hub, client);
+}
+
+void
+hub_offer(Hub *hub, HubClient *client, const char *token, size_t len, bool requested, char *request)
+{
+	identity_offer(&client->identity, token, len, requested, request);
+	hub_begin_offer(hub, client);
+}
+
+void
+hub_offer_user(Hub *hub, HubClient *client, const char *user, uint64_t number)
+{
+	identity_offer_other(&client->identity, IDENTITY_OFFER_USER, user, strlen(user), number);
+	hub_begin_offer(hub, client);
+}
+
+void
+hub_offer_signature(Hub *hub, HubClient *client, const char *signature)
+{
+	identity_offer_other(&client->identity, IDENTITY_OFFER_SIGNATURE, signature, strlen(signature),
+						 0);
+	hub_begin_offer(hub, client);
 }
 
 /* The feed has answered an offer: go on with what the client has sent meanwhile. */
@@ -90,12 +112,15 @@ hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 	Identity *identity;
 	bool offered;
 
-	if (message->identity == 0 || !hub_token_answered(hub, database, message->session, true))
+	if (message->identity == 0 ||
+		!hub_token_answered(hub, database, message->session, HUB_TOKEN_ACCEPTED))
 		return false;
 	if (client == NULL)
 		return true;
 	identity = &client->identity;
 	offered = identity->asked == IDENTITY_ASKED_OFFER;
+	if (offered && identity->kind != IDENTITY_OFFER_TOKEN)
+		return false;
 	identity_accept(identity, message, hub->sessions->now());
 	client->session.anonymous = false;
 	session_attend(&client->session);
@@ -112,6 +137,49 @@ hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 	}
 	else if (client->protocol->hooks != NULL)
 		client->protocol->hooks->linked(client, true);
+	return true;
+}
+
+/* Whether the feed was asked about an offer of this kind. */
+static bool
+hub_has_offered(const HubClient *client, IdentityOffer kind)
+{
+	const Identity *identity = &client->identity;
+
+	return identity->asked == IDENTITY_ASKED_OFFER && identity->kind == kind;
+}
+
+bool
+hub_challenge(Hub *hub, Database *database, const WireChallenge *message)
+{
+	HubClient *client = hub_identity_client(database, message->session);
+
+	if (!hub_token_answered(hub, database, message->session, HUB_TOKEN_CHALLENGED))
+		return false;
+	if (client == NULL)
+		return true;
+	if (!hub_has_offered(client, IDENTITY_OFFER_USER))
+		return false;
+	client->identity.asked = IDENTITY_ASKED_NOTHING;
+	hub_offer_answered(client);
+	client->protocol->hooks->challenged(client, message);
+	return true;
+}
+
+bool
+hub_issued(Hub *hub, Database *database, const WireIssued *message)
+{
+	HubClient *client = hub_identity_client(database, message->session);
+
+	if (!hub_token_answered(hub, database, message->session, HUB_TOKEN_ACCEPTED))
+		return false;
+	if (client == NULL)
+		return true;
+	if (!hub_has_offered(client, IDENTITY_OFFER_SIGNATURE) || message->token.len == 0 ||
+		message->token.len > WIRE_MAX_TOKEN)
+		return false;
+	identity_issued(&client->identity, message->token);
+	hub_verify(hub, client);
 	return true;
 }
 
@@ -155,7 +223,7 @@ hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
 	HubClient *client = hub_identity_client(database, message->session);
 	bool requested;
 
-	if (!hub_token_answered(hub, database, message->session, false))
+	if (!hub_token_answered(hub, database, message->session, HUB_TOKEN_REFUSED))
 		return false;
 	if (client == NULL)
 		return true;

@@ -79,11 +79,18 @@ extern void hub_leave_ended(HubClient *client);
  */
 extern void hub_verify(Hub *hub, HubClient *client);
 
+typedef enum TokenAnswer
+{
+	HUB_TOKEN_REFUSED,
+	HUB_TOKEN_ACCEPTED,
+	HUB_TOKEN_CHALLENGED, /* says nothing about who the client is */
+} TokenAnswer;
+
 /*
- * The feed has answered a token of this session. Returns false if another answer comes first, or
- * none.
+ * The feed has answered a token, name or signature of this session. Returns false if another answer
+ * comes first, or none.
  */
-extern bool hub_token_answered(Hub *hub, Database *database, uint32_t session, bool accepted)
+extern bool hub_token_answered(Hub *hub, Database *database, uint32_t session, TokenAnswer answer)
 	__attribute__((warn_unused_result));
 
 /* The client leaves: its token need not be sent. */
@@ -98,6 +105,10 @@ extern void hub_forget_tokens(Database *database);
 extern bool hub_identity(Hub *hub, Database *database, const WireIdentity *message)
 	__attribute__((warn_unused_result));
 extern bool hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
+	__attribute__((warn_unused_result));
+extern bool hub_challenge(Hub *hub, Database *database, const WireChallenge *message)
+	__attribute__((warn_unused_result));
+extern bool hub_issued(Hub *hub, Database *database, const WireIssued *message)
 	__attribute__((warn_unused_result));
 extern void hub_identity_ended(Database *database, const WireIdentityEnded *message);
 

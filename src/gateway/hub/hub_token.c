@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * hub_token.c
- *	  Sends AUTH to the feed, in turns of the clients' addresses.
+ *	  Sends AUTH, AUTH_USER and AUTH_SIGNATURE to the feed, in turns of the clients' addresses.
  *
  * The feed may take 10 ms to find that a token is bad, and anybody can send bad tokens. So tokens
  * wait here, and the addresses that they come from take turns with one token each. A client
@@ -82,12 +82,19 @@ hub_send_token(Hub *hub, HubClient *client)
 {
 	Identity *identity = &client->identity;
 	const char *token = identity_unverified(identity);
-	WireMessage message = {.type = WIRE_AUTH};
+	WireBytes text = {.data = token, .len = (uint32_t) strlen(token)};
+	uint32_t session = client->session.number;
+	WireMessage message = {.type = WIRE_AUTH, .u.auth = {.session = session, .token = text}};
 
 	identity->presented = true;
 	identity->asked = token == identity->offer ? IDENTITY_ASKED_OFFER : IDENTITY_ASKED_TOKEN;
-	message.u.auth = (WireAuth){.session = client->session.number,
-								.token = {.data = token, .len = (uint32_t) strlen(token)}};
+	if (token == identity->offer && identity->kind == IDENTITY_OFFER_USER)
+		message = (WireMessage){
+			.type = WIRE_AUTH_USER,
+			.u.auth_user = {.session = session, .number = identity->claimed, .user = text}};
+	else if (token == identity->offer && identity->kind == IDENTITY_OFFER_SIGNATURE)
+		message = (WireMessage){.type = WIRE_AUTH_SIGNATURE,
+								.u.auth_signature = {.session = session, .signature = text}};
 	hub->send(client->database->link, &message);
 }
 
@@ -143,7 +150,7 @@ hub_verify(Hub *hub, HubClient *client)
 }
 
 bool
-hub_token_answered(Hub *hub, Database *database, uint32_t session, bool accepted)
+hub_token_answered(Hub *hub, Database *database, uint32_t session, TokenAnswer answer)
 {
 	const AskedToken *asked = &database->asked[database->first_asked];
 	TokenSource *source = asked->source;
@@ -153,11 +160,11 @@ hub_token_answered(Hub *hub, Database *database, uint32_t session, bool accepted
 	database->first_asked = (database->first_asked + 1) % WIRE_MAX_AUTHS;
 	database->nasked--;
 	source->asked--;
-	if (!accepted && asked->offered && hub->token_refused != NULL)
+	if (answer == HUB_TOKEN_REFUSED && asked->offered && hub->token_refused != NULL)
 		hub->token_refused(source->address);
-	if (!accepted)
+	if (answer == HUB_TOKEN_REFUSED)
 		source->limit = 1;
-	else if (source->limit < HUB_TOKENS)
+	else if (answer == HUB_TOKEN_ACCEPTED && source->limit < HUB_TOKENS)
 		source->limit++;
 	hub_file_source(database, source);
 	hub_take_token_turns(hub, database);

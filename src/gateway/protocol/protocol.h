@@ -172,6 +172,8 @@ typedef struct ProtocolHooks
 	 */
 	void (*identified)(struct HubClient *client);
 	void (*not_identified)(struct HubClient *client, uint8_t reason, WireBytes text);
+	/* The feed has answered what the client has presented by hub_offer_user(). */
+	void (*challenged)(struct HubClient *client, const WireChallenge *challenge);
 	/* A request to subscribe was answered; it was refused, or the subscription has ended later. */
 	void (*subscribed)(struct HubClient *client, ProtocolName name);
 	void (*ended)(struct HubClient *client, ProtocolName name, ProtocolReason reason,

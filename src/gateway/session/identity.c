@@ -23,8 +23,18 @@ void
 identity_offer(Identity *identity, const char *token, size_t len, bool requested, char *request)
 {
 	identity->offer = memory_string(token, len);
+	identity->kind = IDENTITY_OFFER_TOKEN;
 	identity->requested = requested;
 	identity->request = request;
+}
+
+void
+identity_offer_other(Identity *identity, IdentityOffer kind, const char *text, size_t len,
+					 uint64_t number)
+{
+	identity_offer(identity, text, len, true, NULL);
+	identity->kind = (uint8_t) kind;
+	identity->claimed = number;
 }
 
 /* Free a token; what the allocator does with the memory next must not show it. */
@@ -35,6 +45,15 @@ identity_free_token(char **token)
 		explicit_bzero(*token, strlen(*token));
 	free(*token);
 	*token = NULL;
+}
+
+void
+identity_issued(Identity *identity, WireBytes token)
+{
+	identity_free_token(&identity->offer);
+	identity->offer = memory_string(token.data, token.len);
+	identity->kind = IDENTITY_OFFER_TOKEN;
+	identity->asked = IDENTITY_ASKED_NOTHING;
 }
 
 void

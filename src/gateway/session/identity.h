@@ -42,10 +42,19 @@ typedef enum IdentityAsked
 	IDENTITY_ASKED_OFFER,
 } IdentityAsked;
 
+/* What a client has presented. */
+typedef enum IdentityOffer
+{
+	IDENTITY_OFFER_TOKEN,
+	IDENTITY_OFFER_USER,      /* a name of WAMP-CRA: the feed answers with a challenge */
+	IDENTITY_OFFER_SIGNATURE, /* of that: the feed answers with a token, which is verified next */
+} IdentityOffer;
+
 typedef struct Identity
 {
 	uint8_t state;       /* IdentityState */
 	uint8_t asked;       /* IdentityAsked */
+	uint8_t kind;        /* IdentityOffer, of the offer */
 	bool requested;      /* a request of the client has made the offer, not its handshake */
 	bool presented;      /* the feed has got a token on the present link, and expects FORGET */
 	uint32_t number;     /* from the feed, on the present link; 0: none */
@@ -54,24 +63,32 @@ typedef struct Identity
 	char *role;          /* NULL unless KNOWN */
 	char *subject;       /* NULL unless KNOWN */
 	char *token;         /* NULL unless KNOWN */
-	char *offer;         /* a token that is not accepted yet, or NULL */
+	char *offer;         /* what is not accepted yet, or NULL */
+	uint64_t claimed;    /* with IDENTITY_OFFER_USER: the session's own id */
 	char *request;       /* id of the request that has made the offer, or NULL; see Request */
 } Identity;
 
 /* Fill in the identity of a new client. */
 extern void identity_start(Identity *identity, bool anonymous, uint64_t now);
 
-/* Take an offer; there must be none. Takes over request, which is NULL without a request. */
+/* Take an offer of a token; there must be none. Takes over request, which is NULL without a request. */
 extern void
 identity_offer(Identity *identity, const char *token, size_t len, bool requested, char *request);
 
 /* The feed has accepted the token that it was asked about. */
 extern void identity_accept(Identity *identity, const WireIdentity *accepted, uint64_t now);
 
+/* Take an offer of another kind. number is for IDENTITY_OFFER_USER. */
+extern void identity_offer_other(Identity *identity, IdentityOffer kind, const char *text,
+								 size_t len, uint64_t number);
+
+/* The feed has issued a token for the signature that was offered: it is the offer now. */
+extern void identity_issued(Identity *identity, WireBytes token);
+
 /* Forget an offer. */
 extern void identity_drop_offer(Identity *identity);
 
-/* The token that the feed is to verify next on this link, or NULL. */
+/* The token, name or signature that the feed is to verify next on this link, or NULL. */
 extern const char *identity_unverified(const Identity *identity);
 
 /* Whether requests must wait until the feed has answered on this link. */

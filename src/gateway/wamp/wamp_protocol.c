@@ -137,7 +137,7 @@ wamp_linked(HubClient *client, bool linked)
 {
 	const WampSession *session = client->state;
 
-	if (session == NULL || !session->settled)
+	if (session == NULL || (!linked && wamp_challenge_lost(client->state)) || !session->settled)
 		return;
 	wamp_route_linked(client->state, linked);
 	if (client->state != NULL)
@@ -160,6 +160,7 @@ static const ProtocolHooks wamp_hooks = {
 	.message = wamp_on_message,
 	.identified = wamp_on_identified,
 	.not_identified = wamp_not_identified,
+	.challenged = wamp_challenged,
 	.subscribed = wamp_has_subscribed,
 	.ended = wamp_has_ended,
 	.outside = wamp_on_outside,

@@ -45,6 +45,7 @@ static const struct
 } wamp_methods[] = {
 	[WAMP_METHOD_TOKEN] = {"token", "jwt"},
 	[WAMP_METHOD_TICKET] = {"ticket", "jwt"},
+	[WAMP_METHOD_WAMPCRA] = {"wampcra", "pg_notifyd"},
 	[WAMP_METHOD_ANONYMOUS] = {"anonymous", "static"},
 };
 
@@ -147,12 +148,13 @@ wamp_establish(WampSession *session)
 	json_t *roles = json_loads(wamp_roles, 0, NULL);
 	char position[WIRE_POSITION_SIZE];
 	char *text;
-	uint64_t id = wamp_random_id();
+	uint64_t id = session->id != 0 ? session->id : wamp_random_id();
 
 	snprintf(made_up, sizeof(made_up), "anonymous-%013" PRIx64, wamp_random_id());
 	session->state = WAMP_STATE_ESTABLISHED;
 	session->id = id;
 	client->number = id;
+	free(session->authid);
 	session->authid = subject != NULL && subject[0] != '\0'
 						  ? memory_string(subject, strlen(subject))
 						  : memory_string(made_up, strlen(made_up));
@@ -173,21 +175,38 @@ wamp_establish(WampSession *session)
 	json_decref(details);
 }
 
-/* The client presents a token. */
+/* Return true if the client may present something; otherwise abort the session. */
+static bool
+wamp_may_offer(const WampSession *session)
+{
+	HubClient *client = session->client;
+	const Hub *hub = client->session.sessions->owner;
+
+	if (client->from == NULL || hub->token_allowed == NULL || hub->token_allowed(client->from->key))
+		return true;
+	wamp_abort_session(client, SESSION_CLOSE_NO_IDENTITY, WAMP_NOT_IDENTIFIED,
+					   "too many tokens from this address were refused; try again later");
+	return false;
+}
+
+/* The client presents a token, or the signature of a challenge. */
 static void
 wamp_offer(WampSession *session, const char *token)
 {
 	HubClient *client = session->client;
 	Hub *hub = client->session.sessions->owner;
 	size_t len = strlen(token);
+	bool signature = session->method == WAMP_METHOD_WAMPCRA;
 
+	session->challenged = false;
 	if (len == 0 || len > WIRE_MAX_TOKEN)
 		wamp_abort_session(client, SESSION_CLOSE_NO_IDENTITY, WAMP_NOT_IDENTIFIED,
-						   len == 0 ? "the token is empty" : "the token is too long");
-	else if (client->from != NULL && hub->token_allowed != NULL &&
-			 !hub->token_allowed(client->from->key))
-		wamp_abort_session(client, SESSION_CLOSE_NO_IDENTITY, WAMP_NOT_IDENTIFIED,
-						   "too many tokens from this address were refused; try again later");
+						   len == 0 ? "the token or signature is empty"
+									: "the token or signature is too long");
+	else if (!wamp_may_offer(session))
+		return;
+	else if (signature)
+		hub_offer_signature(hub, client, token);
 	else
 		hub_offer(hub, client, token, len, true, NULL);
 }
@@ -211,8 +230,15 @@ wamp_authenticate(WampSession *session)
 			free(token);
 			break;
 		case WAMP_METHOD_TICKET:
-			wamp_send(session->client,
-					  wamp_challenge(wamp_methods[WAMP_METHOD_TICKET].name, (WireBytes){.len = 0}));
+			session->challenged = true;
+			wamp_send(session->client, wamp_challenge(wamp_method_name(session), (WireBytes){0}));
+			break;
+		case WAMP_METHOD_WAMPCRA:
+			if (!wamp_may_offer(session))
+				break;
+			session->id = wamp_random_id();
+			hub_offer_user(session->client->session.sessions->owner, session->client,
+						   session->authid, session->id);
 			break;
 		case WAMP_METHOD_NONE:
 			break;
@@ -270,6 +296,8 @@ wamp_choose_method(const WampSession *session, const json_t *details)
 			continue;
 		if (strcmp(text, wamp_methods[WAMP_METHOD_TICKET].name) == 0)
 			return WAMP_METHOD_TICKET;
+		if (strcmp(text, wamp_methods[WAMP_METHOD_WAMPCRA].name) == 0)
+			return WAMP_METHOD_WAMPCRA;
 		if (anonymous && strcmp(text, wamp_methods[WAMP_METHOD_ANONYMOUS].name) == 0)
 			return WAMP_METHOD_ANONYMOUS;
 	}
@@ -287,6 +315,19 @@ wamp_features(json_t *details)
 	if (json_is_true(json_object_get(features, "call_canceling")))
 		flags |= ROUTE_CANCELS;
 	return flags;
+}
+
+/* The user of WAMP-CRA, whom HELLO has to name. */
+static bool
+wamp_take_user(WampSession *session, const json_t *details)
+{
+	const char *user = json_string_value(json_object_get(details, "authid"));
+	size_t len = user != NULL ? strlen(user) : 0;
+
+	if (len == 0 || len > WIRE_MAX_USER)
+		return false;
+	session->authid = memory_string(user, len);
+	return true;
 }
 
 static void
@@ -310,8 +351,15 @@ wamp_hello(WampSession *session, const WampMessage *message)
 	{
 		wamp_abort_session(client, SESSION_CLOSE_NO_IDENTITY, "wamp.error.no_matching_auth_method",
 						   client->session.sessions->config->anonymous
-							   ? "the methods are \"ticket\" and \"anonymous\""
-							   : "the method is \"ticket\"; anonymous access is disabled");
+							   ? "the methods are \"ticket\", \"wampcra\" and \"anonymous\""
+							   : "the methods are \"ticket\" and \"wampcra\"; anonymous access "
+								 "is disabled");
+		return;
+	}
+	if (session->method == WAMP_METHOD_WAMPCRA && !wamp_take_user(session, message->details))
+	{
+		wamp_abort_session(client, SESSION_CLOSE_NO_IDENTITY, WAMP_NOT_IDENTIFIED,
+						   "the method \"wampcra\" needs an authid of 1 to 255 bytes");
 		return;
 	}
 	session->features = wamp_features(message->details);
@@ -338,6 +386,43 @@ wamp_identified(HubClient *client)
 
 	if (session->state == WAMP_STATE_AUTHENTICATING)
 		wamp_establish(session);
+}
+
+void
+wamp_challenged(HubClient *client, const WireChallenge *challenge)
+{
+	WampSession *session = wamp_session(client);
+	json_t *extra = json_object();
+	char *text;
+
+	if (session->state != WAMP_STATE_AUTHENTICATING)
+	{
+		json_decref(extra);
+		return;
+	}
+	session->challenged = true;
+	notification_put_bytes(extra, "challenge", challenge->text);
+	notification_put_bytes(extra, "salt", challenge->salt);
+	json_object_set_new(extra, "iterations", json_integer(challenge->iterations));
+	json_object_set_new(extra, "keylen", json_integer(challenge->keylen));
+	text = notification_dump(extra);
+	wamp_send(client, wamp_challenge(wamp_method_name(session), notification_bytes(text)));
+	free(text);
+	json_decref(extra);
+}
+
+bool
+wamp_challenge_lost(WampSession *session)
+{
+	const Identity *identity = &session->client->identity;
+
+	if (session->state != WAMP_STATE_AUTHENTICATING || session->method != WAMP_METHOD_WAMPCRA ||
+		(!session->challenged &&
+		 (identity->offer == NULL || identity->kind != IDENTITY_OFFER_SIGNATURE)))
+		return false;
+	wamp_end(session->client, NULL, SESSION_CLOSE_GOING_AWAY,
+			 "the challenge was lost; connect again");
+	return true;
 }
 
 void
@@ -445,8 +530,7 @@ wamp_session_message(WampSession *session, const WampMessage *message)
 			wamp_end(client, NULL, WAMP_CLOSE_NORMAL, "");
 			return true;
 		case WAMP_AUTHENTICATE:
-			if (session->state == WAMP_STATE_AUTHENTICATING &&
-				session->method == WAMP_METHOD_TICKET)
+			if (session->state == WAMP_STATE_AUTHENTICATING && session->challenged)
 				wamp_offer(session, message->signature);
 			else
 				wamp_violation(client, "AUTHENTICATE without a CHALLENGE");

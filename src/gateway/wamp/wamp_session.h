@@ -10,15 +10,17 @@
  *							 │ │
  *		   anonymous: welcome│ │challenge; or the handshake has brought a token
  *							 │ ▼
- *							 │ AUTHENTICATING ──AUTHENTICATE──► (the feed verifies the token; nothing is
- *							 │		   │						 read from the client meanwhile)
- *							 ▼		   │the token is good: welcome
+ *							 │ AUTHENTICATING ──AUTHENTICATE──► (the feed verifies the token or signature;
+ *							 │		   │						 nothing is read from the client meanwhile)
+ *							 ▼		   │that is good: welcome
  *						   ESTABLISHED ◄┘
  *							 │
  *							 ├──GOODBYE──► SHUTTING_DOWN	goodbye, and the end of the connection
  *							 └── we end it: goodbye, or nothing if it is to reconnect ──► SHUTTING_DOWN
  *
  *	  any ──ABORT, or a message that may not come now: abort──► SHUTTING_DOWN
+ *
+ * With WAMP-CRA, the feed makes the challenge, and nothing is read from the client until it has come.
  *
  * SHUTTING_DOWN is the state CLOSING of the client's Session: the last message and the close frame are
  * queued, and nothing more is read. A connection has one session. CLOSED and ESTABLISHING have a time
@@ -50,6 +52,7 @@ typedef enum WampMethod
 	WAMP_METHOD_NONE,
 	WAMP_METHOD_TOKEN, /* the handshake has brought it */
 	WAMP_METHOD_TICKET,
+	WAMP_METHOD_WAMPCRA,
 	WAMP_METHOD_ANONYMOUS,
 } WampMethod;
 
@@ -74,13 +77,14 @@ typedef struct WampCall WampCall;
 typedef struct WampSession
 {
 	HubClient *client;
-	uint8_t state;  /* WampState */
-	uint8_t method; /* WampMethod, from HELLO on */
-	uint64_t id;    /* random, 1 to 2^53; 0 before ESTABLISHED */
+	uint8_t state;   /* WampState */
+	uint8_t method;  /* WampMethod, from HELLO on */
+	bool challenged; /* CHALLENGE was sent, and AUTHENTICATE has not come */
+	uint64_t id;     /* random, 1 to 2^53; 0 before ESTABLISHED, but not with WAMP-CRA */
 	uint64_t deadline;
 	char *realm;  /* from HELLO on */
 	char *token;  /* of the handshake, until it is used; NULL: none */
-	char *authid; /* of an ESTABLISHED session */
+	char *authid; /* of an ESTABLISHED session; with WAMP-CRA from HELLO on */
 	TAILQ_HEAD(, WampWaiter) waiters;
 	TAILQ_HEAD(, WampPublication) publications; /* in order */
 	TAILQ_HEAD(, WampTestament) testaments;     /* see wamp_testament.h */
@@ -141,8 +145,15 @@ extern void wamp_violation(HubClient *client, const char *message);
  */
 extern bool wamp_session_message(WampSession *session, const WampMessage *message);
 
+/*
+ * The link was lost. If a challenge was made on it, the client has to connect again, since the next feed does
+ * not know it. Returns true if that closes the session.
+ */
+extern bool wamp_challenge_lost(WampSession *session);
+
 /* Functions of ProtocolHooks. */
 extern void wamp_identified(HubClient *client);
+extern void wamp_challenged(HubClient *client, const WireChallenge *challenge);
 extern void wamp_not_identified(HubClient *client, uint8_t reason, WireBytes text);
 extern void wamp_outside(HubClient *client);
 extern Frame *wamp_farewell(HubClient *client, uint16_t code, const char *reason);
