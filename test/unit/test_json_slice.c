@@ -265,6 +265,36 @@ test_paths(void **state)
 	assert_int_equal(slice_path(root, "t.u", &value), SLICE_TWICE);
 }
 
+/* Bytes of WAMP */
+static void
+test_nul(void **state)
+{
+	static const char *const texts[] = {
+		"\"\\u0000\"",
+		"\"a\\u0000AQI=\"",
+		"[1,[\"\\\\\\u0000\"]]",
+		"{\"\\u0000\":1}",
+	};
+	static const char *const others[] = {"\"\\\\u0000\"", "\"\\u00001\\u0001\"", "\"\\u0000",
+										 "\"\\u000\""};
+	char buf[10];
+	JsonSlice value;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(texts); i++)
+	{
+		assert_false(slice_parse(texts[i], strlen(texts[i]), &value));
+		assert_true(slice_parse_nul(texts[i], strlen(texts[i]), &value));
+		assert_false(slice_string(value, buf, sizeof(buf)));
+		if (slice_kind(value) == '{')
+			assert_int_equal(slice_member(value, "", &value), SLICE_ABSENT);
+	}
+	assert_true(slice_parse(others[0], strlen(others[0]), &value));
+	assert_false(slice_parse(others[1], strlen(others[1]), &value));
+	for (size_t i = 2; i < UNIT_COUNT(others); i++)
+		assert_false(slice_parse_nul(others[i], strlen(others[i]), &value));
+}
+
 int
 main(void)
 {
@@ -273,6 +303,7 @@ main(void)
 		cmocka_unit_test(test_depth),    cmocka_unit_test(test_members),
 		cmocka_unit_test(test_elements), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_nul),
 	};
 
 	return cmocka_run_group_tests_name("json_slice", tests, NULL, NULL);

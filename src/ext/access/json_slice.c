@@ -106,7 +106,7 @@ slice_escape_end(const char *p, const char *end, int32_t *character)
 		return p + 2;
 	}
 	*character = slice_hex(p + 2, end);
-	if (*character <= 0 || (*character >= 0xDC00 && *character <= 0xDFFF))
+	if (*character < 0 || (*character >= 0xDC00 && *character <= 0xDFFF))
 		return NULL;
 	if (*character < 0xD800 || *character > 0xDFFF)
 		return p + 6;
@@ -251,8 +251,29 @@ slice_value_end(const char *p, const char *end, int depth)
 	}
 }
 
+/* Whether a string or a name in a value stands for U+0000 somewhere. */
+static bool
+slice_has_nul(JsonSlice value)
+{
+	const char *end = value.text + value.length;
+
+	/* Only strings have backslashes, and what follows them is complete. */
+	for (const char *p = value.text; (p = memchr(p, '\\', end - p)) != NULL; p += 2)
+	{
+		if (p[1] == 'u' && memcmp(p + 2, "0000", 4) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool
 slice_parse(const char *text, size_t length, JsonSlice *value)
+{
+	return slice_parse_nul(text, length, value) && !slice_has_nul(*value);
+}
+
+bool
+slice_parse_nul(const char *text, size_t length, JsonSlice *value)
 {
 	const char *end = text + length;
 	const char *start = slice_skip_space(text, end);
@@ -317,6 +338,8 @@ slice_string(JsonSlice value, char *buf, size_t size)
 		if (*p == '\\')
 		{
 			p = slice_escape_end(p, end, &c);
+			if (c == 0)
+				return false;
 			length = slice_put_character(character, c) - character;
 		}
 		else

@@ -50,6 +50,12 @@ typedef enum SliceFound
  */
 extern bool slice_parse(const char *text, size_t length, JsonSlice *value);
 
+/*
+ * The same, but strings may stand for U+0000, too, with which those begin that hold bytes in WAMP. No name
+ * of a member that slice_member() looks up has it.
+ */
+extern bool slice_parse_nul(const char *text, size_t length, JsonSlice *value);
+
 /* What a value is: one of { [ " 0 (number) t f n. */
 extern char slice_kind(JsonSlice value);
 
@@ -64,7 +70,7 @@ extern bool slice_next(JsonSlice array, JsonSlice *value);
 
 /*
  * The characters of a string as UTF-8, with a NUL at the end. False if value is no string, or if
- * they do not fit into size bytes.
+ * they do not fit into size bytes, or one of them is U+0000.
  */
 extern bool slice_string(JsonSlice value, char *buf, size_t size);
 

@@ -99,7 +99,7 @@ publish_split(Publication *publication, WireBytes payload, StringInfo copy)
 	appendStringInfoChar(copy, '[');
 	appendBinaryStringInfo(copy, payload.data, (int) payload.len);
 	appendStringInfoChar(copy, ']');
-	if (!slice_parse(copy->data, copy->len, &both) || both.length != (size_t) copy->len ||
+	if (!slice_parse_nul(copy->data, copy->len, &both) || both.length != (size_t) copy->len ||
 		!slice_next(both, &part) || slice_kind(part) != '[')
 		return false;
 	publication->args = part;
@@ -429,8 +429,7 @@ publish_route(Link *link, Publication *publication, const char *role, StringInfo
 	if (error == NULL && !publish_split(publication, route->payload, copy))
 	{
 		error = "wamp.error.invalid_argument";
-		text = "the arguments are nested too deeply, or have characters or numbers that PostgreSQL "
-			   "does not have";
+		text = "the arguments are nested too deeply, or have numbers that PostgreSQL does not have";
 	}
 	if (error == NULL && route->options.len > 0 &&
 		(!slice_parse(route->options.data, route->options.len, &audience) ||
