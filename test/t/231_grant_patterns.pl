@@ -64,6 +64,12 @@ sql(q{
 becomes($client, 'org.secret', 0, 'a grant on everything opens a channel with a table');
 sql(q{INSERT INTO secret VALUES (1); SELECT notify_send('org.secret', '"message"')});
 is($client->next_event->{payload}, 'message', 'for messages, and not for its rows');
+is(refused($client, 'wamp.session.on_join'), -32004, 'and none of the names of WAMP');
+sql(q{SELECT notify_grant('wamp.session.*', 'member', p) FROM unnest('{subscribe,publish}'::text[]) p});
+becomes($client, 'wamp.session.on_join', 0, 'which have patterns of their own');
+is($client->call('send', { channel => 'wamp.session.on_join', payload => {} })->{error}{data}{sqlstate}, '42939', 'nobody forges a meta event');
+sql(q{SELECT notify_revoke('wamp.session.*', 'member')});
+is($client->next_message('error')->{data}{channel}, 'wamp.session.on_join', 'revoked');
 sql(q{SELECT notify_revoke('*', 'member')});
 is($client->next_message('error')->{data}{channel}, 'org.secret', 'until it is revoked');
 

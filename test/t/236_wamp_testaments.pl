@@ -55,6 +55,7 @@ is_deeply($heir->next_event->{args}, ['detached'], 'that of the other scope is p
 $client = testator();
 is(error_uri(add($client, @$_)), 'wamp.error.invalid_argument', 'malformed') for [ [] ], [ ['com.left', 1] ], [ ['com.left'], { scope => 'x' } ];
 is(error_uri(add($client, ['com..left'])), 'wamp.error.invalid_uri', 'an invalid topic');
+is(error_uri(add($client, ['wamp.session.on_leave'])), 'wamp.error.invalid_uri', 'one of the meta events');
 is(error_uri(add($client, ['com.left'], { publish_options => { exclude => [1] } })), 'wamp.error.option_not_allowed', 'not for some subscribers');
 is_deeply([ map { error_uri(add($client, [ 'com.left', [ 'x' x 30000 ] ])) // '' } 1 .. 3 ], [ '', '', 'wamp.error.unavailable' ], 'too large together');
 is($client->result('wamp.session.flush_testaments'), 2, 'flushed');

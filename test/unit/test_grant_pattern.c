@@ -61,6 +61,16 @@ test_matches(void **state)
 	assert_false(matches("com..orders", "com.orders"));
 	assert_true(matches("com.shop", "com.shop"));
 	assert_false(matches("com.shop", "com.shop.orders"));
+
+	/* The router's names need patterns of their own. */
+	assert_false(matches("*", "wamp.session.kill"));
+	assert_false(matches("..kill", "wamp.session.kill"));
+	assert_true(matches("*", "wamp"));
+	assert_true(matches("*", "wamps.session.kill"));
+	assert_true(matches("wamp.*", "wamp.session.kill"));
+	assert_true(matches("wamp.session.*", "wamp.session.kill"));
+	assert_true(matches("wamp..kill", "wamp.session.kill"));
+	assert_true(matches("wamp.session.kill", "wamp.session.kill"));
 }
 
 /* Each is more specific than all below it. */

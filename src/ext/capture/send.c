@@ -28,6 +28,7 @@
 #include "ext/transaction/pending.h"
 #include "ext/base/shared.h"
 #include "ext/watch/watch.h"
+#include "wire/uri.h"
 
 PG_FUNCTION_INFO_V1(notify_send);
 
@@ -104,6 +105,10 @@ send_message(const char *channel, text *payload_json, const char *publisher)
 	PreventCommandIfReadOnly("notify_send()");
 	shared_require();
 	channel_check_name(channel, NULL);
+	if (uri_is_reserved(channel, strlen(channel)))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME), errmsg("channel \"%s\" is reserved", channel),
+				 errdetail("WAMP's meta events have channels whose names begin with \"wamp.\".")));
 	send_check_right(channel);
 	json = send_typed(channel, payload_json);
 	if (VARSIZE_ANY_EXHDR(json) > CAPTURE_MAX_TEXT)

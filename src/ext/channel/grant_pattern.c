@@ -72,6 +72,8 @@ grant_pattern_read(const char *name, GrantPattern *pattern)
 bool
 grant_pattern_matches(const GrantPattern *pattern, const char *name, size_t len)
 {
+	if (uri_is_reserved(name, len) && !uri_is_reserved(pattern->text, pattern->len))
+		return false;
 	return uri_matches(pattern->match, pattern->text, pattern->len, name, len);
 }
 

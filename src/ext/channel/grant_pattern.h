@@ -6,6 +6,9 @@
  *	  com.shop.*	a prefix: names that begin with "com.shop.". "*" stands for all names
  *	  com..orders	a wildcard: an empty part stands for any part
  *
+ * Names that begin with "wamp." belong to the router, which ends sessions and tells who they are by
+ * them. So only patterns that begin with it, too, stand for them.
+ *
  * This file and grant_pattern.c do not depend on PostgreSQL, so they can be tested alone.
  *
  *-------------------------------------------------------------------------

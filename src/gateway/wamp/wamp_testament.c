@@ -148,6 +148,9 @@ testament_check(const TestamentArguments *arguments, const char **problem)
 	if (!uri_is_valid(URI_EXACT, json_string_value(topic), json_string_length(topic)) ||
 		json_string_length(topic) > PROTOCOL_MAX_CHANNEL)
 		return "wamp.error.invalid_uri";
+	*problem = "the topic is reserved";
+	if (uri_is_reserved(json_string_value(topic), json_string_length(topic)))
+		return "wamp.error.invalid_uri";
 	*problem = "a testament is for all subscribers of its topic";
 	for (size_t i = 0; i < sizeof(testament_audience) / sizeof(testament_audience[0]); i++)
 	{
