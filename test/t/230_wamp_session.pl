@@ -44,7 +44,17 @@ is_deeply([ sort keys %{ $welcome{roles} } ], [ 'broker', 'dealer' ], 'roles');
 is(sql(q{SELECT string_agg(format('%s %s %s', database, role, subprotocol), ',') FROM notifyd.clients}),
 	'postgres guest wamp.2.json', 'notifyd.clients');
 is(error_uri(wamp_client($node)->hello('missing')), 'wamp.error.no_such_realm', 'an unknown realm');
+wait_for(sub { $node->log_contains(qr/refused client 127\.0\.0\.1:\d+: realm "missing" is neither in pg_notifyd\.realms nor/) }, 'the log names client and realm');
+wait_for(sub { sql(q{SELECT sum((refused_by->>'database')::int) FROM notifyd.stats}) == 1 }, 'it is counted');
 is(wamp_client($node, realm => 'realm1')->welcome->{realm}, 'realm1', 'a realm of the setting');
+
+# A realm of the setting whose database is not served, as while it is restored
+$node->safe_psql('shop', 'DROP EXTENSION pg_notifyd');
+my $early = wamp_client($node);
+$early->send([ 'HELLO', 'realm1', {} ]);
+is(error_uri(wamp_client($node)->hello('shop')), 'wamp.error.no_such_realm', 'a database is no realm of the setting');
+$node->safe_psql('shop', 'CREATE EXTENSION pg_notifyd');
+is($early->next_message('WELCOME', 'ABORT')->[0], wamp_type('WELCOME'), 'HELLO waits for the database');
 
 # Tokens
 my $token = notifyd_token({ role => 'member', sub => 'joe', exp => time + 3600 });

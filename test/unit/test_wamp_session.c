@@ -121,11 +121,67 @@ test_realms(void **state)
 	assert_non_null(strstr(next_text(&pipe), "\"realm\":\"realm1\""));
 	hub_health(&play_hub, &(WireHealth){.looking = 0, .trouble = play_bytes("")});
 	play_receive(dial(&pipe), HELLO);
+	play_expect_nothing(&pipe);
+	play_receive(dial(&pipe), "[1,\"other\",{\"roles\":{}}]");
 	expect_end(&pipe, "\"wamp.error.no_such_realm\"]");
 	play_receive(dial(&pipe), "[1,\"a b\",{\"roles\":{}}]");
 	expect_end(&pipe, "\"wamp.error.invalid_uri\"]");
 	free(play_config.realms);
 	play_config.realms = NULL;
+}
+
+/* The connection ends without a message: the client is to come back. */
+static void
+expect_close(PlayPipe *pipe)
+{
+	sessions_flush(&play_sessions);
+	assert_true(pipe->len >= 4);
+	assert_int_equal((uint8_t) pipe->out[0], 0x80 | CLOSE);
+	assert_int_equal((uint8_t) pipe->out[2] << 8 | (uint8_t) pipe->out[3],
+					 SESSION_CLOSE_NOT_SERVED);
+	assert_int_not_equal(pipe->session->state, SESSION_OPEN);
+}
+
+/*
+ * A realm of the settings is one although its database is not there: its HELLO waits, and then the
+ * client is to come back.
+ */
+static void
+test_named_realms(void **state)
+{
+	static char realms[] = "realm1=db";
+	static char database[] = "db";
+	uint64_t *refused = &play_sessions.stats.refused[WIRE_REFUSED_DATABASE];
+	uint64_t before = *refused;
+	PlayPipe first;
+	PlayPipe second;
+	PlayPipe other;
+
+	(void) state;
+	hub_health(&play_hub, &(WireHealth){.looking = 0, .trouble = play_bytes("")});
+	play_config.realms = realms;
+	play_receive(dial(&first), "[1,\"realm1\",{\"roles\":{}}]");
+	play_receive(dial(&other), HELLO);
+	expect_end(&other, "\"wamp.error.no_such_realm\"]");
+	assert_int_equal(*refused, before + 1);
+	play_config.realms = NULL;
+	play_config.database = database;
+	play_receive(dial(&second), HELLO);
+	play_receive(dial(&other), "[1,\"db2\",{\"roles\":{}}]");
+	expect_end(&other, "\"wamp.error.no_such_realm\"]");
+	play_config.realms = realms;
+	play_expect_nothing(&first);
+	play_expect_nothing(&second);
+	play_clock += WAMP_HELLO_MS;
+	hub_tick(&play_hub);
+	expect_close(&first);
+	expect_close(&second);
+	assert_int_equal(*refused, before + 4);
+	play_receive(dial(&first), "[1,\"realm1\",{\"roles\":{}}]");
+	(void) play_hello(&play_link_a, 1, 100);
+	expect_start(&first, "[2,");
+	play_config.realms = NULL;
+	play_config.database = NULL;
 }
 
 /* While the launcher checks databases, HELLO waits for its database, and not longer than 10 s. */
@@ -145,7 +201,7 @@ test_waits_for_database(void **state)
 	play_expect_nothing(&late);
 	play_clock += WAMP_HELLO_MS;
 	hub_tick(&play_hub);
-	expect_end(&late, "not served");
+	expect_close(&late);
 	/* A client that is to wait no longer */
 	play_receive(dial(&late), "[1,\"missing\",{\"roles\":{}}]");
 	hub_health(&play_hub, &(WireHealth){.looking = 0, .trouble = play_bytes("")});
@@ -171,7 +227,7 @@ test_waits_for_feed(void **state)
 	play_receive(dial(&late), HELLO);
 	play_clock += WAMP_HELLO_MS;
 	hub_tick(&play_hub);
-	expect_end(&late, "not served");
+	expect_close(&late);
 }
 
 static void
@@ -716,6 +772,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_anonymous, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_realms, setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_named_realms, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_database, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_waits_for_feed, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_no_hello, setup, play_teardown),

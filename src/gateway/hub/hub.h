@@ -279,6 +279,7 @@ typedef struct Hub
 	Sessions *sessions;
 	LIST_HEAD(, Database) databases;
 	struct HubClientList outside; /* clients in no database, by in_database */
+	LogThrottle realms;           /* that were refused */
 	/* The launcher's last report, see WIRE_HEALTH. */
 	char *trouble;      /* NULL: no problem */
 	bool looking;       /* the launcher has not checked all databases yet */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "gateway/base/log.h"
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
@@ -26,6 +27,9 @@
 #define WAMP_VIOLATION      "wamp.error.protocol_violation"
 #define WAMP_NOT_IDENTIFIED "wamp.error.authentication_failed"
 #define WAMP_NO_SUCH_REALM  "wamp.error.no_such_realm"
+
+/* Bytes of a realm that are logged. */
+#define WAMP_LOGGED_REALM 200
 
 /* WELCOME's "roles": the features that there are. */
 static const char wamp_roles[] =
@@ -245,7 +249,57 @@ wamp_authenticate(WampSession *session)
 	}
 }
 
-/* Enter the realm's database, or wait for it, or give up. */
+/*
+ * Do the settings name the session's realm or its database? database: what realm_database() has
+ * returned.
+ */
+static bool
+wamp_is_named(const WampSession *session, SettingItem database)
+{
+	const char *by_default = session->client->session.sessions->config->database;
+
+	return database.data != session->realm ||
+		   (by_default != NULL && strlen(by_default) == database.len &&
+			memcmp(by_default, database.data, database.len) == 0);
+}
+
+/* The realm's database is not served: count that, and tell the server's log what to look at. */
+static void
+wamp_log_not_served(const WampSession *session, SettingItem database, bool named)
+{
+	Hub *hub = session->client->session.sessions->owner;
+	size_t len = strlen(session->realm);
+	int shown = (int) (len < WAMP_LOGGED_REALM ? len : WAMP_LOGGED_REALM);
+	char others[80] = "";
+	uint64_t left_out;
+
+	hub->sessions->stats.refused[WIRE_REFUSED_DATABASE]++;
+	if (!log_throttle_allows(&hub->realms, session->realm, len, hub->sessions->now(), &left_out))
+		return;
+	if (left_out > 0)
+		snprintf(others, sizeof(others), "; %" PRIu64 " more refusals of this kind were not logged",
+				 left_out);
+	if (named)
+		log_write(WIRE_LOG_INFO,
+				  "refused client %s: database \"%.*s\" of realm \"%.*s\" is not served%s",
+				  session->client->session.address, (int) database.len, database.data, shown,
+				  session->realm, others);
+	else
+		log_write(
+			WIRE_LOG_INFO,
+			"refused client %s: realm \"%.*s\" is neither in pg_notifyd.realms nor a database "
+			"that is served%s",
+			session->client->session.address, shown, session->realm, others);
+}
+
+/*
+ * Enter the realm's database, or wait for it, or give up.
+ *
+ * AutobahnJS does not connect again after ABORT. So a client gets ABORT only if neither a setting nor
+ * a feed has named the realm's database, and so it is probably a mistake of the client's. Otherwise the
+ * database may come back, for example when it has been restored: the client waits, and its connection
+ * is closed when it has waited for long enough.
+ */
 static void
 wamp_enter(WampSession *session)
 {
@@ -255,24 +309,29 @@ wamp_enter(WampSession *session)
 	SettingItem name =
 		realm_database(realms != NULL ? realms : "", session->realm, strlen(session->realm));
 	Database *database = hub_find(hub, name.data, name.len);
+	bool named = wamp_is_named(session, name);
 	bool later = false;
 
 	if (hub_serves(hub, database, &later))
 	{
 		hub_enter(client, database, session->method == WAMP_METHOD_ANONYMOUS);
 		wamp_authenticate(session);
+		return;
 	}
-	else if ((later || database != NULL) && hub->sessions->now() < session->deadline)
+	if ((named || later || database != NULL) && hub->sessions->now() < session->deadline)
 	{
-		if (session->state == WAMP_STATE_CLOSED)
+		if (session->state == WAMP_STATE_CLOSED && (later || database != NULL))
 			hub_want(hub, name.data, name.len);
 		session->state = WAMP_STATE_ESTABLISHING;
+		return;
 	}
+	wamp_log_not_served(session, name, named);
+	if (named || later || database != NULL)
+		wamp_end(client, NULL, SESSION_CLOSE_NOT_SERVED,
+				 "the database of this realm is not served at present");
 	else
 		wamp_abort_session(client, SESSION_CLOSE_NOT_SERVED, WAMP_NO_SUCH_REALM,
-						   later || database != NULL
-							   ? "the database of this realm is not served at present"
-							   : "there is no such realm, or its database is not served");
+						   "there is no such realm, or its database is not served");
 }
 
 /* Return the first of the client's methods that there is. Without a list, it is anonymous. */
