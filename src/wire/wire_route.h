@@ -48,6 +48,7 @@ typedef enum WireRouteKind
 #define ROUTE_UNKNOWN  0x2
 #define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT */
 #define ROUTE_AGAIN    0x10 /* of JOIN and REGISTER: repeated for a new feed */
+#define ROUTE_ASKS     0x20 /* of CALL: ROUTE_UNKNOWN, too, if the name is that of a function */
 #define ROUTE_DISCLOSE 0x80 /* of PUBLISH: subscribers may know who has published it */
 
 /* Bytes of the longest payload. */

@@ -191,5 +191,135 @@ subtest 'also while the feed waits before it sends an event of the log' => sub {
 	is(disorder($count, numbers($_)), '', 'then all come in order') foreach @subscribers;
 };
 
+# ---------------- calls ----------------
+
+my ($caller, $callee, $neighbour) = (client(1), client(0), client(1));
+# What the callees were asked, in order.
+my %asked;
+foreach my $client ($callee, $neighbour)
+{
+	my $note = sub { my ($args) = @_; push @{ $asked{$client} }, $args->[0]; return ([ $args->[0] ]); };
+	$client->register("com.$_." . ($client == $callee ? 'far' : 'near'), $note) foreach qw(one two);
+	$client->register('com.any.' . ($client == $callee ? 'far.' : 'near.'), $note, match => 'prefix');
+}
+
+# Call procedures without waiting; returns the requests.
+sub call_all { my ($client, @procedures) = @_; my $n = 0; return map { $client->start('CALL', {}, $_, [ ++$n ]) } @procedures; }
+
+subtest 'the calls of one caller reach a callee in their order' => sub {
+	my $new = 0;
+	# Names that nobody has called before are those of which a gateway knows nothing.
+	my @calls = (
+		'one procedure' => sub { ("com.one.$_[0]") x 60 },
+		'two procedures' => sub { ("com.one.$_[0]", "com.two.$_[0]") x 30 },
+		'new names' => sub { my $to = shift; map { $new++; ("com.any.$to.n$new") x 2 } 1 .. 30 },
+		'new names and others' => sub { my $to = shift; map { $new++; ("com.one.$to", "com.any.$to.n$new", "com.two.$to") } 1 .. 20 });
+	while (my ($name, $procedures) = splice @calls, 0, 2)
+	{
+		foreach my $to ([ far => $callee ], [ near => $neighbour ])
+		{
+			my ($where, $client) = @$to;
+			my @procedures = $procedures->($where);
+			$asked{$client} = [];
+			my @requests = call_all($caller, @procedures);
+			is(scalar(grep { $caller->answer('CALL', $_)->[0] != 50 } @requests), 0, "$name, $where: all have results");
+			is(disorder(scalar(@procedures), @{ $asked{$client} }), '', 'and were asked for in order');
+		}
+	}
+};
+
+subtest 'results come after their progress, and once' => sub {
+	$callee->register('com.count', sub {
+			my ($args, $kwargs, $details, $invocation) = @_;
+			$callee->send([ 'YIELD', $invocation, { progress => \1 }, [$_] ]) for 1 .. $args->[0];
+			# The second result, and the error, are for nobody.
+			$callee->send([ 'YIELD', $invocation, {}, ['done'] ]) for 1, 2;
+			$callee->send([ 'ERROR', wamp_type('INVOCATION'), $invocation, {}, 'com.error.late' ]);
+			return undef;		## no critic: the test has answered
+		});
+	my @requests = map { ($_ => $caller->start('CALL', { receive_progress => \1 }, $_ % 2 ? 'com.count' : 'com.sql.numbers', [20])) } 1 .. 40;
+	my %requests = reverse @requests;
+	$caller->answer('CALL', $_) foreach keys %requests;
+	# Anything that comes late comes before this answer.
+	$caller->result('com.one.far', [1]);
+	my (%progress, %answers, @late);
+	foreach my $message ($caller->received)
+	{
+		my ($type, $request, $details, $args) = @$message;
+		$request = $details if $type == 8;
+		next if !$requests{$request} || ($type != 50 && $type != 8);
+		push @late, $request if $answers{$request};
+		if ($type == 50 && $details->{progress}) { push @{ $progress{$request} }, $args->[0]; }
+		else { $answers{$request}++; }
+	}
+	is_deeply(\@late, [], 'nothing after the last result');
+	is(scalar(grep { ($answers{$_} // 0) != 1 } keys %requests), 0, 'one last result for each call');
+	is_deeply([ grep { disorder(20, @{ $progress{$_} // [] }) ne '' } keys %requests ], [], 'all of the progress before it, in order');
+};
+
+subtest 'one RESULT or ERROR, however a call ends' => sub {
+	$callee->register('com.slow', sub { return undef; });		## no critic: nobody answers
+	my @requests;
+	foreach my $n (1 .. 30)
+	{
+		my $request = $caller->start('CALL', { timeout => 300 }, $n % 3 ? 'com.slow' : 'com.one.far', [$n]);
+		push @requests, $request;
+		$caller->send([ 'CANCEL', $request, { mode => (qw(kill killnowait skip))[ $n % 3 ] } ]) for 1 .. $n % 4;
+	}
+	$caller->answer('CALL', $_) foreach @requests;
+	# The callee answers what was interrupted.
+	foreach my $interrupt (grep { $_->[0] == 69 } $callee->received)
+	{
+		$callee->send([ 'ERROR', wamp_type('INVOCATION'), $interrupt->[1], {}, 'wamp.error.canceled' ]);
+	}
+	$caller->result('com.one.far', [1]) for 1 .. 3;
+	my %answers;
+	$answers{ $_->[0] == 8 ? $_->[2] : $_->[1] }++ foreach grep { $_->[0] == 50 || $_->[0] == 8 } $caller->received;
+	is_deeply([ map { $answers{$_} } @requests ], [ (1) x @requests ], 'one for each');
+};
+
+# What a callee was asked for a registration that it did not have; empty: nothing.
+sub stray_invocations
+{
+	my ($client, $of_request) = @_;
+	my (%has, $invocations);
+
+	foreach my $message ($client->received)
+	{
+		my ($type, $first, $second) = @$message;
+		$has{$second} = 1 if $type == 65;
+		$has{ $of_request->{$first} } = 0 if $type == 67 && $of_request->{$first};
+		next if $type != 68;
+		return "an INVOCATION of $second after $invocations others" if !$has{$second};
+		$invocations++;
+	}
+	return $invocations ? '' : 'no invocations';
+}
+
+subtest 'REGISTERED before the first INVOCATION, and nothing after UNREGISTERED' => sub {
+	foreach my $client ($callee, $neighbour)
+	{
+		my $procedure = $client == $callee ? 'com.often.far' : 'com.often.near';
+		my $id = $client->register($procedure, sub { return (['x']); });
+		$client->unregister($id);
+		my (%of_request, @requests, $last);
+		foreach my $round (1 .. 20)
+		{
+			my $register = $client->start('REGISTER', {}, $procedure);
+			$client->{registering}{$register} = sub { return (['x']); };
+			push @requests, call_all($caller, ($procedure) x 10);
+			$client->answer('REGISTER', $register);
+			push @requests, call_all($caller, ($procedure) x 10);
+			$caller->answer('CALL', $requests[-1]) if $round % 2;
+			$of_request{ $last = $client->start('UNREGISTER', 0 + $id) } = $id;
+			$client->answer('UNREGISTER', $last) if $round % 3;
+		}
+		$client->answer('UNREGISTER', $last);
+		my %uris = map { ($_->[0] == 50 ? 'result' : $_->[4]) => 1 } map { $caller->answer('CALL', $_) } @requests;
+		is_deeply([ sort keys %uris ], [ 'result', 'wamp.error.no_such_procedure' ], 'the calls have results, or there is no procedure');
+		is(stray_invocations($client, \%of_request), '', $procedure);
+	}
+};
+
 $node->stop;
 done_testing();

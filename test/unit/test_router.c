@@ -287,6 +287,16 @@ test_bounds(void **state)
 /* ---------------- calls ---------------- */
 
 static void
+ask(int link, uint32_t session, uint64_t request, const char *name)
+{
+	receive(link, (WireRoute){.kind = ROUTE_CALL,
+							  .flags = ROUTE_ASKS,
+							  .session = session,
+							  .request = request,
+							  .name = bytes(name)});
+}
+
+static void
 test_calls(void **state)
 {
 	(void) state;
@@ -327,15 +337,24 @@ test_calls(void **state)
 	call(2, 7, 8, "com.a", "", "");
 	forbidden = "com.none";
 	call(2, 7, 9, "com.none", "", "");
-	expect("2.7 ERROR? 8 wamp.error.not_authorized\n2.7 ERROR? 9 wamp.error.no_such_procedure\n");
+	expect("2.7 ERROR 8 wamp.error.not_authorized\n2.7 ERROR? 9 wamp.error.no_such_procedure\n");
+	/* The gateway does not know yet whether a name is that of a function. */
+	do_register(1, 2, "ex", "{\"match\":\"prefix\"}");
+	forget();
+	ask(2, 7, 11, "exposed");
+	ask(2, 7, 12, "explain");
+	expect("2.7 ERROR? 11 wamp.error.no_such_procedure\n"
+		   "1.2 INVOKE #1 {\"procedure\":\"explain\"}\n");
+	yield(1, 2, 1, 0, "[]");
+	forget();
 	/* The callee wants to know. */
 	do_register(1, 2, "com.b", "{\"disclose_caller\":true}");
 	forget();
 	call(2, 7, 10, "com.b", "", "");
 	expect(
-		"1.2 INVOKE #1 {\"caller\":2007,\"caller_authid\":\"a7\",\"caller_authrole\":\"app\"}\n");
+		"1.2 INVOKE #2 {\"caller\":2007,\"caller_authid\":\"a7\",\"caller_authrole\":\"app\"}\n");
 	/* An error that is no URI. */
-	receive(1, (WireRoute){.kind = ROUTE_FAIL, .session = 2, .id = 1, .name = bytes("no uri")});
+	receive(1, (WireRoute){.kind = ROUTE_FAIL, .session = 2, .id = 2, .name = bytes("no uri")});
 	expect("2.7 ERROR 10 wamp.error.runtime_error\n");
 }
 

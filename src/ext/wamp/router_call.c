@@ -385,29 +385,64 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 	text_reset(&details);
 }
 
-/* Nobody can be called by this name, or not by this caller. */
+/* The caller does not have the privilege. */
 static void
-call_unknown(Router *router, const RouterSession *session, uint64_t request, bool allowed)
+call_not_allowed(Router *router, const RouterSession *session, uint64_t request)
 {
-	static const char no_procedure[] = "[\"no session has registered the procedure\"]";
-	static const char no_right[] =
-		"[\"the role does not have the privilege \\\"call\\\" on the procedure\"]";
-	const char *error = allowed ? ROUTER_NO_PROCEDURE : ROUTER_NOT_AUTHORIZED;
-	const char *payload = allowed ? no_procedure : no_right;
+	router_refuse(router, session, request, ROUTER_NOT_AUTHORIZED,
+				  "the role does not have the privilege \"call\" on the procedure");
+}
+
+/* Nobody can be called by this name. */
+static void
+call_unknown(Router *router, const RouterSession *session, uint64_t request)
+{
+	static const char text[] = "[\"no session has registered the procedure\"]";
 	WireRoute route = {.kind = ROUTE_ERROR, .flags = ROUTE_UNKNOWN, .request = request};
 
-	route.name = (WireBytes){.data = error, .len = (uint32_t) strlen(error)};
-	route.payload = (WireBytes){.data = payload, .len = (uint32_t) strlen(payload)};
+	route.name =
+		(WireBytes){.data = ROUTER_NO_PROCEDURE, .len = (uint32_t) strlen(ROUTER_NO_PROCEDURE)};
+	route.payload = (WireBytes){.data = text, .len = (uint32_t) strlen(text)};
 	router_send(router, session, &route);
+}
+
+/* A call of a procedure that the router or its host answers. */
+static void
+call_meta(Router *router, RouterSession *session, const WireRoute *route)
+{
+	if (!router_may(router, session, ROUTER_CALL, route->name))
+		call_not_allowed(router, session, route->request);
+	else if (!meta_call(router, session, route))
+		call_unknown(router, session, route->request);
+}
+
+/* A call of a procedure that sessions may have registered. */
+static void
+call_registered(Router *router, RouterSession *session, const WireRoute *route,
+				const CallWish *wish)
+{
+	WireBytes name = route->name;
+	RouterCallee *callee;
+	bool busy;
+
+	if (registration_next_match(router, NULL, name.data, name.len) == NULL ||
+		((route->flags & ROUTE_ASKS) != 0 && router->host.taken(router->host.arg, name)))
+		call_unknown(router, session, route->request);
+	else if (!router_may(router, session, ROUTER_CALL, name))
+		call_not_allowed(router, session, route->request);
+	else if ((callee = call_find_callee(router, name, &busy)) != NULL)
+		call_invoke(router, session, callee, route, wish);
+	else if (busy)
+		router_refuse(router, session, route->request, ROUTER_UNAVAILABLE,
+					  "the gateway of the procedure takes no more calls at present");
+	else
+		call_unknown(router, session, route->request);
 }
 
 void
 call_begin(Router *router, RouterSession *session, const WireRoute *route)
 {
-	RouterCallee *callee;
 	CallWish wish;
-	bool allowed;
-	bool busy;
 
 	if (route->name.len > ROUTER_MAX_NAME ||
 		!uri_is_valid(URI_EXACT, route->name.data, route->name.len))
@@ -422,28 +457,10 @@ call_begin(Router *router, RouterSession *session, const WireRoute *route)
 	else if (session->ncalls >= ROUTER_MAX_CALLS)
 		router_refuse(router, session, route->request, ROUTER_UNAVAILABLE,
 					  "the session has too many calls under way");
+	else if (uri_is_reserved(route->name.data, route->name.len))
+		call_meta(router, session, route);
 	else
-	{
-		allowed = router_may(router, session, ROUTER_CALL, route->name);
-		if (!allowed)
-			call_unknown(router, session, route->request,
-						 !uri_is_reserved(route->name.data, route->name.len) &&
-							 registration_next_match(router, NULL, route->name.data,
-													 route->name.len) == NULL);
-		else if (uri_is_reserved(route->name.data, route->name.len) &&
-				 !meta_call(router, session, route))
-			call_unknown(router, session, route->request, true);
-		if (!allowed || uri_is_reserved(route->name.data, route->name.len))
-			return;
-		callee = call_find_callee(router, route->name, &busy);
-		if (callee != NULL)
-			call_invoke(router, session, callee, route, &wish);
-		else if (busy)
-			router_refuse(router, session, route->request, ROUTER_UNAVAILABLE,
-						  "the gateway of the procedure takes no more calls at present");
-		else
-			call_unknown(router, session, route->request, true);
-	}
+		call_registered(router, session, route, &wish);
 }
 
 /* ---------------- results ---------------- */

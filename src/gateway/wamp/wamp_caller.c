@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_caller.c
- *	  Calls of a session that no function of the database answers, or perhaps none, see wamp_route.h.
+ *	  Calls of a session, see wamp_route.h.
  *
  *-------------------------------------------------------------------------
  */
@@ -17,23 +17,19 @@
 /* What the feed takes, see router.h. */
 #define CALLER_MAX_CALLS 1000
 
-typedef enum CallState
-{
-	CALL_AT_WORKER,
-	CALL_READY, /* for the feed, behind another one of the same name */
-	CALL_AT_FEED,
-} CallState;
-
+/* A call at the feed, or one that waits for its turn at the workers. */
 struct WampCall
 {
 	TAILQ_ENTRY(WampCall) in_session;
-	uint8_t state; /* CallState */
+	bool ready; /* the feed has answered that it is for a worker */
 	uint64_t request;
-	uint64_t key; /* of its hint */
-	char *text;   /* what the feed gets: name, options, tail; NULL: not needed any more */
+	uint64_t key;     /* of its hint */
+	bool progressive; /* the client takes several results */
+	bool cancelled;   /* the client has cancelled it */
 	WireBytes name;
-	WireBytes options;
-	WireBytes tail;
+	WireBytes args; /* as in WampMessage */
+	WireBytes kwargs;
+	char text[]; /* of these */
 };
 
 /* ---------------- calls ---------------- */
@@ -43,7 +39,6 @@ caller_free_call(WampSession *session, WampCall *call)
 {
 	TAILQ_REMOVE(&session->calls, call, in_session);
 	session->ncalls--;
-	free(call->text);
 	free(call);
 }
 
@@ -60,55 +55,102 @@ caller_find(const WampSession *session, uint64_t request)
 	return NULL;
 }
 
+/* Make a call of a message. */
 static WampCall *
-caller_new_call(WampSession *session, const WampMessage *message, uint64_t key, char *options)
+caller_new_call(WampSession *session, const WampMessage *message, uint64_t key)
 {
-	WampCall *call = memory_zeroed(sizeof(WampCall));
 	WireBytes tail = wamp_tail(message);
-	size_t options_len = strlen(options);
+	WampCall *call = memory_zeroed(sizeof(WampCall) + message->uri_len + tail.len);
+	char *copy = call->text + message->uri_len;
 
 	call->request = message->request;
 	call->key = key;
-	call->text = memory_new(message->uri_len + options_len + tail.len + 1);
+	call->progressive = json_is_true(json_object_get(message->details, "receive_progress"));
 	memcpy(call->text, message->uri, message->uri_len);
-	memcpy(call->text + message->uri_len, options, options_len);
-	if (tail.len > 0)
-		memcpy(call->text + message->uri_len + options_len, tail.data, tail.len);
 	call->name = (WireBytes){.data = call->text, .len = (uint32_t) message->uri_len};
-	call->options =
-		(WireBytes){.data = call->text + message->uri_len, .len = (uint32_t) options_len};
-	call->tail = (WireBytes){.data = call->options.data + options_len, .len = tail.len};
+	if (tail.len > 0)
+		memcpy(copy, tail.data, tail.len);
+	if (message->args.len > 0)
+		call->args = (WireBytes){.data = copy, .len = message->args.len};
+	if (message->kwargs.len > 0)
+		call->kwargs = (WireBytes){.data = copy + (message->kwargs.data - tail.data),
+								   .len = message->kwargs.len};
 	TAILQ_INSERT_TAIL(&session->calls, call, in_session);
 	session->ncalls++;
-	free(options);
 	return call;
 }
 
-/* Send a call to the feed. May close the session. */
-static void
-caller_ask_feed(WampSession *session, WampCall *call)
-{
-	HubClient *client = session->client;
-	WireRoute route = {.kind = ROUTE_CALL,
-					   .request = call->request,
-					   .name = call->name,
-					   .options = call->options,
-					   .payload = call->tail};
-	uint64_t request = call->request;
+/* ---------------- who is asked ---------------- */
 
-	if (hub_route(client, &route))
+/* Return true if arguments, an array, are none or []. */
+static bool
+caller_is_empty(WireBytes args)
+{
+	for (uint32_t i = 1; i + 1 < args.len; i++)
 	{
-		call->state = CALL_AT_FEED;
-		free(call->text);
-		call->text = NULL;
-		return;
+		if (strchr(" \t\r\n", args.data[i]) == NULL)
+			return false;
 	}
-	caller_free_call(session, call);
-	wamp_refuse(client, WAMP_CALL, request, ROUTE_UNAVAILABLE,
-				"the server does not pass calls between sessions at present");
+	return true;
 }
 
-bool
+/* May close the session. */
+static void
+caller_ask_worker(HubClient *client, uint64_t number, WireBytes name, WireBytes args,
+				  WireBytes kwargs, bool progressive)
+{
+	Request request = {.method = REQUEST_CALL, .progressive = progressive};
+
+	if (caller_is_empty(args) && kwargs.len > 0)
+	{
+		args = kwargs;
+		kwargs.len = 0;
+	}
+	if (args.len == 0)
+		args = notification_bytes("[]");
+	request.id = wamp_request_id(WAMP_CALL, number);
+	request.name = memory_string(name.data, name.len);
+	request.body = memory_string(args.data, args.len);
+	if (kwargs.len > 0)
+		request.named = memory_string(kwargs.data, kwargs.len);
+	hub_request(client, &request);
+	request_free(&request);
+}
+
+/* Ask the feed. asks: it may be a function. Returns false if it cannot be asked now. */
+static bool
+caller_ask_feed(WampSession *session, const WampMessage *message, uint64_t key, const char *options,
+				bool asks)
+{
+	WireRoute route = {.kind = ROUTE_CALL,
+					   .flags = asks ? ROUTE_ASKS : 0,
+					   .request = message->request,
+					   .name = {.data = message->uri, .len = (uint32_t) message->uri_len},
+					   .options = notification_bytes(options),
+					   .payload = wamp_tail(message)};
+
+	if (!hub_route(session->client, &route))
+		return false;
+	(void) caller_new_call(session, message, key);
+	return true;
+}
+
+/* Return true if the message may be a call at the feed. Otherwise the client was told why not. */
+static bool
+caller_may_ask(WampSession *session, const WampMessage *message, const char *options)
+{
+	if (options != NULL && session->ncalls < CALLER_MAX_CALLS &&
+		caller_find(session, message->request) == NULL)
+		return true;
+	wamp_refuse(session->client, WAMP_CALL, message->request,
+				options == NULL ? "wamp.error.invalid_argument" : ROUTE_UNAVAILABLE,
+				options == NULL ? "the options are too long"
+								: "the session has too many calls under way, or one with this "
+								  "number");
+	return false;
+}
+
+void
 wamp_route_call(WampSession *session, const WampMessage *message)
 {
 	static const char *const names[] = {"disclose_me", "receive_progress", "timeout"};
@@ -116,71 +158,61 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 	WireBytes name = {.data = message->uri, .len = (uint32_t) message->uri_len};
 	uint64_t key = wamp_hint_procedure(name);
 	WampHint known = wamp_hint(client->database, key);
-	bool at_feed =
-		known == HINT_FEED || (uri_is_reserved(message->uri, message->uri_len) &&
-							   strcmp(message->uri, "wamp.subscription.get_events") != 0);
+	bool reserved = uri_is_reserved(message->uri, message->uri_len);
+	bool progressive = json_is_true(json_object_get(message->details, "receive_progress"));
 	char *options;
 
-	if (!at_feed && known == HINT_WORKER)
-		return false;
-	options = route_options(message->details, names, sizeof(names) / sizeof(names[0]));
-	if (options == NULL || session->ncalls >= CALLER_MAX_CALLS ||
-		caller_find(session, message->request) != NULL)
+	if (known != HINT_WORKER)
 	{
+		options = route_options(message->details, names, sizeof(names) / sizeof(names[0]));
+		if (!caller_may_ask(session, message, options) ||
+			caller_ask_feed(session, message, key, options, !reserved && known != HINT_FEED))
+		{
+			free(options);
+			return;
+		}
 		free(options);
-		wamp_refuse(client, WAMP_CALL, message->request,
-					options == NULL ? "wamp.error.invalid_argument" : ROUTE_UNAVAILABLE,
-					options == NULL ? "the options are too long"
-									: "the session has too many calls under way, or one with this "
-									  "number");
-		return true;
 	}
-	if (at_feed)
-		caller_ask_feed(session, caller_new_call(session, message, key, options));
+	if (reserved || known == HINT_FEED)
+		wamp_refuse(client, WAMP_CALL, message->request, ROUTE_UNAVAILABLE,
+					"the server does not pass calls between sessions at present");
 	else
-		(void) caller_new_call(session, message, key, options);
-	return at_feed;
+		caller_ask_worker(client, message->request, name, message->args, message->kwargs,
+						  progressive);
 }
 
-/* Send the calls of a name that are ready, up to one that is not. May close the session. */
-static void
-caller_go_on(HubClient *client, uint64_t key)
+/* ---------------- answers ---------------- */
+
+/* Return the first call that waits for the workers, or that does not. */
+static WampCall *
+caller_first(const WampSession *session, bool ready)
 {
 	WampCall *call;
-	WampCall *next;
 
-	if (client->state == NULL)
-		return;
-	for (call = TAILQ_FIRST(&((WampSession *) client->state)->calls); call != NULL; call = next)
+	TAILQ_FOREACH(call, &session->calls, in_session)
 	{
-		next = TAILQ_NEXT(call, in_session);
-		if (call->key != key)
-			continue;
-		if (call->state == CALL_AT_WORKER)
-			return;
-		if (call->state == CALL_READY)
-			caller_ask_feed(client->state, call);
-		if (client->state == NULL)
-			return;
+		if (call->ready == ready)
+			return call;
 	}
+	return NULL;
 }
 
-/* Whether an answer says that a worker has found the function. */
-static bool
-caller_is_found(const WireMessage *answer)
+/* Let workers have the calls that wait for them, as many as a client may have there. May close the session. */
+static void
+caller_submit(HubClient *client)
 {
-	if (answer->type != WIRE_FAILED)
-		return true;
-	switch (answer->u.failed.reason)
+	WampCall *call;
+
+	while (client->state != NULL && client->session.unanswered < SESSION_UNANSWERED &&
+		   (call = caller_first(client->state, true)) != NULL)
 	{
-		case WIRE_QUERY_NOT_PERMITTED:
-		case WIRE_QUERY_BAD_PARAMETER:
-		case WIRE_QUERY_SQL_ERROR:
-		case WIRE_QUERY_TIMEOUT:
-		case WIRE_QUERY_TOO_LARGE:
-			return true;
-		default:
-			return false;
+		WampSession *session = client->state;
+
+		TAILQ_REMOVE(&session->calls, call, in_session);
+		session->ncalls--;
+		caller_ask_worker(client, call->request, call->name, call->args, call->kwargs,
+						  call->progressive);
+		free(call);
 	}
 }
 
@@ -188,47 +220,29 @@ bool
 wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *answer)
 {
 	HubClient *client = session->client;
-	WampCall *call = caller_find(session, request);
 	bool unknown = answer->type == WIRE_FAILED && answer->u.failed.reason == WIRE_QUERY_UNKNOWN;
-	uint64_t key;
+	/* A session may have registered it. */
+	bool unasked = unknown && !session->joined;
 
-	if (call == NULL || call->state == CALL_AT_FEED || call->state == CALL_READY)
-	{
-		if (unknown)
-			wamp_hint_learn(client->database, wamp_hint_procedure(answer->u.failed.name),
-							HINT_NONE);
-		return false;
-	}
-	key = call->key;
 	if (unknown)
-		call->state = CALL_READY;
-	else
-	{
-		if (caller_is_found(answer))
-			wamp_hint_learn(client->database, key, HINT_WORKER);
-		caller_free_call(session, call);
-	}
-	caller_go_on(client, key);
-	return unknown;
+		wamp_hint_learn(client->database, wamp_hint_procedure(answer->u.failed.name), HINT_NONE);
+	if (unasked)
+		wamp_refuse(client, WAMP_CALL, request, ROUTE_UNAVAILABLE,
+					"the server does not pass calls between sessions at present");
+	caller_submit(client);
+	return unasked;
 }
 
 /* Cancel a call at a worker, if there is one with this number. May close the session. */
 static void
-caller_cancel_query(WampSession *session, uint64_t request, WampCall *call)
+caller_cancel_query(HubClient *client, uint64_t request)
 {
-	HubClient *client = session->client;
 	char *id = wamp_request_id(WAMP_CALL, request);
-	uint64_t key = call != NULL ? call->key : 0;
 	bool found = hub_cancel(client, id);
 
 	free(id);
-	if (!found)
-		return;
-	if (call != NULL)
-		caller_free_call(session, call);
-	wamp_refuse(client, WAMP_CALL, request, "wamp.error.canceled", "the call was cancelled");
-	if (call != NULL)
-		caller_go_on(client, key);
+	if (found)
+		wamp_refuse(client, WAMP_CALL, request, "wamp.error.canceled", "the call was cancelled");
 }
 
 void
@@ -239,23 +253,42 @@ wamp_cancel(WampSession *session, const WampMessage *message)
 	WireRoute route = {.kind = ROUTE_CANCEL, .request = message->request};
 	char *options;
 
-	if (call == NULL || call->state == CALL_AT_WORKER)
+	if (call == NULL)
 	{
-		caller_cancel_query(session, message->request, call);
+		caller_cancel_query(session->client, message->request);
 		return;
 	}
-	if (call->state == CALL_READY)
+	if (call->ready)
 	{
 		caller_free_call(session, call);
 		wamp_refuse(session->client, WAMP_CALL, message->request, "wamp.error.canceled",
 					"the call was cancelled");
 		return;
 	}
+	call->cancelled = true;
 	options = route_options(message->details, names, 1);
 	if (options != NULL)
 		route.options = notification_bytes(options);
 	route_tell(session->client, &route);
 	free(options);
+}
+
+/* The feed does not have the procedure of a call: let a worker look for a function. */
+static void
+caller_go_on(WampSession *session, WampCall *call)
+{
+	HubClient *client = session->client;
+	uint64_t request = call->request;
+
+	wamp_hint_learn(client->database, call->key, HINT_WORKER);
+	call->ready = true;
+	if (!call->cancelled)
+	{
+		caller_submit(client);
+		return;
+	}
+	caller_free_call(session, call);
+	wamp_refuse(client, WAMP_CALL, request, "wamp.error.canceled", "the call was cancelled");
 }
 
 void
@@ -268,10 +301,14 @@ caller_answered(WampSession *session, const WireRoute *route)
 	WireRoute cancel = {.kind = ROUTE_CANCEL, .request = route->request};
 	Frame *frame;
 
-	if (call == NULL || call->state != CALL_AT_FEED)
+	if (call == NULL || call->ready)
 		return;
-	wamp_hint_learn(client->database, call->key,
-					(route->flags & ROUTE_UNKNOWN) != 0 ? HINT_NONE : HINT_FEED);
+	if ((route->flags & ROUTE_UNKNOWN) != 0 && !uri_is_reserved(call->name.data, call->name.len))
+	{
+		caller_go_on(session, call);
+		return;
+	}
+	wamp_hint_learn(client->database, call->key, HINT_FEED);
 	frame = route->kind == ROUTE_ERROR
 				? route_error(client, WAMP_CALL, route->request, route)
 				: wamp_result(route->request,
@@ -290,27 +327,13 @@ caller_answered(WampSession *session, const WireRoute *route)
 				"the client takes results too slowly");
 }
 
-/* The first call at the feed. */
-static WampCall *
-caller_first_at_feed(const WampSession *session)
-{
-	WampCall *call;
-
-	TAILQ_FOREACH(call, &session->calls, in_session)
-	{
-		if (call->state == CALL_AT_FEED)
-			return call;
-	}
-	return NULL;
-}
-
 void
 caller_lost(HubClient *client)
 {
 	WampSession *session = client->state;
 	WampCall *call;
 
-	while (client->state != NULL && (call = caller_first_at_feed(session)) != NULL)
+	while (client->state != NULL && (call = caller_first(session, false)) != NULL)
 	{
 		uint64_t request = call->request;
 

@@ -21,25 +21,10 @@
 
 /* ---------------- CALL ---------------- */
 
-/* Return true if arguments, an array, are none or []. */
-static bool
-wamp_is_empty(WireBytes args)
-{
-	for (uint32_t i = 1; i + 1 < args.len; i++)
-	{
-		if (strchr(" \t\r\n", args.data[i]) == NULL)
-			return false;
-	}
-	return true;
-}
-
 void
 wamp_call(WampSession *session, const WampMessage *message)
 {
 	HubClient *client = session->client;
-	WireBytes body = message->args;
-	WireBytes named = message->kwargs;
-	Request request = {.method = REQUEST_CALL};
 
 	if (wamp_history_call(session, message) || wamp_testament_call(session, message))
 		return;
@@ -55,23 +40,7 @@ wamp_call(WampSession *session, const WampMessage *message)
 					"there is no such function");
 		return;
 	}
-	if (wamp_route_call(session, message))
-		return;
-	if (wamp_is_empty(body) && named.len > 0)
-	{
-		body = named;
-		named.len = 0;
-	}
-	if (body.len == 0)
-		body = notification_bytes("[]");
-	request.id = wamp_request_id(WAMP_CALL, message->request);
-	request.name = memory_string(message->uri, message->uri_len);
-	request.body = memory_string(body.data, body.len);
-	if (named.len > 0)
-		request.named = memory_string(named.data, named.len);
-	request.progressive = json_is_true(json_object_get(message->details, "receive_progress"));
-	hub_request(client, &request);
-	request_free(&request);
+	wamp_route_call(session, message);
 }
 
 /* ---------------- answers ---------------- */

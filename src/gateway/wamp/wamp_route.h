@@ -5,12 +5,14 @@
  *	  answers.
  *
  * The feed has the registrations of a database and the calls under way (wire_route.h). A gateway does
- * not know whether a name is that of an exposed function or of a registered procedure:
+ * not know whether a name is that of an exposed function or of a registered procedure, so it asks the
+ * feed:
  *
- *	  CALL ──► AT_WORKER ──► answered; the function is not known to a worker ──► AT_FEED ──► answered
- *	     └── the database remembers that the feed has the name, or it begins with "wamp." ──┘
+ *	  CALL ──► feed ──► a session has registered it ──► answered
+ *		│		 └──► it is a function, or nothing ──► worker ──► answered
+ *		└── the database remembers that it is a function ──┘
  *
- * Calls of one name go to the feed in the order in which they came.
+ * So the calls of a session reach the feed in the order in which they came. Functions have none.
  *
  * When the link to the feed is lost, calls at the feed fail. The session stays, and its registrations:
  * the next feed gets them again. One that another session has taken meanwhile ends with UNREGISTERED.
@@ -30,13 +32,13 @@ extern void wamp_unregister(WampSession *session, const WampMessage *message);
 extern void wamp_yield(WampSession *session, const WampMessage *message);
 extern void wamp_invocation_failed(WampSession *session, const WampMessage *message);
 
-/* A CALL with a valid name has come. Returns true if it is not for a worker; it was taken over. */
-extern bool wamp_route_call(WampSession *session, const WampMessage *message);
+/* A CALL with a valid name has come. */
+extern void wamp_route_call(WampSession *session, const WampMessage *message);
 
 /* CANCEL: of calls at a worker, too. */
 extern void wamp_cancel(WampSession *session, const WampMessage *message);
 
-/* A worker has answered a CALL. Returns true if the client is not to get this answer. */
+/* A worker has answered a CALL. Returns true if the client has got another answer. */
 extern bool wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *answer);
 
 /* The session is established, or the feed is connected or lost. */
