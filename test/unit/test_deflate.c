@@ -171,6 +171,20 @@ compress_text(const char *text, size_t len, char *packed)
 	return packed_len;
 }
 
+/* A binary message stays one. */
+static void
+test_compress_binary(void **state)
+{
+	static char data[1000];
+	WireBytes bytes = {.data = data, .len = sizeof(data)};
+	Frame *frame = deflate_frame(frame_binary(&bytes, 1));
+
+	(void) state;
+	assert_int_equal(frame->data[0], 0xc2);
+	assert_true(frame->len < 100);
+	frame_unref(frame);
+}
+
 /* A small message that would become large. */
 static void
 test_bomb(void **state)
@@ -395,6 +409,7 @@ main(void)
 		cmocka_unit_test(test_bomb),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_not_compressed),
+		cmocka_unit_test(test_compress_binary),
 		cmocka_unit_test(test_reserved_bit),
 		cmocka_unit_test_setup_teardown(test_requests, play_setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_turn, play_setup, play_teardown),

@@ -88,6 +88,24 @@ static const Protocol tiny = {
 	.position = tiny_position,
 };
 
+/* The same, binary: a tilde stands before each message. */
+static int tiny_encoded;
+
+static Frame *
+tiny_encode(Frame *frame)
+{
+	size_t offset = 0;
+	WireBytes parts[2] = {{.data = "~", .len = 1}};
+	Frame *encoded;
+
+	tiny_encoded++;
+	assert_true(frame_next(frame, &offset, &parts[1]));
+	assert_int_equal(offset, frame->len);
+	encoded = frame_binary(parts, 2);
+	frame_unref(frame);
+	return encoded;
+}
+
 static Session *
 open_tiny(Database *database, PlayPipe *pipe, uint32_t stream)
 {
@@ -221,6 +239,44 @@ test_messages(void **state)
 	play_expect(&pipe, 1, "permission:no longer");
 }
 
+/* A protocol whose messages are binary: each is encoded, and an event once for all clients. */
+static void
+test_binary(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Protocol binary = tiny;
+	PlayPipe pipes[3];
+	Session *sessions[3];
+	PlayPipe other;
+
+	(void) state;
+	binary.number = 3;
+	binary.encode = tiny_encode;
+	open_tiny(database, &other, 1);
+	for (size_t i = 0; i < UNIT_COUNT(pipes); i++)
+	{
+		sessions[i] = play_connect(database, &binary, "test", &pipes[i]);
+		play_nsent = 0;
+		session_received(sessions[i], "s", 1, 0, true, true, false);
+		assert_int_equal(play_nsent, 1);
+		play_subscribed(database, play_sent[0].u.subscribe.sub, 1, false, 100);
+		play_expect(&pipes[i], 2, "~Sa");
+	}
+	tiny_built = tiny_encoded = 0;
+	play_event(database, 1, 101, "x");
+	assert_int_equal(tiny_built, 2);
+	assert_int_equal(tiny_encoded, 1);
+	play_expect(&other, 1, "INSERT a 101 x");
+	for (size_t i = 0; i < UNIT_COUNT(pipes); i++)
+		play_expect(&pipes[i], 2, "~INSERT a 101 x");
+
+	/* Any bytes may come, but no text. */
+	session_received(sessions[0], "\xff", 1, 0, true, true, false);
+	play_expect(&pipes[0], 2, "~?\xff");
+	session_received(sessions[0], "s", 1, 0, true, false, false);
+	play_expect(&pipes[0], 8, "text messages are not supported");
+}
+
 /*
  * A raw client gets no bookmark. If it is slow, it gets the rest from the log, and a position only
  * in the reason of its end.
@@ -269,7 +325,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_one_frame_each), TEST(test_shared), TEST(test_none_wanted),
-		TEST(test_messages),       TEST(test_raw),
+		TEST(test_messages),       TEST(test_raw),    TEST(test_binary),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

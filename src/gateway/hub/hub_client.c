@@ -345,6 +345,7 @@ hub_open(Hub *hub, Database *database, SessionKind kind, const Protocol *protoco
 	client->database = database;
 	client->outside = database == NULL && protocol->hooks != NULL;
 	client->protocol = protocol;
+	client->session.encode = protocol->encode;
 	client->subprotocol = "";
 	identity_start(&client->identity, anonymous, client->session.alive_at);
 	LIST_INIT(&client->subscriptions);

@@ -164,7 +164,10 @@ struct HubClient;
  */
 typedef struct ProtocolHooks
 {
-	/* The client has sent a message, len bytes of valid UTF-8. In place of parse(). */
+	/*
+	 * The client has sent a message, len bytes of valid UTF-8; of anything if the protocol has encode(). In
+	 * place of parse().
+	 */
 	void (*message)(struct HubClient *client, const char *text, size_t len);
 	/*
 	 * The feed has verified what the client has presented by hub_offer() with requested: its identity is
@@ -201,6 +204,12 @@ typedef struct Protocol
 	uint8_t number; /* unique, less than PROTOCOL_MAX */
 
 	const ProtocolHooks *hooks; /* NULL: none */
+
+	/*
+	 * Messages are binary, in both directions. Turn a text message that the functions below have built, and
+	 * which is taken over, into a binary one. NULL: messages are text.
+	 */
+	Frame *(*encode)(Frame *frame);
 
 	/*
 	 * Clients cannot be told why a request fails, or why a subscription ends, without the end of

@@ -420,7 +420,7 @@ session_send_own(Session *session, Frame *frame, uint64_t before)
 		frame_unref(frame);
 		return;
 	}
-	session_queue_own(session, frame, before);
+	session_queue_own(session, session_encode(session, frame), before);
 	session->sessions->stats.messages++;
 	session->messages++;
 	if (session->own > limit)
@@ -469,6 +469,8 @@ session_close(Session *session, uint16_t code, const char *reason)
 	if (session->state != SESSION_OPEN)
 		return;
 	farewell = session->sessions->events->farewell(session, code, reason);
+	if (farewell != NULL)
+		farewell = session_encode(session, farewell);
 	if (farewell != NULL && !session->torn)
 		session_queue_own(session, frame_ref(farewell), FRAME_NO_POSITION);
 	if (farewell != NULL)

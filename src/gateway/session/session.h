@@ -161,7 +161,7 @@ typedef struct SessionIo
 /* The functions of the owner that a session calls. */
 typedef struct SessionEvents
 {
-	/* The client has sent a message, len bytes of UTF-8. */
+	/* The client has sent a message, len bytes of UTF-8; of anything if session->encode is set. */
 	void (*message)(Session *session, const char *text, size_t len);
 	/* A frame was written whose note contains this subscription and credit. */
 	void (*written)(Session *session, uint32_t sub, uint32_t credit);
@@ -271,6 +271,11 @@ struct Session
 	bool complete;                   /* there was no time for it in its turn of the loop */
 	bool compressed;                 /* if it is complete */
 	const char *address;             /* for log messages */
+	/*
+	 * Set by the owner before anything is sent or received: messages are binary, in both directions. Turns
+	 * a text message, which is taken over, into what is sent. NULL: they are text.
+	 */
+	Frame *(*encode)(Frame *frame);
 };
 
 /* now and kinds are copied to the members with these names. */
@@ -325,16 +330,24 @@ session_has_room(Session *session, const Frame *frame) __attribute__((warn_unuse
  */
 extern void session_send_event(Session *session, Frame *frame, FrameNote note);
 
+/* Turn a text message, which is taken over, into a binary one if the client gets these. */
+static inline Frame *
+session_encode(const Session *session, Frame *frame)
+{
+	return session->encode != NULL && frame_is_text(frame) ? session->encode(frame) : frame;
+}
+
 /*
  * Turn a message of the client's protocol, which is taken over, into what its connection sends. All
- * sessions of the same kind send the same. session_send_own() need not get it, because short
- * messages are sent as they are.
+ * sessions of the same kind and protocol send the same. session_send_own() need not get it, because
+ * short messages are sent without compression.
  */
 static inline Frame *
 session_pack(const Session *session, Frame *frame)
 {
 	const SessionIo *io = session->sessions->kinds[session->kind];
 
+	frame = session_encode(session, frame);
 	return io->pack != NULL ? io->pack(frame) : frame;
 }
 

@@ -14,11 +14,11 @@
 #include "gateway/base/text.h"
 #include "gateway/ws/deflate.h"
 
-/* Process a complete text. */
+/* Process a complete message that is not compressed. */
 static void
 session_text(Session *session, const char *text, size_t len)
 {
-	if (!text_utf8_valid(text, len))
+	if (session->encode == NULL && !text_utf8_valid(text, len))
 	{
 		session_close(session, SESSION_CLOSE_BAD_TEXT, "text that is not UTF-8");
 		return;
@@ -111,9 +111,11 @@ session_received(Session *session, const char *data, size_t len, size_t remainin
 	session_alive(session);
 	if (session->state != SESSION_OPEN)
 		return;
-	if (binary)
+	if (binary != (session->encode != NULL))
 	{
-		session_close(session, SESSION_CLOSE_UNSUPPORTED, "binary messages are not supported");
+		session_close(session, SESSION_CLOSE_UNSUPPORTED,
+					  binary ? "binary messages are not supported"
+							 : "text messages are not supported");
 		return;
 	}
 	if (remaining > session->sessions->config->max_message ||

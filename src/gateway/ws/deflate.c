@@ -82,11 +82,14 @@ deflate_frame(Frame *frame)
 	shorter = stream->avail_out > 0;
 	if (shorter)
 	{
-		frame_unref(frame);
-		frame = frame_compressed((WireBytes){
+		WireBytes data = {
 			.data = (char *) packed,
 			.len = (uint32_t) (size - stream->avail_out - sizeof(deflate_tail)),
-		});
+		};
+		Frame *compressed = frame_compressed(frame, data);
+
+		frame_unref(frame);
+		frame = compressed;
 	}
 	free(packed);
 	return frame;

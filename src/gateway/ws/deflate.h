@@ -21,7 +21,7 @@
 #define DEFLATE_MIN 200
 
 /*
- * Compress a text message, which is taken over. Returns the same frame if it is too short, or if
+ * Compress a message, which is taken over. Returns the same frame if it is too short, or if
  * compression makes it longer.
  */
 extern Frame *deflate_frame(Frame *frame);

@@ -15,7 +15,9 @@
 
 #define FRAME_FIN             0x80
 #define FRAME_COMPRESSED      0x40 /* RSV1 (RFC 7692, 6) */
+#define FRAME_OPCODE          0x0f
 #define FRAME_OPCODE_TEXT     0x1
+#define FRAME_OPCODE_BINARY   0x2
 #define FRAME_OPCODE_CONTINUE 0x0
 
 /* A full fragment: its length has the 16-bit form. */
@@ -119,9 +121,21 @@ frame_text(const WireBytes *parts, size_t count)
 }
 
 Frame *
-frame_compressed(WireBytes data)
+frame_binary(const WireBytes *parts, size_t count)
 {
-	return frame_message(FRAME_COMPRESSED | FRAME_OPCODE_TEXT, &data, 1);
+	return frame_message(FRAME_OPCODE_BINARY, parts, count);
+}
+
+Frame *
+frame_compressed(const Frame *message, WireBytes data)
+{
+	return frame_message(FRAME_COMPRESSED | (message->data[0] & FRAME_OPCODE), &data, 1);
+}
+
+bool
+frame_is_text(const Frame *frame)
+{
+	return (frame->data[0] & (FRAME_COMPRESSED | FRAME_OPCODE)) == FRAME_OPCODE_TEXT;
 }
 
 bool

@@ -45,8 +45,14 @@ typedef struct Frame
  */
 extern Frame *frame_text(const WireBytes *parts, size_t count);
 
-/* The same for a text message that is compressed (RFC 7692, 6). */
-extern Frame *frame_compressed(WireBytes data);
+/* The same for a binary message, of any bytes. */
+extern Frame *frame_binary(const WireBytes *parts, size_t count);
+
+/* The same for a message that is compressed (RFC 7692, 6), whose text or binary one this is. */
+extern Frame *frame_compressed(const Frame *message, WireBytes data);
+
+/* Return true for a text message, not compressed; the frame has a header. */
+extern bool frame_is_text(const Frame *frame);
 
 /*
  * Walk through the payload of a message, fragment by fragment. *offset is 0 at first. Returns false
