@@ -59,6 +59,12 @@ extern int fuzz_payload(const uint8_t *data, size_t size);
 extern int fuzz_proxy(const uint8_t *data, size_t size);
 
 /*
+ * WAMP in CBOR and MessagePack: what is accepted is JSON, which becomes the same again. The first byte
+ * chooses the format, and the direction.
+ */
+extern int fuzz_serializer(const uint8_t *data, size_t size);
+
+/*
  * The parameters of GET /events, and after a line end the header Last-Event-ID: what is accepted are
  * requests for different channels, and an id that is made of their places has these places.
  */

@@ -16,10 +16,10 @@ static const struct
 	const char *name;
 	FuzzTarget run;
 } targets[] = {
-	{"deflate", fuzz_deflate}, {"filter", fuzz_filter},   {"frames", fuzz_frames},
-	{"http", fuzz_http},       {"jsonrpc", fuzz_jsonrpc}, {"payload", fuzz_payload},
-	{"proxy", fuzz_proxy},     {"sse", fuzz_sse},         {"tls", fuzz_tls},
-	{"token", fuzz_token},     {"wamp", fuzz_wamp},
+	{"deflate", fuzz_deflate}, {"filter", fuzz_filter},         {"frames", fuzz_frames},
+	{"http", fuzz_http},       {"jsonrpc", fuzz_jsonrpc},       {"payload", fuzz_payload},
+	{"proxy", fuzz_proxy},     {"serializer", fuzz_serializer}, {"sse", fuzz_sse},
+	{"tls", fuzz_tls},         {"token", fuzz_token},           {"wamp", fuzz_wamp},
 };
 
 static uint32_t random_state = 1;

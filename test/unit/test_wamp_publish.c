@@ -19,7 +19,7 @@ setup(void **state)
 static Session *
 welcome(PlayPipe *pipe)
 {
-	Session *session = play_connect(NULL, &wamp_protocol, "test", pipe);
+	Session *session = play_connect(NULL, wamp_protocol("wamp.2.json", false), "test", pipe);
 
 	play_receive(session, "[1,\"db\",{\"roles\":{}}]");
 	sessions_flush(&play_sessions);

@@ -25,7 +25,7 @@ setup(void **state)
 static Session *
 dial(PlayPipe *pipe)
 {
-	return play_connect(NULL, &wamp_protocol, "test", pipe);
+	return play_connect(NULL, wamp_protocol("wamp.2.json", false), "test", pipe);
 }
 
 /* Return the frame that was written first, and remove it from the pipe. */

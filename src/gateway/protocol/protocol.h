@@ -21,14 +21,14 @@
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
 
-#define PROTOCOL_MAX         8   /* maximum number of protocols */
+#define PROTOCOL_MAX         12  /* maximum number of protocols */
 #define PROTOCOL_MAX_CHANNEL 63  /* maximum length of a channel's name, in bytes */
 #define PROTOCOL_MAX_NAME    255 /* and of a function's */
 #define PROTOCOL_MAX_GROUP   63  /* and of a consumer group's */
 #define PROTOCOL_MAX_WINDOW                                                                        \
 	1000 /* deliveries that a consumer has without having acknowledged them */
 
-/* The numbers of protocols. */
+/* The numbers of protocols. Odd are those with large numbers as strings, see numbers.h. */
 #define PROTOCOL_JSONRPC        0
 #define PROTOCOL_JSONRPC_BIGINT 1
 #define PROTOCOL_SSE            2
@@ -37,6 +37,10 @@
 #define PROTOCOL_PAYLOAD_BIGINT 5
 #define PROTOCOL_WAMP           6
 #define PROTOCOL_WAMP_BIGINT    7
+#define PROTOCOL_CBOR           8 /* WAMP in CBOR */
+#define PROTOCOL_CBOR_BIGINT    9
+#define PROTOCOL_MSGPACK        10 /* and in MessagePack */
+#define PROTOCOL_MSGPACK_BIGINT 11
 
 typedef enum RequestMethod
 {

@@ -136,13 +136,13 @@ routes_bigint(const HttpRequest *request, bool *bigint)
 	return wanted == NULL || *bigint || http_slice_is(wanted->value, "number");
 }
 
-/* Whether the client speaks WAMP. */
-static bool
-routes_is_wamp(const HttpRequest *request)
+/* The protocol of a client that speaks WAMP; NULL: it does not. */
+static const Protocol *
+routes_wamp(const HttpRequest *request, bool bigint)
 {
 	const char *subprotocol = websocket_upgrade_subprotocol(request);
 
-	return subprotocol != NULL && strcmp(subprotocol, WEBSOCKET_SUBPROTOCOL_WAMP) == 0;
+	return subprotocol != NULL ? wamp_protocol(subprotocol, bigint) : NULL;
 }
 
 /* The protocol of a WebSocket, whose request routes_check_upgrade() has checked. */
@@ -150,11 +150,13 @@ static const Protocol *
 routes_protocol(const Routes *routes, const HttpRequest *request, EndpointFormat *format)
 {
 	bool bigint = false;
+	const Protocol *wamp;
 
 	*format = ENDPOINT_JSONRPC;
 	(void) routes_bigint(request, &bigint);
-	if (routes_is_wamp(request))
-		return bigint ? &wamp_bigint_protocol : &wamp_protocol;
+	wamp = routes_wamp(request, bigint);
+	if (wamp != NULL)
+		return wamp;
 	(void) routes_format(routes, request, format);
 	return protocol_for(*format, bigint);
 }
@@ -250,7 +252,7 @@ static bool
 routes_let_in(const Routes *routes, const HttpConnection *connection, const HttpRequest *request,
 			  bool kept, Admission *admission, HttpResponse *response)
 {
-	return (routes_is_wamp(request) ? admission_outside : admission_client)(
+	return (routes_wamp(request, false) != NULL ? admission_outside : admission_client)(
 		request, routes_others(routes, connection, kept), routes->config, routes->hub, admission,
 		response);
 }

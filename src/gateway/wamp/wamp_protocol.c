@@ -1,15 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_protocol.c
- *	  The protocol wamp.2.json: tables of functions, and which file processes a message.
+ *	  The protocols of WAMP: tables of functions, and which file processes a message.
  *
  *-------------------------------------------------------------------------
  */
 #include "gateway/wamp/wamp_protocol.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "gateway/base/memory.h"
+#include "gateway/wamp/serializer.h"
 #include "gateway/wamp/wamp_broker.h"
 #include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_dealer.h"
@@ -17,6 +19,7 @@
 #include "gateway/wamp/wamp_route.h"
 #include "gateway/wamp/wamp_session.h"
 #include "gateway/wamp/wamp_testament.h"
+#include "gateway/ws/websocket_upgrade.h"
 
 /* ---------------- hooks ---------------- */
 
@@ -75,7 +78,7 @@ wamp_settle(HubClient *client)
 }
 
 static void
-wamp_on_message(HubClient *client, const char *text, size_t len)
+wamp_on_text(HubClient *client, const char *text, size_t len)
 {
 	WampMessage message;
 	char error[256];
@@ -88,6 +91,38 @@ wamp_on_message(HubClient *client, const char *text, size_t len)
 	wamp_dispatch(wamp_session(client), &message);
 	wamp_message_free(&message);
 	wamp_settle(client);
+}
+
+/* A binary message. Its JSON has the limits of a message, too. */
+static void
+wamp_on_binary(HubClient *client, const char *data, size_t len)
+{
+	bool cbor = client->protocol->number < PROTOCOL_MSGPACK;
+	const char *problem;
+	char *text;
+	size_t text_len;
+
+	switch (serializer_read(cbor ? SERIALIZER_CBOR : SERIALIZER_MSGPACK, data, len,
+							client->session.sessions->config->max_message, &text, &text_len,
+							&problem))
+	{
+		case SERIALIZER_DONE:
+			wamp_on_text(client, text, text_len);
+			free(text);
+			break;
+		case SERIALIZER_BAD:
+			wamp_violation(client, problem);
+			break;
+		case SERIALIZER_TOO_BIG:
+			session_close(&client->session, SESSION_CLOSE_TOO_BIG, problem);
+			break;
+	}
+}
+
+static void
+wamp_on_message(HubClient *client, const char *data, size_t len)
+{
+	(client->protocol->encode != NULL ? wamp_on_binary : wamp_on_text)(client, data, len);
 }
 
 static void
@@ -174,7 +209,7 @@ static const ProtocolHooks wamp_hooks = {
 /* ---------------- frames ---------------- */
 
 static Frame *
-wamp_protocol_event(const ProtocolEvent *event)
+wamp_plain_event(const ProtocolEvent *event)
 {
 	return wamp_topic_event(event, false);
 }
@@ -196,7 +231,7 @@ wamp_protocol_result(RequestMethod method, const char *id, ProtocolName name, Wi
 }
 
 static Frame *
-wamp_protocol_query_result(const char *id, const WireResultMsg *result)
+wamp_plain_query_result(const char *id, const WireResultMsg *result)
 {
 	return wamp_query_result(id, result->body, false);
 }
@@ -208,7 +243,7 @@ wamp_bigint_query_result(const char *id, const WireResultMsg *result)
 }
 
 static Frame *
-wamp_protocol_progress(const char *id, WireBytes row)
+wamp_plain_progress(const char *id, WireBytes row)
 {
 	return wamp_query_progress(id, row, false);
 }
@@ -219,26 +254,51 @@ wamp_bigint_progress(const char *id, WireBytes row)
 	return wamp_query_progress(id, row, true);
 }
 
-const Protocol wamp_protocol = {
-	.number = PROTOCOL_WAMP,
-	.hooks = &wamp_hooks,
-	.event = wamp_protocol_event,
-	.result = wamp_protocol_result,
-	.refusal = wamp_topic_refusal,
-	.query_result = wamp_protocol_query_result,
-	.progress = wamp_protocol_progress,
-	.query_failure = wamp_query_failure,
-	.reset = wamp_topic_reset,
+static Frame *
+wamp_encode_cbor(Frame *frame)
+{
+	return serializer_frame(SERIALIZER_CBOR, frame);
+}
+
+static Frame *
+wamp_encode_msgpack(Frame *frame)
+{
+	return serializer_frame(SERIALIZER_MSGPACK, frame);
+}
+
+/* which: plain, or bigint: numbers that a double does not hold are strings */
+#define WAMP_PROTOCOL(number_, encode_, which)                                                     \
+	{                                                                                              \
+		.number = (number_), .hooks = &wamp_hooks, .encode = (encode_),                            \
+		.event = wamp_##which##_event, .result = wamp_protocol_result,                             \
+		.refusal = wamp_topic_refusal, .query_result = wamp_##which##_query_result,                \
+		.progress = wamp_##which##_progress, .query_failure = wamp_query_failure,                  \
+		.reset = wamp_topic_reset,                                                                 \
+	}
+
+static const struct
+{
+	const char *subprotocol;
+	Protocol protocols[2];
+} wamp_protocols[] = {
+	{WEBSOCKET_SUBPROTOCOL_JSON,
+	 {WAMP_PROTOCOL(PROTOCOL_WAMP, NULL, plain),
+	  WAMP_PROTOCOL(PROTOCOL_WAMP_BIGINT, NULL, bigint)}},
+	{WEBSOCKET_SUBPROTOCOL_CBOR,
+	 {WAMP_PROTOCOL(PROTOCOL_CBOR, wamp_encode_cbor, plain),
+	  WAMP_PROTOCOL(PROTOCOL_CBOR_BIGINT, wamp_encode_cbor, bigint)}},
+	{WEBSOCKET_SUBPROTOCOL_MSGPACK,
+	 {WAMP_PROTOCOL(PROTOCOL_MSGPACK, wamp_encode_msgpack, plain),
+	  WAMP_PROTOCOL(PROTOCOL_MSGPACK_BIGINT, wamp_encode_msgpack, bigint)}},
 };
 
-const Protocol wamp_bigint_protocol = {
-	.number = PROTOCOL_WAMP_BIGINT,
-	.hooks = &wamp_hooks,
-	.event = wamp_bigint_event,
-	.result = wamp_protocol_result,
-	.refusal = wamp_topic_refusal,
-	.query_result = wamp_bigint_query_result,
-	.progress = wamp_bigint_progress,
-	.query_failure = wamp_query_failure,
-	.reset = wamp_topic_reset,
-};
+const Protocol *
+wamp_protocol(const char *subprotocol, bool bigint)
+{
+	for (size_t i = 0; i < sizeof(wamp_protocols) / sizeof(wamp_protocols[0]); i++)
+	{
+		if (strcmp(wamp_protocols[i].subprotocol, subprotocol) == 0)
+			return &wamp_protocols[i].protocols[bigint];
+	}
+	return NULL;
+}

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_protocol.h
- *	  The protocol wamp.2.json.
+ *	  The protocols wamp.2.json, wamp.2.cbor and wamp.2.msgpack.
  *
  * Each file uses only those below it:
  *
@@ -15,6 +15,7 @@
  *	  wamp_build.c		builds messages
  *	  wamp_message.c	reads messages
  *	  wamp_options.c	types of options
+ *	  serializer_*.c	CBOR and MessagePack as JSON, and JSON as these
  *
  *-------------------------------------------------------------------------
  */
@@ -23,11 +24,11 @@
 
 #include "gateway/hub/hub.h"
 
-/* A client of it is opened without a database, because HELLO names it. */
-extern const Protocol wamp_protocol;
-
-/* The same with numbers that a double does not hold as strings. */
-extern const Protocol wamp_bigint_protocol;
+/*
+ * Return the protocol with the name of this subprotocol, or NULL. bigint: with numbers that a double does
+ * not hold as strings. A client of it is opened without a database, because HELLO names it.
+ */
+extern const Protocol *wamp_protocol(const char *subprotocol, bool bigint);
 
 /* The client's handshake has brought a token, which HELLO will present. */
 extern void wamp_present(HubClient *client, const char *token, size_t len);

@@ -32,8 +32,7 @@ route_send(HubClient *client, Frame *frame)
 WampPayload
 route_payload(const HubClient *client, WireBytes payload)
 {
-	return (WampPayload){.args = payload,
-						 .bigint = client->protocol->number == PROTOCOL_WAMP_BIGINT};
+	return (WampPayload){.args = payload, .bigint = client->protocol->number % 2 == 1};
 }
 
 char *

@@ -78,7 +78,9 @@ websocket_upgrade_check(const HttpRequest *request, HttpResponse *response)
 const char *
 websocket_upgrade_subprotocol(const HttpRequest *request)
 {
-	static const char *const known[] = {WEBSOCKET_SUBPROTOCOL, WEBSOCKET_SUBPROTOCOL_WAMP, NULL};
+	static const char *const known[] = {WEBSOCKET_SUBPROTOCOL, WEBSOCKET_SUBPROTOCOL_JSON,
+										WEBSOCKET_SUBPROTOCOL_CBOR, WEBSOCKET_SUBPROTOCOL_MSGPACK,
+										NULL};
 
 	return http_request_header_first(request, "sec-websocket-protocol", known);
 }

@@ -11,9 +11,11 @@
 #include "gateway/http/http_request.h"
 #include "gateway/http/http_response.h"
 
-/* The names of the subprotocols that we know: our own, and WAMP's. */
-#define WEBSOCKET_SUBPROTOCOL      "pg_notifyd.v1"
-#define WEBSOCKET_SUBPROTOCOL_WAMP "wamp.2.json"
+/* The names of the subprotocols that we know: our own, and those of WAMP in its formats. */
+#define WEBSOCKET_SUBPROTOCOL         "pg_notifyd.v1"
+#define WEBSOCKET_SUBPROTOCOL_JSON    "wamp.2.json"
+#define WEBSOCKET_SUBPROTOCOL_CBOR    "wamp.2.cbor"
+#define WEBSOCKET_SUBPROTOCOL_MSGPACK "wamp.2.msgpack"
 
 #define WEBSOCKET_ANSWER 384 /* maximum bytes of an answer */
 

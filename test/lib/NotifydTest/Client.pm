@@ -72,17 +72,19 @@ sub _answered
 	$self->{tx} = $tx;
 	$tx->max_websocket_size(512 * 1024 * 1024);
 	$tx->on(text => sub { $self->_arrived($_[1]); });
+	$tx->on(binary => sub { $self->_arrived_binary($_[1]); });
 	$tx->on(finish => sub { my ($socket, $code, $reason) = @_; $self->{closed} = [ $code, $reason ]; });
 	return;
 }
 
-# Keep a message. NotifydTest::Wamp has another method for it.
+# Keep a message. NotifydTest::Wamp has other methods for it.
 sub _arrived
 {
 	my ($self, $text) = @_;
 	push @{ $self->{received} }, $self->{options}{raw} ? $text : decode_json($text);
 	return;
 }
+sub _arrived_binary { croak 'a binary message'; }
 
 =item connected, status, reason, subprotocol
 

@@ -24,8 +24,10 @@ message's type is meant, its name may stand: C<'SUBSCRIBE'> for 32.
 use strict;
 use warnings;
 
+use B ();
 use Carp qw(croak);
 use Exporter 'import';
+use List::Util qw(pairmap);
 use Mojo::JSON qw(decode_json encode_json);
 use NotifydTest::Client;
 
@@ -48,6 +50,37 @@ my %roles = (
 			caller_identification => \1, progressive_call_results => \1, call_canceling => \1, pattern_based_registration => \1,
 			shared_registration => \1
 		}
+	});
+
+# A value with other truth values in place of JSON's, and all strings as text. Other objects are left to the coder.
+sub _plain
+{
+	my ($value, @booleans) = @_;
+	my $ref = ref $value;
+
+	return { pairmap { _plain($a) => _plain($b, @booleans) } %$value } if $ref eq 'HASH';
+	return [ map { _plain($_, @booleans) } @$value ] if $ref eq 'ARRAY';
+	return $booleans[ $$value ? 1 : 0 ] if $ref eq 'SCALAR' || $ref =~ /Boolean/;
+	return $value if $ref;
+	my $flags = B::svref_2object(\$value)->FLAGS;
+	return 0 + $value if $flags & (B::SVp_IOK | B::SVp_NOK) && !($flags & B::SVf_POK);
+	utf8::upgrade($value) if $flags & B::SVp_POK;
+	return $value;
+}
+
+# How messages are written and read in the formats that are binary.
+my %coders = (
+	cbor => sub {
+		require CBOR::XS;
+		my $cbor = CBOR::XS->new->text_keys;
+		my @booleans = (Types::Serialiser::false(), Types::Serialiser::true());
+		return { encode => sub { $cbor->encode(_plain(shift, @booleans)) }, decode => sub { $cbor->decode(shift) } };
+	},
+	msgpack => sub {
+		require Data::MessagePack;
+		my $msgpack = Data::MessagePack->new->utf8;
+		my @booleans = (Data::MessagePack::false(), Data::MessagePack::true());
+		return { encode => sub { $msgpack->pack(_plain(shift, @booleans)) }, decode => sub { $msgpack->unpack(shift) } };
 	});
 
 =head1 FUNCTIONS
@@ -111,8 +144,9 @@ sub error_uri
 
 =item new(port => PORT, %options)
 
-Connects, offers C<wamp.2.json> and, if C<realm> is given, says HELLO; dies if the answer is not WELCOME. C<details>: more
-members of HELLO's details, as C<authid> and C<authmethods>. C<authenticate>: a function that gets the method and the extra
+Connects, offers C<wamp.2.json> and, if C<realm> is given, says HELLO; dies if the answer is not WELCOME. C<format>:
+C<cbor> or C<msgpack> in place of C<json>; the environment's NOTIFYD_WAMP_FORMAT sets the default, so that any test can be
+run with it. C<details>: more members of HELLO's details, as C<authid> and C<authmethods>. C<authenticate>: a function that gets the method and the extra
 of a CHALLENGE, and returns the signature. The other options are those of L<NotifydTest::Client>.
 
 =cut
@@ -120,9 +154,10 @@ of a CHALLENGE, and returns the signature. The other options are those of L<Noti
 sub new
 {
 	my ($class, %options) = @_;
-	my $self = $class->SUPER::new(subprotocols => ['wamp.2.json'], %options);
+	my $format = $options{format} // $ENV{NOTIFYD_WAMP_FORMAT} // 'json';
+	my $self = $class->SUPER::new(subprotocols => ["wamp.2.$format"], %options);
 
-	@$self{qw(last_request procedures)} = (0, {});
+	@$self{qw(last_request procedures coder)} = (0, {}, $coders{$format} ? $coders{$format}->() : undef);
 	return $self if !defined $options{realm};
 	croak "no connection: $self->{status} $self->{reason}" if !$self->{tx};
 	my $answer = $self->hello($options{realm}, $options{details});
@@ -172,7 +207,8 @@ sub send		## no critic: the name fits
 {
 	my ($self, $message) = @_;
 	my ($type, @rest) = @$message;
-	return $self->SUPER::send([ wamp_type($type), @rest ]);
+	return $self->SUPER::send([ wamp_type($type), @rest ]) if !$self->{coder};
+	return $self->send_frame([ 1, 0, 0, 0, 2, $self->{coder}{encode}->([ wamp_type($type), @rest ]) ]);
 }
 
 =item start(TYPE, ARGUMENTS...)
@@ -341,7 +377,20 @@ sub unregister
 sub _arrived
 {
 	my ($self, $text) = @_;
-	my $message = decode_json($text);
+	croak "a text message: $text" if $self->{coder};
+	return $self->_arrived_message(decode_json($text));
+}
+
+sub _arrived_binary
+{
+	my ($self, $data) = @_;
+	croak 'a binary message' if !$self->{coder};
+	return $self->_arrived_message(_plain($self->{coder}{decode}->($data), Mojo::JSON->false, Mojo::JSON->true));
+}
+
+sub _arrived_message
+{
+	my ($self, $message) = @_;
 
 	push @{ $self->{received} }, $message;
 	$self->{procedures}{ $message->[2] } = delete $self->{registering}{ $message->[1] } if $message->[0] == $types{REGISTERED};
