@@ -824,6 +824,18 @@ CREATE FUNCTION @extschema@.notify_retry(name text, ids bigint[] DEFAULT NULL) R
 COMMENT ON FUNCTION @extschema@.notify_retry(text, bigint[]) IS
 	'let events that were set aside come again: those with these ids, or all; returns how many';
 
+/* ---------------- procedures of clients of WAMP ---------------- */
+
+CREATE FUNCTION @extschema@.notify_call(
+	procedure text,
+	args json DEFAULT '[]',
+	kwargs json DEFAULT '{}',
+	timeout interval DEFAULT '30 s'
+) RETURNS json
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notify_call';
+COMMENT ON FUNCTION @extschema@.notify_call(text, json, json, interval) IS
+	'call a procedure that a client of WAMP has registered, and return its result';
+
 /* ---------------- logical replication; last, so that it covers every table of the schema ---------------- */
 
 -- Logical replication. A publication FOR ALL TABLES has the tables of this schema, too. PostgreSQL refuses UPDATE and DELETE

@@ -16,6 +16,7 @@
 #include "ext/launcher/launcher.h"
 #include "ext/openapi/openapi.h"
 #include "ext/rest/rest.h"
+#include "ext/sqlcall/sqlcall.h"
 #include "ext/transaction/pending.h"
 #include "ext/base/settings.h"
 #include "ext/base/shared.h"
@@ -42,6 +43,7 @@ _PG_init(void)
 		return;
 	shared_init();
 	group_init();
+	sqlcall_init();
 	hooks_init();
 	pending_register();
 	launcher_register();

@@ -122,6 +122,13 @@ compat_proc_number(void)
 #define COMPAT_WAIT_EVENT(static_id, name) ((static_id) = PG_WAIT_EXTENSION)
 #endif
 
+/* Send a message by a queue without waiting; the receiver is woken at once. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_MQ_SEND(queue, length, data) shm_mq_send(queue, length, data, true, true)
+#else
+#define COMPAT_MQ_SEND(queue, length, data) shm_mq_send(queue, length, data, true)
+#endif
+
 /* Create a wait event set that lives until FreeWaitEventSet(). */
 static inline WaitEventSet *
 compat_create_wait_event_set(int nevents)

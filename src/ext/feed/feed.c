@@ -23,6 +23,7 @@
  *	  feed_publish.c	messages that are not in the log
  *	  feed_topic.c		what clients of WAMP have subscribed to
  *	  feed_route.c		sessions of WAMP, and calls between them
+ *	  feed_local.c		calls that SQL makes with notify_call()
  *	  feed_rights.c		what roles may do with channels that no view is of
  *	  feed_change.c		changes that these decisions depend on
  *	  feed_recheck.c	when decisions are repeated

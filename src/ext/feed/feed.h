@@ -278,7 +278,7 @@ struct Feed
 	int nsubs;
 	int npatterns; /* of these, subscriptions of patterns, */
 	int nscans;    /* and those that read the log, see feed_pattern.c */
-	int nrouted;   /* sessions of WAMP */
+	int nrouted;   /* sessions of WAMP, and calls in SQL */
 	int route_due; /* feed_route.c has something to do after so many ms; 0: at once; -1: nothing */
 	int nidentities;
 	uint32 last_identity;               /* the last number assigned */

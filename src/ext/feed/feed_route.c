@@ -22,6 +22,7 @@
 #include "ext/base/utf8.h"
 #include "ext/channel/grant.h"
 #include "ext/expose/expose.h"
+#include "ext/feed/feed_local.h"
 #include "ext/feed/feed_publish.h"
 #include "ext/feed/feed_rights.h"
 #include "ext/feed/feed_route.h"
@@ -141,20 +142,30 @@ route_send(void *arg, int link, const WireRoute *route)
 {
 	WireMessage message = {.type = WIRE_ROUTE_DOWN, .u.route = *route};
 
-	frames_queue(&((Feed *) arg)->links[link]->socket, &message);
+	if (link == ROUTER_LOCAL)
+		local_send(arg, route);
+	else
+		frames_queue(&((Feed *) arg)->links[link]->socket, &message);
 }
 
 static bool
 route_full(void *arg, int link)
 {
+	if (link == ROUTER_LOCAL)
+		return local_full();
 	return frames_unsent(&((Feed *) arg)->links[link]->socket) > LINK_NOTIFY_LIMIT;
 }
 
 static bool
 route_may(void *arg, int link, uint32_t session, RouterRight right, WireBytes name)
 {
-	const FeedIdentity *identity = identity_find(((Feed *) arg)->links[link], session);
+	const FeedIdentity *identity;
 	RouteRightKey key;
+
+	/* notify_call() has checked it. */
+	if (link == ROUTER_LOCAL)
+		return right == ROUTER_CALL;
+	identity = identity_find(((Feed *) arg)->links[link], session);
 
 	/* An identity that has ended leaves a session that is about to end. */
 	if (identity != NULL && identity->number != 0 && identity->context == NULL)
@@ -389,9 +400,13 @@ route_begin_round(Feed *feed)
 void
 route_end_round(Feed *feed)
 {
+	int64 local = local_round(feed, route_router);
 	int64 next = router_expire(route_router);
 
 	feed->nrouted = (int) router_sessions(route_router);
 	feed->needed |= feed->nrouted > 0;
+	feed->nrouted += local_calls();
+	if (next < 0 || (local >= 0 && local < next))
+		next = local;
 	feed->route_due = router_check(route_router, ROUTE_CHECKS) ? 0 : (int) Min(next, 1000);
 }
