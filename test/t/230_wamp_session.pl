@@ -121,6 +121,23 @@ is(error_uri($client->request('PUBLISH', { acknowledge => \1 }, 'com.shop.news')
 is(error_uri($joe->request('PUBLISH', { acknowledge => \1, exclude => [1] }, 'com.shop.news')), 'wamp.error.option_not_allowed', 'a list of sessions');
 is(error_uri($joe->request('PUBLISH', { acknowledge => \1 }, 'a b')), 'wamp.error.invalid_uri', 'no URI');
 
+# On the topic of a table, a message cannot pass for an event of the table.
+sql(q{SELECT notify_grant('com.shop.orders', 'member', 'publish'), notify_grant('com.shop.orders', 'guest')});
+$client->unsubscribe($since);
+my %forged = (op => 'DELETE', table => 'orders', key => { id => 1 });
+my $watcher = wamp_client($node, realm => 'postgres');
+$watcher->subscribe('com.shop.orders');
+$joe->publish('com.shop.orders', undef, \%forged);
+$event = $watcher->next_event;
+is_deeply([ $event->{args}, @{ $event->{kwargs} }{qw(op by payload)} ], [ [], 'MESSAGE', 'member', \%forged ], 'named arguments like an event');
+$joe->publish('com.shop.orders', [1], \%forged, disclose_me => \1);
+$event = $watcher->next_event;
+is_deeply([ @{ $event->{kwargs} }{qw(op payload)} ], [ 'MESSAGE', { args => [1], kwargs => \%forged } ], 'and positional ones');
+is($event->{details}{publisher_authid}, 'joe', 'whose publisher is disclosed');
+sql(q!SET ROLE member; SELECT notify_send('com.shop.orders', '{"args": [], "kwargs": {"op": "RESET"}}')!);
+is($watcher->next_event->{kwargs}{op}, 'MESSAGE', 'by notify_send');
+is_deeply([ map { $_->{kwargs}{op} } @{ $watcher->result('wamp.subscription.get_events', [ $since, 3 ]) } ], [ ('MESSAGE') x 3 ], 'in the history');
+
 # Topics of a pattern that are not declared: not in the log
 sql(q{SELECT notify_grant('com.chat.*', 'member', 'publish'), notify_grant('com.chat.*', 'guest')});
 my $chat = $client->subscribe('com.chat.one');

@@ -218,6 +218,7 @@ extern text *send_typed(const char *channel, text *json);
 /*
  * notify_send(channel, payload) as the current user. publisher is the event's member "publisher", a JSON object of
  * trusted form in the server's encoding, or NULL. Returns the number of the message among the transaction's events.
+ * If tables are watched on the channel, the event has the member "watched".
  */
 extern int64 send_message(const char *channel, text *payload, const char *publisher);
 

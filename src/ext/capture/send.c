@@ -40,6 +40,7 @@ static struct
 {
 	Oid role; /* may publish to the channel; InvalidOid: unknown */
 	char channel[NAMEDATALEN];
+	bool watched;   /* tables are watched on it */
 	uint64 changes; /* number of changes so far */
 } send_known;
 
@@ -87,6 +88,8 @@ send_check_right(const char *channel)
 								"notify_grant(channel, role, '%s').",
 								GRANT_PUBLISH)));
 
+	send_known.watched = watch_list_channel(channel) != NIL;
+
 	/* A change during the check may concern what it has read. */
 	send_known.role = before == send_known.changes ? role : InvalidOid;
 	strlcpy(send_known.channel, channel, sizeof(send_known.channel));
@@ -124,6 +127,8 @@ send_message(const char *channel, text *payload_json, const char *publisher)
 	appendStringInfoString(&head.buf, ",\"by\":");
 	json_append_string(&head.buf, sender, strlen(sender));
 	context_append(&head.buf);
+	if (send_known.watched)
+		appendStringInfoString(&head.buf, ",\"watched\":true");
 	if (publisher != NULL)
 		appendStringInfo(&head.buf, ",\"publisher\":%s", publisher);
 	initStringInfo(&payload);

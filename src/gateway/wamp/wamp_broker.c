@@ -354,15 +354,19 @@ wamp_event_payload(WireBytes body, json_t *details, uint64_t *publication, WampP
 
 	if (members_find(body, "publication", &value))
 		*publication = strtoull(value.data, NULL, 10);
-	if (!members_find(body, "payload", &value))
+	if (members_find(body, "publisher", &publisher))
+		wamp_disclose(details, publisher);
+	else
+		publisher.len = 0;
+	/* What a message chose for arguments could look like an event of the table. */
+	if (!members_find(body, "payload", &value) || members_find(body, "watched", &flag))
 		return;
-	if (!members_find(body, "publisher", &publisher))
+	if (publisher.len == 0)
 	{
 		if (!wamp_split(value, payload))
 			*payload = (WampPayload){.kwargs = body, .bigint = payload->bigint};
 		return;
 	}
-	wamp_disclose(details, publisher);
 	if (members_find(publisher, "args", &flag))
 		(void) wamp_split(value, payload);
 	else

@@ -25,7 +25,8 @@ extern Subscription *wamp_find_subscription(const HubClient *client, uint64_t id
  * Find the arguments of a message in its event's object, which payload->kwargs is at first: those that a
  * client of WAMP has published, or that its payload looks like. Adds who has published it to the details,
  * if subscribers may know, and sets *publication if the message has a number of its own. The object of
- * another event has no "payload", and stays as it is.
+ * another event has no "payload", and stays as it is. So does that of a message to a channel on which
+ * tables are watched, whose subscribers must be able to tell it from events of the tables.
  */
 extern void
 wamp_event_payload(WireBytes body, json_t *details, uint64_t *publication, WampPayload *payload);
