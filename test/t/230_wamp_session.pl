@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Mojo::JSON qw(decode_json);
 use NotifydTest;
 use NotifydTest::Wamp;
 use PostgreSQL::Test::Utils;
@@ -94,6 +95,9 @@ my $id = $joe->publish('com.shop.news', undef, { a => 1 });
 $event = $client->next_event;
 is_deeply([ @$event{qw(subscription publication args kwargs)} ], [ $news, $id, [], { a => 1 } ], 'keyword arguments');
 is_deeply([ sort keys %{ $event->{details} } ], ['position'], 'nothing of the publisher');
+my $undisclosed = decode_json(sql("SELECT notify_fetch($id)"))->{publisher};
+is_deeply([ keys %$undisclosed ], ['mark'], 'nor in other protocols');
+isnt($undisclosed->{mark}, $joe->session, 'which does not say the session');
 $joe->publish('com.shop.news', [ 1, 'x' ], undef, disclose_me => \1);
 $event = $client->next_event;
 is_deeply([ @$event{qw(args kwargs)} ], [ [ 1, 'x' ], undef ], 'arguments');

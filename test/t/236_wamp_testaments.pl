@@ -27,6 +27,7 @@ $client->goodbye;
 my $event = $heir->next_event;
 is_deeply([ @$event{qw(args kwargs)} ], [ [ 1, 'two' ], { three => 4 } ], 'published after GOODBYE');
 ok(!exists $event->{details}{publisher}, 'not by whom');
+is(sql("SELECT notify_fetch($event->{publication})->'publisher'->>'session'"), '', 'nor in other protocols');
 $event = $heir->next_event;
 is_deeply([ @$event{qw(args kwargs)} ], [ [], { five => 6 } ], 'the second one');
 is_deeply([ @{ $event->{details} }{qw(publisher publisher_authid publisher_authrole)} ], [ $session, 'joe', 'member' ], 'disclosed');

@@ -15,16 +15,16 @@
 #include "ext/json/json.h"
 #include "ext/query/query.h"
 
-#define SEND_MAX_SESSION (INT64CONST(1) << 53)
-#define SEND_MAX_NAME    1024 /* bytes of an authid or authrole */
+#define SEND_MAX_NUMBER (INT64CONST(1) << 53)
+#define SEND_MAX_NAME   1024 /* bytes of an authid or authrole */
 
 /* ---------------- the member "publisher" ---------------- */
 
 typedef enum PublisherKind
 {
-	PUBLISHER_SESSION, /* an integer from 1 to 2^53 */
-	PUBLISHER_NAME,    /* a short string */
-	PUBLISHER_FLAG,    /* true or false */
+	PUBLISHER_NUMBER, /* an integer from 1 to 2^53 */
+	PUBLISHER_NAME,   /* a short string */
+	PUBLISHER_FLAG,   /* true or false */
 } PublisherKind;
 
 /* The members that it may have, in the order in which events have them. */
@@ -33,8 +33,8 @@ static const struct
 	const char *name;
 	PublisherKind kind;
 } publisher_members[] = {
-	{"session", PUBLISHER_SESSION}, {"authid", PUBLISHER_NAME},  {"authrole", PUBLISHER_NAME},
-	{"args", PUBLISHER_FLAG},       {"include", PUBLISHER_FLAG},
+	{"session", PUBLISHER_NUMBER}, {"authid", PUBLISHER_NAME}, {"authrole", PUBLISHER_NAME},
+	{"mark", PUBLISHER_NUMBER},    {"args", PUBLISHER_FLAG},
 };
 
 static void
@@ -52,14 +52,14 @@ publisher_append_value(StringInfo to, PublisherKind kind, const JsonbValue *valu
 	else if (kind == PUBLISHER_NAME && value->type == jbvString &&
 			 value->val.string.len <= SEND_MAX_NAME)
 		json_append_string(to, value->val.string.val, (size_t) value->val.string.len);
-	else if (kind == PUBLISHER_SESSION && value->type == jbvNumeric)
+	else if (kind == PUBLISHER_NUMBER && value->type == jbvNumeric)
 	{
 		char *digits =
 			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 		size_t length = strlen(digits);
 
 		if (strspn(digits, "0123456789") != length || length > 16 ||
-			strtoll(digits, NULL, 10) < 1 || strtoll(digits, NULL, 10) > SEND_MAX_SESSION)
+			strtoll(digits, NULL, 10) < 1 || strtoll(digits, NULL, 10) > SEND_MAX_NUMBER)
 			publisher_refuse();
 		appendStringInfoString(to, digits);
 	}

@@ -277,7 +277,7 @@ typedef struct HubFrames
 	uint32_t tag_len;
 	char tag[SELECTION_MAX_NAME];
 	Audience *audience; /* NULL: everybody */
-	uint64_t excluded;  /* the session that has published it, and does not get it */
+	uint64_t excluded;  /* the mark of the session that has published it, and does not get it */
 	bool looked;        /* excluded is set */
 } HubFrames;
 
@@ -285,12 +285,12 @@ typedef struct HubFrames
 static bool
 hub_is_excluded(HubFrames *frames, const HubClient *client, uint8_t op, WireBytes body)
 {
-	if (op != WIRE_OP_MESSAGE || client->number == 0)
+	if (op != WIRE_OP_MESSAGE || client->mark == 0)
 		return false;
 	if (!frames->looked)
 		frames->excluded = members_excluded(body);
 	frames->looked = true;
-	return frames->excluded == client->number;
+	return frames->excluded == client->mark;
 }
 
 /* Return where the frame of a subscription is; NULL there: it is to be built. */

@@ -176,6 +176,7 @@ typedef struct HubClient
 	TAILQ_ENTRY(HubClient) in_asking;  /* of the database, while asking is not empty */
 	/* For messages that name who gets them, see audience.h. Set by protocols whose clients have them. */
 	uint64_t number;      /* the session's own id; 0: it has none */
+	uint64_t mark;        /* another one, in messages that it excludes itself from; 0: none */
 	const char *authid;   /* NULL: the identity's subject */
 	const char *authrole; /* NULL: the identity's role */
 	/* Only for notifyd.clients. Set by the caller of hub_open(). */

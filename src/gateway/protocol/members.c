@@ -98,13 +98,10 @@ uint64_t
 members_excluded(WireBytes event)
 {
 	WireBytes publisher;
-	WireBytes session;
-	WireBytes include;
+	WireBytes mark;
 
-	if (!members_find(event, "publisher", &publisher) ||
-		!members_find(publisher, "session", &session) ||
-		members_find(publisher, "include", &include))
+	if (!members_find(event, "publisher", &publisher) || !members_find(publisher, "mark", &mark))
 		return 0;
 	/* A character that is no digit follows the number. */
-	return strtoull(session.data, NULL, 10);
+	return strtoull(mark.data, NULL, 10);
 }

@@ -22,8 +22,8 @@ extern bool members_next(WireBytes *rest, WireBytes *name, WireBytes *value);
 extern bool members_find(WireBytes object, const char *name, WireBytes *value);
 
 /*
- * The session that does not get a message of the log, because it has published it: from the member
- * "publisher" of the event. 0: there is none.
+ * The mark of the session that does not get a message of the log, because it has published it: from
+ * the member "publisher" of the event. 0: there is none.
  */
 extern uint64_t members_excluded(WireBytes event);
 

@@ -143,15 +143,14 @@ publish_publisher(const WampSession *session, const WampPublication *publication
 	json_t *publisher = json_object();
 	char *text;
 
-	if (publication->disclose || publication->exclude_me)
-		json_object_set_new(publisher, "session", json_integer((json_int_t) session->id));
+	if (publication->exclude_me)
+		json_object_set_new(publisher, "mark", json_integer((json_int_t) session->client->mark));
 	if (publication->disclose)
 	{
+		json_object_set_new(publisher, "session", json_integer((json_int_t) session->id));
 		json_object_set_new(publisher, "authid", json_string(session->authid));
 		json_object_set_new(publisher, "authrole", json_string(wamp_role(session)));
 	}
-	if (publication->disclose && !publication->exclude_me)
-		json_object_set_new(publisher, "include", json_true());
 	if (args)
 		json_object_set_new(publisher, "args", json_true());
 	text = notification_dump(publisher);

@@ -158,6 +158,7 @@ wamp_establish(WampSession *session)
 	session->state = WAMP_STATE_ESTABLISHED;
 	session->id = id;
 	client->number = id;
+	client->mark = wamp_random_id();
 	free(session->authid);
 	session->authid = subject != NULL && subject[0] != '\0'
 						  ? memory_string(subject, strlen(subject))
@@ -556,6 +557,7 @@ wamp_left(HubClient *client)
 		return;
 	client->state = NULL;
 	client->number = 0;
+	client->mark = 0;
 	client->authid = NULL;
 	client->authrole = NULL;
 	while ((waiter = TAILQ_FIRST(&session->waiters)) != NULL)

@@ -104,9 +104,9 @@ testament_publisher(const WampSession *session, bool disclose, bool args)
 	json_t *publisher = json_object();
 	char *text;
 
-	json_object_set_new(publisher, "session", json_integer((json_int_t) session->id));
 	if (disclose)
 	{
+		json_object_set_new(publisher, "session", json_integer((json_int_t) session->id));
 		json_object_set_new(publisher, "authid", json_string(session->authid));
 		json_object_set_new(publisher, "authrole", json_string(wamp_role(session)));
 	}
