@@ -212,7 +212,7 @@ is_deeply(published(), [ 'to 3', body('open.a.b', '"args":true', '{"args":["\u00
 publish(name => 'open.a.b', payload => '');
 is_deeply(published(), [ 'to 3', body('open.a.b', '"args":true', '{"args":[]}'), 'published' ], 'none');
 publish(name => 'open.x', flags => 0x80, options => '{"exclude":[5]}');
-is_deeply(published(), [ 'to 1 but {"exclude":[5]}', body('open.x', '"session":5,"authrole":"guest","args":true', '{"args":[]}'), 'published' ],
+is_deeply(published(), [ 'to 1 but {"exclude":[5]}', body('open.x', '"session":5,"authrole":"anonymous","args":true', '{"args":[]}'), 'published' ],
 	'with its publisher, and not for all');
 publish(name => 'closed.x');
 is_deeply(published(), ['published'], 'nobody has subscribed');

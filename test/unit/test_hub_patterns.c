@@ -466,9 +466,11 @@ test_left_out(void **state)
 	message(database, 1, "{\"exclude_authid\":[\"sub\"]}", "2");
 	message(database, 1, "{\"eligible_authrole\":[\"r\"]}", "3");
 	message(database, 1, "", "4");
+	message(database, 1, "{\"exclude_authrole\":[\"anonymous\"]}", "5");
 	play_expect(&one, 1, "2");
 	play_expect(&one, 1, "3");
 	play_expect(&one, 1, "4");
+	play_expect(&one, 1, "5");
 	play_expect_nothing(&one);
 	play_expect(&two, 1, "1");
 	play_expect(&two, 1, "4");

@@ -127,7 +127,7 @@ static void
 publish_append_publisher(StringInfo text, const Publication *publication)
 {
 	const FeedIdentity *identity = publication->publisher;
-	const char *role = identity != NULL ? identity->role : notifyd_anonymous_role;
+	const char *role = identity != NULL ? identity->role : "anonymous"; /* as in WELCOME */
 	const char *separator = "";
 
 	appendStringInfoString(text, ",\"publisher\":{");

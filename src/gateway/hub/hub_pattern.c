@@ -139,5 +139,8 @@ hub_hears(const HubClient *client, const Audience *audience)
 	const char *authid = client->authid != NULL ? client->authid : client->identity.subject;
 	const char *authrole = client->authrole != NULL ? client->authrole : client->identity.role;
 
+	/* Sessions of WAMP without a token have this role, too. */
+	if (authrole == NULL)
+		authrole = "anonymous";
 	return audience_has(audience, client->number, authid, authrole);
 }
