@@ -289,7 +289,8 @@ wire_snapshot_ids(WireCursor *c, WireSnapshotIds *seen)
 	wire_u64(c, &seen->xmin);
 	wire_u64(c, &seen->xmax);
 	wire_bytes(c, &seen->xip);
-	if (seen->xip.len % sizeof(uint64_t) != 0)
+	wire_bytes(c, &seen->policies);
+	if (seen->xip.len % sizeof(uint64_t) != 0 || seen->policies.len % WIRE_POLICY_SIZE != 0)
 		c->bad = true;
 }
 

@@ -17,7 +17,15 @@ typedef struct WireSnapshotIds
 	uint64_t xmin;  /* it has seen all earlier transactions, */
 	uint64_t xmax;  /* and none from here on */
 	WireBytes xip;  /* nor these in between: u64 each, little-endian, ascending */
+
+	/*
+	 * By which policies its rows were read: for each table its OID and a hash, 0 for all rows, as
+	 * WIRE_POLICY_SIZE bytes. A table is missing if that is not known.
+	 */
+	WireBytes policies;
 } WireSnapshotIds;
+
+#define WIRE_POLICY_SIZE (sizeof(uint32_t) + sizeof(uint64_t))
 
 typedef enum WireQueryKind
 {

@@ -26,7 +26,8 @@ CHANGED = "the rows that the subscription may see have changed"
 MAY_HAVE_CHANGED = "the rows that the subscription may see may have changed since the position"
 NOT_KNOWN = "a column that is needed was not captured"      # row security was enabled later, or for other columns
 INTERRUPTED = ("the connection ended before the snapshot was complete",
-               "the snapshot begins again, because its worker has ended")
+               "the snapshot begins again, because its worker has ended",
+               "the rows that the subscription may see may have changed since the snapshot")
 CORE = {"id", "v", "tag", "tenant", "owner", "pad"}     # columns that are never altered
 MEMBERS = {"position", "id", "tx", "seq", "of", "at", "op", "cause", "schema", "table", "channel", "key", "new", "old"}
 

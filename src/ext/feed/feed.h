@@ -71,19 +71,6 @@ typedef struct Session
 	TurnsSession turns;
 } Session;
 
-/*
- * What a subscription's client has seen in a snapshot: events with ids up to until whose transaction the snapshot
- * has seen.
- */
-typedef struct SubSeen
-{
-	uint64 until;
-	uint64 xmin;
-	uint64 xmax;
-	uint32 nxip;
-	uint64 xip[FLEXIBLE_ARRAY_MEMBER]; /* ascending */
-} SubSeen;
-
 /* A subscription, with the gateway's number. In link->subs, by its number. */
 typedef struct Sub
 {
@@ -107,8 +94,9 @@ typedef struct Sub
 	TurnsReplay turn;       /* when it is read for next */
 	bool held;              /* it waits for JOIN */
 	bool unplaced;          /* it has begun in a stream of set_waiting_stream() */
+	bool unsure;            /* it has waited to be placed while its snapshot may have been read */
 	bool resumes;           /* then: with since, which is where its replay begins */
-	SubSeen *seen;          /* NULL: it has no snapshot, or has passed it */
+	struct SubSeen *seen;   /* NULL: it has no snapshot, or has passed it */
 	uint64 serial;          /* of a pattern, see feed_pattern.c; 0: while it has a scan */
 	struct PatternScan *scan;
 	dlist_node in_stream;   /* stream->subs */
@@ -570,6 +558,8 @@ extern void set_forget_filters(View *view);
 #define APPLIED_RESET_CHANGED "the rows that the subscription may see have changed"
 #define APPLIED_RESET_UNKNOWN                                                                      \
 	"the rows that the subscription may see may have changed since the position"
+#define APPLIED_RESET_SNAPSHOT                                                                     \
+	"the rows that the subscription may see may have changed since the snapshot"
 
 extern void applied_init(Feed *feed);
 
@@ -674,9 +664,6 @@ extern bool sub_is_late(const Sub *sub);
  * The client has a snapshot: the subscription, which was held, goes on. Returns false if it was not held.
  */
 extern bool sub_join(Link *link, const WireJoin *request);
-
-/* Return true if the client has seen the event's change in its snapshot. */
-extern bool sub_has_seen(const Sub *sub, const LogEvent *event);
 
 extern void sub_go_live(Sub *sub);
 

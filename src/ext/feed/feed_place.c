@@ -71,8 +71,8 @@ set_same_rows(const Stream *a, const Stream *b)
 }
 
 /*
- * A subscription that had to wait since its begin is placed for the first time: nothing has been sent to it.
- * Returns why its client needs a reset nevertheless, or NULL.
+ * A subscription that had to wait since its begin is placed for the first time: no event has been sent to it.
+ * Returns why its client needs a reset nevertheless, or NULL. Rows of a snapshot are compared later: see feed_seen.c.
  */
 static const char *
 set_first_place(Sub *sub)
@@ -197,6 +197,7 @@ set_wait(Sub *sub)
 	LogReader reader = {.after = sub->link->position};
 
 	sub_replay(sub, &reader, reader.after);
+	sub->unsure |= sub->held || sub->seen != NULL;
 	sub->waiting = true;
 	dlist_push_tail(&feed->waiting, &sub->in_waiting);
 }

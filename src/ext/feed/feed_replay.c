@@ -28,6 +28,7 @@
 #include "ext/base/failpoint.h"
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_place.h"
+#include "ext/feed/feed_seen.h"
 #include "ext/transaction/pending.h"
 
 #define REPLAY_ROWS 500 /* rows read in a turn */
@@ -166,7 +167,7 @@ replay_send_groups(ReplayScan *scan, const Stream *stream, ReplayEvent *what)
 		for (Sub *sub = group->first; sub != NULL; sub = sub->next_in_group)
 		{
 			if (sub->in_scan && sub->reader.after < what->event->id &&
-				!sub_has_seen(sub, what->event))
+				!seen_event(sub, what->event))
 				replay_send(scan, sub, what);
 		}
 	}
@@ -399,6 +400,16 @@ replay_reset(Sub *sub)
 	sub_send_reset(sub, NOTIFYD_RESET_RETENTION, oldest, EVENT_RESET_RETENTION);
 }
 
+/* Before the first event after a snapshot. */
+static void
+replay_compare_seen(Sub *sub)
+{
+	const char *reset = seen_compare(sub);
+
+	if (reset != NULL)
+		sub_send_reset(sub, NOTIFYD_RESET_ROWS, sub->reader.after, reset);
+}
+
 /* Do one turn, if any replay of the link can continue. Returns true if there was one. */
 static bool
 replay_turn(Link *link, Snapshot snapshot)
@@ -415,6 +426,7 @@ replay_turn(Link *link, Snapshot snapshot)
 
 		if (!replay_can_continue(sub))
 			continue;
+		replay_compare_seen(sub);
 		if (sub->reader.after < link->feed->map.oldest)
 			replay_reset(sub);
 		if (replay_is_over(sub))

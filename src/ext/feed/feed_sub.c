@@ -15,6 +15,7 @@
 #include "ext/feed/feed.h"
 #include "ext/feed/feed_pattern.h"
 #include "ext/feed/feed_place.h"
+#include "ext/feed/feed_seen.h"
 #include "ext/feed/feed_topic.h"
 #include "wire/uri.h"
 
@@ -443,50 +444,16 @@ bool
 sub_join(Link *link, const WireJoin *request)
 {
 	Sub *sub = hash_search(link->subs, &request->sub, HASH_FIND, NULL);
-	uint32 nxip = request->seen.xip.len / sizeof(uint64);
 
 	/* The feed may have ended the subscription while the frame was on its way. */
 	if (sub == NULL)
 		return true;
 	if (!sub->held)
 		return false;
-	sub->seen = MemoryContextAlloc(link->feed->context,
-								   offsetof(SubSeen, xip) + sizeof(uint64) * (Size) nxip);
-	sub->seen->until = request->seen.until;
-	sub->seen->xmin = request->seen.xmin;
-	sub->seen->xmax = request->seen.xmax;
-	sub->seen->nxip = nxip;
-	for (uint32 i = 0; i < nxip; i++)
-		sub->seen->xip[i] = wire_load_u64((const uint8_t *) request->seen.xip.data + i * 8);
+	sub->seen = seen_load(link->feed->context, &request->seen);
 	sub->held = false;
 	sub->window = Min(Max(request->window, 1), WIRE_REPLAY_WINDOW);
 	sub->credit = sub->window;
-	return true;
-}
-
-bool
-sub_has_seen(const Sub *sub, const LogEvent *event)
-{
-	const SubSeen *seen = sub->seen;
-	uint64 tx = (uint64) event->tx;
-	uint32 low = 0;
-	uint32 high;
-
-	if (seen == NULL || event->id > seen->until || tx >= seen->xmax)
-		return false;
-	if (tx < seen->xmin)
-		return true;
-	for (high = seen->nxip; low < high;)
-	{
-		uint32 middle = low + (high - low) / 2;
-
-		if (seen->xip[middle] == tx)
-			return false;
-		if (seen->xip[middle] < tx)
-			low = middle + 1;
-		else
-			high = middle;
-	}
 	return true;
 }
 

@@ -9,7 +9,8 @@
  * (WireSnapshotIds.until).
  *
  * The rows are read by a SELECT as the client's role, so PostgreSQL applies privileges and row security itself. The
- * filter is the expression that the feed uses for events, as text.
+ * filter is the expression that the feed uses for events, as text. The feed looks at the policies at other moments, so
+ * it is told by which ones the rows were read (WireSnapshotIds.policies).
  *
  *-------------------------------------------------------------------------
  */
@@ -27,6 +28,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -37,6 +39,7 @@
 #include "ext/base/utf8.h"
 #include "ext/log/log.h"
 #include "ext/query/query.h"
+#include "ext/sets/sets.h"
 #include "ext/watch/watch.h"
 
 #define SNAPSHOT_STANDBY_MS 10 /* how often to look whether the standby has confirmed */
@@ -299,8 +302,32 @@ snapshot_send_rows(void *arg)
 	spool_attend(query);
 }
 
+/*
+ * Append to the list by which policies the rows of a table were read. It is too late for a lock not to be free, because
+ * reading them has locked what the policies read.
+ */
 static void
-snapshot_read_table(ClientQuery *query, const Watch *watch)
+snapshot_note_policies(Oid relation, StringInfo policies)
+{
+	const char *claims = GetConfigOption("request.jwt.claims", true, false);
+	SetIdentity identity = {.role = GetUserId(),
+							.claims = claims != NULL && *claims != '\0' ? claims : NULL};
+	uint8_t bytes[WIRE_POLICY_SIZE];
+	SetBinding *binding;
+	SetError error;
+
+	set_budget_begin();
+	if (!set_bind(relation, &identity, NULL, &binding, &error))
+		return;
+	wire_store_u32(bytes, relation);
+	wire_store_u64(bytes + sizeof(uint32_t), binding != NULL ? set_policies(binding) : 0);
+	if (binding != NULL)
+		set_release(binding);
+	appendBinaryStringInfo(policies, (const char *) bytes, sizeof(bytes));
+}
+
+static void
+snapshot_read_table(ClientQuery *query, const Watch *watch, StringInfo policies)
 {
 	SnapshotTable table = {.query = query, .relation = watch->relation, .key = snapshot_key(watch)};
 	Bitmapset *captured = snapshot_captured(watch);
@@ -333,6 +360,7 @@ snapshot_read_table(ClientQuery *query, const Watch *watch)
 		snapshot_send_rows(&table);
 	/* It is as large as the largest row, and the query may live long. */
 	pfree(table.rows.data);
+	snapshot_note_policies(watch->relation, policies);
 }
 
 /* The tables of the channel. Of a partitioned table, the partitions have the rows. */
@@ -388,8 +416,10 @@ query_snapshot(ClientQuery *query)
 	NotifydDatabase *database = log_attach();
 	List *watches;
 	List *seen = NIL;
+	StringInfoData policies;
 	ListCell *cell;
 
+	initStringInfo(&policies);
 	done.u.snapshot_done.request = query->wire.request;
 	FAIL_POINT("snapshot-taken");
 	snapshot_describe(GetActiveSnapshot(), database, &done.u.snapshot_done.seen);
@@ -403,8 +433,10 @@ query_snapshot(ClientQuery *query)
 		if (list_member_oid(seen, watch->relation))
 			continue;
 		seen = lappend_oid(seen, watch->relation);
-		snapshot_read_table(query, watch);
+		snapshot_read_table(query, watch, &policies);
 	}
+	done.u.snapshot_done.seen.policies =
+		(WireBytes){.data = policies.data, .len = (uint32_t) policies.len};
 	FAIL_POINT("snapshot-read");
 	spool_send(query, &done, 0);
 	query->answered = true;

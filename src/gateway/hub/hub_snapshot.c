@@ -28,6 +28,9 @@
 #define SNAPSHOT_PAUSE_MS 1000
 #define SNAPSHOT_ATTEMPTS 3
 
+/* So often in succession the feed may find that the rows were read by other policies than its own. */
+#define SNAPSHOT_COMPARED 3
+
 /* A frame that waits for room in the session. */
 typedef struct SnapshotFrame
 {
@@ -57,7 +60,8 @@ struct Snapshot
 	uint64_t until;   /* JOINING: later ids are after the snapshot */
 	uint64_t began_at;
 	unsigned int attempts;
-	bool due; /* it waits in Database.snapshots */
+	unsigned int restarts; /* since a snapshot was joined last */
+	bool due;              /* it waits in Database.snapshots */
 	TAILQ_ENTRY(Snapshot) in_database;
 	STAILQ_HEAD(, SnapshotFrame) frames; /* that wait for room */
 	/* The message that is held back while JOINING: the end of the rows, or an event. */
@@ -203,6 +207,7 @@ snapshot_finish(Snapshot *snapshot, WirePosition position)
 {
 	snapshot->state = SNAPSHOT_DONE;
 	snapshot->attempts = 0;
+	snapshot->restarts = 0;
 	snapshot->sub->has_position = true;
 	snapshot->sub->position = position;
 	return snapshot_release(snapshot, position, false);
@@ -271,6 +276,9 @@ snapshot_join(Snapshot *snapshot, const WireSnapshotIds *seen)
 	message.u.join.sub = sub->number;
 	message.u.join.window = hub_window(sub->client);
 	message.u.join.seen = *seen;
+	/* A policy may never have the same values in the worker and the feed: it reads a setting, perhaps. */
+	if (snapshot->restarts >= SNAPSHOT_COMPARED)
+		message.u.join.seen.policies = (WireBytes){.data = "", .len = 0};
 	snapshot->hub->send(database->link, &message);
 }
 
@@ -456,6 +464,7 @@ hub_restart_snapshot(Subscription *sub, WireBytes reason)
 	bool told = !sub->asked;
 	Session *session = &sub->client->session;
 
+	snapshot->restarts++;
 	hub_withdraw(snapshot->hub, database, sub);
 	hub_part(database, sub);
 	hub_snapshot_lost(sub);
