@@ -461,8 +461,12 @@ def check_snapshot(past, reader, part):
     true = {(at, tag) for at, tag in rows.items() if at not in unsure}
     mine = {(at, row["tag"]) for at, row in snapshot.rows.items() if at not in unsure}
     history.violation("leaked" if hidden else "wrong set",
-                      "%s: the rows and %d events up to the join are not the set; missing: %s; too much: %s", part,
-                      len(snapshot.events), sorted(true - mine)[:5], sorted(mine - true)[:5])
+                      "%s: %d rows and %d events up to the join are not the set of %s; missing: %d, as %s; too much: %d, as %s; "
+                      "of all states, these fit: %s; asked for between the rulings %d and %d; ended by %s", part,
+                      len(snapshot.rows), len(snapshot.events), keys, len(true - mine), sorted(true - mine)[:5],
+                      len(mine - true), sorted(mine - true)[:5],
+                      {key for key in reader.keys if fits(reader, key, snapshot, table, unsure)},
+                      past.rulings.first(subscription.sent), past.rulings.last(part.opened), part.followed)
 
 
 def check_resumed(past, reader, part, before):
