@@ -170,6 +170,27 @@ subtest 'the events of one publisher come in its order' => sub {
 	}
 };
 
+# A pattern learns of a channel by its first event, and catches up with this one.
+subtest 'and so for a subscription of a pattern that knows the channels' => sub {
+	my @others = map { client($_) } 0, 1;
+	my $prefix;
+	$prefix = $_->subscribe('com.', match => 'prefix') foreach @others;
+	foreach my $topic (qw(com.log.a com.log.b))
+	{
+		my $count = publish_all($publisher, $topic);
+		await($_, $count, $prefix) foreach @others;
+	}
+	# Where they are live, they get what follows in order.
+	$publisher->publish('com.talk.a', [], {});
+	foreach my $name (sort keys %orders)
+	{
+		my $count = publish_all($publisher, @{ $orders{$name} });
+		await($_, $count, $prefix) foreach @others;
+		is(disorder($count, numbers($_, $prefix)), '', $name) foreach @others;
+	}
+	$_->close foreach @others;
+};
+
 # The feed sends events of the log when the synchronous standby has confirmed them. The worker does not wait for it.
 subtest 'also while the feed waits before it sends an event of the log' => sub {
 	my $other = client(0);
