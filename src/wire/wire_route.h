@@ -41,6 +41,7 @@ typedef enum WireRouteKind
 	ROUTE_CHANNEL,   /* to the subscription with the number session: name is a channel that has its
 					  * first event after position */
 	ROUTE_KILL,      /* end the session: name is the reason, payload a message */
+	ROUTE_CALLED,    /* the CALL, which had ROUTE_ASKS, was passed on; its results follow */
 } WireRouteKind;
 
 /* Bits of flags. */

@@ -17,7 +17,8 @@ sql(q{SELECT notify_grant('com.log.' || c, 'guest', p) FROM unnest('{a,b}'::text
 	q{SELECT notify_grant('com.*', 'guest', p) FROM unnest('{subscribe,publish,call,register}'::text[]) p},
 	'ALTER ROLE authenticator SET synchronous_commit = local',
 	q{CREATE FUNCTION numbers(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(1, n)'},
-	q{SELECT notify_expose('numbers(int)', 'com.sql.numbers')});
+	q{CREATE FUNCTION fresh(n int) RETURNS int LANGUAGE sql AS 'SELECT n'},
+	q{SELECT notify_expose('numbers(int)', 'com.sql.numbers'), notify_expose('fresh(int)', 'com.sql.fresh')});
 wait_healthy($node);
 my ($publisher, @subscribers) = map { client($_) } 0, 0, 1;
 
@@ -276,6 +277,17 @@ subtest 'results come after their progress, and once' => sub {
 	is_deeply(\@late, [], 'nothing after the last result');
 	is(scalar(grep { ($answers{$_} // 0) != 1 } keys %requests), 0, 'one last result for each call');
 	is_deeply([ grep { disorder(20, @{ $progress{$_} // [] }) ne '' } keys %requests ], [], 'all of the progress before it, in order');
+};
+
+subtest 'many calls at once, of names that nobody has called before' => sub {
+	my %answers;
+	$answers{ $_->[0] == 50 ? 'result' : $_->[4] }++ foreach map { $neighbour->answer('CALL', $_) } call_all($neighbour, ('com.sql.fresh') x 1500);
+	is_deeply(\%answers, { result => 1500 }, 'a function');
+	%answers = ();
+	# The session reads what it is asked, although it has many calls under way.
+	$answers{ $_->[0] == 50 ? 'result' : $_->[4] }++
+	  foreach map { $neighbour->answer('CALL', $_) } call_all($neighbour, map { "com.any.near.itself$_" } 1 .. 100);
+	is_deeply(\%answers, { result => 100 }, 'procedures of the session itself');
 };
 
 subtest 'one RESULT or ERROR, however a call ends' => sub {

@@ -56,6 +56,8 @@ kind_name(uint8_t kind)
 			return "ERROR";
 		case ROUTE_KILL:
 			return "KILL";
+		case ROUTE_CALLED:
+			return "CALLED";
 		default:
 			return "?";
 	}

@@ -344,7 +344,7 @@ test_calls(void **state)
 	ask(2, 7, 11, "exposed");
 	ask(2, 7, 12, "explain");
 	expect("2.7 ERROR? 11 wamp.error.no_such_procedure\n"
-		   "1.2 INVOKE #1 {\"procedure\":\"explain\"}\n");
+		   "2.7 CALLED 12\n1.2 INVOKE #1 {\"procedure\":\"explain\"}\n");
 	yield(1, 2, 1, 0, "[]");
 	forget();
 	/* The callee wants to know. */

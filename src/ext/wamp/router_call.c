@@ -358,6 +358,7 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 	RouterCall *call = router_allocate(router, sizeof(RouterCall));
 	RouterSession *session = callee->session;
 	WireRoute invoke = {.kind = ROUTE_INVOKE, .payload = route->payload};
+	WireRoute called = {.kind = ROUTE_CALLED, .request = route->request};
 	RouterText details = {.router = router};
 
 	*call = (RouterCall){.caller = caller,
@@ -378,6 +379,8 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 		heap_add(router, call);
 	}
 	call_describe(&details, call, callee, wish->disclosed || callee->discloses, route->name);
+	if ((route->flags & ROUTE_ASKS) != 0)
+		router_send(router, caller, &called);
 	invoke.id = call->invocation;
 	invoke.registration = callee->registration->by_id.key;
 	invoke.options = text_bytes(&details);

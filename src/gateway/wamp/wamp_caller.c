@@ -17,11 +17,11 @@
 /* What the feed takes, see router.h. */
 #define CALLER_MAX_CALLS 1000
 
-/* A call at the feed, or one that waits for its turn at the workers. */
+/* A call at the feed. */
 struct WampCall
 {
 	TAILQ_ENTRY(WampCall) in_session;
-	bool ready; /* the feed has answered that it is for a worker */
+	bool asked; /* the feed has not said yet whether it has the procedure: counted as unanswered */
 	uint64_t request;
 	uint64_t key;     /* of its hint */
 	bool progressive; /* the client takes several results */
@@ -35,10 +35,27 @@ struct WampCall
 /* ---------------- calls ---------------- */
 
 static void
-caller_free_call(WampSession *session, WampCall *call)
+caller_set_asked(WampSession *session, WampCall *call, bool asked)
 {
+	if (call->asked == asked)
+		return;
+	call->asked = asked;
+	session->client->session.unanswered += asked ? 1 : -1u;
+	session_schedule(&session->client->session);
+}
+
+static void
+caller_take_out(WampSession *session, WampCall *call)
+{
+	caller_set_asked(session, call, false);
 	TAILQ_REMOVE(&session->calls, call, in_session);
 	session->ncalls--;
+}
+
+static void
+caller_free_call(WampSession *session, WampCall *call)
+{
+	caller_take_out(session, call);
 	free(call);
 }
 
@@ -131,7 +148,7 @@ caller_ask_feed(WampSession *session, const WampMessage *message, uint64_t key, 
 
 	if (!hub_route(session->client, &route))
 		return false;
-	(void) caller_new_call(session, message, key);
+	caller_set_asked(session, caller_new_call(session, message, key), asks);
 	return true;
 }
 
@@ -183,39 +200,6 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 
 /* ---------------- answers ---------------- */
 
-/* Return the first call that waits for the workers, or that does not. */
-static WampCall *
-caller_first(const WampSession *session, bool ready)
-{
-	WampCall *call;
-
-	TAILQ_FOREACH(call, &session->calls, in_session)
-	{
-		if (call->ready == ready)
-			return call;
-	}
-	return NULL;
-}
-
-/* Let workers have the calls that wait for them, as many as a client may have there. May close the session. */
-static void
-caller_submit(HubClient *client)
-{
-	WampCall *call;
-
-	while (client->state != NULL && client->session.unanswered < SESSION_UNANSWERED &&
-		   (call = caller_first(client->state, true)) != NULL)
-	{
-		WampSession *session = client->state;
-
-		TAILQ_REMOVE(&session->calls, call, in_session);
-		session->ncalls--;
-		caller_ask_worker(client, call->request, call->name, call->args, call->kwargs,
-						  call->progressive);
-		free(call);
-	}
-}
-
 bool
 wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *answer)
 {
@@ -229,7 +213,6 @@ wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *a
 	if (unasked)
 		wamp_refuse(client, WAMP_CALL, request, ROUTE_UNAVAILABLE,
 					"the server does not pass calls between sessions at present");
-	caller_submit(client);
 	return unasked;
 }
 
@@ -258,13 +241,6 @@ wamp_cancel(WampSession *session, const WampMessage *message)
 		caller_cancel_query(session->client, message->request);
 		return;
 	}
-	if (call->ready)
-	{
-		caller_free_call(session, call);
-		wamp_refuse(session->client, WAMP_CALL, message->request, "wamp.error.canceled",
-					"the call was cancelled");
-		return;
-	}
 	call->cancelled = true;
 	options = route_options(message->details, names, 1);
 	if (options != NULL)
@@ -278,17 +254,16 @@ static void
 caller_go_on(WampSession *session, WampCall *call)
 {
 	HubClient *client = session->client;
-	uint64_t request = call->request;
 
 	wamp_hint_learn(client->database, call->key, HINT_WORKER);
-	call->ready = true;
-	if (!call->cancelled)
-	{
-		caller_submit(client);
-		return;
-	}
-	caller_free_call(session, call);
-	wamp_refuse(client, WAMP_CALL, request, "wamp.error.canceled", "the call was cancelled");
+	caller_take_out(session, call);
+	if (call->cancelled)
+		wamp_refuse(client, WAMP_CALL, call->request, "wamp.error.canceled",
+					"the call was cancelled");
+	else
+		caller_ask_worker(client, call->request, call->name, call->args, call->kwargs,
+						  call->progressive);
+	free(call);
 }
 
 void
@@ -301,7 +276,7 @@ caller_answered(WampSession *session, const WireRoute *route)
 	WireRoute cancel = {.kind = ROUTE_CANCEL, .request = route->request};
 	Frame *frame;
 
-	if (call == NULL || call->ready)
+	if (call == NULL)
 		return;
 	if ((route->flags & ROUTE_UNKNOWN) != 0 && !uri_is_reserved(call->name.data, call->name.len))
 	{
@@ -309,6 +284,9 @@ caller_answered(WampSession *session, const WireRoute *route)
 		return;
 	}
 	wamp_hint_learn(client->database, call->key, HINT_FEED);
+	caller_set_asked(session, call, false);
+	if (route->kind == ROUTE_CALLED)
+		return;
 	frame = route->kind == ROUTE_ERROR
 				? route_error(client, WAMP_CALL, route->request, route)
 				: wamp_result(route->request,
@@ -333,7 +311,7 @@ caller_lost(HubClient *client)
 	WampSession *session = client->state;
 	WampCall *call;
 
-	while (client->state != NULL && (call = caller_first(session, false)) != NULL)
+	while (client->state != NULL && (call = TAILQ_FIRST(&session->calls)) != NULL)
 	{
 		uint64_t request = call->request;
 
