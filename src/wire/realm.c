@@ -11,7 +11,13 @@
 
 #include "wire/uri.h"
 
-/* Split an entry at its first "=". Returns the length of the realm. */
+static bool
+realm_is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Split an entry at its first "=", and leave out white space there. Returns the length of the realm. */
 static size_t
 realm_split(const SettingItem *item, SettingItem *database)
 {
@@ -21,7 +27,23 @@ realm_split(const SettingItem *item, SettingItem *database)
 	*database = (SettingItem){.data = item->data + item->len};
 	if (equals != NULL)
 		*database = (SettingItem){.data = equals + 1, .len = item->len - len - 1};
+	while (database->len > 0 && realm_is_space(database->data[0]))
+	{
+		database->data++;
+		database->len--;
+	}
+	while (len > 0 && realm_is_space(item->data[len - 1]))
+		len--;
 	return len;
+}
+
+bool
+realm_next(const char **list, SettingItem *realm, SettingItem *database)
+{
+	if (!setting_list_next(list, realm))
+		return false;
+	realm->len = realm_split(realm, database);
+	return true;
 }
 
 SettingItem

@@ -18,6 +18,9 @@
 /* Return the name of the realm's database; data points into one of the arguments. */
 extern SettingItem realm_database(const char *list, const char *realm, size_t len);
 
+/* Get the next realm of the list and its database, and advance the list. Returns false at the end. */
+extern bool realm_next(const char **list, SettingItem *realm, SettingItem *database);
+
 /*
  * Return what is wrong with the first malformed entry of the list, which is set in *item: the
  * predicate of a sentence whose subject is the entry. NULL: all entries are valid.

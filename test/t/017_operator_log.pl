@@ -61,6 +61,11 @@ log_has(reload("pg_notifyd.anonymous_role = 'guest'\npg_notifyd.default_database
 log_has(reload("pg_notifyd.databases = 'postgres, shpo'"),
 	qr/WARNING:  database "shpo" does not exist.*DETAIL:.*HINT:  [^\n]*pg_notifyd.databases/s, 'and one of the list');
 reload("pg_notifyd.databases = '*'");
+log_has(reload("pg_notifyd.realms = 'realm1=postgres, realm2 = shpo'"),
+	qr/WARNING:  database "shpo" does not exist.*DETAIL:  [^\n]*"realm2".*HINT:  [^\n]*pg_notifyd.realms/s, 'and one of a realm');
+log_has(reload("pg_notifyd.realms = 'realm1=postgres'\npg_notifyd.databases = 'template1'"),
+	qr/WARNING:  pg_notifyd.databases does not contain database "postgres" of a realm.*DETAIL:  [^\n]*"realm1".*HINT:/s, 'and one that is not served');
+reload("pg_notifyd.databases = '*'");
 log_has(reload("pg_notifyd.authenticator_role = 'nobody_else'"),
 	qr/WARNING:  role "nobody_else" does not exist.*DETAIL:  Tokens[^\n]*\n.*HINT:  [^\n]*pg_notifyd.authenticator_role/s, 'and the authenticator');
 log_has(reload("pg_notifyd.authenticator_role = 'postgres'"),

@@ -24,6 +24,24 @@ test_database(void **state)
 	expect_database(list, "realm", "realm");
 	expect_database(list, "realm11", "realm11");
 	expect_database(list, "a", "b=c");
+	expect_database(list, "com.example.two", "other");
+}
+
+static void
+test_next(void **state)
+{
+	const char *list = "realm1=shop, two\t= \nother";
+	SettingItem realm;
+	SettingItem database;
+
+	(void) state;
+	assert_true(realm_next(&list, &realm, &database));
+	assert_true(realm_next(&list, &realm, &database));
+	assert_int_equal(realm.len, strlen("two"));
+	assert_memory_equal(realm.data, "two", realm.len);
+	assert_int_equal(database.len, strlen("other"));
+	assert_memory_equal(database.data, "other", database.len);
+	assert_false(realm_next(&list, &realm, &database));
 }
 
 static void
@@ -57,6 +75,7 @@ test_bad(void **state)
 	expect_bad("", NULL, NULL);
 	expect_bad("realm1=shop, com.example.two=other", NULL, NULL);
 	expect_bad("a=shop, b=shop", NULL, NULL);
+	expect_bad("a = shop", NULL, NULL);
 	expect_bad(longest, NULL, NULL);
 	expect_bad(longer, longer, no_database);
 	expect_bad("a=b, =c", "=c", no_realm);
@@ -65,6 +84,9 @@ test_bad(void **state)
 	expect_bad("a b=c", "a b=c", no_realm);
 	expect_bad("a=b, c", "c", no_database);
 	expect_bad("a=", "a=", no_database);
+	expect_bad("b=c, a = , d=e", "a =", no_database);
+	expect_bad(" = c", "= c", no_realm);
+	expect_bad("a=b, a =c", "a =c", "has the realm of an earlier entry");
 	expect_bad("a=b, c=d, a=e", "a=e", "has the realm of an earlier entry");
 }
 
@@ -73,6 +95,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_database),
+		cmocka_unit_test(test_next),
 		cmocka_unit_test(test_bad),
 	};
 

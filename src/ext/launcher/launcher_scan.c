@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
+#include "wire/realm.h"
 
 static uint32 scan_generation = 0; /* database_generation at the last scan */
 static TimestampTz scan_at = 0;    /* time of the last scan; 0: scan now */
@@ -142,6 +143,33 @@ scan_check_databases(void)
 							"Clients that do not name a database are refused.");
 }
 
+/* The databases of WAMP's realms, which the check hook has limited to the length of a name. */
+static void
+scan_check_realms(void)
+{
+	const char *list = notifyd_realms;
+	SettingItem realm;
+	SettingItem database;
+
+	while (realm_next(&list, &realm, &database))
+	{
+		char *name = pnstrdup(database.data, database.len);
+		bool exists = scan_database_exists(name);
+
+		if (!exists || !settings_serves_database(name))
+			ereport(WARNING, (errcode(ERRCODE_UNDEFINED_DATABASE),
+							  exists ? errmsg("pg_notifyd.databases does not contain database "
+											  "\"%s\" of a realm",
+											  name)
+									 : errmsg("database \"%s\" does not exist", name),
+							  errdetail("Clients of the WAMP realm \"%.*s\" are refused.",
+										(int) realm.len, realm.data),
+							  exists ? errhint("Add the database, or correct pg_notifyd.realms.")
+									 : errhint("Correct pg_notifyd.realms.")));
+		pfree(name);
+	}
+}
+
 static void
 scan_check_anonymous_role(void)
 {
@@ -192,6 +220,7 @@ scan_check_settings(void)
 {
 	scan_settings_changed = false;
 	scan_check_databases();
+	scan_check_realms();
 	scan_check_anonymous_role();
 	scan_check_authenticator_role();
 }
