@@ -461,7 +461,8 @@ CREATE FUNCTION notifyd.client_rows() RETURNS TABLE (
 	bytes_sent bigint,
 	subject text,
 	expires_at timestamptz,
-	queued_since timestamptz)
+	queued_since timestamptz,
+	session bigint)
 	LANGUAGE C VOLATILE PARALLEL RESTRICTED ROWS 100 AS 'MODULE_PATHNAME', 'notifyd_client_rows';
 COMMENT ON FUNCTION notifyd.client_rows() IS 'rows of notifyd.clients';
 
@@ -484,6 +485,7 @@ COMMENT ON COLUMN notifyd.clients.bytes_sent IS 'bytes written to it since it co
 COMMENT ON COLUMN notifyd.clients.subject IS 'subject of its token (claim sub); NULL: none, or no token';
 COMMENT ON COLUMN notifyd.clients.expires_at IS 'time when its token expires; NULL: never, or no token';
 COMMENT ON COLUMN notifyd.clients.queued_since IS 'time since which its queue has not been empty; NULL: it is empty';
+COMMENT ON COLUMN notifyd.clients.session IS 'id of its session of WAMP; NULL: none';
 
 /* ---------------- unlogged tables ---------------- */
 

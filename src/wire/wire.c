@@ -366,6 +366,7 @@ wire_client(WireCursor *c, WireClient *client)
 	wire_u64(c, &client->messages);
 	wire_u64(c, &client->bytes);
 	wire_u64(c, &client->expires_at);
+	wire_u64(c, &client->number);
 	wire_u16(c, &client->port);
 	wire_bytes(c, &client->address);
 	wire_bytes(c, &client->database);

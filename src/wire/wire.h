@@ -599,6 +599,7 @@ typedef struct WireClient
 	uint64_t messages;   /* messages queued since it connected */
 	uint64_t bytes;      /* bytes written to it since it connected */
 	uint64_t expires_at; /* of its token, microseconds since 1970; 0: never, or no token */
+	uint64_t number;     /* of its session of WAMP; 0: none */
 	uint16_t port;       /* 0: unknown */
 	WireBytes address;   /* numeric, without the port; empty: unknown, or a Unix socket */
 	WireBytes database;

@@ -44,6 +44,7 @@ like($welcome{x_position}, qr/^\d+-\d+$/, 'WELCOME has a position');
 is_deeply([ sort keys %{ $welcome{roles} } ], [ 'broker', 'dealer' ], 'roles');
 is(sql(q{SELECT string_agg(format('%s %s %s', database, role, subprotocol), ',') FROM notifyd.clients}),
 	'postgres guest ' . $client->subprotocol, 'notifyd.clients');
+is(sql('SELECT session FROM notifyd.clients'), $client->session, 'it has the number of the session');
 is(error_uri(wamp_client($node)->hello('missing')), 'wamp.error.no_such_realm', 'an unknown realm');
 wait_for(sub { $node->log_contains(qr/refused client 127\.0\.0\.1:\d+: realm "missing" is neither in pg_notifyd\.realms nor/) }, 'the log names client and realm');
 wait_for(sub { sql(q{SELECT sum((refused_by->>'database')::int) FROM notifyd.stats}) == 1 }, 'it is counted');

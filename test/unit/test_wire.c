@@ -109,6 +109,7 @@ static const WireMessage messages[] = {
 				  .messages = 5,
 				  .bytes = UINT64_MAX,
 				  .expires_at = 1700000000000002,
+				  .number = UINT64_C(1) << 53,
 				  .port = 50000,
 				  .address = TEXT("2001:db8::1"),
 				  .database = TEXT("shop"),

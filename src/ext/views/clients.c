@@ -64,8 +64,9 @@ typedef enum ClientsColumn
 	CLIENTS_SUBJECT, /* from here on not in version 1.0 */
 	CLIENTS_EXPIRES_AT,
 	CLIENTS_QUEUED_SINCE,
+	CLIENTS_SESSION,
 } ClientsColumn;
-#define CLIENTS_NCOLUMNS     (CLIENTS_QUEUED_SINCE + 1)
+#define CLIENTS_NCOLUMNS     (CLIENTS_SESSION + 1)
 #define CLIENTS_NCOLUMNS_1_0 (CLIENTS_BYTES_SENT + 1)
 
 typedef struct ClientsRow
@@ -217,6 +218,8 @@ clients_add_row(void *arg, int gateway, const WireClient *client)
 		clients_set(&row, CLIENTS_SUBJECT, CStringGetTextDatum(clients_text(client->subject)));
 	if (client->expires_at != 0)
 		clients_set_time(&row, CLIENTS_EXPIRES_AT, client->expires_at);
+	if (client->number != 0)
+		clients_set_count(&row, CLIENTS_SESSION, client->number);
 	if (client->queued > 0)
 		clients_set_ago(&row, CLIENTS_QUEUED_SINCE, client->queued_us);
 	tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);

@@ -96,6 +96,7 @@ clients_tell(const Session *session, HubSend send, void *link)
 		.subject = clients_bytes(identity->subject != NULL ? identity->subject : ""),
 		.claims = clients_claims(identity->token),
 		.expires_at = identity->expires_at,
+		.number = client->number,
 		.subprotocol = clients_bytes(client->subprotocol),
 		.channels = clients_channels(client, channels),
 	};
