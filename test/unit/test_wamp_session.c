@@ -445,6 +445,60 @@ test_wampcra_refused(void **state)
 	assert_int_equal(play_nsent, 0);
 }
 
+static bool allowed;
+
+static bool
+allow_until_refused(const uint8_t *address)
+{
+	(void) address;
+	return allowed;
+}
+
+static void
+refuse_and_limit(const uint8_t *address)
+{
+	(void) address;
+	allowed = false;
+}
+
+/* Signatures of one address that wait for each other: the limit holds for those that come next, too. */
+static void
+test_wampcra_guesses(void **state)
+{
+	Database *database = play_hello(&play_link_a, 1, 100);
+	Address address = {.key = {7}};
+	PlayPipe pipes[3];
+	Session *sessions[3];
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(sessions); i++)
+	{
+		sessions[i] = challenged(database, &pipes[i]);
+		play_client(sessions[i])->from = &address;
+	}
+	allowed = true;
+	play_hub.token_allowed = allow_until_refused;
+	play_hub.token_refused = refuse_and_limit;
+	play_nsent = 0;
+	for (size_t i = 0; i < UNIT_COUNT(sessions); i++)
+		play_receive(sessions[i], "[5,\"guess\",{}]");
+	assert_int_equal(play_nsent, 1);
+	refuse_token(database, sessions[0]);
+	play_hub.token_allowed = NULL;
+	play_hub.token_refused = NULL;
+	expect_end(&pipes[0], "[3,{\"message\":\"bad token\"},\"wamp.error.authentication_failed\"]");
+	for (size_t i = 1; i < UNIT_COUNT(sessions); i++)
+		expect_end(&pipes[i], "too many tokens from this address were refused");
+	for (size_t i = 1; i < play_nsent; i++)
+		assert_int_not_equal(play_sent[i].type, WIRE_AUTH_SIGNATURE);
+	/* Those of clients that are let in again are sent. */
+	sessions[0] = challenged(database, &pipes[0]);
+	play_client(sessions[0])->from = &address;
+	play_nsent = 0;
+	play_receive(sessions[0], "[5,\"guess\",{}]");
+	assert_int_equal(play_sent[0].type, WIRE_AUTH_SIGNATURE);
+}
+
 static void
 test_wampcra_violations(void **state)
 {
@@ -781,6 +835,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_ticket_never_comes, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_wampcra, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_wampcra_refused, setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_wampcra_guesses, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_wampcra_violations, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_wampcra_lost, setup, play_teardown),
 		cmocka_unit_test_setup_teardown(test_wampcra_feed, setup, play_teardown),

@@ -217,6 +217,17 @@ hub_refuse_offer(HubClient *client, const WireAuthRefused *message)
 	free(request);
 }
 
+void
+hub_refuse_guess(HubClient *client)
+{
+	static const char text[] = "too many tokens from this address were refused; try again later";
+	WireAuthRefused refused = {.session = client->session.number,
+							   .reason = WIRE_NOT_AUTHENTICATED,
+							   .text = {.data = text, .len = sizeof(text) - 1}};
+
+	hub_refuse_offer(client, &refused);
+}
+
 bool
 hub_auth_refused(Hub *hub, Database *database, const WireAuthRefused *message)
 {

@@ -93,6 +93,9 @@ typedef enum TokenAnswer
 extern bool hub_token_answered(Hub *hub, Database *database, uint32_t session, TokenAnswer answer)
 	__attribute__((warn_unused_result));
 
+/* Refuse what a client has offered, which is not sent: too much from its address was refused meanwhile. */
+extern void hub_refuse_guess(HubClient *client);
+
 /* The client leaves: its token need not be sent. */
 extern void hub_leave_token(HubClient *client);
 

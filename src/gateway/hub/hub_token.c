@@ -98,6 +98,21 @@ hub_send_token(Hub *hub, HubClient *client)
 	hub->send(client->database->link, &message);
 }
 
+/*
+ * Whether a signature may be sent. Others of the same address, which were sent since the client has presented it, may have
+ * been wrong: somebody who guesses a secret could otherwise try as often as there are connections.
+ */
+static bool
+hub_may_send(const Hub *hub, const HubClient *client)
+{
+	const Identity *identity = &client->identity;
+	bool signature = identity->kind == IDENTITY_OFFER_SIGNATURE &&
+					 identity_unverified(identity) == identity->offer;
+
+	return !signature || client->from == NULL || hub->token_allowed == NULL ||
+		   hub->token_allowed(client->from->key);
+}
+
 static void
 hub_take_token_turns(Hub *hub, Database *database)
 {
@@ -107,8 +122,16 @@ hub_take_token_turns(Hub *hub, Database *database)
 		   (source = TAILQ_FIRST(&database->token_turns)) != NULL)
 	{
 		HubClient *client = TAILQ_FIRST(&source->waiting);
-		uint32_t last = (database->first_asked + database->nasked++) % WIRE_MAX_AUTHS;
+		uint32_t last = (database->first_asked + database->nasked) % WIRE_MAX_AUTHS;
 
+		if (!hub_may_send(hub, client))
+		{
+			hub_stop_waiting(client);
+			hub_file_source(database, source);
+			hub_refuse_guess(client);
+			continue;
+		}
+		database->nasked++;
 		database->asked[last] = (AskedToken){.session = client->session.number,
 											 .offered = identity_unverified(&client->identity) ==
 														client->identity.offer,
