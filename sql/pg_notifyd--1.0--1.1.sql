@@ -266,8 +266,8 @@ CREATE TABLE notifyd.wamp_user (
 	authid text COLLATE pg_catalog."C" PRIMARY KEY,
 	role regrole,
 	salt text NOT NULL,
-	iterations integer NOT NULL,
-	keylen integer NOT NULL,
+	iterations integer NOT NULL CHECK (iterations OPERATOR(pg_catalog.>=) 1000 AND iterations OPERATOR(pg_catalog.<=) 1000000),
+	keylen integer NOT NULL CHECK (keylen OPERATOR(pg_catalog.=) 32),
 	key text NOT NULL
 );
 COMMENT ON TABLE notifyd.wamp_user IS 'users of WAMP-CRA, maintained by notify_wamp_user(); that without a name makes salts for names that do not exist';
@@ -283,8 +283,8 @@ SELECT pg_catalog.pg_extension_config_dump('notifyd.wamp_user',
 GRANT SELECT ON notifyd.wamp_user TO pg_database_owner;
 
 CREATE FUNCTION notifyd.wamp_user_changed() RETURNS trigger
-	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_disconnected_changed';
-COMMENT ON FUNCTION notifyd.wamp_user_changed() IS 'lets the feed read notifyd.wamp_user again';
+	LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'notifyd_wamp_user_changed';
+COMMENT ON FUNCTION notifyd.wamp_user_changed() IS 'lets the feed read notifyd.wamp_user again, and takes the privilege of the database''s owner away';
 CREATE TRIGGER wamp_user_changed AFTER INSERT OR UPDATE OR DELETE ON notifyd.wamp_user
 	FOR EACH STATEMENT EXECUTE FUNCTION notifyd.wamp_user_changed();
 ALTER TABLE notifyd.wamp_user ENABLE ALWAYS TRIGGER wamp_user_changed;

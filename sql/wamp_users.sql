@@ -26,7 +26,7 @@ SELECT notify_wamp_user('', 'regress_wamp_role', 'a secret');
 SELECT notify_wamp_user(repeat('x', 256), 'regress_wamp_role', 'a secret');
 SELECT notify_wamp_user('jack', 'regress_wamp_role', '');
 SELECT notify_wamp_user('jack', 'regress_wamp_role', 'a secret', 999);
-SELECT notify_wamp_user('jack', 'regress_wamp_role', 'a secret', 10000001);
+SELECT notify_wamp_user('jack', 'regress_wamp_role', 'a secret', 1000001);
 SELECT notify_wamp_user('jack', 0, 'a secret');
 SELECT notify_wamp_user('jack', 'no such role', 'a secret');
 SELECT notify_wamp_user(NULL, 'regress_wamp_role', 'a secret');

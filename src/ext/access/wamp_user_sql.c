@@ -1,26 +1,29 @@
 /*-------------------------------------------------------------------------
  *
  * wamp_user_sql.c
- *	  notify_wamp_user(), notify_wamp_user_drop().
+ *	  notify_wamp_user(), notify_wamp_user_drop(), and the trigger of notifyd.wamp_user.
  *
  * The rows of notifyd.wamp_user are written like those of a system catalog, and with a lock like those of
  * notifyd.channel_grant (grant.c).
  *
  * The owner of a database may read the extension's tables, for dumps, and could sign for all users
- * with these keys. So the first user takes that privilege away.
+ * with these keys. So the first user takes that privilege away, also one whose row is restored.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -39,9 +42,10 @@
 
 PG_FUNCTION_INFO_V1(notify_wamp_user);
 PG_FUNCTION_INFO_V1(notify_wamp_user_drop);
+PG_FUNCTION_INFO_V1(notifyd_wamp_user_changed);
 
 #define WAMP_USER_MIN_ROUNDS 1000
-#define WAMP_USER_MAX_ROUNDS 10000000
+#define WAMP_USER_MAX_ROUNDS 1000000
 
 static void
 wamp_user_insert(Relation table, const WampUser *user)
@@ -144,10 +148,14 @@ wamp_user_derive(const char *secret, const char *salt, int iterations)
 
 /* ---------------- SQL ---------------- */
 
-/* The statement has a secret, so no error of this file's shows it in the server's log. */
+/*
+ * The statement has a secret, so no error of this file's shows it in the server's log, and from here on
+ * pg_stat_activity does not show the statement.
+ */
 static void
 wamp_user_check_caller(const char *function)
 {
+	pgstat_report_activity(STATE_RUNNING, function);
 	PreventCommandIfReadOnly(function);
 	extension_require_version();
 	if (!extension_is_admin(GetUserId()))
@@ -258,4 +266,33 @@ notify_wamp_user_drop(PG_FUNCTION_ARGS)
 	found = authid[0] != '\0' && wamp_user_delete(table, authid, &old);
 	wamp_user_close(table);
 	PG_RETURN_BOOL(found);
+}
+
+static bool
+wamp_user_any(Relation table)
+{
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
+	bool any = HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	return any;
+}
+
+/* Statements that change the table, such as a restored dump, take effect as the functions do. */
+Datum
+notifyd_wamp_user_changed(PG_FUNCTION_ARGS)
+{
+	Relation table;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager", "wamp_user_changed")));
+	table = ((TriggerData *) fcinfo->context)->tg_relation;
+	CommandCounterIncrement();
+	if (wamp_user_any(table))
+		wamp_user_revoke();
+	CacheInvalidateRelcache(table);
+	at_end_wake(AT_END_WAKE_FEED);
+	return PointerGetDatum(NULL);
 }
