@@ -265,7 +265,7 @@ COMMENT ON TRIGGER disconnected_changed ON notifyd.disconnected IS 'lets rows th
 CREATE TABLE notifyd.wamp_user (
 	authid text COLLATE pg_catalog."C" PRIMARY KEY,
 	role regrole,
-	salt text NOT NULL,
+	salt text COLLATE pg_catalog."C" NOT NULL UNIQUE,
 	iterations integer NOT NULL CHECK (iterations OPERATOR(pg_catalog.>=) 1000 AND iterations OPERATOR(pg_catalog.<=) 1000000),
 	keylen integer NOT NULL CHECK (keylen OPERATOR(pg_catalog.=) 32),
 	key text NOT NULL

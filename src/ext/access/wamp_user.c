@@ -87,14 +87,49 @@ wamp_user_random(int size)
 	return text;
 }
 
-/* Make up a user; mark is the row with the empty authid, or NULL before there is one. */
+/*
+ * The iterations of an existing user, chosen by the salt of one who does not exist; 0: there are no users. Salts of users are
+ * random, so the next one above serves: each name gets the iterations of a random user, and another user's change
+ * concerns few names.
+ */
+static int
+wamp_user_neighbour(Relation table, const char *salt)
+{
+	Relation index = index_open(extension_relation("wamp_user_salt_key"), AccessShareLock);
+	const char *above[] = {salt, ""};
+	int iterations = 0;
+
+	/* The second scan begins again from the lowest salt; that of the row with the empty authid is empty. */
+	for (int i = 0; i < (int) lengthof(above); i++)
+	{
+		ScanKeyData key;
+		SysScanDesc scan;
+		HeapTuple tuple;
+		bool null;
+
+		ScanKeyEntryInitialize(&key, 0, WAMP_USER_SALT, BTGreaterStrategyNumber, InvalidOid,
+							   C_COLLATION_OID, F_TEXT_GT, CStringGetTextDatum(above[i]));
+		scan = systable_beginscan_ordered(table, index, NULL, 1, &key);
+		tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+		if (HeapTupleIsValid(tuple) && iterations == 0)
+			iterations = DatumGetInt32(
+				heap_getattr(tuple, WAMP_USER_ITERATIONS_COLUMN, RelationGetDescr(table), &null));
+		systable_endscan_ordered(scan);
+	}
+	index_close(index, AccessShareLock);
+	return iterations;
+}
+
+/* Make up a user. table: NULL if there is none. */
 static void
-wamp_user_make_up(const char *authid, const WampUser *mark, WampUser *user)
+wamp_user_make_up(Relation table, const char *authid, WampUser *user)
 {
 	uint8 digest[DIGEST_SIZE];
+	WampUser mark;
+	bool marked = table != NULL && wamp_user_read(table, "", NULL, &mark, NULL);
 
-	if (mark != NULL)
-		wamp_user_hmac(mark->key, (int) strlen(mark->key), authid, (int) strlen(authid), digest);
+	if (marked)
+		wamp_user_hmac(mark.key, (int) strlen(mark.key), authid, (int) strlen(authid), digest);
 	else
 		wamp_user_hmac((const char *) notifyd_shared->token_key, NOTIFYD_TOKEN_KEY, authid,
 					   (int) strlen(authid), digest);
@@ -102,7 +137,9 @@ wamp_user_make_up(const char *authid, const WampUser *mark, WampUser *user)
 	user->role = InvalidOid;
 	user->salt = palloc(WAMP_USER_BASE64_SIZE(WAMP_USER_SALT_SIZE));
 	wamp_user_base64(digest, WAMP_USER_SALT_SIZE, user->salt);
-	user->iterations = mark != NULL ? mark->iterations : WAMP_USER_ITERATIONS;
+	user->iterations = table != NULL ? wamp_user_neighbour(table, user->salt) : 0;
+	if (user->iterations == 0)
+		user->iterations = marked ? mark.iterations : WAMP_USER_ITERATIONS;
 	user->keylen = WAMP_USER_KEY_SIZE;
 	user->key = wamp_user_random(WAMP_USER_KEY_SIZE);
 }
@@ -111,21 +148,15 @@ void
 wamp_user_find(const char *authid, WampUser *user)
 {
 	Oid relation = extension_find_relation("wamp_user");
-	WampUser mark;
-	bool marked = false;
-	bool found = false;
+	Relation table = OidIsValid(relation) ? table_open(relation, AccessShareLock) : NULL;
 
-	/* Version 1.0 has no users. The table is read in the same way whether the user exists. */
-	if (OidIsValid(relation))
-	{
-		Relation table = table_open(relation, AccessShareLock);
-
-		marked = wamp_user_read(table, "", NULL, &mark, NULL);
-		found = authid[0] != '\0' && wamp_user_read(table, authid, NULL, user, NULL);
-		table_close(table, AccessShareLock);
-	}
-	if (!found)
-		wamp_user_make_up(authid, marked ? &mark : NULL, user);
+	/* Version 1.0 has no users. A user who exists is made up, too, so that looking up takes as long in any case. */
+	wamp_user_make_up(table, authid, user);
+	if (table == NULL)
+		return;
+	if (authid[0] != '\0')
+		(void) wamp_user_read(table, authid, NULL, user, NULL);
+	table_close(table, AccessShareLock);
 }
 
 bool

@@ -3,9 +3,9 @@
  * wamp_user_internal.h
  *	  What wamp_user.c and wamp_user_sql.c share: the rows of notifyd.wamp_user.
  *
- * The row with the empty authid is no user: its key makes the salts of users who do not exist, and its iterations are
- * those of the last user that was set. So these users look like the others, also after a restart and in a
- * restored database.
+ * The row with the empty authid is no user: its key makes the salts of users who do not exist, who have the
+ * iterations of a user who does, or if there is none, of the last one that was set. So these users look like the
+ * others, also after a restart and in a restored database.
  *
  *-------------------------------------------------------------------------
  */
