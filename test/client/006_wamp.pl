@@ -2,12 +2,14 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use Mojo::File qw(curfile path);
 use Mojo::Server::Daemon;
 use Mojolicious;
 use NotifydTest;
 use NotifydTest::Browser;
 use NotifydTest::Node;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $top = curfile->dirname->dirname->dirname;
@@ -100,5 +102,24 @@ subtest 'Autobahn|Python' => sub {
 	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'ticket', $token);
 	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'wampcra', "jäne's secret");
 };
+
+# The programs of doc/wamp.md, as they are printed but for the port and the realm
+my ($section) = $top->child('doc/wamp.md')->slurp =~ /^### WAMP-CRA\n(.*?)^## /ms or die 'no section about WAMP-CRA';
+my ($sql, $js, $python) = map { $section =~ /^```$_\n(.*?)^```/ms ? $1 : die "no $_ in it" } qw(sql js python);
+my $work = path(PostgreSQL::Test::Utils::tempdir);
+$sql =~ s/^CREATE ROLE .*\n|^GRANT .*\n//mg;		# the node has these roles
+$node->safe_psql('postgres', $sql);
+s{127\.0\.0\.1:7432}{127.0.0.1:$port} && s/(["'])shop\1/${1}postgres$1/ or die 'no address in it' for $js, $python;
+$work->child('joe.mjs')->spurt($js);
+$work->child('joe.py')->spurt($python);
+symlink $modules, $work->child('node_modules') or die "symlink: $!";
+foreach my $program ([ "$modules/node/bin/node", 'joe.mjs' ], [ '/usr/bin/python3', 'joe.py' ])
+{
+	my ($command, $file) = @$program;
+	my ($out, $error) = ('', '');
+	IPC::Run::run([ $command, $work->child($file) ], '<', \undef, '>', \$out, '2>', \$error, IPC::Run::timeout(180));
+	like($out, qr/^joe has the role web$/m, "$file: signs in") or diag $out, $error;
+	like($out, qr/^3$/m, "$file: and calls");
+}
 
 done_testing();
