@@ -29,6 +29,7 @@ $node->safe_psql('postgres', q{
 	SELECT notify_grant(topic, role, privilege) FROM (VALUES ('com.shop.news'), ('com.chat.*')) AS t (topic),
 		(VALUES ('guest'::regrole, 'subscribe'), ('web', 'subscribe'), ('web', 'publish')) AS r (role, privilege);
 	SELECT notify_grant('com.proc.*', 'guest', 'call'), notify_grant('com.proc.*', 'web', 'register');
+	SELECT notify_grant('com.echo.*', 'web', privilege) FROM unnest('{call,register}'::text[]) AS privilege;
 	CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
 	CREATE FUNCTION numbers(n int) RETURNS SETOF int LANGUAGE sql AS 'SELECT generate_series(1, n)';
@@ -99,8 +100,8 @@ subtest 'kraftfahrstrasse' => sub {
 };
 
 subtest 'Autobahn|Python' => sub {
-	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'ticket', $token);
-	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'wampcra', "jäne's secret");
+	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'ticket', $token, $_) foreach qw(json cbor msgpack);
+	run_script(['/usr/bin/python3'], $top->child('test/client/wamp.py'), $port, 'wampcra', "jäne's secret", 'cbor');
 };
 
 # The programs of doc/wamp.md, as they are printed but for the port and the realm

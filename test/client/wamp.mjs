@@ -87,5 +87,33 @@ await joe.session.publish('com.chat.kitchen', ['hello'], {}, { acknowledge: true
 await until(() => rooms.length === 1, 'a message by a pattern');
 is(rooms, [['com.chat.kitchen', ['hello']]], 'a subscription of a prefix');
 
+// Other formats of messages: the same, and values that they have and JSON has not
+for (const format of ['CBOR', 'Msgpack'])
+{
+	const serializer = new autobahn.serializer[`${format}Serializer`]();
+	const other = await join({ ...withTicket, serializers: [serializer] });
+	const peer = other.session;
+	is(peer._socket.info.protocol, `wamp.2.${serializer.SERIALIZER_ID}`, `${format}: a session`);
+	is(await peer.call('com.shop.add', [], { a: 5, b: 6 }), 11, `${format}: a call`);
+	const failed = await refused(peer.call('com.shop.fail'));
+	is([failed.error, failed.args[0], failed.kwargs.sqlstate], ['wamp.error.runtime_error', 'not enough money', 'PT402'], `${format}: an error`);
+	const got = [];
+	await peer.subscribe('com.shop.news', (args, kwargs) => got.push([args, kwargs]));
+	await joe.session.publish('com.shop.news', ['ä', null, 1.5], { until: 18 }, { acknowledge: true });
+	await until(() => got.length === 1, 'a message');
+	is(got, [[['ä', null, 1.5], { until: 18 }]], `${format}: a message of a session in JSON`);
+
+	await peer.register(`com.echo.${format}`, ([value]) => value);
+	const values = [1.7, 'hello', [1, 2, -3], { a: 5, b: 'hello2', c: [] }, [-9007199254740991, 9007199254740991], null, true, '\u{1f600}', -0.5, 2 ** 40];
+	for (const caller of [peer, joe.session])
+		is(await Promise.all(values.map(value => caller.call(`com.echo.${format}`, [value]))), values, `${format}: arguments and results`);
+	const bytes = Uint8Array.from({ length: 300 }, (_, i) => i);
+	is([...await peer.call(`com.echo.${format}`, [bytes])], [...bytes], `${format}: bytes`);
+	const large = [1558266424841951553n, -(2n ** 63n), 2n ** 128n - 1n, -(2n ** 128n)];
+	if (format === 'CBOR')
+		is((await Promise.all(large.map(value => peer.call('com.echo.CBOR', [value])))).map(String), large.map(String), `${format}: BigInt`);
+	other.connection.close();
+}
+
 connection.close();
 joe.connection.close();

@@ -1,4 +1,4 @@
-"""wamp.py PORT METHOD SECRET: what Autobahn|Python does with tables and functions, on asyncio."""
+"""wamp.py PORT METHOD SECRET FORMAT: what Autobahn|Python does with tables and functions, on asyncio."""
 
 import asyncio
 import sys
@@ -6,8 +6,14 @@ import sys
 from autobahn.asyncio.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
 
-port, method, secret = sys.argv[1:]
+port, method, secret, form = sys.argv[1:]
+serializer = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPackSerializer}[form]()
+
+# Values that come back as they were. MessagePack has integers of 64 bits.
+values = [None, True, 0, -1, 2**53 + 1, -2**63, 2**64 - 1, 1.5, -1e-300, "\U0001f600 \xfc", b"", bytes(range(256)), [[], {}, [None]],
+          {"a": {"\xe4": [1, 2]}}] + ([] if form == "msgpack" else [2**70, -2**1000])
 
 
 def check(good, name):
@@ -45,14 +51,18 @@ class Shop(ApplicationSession):
 
         events = asyncio.Queue()
         subscription = await self.subscribe(lambda *args, **kwargs: events.put_nowait((args, kwargs)), "com.shop.orders")
-        await self.call("com.shop.place_order", id=20, name="Tea")
+        order = {"json": 20, "cbor": 21, "msgpack": 22}[form]
+        await self.call("com.shop.place_order", id=order, name="Tea")
         args, kwargs = await events.get()
-        check((args, kwargs["op"], kwargs["new"]) == ((), "INSERT", {"id": 20, "name": "Tea"}), "an event of a table")
+        check((args, kwargs["op"], kwargs["new"]) == ((), "INSERT", {"id": order, "name": "Tea"}), "an event of a table")
         await subscription.unsubscribe()
+        await self.register(lambda value, **kwargs: [value, kwargs], "com.echo.python")
+        got = [await self.call("com.echo.python", value, named=value) for value in values]
+        check(got == [[value, {"named": value}] for value in values], "arguments and results in %s" % form)
         self.leave()
 
     def onDisconnect(self):
         asyncio.get_event_loop().stop()
 
 
-ApplicationRunner("ws://127.0.0.1:%s/ws" % port, "realm1").run(Shop)
+ApplicationRunner("ws://127.0.0.1:%s/ws" % port, "realm1", serializers=[serializer]).run(Shop)
