@@ -178,6 +178,8 @@ is($node->safe_psql('postgres', "SELECT event #>> '{key,id}' FROM notify_take('g
 $node->wait_for_catchup($standby);
 ($status, $out, $err) = $standby->psql('postgres', "SELECT notify_take('g')");
 like($err, qr/cannot execute notify_take\(\)/, 'not on a standby');
+($status, $out, $err) = $standby->psql('postgres', "SELECT notify_call('com.a')");
+like($err, qr/cannot execute notify_call\(\)/, 'nor calls of clients');
 is($standby->safe_psql('postgres', 'SELECT name FROM notifyd.groups'), 'g', 'which shows the group');
 $node->stop('immediate');
 $standby->promote;

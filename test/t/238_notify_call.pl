@@ -67,6 +67,7 @@ foreach my $gateway (0, 1)
 }
 is_deeply(decode_json(ask(q{SELECT notify_call('com.echo0', '[1, 2]', '{"a": null}')})), { args => [ 1, 2 ], kwargs => { a => undef } }, 'all of a result');
 is_deeply(decode_json(ask(q{SELECT notify_call('com.echo0')})), { args => [], kwargs => {} }, 'an empty result');
+is_deeply(decode_json(ask(q{SELECT notify_call('com.echo0', NULL, NULL, NULL)})), { args => [], kwargs => {} }, 'no arguments, and no timeout');
 is(ask(q{SELECT notify_call('com.echo0', '[null]') IS NULL}), 'f', 'null is a value');
 is(ask(q{SELECT length(notify_call('com.echo0', json_build_array(repeat('x', 900000)))::text)}), 900_002, 'more than fits into the queue');
 $callees[0]->register('com.count', sub {
@@ -79,10 +80,54 @@ is(ask(q{SELECT notify_call('wamp.session.count')}), 2, 'a meta procedure');
 is(ask(q{SELECT string_agg(notify_call('com.echo1', json_build_array(n))::text, ',') FROM generate_series(1, 20) n}),
 	join(',', 1 .. 20), 'one call after the other');
 
+# In a trigger, and at the end of a transaction that has locked what a client has subscribed to
+sql(q{
+	CREATE TABLE paid (id int PRIMARY KEY, a text, b text);
+	GRANT SELECT ON paid TO member;
+	SELECT notify_watch('paid');
+	CREATE FUNCTION paid() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		NEW.a := notify_call('com.echo1', '["now"]');
+		RETURN NEW;
+	END $$;
+	CREATE TRIGGER paid BEFORE INSERT ON paid FOR EACH ROW EXECUTE FUNCTION paid();
+	CREATE FUNCTION paid_later() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		UPDATE paid SET b = notify_call('com.echo1', '["later"]') WHERE id = NEW.id;
+		RETURN NULL;
+	END $$;
+	CREATE CONSTRAINT TRIGGER later AFTER INSERT ON paid DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION paid_later();
+});
+$callees[1]->subscribe('paid');
+is(ask(q{BEGIN; LOCK TABLE paid; ALTER TABLE paid ADD c int; INSERT INTO paid VALUES (1); COMMIT; SELECT a, b FROM paid}),
+	'"now"|"later"', 'triggers call, under locks');
+is(join(' ', map { $callees[1]->next_event->{kwargs}{op} } 1, 2), 'INSERT UPDATE', 'with events');
+
+# In parallel workers there is no way to call. PostgreSQL's functions say what is parallel safe.
+sql(q{
+	CREATE TABLE many AS SELECT n FROM generate_series(1, 10000) n;
+	CREATE FUNCTION unsafe(n int) RETURNS json PARALLEL SAFE LANGUAGE plpgsql AS $$ BEGIN RETURN notify_call('com.echo0', json_build_array(n)); END $$;
+});
+like(ask(q{SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT max(unsafe(n)::text) FROM many}),
+	qr/25000: cannot execute notify_call\(\) during a parallel operation/, 'not in a parallel operation');
+
 # A function that a client calls, which calls that client
 sql(q{CREATE FUNCTION relay(a text) RETURNS json SECURITY DEFINER LANGUAGE sql AS $$SELECT notify_call('com.echo1', json_build_array(a))$$},
 	q{SELECT notify_expose('relay(text)', 'com.relay')});
 is($callees[1]->result('com.relay', ['round']), 'round', 'a worker calls, too');
+
+# A client's queries run one after the other. So one that calls a function before it answers gets no result of that.
+my $held;
+sub hold { $held = $_[3]; return undef; }		## no critic: undef means that there is no answer yet
+sql(q{CREATE FUNCTION relay_held() RETURNS json SECURITY DEFINER LANGUAGE sql AS $$SELECT notify_call('com.held')$$},
+	q{SELECT notify_expose('relay_held()', 'com.relay_held')});
+$callees[0]->register('com.held', \&hold);
+my $outer = $callees[0]->start('CALL', {}, 'com.relay_held');
+$callees[0]->wait_for(sub { return $held; }, 'an invocation');
+my $inner = $callees[0]->start('CALL', {}, 'com.relay', ['inner']);
+$callees[0]->send([ 'YIELD', $held, {}, ['free'] ]);
+is($callees[0]->answer('CALL', $inner)->[3][0], 'inner', 'a call of a function by the client that has to answer one');
+is_deeply([ map { $_->[1] } grep { $_->[0] == 50 && $_->[1] >= $outer } @{ $callees[0]{received} } ], [ $outer, $inner ], 'comes after that');
 
 # Who calls
 $callees[1]->register('com.who', sub { return ([ $_[2] ]); }, disclose_caller => \1);
@@ -99,9 +144,18 @@ is_deeply(decode_json($detail), { error => 'com.error.mine', args => ['why'], kw
 $callees[0]->register('com.bare', sub { die ['com.error.bare']; });
 like(ask(q{SELECT ask('com.bare')}), qr/^38000\|procedure "com.bare" failed: com.error.bare\|/, 'an error without a message');
 
+# Each call has a segment of shared memory. If errors in subtransactions kept them, there would be no more of them.
+my $failed = q{
+	DO $$ BEGIN
+		FOR n IN 1 .. 800 LOOP
+			BEGIN PERFORM notify_call('com.none'); EXCEPTION WHEN undefined_function THEN END;
+		END LOOP;
+	END $$};
+is(ask(qq{BEGIN; $failed; SELECT notify_call('com.echo0', '[1]'); COMMIT}), '1', 'many calls that fail in one transaction');
+is(ask(q{BEGIN; SAVEPOINT a; SELECT notify_call('com.echo0', '[1]'); ROLLBACK TO a; SELECT notify_call('com.echo0', '[2]'); COMMIT}), "1\n2",
+	'after a rollback');
+
 # Calls that do not end by themselves
-my $held;
-sub hold { $held = $_[3]; return undef; }		## no critic: undef means that there is no answer yet
 sub hang
 {
 	my ($callee, $statement) = @_;
