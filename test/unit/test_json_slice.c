@@ -265,7 +265,7 @@ test_paths(void **state)
 	assert_int_equal(slice_path(root, "t.u", &value), SLICE_TWICE);
 }
 
-/* Bytes of WAMP */
+/* Bytes of WAMP, which only arguments may have. */
 static void
 test_nul(void **state)
 {
@@ -275,24 +275,87 @@ test_nul(void **state)
 		"[1,[\"\\\\\\u0000\"]]",
 		"{\"\\u0000\":1}",
 	};
-	static const char *const others[] = {"\"\\\\u0000\"", "\"\\u00001\\u0001\"", "\"\\u0000",
-										 "\"\\u000\""};
+	static const char *const others[] = {"\"\\u0000", "\"\\u000\"", "\\u0000"};
+	char payload[64];
 	char buf[10];
 	JsonSlice value;
+	JsonSlice args;
+	JsonSlice kwargs;
 
 	(void) state;
 	for (size_t i = 0; i < UNIT_COUNT(texts); i++)
 	{
 		assert_false(slice_parse(texts[i], strlen(texts[i]), &value));
-		assert_true(slice_parse_nul(texts[i], strlen(texts[i]), &value));
+		snprintf(payload, sizeof(payload), "[%s]", texts[i]);
+		assert_true(slice_arguments(payload, strlen(payload), &args, &kwargs));
+		value = (JsonSlice){.text = NULL};
+		assert_true(slice_next(args, &value));
 		assert_false(slice_string(value, buf, sizeof(buf)));
 		if (slice_kind(value) == '{')
 			assert_int_equal(slice_member(value, "", &value), SLICE_ABSENT);
 	}
-	assert_true(slice_parse(others[0], strlen(others[0]), &value));
-	assert_false(slice_parse(others[1], strlen(others[1]), &value));
-	for (size_t i = 2; i < UNIT_COUNT(others); i++)
-		assert_false(slice_parse_nul(others[i], strlen(others[i]), &value));
+	(void) parsed("\"\\\\u0000\"");
+	assert_false(slice_parse("\"\\u00001\\u0001\"", 15, &value));
+	for (size_t i = 0; i < UNIT_COUNT(others); i++)
+	{
+		snprintf(payload, sizeof(payload), "[%s]", others[i]);
+		assert_false(slice_arguments(payload, strlen(payload), &args, &kwargs));
+	}
+}
+
+static void
+test_arguments(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		const char *args;
+		const char *kwargs;
+	} cases[] = {
+		{"", NULL, NULL},
+		{"[]", "[]", NULL},
+		{" [1, {\"a\":2}] ", "[1, {\"a\":2}]", NULL},
+		{"[],{}", "[]", "{}"},
+		{"[[1],2] , {\"a\":[]}\n", "[[1],2]", "{\"a\":[]}"},
+	};
+	static const char *const texts[] = {
+		" ",   "1",     "{}",      "[",        "[1]2",    "[1],",  "[1],2",   "[1],[2]",   "[1] {}",
+		",{}", "[1],{", "[1],{},", "[],{},{}", "[1],{}]", "1],[2", "[1]],{}", "[\"],{}\"",
+	};
+	char deep[2 * SLICE_MAX_DEPTH];
+	JsonSlice args;
+	JsonSlice kwargs;
+
+	(void) state;
+	for (size_t i = 0; i < UNIT_COUNT(cases); i++)
+	{
+		const char *expected[] = {cases[i].args, cases[i].kwargs};
+		const JsonSlice *found[] = {&args, &kwargs};
+
+		assert_true(slice_arguments(cases[i].text, strlen(cases[i].text), &args, &kwargs));
+		for (int part = 0; part < 2; part++)
+		{
+			if (expected[part] == NULL)
+				assert_null(found[part]->text);
+			else
+			{
+				assert_int_equal(found[part]->length, strlen(expected[part]));
+				assert_memory_equal(found[part]->text, expected[part], found[part]->length);
+			}
+		}
+	}
+	for (size_t i = 0; i < UNIT_COUNT(texts); i++)
+	{
+		if (slice_arguments(texts[i], strlen(texts[i]), &args, &kwargs))
+			fail_msg("these are no arguments: %s", texts[i]);
+	}
+	/* They can become a part of an array. */
+	for (size_t depth = SLICE_MAX_DEPTH - 1; depth <= SLICE_MAX_DEPTH; depth++)
+	{
+		memset(deep, '[', depth);
+		memset(deep + depth, ']', depth);
+		assert_int_equal(slice_arguments(deep, 2 * depth, &args, &kwargs), depth < SLICE_MAX_DEPTH);
+	}
 }
 
 int
@@ -303,7 +366,7 @@ main(void)
 		cmocka_unit_test(test_depth),    cmocka_unit_test(test_members),
 		cmocka_unit_test(test_elements), cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_numbers),  cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_nul),      cmocka_unit_test(test_arguments),
 	};
 
 	return cmocka_run_group_tests_name("json_slice", tests, NULL, NULL);

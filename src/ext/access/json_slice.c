@@ -269,12 +269,6 @@ slice_has_nul(JsonSlice value)
 bool
 slice_parse(const char *text, size_t length, JsonSlice *value)
 {
-	return slice_parse_nul(text, length, value) && !slice_has_nul(*value);
-}
-
-bool
-slice_parse_nul(const char *text, size_t length, JsonSlice *value)
-{
 	const char *end = text + length;
 	const char *start = slice_skip_space(text, end);
 	const char *after = slice_value_end(start, end, SLICE_MAX_DEPTH);
@@ -283,7 +277,37 @@ slice_parse_nul(const char *text, size_t length, JsonSlice *value)
 		return false;
 	value->text = start;
 	value->length = after - start;
-	return true;
+	return !slice_has_nul(*value);
+}
+
+/* A container that begins with this character, p before it or at spaces; returns the place behind it and spaces. */
+static const char *
+slice_argument_end(const char *p, const char *end, char first, JsonSlice *value)
+{
+	const char *start = slice_skip_space(p, end);
+	const char *after =
+		start < end && *start == first ? slice_value_end(start, end, SLICE_MAX_DEPTH - 1) : NULL;
+
+	if (after == NULL)
+		return NULL;
+	value->text = start;
+	value->length = after - start;
+	return slice_skip_space(after, end);
+}
+
+bool
+slice_arguments(const char *text, size_t length, JsonSlice *args, JsonSlice *kwargs)
+{
+	const char *end = text + length;
+	const char *p;
+
+	*args = *kwargs = (JsonSlice){.text = NULL};
+	if (length == 0)
+		return true;
+	p = slice_argument_end(text, end, '[', args);
+	if (p != NULL && p < end)
+		p = *p == ',' ? slice_argument_end(p + 1, end, '{', kwargs) : NULL;
+	return p == end;
 }
 
 char

@@ -51,10 +51,11 @@ typedef enum SliceFound
 extern bool slice_parse(const char *text, size_t length, JsonSlice *value);
 
 /*
- * The same, but strings may stand for U+0000, too, with which those begin that hold bytes in WAMP. No name
- * of a member that slice_member() looks up has it.
+ * Whether text is what a message of WAMP has as arguments: an array, or an array, a comma and an object, or nothing.
+ * Both are as slice_parse() allows them in an array, but strings may stand for U+0000, too, with which those begin
+ * that hold bytes in WAMP. No name of a member that slice_member() looks up has it. What is missing gets the text NULL.
  */
-extern bool slice_parse_nul(const char *text, size_t length, JsonSlice *value);
+extern bool slice_arguments(const char *text, size_t length, JsonSlice *args, JsonSlice *kwargs);
 
 /* What a value is: one of { [ " 0 (number) t f n. */
 extern char slice_kind(JsonSlice value);

@@ -84,33 +84,10 @@ publish_new_id(void)
 
 /* ---------------- the message ---------------- */
 
-/*
- * Take a payload apart: an array, or that and an object, or nothing. copy has to live as long as
- * what is found.
- */
 static bool
-publish_split(Publication *publication, WireBytes payload, StringInfo copy)
+publish_split(Publication *publication, WireBytes payload)
 {
-	JsonSlice both;
-	JsonSlice part = {.text = NULL};
-
-	if (payload.len == 0)
-		return true;
-	appendStringInfoChar(copy, '[');
-	appendBinaryStringInfo(copy, payload.data, (int) payload.len);
-	appendStringInfoChar(copy, ']');
-	if (!slice_parse_nul(copy->data, copy->len, &both) || both.length != (size_t) copy->len ||
-		!slice_next(both, &part) || slice_kind(part) != '[')
-		return false;
-	publication->args = part;
-	if (slice_next(both, &part))
-	{
-		if (slice_kind(part) != '{')
-			return false;
-		publication->kwargs = part;
-		return !slice_next(both, &part);
-	}
-	return true;
+	return slice_arguments(payload.data, payload.len, &publication->args, &publication->kwargs);
 }
 
 static bool
@@ -408,7 +385,7 @@ publish_place(Feed *feed, WirePosition position)
 }
 
 static void
-publish_route(Link *link, Publication *publication, const char *role, StringInfo copy)
+publish_route(Link *link, Publication *publication, const char *role)
 {
 	const WireRoute *route = publication->route;
 	const char *text;
@@ -426,7 +403,7 @@ publish_route(Link *link, Publication *publication, const char *role, StringInfo
 		error = "wamp.error.payload_size_exceeded";
 		text = "the message is larger than pg_notifyd.max_event_size";
 	}
-	if (error == NULL && !publish_split(publication, route->payload, copy))
+	if (error == NULL && !publish_split(publication, route->payload))
 	{
 		error = "wamp.error.invalid_argument";
 		text = "the arguments are nested too deeply, or have numbers that PostgreSQL does not have";
@@ -456,9 +433,7 @@ publish_receive(Link *link, const FeedIdentity *identity, const WireRoute *route
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_notifyd publish", ALLOCSET_SMALL_SIZES);
 	MemoryContext outer = MemoryContextSwitchTo(context);
-	StringInfoData copy;
 
-	initStringInfo(&copy);
 	if (identity != NULL && identity->context == NULL)
 		publish_answer(link, route, ROUTE_ERROR, 0, "wamp.error.not_authorized",
 					   "the identity has ended");
@@ -467,7 +442,7 @@ publish_receive(Link *link, const FeedIdentity *identity, const WireRoute *route
 					   "the topic has more than 63 bytes, or characters that the database does not "
 					   "have");
 	else
-		publish_route(link, &publication, identity != NULL ? identity->role : "", &copy);
+		publish_route(link, &publication, identity != NULL ? identity->role : "");
 	MemoryContextSwitchTo(outer);
 	MemoryContextDelete(context);
 }
@@ -498,13 +473,10 @@ static void
 publish_own_now(Feed *feed, const PublishOwn *own)
 {
 	Publication publication = {.id = own->id};
-	StringInfoData copy;
 
-	initStringInfo(&copy);
 	if (view_copy_name(publication.channel, frames_bytes(own->topic)) &&
-		publish_split(&publication, own->payload, &copy))
+		publish_split(&publication, own->payload))
 		publish_send(feed, &publication);
-	pfree(copy.data);
 }
 
 void

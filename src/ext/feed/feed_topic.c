@@ -188,8 +188,7 @@ topic_end(Sub *sub)
 /* A call, as it is answered. */
 typedef struct TopicCall
 {
-	JsonSlice args;  /* an array; text is NULL: there are none */
-	JsonSlice first; /* its first two elements; text is NULL: it has none */
+	JsonSlice first; /* the first two arguments; text is NULL: it has none */
 	JsonSlice second;
 	StringInfo result; /* a value; if error is set, its message */
 	const char *error;
@@ -355,25 +354,19 @@ static const struct
 	{"wamp.subscription.count_subscribers", topic_count_subscribers},
 };
 
-/* Read the arguments. copy has to live as long as they do. */
 static bool
-topic_read_arguments(TopicCall *call, WireBytes payload, StringInfo copy)
+topic_read_arguments(TopicCall *call, WireBytes payload)
 {
-	JsonSlice both;
+	JsonSlice args;
+	JsonSlice kwargs;
 	JsonSlice element = {.text = NULL};
 
-	if (payload.len == 0)
-		return true;
-	appendStringInfoChar(copy, '[');
-	appendBinaryStringInfo(copy, payload.data, (int) payload.len);
-	appendStringInfoChar(copy, ']');
-	if (!slice_parse(copy->data, copy->len, &both) || !slice_next(both, &call->args) ||
-		slice_kind(call->args) != '[')
+	if (!slice_arguments(payload.data, payload.len, &args, &kwargs))
 		return false;
-	if (slice_next(call->args, &element))
+	if (args.text != NULL && slice_next(args, &element))
 	{
 		call->first = element;
-		if (slice_next(call->args, &element))
+		if (slice_next(args, &element))
 			call->second = element;
 	}
 	return true;
@@ -383,7 +376,6 @@ bool
 topic_answer(WireBytes procedure, WireBytes payload, StringInfo result, const char **error)
 {
 	TopicCall call = {.error = NULL};
-	StringInfoData copy;
 	StringInfoData value;
 	int i;
 
@@ -396,16 +388,14 @@ topic_answer(WireBytes procedure, WireBytes payload, StringInfo result, const ch
 	}
 	if (i == (int) lengthof(topic_procedures))
 		return false;
-	initStringInfo(&copy);
 	initStringInfo(&value);
 	call.result = &value;
-	if (topic_read_arguments(&call, payload, &copy))
+	if (topic_read_arguments(&call, payload))
 		topic_procedures[i].answer(&call);
 	else
 		topic_fail(&call, "wamp.error.invalid_argument", "the arguments are malformed");
 	appendStringInfo(result, "[%s]", value.data);
 	*error = call.error;
-	pfree(copy.data);
 	pfree(value.data);
 	return true;
 }

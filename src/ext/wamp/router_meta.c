@@ -34,28 +34,6 @@ meta_fail(MetaCall *call, const char *error, const char *message)
 
 /* ---------------- arguments ---------------- */
 
-/* Split a payload into arguments: it is an array, or an array, a comma and an object. */
-static bool
-meta_read_payload(MetaCall *call, RouterText *whole)
-{
-	JsonSlice array;
-	JsonSlice value = {0};
-
-	if (call->question.payload.len == 0)
-		return true;
-	text_append_string(whole, "[");
-	text_append(whole, call->question.payload.data, call->question.payload.len);
-	text_append_string(whole, "]");
-	if (!slice_parse(whole->data, whole->len, &array) || !slice_next(array, &value) ||
-		slice_kind(value) != '[')
-		return false;
-	call->args = value;
-	if (!slice_next(array, &value))
-		return true;
-	call->kwargs.object = value;
-	return slice_kind(value) == '{' && !slice_next(array, &value);
-}
-
 /* The argument with this number, from 0 on. */
 static bool
 meta_argument(const MetaCall *call, int number, JsonSlice *value)
@@ -453,15 +431,14 @@ static const struct
 static void
 meta_answer_own(MetaCall *call, void (*answer)(MetaCall *))
 {
-	RouterText whole = {.router = call->router};
+	WireBytes payload = call->question.payload;
 
 	text_append_string(&call->result, "[");
-	if (!meta_read_payload(call, &whole))
+	if (!slice_arguments(payload.data, payload.len, &call->args, &call->kwargs.object))
 		meta_fail(call, ROUTER_BAD_ARGUMENT, "the arguments are not valid");
 	else
 		answer(call);
 	text_append_string(&call->result, "]");
-	text_reset(&whole);
 }
 
 /* Returns false if there is no such procedure. */
