@@ -55,6 +55,10 @@ typedef enum WireRouteKind
 /* Bytes of the longest payload. */
 #define WIRE_MAX_ROUTE (32u * 1024 * 1024)
 
+/* What a session may have. The gateway refuses more, and so does the feed, which does not trust it. */
+#define ROUTE_MAX_REGISTRATIONS 1000
+#define ROUTE_MAX_CALLS         1000 /* under way, that it has made */
+
 /* A message between clients' sessions, or from one to the feed. Fields that a kind does not use are
  * empty. */
 typedef struct WireRoute

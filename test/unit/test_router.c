@@ -250,7 +250,7 @@ test_bounds(void **state)
 	(void) state;
 	join(1, 1);
 	join(2, 1);
-	for (int i = 0; i < ROUTER_MAX_REGISTRATIONS; i++)
+	for (int i = 0; i < ROUTE_MAX_REGISTRATIONS; i++)
 	{
 		snprintf(name, sizeof(name), "com.p%d", i);
 		do_register(1, 1, name, "");
@@ -258,13 +258,13 @@ test_bounds(void **state)
 	}
 	do_register(1, 1, "com.more", "");
 	expect("1.1 ERROR 1 wamp.error.unavailable\n");
-	for (int i = 0; i < ROUTER_MAX_CALLS; i++)
+	for (int i = 0; i < ROUTE_MAX_CALLS; i++)
 	{
 		snprintf(name, sizeof(name), "com.p%d", i);
 		call(2, 1, (uint64_t) i + 1, name, "", "");
 		forget();
 	}
-	assert_int_equal(router_calls(router), ROUTER_MAX_CALLS);
+	assert_int_equal(router_calls(router), ROUTE_MAX_CALLS);
 	call(2, 1, 9999, "com.p0", "", "");
 	expect("2.1 ERROR 9999 wamp.error.unavailable\n");
 	yield(1, 1, 500, 0, "[]");

@@ -19,7 +19,7 @@
  * the INVOKE. The names of sessions, registrations and invocations that have ended are ignored,
  * because they may have ended while a frame was on its way.
  *
- * The router keeps no payloads. What it has of each session is bounded (ROUTER_MAX_ below), and a
+ * The router keeps no payloads. What it has of each session is bounded (ROUTE_MAX_ and ROUTER_MAX_), and a
  * link that does not take what it is sent gets no more payloads (RouterHost.full).
  *
  * The files router*.c need libc only, and depend on no socket and no clock, so that they can be
@@ -39,11 +39,10 @@
 typedef struct Router Router;
 typedef struct RouterText RouterText;
 
-#define ROUTER_MAX_NAME          255    /* bytes of a procedure's name */
-#define ROUTER_MAX_REGISTRATIONS 1000   /* of a session */
-#define ROUTER_MAX_CALLEES       100000 /* registrations of all sessions */
-#define ROUTER_MAX_WILDCARDS     1000   /* of all sessions: each may be compared with each call */
-#define ROUTER_MAX_CALLS         1000   /* under way, that a session has made */
+/* Those of a session are in wire_route.h. */
+#define ROUTER_MAX_NAME      255    /* bytes of a procedure's name */
+#define ROUTER_MAX_CALLEES   100000 /* registrations of all sessions */
+#define ROUTER_MAX_WILDCARDS 1000   /* of all sessions: each may be compared with each call */
 
 /* Links have numbers from 0 on, less than this. */
 #define ROUTER_MAX_LINKS 64

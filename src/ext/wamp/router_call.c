@@ -457,7 +457,7 @@ call_begin(Router *router, RouterSession *session, const WireRoute *route)
 	else if (call_by_request(router, session, route->request) != NULL)
 		router_refuse(router, session, route->request, "wamp.error.protocol_violation",
 					  "a call with this number is under way");
-	else if (session->ncalls >= ROUTER_MAX_CALLS)
+	else if (session->ncalls >= ROUTE_MAX_CALLS)
 		router_refuse(router, session, route->request, ROUTER_UNAVAILABLE,
 					  "the session has too many calls under way");
 	else if (uri_is_reserved(route->name.data, route->name.len))

@@ -299,7 +299,7 @@ registration_conflict(const RouterRegistration *existing, const RouterSession *s
 static RegistrationProblem
 registration_no_room(const Router *router, const RouterSession *session, UriMatch match)
 {
-	if (session->ncallees >= ROUTER_MAX_REGISTRATIONS)
+	if (session->ncallees >= ROUTE_MAX_REGISTRATIONS)
 		return (RegistrationProblem){ROUTER_UNAVAILABLE, "the session has too many registrations"};
 	if (router->ncallees >= ROUTER_MAX_CALLEES ||
 		(match == URI_WILDCARD && router->nwildcards >= ROUTER_MAX_WILDCARDS))

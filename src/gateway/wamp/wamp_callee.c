@@ -12,9 +12,6 @@
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_route_internal.h"
 
-/* What the feed takes, see router.h. */
-#define CALLEE_MAX_REGISTRATIONS 1000
-
 /* A REGISTER that is not answered, or a registration. */
 struct WampRegistration
 {
@@ -73,9 +70,9 @@ wamp_register(WampSession *session, const WampMessage *message)
 	char *options = route_options(message->details, names, sizeof(names) / sizeof(names[0]));
 
 	if (options == NULL || message->uri_len > PROTOCOL_MAX_NAME ||
-		session->nregistrations >= CALLEE_MAX_REGISTRATIONS)
+		session->nregistrations >= ROUTE_MAX_REGISTRATIONS)
 	{
-		bool many = session->nregistrations >= CALLEE_MAX_REGISTRATIONS;
+		bool many = session->nregistrations >= ROUTE_MAX_REGISTRATIONS;
 
 		free(options);
 		wamp_refuse(client, WAMP_REGISTER, message->request,

@@ -14,9 +14,6 @@
 #include "gateway/wamp/wamp_route_internal.h"
 #include "wire/uri.h"
 
-/* What the feed takes, see router.h. */
-#define CALLER_MAX_CALLS 1000
-
 /* A call at the feed. */
 struct WampCall
 {
@@ -156,7 +153,7 @@ caller_ask_feed(WampSession *session, const WampMessage *message, uint64_t key, 
 static bool
 caller_may_ask(WampSession *session, const WampMessage *message, const char *options)
 {
-	if (options != NULL && session->ncalls < CALLER_MAX_CALLS &&
+	if (options != NULL && session->ncalls < ROUTE_MAX_CALLS &&
 		caller_find(session, message->request) == NULL)
 		return true;
 	wamp_refuse(session->client, WAMP_CALL, message->request,
