@@ -188,4 +188,19 @@ unlike(slurp_file($node->logfile), qr/sent an invalid frame|PANIC|TRAP/, 'no fra
 
 $_->close for $caller, $boss;
 $node->stop;
+
+# Without workers the feed still has what sessions have registered.
+$node = notifyd_node('idle', conf => "pg_notifyd.query_workers = 0\n");
+sql(q{
+	CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
+	SELECT notify_expose('one()', 'com.one'), notify_grant('com.*', 'guest', 'register'), notify_grant('com.*', 'guest', 'call');
+});
+$callee = wamp_client($node, realm => 'postgres');
+$caller = wamp_client($node, realm => 'postgres');
+$callee->register('com.two', sub { return ([2]); });
+is($caller->result('com.two'), 2, 'a procedure of a session, without workers') for 1 .. 2;
+is_deeply([ @{ $caller->call('com.one') }[ 4, 5 ] ], [ 'wamp.error.unavailable', ['queries are disabled by pg_notifyd.query_workers'] ],
+	'a function cannot be called then, and the client learns why');
+$_->close for $callee, $caller;
+$node->stop;
 done_testing();
