@@ -96,6 +96,17 @@ wamp_detailed(const char *head, WireBytes details, const WampPayload *payload)
 	return wamp_message(head, &middle, 1, payload);
 }
 
+/* Build EVENT or INVOCATION. */
+static Frame *
+wamp_delivery(WampType type, uint64_t first, uint64_t second, WireBytes details,
+			  const WampPayload *payload)
+{
+	char head[WAMP_MAX_HEAD];
+
+	snprintf(head, sizeof(head), "[%d,%" PRIu64 ",%" PRIu64 ",", type, first, second);
+	return wamp_detailed(head, details, payload);
+}
+
 /* Build ABORT or GOODBYE. */
 static Frame *
 wamp_last(WampType type, const char *reason, const char *message)
@@ -242,11 +253,7 @@ Frame *
 wamp_event(uint64_t subscription, uint64_t publication, WireBytes details,
 		   const WampPayload *payload)
 {
-	char head[WAMP_MAX_HEAD];
-
-	snprintf(head, sizeof(head), "[%d,%" PRIu64 ",%" PRIu64 ",", WAMP_EVENT, subscription,
-			 publication);
-	return wamp_detailed(head, details, payload);
+	return wamp_delivery(WAMP_EVENT, subscription, publication, details, payload);
 }
 
 /* ---------------- procedures ---------------- */
@@ -297,11 +304,7 @@ Frame *
 wamp_invocation(uint64_t request, uint64_t registration, WireBytes details,
 				const WampPayload *payload)
 {
-	char head[WAMP_MAX_HEAD];
-
-	snprintf(head, sizeof(head), "[%d,%" PRIu64 ",%" PRIu64 ",", WAMP_INVOCATION, request,
-			 registration);
-	return wamp_detailed(head, details, payload);
+	return wamp_delivery(WAMP_INVOCATION, request, registration, details, payload);
 }
 
 Frame *
