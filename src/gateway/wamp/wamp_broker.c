@@ -54,24 +54,17 @@ wamp_find_subscription(const HubClient *client, uint64_t id)
 
 /* ---------------- SUBSCRIBE ---------------- */
 
-/* Read how the topic matches. Returns false if the client was told what is wrong. */
-static bool
-wamp_read_match(HubClient *client, const WampMessage *message, UriMatch *match)
+/* How the topic matches. wamp_read() has checked the option. */
+static UriMatch
+wamp_match(const WampMessage *message)
 {
 	const json_t *option = json_object_get(message->details, "match");
+	UriMatch match;
 
-	*match = URI_EXACT;
-	if (option != NULL &&
-		(!json_is_string(option) ||
-		 !uri_match_parse(json_string_value(option), json_string_length(option), match)))
-		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_argument",
-					"match must be \"exact\", \"prefix\" or \"wildcard\"");
-	else if (!uri_is_valid(*match, message->uri, message->uri_len))
-		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_uri",
-					"the topic is no valid URI");
-	else
-		return true;
-	return false;
+	if (option == NULL ||
+		!uri_match_parse(json_string_value(option), json_string_length(option), &match))
+		return URI_EXACT;
+	return match;
 }
 
 /* Read the topic and the options of SUBSCRIBE. Returns false if the client was told what is wrong. */
@@ -80,14 +73,13 @@ wamp_read_subscribe(HubClient *client, const WampMessage *message, Request *requ
 {
 	json_t *params;
 	json_t *error;
-	UriMatch match;
+	UriMatch match = wamp_match(message);
+	bool valid = uri_is_valid(match, message->uri, message->uri_len);
 
-	if (!wamp_read_match(client, message, &match))
-		return false;
-	if (message->uri_len > PROTOCOL_MAX_CHANNEL)
+	if (!valid || message->uri_len > PROTOCOL_MAX_CHANNEL)
 	{
 		wamp_refuse(client, WAMP_SUBSCRIBE, message->request, "wamp.error.invalid_uri",
-					"a topic has at most 63 bytes");
+					valid ? "a topic has at most 63 bytes" : "the topic is no valid URI");
 		return false;
 	}
 	params = json_object();
