@@ -24,8 +24,8 @@ typedef enum WireRouteKind
 	ROUTE_UNREGISTER, /* id is the registration */
 	ROUTE_CALL,       /* name is the procedure, options those of CALL */
 	ROUTE_CANCEL,     /* the CALL with this request; options those of CANCEL; not answered */
-	ROUTE_YIELD,      /* the result of the INVOKE with this id; flags; not answered */
-	ROUTE_FAIL,       /* that INVOKE has failed: name is the error; not answered */
+	ROUTE_YIELD,      /* the result of the INVOKE with this id; flags, options; not answered */
+	ROUTE_FAIL,       /* that INVOKE has failed: name is the error; options; not answered */
 	ROUTE_PUBLISH,    /* name is the topic, id the session's own, options as in WireEvent.audience,
 					   * position that of the session's last message in the log; id 0: none */
 	/* feed to gateway */
@@ -47,10 +47,19 @@ typedef enum WireRouteKind
 /* Bits of flags. */
 #define ROUTE_PROGRESS 0x1 /* more results follow */
 #define ROUTE_UNKNOWN  0x2
-#define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT */
+#define ROUTE_CANCELS  0x4  /* of JOIN: the session takes INTERRUPT; */
+#define ROUTE_OPAQUE   0x8  /* calls, */
+#define ROUTE_OPAQUES  0x40 /* and results whose payload the router does not understand */
 #define ROUTE_AGAIN    0x10 /* of JOIN and REGISTER: repeated for a new feed */
 #define ROUTE_ASKS     0x20 /* of CALL: ROUTE_UNKNOWN, too, if the name is that of a function */
 #define ROUTE_DISCLOSE 0x80 /* of PUBLISH: subscribers may know who has published it */
+
+/*
+ * WAMP's payload passthru: options that say how a payload is to be read, by its receiver alone. They
+ * are in the options of CALL, INVOKE, YIELD, FAIL, RESULT, ERROR and PUBLISH, and in the member
+ * "publisher" of events. Without the first one there are none.
+ */
+#define ROUTE_OPAQUE_OPTIONS "ppt_scheme", "ppt_serializer", "ppt_cipher", "ppt_keyid"
 
 /* Bytes of the longest payload. */
 #define WIRE_MAX_ROUTE (32u * 1024 * 1024)

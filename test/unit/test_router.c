@@ -376,7 +376,7 @@ test_progress(void **state)
 		router_set_time(router, 1000 + 80 * i, 0);
 		assert_int_equal(router_expire(router), 20);
 		yield(1, 1, 1, ROUTE_PROGRESS, "[1]");
-		expect("2.1 RESULT+ 1 [1]\n");
+		expect("2.1 RESULT+ 1 {\"progress\":true} [1]\n");
 	}
 	yield(1, 1, 1, 0, "");
 	expect("2.1 RESULT 1\n");
@@ -399,6 +399,62 @@ test_progress(void **state)
 	full_link = 2;
 	yield(1, 1, 3, 0, "[1]");
 	expect("2.1 ERROR 4 wamp.error.unavailable\n");
+}
+
+/* Payload passthru: its options go with the payload, if both sessions have it. */
+static void
+test_opaque(void **state)
+{
+	static const char options[] = "{\"ppt_scheme\":\"x_a\",\"ppt_keyid\":\"\\u00e9\",\"other\":1,"
+								  "\"ppt_cipher\":2,\"receive_progress\":true}";
+	static const char passed[] = "\"ppt_scheme\":\"x_a\",\"ppt_keyid\":\"\\u00e9\"}";
+	char wanted[500];
+
+	(void) state;
+	join_with(1, 1, ROUTE_OPAQUE);
+	join_with(1, 2, ROUTE_OPAQUES);
+	join_with(2, 1, ROUTE_OPAQUES);
+	do_register(1, 1, "com.a", "");
+	do_register(1, 2, "com.b", "");
+	forget();
+	call(2, 1, 1, "com.a", options, "[\"AQ\"]");
+	snprintf(wanted, sizeof(wanted), "1.1 INVOKE #1 {\"receive_progress\":true,%s [\"AQ\"]\n",
+			 passed);
+	expect(wanted);
+	receive(1, (WireRoute){.kind = ROUTE_YIELD,
+						   .session = 1,
+						   .id = 1,
+						   .flags = ROUTE_PROGRESS,
+						   .options = bytes(options),
+						   .payload = bytes("[1]")});
+	snprintf(wanted, sizeof(wanted), "2.1 RESULT+ 1 {%.*s,\"progress\":true} [1]\n",
+			 (int) strlen(passed) - 1, passed);
+	expect(wanted);
+	receive(1, (WireRoute){.kind = ROUTE_FAIL,
+						   .session = 1,
+						   .id = 1,
+						   .name = bytes("com.error"),
+						   .options = bytes(options)});
+	snprintf(wanted, sizeof(wanted), "2.1 ERROR 1 com.error {%s\n", passed);
+	expect(wanted);
+	/* An empty scheme is none. */
+	call(2, 1, 2, "com.a", "{\"ppt_scheme\":\"\",\"ppt_keyid\":\"k\"}", "");
+	expect("1.1 INVOKE #2 {}\n");
+	yield(1, 1, 2, 0, "");
+	expect("2.1 RESULT 2\n");
+	/* A function, a callee without it, and a caller. */
+	call(2, 1, 3, "exposed", options, "");
+	expect("2.1 ERROR 3 wamp.error.feature_not_supported\n");
+	call(2, 1, 3, "com.b", options, "");
+	expect("2.1 ERROR 3 wamp.error.feature_not_supported\n");
+	join(2, 2);
+	call(2, 2, 1, "com.a", "", "");
+	forget();
+	receive(1, (WireRoute){.kind = ROUTE_YIELD, .session = 1, .id = 3, .options = bytes(options)});
+	expect("2.2 ERROR 1 wamp.error.feature_not_supported\n");
+	/* The call has ended. */
+	yield(1, 1, 3, 0, "");
+	expect("");
 }
 
 static void
@@ -533,6 +589,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, router_begin, router_end),
 		cmocka_unit_test_setup_teardown(test_calls, router_begin, router_end),
 		cmocka_unit_test_setup_teardown(test_progress, router_begin, router_end),
+		cmocka_unit_test_setup_teardown(test_opaque, router_begin, router_end),
 		cmocka_unit_test_setup_teardown(test_cancel, router_begin, router_end),
 		cmocka_unit_test_setup_teardown(test_timeouts, router_begin, router_end),
 		cmocka_unit_test_setup_teardown(test_gone, router_begin, router_end),

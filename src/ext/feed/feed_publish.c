@@ -45,6 +45,7 @@ typedef struct Publication
 	uint64 after;   /* it comes after the events of the log up to this one */
 	JsonSlice args; /* text is NULL: none; so is kwargs */
 	JsonSlice kwargs;
+	JsonSlice options;             /* of the route; text is NULL: none */
 	const WireRoute *route;        /* NULL: of the feed itself */
 	const FeedIdentity *publisher; /* of the route; NULL: it has no token */
 } Publication;
@@ -99,6 +100,27 @@ publish_has_args(const Publication *publication)
 		   (publication->args.text != NULL && slice_next(publication->args, &first));
 }
 
+/* How subscribers are to read the payload, if the publisher says that (wire_route.h). */
+static void
+publish_append_opaque(StringInfo text, const Publication *publication, const char *separator)
+{
+	static const char *const names[] = {ROUTE_OPAQUE_OPTIONS};
+	JsonSlice value;
+
+	if (publication->options.text == NULL ||
+		slice_member(publication->options, names[0], &value) != SLICE_FOUND)
+		return;
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		if (slice_member(publication->options, names[i], &value) != SLICE_FOUND ||
+			slice_kind(value) != '"')
+			continue;
+		appendStringInfo(text, "%s\"%s\":", separator, names[i]);
+		appendBinaryStringInfo(text, value.text, (int) value.length);
+		separator = ",";
+	}
+}
+
 /* Who has published it, for clients that may know. */
 static void
 publish_append_publisher(StringInfo text, const Publication *publication)
@@ -121,7 +143,11 @@ publish_append_publisher(StringInfo text, const Publication *publication)
 		separator = ",";
 	}
 	if (publish_has_args(publication))
+	{
 		appendStringInfo(text, "%s\"args\":true", separator);
+		separator = ",";
+	}
+	publish_append_opaque(text, publication, separator);
 	appendStringInfoChar(text, '}');
 }
 
@@ -390,7 +416,6 @@ publish_route(Link *link, Publication *publication, const char *role)
 	const WireRoute *route = publication->route;
 	const char *text;
 	const char *error;
-	JsonSlice audience;
 
 	error = publish_problem(publication, role, &text);
 	if (error == NULL && rights_declared(publication->channel))
@@ -409,8 +434,8 @@ publish_route(Link *link, Publication *publication, const char *role)
 		text = "the arguments are nested too deeply, or have numbers that PostgreSQL does not have";
 	}
 	if (error == NULL && route->options.len > 0 &&
-		(!slice_parse(route->options.data, route->options.len, &audience) ||
-		 slice_kind(audience) != '{'))
+		(!slice_parse(route->options.data, route->options.len, &publication->options) ||
+		 slice_kind(publication->options) != '{'))
 	{
 		error = "wamp.error.invalid_argument";
 		text = "the options are not an object";

@@ -33,8 +33,16 @@ static const struct
 	const char *name;
 	PublisherKind kind;
 } publisher_members[] = {
-	{"session", PUBLISHER_NUMBER}, {"authid", PUBLISHER_NAME}, {"authrole", PUBLISHER_NAME},
-	{"mark", PUBLISHER_NUMBER},    {"args", PUBLISHER_FLAG},
+	{"session", PUBLISHER_NUMBER},
+	{"authid", PUBLISHER_NAME},
+	{"authrole", PUBLISHER_NAME},
+	{"mark", PUBLISHER_NUMBER},
+	{"args", PUBLISHER_FLAG},
+	/* Payload passthru (wire_route.h) */
+	{"ppt_scheme", PUBLISHER_NAME},
+	{"ppt_serializer", PUBLISHER_NAME},
+	{"ppt_cipher", PUBLISHER_NAME},
+	{"ppt_keyid", PUBLISHER_NAME},
 };
 
 static void

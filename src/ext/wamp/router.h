@@ -102,7 +102,7 @@ typedef struct RouterJoin
 	int link;
 	uint32_t session;
 	uint64_t id;
-	uint8_t flags; /* ROUTE_CANCELS, ROUTE_AGAIN */
+	uint8_t flags; /* ROUTE_CANCELS, ROUTE_OPAQUE, ROUTE_OPAQUES, ROUTE_AGAIN */
 	WireBytes authid;
 	WireBytes authrole;
 	WireBytes details; /* a JSON object with more for wamp.session.get; empty: none */

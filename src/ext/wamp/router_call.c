@@ -287,55 +287,48 @@ typedef struct CallWish
 	bool disclosed;
 	bool progressive;
 	int64_t timeout;
+	RouterOptions options;
 } CallWish;
 
 static bool
 call_read_options(WireBytes text, CallWish *wish)
 {
-	RouterOptions options;
 	double timeout = 0;
 
 	*wish = (CallWish){0};
-	if (!options_read(text, &options))
+	if (!options_read(text, &wish->options))
 		return false;
-	wish->disclosed = options_true(&options, "disclose_me");
-	wish->progressive = options_true(&options, "receive_progress");
-	if (options_number(&options, "timeout", &timeout) && timeout >= 1)
+	wish->disclosed = options_true(&wish->options, "disclose_me");
+	wish->progressive = options_true(&wish->options, "receive_progress");
+	if (options_number(&wish->options, "timeout", &timeout) && timeout >= 1)
 		wish->timeout = timeout < (double) CALL_MAX_TIMEOUT ? (int64_t) timeout : CALL_MAX_TIMEOUT;
 	return true;
 }
 
-static void
-call_append_member(RouterText *text, const char *name)
-{
-	text_append_string(text, text->len == 1 ? "\"" : ",\"");
-	text_append_string(text, name);
-	text_append_string(text, "\":");
-}
-
 /* The details of INVOCATION. */
 static void
-call_describe(RouterText *text, const RouterCall *call, const RouterCallee *callee, bool disclosed,
-			  WireBytes name)
+call_describe(RouterText *text, const RouterCall *call, const RouterCallee *callee,
+			  const CallWish *wish, WireBytes name)
 {
 	const RouterSession *caller = call->caller;
+	bool disclosed = wish->disclosed || callee->discloses;
 
 	text_append_string(text, "{");
 	if (callee->registration->match != URI_EXACT)
 	{
-		call_append_member(text, "procedure");
+		text_append_name(text, "procedure");
 		text_append_json(text, name.data, name.len);
 	}
 	if (disclosed && caller->id != 0)
 	{
-		call_append_member(text, "caller");
+		text_append_name(text, "caller");
 		text_append_number(text, caller->id);
 	}
 	if (disclosed)
 	{
-		call_append_member(text, "caller_authid");
+		text_append_name(text, "caller_authid");
 		text_append_json(text, caller->authid, strlen(caller->authid));
-		call_append_member(text, "caller_authrole");
+		text_append_name(text, "caller_authrole");
 		text_append_json(text, caller->authrole, strlen(caller->authrole));
 	}
 	/*
@@ -345,9 +338,10 @@ call_describe(RouterText *text, const RouterCall *call, const RouterCallee *call
 	 */
 	if (call->progressive)
 	{
-		call_append_member(text, "receive_progress");
+		text_append_name(text, "receive_progress");
 		text_append_string(text, "true");
 	}
+	text_append_opaque(text, &wish->options);
 	text_append_string(text, "}");
 }
 
@@ -378,7 +372,7 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 		call->deadline = router->now + call->timeout;
 		heap_add(router, call);
 	}
-	call_describe(&details, call, callee, wish->disclosed || callee->discloses, route->name);
+	call_describe(&details, call, callee, wish, route->name);
 	if ((route->flags & ROUTE_ASKS) != 0)
 		router_send(router, caller, &called);
 	invoke.id = call->invocation;
@@ -428,12 +422,19 @@ call_registered(Router *router, RouterSession *session, const WireRoute *route,
 	RouterCallee *callee;
 	bool busy;
 
-	if (registration_next_match(router, NULL, name.data, name.len) == NULL ||
-		((route->flags & ROUTE_ASKS) != 0 && router->host.taken(router->host.arg, name)))
+	if (options_opaque(&wish->options) && router->host.taken(router->host.arg, name))
+		router_refuse(router, session, route->request, ROUTER_NO_FEATURE,
+					  "functions of the database do not have payload passthru");
+	else if (registration_next_match(router, NULL, name.data, name.len) == NULL ||
+			 ((route->flags & ROUTE_ASKS) != 0 && router->host.taken(router->host.arg, name)))
 		call_unknown(router, session, route->request);
 	else if (!router_may(router, session, ROUTER_CALL, name))
 		call_not_allowed(router, session, route->request);
-	else if ((callee = call_find_callee(router, name, &busy)) != NULL)
+	else if ((callee = call_find_callee(router, name, &busy)) != NULL &&
+			 options_opaque(&wish->options) && (callee->session->flags & ROUTE_OPAQUE) == 0)
+		router_refuse(router, session, route->request, ROUTER_NO_FEATURE,
+					  "the session that would answer the call does not have payload passthru");
+	else if (callee != NULL)
 		call_invoke(router, session, callee, route, wish);
 	else if (busy)
 		router_refuse(router, session, route->request, ROUTER_UNAVAILABLE,
@@ -479,6 +480,40 @@ call_has_room(Router *router, RouterCall *call)
 	return false;
 }
 
+/*
+ * Begin the details of a result or an error, by the options of the callee's message. Returns false if the caller cannot
+ * read it; then the call has ended.
+ */
+static bool
+call_begin_details(Router *router, RouterCall *call, WireBytes text, RouterText *details)
+{
+	RouterOptions options = {{0}};
+
+	if (!options_read(text, &options))
+		options = (RouterOptions){{0}};
+	if (options_opaque(&options) && (call->caller->flags & ROUTE_OPAQUES) == 0)
+	{
+		call_abandon(
+			router, call, ROUTER_NO_FEATURE,
+			"the answer needs payload passthru, which the session of the caller does not have");
+		return false;
+	}
+	*details = (RouterText){.router = router};
+	text_append_string(details, "{");
+	text_append_opaque(details, &options);
+	return true;
+}
+
+/* End them. */
+static WireBytes
+call_details(RouterText *details)
+{
+	if (details->len == 1)
+		return (WireBytes){.len = 0};
+	text_append_string(details, "}");
+	return text_bytes(details);
+}
+
 void
 call_yield(Router *router, RouterSession *session, const WireRoute *route)
 {
@@ -486,15 +521,23 @@ call_yield(Router *router, RouterSession *session, const WireRoute *route)
 	bool more = (route->flags & ROUTE_PROGRESS) != 0;
 	WireRoute result = {
 		.kind = ROUTE_RESULT, .flags = route->flags & ROUTE_PROGRESS, .payload = route->payload};
+	RouterText details;
 
 	if (call == NULL || (more && !call->progressive))
 		return;
 	/* A final result is not followed by an interrupt. */
 	call->interrupted |= !more;
-	if (!call_has_room(router, call))
+	if (!call_has_room(router, call) || !call_begin_details(router, call, route->options, &details))
 		return;
+	if (more)
+	{
+		text_append_name(&details, "progress");
+		text_append_string(&details, "true");
+	}
 	result.request = call->request;
+	result.options = call_details(&details);
 	router_send(router, call->caller, &result);
+	text_reset(&details);
 	if (!more)
 		call_remove(router, call);
 	else if (call->timeout > 0)
@@ -509,15 +552,18 @@ call_fail(Router *router, RouterSession *session, const WireRoute *route)
 {
 	RouterCall *call = call_by_invocation(router, session, route->id);
 	WireRoute error = {.kind = ROUTE_ERROR, .name = route->name, .payload = route->payload};
+	RouterText details;
 
 	if (call == NULL)
 		return;
 	call->interrupted = true;
-	if (!call_has_room(router, call))
+	if (!call_has_room(router, call) || !call_begin_details(router, call, route->options, &details))
 		return;
 	if (!uri_is_valid(URI_EXACT, error.name.data, error.name.len))
 		error.name = (WireBytes){.data = "wamp.error.runtime_error", .len = 24};
 	error.request = call->request;
+	error.options = call_details(&details);
 	router_send(router, call->caller, &error);
+	text_reset(&details);
 	call_remove(router, call);
 }

@@ -25,6 +25,7 @@
 #define ROUTER_CANCELED       "wamp.error.canceled"
 #define ROUTER_UNAVAILABLE    "wamp.error.unavailable"
 #define ROUTER_TIMEOUT        "wamp.error.timeout"
+#define ROUTER_NO_FEATURE     "wamp.error.feature_not_supported"
 
 /* ---------------- lists ---------------- */
 
@@ -277,5 +278,14 @@ options_read(WireBytes text, RouterOptions *options) __attribute__((warn_unused_
 extern bool options_text(const RouterOptions *options, const char *name, char *buf, size_t size);
 extern bool options_true(const RouterOptions *options, const char *name);
 extern bool options_number(const RouterOptions *options, const char *name, double *number);
+
+/* Whether there is payload passthru (wire_route.h). */
+extern bool options_opaque(const RouterOptions *options);
+
+/* Append its options to an object, which is open and has members already or not. */
+extern void text_append_opaque(RouterText *text, const RouterOptions *options);
+
+/* The name of a member and its colon, likewise. */
+extern void text_append_name(RouterText *text, const char *name);
 
 #endif /* PG_NOTIFYD_ROUTER_INTERNAL_H */

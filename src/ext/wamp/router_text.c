@@ -116,3 +116,38 @@ options_number(const RouterOptions *options, const char *name, double *number)
 
 	return options_member(options, name, &value) && slice_number(value, number);
 }
+
+static const char *const options_opaque_names[] = {ROUTE_OPAQUE_OPTIONS};
+
+bool
+options_opaque(const RouterOptions *options)
+{
+	JsonSlice scheme;
+
+	return options_member(options, options_opaque_names[0], &scheme) && slice_kind(scheme) == '"' &&
+		   scheme.length > 2;
+}
+
+void
+text_append_name(RouterText *text, const char *name)
+{
+	text_append_string(text, text->len == 1 ? "\"" : ",\"");
+	text_append_string(text, name);
+	text_append_string(text, "\":");
+}
+
+void
+text_append_opaque(RouterText *text, const RouterOptions *options)
+{
+	JsonSlice value;
+
+	if (!options_opaque(options))
+		return;
+	for (size_t i = 0; i < sizeof(options_opaque_names) / sizeof(options_opaque_names[0]); i++)
+	{
+		if (!options_member(options, options_opaque_names[i], &value) || slice_kind(value) != '"')
+			continue;
+		text_append_name(text, options_opaque_names[i]);
+		text_append(text, value.text, value.length);
+	}
+}

@@ -312,6 +312,19 @@ wamp_disclose(json_t *details, WireBytes publisher)
 	wamp_copy_member(details, "publisher_authrole", publisher, "authrole");
 }
 
+/* Add how the arguments are to be read, if that is not for us. */
+static void
+wamp_pass_opaque(json_t *details, WireBytes publisher)
+{
+	static const char *const names[] = {ROUTE_OPAQUE_OPTIONS};
+	WireBytes scheme;
+
+	if (!members_find(publisher, names[0], &scheme))
+		return;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		wamp_copy_member(details, names[i], publisher, names[i]);
+}
+
 /* Take {"args": [...], "kwargs": {...}} apart. Returns false if it is something else. */
 static bool
 wamp_split(WireBytes object, WampPayload *payload)
@@ -359,6 +372,7 @@ wamp_event_payload(WireBytes body, json_t *details, uint64_t *publication, WampP
 			*payload = (WampPayload){.kwargs = body, .bigint = payload->bigint};
 		return;
 	}
+	wamp_pass_opaque(details, publisher);
 	if (members_find(publisher, "args", &flag))
 		(void) wamp_split(value, payload);
 	else

@@ -10,6 +10,7 @@
 
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
+#include "gateway/wamp/wamp_options.h"
 #include "gateway/wamp/wamp_route_internal.h"
 
 /* A REGISTER that is not answered, or a registration. */
@@ -265,9 +266,16 @@ callee_answer(WampSession *session, uint8_t kind, uint8_t flags, const char *uri
 					   .id = message->request,
 					   .name = notification_bytes(uri),
 					   .payload = wamp_tail(message)};
+	char *options = NULL;
 
+	if (wamp_options_opaque(message->details))
+	{
+		options = route_options(message->details, NULL, 0);
+		route.options = notification_bytes(options);
+	}
 	/* Without a link, the call has ended. */
 	route_tell(session->client, &route);
+	free(options);
 }
 
 void

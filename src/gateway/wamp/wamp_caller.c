@@ -11,6 +11,7 @@
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_hint.h"
+#include "gateway/wamp/wamp_options.h"
 #include "gateway/wamp/wamp_route_internal.h"
 #include "wire/uri.h"
 
@@ -22,6 +23,7 @@ struct WampCall
 	uint64_t request;
 	uint64_t key;     /* of its hint */
 	bool progressive; /* the client takes several results */
+	bool opaque;      /* with payload passthru, which functions cannot have */
 	bool cancelled;   /* the client has cancelled it */
 	WireBytes name;
 	WireBytes args; /* as in WampMessage */
@@ -77,6 +79,7 @@ caller_new_call(WampSession *session, const WampMessage *message, uint64_t key)
 	WampCall *call = memory_zeroed(sizeof(WampCall) + message->uri_len + tail.len);
 	char *copy = call->text + message->uri_len;
 
+	call->opaque = wamp_options_opaque(message->details);
 	call->request = message->request;
 	call->key = key;
 	call->progressive = json_is_true(json_object_get(message->details, "receive_progress"));
@@ -174,20 +177,22 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 	WampHint known = wamp_hint(client->database, key);
 	bool reserved = uri_is_reserved(message->uri, message->uri_len);
 	bool progressive = json_is_true(json_object_get(message->details, "receive_progress"));
+	bool opaque = wamp_options_opaque(message->details);
 	char *options;
 
-	if (known != HINT_WORKER)
+	if (known != HINT_WORKER || opaque)
 	{
 		options = route_options(message->details, names, sizeof(names) / sizeof(names[0]));
 		if (!caller_may_ask(session, message, options) ||
-			caller_ask_feed(session, message, key, options, !reserved && known != HINT_FEED))
+			caller_ask_feed(session, message, key, options,
+							!reserved && (known != HINT_FEED || opaque)))
 		{
 			free(options);
 			return;
 		}
 		free(options);
 	}
-	if (reserved || known == HINT_FEED)
+	if (reserved || known == HINT_FEED || opaque)
 		wamp_refuse(client, WAMP_CALL, message->request, ROUTE_UNAVAILABLE,
 					"the server does not pass calls between sessions at present");
 	else
@@ -275,20 +280,19 @@ caller_answered(WampSession *session, const WireRoute *route)
 
 	if (call == NULL)
 		return;
-	if ((route->flags & ROUTE_UNKNOWN) != 0 && !uri_is_reserved(call->name.data, call->name.len))
+	if ((route->flags & ROUTE_UNKNOWN) != 0 && !call->opaque &&
+		!uri_is_reserved(call->name.data, call->name.len))
 	{
 		caller_go_on(session, call);
 		return;
 	}
-	wamp_hint_learn(client->database, call->key, HINT_FEED);
+	if (!call->opaque)
+		wamp_hint_learn(client->database, call->key, HINT_FEED);
 	caller_set_asked(session, call, false);
 	if (route->kind == ROUTE_CALLED)
 		return;
-	frame = route->kind == ROUTE_ERROR
-				? route_error(client, WAMP_CALL, route->request, route)
-				: wamp_result(route->request,
-							  progress ? notification_bytes("{\"progress\":true}") : route->options,
-							  &payload);
+	frame = route->kind == ROUTE_ERROR ? route_error(client, WAMP_CALL, route->request, route)
+									   : wamp_result(route->request, route->options, &payload);
 	if (!progress)
 		caller_free_call(session, call);
 	if (route_send(client, frame) || client->state == NULL)

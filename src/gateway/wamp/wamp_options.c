@@ -7,14 +7,18 @@
  */
 #include "gateway/wamp/wamp_options.h"
 
-#include <stdbool.h>
 #include <string.h>
+
+#include "wire/wire_route.h"
+
+#define WAMP_MAX_NAME 255
 
 typedef enum WampKind
 {
 	WAMP_BOOLEAN,
 	WAMP_MILLISECONDS,
 	WAMP_STRING,
+	WAMP_NAME,
 	WAMP_OBJECT,
 	WAMP_STRINGS,
 	WAMP_IDS,
@@ -28,6 +32,7 @@ static const char *const wamp_expected[] = {
 	[WAMP_BOOLEAN] = "true or false",
 	[WAMP_MILLISECONDS] = "an integer from 0 to 2^53",
 	[WAMP_STRING] = "a string",
+	[WAMP_NAME] = "a string of at most 255 bytes",
 	[WAMP_OBJECT] = "an object",
 	[WAMP_STRINGS] = "an array of strings",
 	[WAMP_IDS] = "an array of integers from 1 to 2^53",
@@ -69,6 +74,8 @@ static const struct
 	{WAMP_REGISTER, "invoke", WAMP_INVOKE},
 	{WAMP_YIELD, "progress", WAMP_BOOLEAN},
 };
+
+static const char *const wamp_opaque[] = {ROUTE_OPAQUE_OPTIONS};
 
 /* An integer in this range: up to 2^53. */
 static bool
@@ -132,6 +139,8 @@ wamp_is_kind(const json_t *value, WampKind kind)
 			return wamp_is_integer(value, 0);
 		case WAMP_STRING:
 			return json_is_string(value);
+		case WAMP_NAME:
+			return json_is_string(value) && json_string_length(value) <= WAMP_MAX_NAME;
 		case WAMP_OBJECT:
 			return json_is_object(value);
 		case WAMP_STRINGS:
@@ -148,6 +157,21 @@ wamp_is_kind(const json_t *value, WampKind kind)
 	return false;
 }
 
+static const char *
+wamp_opaque_wrong(WampType type, const json_t *options)
+{
+	if (type != WAMP_PUBLISH && type != WAMP_CALL && type != WAMP_YIELD && type != WAMP_ERROR)
+		return NULL;
+	for (size_t i = 0; i < sizeof(wamp_opaque) / sizeof(wamp_opaque[0]); i++)
+	{
+		const json_t *value = json_object_get(options, wamp_opaque[i]);
+
+		if (value != NULL && !wamp_is_kind(value, WAMP_NAME))
+			return wamp_opaque[i];
+	}
+	return NULL;
+}
+
 const char *
 wamp_options_wrong(WampType type, const json_t *options, const char **expected)
 {
@@ -161,5 +185,26 @@ wamp_options_wrong(WampType type, const json_t *options, const char **expected)
 		*expected = wamp_expected[wamp_known[i].kind];
 		return wamp_known[i].name;
 	}
-	return NULL;
+	*expected = wamp_expected[WAMP_NAME];
+	return wamp_opaque_wrong(type, options);
+}
+
+bool
+wamp_options_opaque(const json_t *options)
+{
+	return json_string_length(json_object_get(options, wamp_opaque[0])) > 0;
+}
+
+void
+wamp_options_copy_opaque(json_t *to, const json_t *options)
+{
+	if (!wamp_options_opaque(options))
+		return;
+	for (size_t i = 0; i < sizeof(wamp_opaque) / sizeof(wamp_opaque[0]); i++)
+	{
+		json_t *value = json_object_get(options, wamp_opaque[i]);
+
+		if (value != NULL)
+			json_object_set(to, wamp_opaque[i], value);
+	}
 }

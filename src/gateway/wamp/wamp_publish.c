@@ -15,6 +15,7 @@
 #include "gateway/wamp/wamp_build.h"
 #include "gateway/wamp/wamp_failure.h"
 #include "gateway/wamp/wamp_hint.h"
+#include "gateway/wamp/wamp_options.h"
 #include "wire/uri.h"
 
 typedef enum PublicationState
@@ -35,6 +36,7 @@ struct WampPublication
 	uint64_t number;   /* unique in the session */
 	uint64_t request;
 	json_t *audience; /* the options that say who gets it; NULL: none */
+	json_t *opaque;   /* the options of payload passthru, an object; NULL: none */
 	WireBytes topic;
 	WireBytes args; /* as in WampMessage */
 	WireBytes kwargs;
@@ -68,6 +70,7 @@ publish_free(WampSession *session, WampPublication *publication)
 	session->client->session.unanswered--;
 	session_schedule(&session->client->session);
 	json_decref(publication->audience);
+	json_decref(publication->opaque);
 	free(publication);
 }
 
@@ -125,6 +128,8 @@ publish_to_feed(WampSession *session, WampPublication *publication)
 		}
 		json_array_append_new(exclude, json_integer((json_int_t) session->id));
 	}
+	if (publication->opaque != NULL)
+		json_object_update(audience, publication->opaque);
 	options = notification_dump(audience);
 	if (json_object_size(audience) > 0)
 		route.options = notification_bytes(options);
@@ -153,6 +158,8 @@ publish_publisher(const WampSession *session, const WampPublication *publication
 	}
 	if (args)
 		json_object_set_new(publisher, "args", json_true());
+	if (publication->opaque != NULL)
+		json_object_update(publisher, publication->opaque);
 	text = notification_dump(publisher);
 	json_decref(publisher);
 	return text;
@@ -430,6 +437,11 @@ publish_new(WampSession *session, const WampMessage *message)
 	publication->disclose = json_is_true(json_object_get(message->details, "disclose_me"));
 	publication->exclude_me = !json_is_false(exclude_me);
 	publication->audience = publish_audience(message->details);
+	if (wamp_options_opaque(message->details))
+	{
+		publication->opaque = json_object();
+		wamp_options_copy_opaque(publication->opaque, message->details);
+	}
 	memcpy(publication->text, message->uri, message->uri_len);
 	publication->topic = (WireBytes){.data = publication->text, .len = (uint32_t) message->uri_len};
 	publication->tail = (WireBytes){.data = publication->text + message->uri_len, .len = tail.len};

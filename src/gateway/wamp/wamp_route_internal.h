@@ -42,7 +42,10 @@ extern WampPayload route_payload(const HubClient *client, WireBytes payload);
 extern Frame *
 route_error(HubClient *client, WampType type, uint64_t request, const WireRoute *route);
 
-/* The members of details with these names, as text that the caller frees; NULL: it is too long. */
+/*
+ * The members of details with these names and those of payload passthru, as text that the caller frees; NULL:
+ * it is too long, which it is not without names.
+ */
 extern char *route_options(const json_t *details, const char *const *names, size_t n);
 
 /* ---------------- registrations and invocations (wamp_callee.c) ---------------- */

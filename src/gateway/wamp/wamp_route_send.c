@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "gateway/protocol/notification.h"
+#include "gateway/wamp/wamp_options.h"
 #include "gateway/wamp/wamp_route_internal.h"
 
 /* What the feed takes, see feed_route.c. */
@@ -48,6 +49,7 @@ route_options(const json_t *details, const char *const *names, size_t n)
 		if (value != NULL)
 			json_object_set(options, names[i], value);
 	}
+	wamp_options_copy_opaque(options, details);
 	text = notification_dump(options);
 	json_decref(options);
 	if (strlen(text) <= ROUTE_MAX_OPTIONS)
@@ -68,5 +70,5 @@ route_error(HubClient *client, WampType type, uint64_t request, const WireRoute 
 {
 	WampPayload payload = route_payload(client, route->payload);
 
-	return wamp_error(type, request, (WireBytes){.len = 0}, route->name, &payload);
+	return wamp_error(type, request, route->options, route->name, &payload);
 }

@@ -17,6 +17,7 @@
 #include "gateway/base/memory.h"
 #include "gateway/protocol/notification.h"
 #include "gateway/wamp/wamp_build.h"
+#include "gateway/wamp/wamp_options.h"
 #include "wire/realm.h"
 #include "wire/uri.h"
 
@@ -31,15 +32,19 @@
 /* Bytes of a realm that are logged. */
 #define WAMP_LOGGED_REALM 200
 
+static const char wamp_passthru[] = "payload_passthru_mode";
+
 /* WELCOME's "roles": the features that there are. */
 static const char wamp_roles[] =
 	"{\"broker\":{\"features\":{\"publisher_identification\":true,\"publisher_exclusion\":true,"
 	"\"subscriber_blackwhite_listing\":true,\"pattern_based_subscription\":true,"
-	"\"session_meta_api\":true,\"subscription_meta_api\":true,\"event_history\":true}},"
+	"\"session_meta_api\":true,\"subscription_meta_api\":true,\"event_history\":true,"
+	"\"payload_passthru_mode\":true}},"
 	"\"dealer\":{\"features\":{\"caller_identification\":true,\"call_canceling\":true,"
 	"\"progressive_call_results\":true,"
 	"\"pattern_based_registration\":true,\"shared_registration\":true,"
-	"\"session_meta_api\":true,\"registration_meta_api\":true,\"testament_meta_api\":true}}}";
+	"\"session_meta_api\":true,\"registration_meta_api\":true,\"testament_meta_api\":true,"
+	"\"payload_passthru_mode\":true}}}";
 
 /* What HELLO and WELCOME call the methods, and who provides for them. */
 static const struct
@@ -364,16 +369,28 @@ wamp_choose_method(const WampSession *session, const json_t *details)
 	return WAMP_METHOD_NONE;
 }
 
-/* What the client can do as a callee, as flags of ROUTE_JOIN. */
-static uint8_t
-wamp_features(json_t *details)
+/* Whether HELLO announces a feature of a role. */
+static bool
+wamp_announces(const json_t *details, const char *role, const char *feature)
 {
-	const json_t *features =
-		json_object_get(json_object_get(json_object_get(details, "roles"), "callee"), "features");
+	const json_t *roles = json_object_get(details, "roles");
+	const json_t *features = json_object_get(json_object_get(roles, role), "features");
+
+	return json_is_true(json_object_get(features, feature));
+}
+
+/* What the client can do as a callee and as a caller, as flags of ROUTE_JOIN. */
+static uint8_t
+wamp_features(const json_t *details)
+{
 	uint8_t flags = 0;
 
-	if (json_is_true(json_object_get(features, "call_canceling")))
+	if (wamp_announces(details, "callee", "call_canceling"))
 		flags |= ROUTE_CANCELS;
+	if (wamp_announces(details, "callee", wamp_passthru))
+		flags |= ROUTE_OPAQUE;
+	if (wamp_announces(details, "caller", wamp_passthru))
+		flags |= ROUTE_OPAQUES;
 	return flags;
 }
 
@@ -423,6 +440,7 @@ wamp_hello(WampSession *session, const WampMessage *message)
 		return;
 	}
 	session->features = wamp_features(message->details);
+	session->opaque = wamp_announces(message->details, "publisher", wamp_passthru);
 	session->realm = memory_string(message->uri, message->uri_len);
 	session->deadline = client->session.sessions->now() + WAMP_HELLO_MS;
 	wamp_enter(session);
@@ -577,6 +595,24 @@ wamp_left(HubClient *client)
 
 /* ---------------- messages ---------------- */
 
+/* Whether the client may send a message of this type with payload passthru: HELLO has announced it. */
+static bool
+wamp_may_pass(const WampSession *session, WampType type)
+{
+	switch (type)
+	{
+		case WAMP_PUBLISH:
+			return session->opaque;
+		case WAMP_CALL:
+			return (session->features & ROUTE_OPAQUES) != 0;
+		case WAMP_YIELD:
+		case WAMP_ERROR:
+			return (session->features & ROUTE_OPAQUE) != 0;
+		default:
+			return true;
+	}
+}
+
 bool
 wamp_session_message(WampSession *session, const WampMessage *message)
 {
@@ -602,6 +638,11 @@ wamp_session_message(WampSession *session, const WampMessage *message)
 	if (session->state != WAMP_STATE_ESTABLISHED)
 	{
 		wamp_violation(client, "a message before the session is established");
+		return true;
+	}
+	if (wamp_options_opaque(message->details) && !wamp_may_pass(session, message->type))
+	{
+		wamp_violation(client, "payload passthru that HELLO has not announced");
 		return true;
 	}
 	if (message->type != WAMP_GOODBYE)

@@ -98,6 +98,7 @@ typedef struct WampSession
 	uint32_t nregistrations;
 	uint32_t ncalls;
 	uint8_t features; /* flags of ROUTE_JOIN */
+	bool opaque;      /* it publishes with payload passthru */
 	bool settled;     /* wamp_route_join() was called */
 	bool joined;      /* the feed knows the session; */
 	bool known;       /* a feed has known it */
