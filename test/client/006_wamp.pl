@@ -26,9 +26,9 @@ $node->safe_psql('postgres', q{
 	GRANT SELECT ON orders TO guest, web;
 	GRANT INSERT ON orders TO web;
 	SELECT notify_watch('orders', channel => 'com.shop.orders'), notify_watch('secrets', channel => 'com.shop.secrets');
-	SELECT notify_grant(topic, role, privilege) FROM (VALUES ('com.shop.news'), ('com.chat.*')) AS t (topic),
+	SELECT notify_grant(topic, role, privilege) FROM (VALUES ('com.shop.news'), ('com.shop.sealed'), ('com.chat.*')) AS t (topic),
 		(VALUES ('guest'::regrole, 'subscribe'), ('web', 'subscribe'), ('web', 'publish')) AS r (role, privilege);
-	SELECT notify_grant('com.proc.*', 'guest', 'call'), notify_grant('com.proc.*', 'web', 'register');
+	SELECT notify_grant('com.proc.*', 'web', 'call'), notify_grant('com.proc.*', 'guest', 'call'), notify_grant('com.proc.*', 'web', 'register');
 	SELECT notify_grant('com.echo.*', 'web', privilege) FROM unnest('{call,register}'::text[]) AS privilege;
 	CREATE FUNCTION add(a int, b int) RETURNS int LANGUAGE sql STABLE AS 'SELECT a + b';
 	CREATE FUNCTION who() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_user::text';
@@ -91,7 +91,7 @@ subtest 'AutobahnJS in Node' => sub {
 };
 
 subtest 'Wampy.js' => sub {
-	run_script(["$modules/node/bin/node"], $top->child('test/client/wampy.mjs'), "$modules/wampy/dist/esm/wampy.js", $port, $token);
+	run_script(["$modules/node/bin/node"], $top->child('test/client/wampy.mjs'), "$modules/wampy/dist/esm", $port, $token);
 };
 
 subtest 'kraftfahrstrasse' => sub {

@@ -7,6 +7,7 @@ from autobahn.asyncio.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp.auth import create_authenticator
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
+from autobahn.wamp.types import CallOptions, PublishOptions, RegisterOptions, SubscribeOptions
 
 port, method, secret, form = sys.argv[1:]
 serializer = {"json": JsonSerializer, "cbor": CBORSerializer, "msgpack": MsgPackSerializer}[form]()
@@ -59,6 +60,35 @@ class Shop(ApplicationSession):
         await self.register(lambda value, **kwargs: [value, kwargs], "com.echo.python")
         got = [await self.call("com.echo.python", value, named=value) for value in values]
         check(got == [[value, {"named": value}] for value in values], "arguments and results in %s" % form)
+
+        for match, topic in (("prefix", "com.shop."), ("wildcard", "com..orders")):
+            subscription = await self.subscribe(lambda *args, **kwargs: events.put_nowait((args, kwargs)), topic, SubscribeOptions(match=match))
+            await self.call("com.shop.place_order", id=10 * order + len(match), name=match)
+            check((await events.get())[1]["new"]["name"] == match, "an event of a table: %s" % match)
+            await subscription.unsubscribe()
+        await self.subscribe(lambda *args, **kwargs: events.put_nowait((args, kwargs)), "com.chat.python")
+        publication = await self.publish("com.chat.python", 1, a=2, options=PublishOptions(acknowledge=True, exclude_me=False))
+        check(publication.id > 0 and await events.get() == ((1,), {"a": 2}), "a message, acknowledged")
+
+        def steps(n, details):
+            if details.progress:
+                details.progress(1)
+                details.progress(2)
+            return n
+
+        def fails():
+            raise ApplicationError("com.proc.error.empty", "nothing left", code=7)
+
+        await self.register(steps, "com.proc.python.steps", RegisterOptions(details_arg="details"))
+        await self.register(fails, "com.proc.python.fails")
+        results = []
+        check(await self.call("com.proc.python.steps", 3, options=CallOptions(on_progress=results.append)) == 3 and results == [1, 2],
+              "a procedure of a client, with progress")
+        results = []
+        await self.call("com.shop.numbers", 3, options=CallOptions(on_progress=results.append))
+        check(results == [1, 2, 3], "a set in progress")
+        error, args, kwargs = await refusal(self.call("com.proc.python.fails"))
+        check((error, args, kwargs) == ("com.proc.error.empty", ("nothing left",), {"code": 7}), "its error")
         self.leave()
 
     def onDisconnect(self):

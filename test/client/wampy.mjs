@@ -1,8 +1,9 @@
-// wampy.mjs LIBRARY PORT TOKEN: what Wampy.js does with tables, functions and other sessions, as its users write it.
+// wampy.mjs FOLDER PORT TOKEN: what Wampy.js does with tables, functions and other sessions, as its users write it.
 import { is, ok, until } from './tap.mjs';
 
-const [, , library, port, token] = process.argv;
-const { Wampy } = await import(library);
+const [, , folder, port, token] = process.argv;
+const { Wampy } = await import(`${folder}/wampy.js`);
+const { sign } = await import(`${folder}/auth/wampcra/wampy-cra.js`);
 
 // A session that is open; errors tells what the library says beside its promises.
 async function join(options = {})
@@ -24,6 +25,9 @@ is([guest.details.authrole, guest.details.authmethod], ['anonymous', 'anonymous'
 const joe = await join(withTicket);
 is([joe.details.authid, joe.details.authrole, joe.details.authmethod], ['joe', 'web', 'ticket'], 'a token as ticket');
 is((await refused(join({ ...withTicket, onChallenge: () => `${token}x` }))).errorUri, 'wamp.error.authentication_failed', 'a bad ticket');
+const jane = await join({ authid: 'jane', authmethods: ['wampcra'], onChallenge: sign('jäne\'s secret') });
+is([jane.details.authid, jane.details.authrole, jane.details.authmethod], ['jane', 'web', 'wampcra'], 'WAMP-CRA');
+is((await refused(join({ authid: 'jane', authmethods: ['wampcra'], onChallenge: sign('a guess') }))).errorUri, 'wamp.error.authentication_failed', 'a bad secret');
 is((await refused(join({ realm: 'missing' }))).errorUri, 'wamp.error.no_such_realm', 'an unknown realm');
 
 // Calls of functions
@@ -77,6 +81,20 @@ for (const topic of ['com.shop.news', 'com.chat.room'])
 	is((await refused(guest.session.publish(topic, ['x']))).errorUri, 'wamp.error.not_authorized', `${topic}: no privilege`);
 }
 
+// Payload passthru
+const sealed = { ppt_scheme: 'x_seal', ppt_serializer: 'json' };
+for (const topic of ['com.shop.sealed', 'com.chat.sealed'])
+{
+	const got = [];
+	await guest.session.subscribe(topic, ({ argsList, argsDict, details }) => got.push([argsList, argsDict, details.ppt_scheme]));
+	await joe.session.publish(topic, { argsList: [1], argsDict: { a: 2 } }, sealed);
+	await until(() => got.length === 1, `the sealed message of ${topic}`);
+	is(got, [[[1], { a: 2 }, 'x_seal']], `${topic}: payload passthru`);
+}
+await joe.session.register('com.proc.sealed', ({ argsList, details }) => ({ argsList: [argsList[0] + 1], options: { ...sealed, ppt_keyid: details.ppt_scheme } }));
+const opened = await guest.session.call('com.proc.sealed', [41], sealed);
+is([opened.argsList, opened.details.ppt_keyid], [[42], 'x_seal'], 'a call with payload passthru');
+
 // Procedures of clients
 await joe.session.register('com.proc.double', ({ argsList, argsDict, details }) =>
 	({ argsList: [argsList[0] * 2], argsDict: { named: argsDict, procedure: details.procedure } }));
@@ -106,7 +124,7 @@ is((await guest.session.call('com.proc.double', [4])).argsList, [8], 'the callee
 await joe.session.unregister('com.proc.double');
 is((await refused(guest.session.call('com.proc.double', [1]))).errorUri, 'wamp.error.no_such_procedure', 'a procedure that is gone');
 
-is([guest.errors, joe.errors, other.errors], [[], [], []], 'no errors beside these');
-for (const { session } of [guest, joe, other])
+is([guest, joe, jane, other].map(({ errors }) => errors), [[], [], [], []], 'no errors beside these');
+for (const { session } of [guest, joe, jane, other])
 	await session.disconnect();
 ok(true, 'GOODBYE');
