@@ -74,6 +74,7 @@ static struct
 	int status;
 	uv_timer_t tick;
 	uv_timer_t stop_timer;
+	uv_timer_t due; /* of the hub */
 	uv_prepare_t flush;
 	uv_idle_t busy; /* active while handshakes of TLS wait: the loop does not sleep */
 	uv_signal_t terminate;
@@ -382,6 +383,24 @@ gateway_come_back(void)
 		(void) uv_idle_stop(&gateway.busy);
 }
 
+/* gateway_on_prepare() does the work. */
+static void
+gateway_on_due(uv_timer_t *timer)
+{
+	(void) timer;
+}
+
+static void
+gateway_run_due(void)
+{
+	uint64_t ms = hub_run_due(&gateway.hub);
+
+	if (ms != UINT64_MAX)
+		(void) uv_timer_start(&gateway.due, gateway_on_due, ms, 0);
+	else
+		(void) uv_timer_stop(&gateway.due);
+}
+
 static void
 gateway_on_prepare(uv_prepare_t *handle)
 {
@@ -389,6 +408,7 @@ gateway_on_prepare(uv_prepare_t *handle)
 	tls_work(&gateway.tls);
 	peers_work();
 	sessions_work(&gateway.sessions);
+	gateway_run_due();
 	if (!gateway.stopping)
 		routes_tend(&gateway.routes, false);
 	sessions_flush(&gateway.sessions);
@@ -643,6 +663,7 @@ gateway_run(void)
 	};
 	(void) uv_timer_init(gateway.loop, &gateway.tick);
 	(void) uv_timer_init(gateway.loop, &gateway.stop_timer);
+	(void) uv_timer_init(gateway.loop, &gateway.due);
 	(void) uv_prepare_init(gateway.loop, &gateway.flush);
 	(void) uv_idle_init(gateway.loop, &gateway.busy);
 	(void) uv_signal_init(gateway.loop, &gateway.terminate);

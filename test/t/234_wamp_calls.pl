@@ -118,6 +118,14 @@ foreach my $known ('unknown', 'known')
 	wait_for(sub { sql(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}) == 0 }, 'the end of the function');
 }
 
+foreach my $time ('first', 'second')
+{
+	is(error_uri($caller->call('com.sql.sleepy', [], {}, timeout => 200)), 'wamp.error.timeout', "a call of a function times out, for the $time time");
+	wait_for(sub { sql(q{SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'}) == 0 }, 'the end of the function');
+}
+is($caller->result('com.sql.twice', [4], {}, timeout => 100_000), 8, 'a call of a function in time');
+ok($caller->welcome->{roles}{dealer}{features}{call_timeout}, 'WELCOME says that there are timeouts');
+
 # Ends: of a registration, of the callee, of the caller
 is($callee->request('UNREGISTER', $id)->[0], 67, 'UNREGISTERED');
 is(error_uri($caller->call('com.echo')), 'wamp.error.no_such_procedure', 'the procedure is gone');

@@ -22,6 +22,7 @@ hub_init(Hub *hub, HubSend send, Sessions *sessions)
 	hub->sessions = sessions;
 	LIST_INIT(&hub->databases);
 	LIST_INIT(&hub->outside);
+	RB_INIT(&hub->due);
 	hub->wake = NULL;
 	hub->trouble = NULL;
 	hub->looking = false;

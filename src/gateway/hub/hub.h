@@ -260,6 +260,17 @@ typedef struct Database
 	char name[];
 } Database;
 
+/* What is to be done at a time, see hub_set_due(). It belongs to a protocol; zeros: nothing. */
+typedef struct HubDue
+{
+	RB_ENTRY(HubDue) in_hub;
+	uint64_t at; /* on the clock of Sessions */
+	bool set;
+	void (*run)(struct HubDue *due); /* called once; it is not set any more */
+} HubDue;
+
+RB_HEAD(HubDueTree, HubDue);
+
 /* Send a frame on a link. If this fails, the link is lost, and hub_lost() is called later. */
 typedef void (*HubSend)(void *link, const WireMessage *message);
 
@@ -281,6 +292,7 @@ typedef struct Hub
 	LIST_HEAD(, Database) databases;
 	struct HubClientList outside; /* clients in no database, by in_database */
 	LogThrottle realms;           /* that were refused */
+	struct HubDueTree due;
 	/* The launcher's last report, see WIRE_HEALTH. */
 	char *trouble;      /* NULL: no problem */
 	bool looking;       /* the launcher has not checked all databases yet */
@@ -417,6 +429,19 @@ extern void hub_need(Hub *hub, Database *database);
  * for feeds, find clients that need a bookmark, and begin to measure the databases' loads.
  */
 extern void hub_tick(Hub *hub);
+
+/*
+ * Let due->run be called in so many ms, instead of when it was to be called before; and not at all. Whoever frees a
+ * HubDue calls hub_clear_due() first.
+ */
+extern void hub_set_due(Hub *hub, HubDue *due, uint64_t ms);
+extern void hub_clear_due(Hub *hub, HubDue *due);
+
+/*
+ * Do what is due. Returns after how many ms to call this again, unless something is set before; UINT64_MAX: nothing
+ * is set. May close sessions.
+ */
+extern uint64_t hub_run_due(Hub *hub);
 
 /*
  * Return true if clients take from consumer groups, or deliveries have to be given back, for which

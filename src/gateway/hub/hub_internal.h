@@ -18,6 +18,7 @@
  *	  hub_place.c			from where a client resumes all of its subscriptions
  *	  hub_ask.c				SUBSCRIBE frames, in turns of the clients
  *	  hub_database.c		the set of databases
+ *	  hub_due.c				what protocols do at a certain time
  *
  *-------------------------------------------------------------------------
  */

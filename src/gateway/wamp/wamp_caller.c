@@ -25,6 +25,7 @@ struct WampCall
 	bool progressive; /* the client takes several results */
 	bool opaque;      /* with payload passthru, which functions cannot have */
 	bool cancelled;   /* the client has cancelled it */
+	uint64_t timeout; /* in ms; 0: none */
 	WireBytes name;
 	WireBytes args; /* as in WampMessage */
 	WireBytes kwargs;
@@ -71,6 +72,13 @@ caller_find(const WampSession *session, uint64_t request)
 	return NULL;
 }
 
+/* The option timeout, in ms; 0: none. */
+static uint64_t
+caller_timeout(const WampMessage *message)
+{
+	return (uint64_t) json_integer_value(json_object_get(message->details, "timeout"));
+}
+
 /* Make a call of a message. */
 static WampCall *
 caller_new_call(WampSession *session, const WampMessage *message, uint64_t key)
@@ -81,6 +89,7 @@ caller_new_call(WampSession *session, const WampMessage *message, uint64_t key)
 
 	call->opaque = wamp_options_opaque(message->details);
 	call->request = message->request;
+	call->timeout = caller_timeout(message);
 	call->key = key;
 	call->progressive = json_is_true(json_object_get(message->details, "receive_progress"));
 	memcpy(call->text, message->uri, message->uri_len);
@@ -114,10 +123,11 @@ caller_is_empty(WireBytes args)
 /* May close the session. */
 static void
 caller_ask_worker(HubClient *client, uint64_t number, WireBytes name, WireBytes args,
-				  WireBytes kwargs, bool progressive)
+				  WireBytes kwargs, bool progressive, uint64_t timeout)
 {
 	Request request = {.method = REQUEST_CALL, .progressive = progressive};
 
+	timeout_start(client->state, number, timeout);
 	if (caller_is_empty(args) && kwargs.len > 0)
 	{
 		args = kwargs;
@@ -197,7 +207,7 @@ wamp_route_call(WampSession *session, const WampMessage *message)
 					"the server does not pass calls between sessions at present");
 	else
 		caller_ask_worker(client, message->request, name, message->args, message->kwargs,
-						  progressive);
+						  progressive, caller_timeout(message));
 }
 
 /* ---------------- answers ---------------- */
@@ -210,6 +220,7 @@ wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *a
 	/* A session may have registered it. */
 	bool unasked = unknown && !session->joined;
 
+	timeout_end(session, request);
 	if (unknown)
 		wamp_hint_learn(client->database, wamp_hint_procedure(answer->u.failed.name), HINT_NONE);
 	if (unasked)
@@ -218,16 +229,16 @@ wamp_route_answered(WampSession *session, uint64_t request, const WireMessage *a
 	return unasked;
 }
 
-/* Cancel a call at a worker, if there is one with this number. May close the session. */
-static void
-caller_cancel_query(HubClient *client, uint64_t request)
+void
+caller_end_query(HubClient *client, uint64_t request, const char *error, const char *message)
 {
 	char *id = wamp_request_id(WAMP_CALL, request);
 	bool found = hub_cancel(client, id);
 
 	free(id);
+	timeout_end(client->state, request);
 	if (found)
-		wamp_refuse(client, WAMP_CALL, request, "wamp.error.canceled", "the call was cancelled");
+		wamp_refuse(client, WAMP_CALL, request, error, message);
 }
 
 void
@@ -240,7 +251,8 @@ wamp_cancel(WampSession *session, const WampMessage *message)
 
 	if (call == NULL)
 	{
-		caller_cancel_query(session->client, message->request);
+		caller_end_query(session->client, message->request, "wamp.error.canceled",
+						 "the call was cancelled");
 		return;
 	}
 	call->cancelled = true;
@@ -264,7 +276,7 @@ caller_go_on(WampSession *session, WampCall *call)
 					"the call was cancelled");
 	else
 		caller_ask_worker(client, call->request, call->name, call->args, call->kwargs,
-						  call->progressive);
+						  call->progressive, call->timeout);
 	free(call);
 }
 
@@ -326,6 +338,7 @@ caller_lost(HubClient *client)
 void
 caller_free_all(WampSession *session)
 {
+	timeout_free_all(session);
 	while (!TAILQ_EMPTY(&session->calls))
 		caller_free_call(session, TAILQ_FIRST(&session->calls));
 }

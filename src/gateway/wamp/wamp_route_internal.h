@@ -73,4 +73,15 @@ extern void caller_answered(WampSession *session, const WireRoute *route);
 extern void caller_lost(HubClient *client);
 extern void caller_free_all(WampSession *session);
 
+/* End a call that a worker has or will get, if there is one with this number, with an error. May close the session. */
+extern void
+caller_end_query(HubClient *client, uint64_t request, const char *error, const char *message);
+
+/* ---------------- timeouts of calls for workers (wamp_timeout.c) ---------------- */
+
+/* Start one, in ms; 0: the call has none. And: the call has ended. */
+extern void timeout_start(WampSession *session, uint64_t request, uint64_t ms);
+extern void timeout_end(WampSession *session, uint64_t request);
+extern void timeout_free_all(WampSession *session);
+
 #endif /* GATEWAY_WAMP_ROUTE_INTERNAL_H */

@@ -41,6 +41,7 @@ static const char wamp_roles[] =
 	"\"session_meta_api\":true,\"subscription_meta_api\":true,\"event_history\":true,"
 	"\"payload_passthru_mode\":true}},"
 	"\"dealer\":{\"features\":{\"caller_identification\":true,\"call_canceling\":true,"
+	"\"call_timeout\":true,"
 	"\"progressive_call_results\":true,"
 	"\"pattern_based_registration\":true,\"shared_registration\":true,"
 	"\"session_meta_api\":true,\"registration_meta_api\":true,\"testament_meta_api\":true,"
@@ -75,6 +76,7 @@ wamp_session(HubClient *client)
 	TAILQ_INIT(&session->testaments);
 	TAILQ_INIT(&session->registrations);
 	TAILQ_INIT(&session->calls);
+	LIST_INIT(&session->timeouts);
 	client->state = session;
 	return session;
 }

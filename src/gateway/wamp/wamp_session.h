@@ -72,6 +72,7 @@ typedef struct WampTestament WampTestament;
 /* See wamp_route.c. */
 typedef struct WampRegistration WampRegistration;
 typedef struct WampCall WampCall;
+typedef struct WampTimeout WampTimeout;
 
 /* HubClient.state */
 typedef struct WampSession
@@ -94,7 +95,8 @@ typedef struct WampSession
 	uint64_t last_logged;      /* id of the event of the last one in the log; 0: none */
 	bool needs_feed;           /* counted in Database.nheld */
 	TAILQ_HEAD(, WampRegistration) registrations;
-	TAILQ_HEAD(, WampCall) calls; /* at the feed, or perhaps for it; in order */
+	TAILQ_HEAD(, WampCall) calls;      /* at the feed, or perhaps for it; in order */
+	LIST_HEAD(, WampTimeout) timeouts; /* of calls for workers */
 	uint32_t nregistrations;
 	uint32_t ncalls;
 	uint8_t features; /* flags of ROUTE_JOIN */
