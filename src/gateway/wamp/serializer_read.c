@@ -148,7 +148,7 @@ reader_double(Reader *reader, double value)
 		reader_problem(reader, "a number is infinite or not a number");
 		return;
 	}
-	if (value == trunc(value) && fabs(value) < READER_EXACT)
+	if (fabs(value) < READER_EXACT && value == (double) (int64_t) value)
 		snprintf(digits, sizeof(digits), "%.0f", value);
 	else
 	{
