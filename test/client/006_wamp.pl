@@ -91,7 +91,8 @@ subtest 'AutobahnJS in Node' => sub {
 };
 
 subtest 'Wampy.js' => sub {
-	run_script(["$modules/node/bin/node"], $top->child('test/client/wampy.mjs'), "$modules/wampy/dist/esm", $port, $token);
+	run_script(["$modules/node/bin/node"], $top->child('test/client/wampy.mjs'), "$modules/wampy/dist/esm", $port, $token, @$_)
+		foreach [ 'json', 102 ], [ 'cbor', 104 ], [ 'msgpack', 106 ];
 };
 
 subtest 'kraftfahrstrasse' => sub {

@@ -1,8 +1,11 @@
-// wampy.mjs FOLDER PORT TOKEN: what Wampy.js does with tables, functions and other sessions, as its users write it.
+// wampy.mjs FOLDER PORT TOKEN FORMAT ORDER: what Wampy.js does with tables, functions and other sessions, as its users write it,
+// in the format json, cbor or msgpack. It makes two orders; ORDER is the id of the first.
 import { is, ok, until } from './tap.mjs';
 
-const [, , folder, port, token] = process.argv;
+const [, , folder, port, token, format, first] = process.argv;
+const order = Number(first);
 const { Wampy } = await import(`${folder}/wampy.js`);
+const [Serializer] = Object.values(await import(`${folder}/serializers/${format}-serializer.js`));
 const { sign } = await import(`${folder}/auth/wampcra/wampy-cra.js`);
 
 // A session that is open; errors tells what the library says beside its promises.
@@ -10,7 +13,7 @@ async function join(options = {})
 {
 	const errors = [];
 	const session = new Wampy(`ws://127.0.0.1:${port}/ws`, {
-		realm: 'realm1', ws: WebSocket, autoReconnect: false, uriValidation: 'loose', onError: error => errors.push(error), ...options,
+		realm: 'realm1', ws: WebSocket, autoReconnect: false, uriValidation: 'loose', serializer: new Serializer(), onError: error => errors.push(error), ...options,
 	});
 	const details = await session.connect();
 	return { session, details, errors };
@@ -53,19 +56,19 @@ const events = { exact: [], prefix: [], wildcard: [] };
 const exact = await guest.session.subscribe('com.shop.orders', event => events.exact.push(event));
 await guest.session.subscribe('com.shop', event => events.prefix.push(event), { match: 'prefix' });
 await guest.session.subscribe('com..orders', event => events.wildcard.push(event), { match: 'wildcard' });
-is((await joe.session.call('com.shop.place_order', { id: 102, name: 'Lemonade' })).argsList, [102], 'a call that writes');
+is((await joe.session.call('com.shop.place_order', { id: order, name: 'Lemonade' })).argsList, [order], 'a call that writes');
 await until(() => Object.values(events).every(list => list.length === 1), 'its event for three subscriptions');
 for (const [match, [{ argsList, argsDict, details }]] of Object.entries(events))
-	is([argsList, argsDict.op, argsDict.new, details.topic], [[], 'INSERT', { id: 102, name: 'Lemonade' }, match === 'exact' ? undefined : 'com.shop.orders'],
+	is([argsList, argsDict.op, argsDict.new, details.topic], [[], 'INSERT', { id: order, name: 'Lemonade' }, match === 'exact' ? undefined : 'com.shop.orders'],
 		`an event of a table: ${match}`);
 const again = [];
 const other = await join();
 await other.session.subscribe('com.shop.orders', event => again.push(event), { _since: joe.details.x_position });
 await until(() => again.length === 1, 'an event since a position');
-is(again[0].argsDict.new, { id: 102, name: 'Lemonade' }, 'an event since a position');
+is(again[0].argsDict.new, { id: order, name: 'Lemonade' }, 'an event since a position');
 is((await refused(guest.session.subscribe('com.shop.secrets', () => {}))).errorUri, 'wamp.error.not_authorized', 'a topic without the privilege');
 await guest.session.unsubscribe(exact.subscriptionId);
-await joe.session.call('com.shop.place_order', { id: 103, name: 'Fries' });
+await joe.session.call('com.shop.place_order', { id: order + 1, name: 'Fries' });
 await until(() => events.prefix.length === 2, 'the next event');
 is(events.exact.length, 1, 'no event after the end of the subscription');
 

@@ -238,6 +238,9 @@ test_others(void **state)
 	expect_problem(SERIALIZER_CBOR, "c2c240", "a tag of something else than a byte string");
 	expect_problem(SERIALIZER_CBOR, "9fc2ff", "a tag of something else than a byte string");
 	expect_problem(SERIALIZER_CBOR, "c2", "the message is not complete");
+	expect_read(SERIALIZER_MSGPACK, "93d400000101", "[null,1,1]");
+	expect_problem(SERIALIZER_MSGPACK, "d40001", "extension types are not supported");
+	expect_problem(SERIALIZER_MSGPACK, "d400", "the message is not complete");
 	expect_problem(SERIALIZER_MSGPACK, "d40101", "extension types are not supported");
 	expect_problem(SERIALIZER_MSGPACK, "d6ff00000000", "extension types are not supported");
 	expect_problem(SERIALIZER_MSGPACK, "c9ffffffff00", "extension types are not supported");

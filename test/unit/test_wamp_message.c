@@ -372,19 +372,19 @@ test_options(void **state)
 		const char *bad;
 		const char *problem;
 	} cases[] = {
-		{"[1,\"r\",{\"roles\":", "}]", "{} {\"caller\":{}}", "[] null 1",
+		{"[1,\"r\",{\"roles\":", "}]", "{} {\"caller\":{}}", "[] 1",
 		 "HELLO: roles must be an object"},
-		{"[1,\"r\",{\"authmethods\":", "}]", "[] [\"ticket\"]", "\"ticket\" [1] {} null",
+		{"[1,\"r\",{\"authmethods\":", "}]", "[] [\"ticket\"]", "\"ticket\" [1] {}",
 		 "HELLO: authmethods must be an array of strings"},
-		{"[1,\"r\",{\"authid\":", "}]", "\"joe\"", "1 null []", "HELLO: authid must be a string"},
-		{"[16,1,{\"acknowledge\":", "},\"t\"]", "true false", "1 \"true\" null []",
+		{"[1,\"r\",{\"authid\":", "}]", "\"joe\"", "1 []", "HELLO: authid must be a string"},
+		{"[16,1,{\"acknowledge\":", "},\"t\"]", "true false", "1 \"true\" []",
 		 "PUBLISH: acknowledge must be true or false"},
 		{"[16,1,{\"exclude\":", "},\"t\"]", "[] [1,9007199254740992]",
-		 "1 [0] [-1] [1.5] [\"1\"] [9007199254740993] {} null [[1]]",
+		 "1 [0] [-1] [1.5] [\"1\"] [9007199254740993] {} [[1]]",
 		 "PUBLISH: exclude must be an array of integers from 1 to 2^53"},
 		{"[16,1,{\"eligible_authrole\":", "},\"t\"]", "[\"a\",\"b\"]", "\"a\" [1] [[\"a\"]]",
 		 "PUBLISH: eligible_authrole must be an array of strings"},
-		{"[16,1,{\"ppt_scheme\":", "},\"t\"]", "\"mqtt\" \"\"", "1 null [\"mqtt\"]",
+		{"[16,1,{\"ppt_scheme\":", "},\"t\"]", "\"mqtt\" \"\"", "1 [\"mqtt\"]",
 		 "PUBLISH: ppt_scheme must be a string of at most 255 bytes"},
 		{"[48,1,{\"ppt_keyid\":", "},\"t\"]", "\"k\"", "{}",
 		 "CALL: ppt_keyid must be a string of at most 255 bytes"},
@@ -393,21 +393,21 @@ test_options(void **state)
 		{"[8,68,1,{\"ppt_serializer\":", "},\"e\"]", "\"cbor\"", "7",
 		 "ERROR: ppt_serializer must be a string of at most 255 bytes"},
 		/* Features that there are not */
-		{"[16,1,{\"retain\":", "},\"t\"]", "true false", "\"hello\" 1 null",
+		{"[16,1,{\"retain\":", "},\"t\"]", "true false", "\"hello\" 1",
 		 "PUBLISH: retain must be true or false"},
-		{"[16,1,{\"transaction_hash\":", "},\"t\"]", "\"abc123\"", "123 null",
+		{"[16,1,{\"transaction_hash\":", "},\"t\"]", "\"abc123\"", "123",
 		 "PUBLISH: transaction_hash must be a string"},
 		{"[16,1,{\"forward_for\":", "},\"t\"]", "[] [{\"session\":123}]", "\"hello\" {} [1] [[]]",
 		 "PUBLISH: forward_for must be an array of objects"},
 		{"[32,1,{\"forward_for\":", "},\"t\"]", "[] [{\"session\":123}]", "\"hello\" [{},1]",
 		 "SUBSCRIBE: forward_for must be an array of objects"},
-		{"[32,1,{\"get_retained\":", "},\"t\"]", "true false", "\"hello\" null",
+		{"[32,1,{\"get_retained\":", "},\"t\"]", "true false", "\"hello\"",
 		 "SUBSCRIBE: get_retained must be true or false"},
 		{"[32,1,{\"match\":", "},\"t\"]", "\"exact\" \"prefix\" \"wildcard\"",
-		 "\"\" \"exac\" \"exact2\" 1 null [\"exact\"]",
+		 "\"\" \"exac\" \"exact2\" 1 [\"exact\"]",
 		 "SUBSCRIBE: match must be \"exact\", \"prefix\" or \"wildcard\""},
 		{"[48,1,{\"timeout\":", "},\"t\"]", "0 1000 9007199254740992",
-		 "-1 1.5 \"1\" null 9007199254740993", "CALL: timeout must be an integer from 0 to 2^53"},
+		 "-1 1.5 \"1\" 9007199254740993", "CALL: timeout must be an integer from 0 to 2^53"},
 		{"[49,1,{\"mode\":", "}]", "\"skip\" \"kill\" \"killnowait\"", "\"killno\" 1",
 		 "CANCEL: mode must be \"skip\", \"kill\" or \"killnowait\""},
 		{"[64,1,{\"invoke\":", "},\"t\"]",
@@ -440,6 +440,10 @@ test_options(void **state)
 			snprintf(text, sizeof(text), "%s%s%s", cases[i].before, value, cases[i].after);
 			refuse(text, cases[i].problem);
 		}
+		snprintf(text, sizeof(text), "%snull%s", cases[i].before, cases[i].after);
+		accept(text);
+		assert_int_equal(json_object_size(message.details), 0);
+		wamp_message_free(&message);
 	}
 }
 

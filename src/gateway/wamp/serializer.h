@@ -15,8 +15,8 @@
  *
  * Numbers from clients become text without loss: a double with the digits that it needs. What JSON does
  * not have is refused: NaN, infinities, keys that are not strings, strings that are not UTF-8, tags and
- * extension types. Tag 64 before a byte string is accepted, and CBOR's undefined becomes null. Strings
- * in chunks, which CBOR has, are refused.
+ * extension types. Tag 64 before a byte string is accepted. CBOR's undefined becomes null, and so does
+ * what libraries for JavaScript write for it in MessagePack. Strings in chunks, which CBOR has, are refused.
  *
  * No library is used. libcbor's only reader that does not allocate what a message merely announces calls
  * one of 24 functions for each item, which take more code than its 12 kinds of heads. msgpack-c has no

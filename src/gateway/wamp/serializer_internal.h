@@ -61,6 +61,7 @@
 #define MSGPACK_FLOAT64  0xcb
 #define MSGPACK_UINT8    0xcc
 #define MSGPACK_INT8     0xd0
+#define MSGPACK_FIXEXT1  0xd4 /* an extension type, and a byte */
 #define MSGPACK_STR8     0xd9
 #define MSGPACK_ARRAY16  0xdc
 #define MSGPACK_MAP16    0xde

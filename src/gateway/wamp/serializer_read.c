@@ -488,6 +488,13 @@ msgpack_long(Reader *reader, unsigned int first)
 		case MSGPACK_INT8 ... MSGPACK_INT8 + 3:
 			msgpack_signed(reader, 1u << (first - MSGPACK_INT8));
 			break;
+		case MSGPACK_FIXEXT1:
+			/* Libraries for JavaScript write undefined as type 0 with the byte 0. */
+			if (reader_value(reader, 2) == 0)
+				reader_literal(reader, "null");
+			else
+				reader_problem(reader, "extension types are not supported");
+			break;
 		case MSGPACK_STR8 ... MSGPACK_STR8 + 2:
 			reader_take_string(reader, true, reader_value(reader, 1u << (first - MSGPACK_STR8)));
 			break;

@@ -205,10 +205,17 @@ wamp_read_details(WampReader *reader, WireBytes text)
 	WampMessage *message = reader->message;
 	const char *expected;
 	const char *name;
+	json_t *value;
+	void *next;
 
 	message->details = wamp_value(reader, text);
 	if (!json_is_object(message->details))
 		return wamp_reject_element(reader, "details or options must be an object");
+	json_object_foreach_safe(message->details, next, name, value)
+	{
+		if (json_is_null(value))
+			json_object_del(message->details, name);
+	}
 	name = wamp_options_wrong(message->type, message->details, &expected);
 	if (name == NULL)
 		return true;

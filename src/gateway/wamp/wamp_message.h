@@ -5,7 +5,8 @@
  *
  * A message is a JSON array that begins with a number, its type. The types that only a router sends
  * are refused, and so is everything that does not have exactly the form of its type, or has options
- * of wrong types (wamp_options.h).
+ * of wrong types (wamp_options.h). An option that is null counts as absent: clients in JavaScript send
+ * so, in CBOR and MessagePack, the options that their users did not set.
  *
  * Arguments and ArgumentsKw are not made into values: they go on as they were written, so that
  * numbers keep their digits. They are checked to be an array and an object all the same.
