@@ -142,7 +142,7 @@ kill 'CONT', $pid;    # before the launcher replaces it
 	my $path = $node->data_dir . '/pg_notifyd/pgsql_tmp.gateway.1.sock';
 	my $hello = pack('VCCv', 24, 20, 0, 0) . pack('vvVVQ<V', 2, 1, 0, 0, 0, 0);
 	my $client = sub {
-		my $payload = pack('Q<VQ<Q<Q<Q<Q<Q<Q<v', $_[1] // 0, 1, 1, 0, 0, 0, 0, 0, 0, 1)
+		my $payload = pack('Q<VQ<Q<Q<Q<Q<Q<Q<Q<v', $_[1] // 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1)
 		  . join('', map { pack 'V/a*', $_ } $_[0], 'd', '', '', '', '', '');
 		return pack('VCCv', length $payload, 50, 0, 0) . $payload;
 	};
