@@ -160,7 +160,7 @@ is(scalar(grep { /^channel many\.\d+ for 6 / } before_fence()), 20, 'all channel
 # ---------------- messages ----------------
 
 publish(name => 'com.shop.news');
-is(next_of(), 'answer 47 to 1: wamp.error.not_authorized["permission denied to publish to the topic"]', 'a message without privilege');
+is(next_of(), 'answer 47 to 1: wamp.error.not_authorized["permission denied to publish to topic \"com.shop.news\""]', 'a message without privilege');
 $node->safe_psql('postgres', q{SELECT notify_grant('com.shop.news', 'guest', 'publish')});
 before_fence();
 publish(name => 'com.shop.news', request => 2);

@@ -392,8 +392,10 @@ publish_problem(const Publication *publication, const char *role, const char **t
 	*text = "the topic is reserved";
 	if (uri_is_reserved(channel, strlen(channel)))
 		return "wamp.error.invalid_uri";
-	*text = "permission denied to publish to the topic";
-	return rights_has(role, channel, RIGHT_PUBLISH) ? NULL : "wamp.error.not_authorized";
+	if (rights_has(role, channel, RIGHT_PUBLISH))
+		return NULL;
+	*text = psprintf("permission denied to publish to topic \"%s\"", channel);
+	return "wamp.error.not_authorized";
 }
 
 /* The place of a message, which is not trusted: the log has no later one. */

@@ -5,6 +5,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "ext/wamp/router_internal.h"
@@ -83,6 +84,16 @@ router_refuse(Router *router, const RouterSession *session, uint64_t request, co
 	route.payload = text_bytes(&payload);
 	router_send(router, session, &route);
 	text_reset(&payload);
+}
+
+const char *
+router_lacks(const char *privilege, WireBytes name)
+{
+	static char message[ROUTER_MAX_NAME + 100];
+
+	snprintf(message, sizeof(message), "the role does not have the privilege \"%s\" on \"%.*s\"",
+			 privilege, (int) name.len, name.data);
+	return message;
 }
 
 /* ---------------- finding sessions ---------------- */

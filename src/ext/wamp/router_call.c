@@ -384,10 +384,10 @@ call_invoke(Router *router, RouterSession *caller, const RouterCallee *callee,
 
 /* The caller does not have the privilege. */
 static void
-call_not_allowed(Router *router, const RouterSession *session, uint64_t request)
+call_not_allowed(Router *router, const RouterSession *session, const WireRoute *route)
 {
-	router_refuse(router, session, request, ROUTER_NOT_AUTHORIZED,
-				  "the role does not have the privilege \"call\" on the procedure");
+	router_refuse(router, session, route->request, ROUTER_NOT_AUTHORIZED,
+				  router_lacks("call", route->name));
 }
 
 /* Nobody can be called by this name. */
@@ -408,7 +408,7 @@ static void
 call_meta(Router *router, RouterSession *session, const WireRoute *route)
 {
 	if (!router_may(router, session, ROUTER_CALL, route->name))
-		call_not_allowed(router, session, route->request);
+		call_not_allowed(router, session, route);
 	else if (!meta_call(router, session, route))
 		call_unknown(router, session, route->request);
 }
@@ -429,7 +429,7 @@ call_registered(Router *router, RouterSession *session, const WireRoute *route,
 			 ((route->flags & ROUTE_ASKS) != 0 && router->host.taken(router->host.arg, name)))
 		call_unknown(router, session, route->request);
 	else if (!router_may(router, session, ROUTER_CALL, name))
-		call_not_allowed(router, session, route->request);
+		call_not_allowed(router, session, route);
 	else if ((callee = call_find_callee(router, name, &busy)) != NULL &&
 			 options_opaque(&wish->options) && (callee->session->flags & ROUTE_OPAQUE) == 0)
 		router_refuse(router, session, route->request, ROUTER_NO_FEATURE,

@@ -199,6 +199,9 @@ extern void router_send(Router *router, const RouterSession *session, WireRoute 
 extern void router_refuse(Router *router, const RouterSession *session, uint64_t request,
 						  const char *error, const char *message);
 
+/* The message that a role lacks a privilege on this name, at most ROUTER_MAX_NAME bytes. Valid until the next call. */
+extern const char *router_lacks(const char *privilege, WireBytes name);
+
 extern RouterSession *router_session(const Router *router, uint64_t id);
 
 /* Send KILL to a session, and end it. quietly: without an event. */

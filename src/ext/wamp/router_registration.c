@@ -317,9 +317,7 @@ registration_bad_name(const Router *router, const RouterSession *session, UriMat
 	if (uri_is_reserved(name.data, name.len))
 		return (RegistrationProblem){ROUTER_BAD_URI, "URIs that begin with \"wamp.\" are reserved"};
 	if (!router_may(router, session, ROUTER_REGISTER, name))
-		return (RegistrationProblem){ROUTER_NOT_AUTHORIZED,
-									 "the role does not have the privilege \"register\" on the "
-									 "procedure"};
+		return (RegistrationProblem){ROUTER_NOT_AUTHORIZED, router_lacks("register", name)};
 	if (match == URI_EXACT && router->host.taken(router->host.arg, name))
 		return (RegistrationProblem){"wamp.error.procedure_already_exists",
 									 "a function of the database is exposed with this name"};
