@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use Mojo::JSON;
+use PostgreSQL::Test::Utils;
 use NotifydTest;
 use Test::More;
 
@@ -112,6 +113,7 @@ $greedy->subscribe("room $_") for 1 .. 100;
 is($greedy->call('subscribe', { channel => 'room 101' })->{error}{code}, -32010, 'too many subscriptions');
 $greedy->send_text('{"method":"ping","x":"' . ('x' x 5000) . '"}');
 is(($greedy->wait_closed)[0], 1009, 'too large a message');
+wait_for(sub { slurp_file($node->logfile) =~ /closed client \S+: a message is larger than pg_notifyd\.max_message_size/ }, 'a line in the log that says so');
 
 sub closed_by
 {

@@ -64,6 +64,7 @@
 #include <sys/queue.h>
 
 #include "gateway/base/config.h"
+#include "gateway/base/log_throttle.h"
 #include "gateway/base/turn.h"
 #include "gateway/ws/frame.h"
 #include "wire/wire.h"
@@ -224,6 +225,7 @@ typedef struct Sessions
 	uint32_t counts[SESSION_KINDS]; /* and of each kind */
 	size_t memory_peak;             /* highest frame_memory() since memory was last returned */
 	bool at_once;                   /* see sessions_expect() */
+	LogThrottle too_big;            /* messages that were logged */
 	WireStats stats;
 	uint8_t scratch[FRAME_WRITE];
 } Sessions;

@@ -7,9 +7,13 @@
  */
 #include "gateway/session/session_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/base/log.h"
+#include "gateway/base/log_throttle.h"
 #include "gateway/base/memory.h"
 #include "gateway/base/text.h"
 #include "gateway/ws/deflate.h"
@@ -31,6 +35,27 @@ session_text(Session *session, const char *text, size_t len)
 	if (session->turn >= SESSION_TURN)
 		session_schedule(session);
 	session_regulate(session);
+}
+
+/* The client cannot know why its messages do not arrive if its library tells nobody the reason. */
+static void
+session_refuse_size(Session *session)
+{
+	Sessions *sessions = session->sessions;
+	char others[80] = "";
+	uint64_t left_out;
+
+	if (log_throttle_allows(&sessions->too_big, session->address, strlen(session->address),
+							sessions->now(), &left_out))
+	{
+		if (left_out > 0)
+			snprintf(others, sizeof(others), "; %" PRIu64 " more of this kind were not logged",
+					 left_out);
+		log_write(WIRE_LOG_INFO,
+				  "closed client %s: a message is larger than pg_notifyd.max_message_size%s",
+				  session->address, others);
+	}
+	session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
 }
 
 /* Process a complete message. */
@@ -55,7 +80,7 @@ session_message(Session *session, const char *data, size_t len, bool compressed)
 			session_close(session, SESSION_CLOSE_BAD_TEXT, "compressed data that is not valid");
 			break;
 		case INFLATE_TOO_BIG:
-			session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
+			session_refuse_size(session);
 			break;
 	}
 }
@@ -121,7 +146,7 @@ session_received(Session *session, const char *data, size_t len, size_t remainin
 	if (remaining > session->sessions->config->max_message ||
 		session->partial_len + len + remaining > session->sessions->config->max_message)
 	{
-		session_close(session, SESSION_CLOSE_TOO_BIG, "message too big");
+		session_refuse_size(session);
 		return;
 	}
 	final = final && remaining == 0;
