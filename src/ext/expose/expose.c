@@ -38,6 +38,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/varlena.h"
 
 #include "ext/base/extension.h"
 #include "ext/expose/expose.h"
@@ -277,6 +278,11 @@ expose_clean(Relation table, const char *table_name, Oid object, const char *nam
 															   ? format_procedure(have.object)
 															   : get_rel_name(have.object)),
 							errhint("Give another name, or call notify_conceal() for that one.")));
+		if (have.object == object && name != NULL && strcmp(have.name, name) != 0)
+			ereport(NOTICE, (errmsg("%s is no longer exposed as \"%s\"",
+									expose_has_functions(table_name) ? format_procedure(object)
+																	 : get_rel_name(object),
+									have.name)));
 		found |= have.object == object;
 		if (have.object == object || !exists)
 			CatalogTupleDelete(table, &tuple->t_self);
@@ -576,6 +582,25 @@ expose_names_function(const char *text)
 	return strchr(text, '(') != NULL;
 }
 
+/* regclassin(), but the error says what was missing if a function was meant. */
+static Oid
+expose_find_relation(const char *text)
+{
+	bool number = strspn(text, "0123456789") == strlen(text);
+	RangeVar *name;
+
+	if (!number)
+	{
+		name = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(text)));
+		if (!OidIsValid(RangeVarGetRelid(name, NoLock, true)))
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+							errmsg("relation \"%s\" does not exist", text),
+							errhint("A function is written with the types of its arguments, as in "
+									"notify_expose('add(integer, integer)').")));
+	}
+	return DatumGetObjectId(DirectFunctionCall1(regclassin, CStringGetDatum(text)));
+}
+
 /* notify_expose(function regprocedure, name text) returns void */
 Datum
 notify_expose_function(PG_FUNCTION_ARGS)
@@ -608,8 +633,7 @@ notify_expose_object(PG_FUNCTION_ARGS)
 	char *label = expose_text_argument(fcinfo, 2);
 
 	if (!expose_names_function(object))
-		expose_relation(DatumGetObjectId(DirectFunctionCall1(regclassin, CStringGetDatum(object))),
-						name, label);
+		expose_relation(expose_find_relation(object), name, label);
 	else if (label != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a function has no label"),
 						errhint("The label says what the rows of a table are called.")));
