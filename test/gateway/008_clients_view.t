@@ -38,7 +38,7 @@ cmp_ok(delete $told->{bytes}, '>', 100, 'bytes written to it');
 is_deeply($told,
 	{ type => 'CLIENT', port => $port, address => '127.0.0.1', database => 'postgres', role => '',
 		subprotocol => 'pg_notifyd.v1', channels => [ 'b', "caf\xc3\xa9" ], timeline => 1, id => 103, lag => 0,
-		queued => 0, queued_us => 0, messages => 4, subject => '', claims => '', expires_at => 0 },
+		queued => 0, queued_us => 0, messages => 4, subject => '', claims => '', expires_at => 0, number => 0 },
 	'all else');
 my $plain = $gateway->client;
 is_deeply([ @{ $gateway->clients->{ $plain->{socket}->sockport } }{qw(subprotocol channels messages)} ], [ '', [], 0 ],

@@ -418,8 +418,8 @@ my %messages = (
 	36 => ['ROUTE_UP', 'CCVVQ<Q<Q<VQ<V/a*V/a*V/a*', [qw(kind flags session identity request id registration timeline at name options payload)]],
 	37 => ['AUTH_USER', 'VQ<V/a*', [qw(session number user)]],
 	38 => ['AUTH_SIGNATURE', 'VV/a*', [qw(session signature)]],
-	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
-		[qw(connected_at timeline id lag queued queued_us messages bytes expires_at port address database role subject claims
+	50 => ['CLIENT', 'Q<VQ<Q<Q<Q<Q<Q<Q<Q<v' . 'V/a*' x 7,
+		[qw(connected_at timeline id lag queued queued_us messages bytes expires_at number port address database role subject claims
 			subprotocol channels)]],
 	51 => ['CLIENTS_END', '', []],
 );
