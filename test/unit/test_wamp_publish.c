@@ -1,25 +1,13 @@
 /* PUBLISH: in which order messages go to the feed, and what happens to them if it is lost. */
-#include "play.h"
+#include "play_wamp.h"
 
 #include "gateway/protocol/members.h"
-#include "gateway/wamp/wamp_protocol.h"
 #include "gateway/wamp/wamp_publish.h"
-
-static int
-setup(void **state)
-{
-	int result = play_setup(state);
-
-	play_config.anonymous = true;
-	play_config.realms = NULL;
-	play_config.client_buffer = 65536;
-	return result;
-}
 
 static Session *
 welcome(PlayPipe *pipe)
 {
-	Session *session = play_connect(NULL, wamp_protocol("wamp.2.json", false), "test", pipe);
+	Session *session = dial(pipe);
 
 	play_receive(session, "[1,\"db\",{\"roles\":{}}]");
 	sessions_flush(&play_sessions);

@@ -1,8 +1,5 @@
 /* CALL with a timeout, while a worker has it: the gateway measures it, and cancels the query. */
-#include "play.h"
-
-#include "gateway/wamp/wamp_protocol.h"
-#include "gateway/wamp/wamp_session.h"
+#include "play_wamp.h"
 
 #define NOTHING  UINT64_MAX
 #define TIMEOUT1 "[8,48,1,{},\"wamp.error.timeout\",[\"the call has timed out\"]]"
@@ -42,14 +39,11 @@ worker_now(void)
 }
 
 static int
-setup(void **state)
+setup_worker(void **state)
 {
 	static int link;
-	int result = play_setup(state);
+	int result = setup(state);
 
-	play_config.anonymous = true;
-	play_config.realms = NULL;
-	play_config.client_buffer = 65536;
 	nqueries = 0;
 	cancels = 0;
 	play_hub.pools =
@@ -62,7 +56,7 @@ setup(void **state)
 static Session *
 welcome(PlayPipe *pipe)
 {
-	Session *session = play_connect(NULL, wamp_protocol("wamp.2.json", false), "test", pipe);
+	Session *session = dial(pipe);
 
 	play_receive(session, "[1,\"db\",{\"roles\":{}}]");
 	sessions_flush(&play_sessions);
@@ -243,12 +237,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_times_out, setup, play_teardown),
-		cmocka_unit_test_setup_teardown(test_answered, setup, play_teardown),
-		cmocka_unit_test_setup_teardown(test_order, setup, play_teardown),
-		cmocka_unit_test_setup_teardown(test_feed, setup, play_teardown),
-		cmocka_unit_test_setup_teardown(test_waits, setup, play_teardown),
-		cmocka_unit_test_setup_teardown(test_leaves, setup, play_teardown),
+		cmocka_unit_test_setup_teardown(test_times_out, setup_worker, play_teardown),
+		cmocka_unit_test_setup_teardown(test_answered, setup_worker, play_teardown),
+		cmocka_unit_test_setup_teardown(test_order, setup_worker, play_teardown),
+		cmocka_unit_test_setup_teardown(test_feed, setup_worker, play_teardown),
+		cmocka_unit_test_setup_teardown(test_waits, setup_worker, play_teardown),
+		cmocka_unit_test_setup_teardown(test_leaves, setup_worker, play_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
