@@ -7,6 +7,9 @@
  */
 #include "gateway/base/log_throttle.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* FNV-1a. Who finds another key with the same hash only keeps a line about it out of the log. */
 static uint64_t
 log_throttle_hash(const uint8_t *key, size_t len)
@@ -45,4 +48,13 @@ log_throttle_allows(LogThrottle *throttle, const void *key, size_t len, uint64_t
 	*left_out = throttle->left_out;
 	throttle->left_out = 0;
 	return true;
+}
+
+void
+log_throttle_others(char *text, uint64_t left_out, const char *what)
+{
+	text[0] = '\0';
+	if (left_out > 0)
+		snprintf(text, LOG_THROTTLE_OTHERS, "; %" PRIu64 " more%s of this kind were not logged",
+				 left_out, what);
 }

@@ -19,6 +19,8 @@
 #define LOG_THROTTLE_MS   60000
 #define LOG_THROTTLE_KEYS 8
 
+#define LOG_THROTTLE_OTHERS 80
+
 /* All zero: nothing was logged. */
 typedef struct LogThrottle
 {
@@ -36,5 +38,11 @@ typedef struct LogThrottle
  */
 extern bool log_throttle_allows(LogThrottle *throttle, const void *key, size_t len, uint64_t now,
 								uint64_t *left_out) __attribute__((warn_unused_result));
+
+/*
+ * Write the end of a line that log_throttle_allows() has allowed to text, LOG_THROTTLE_OTHERS bytes: how many more of
+ * this kind were not logged. Empty if left_out is 0. what: "", or a space and the kind's plural, such as " refusals".
+ */
+extern void log_throttle_others(char *text, uint64_t left_out, const char *what);
 
 #endif /* GATEWAY_LOG_THROTTLE_H */

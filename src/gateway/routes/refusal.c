@@ -7,8 +7,6 @@
  */
 #include "gateway/routes/refusal.h"
 
-#include <stdio.h>
-
 #include "gateway/base/log.h"
 #include "gateway/net/address.h"
 #include "wire/network.h"
@@ -48,7 +46,7 @@ refusal_log(LogThrottle *throttles, WireRefusal refusal, const HttpRequest *requ
 	const char *header = refusal_reasons[refusal].header;
 	HttpSlice value = {.data = "", .len = 0};
 	char address[NETWORK_TEXT];
-	char others[80] = "";
+	char others[LOG_THROTTLE_OTHERS];
 	uint8_t key[ADDRESS_SIZE];
 	uint64_t left_out;
 
@@ -61,9 +59,7 @@ refusal_log(LogThrottle *throttles, WireRefusal refusal, const HttpRequest *requ
 							 header != NULL ? value.len : sizeof(key), now, &left_out))
 		return;
 	network_text(client, address);
-	if (left_out > 0)
-		snprintf(others, sizeof(others), "; %llu more refusals of this kind were not logged",
-				 (unsigned long long) left_out);
+	log_throttle_others(others, left_out, " refusals");
 	log_write(WIRE_LOG_INFO, "refused client %s: %s%.*s%s%s", address,
 			  refusal_reasons[refusal].before,
 			  (int) (value.len < REFUSAL_VALUE ? value.len : REFUSAL_VALUE), value.data,

@@ -7,8 +7,6 @@
  */
 #include "gateway/session/session_internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,15 +40,13 @@ static void
 session_refuse_size(Session *session)
 {
 	Sessions *sessions = session->sessions;
-	char others[80] = "";
+	char others[LOG_THROTTLE_OTHERS];
 	uint64_t left_out;
 
 	if (log_throttle_allows(&sessions->too_big, session->address, strlen(session->address),
 							sessions->now(), &left_out))
 	{
-		if (left_out > 0)
-			snprintf(others, sizeof(others), "; %" PRIu64 " more of this kind were not logged",
-					 left_out);
+		log_throttle_others(others, left_out, "");
 		log_write(WIRE_LOG_INFO,
 				  "closed client %s: a message is larger than pg_notifyd.max_message_size%s",
 				  session->address, others);

@@ -278,15 +278,13 @@ wamp_log_not_served(const WampSession *session, SettingItem database, bool named
 	Hub *hub = session->client->session.sessions->owner;
 	size_t len = strlen(session->realm);
 	int shown = (int) (len < WAMP_LOGGED_REALM ? len : WAMP_LOGGED_REALM);
-	char others[80] = "";
+	char others[LOG_THROTTLE_OTHERS];
 	uint64_t left_out;
 
 	hub->sessions->stats.refused[WIRE_REFUSED_DATABASE]++;
 	if (!log_throttle_allows(&hub->realms, session->realm, len, hub->sessions->now(), &left_out))
 		return;
-	if (left_out > 0)
-		snprintf(others, sizeof(others), "; %" PRIu64 " more refusals of this kind were not logged",
-				 left_out);
+	log_throttle_others(others, left_out, " refusals");
 	if (named)
 		log_write(WIRE_LOG_INFO,
 				  "refused client %s: database \"%.*s\" of realm \"%.*s\" is not served%s",
